@@ -1,0 +1,50 @@
+"""The errors a caller can meet; a provider's failure is a row in the records, never one of these.
+
+TempzeroError                  one clear line: where, what, and what would be right
+ ├─ ConfigError                providers.yaml cannot be used (file, path, reason)
+ ├─ SuiteError                 a prompt file cannot be used
+ ├─ WeightsError               a model file cannot be had, or is not what it should be
+ ├─ EngineError                an engine cannot start or answer at all (package missing, server died)
+ ├─ RunFolderError             a run folder is missing, torn, altered, or of an unknown format
+ ├─ ExchangeError              another tool's records cannot be taken in, or a run not be written in its form
+ ├─ BundleError                an evidence bundle is damaged, altered, or does not prove what it claims
+ └─ UsageError                 the command line asks for something that makes no sense
+"""
+
+from __future__ import annotations
+
+
+class TempzeroError(Exception):
+    """Anything a user can put right. The message is complete: print it, no traceback needed."""
+
+
+class ConfigError(TempzeroError):
+    """providers.yaml cannot be used. One message may hold several lines, one problem each."""
+
+
+class SuiteError(TempzeroError):
+    """A prompt file cannot be used."""
+
+
+class WeightsError(TempzeroError):
+    """A model file cannot be had, or is not what it should be."""
+
+
+class EngineError(TempzeroError):
+    """An engine cannot start or answer at all."""
+
+
+class RunFolderError(TempzeroError):
+    """A run folder is missing, damaged, altered, or written in an unknown format."""
+
+
+class ExchangeError(TempzeroError):
+    """Records cannot be imported or exported as asked. One message may hold several lines, one problem each."""
+
+
+class BundleError(TempzeroError):
+    """An evidence bundle is damaged or altered, or its records do not prove what it claims."""
+
+
+class UsageError(TempzeroError):
+    """The command line asks for something that cannot be done."""

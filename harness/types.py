@@ -1,0 +1,504 @@
+"""The nouns every room shares: frozen, keyword-only values without behaviour, I/O or policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# --- what is asked ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One chat message; an empty `content` is a real, different prompt from an absent message."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractorSpec:
+    """Which extractor reads the answer, with its arguments (a JSON field's name, a pattern)."""
+
+    name: str
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One question of a suite. `max_tokens` None means the provider's own limit applies."""
+
+    id: str
+    messages: tuple[Message, ...]
+    family: str
+    extractor: ExtractorSpec | None = None
+    expected: str | None = None
+    max_tokens: int | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """The prompts of a run and the SHA-256 over their exact messages and parameters."""
+
+    prompts: tuple[Prompt, ...]
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Trial:
+    """The primary key everywhere. `repeat` counts from 0; a retry never makes a new repeat."""
+
+    provider: str
+    prompt: str
+    condition: str
+    repeat: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """The sampling fields that go on the wire. None means: leave the field out of the request."""
+
+    temperature: float | None
+    top_p: float | None
+    seed: int | None
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """Everything an engine needs to ask one trial once."""
+
+    trial: Trial
+    messages: tuple[Message, ...]
+    sampling: Sampling
+
+
+# --- what came back --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireRequest:
+    """The exact request. `url` carries no secret; `headers` are kept by allow-list.
+
+    In-process engines write the canonical JSON of what they were asked as `body`
+    and `local:<engine>` as `url`, so that every record has one shape.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireResponse:
+    """The exact response bytes: `body` where they are UTF-8, else `body_base64`.
+
+    `size_bytes` and `sha256` are of the bytes received (flag `key_redacted`: of the bytes kept,
+    a provider had echoed the API key); `complete` is False where the body was cut (byte cap,
+    reset, deadline). `status` is 0 for in-process engines.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str | None
+    body_base64: str | None
+    sha256: str
+    size_bytes: int
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Times:
+    """`started_at` is wall-clock UTC (ISO 8601); seconds are monotonic, from sending on.
+
+    `in_flight` counts the requests of the same lane under way when this one started,
+    itself included: the load this client put on the provider. Imported records leave what the
+    other tool did not write down unknown: an empty `started_at`, None seconds, 0 in flight.
+    """
+
+    started_at: str
+    first_byte_s: float | None
+    end_s: float | None
+    in_flight: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """The model output as the provider gave it. Null stays None; reasoning is kept apart."""
+
+    text: str
+    reasoning_text: str | None = None
+    finish_reason: str | None = None
+    served_model: str | None = None
+    backend: str | None = None
+    fingerprint: str | None = None
+    response_id: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    token_ids: tuple[int, ...] | None = None
+    # SHA-256 over the float32 logits of every generated position; in-process engines only.
+    logits_sha256: str | None = None
+
+
+Status = Literal["valid", "censored", "missing", "excluded"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How one attempt ended.
+
+    `status`: valid (complete text) | censored (real output, cut) | missing (no output) |
+    excluded (a replayed answer). `kind` names it finer: `complete`, `empty`, `length`,
+    `content_filter`, `rate_limited`, `server`, `timeout`, `network`, `auth`, ... (the fault
+    catalogue in `errors.py`). `detail` is one human line without secrets. `flags` mark what is
+    odd about a usable answer. `retry` is the rule for this fault; `retry_after_s` is what the
+    provider asked for.
+    """
+
+    status: Status
+    kind: str
+    detail: str = ""
+    flags: tuple[str, ...] = ()
+    retry: Literal["never", "once", "yes"] = "never"
+    retry_after_s: float | None = None
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """One request and what came of it: what an engine returns, failure or not."""
+
+    request: WireRequest
+    response: WireResponse | None
+    times: Times
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One exchange of a trial; `number` counts from 1 over the life of the run, resumes included."""
+
+    trial: Trial
+    number: int
+    block: int
+    exchange: Exchange
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One line of records.jsonl: an attempt with its place in the hash chain.
+
+    `previous` is the SHA-256 of the preceding line's bytes (without newline);
+    for the first line, of the plan digest.
+    """
+
+    seq: int
+    previous: str
+    attempt: Attempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordView:
+    """A record without its bytes: what analysis needs of a line, a tenth of its size."""
+
+    trial: Trial
+    number: int
+    block: int
+    request_sha256: str
+    times: Times
+    outcome: Outcome
+
+
+# --- what the reference makes of it ----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenScores:
+    """Teacher forcing: what the reference would have said at each token of a text (METRICS F).
+
+    One entry for each response token. `margin` = max logit − this token's logit (0: the reference
+    agrees), `logprob` natural log, `rank` from 1, `gap` = top 1 − top 2. `end_margin` and
+    `end_logprob` are those of the likeliest end-of-turn token after the last one; None where
+    nothing can be said of the end.
+    """
+
+    token_ids: tuple[int, ...]
+    argmax: tuple[int, ...]
+    margin: tuple[float, ...]
+    logprob: tuple[float, ...]
+    rank: tuple[int, ...]
+    gap: tuple[float, ...]
+    end_margin: float | None
+    end_logprob: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredResponse:
+    """One line of scores.jsonl: a recorded response as its reference read it.
+
+    `record_sha256` is the hash of the line of records.jsonl that was read. `tokens_from` says
+    whether the token ids are the provider's own or the text was tokenised again, which is not
+    unique; `round_trip` whether the tokens spell exactly the text. `ended` is whether the
+    response claims to have come to its own end.
+    """
+
+    trial: Trial
+    number: int
+    record_sha256: str
+    reference: str
+    prompt_tokens: int
+    tokens_from: Literal["provider", "text"]
+    round_trip: bool
+    ended: bool
+    scores: TokenScores
+
+
+# --- the plan and the manifest ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTrial:
+    """A trial with its block: all trials of one block ask the same prompt at about the same time."""
+
+    trial: Trial
+    block: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderEstimate:
+    """Upper bounds for one provider; tokens are estimated at 3 characters each, cost in USD."""
+
+    provider: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """A configured provider that takes no part in this run, and why."""
+
+    provider: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What will be asked, in order. The digest covers order, prompts and sampling."""
+
+    trials: tuple[PlannedTrial, ...]
+    seed: int
+    digest: str
+    estimates: tuple[ProviderEstimate, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One sitting of collecting: a run that was interrupted and resumed has several."""
+
+    started_at: str
+    ended_at: str | None
+    records: int
+    head: str | None
+    torn_tail: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a run folder says of itself; self-contained and free of secrets.
+
+    `config` is the resolved providers.yaml as JSON values (see `config.Config`), `engines` what
+    each engine says of itself by provider name, `versions` and `host` where it ran. `notes` are
+    lines a reader of the figures must know, e.g. what an import left out.
+    """
+
+    format: int
+    run_id: str
+    created_at: str
+    config: Mapping[str, Any]
+    suite: Suite
+    plan_digest: str
+    plan_seed: int
+    skipped: tuple[Skipped, ...]
+    versions: Mapping[str, str]
+    host: Mapping[str, Any]
+    engines: Mapping[str, Mapping[str, Any]]
+    sessions: tuple[Session, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+# --- what is concluded -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A value with its interval and the number of independent units (prompts unless said).
+
+    All three numbers are None where the figure is undefined; `low` and `high` are None
+    where `n` is too small for an interval. `method` names the interval.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """One number of the analysis: a row of the tidy frame, of summary.json and of the tables.
+
+    `kind`: coverage | repeat | cross | reference | repetition | answers | identity | speed | cost.
+    `left` is the provider the figure speaks of, `right` whom it is compared with (None: nobody).
+    `family` None means all prompts. `k` is the number of repeats the figure is defined for.
+    """
+
+    kind: str
+    metric: str
+    left: str
+    right: str | None
+    condition: str
+    family: str | None
+    k: int | None
+    estimate: Estimate
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A statement the data support, with the trials that prove it.
+
+    `rule`: nondeterministic | differs | deviates_from_reference | prompt_tokens_differ |
+    identity_changed | low_coverage | answers_differ | repeats_more | ...
+    `p_value` is after Holm's correction where a test backs the rule.
+    """
+
+    rule: str
+    subject: str
+    other: str | None
+    message: str
+    estimate: Estimate | None
+    p_value: float | None
+    evidence: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurvivalCurve:
+    """Share of response pairs still identical after `positions[i]` characters (METRICS A, Div_Index).
+
+    `kind` repeat (right is None) or cross. Identical pairs are censored at their length: they
+    never leave the curve, which therefore ends at the share of identical pairs.
+    """
+
+    kind: str
+    left: str
+    right: str | None
+    condition: str
+    positions: tuple[int, ...]
+    shares: tuple[float, ...]
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Divergence:
+    """Two responses to one prompt that differ, and the first character at which they do."""
+
+    prompt: str
+    left: Trial
+    right: Trial
+    left_text: str
+    right_text: str
+    at_char: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptRow:
+    """One provider on one prompt: counts of outcomes, distinct texts, and agreement.
+
+    `emr` is None below two valid responses; `match_reference` is the cross-EMR with the
+    reference; `answers` the distinct parsed answers with their counts (None: unparsed).
+    """
+
+    prompt: str
+    family: str
+    provider: str
+    condition: str
+    planned: int
+    valid: int
+    censored: int
+    missing: int
+    distinct: int
+    modal_share: float | None
+    emr: float | None
+    match_reference: float | None
+    expected: str | None
+    answers: tuple[tuple[str | None, int], ...]
+    modal_text: str | None
+    mean_chars: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderFacts:
+    """Who was compared, as the run recorded it: what a report's head shows of one provider."""
+
+    name: str
+    model: str
+    claimed_model: str
+    claimed_precision: str | None
+    is_reference: bool
+    engine: str
+    concurrency: int
+    repeats: int
+    temperature: float | None
+    pinned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Analysis:
+    """Everything a report needs, computed once. Pure: same run folder, same value."""
+
+    run_id: str
+    created_at: str
+    suite_digest: str
+    plan_digest: str
+    versions: Mapping[str, str]
+    host: Mapping[str, Any]
+    providers: tuple[ProviderFacts, ...]
+    references: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    prompts: int
+    records: int
+    figures: tuple[Figure, ...]
+    failures: tuple[tuple[str, str, int], ...]
+    findings: tuple[Finding, ...]
+    curves: tuple[SurvivalCurve, ...]
+    divergences: tuple[Divergence, ...]
+    prompt_rows: tuple[PromptRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderVerdict:
+    """pass | finding | inconclusive for one provider, with the reasons in plain words."""
+
+    provider: str
+    outcome: Literal["pass", "finding", "inconclusive"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The run's verdict: the worst of its providers' (finding > inconclusive > pass)."""
+
+    outcome: Literal["pass", "finding", "inconclusive"]
+    providers: tuple[ProviderVerdict, ...]
