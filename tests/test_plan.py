@@ -1,0 +1,89 @@
+"""The plan: matched blocks, spread repeats, one seed one order, an honest upper bound of the cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from making import make_config, make_suite
+
+from harness import config, plan
+from harness.errors import UsageError
+
+
+def test_every_trial_is_planned_exactly_once() -> None:
+    """No repeat is lost or asked twice."""
+    built = plan.build(make_config(("a", "b", "c"), repeats=4), make_suite(5))
+    counts = Counter(t.trial for t in built.trials)
+    assert len(counts) == 3 * 5 * 4
+    assert set(counts.values()) == {1}
+
+
+def test_a_block_asks_every_provider_the_same_prompt_once() -> None:
+    """Providers are compared at about the same time, so that the hour does not look like a provider."""
+    built = plan.build(make_config(("a", "b", "c"), repeats=2), make_suite(4))
+    blocks = {b: [t.trial for t in built.trials if t.block == b] for b in {t.block for t in built.trials}}
+    assert len(blocks) == 8
+    for trials in blocks.values():
+        assert {t.provider for t in trials} == {"a", "b", "c"}
+        assert len({(t.prompt, t.repeat) for t in trials}) == 1
+
+
+def test_repeats_of_a_prompt_are_spread_over_the_run() -> None:
+    """Two repeats never follow each other: each round of prompts is finished before the next begins."""
+    built = plan.build(make_config(("a",), repeats=3), make_suite(4))
+    assert [t.trial.repeat for t in built.trials] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_the_seed_alone_decides_the_order() -> None:
+    """A plan can be laid out again from the manifest, and another seed gives another order."""
+    settings, suite = make_config(repeats=3), make_suite(6)
+    other = settings.model_copy(update={"run": settings.run.model_copy(update={"seed": 2})})
+    assert plan.build(settings, suite) == plan.build(settings, suite)
+    assert plan.build(settings, suite).trials != plan.build(other, suite).trials
+    assert plan.build(settings, suite).digest != plan.build(other, suite).digest
+
+
+def test_the_digest_covers_what_is_sent() -> None:
+    """Two runs with one digest have asked the same things with the same sampling."""
+    suite = make_suite()
+    digests = {
+        plan.build(make_config(**extra), suite).digest
+        for extra in ({}, {"temperature": None}, {"seed": 8}, {"extra_body": {"x": 1}}, {"max_tokens": 9})
+    }
+    assert len(digests) == 5
+
+
+def test_a_provider_without_its_key_is_skipped_with_the_reason() -> None:
+    """A missing key never silently shrinks a comparison."""
+    settings = make_config(("a", "b"), api_key_env="SOME_KEY")
+    chosen, skipped = plan.choose(settings, {})
+    assert chosen == ()
+    assert [s.reason for s in skipped] == ["environment variable SOME_KEY not set"] * 2
+    assert len(plan.choose(settings, {"SOME_KEY": "x"})[0]) == 2
+
+
+def test_an_unknown_provider_on_the_command_line_is_refused() -> None:
+    """A typing error must not become a run without that provider."""
+    with pytest.raises(UsageError, match='no provider is called "c"; known: a, b'):
+        plan.choose(make_config(), {}, ["c"])
+
+
+def test_the_cost_is_an_upper_bound_from_the_given_prices() -> None:
+    """3 prompts x 2 repeats x 100 tokens at $2 a million, plus the prompts at $1."""
+    settings = make_config(("a",), repeats=2, max_tokens=100, price={"input_per_mtok": 1.0, "output_per_mtok": 2.0})
+    (estimate,) = plan.build(settings, make_suite(3)).estimates
+    assert estimate.calls == 6
+    assert estimate.completion_tokens == 600
+    assert estimate.cost_usd == pytest.approx((600 * 2 + estimate.prompt_tokens) / 1e6)
+
+
+def test_providers_may_have_repeats_of_their_own() -> None:
+    """The reference can be asked twice while others are asked often."""
+    entry = {"base_url": "http://x/v1", "model": "m"}
+    settings = config.parse(
+        {"version": 1, "providers": [{"name": "a", "repeats": 1, **entry}, {"name": "b", "repeats": 3, **entry}]},
+        source="t",
+    )
+    counts = Counter(t.trial.provider for t in plan.build(settings, make_suite(2)).trials)
+    assert counts == {"a": 2, "b": 6}
