@@ -1,0 +1,63 @@
+"""A provider entry in, an engine out: something that answers one question at a time.
+
+Adding one: a module here, and a line in `open_engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.config import Provider
+from harness.errors import EngineError
+from harness.types import Exchange, Question
+
+if TYPE_CHECKING:
+    from harness.weights import LocalWeights
+
+
+class Engine(Protocol):
+    """Asks one provider. Retries, files and metrics are not its business."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What this engine says of itself for the manifest: JSON values, no secrets."""
+        ...
+
+    async def ask(self, question: Question) -> Exchange:
+        """Ask once. A provider's failure is an Exchange whose outcome is missing, never an exception."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections, threads and memory."""
+        ...
+
+
+def open_engine(
+    provider: Provider,
+    *,
+    environ: Mapping[str, str],
+    weights: LocalWeights | None = None,
+    base_url: str | None = None,
+) -> Engine:
+    """Start the engine of a provider entry; `base_url` is where a `serve:` entry is listening.
+
+    Raises EngineError when it cannot start, RunFolderError when a run to replay is damaged.
+    """
+    # Imported when needed: a run against hosted providers loads no inference library, and the other way round.
+    if provider.replay is not None:
+        from harness.engines.replay import open_engine as open_replay
+
+        return open_replay(provider)
+    if provider.local is None:
+        from harness.engines.openai_chat import open_engine as open_chat
+
+        return open_chat(provider, environ=environ, served_at=base_url)
+    if weights is None:
+        raise EngineError(f"{provider.name}: a local engine needs a model file")
+    if provider.engine == "transformers":
+        from harness.engines.transformers import open_engine as open_transformers
+
+        return open_transformers(provider, weights)
+    from harness.engines.llama_cpp import open_engine as open_llama_cpp
+
+    return open_llama_cpp(provider, weights)

@@ -1,0 +1,245 @@
+"""What a failed exchange looked like on the wire in, its outcome out. The fault catalogue:
+
+kind               retry  what came back
+rate_limited       yes    429
+quota              never  402, or 403/429 whose code says that the money or allowance is used up
+server             yes    5xx, 408, 409, 425
+unsupported_param  never  400/422 about a request field
+prompt_too_long    never  413, or 400 about the context length
+bad_request        never  any other 4xx
+auth               never  401, 403 (or a 400 that speaks of the key)
+model_unavailable  never  404, 410, or a 400/403 that says the model is not there
+blocked            never  451, or a 400/403 that speaks of moderation
+redirect           never  3xx: following it could send the key elsewhere
+network            yes    no connection, or it broke before the response
+tls                never  a certificate or TLS fault
+timeout            once   a deadline passed
+interrupted        yes    the response broke off
+too_large          never  more bytes than the cap
+inband_error       (*)    a 2xx that carries an error; retried as its inner code would be
+Of a 2xx that is no usable answer, see `reading`: empty_body, not_json, no_choices, schema, encoding.
+All of them are `missing`: no model output to compare.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from harness.types import Outcome
+
+# Whoever meets one of these meets it with every further request to this provider.
+PERMANENT = frozenset({"auth", "quota", "model_unavailable", "tls", "redirect"})
+
+Retry = Literal["never", "once", "yes"]
+
+_RETRY_OF_BREAK: Mapping[str, Retry] = {
+    "network": "yes",
+    "tls": "never",
+    "timeout": "once",
+    "interrupted": "yes",
+    "too_large": "never",
+}
+_LONGEST_DETAIL = 300
+_LONGEST_TEXT_READ = 4000  # so that no pattern below is run over megabytes of somebody else's text
+
+_QUOTA = re.compile(
+    r"insufficient[ _](quota|balance|funds?|credits?)|payment[ _]required|exceeded_current_quota|"
+    r"billing_hard_limit|credit balance|out of credits|account.{0,40}(suspended|arrears)"
+)
+_BLOCKED = re.compile(
+    r"content[ _](policy|filter|management)|moderat|flagged|responsibleai|data_inspection|prohibited_content"
+)
+_CONTEXT = re.compile(
+    r"context[ _](length|window|size)|too many tokens|(prompt|input|request)( is|_| )too[ _](long|large)|"
+    r"string_above_max_length|maximum (number of )?(input )?tokens"
+)
+_KEY = re.compile(r"api[ _-]?key|unauthorized|authenticat|invalid token|credentials")
+_MODEL = re.compile(
+    r"model_(not_found|not_available|decommissioned|not_exist)|no endpoints found|not a valid model|deploymentnotfound|"
+    r"(model|deployment).{0,100}(does ?n[o']t exist|not found|not available|decommissioned|no longer|retired|"
+    r"been deprecated|not have access)|access to.{0,40}model"
+)
+_FIELD = re.compile(
+    r"unsupported|unknown|unrecognized|not (support|permit|allow)|only .{0,20} is allowed|invalid (temperature|value)|"
+    r"temperature|top_p|seed|max_tokens|max_completion_tokens|extra (fields|inputs)"
+)
+_PASSING = re.compile(
+    r"rate.?limit|too many requests|overload|unavailable|time.?out|server_error|internal|upstream|capacity|try again"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Break:
+    """Where an exchange broke off on the wire, in words that hold nobody else's text."""
+
+    kind: Literal["network", "tls", "timeout", "interrupted", "too_large"]
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What the engine got: the wire's answer, cleaned of secrets. Header names are in lower case."""
+
+    asked_model: str
+    status: int | None
+    headers: Mapping[str, str]
+    body: bytes
+    broken: Break | None
+    key_redacted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Complaint:
+    """An error body in one shape: all its codes and types in one text, and its message."""
+
+    codes: str
+    message: str
+    status: int | None
+
+    @property
+    def words(self) -> str:
+        """Everything it says, in lower case."""
+        return f"{self.codes[:_LONGEST_TEXT_READ]} {self.message[:_LONGEST_TEXT_READ]}".lower()
+
+    @property
+    def line(self) -> str:
+        """The same for a human eye."""
+        return f"{self.codes}: {self.message}" if self.codes and self.message else self.codes or self.message
+
+
+def broken_off(broken: Break) -> Outcome:
+    """The outcome of an exchange that did not come to its end."""
+    return missing(broken.kind, broken.detail, _RETRY_OF_BREAK[broken.kind])
+
+
+def refused(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+    """The outcome of a status that is not 2xx."""
+    complaint = _complaint_in(body, headers)
+    kind, retry = _kind_of(status, complaint.words)
+    outcome = missing(kind, f"HTTP {status} {complaint.line}", retry)
+    return replace(outcome, retry_after_s=_retry_after_s(headers)) if retry != "never" else outcome
+
+
+def inband(error: Any, headers: Mapping[str, str]) -> Outcome:
+    """The outcome of an error inside a 2xx: never an answer, whatever stands beside it."""
+    complaint = complaint_of(error)
+    words = complaint.words
+    retry: Retry = "once"
+    if complaint.status is not None:
+        retry = _kind_of(complaint.status, words)[1]
+    elif _QUOTA.search(words):
+        retry = "never"
+    elif _PASSING.search(words):
+        retry = "yes"
+    outcome = missing("inband_error", complaint.line, retry)
+    return replace(outcome, retry_after_s=_retry_after_s(headers)) if retry != "never" else outcome
+
+
+def missing(kind: str, detail: str, retry: Retry = "never") -> Outcome:
+    """An outcome without model output; `detail` becomes one printable line of bounded length."""
+    return Outcome(status="missing", kind=kind, detail=one_line(detail), retry=retry)
+
+
+def one_line(text: str) -> str:
+    """Somebody else's text as one printable line that any file and terminal can take."""
+    printable = "".join(c if c.isprintable() else " " for c in text[: 4 * _LONGEST_DETAIL])
+    return " ".join(printable.split())[:_LONGEST_DETAIL]
+
+
+def complaint_of(error: Any) -> Complaint:
+    """An `error` value of whatever shape (text, object, list of objects) as one Complaint."""
+    codes, messages, status = [], [], None
+    for key, value in _leaves(error, 0):
+        if key in ("message", "detail", "msg", "error", "raw", ""):
+            messages.append(str(value))
+        elif key in ("code", "type", "status", "param", "error_type", "reason"):
+            codes.append(str(value))
+            if status is None and isinstance(value, int | str) and re.fullmatch("[45][0-9]{2}", str(value)):
+                status = int(value)
+    return Complaint(codes=" ".join(codes), message="; ".join(messages), status=status)
+
+
+def _leaves(value: Any, depth: int, key: str = "") -> Iterator[tuple[str, str | int]]:
+    """(key, text or number) pairs of an error value; a hostile one is neither deep nor wide enough to matter."""
+    if isinstance(value, dict) and depth < 4:
+        for name, inner in list(value.items())[:20]:
+            yield from _leaves(inner, depth + 1, str(name))
+    elif isinstance(value, list) and depth < 4:
+        for inner in value[:5]:
+            yield from _leaves(inner, depth + 1, key)
+    elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        yield key, value
+
+
+def _complaint_in(body: bytes, headers: Mapping[str, str]) -> Complaint:
+    try:
+        value = json.loads(body.decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):
+        shown = headers.get("content-type", "no content type").split(";")[0]
+        return Complaint(codes="", message=f"({len(body)} bytes of {shown}, not JSON)", status=None)
+    return complaint_of(value)
+
+
+def _kind_of(status: int, words: str) -> tuple[str, Retry]:
+    if 300 <= status < 400:
+        return "redirect", "never"
+    if status >= 500 or status in (408, 409, 425):
+        return "server", "yes"
+    if status == 402 or (status in (403, 429) and _QUOTA.search(words)):
+        return "quota", "never"
+    if status == 429:
+        return "rate_limited", "yes"
+    return _kind_of_refusal(status, words), "never"
+
+
+def _kind_of_refusal(status: int, words: str) -> str:
+    """4xx that a repetition does not change. Providers disagree on numbers, so the words count too."""
+    fixed = {401: "auth", 404: "model_unavailable", 410: "model_unavailable", 413: "prompt_too_long", 451: "blocked"}
+    if status in fixed:
+        return fixed[status]
+    if _MODEL.search(words):
+        return "model_unavailable"
+    if _BLOCKED.search(words):
+        return "blocked"
+    if status == 403:
+        return "auth"
+    for kind, pattern in (("prompt_too_long", _CONTEXT), ("auth", _KEY), ("unsupported_param", _FIELD)):
+        if pattern.search(words):
+            return kind
+    return "bad_request"
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds the provider asked for: `retry-after-ms`, else `retry-after` as seconds or as a date by its own clock."""
+    in_ms = _seconds(headers.get("retry-after-ms", ""))
+    if in_ms is not None:
+        return in_ms / 1000
+    stated = headers.get("retry-after", "")
+    seconds = _seconds(stated)
+    if seconds is not None:
+        return seconds
+    until, now = _date(stated), _date(headers.get("date", ""))
+    return None if until is None else max(0.0, until - (now if now is not None else time.time()))
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None
+
+
+def _date(text: str) -> float | None:
+    """An HTTP date as seconds since the epoch."""
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

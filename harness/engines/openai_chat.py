@@ -1,0 +1,270 @@
+"""A question in, one Chat Completions exchange out, with any OpenAI-compatible endpoint: exact bytes recorded.
+
+The official client says how a request looks (its headers), our own wire carries it. The client itself
+cannot carry it: beneath its own seams it costs so much time per request that at 100 in flight a third of the
+rate is left, it hides faults (a 200 with an error is a success to it), and it adds what the
+environment holds for OpenAI (organisation, project, extra headers) to requests to anybody.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import json
+import re
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import openai
+
+from harness.config import Provider, expand
+from harness.engines.faults import Reply
+from harness.engines.reading import read
+from harness.engines.wire import BYTE_CAP, Wire, WireAnswer
+from harness.errors import EngineError
+from harness.types import Exchange, Question, Times, WireRequest, WireResponse
+
+_PATH = "/chat/completions"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CLIENT_HEADERS = ("accept", "content-type", "user-agent", "x-stainless-")
+_KEPT_REQUEST_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")
+# Names, or beginnings of names, of response headers worth keeping; cookies and the like never are.
+_KEPT_RESPONSE_HEADERS = (
+    "age",
+    "apim-request-id",
+    "cf-aig-",
+    "cf-cache-status",
+    "cf-ray",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "fireworks-",
+    "helicone-cache",
+    "openai-processing-ms",
+    "openai-version",
+    "request-id",
+    "retry-after",
+    "server",
+    "transfer-encoding",
+    "via",
+    "x-cache",
+    "x-compute-",
+    "x-generation-id",
+    "x-groq",
+    "x-litellm-",
+    "x-ms-region",
+    "x-openrouter-",
+    "x-portkey-",
+    "x-prompt-tokens",
+    "x-ratelimit-",
+    "x-request-id",
+    "x-should-retry",
+)
+_LONGEST_KEPT_HEADER = 500
+REDACTED = "[api key removed]"
+# Shorter ones are placeholders for servers that want some word; removing "none" would maim answers.
+_SHORTEST_SECRET = 8
+
+
+class ChatEngine:
+    """Asks one endpoint. Make it with `open_engine`."""
+
+    def __init__(self, provider: Provider, *, url: str, shown_url: str, key: str | None, proxy: str | None) -> None:
+        assert provider.timeouts is not None, "providers are resolved when they are loaded"
+        self._provider = provider
+        self._shown_url = shown_url
+        self._proxied = proxy is not None
+        self._secret = _Secret(key)
+        headers = {**_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
+        headers |= {name.lower(): value for name, value in provider.extra_headers.items()}
+        shown = {name.lower() for name in provider.extra_headers} | set(_KEPT_REQUEST_HEADERS)
+        self._shown_headers = tuple((n, v) for n, v in sorted(headers.items()) if n in shown)
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._headers = tuple((name.encode(), value.encode()) for name, value in headers.items())
+        self._wire = Wire(url, timeouts=provider.timeouts, proxy=proxy, byte_cap=BYTE_CAP)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Endpoint (with its `${VARIABLE}`s unexpanded), how it is asked, and by which versions."""
+        return {
+            "engine": "openai_chat",
+            "url": self._shown_url,
+            "model": self._provider.model,
+            "through_proxy": self._proxied,
+            "byte_cap": BYTE_CAP,
+            "openai": openai.__version__,
+            "httpx2": importlib.metadata.version("httpx2"),
+        }
+
+    async def ask(self, question: Question) -> Exchange:
+        """One request, one answer or failure, recorded as it was on the wire."""
+        body = request_body(self._provider, question)
+        sent = body.encode()
+        answer = await self._wire.post(self._headers, sent)
+        response, reply = self._kept(answer)
+        return Exchange(
+            request=WireRequest(
+                method="POST",
+                url=self._shown_url,
+                headers=self._shown_headers,
+                body=body,
+                sha256=hashlib.sha256(sent).hexdigest(),
+            ),
+            response=response,
+            times=Times(
+                started_at=answer.started_at, first_byte_s=answer.first_byte_s, end_s=answer.end_s, in_flight=1
+            ),
+            outcome=read(reply),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._wire.aclose()
+
+    def _kept(self, answer: WireAnswer) -> tuple[WireResponse | None, Reply]:
+        """What may be stored of an answer: allowed headers, and nothing that holds the key."""
+        body, echoed = self._secret.removed_from(answer.body)
+        kept = []
+        for name, value in answer.headers:
+            if name.startswith(_KEPT_RESPONSE_HEADERS):
+                clean, found = self._secret.removed_from(value.encode())
+                kept.append((name, clean.decode()[:_LONGEST_KEPT_HEADER]))
+                echoed = echoed or found
+        reply = Reply(
+            asked_model=self._provider.model or "",
+            status=answer.status,
+            headers=dict(kept),
+            body=body,
+            broken=answer.broken,
+            key_redacted=echoed,
+        )
+        if answer.status is None:
+            return None, reply
+        text, encoded = _text_or_base64(body)
+        response = WireResponse(
+            status=answer.status,
+            headers=tuple(kept),
+            body=text,
+            body_base64=encoded,
+            sha256=hashlib.sha256(body).hexdigest(),
+            size_bytes=len(body),
+            complete=answer.broken is None,
+        )
+        return response, reply
+
+
+def open_engine(provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None) -> ChatEngine:
+    """The engine of a `base_url:` provider, or of a `serve:` one that listens at `served_at`.
+
+    The key goes to the provider's own base_url only, never to a served endpoint.
+    Raises EngineError where a variable is not set, or a key, header or URL cannot be used.
+    """
+    for name, value in provider.extra_headers.items():
+        if not (_HEADER_NAME.fullmatch(name) and value.isprintable()):
+            raise EngineError(f"{provider.name}: extra_headers: {name!r} or its value cannot be sent as a header")
+    if served_at is not None:
+        url = served_at.rstrip("/") + _PATH
+        return ChatEngine(provider, url=url, shown_url=url, key=None, proxy=None)
+    if provider.base_url is None:
+        raise EngineError(f"{provider.name}: has no base_url and is not being served")
+    unset = [name for name in provider.variables() if not environ.get(name, "").strip()]
+    if unset:
+        raise EngineError(f"{provider.name}: environment variable {' and '.join(unset)} not set")
+    key = environ[provider.api_key_env].strip() if provider.api_key_env else None
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise EngineError(f"{provider.name}: the value of {provider.api_key_env} holds characters no header can carry")
+    url, shown = expand(provider.base_url, environ) + _PATH, provider.base_url + _PATH
+    try:
+        return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=_proxy(url, environ))
+    except (httpx2.InvalidURL, ValueError):
+        # Without the cause: it quotes the URL with its variables filled in.
+        raise EngineError(f"{provider.name}: {provider.base_url} is no usable URL once its variables are in") from None
+
+
+def request_body(provider: Provider, question: Question) -> str:
+    """The request's JSON, byte for byte. What has no value is absent, never null; `extra_body` has the last word."""
+    sampling, names = question.sampling, provider.parameter_names
+    fields: dict[str, Any] = {
+        "model": provider.model,
+        "messages": [{"role": m.role, "content": m.content} for m in question.messages],
+        "temperature": _plain(sampling.temperature),
+        "top_p": _plain(sampling.top_p),
+        names.seed: sampling.seed,
+        names.max_tokens: sampling.max_tokens,
+    }
+    present = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(present | provider.extra_body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: float | None) -> float | int | None:
+    """0 and not 0.0 on the wire, as everybody writes it."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
+class _Secret:
+    """A key, in the spellings in which a server could echo it."""
+
+    def __init__(self, key: str | None) -> None:
+        self._spellings: tuple[bytes, ...] = ()
+        if key is not None and len(key) >= _SHORTEST_SECRET:
+            spelled = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), urllib.parse.quote(key, safe="")}
+            self._spellings = tuple(sorted((s.encode() for s in spelled), key=len, reverse=True))
+
+    def removed_from(self, data: bytes) -> tuple[bytes, bool]:
+        found = False
+        for spelling in self._spellings:
+            if spelling in data:
+                data, found = data.replace(spelling, REDACTED.encode()), True
+        return data, found
+
+
+def _client_headers(url: str, timeout_s: float) -> dict[str, str]:
+    """The headers the official client sends, asked of it: a provider cannot tell this from a usual customer.
+
+    The client composes one request for a transport that keeps it. Whatever else it takes from the
+    environment (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS, ...) is left behind.
+    """
+    kept = _Keeping()
+    with httpx2.Client(transport=kept, trust_env=False) as http:
+        base_url = url.removesuffix(_PATH)
+        client = openai.OpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=timeout_s, http_client=http)
+        client.post(_PATH, cast_to=httpx2.Response, body={})
+    return {n.lower(): v for n, v in kept.request.headers.items() if n.lower().startswith(_CLIENT_HEADERS)}
+
+
+class _Keeping(httpx2.BaseTransport):
+    """Sends nothing; keeps what would have been sent."""
+
+    request: httpx2.Request
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.request = request
+        return httpx2.Response(200, json={})
+
+
+def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
+    """HTTPS_PROXY for an https endpoint, unless NO_PROXY names the host; http goes direct, always.
+
+    Inside a tunnel TLS keeps the proxy out of the exchange. Plain http is for endpoints
+    on this machine or network, and a proxy could answer it from a cache.
+    """
+    settings = {name.lower(): value for name, value in environ.items() if name.lower() in ("https_proxy", "no_proxy")}
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "https" or not settings.get("https_proxy"):
+        return None
+    host = f".{parts.hostname}"
+    direct = [entry.strip().lower().lstrip(".") for entry in settings.get("no_proxy", "").split(",")]
+    if any(entry == "*" or (entry and host.endswith(f".{entry}")) for entry in direct):
+        return None
+    return settings["https_proxy"]
+
+
+def _text_or_base64(body: bytes) -> tuple[str | None, str | None]:
+    try:
+        return body.decode(), None
+    except UnicodeDecodeError:
+        return None, base64.b64encode(body).decode()

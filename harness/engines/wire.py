@@ -1,0 +1,203 @@
+"""The bytes of a request in; what the wire brought back out: status, headers, bytes, times, and where it broke.
+
+This sits beneath every client library: it sees the exact bytes, follows no redirect, retries nothing,
+undoes no compression, and holds four deadlines on the monotonic clock (connect, first byte,
+content idle, total). Nothing a server does makes it raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx2
+
+from harness.config import Timeouts
+from harness.engines.faults import Break
+
+BYTE_CAP = 16 * 1024 * 1024
+# Common servers drop an idle connection after 5 s; leaving first avoids asking on a dying one.
+_KEEP_ALIVE_S = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireAnswer:
+    """What came back. `status` None: not even a head. Seconds run from sending on, or, where the
+    connection never stood, from the start of the attempt."""
+
+    status: int | None
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    broken: Break | None
+    started_at: str
+    first_byte_s: float | None
+    end_s: float
+
+
+class Wire:
+    """The connections to one endpoint: one for each request under way, kept alive between them.
+
+    Each is a pool of size one. A shared pool searches all its connections for each
+    request, which at 100 in flight costs more than the request itself.
+    """
+
+    def __init__(self, url: str, *, timeouts: Timeouts, proxy: str | None, byte_cap: int = BYTE_CAP) -> None:
+        self._url = httpx2.URL(url)
+        self._timeouts = timeouts
+        self._proxy = None if proxy is None else httpx2.Proxy(proxy)
+        self._byte_cap = byte_cap
+        self._tls = httpx2.create_ssl_context(trust_env=True)  # SSL_CERT_FILE and SSL_CERT_DIR count
+        self._all: list[httpx2.AsyncHTTPTransport] = []
+        self._free: list[httpx2.AsyncHTTPTransport] = []
+
+    async def post(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> WireAnswer:
+        """Send once and read to the end, to a deadline or to the byte cap. Host and length are added."""
+        under_way = _UnderWay(body, self._timeouts, self._byte_cap)
+        framing = ((b"host", self._url.netloc), (b"content-length", b"%d" % len(body)))
+        request = httpx2.Request("POST", self._url, headers=[*framing, *headers], stream=under_way)
+        transport = self._free.pop() if self._free else self._connection()
+        try:
+            broken = await under_way.run(transport, request)
+        finally:
+            self._free.append(transport)
+        return under_way.answer(broken)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for transport in self._all:
+            await transport.aclose()
+
+    def _connection(self) -> httpx2.AsyncHTTPTransport:
+        one = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEP_ALIVE_S)
+        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, proxy=self._proxy)
+        self._all.append(transport)
+        return transport
+
+
+class _UnderWay(httpx2.AsyncByteStream):
+    """One request under way, with its clock and what has come back so far.
+
+    It is the request's own body: the transport asks for the body once the connection
+    stands, and that moment is when sending, and with it the measured time, begins.
+    """
+
+    def __init__(self, body: bytes, timeouts: Timeouts, byte_cap: int) -> None:
+        self._body = body
+        self._timeouts = timeouts
+        self._byte_cap = byte_cap
+        self._now = asyncio.get_running_loop().time
+        self._began = self._now()
+        self._started_at = _utc_now()
+        self._sent: float | None = None
+        self._first_byte: float | None = None
+        self._status: int | None = None
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._received = bytearray()
+        self._otherwise = f"no connection within {timeouts.connect_s:g} s"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._sent = self._now()
+        self._started_at = _utc_now()
+        self._due_in(self._timeouts.first_byte_s, f"no first byte within {self._timeouts.first_byte_s:g} s")
+        yield self._body
+
+    async def run(self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> Break | None:
+        """Send, read, and say where it broke, if it did."""
+        try:
+            async with asyncio.timeout(self._timeouts.connect_s) as self._clock:
+                response = await transport.handle_async_request(request)
+                assert isinstance(response.stream, httpx2.AsyncByteStream)
+                try:
+                    return await self._read(response)
+                finally:
+                    await response.stream.aclose()
+        except TimeoutError:
+            return Break(kind="timeout", detail=f"{self._otherwise}; {len(self._received)} bytes had come")
+        except httpx2.TransportError as error:
+            return self._broken(error)
+
+    def answer(self, broken: Break | None) -> WireAnswer:
+        """What is there now."""
+        start = self._began if self._sent is None else self._sent
+        return WireAnswer(
+            status=self._status,
+            headers=self._headers,
+            body=bytes(self._received),
+            broken=broken,
+            started_at=self._started_at,
+            first_byte_s=None if self._first_byte is None else self._first_byte - start,
+            end_s=self._now() - start,
+        )
+
+    async def _read(self, response: httpx2.Response) -> Break | None:
+        self._first_byte = self._now()
+        self._status = response.status_code
+        self._headers = tuple((name.lower().decode("latin-1"), v.decode("latin-1")) for name, v in response.headers.raw)
+        silence = f"no content for {self._timeouts.idle_s:g} s"
+        # A head sent at once says nothing of the answer: its first content may take what a first byte may.
+        elapsed_s = self._first_byte - (self._sent or self._began)
+        self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), silence)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        async for piece in response.stream:
+            self._received += piece
+            if len(self._received) > self._byte_cap:
+                del self._received[self._byte_cap :]
+                return Break(kind="too_large", detail=f"more than {self._byte_cap} bytes; the rest was not read")
+            # Blank lines are how some providers keep a waiting connection alive: no content yet.
+            if not piece.isspace():
+                self._due_in(self._timeouts.idle_s, silence)
+        return None
+
+    def _due_in(self, seconds: float, otherwise: str) -> None:
+        """Set the deadline in force and what it means to miss it; the total one always stands behind it."""
+        assert self._sent is not None, "a body is sent before anything is due"
+        due, end = self._now() + seconds, self._sent + self._timeouts.total_s
+        if due >= end:
+            due, otherwise = end, f"not finished within {self._timeouts.total_s:g} s"
+        self._otherwise = otherwise
+        self._clock.reschedule(due)
+
+    def _broken(self, error: httpx2.TransportError) -> Break:
+        """By stage, not by class: what has happened on the wire says more than what a library calls it."""
+        if self._first_byte is not None:
+            return Break(kind="interrupted", detail=f"broke off after {len(self._received)} bytes: {_root(error)}")
+        if self._sent is not None:
+            return Break(kind="network", detail=f"broke off before the response: {_root(error)}")
+        tls = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
+        if tls is not None:
+            return Break(kind="tls", detail=str(getattr(tls, "verify_message", None) or tls.reason or "TLS failed"))
+        return Break(kind="network", detail=f"no connection: {_root(error)}")
+
+
+def _root(error: BaseException) -> str:
+    """The innermost reason in the system's words. Never a protocol library's own text: it may quote a header."""
+    chain = list(_causes(error))
+    for cause in reversed(chain):
+        if isinstance(cause, socket.gaierror):
+            return "the host name cannot be resolved"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return type(error).__name__
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An exception and everything it came from, groups opened, outermost first."""
+    chain: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo:
+        current = todo.pop()
+        if current is None or any(current is seen for seen in chain):
+            continue
+        chain.append(current)
+        todo += [current.__context__, current.__cause__]
+        if isinstance(current, BaseExceptionGroup):
+            todo += current.exceptions
+    return chain
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,194 @@
+"""A loopback server with 50 ms latency in, a table out: requests per second of `collect` against a bare httpx2 loop.
+
+`collect` does all it does in a run (exact bytes, hashes, classification, a chained and flushed line for each
+attempt); the bare loop posts the same bodies and reads the responses, no more. The official client,
+which also records nothing, stands beside them. All are alternated, round by round, in one process.
+
+    python tests/benchmarks/collect_throughput.py [--rounds 5] [--in-flight 8 32 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+
+from harness import config as configuration
+from harness import plan as planning
+from harness import store
+from harness.collect import collect
+from harness.config import Config
+from harness.engines import open_engine
+from harness.engines.openai_chat import request_body
+from harness.types import Manifest, Message, Prompt, Question, Suite
+
+LOOPBACK = Path(__file__).parent.parent / "loopback.py"
+_PROMPTS = 20
+_REQUESTS_PER_SLOT = 30
+_NOW = "2026-01-01T00:00:00.000+00:00"
+
+Way = Callable[[str, int, int], Coroutine[Any, Any, float]]
+
+
+def suite() -> Suite:
+    """Prompts of some 600 characters."""
+    prompts = tuple(
+        Prompt(
+            id=f"p{i}",
+            family="bench",
+            messages=(Message(role="user", content=f"Question {i}: " + "why is it so? " * 42),),
+        )
+        for i in range(_PROMPTS)
+    )
+    return Suite(prompts=prompts, digest="0" * 64)
+
+
+def settings(base_url: str, in_flight: int, requests: int) -> Config:
+    provider = {"name": "bench", "base_url": base_url, "model": "m", "concurrency": in_flight}
+    return configuration.parse(
+        {"version": 1, "providers": [{**provider, "repeats": requests // _PROMPTS}]}, source="benchmark"
+    )
+
+
+def bodies(config: Config, count: int) -> Iterator[str]:
+    """The very bodies that `collect` sends, in the same order."""
+    plan, messages = planning.build(config, suite()), {p.id: p.messages for p in suite().prompts}
+    provider = config.providers[0]
+    for planned in plan.trials[:count]:
+        question = Question(
+            trial=planned.trial, messages=messages[planned.trial.prompt], sampling=provider.sampling(planned.max_tokens)
+        )
+        yield request_body(provider, question)
+
+
+async def bare_httpx2(base_url: str, in_flight: int, requests: int) -> float:
+    """Requests per second of a loop that posts and reads, and does nothing else."""
+    waiting = iter([body.encode() for body in bodies(settings(base_url, in_flight, requests), requests)])
+    limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    async with httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
+
+        async def slot() -> None:
+            for body in waiting:
+                response = await client.post(
+                    f"{base_url}/chat/completions", content=body, headers={"content-type": "application/json"}
+                )
+                assert response.status_code == 200
+
+        began = time.perf_counter()
+        await asyncio.gather(*[slot() for _ in range(in_flight)])
+        return requests / (time.perf_counter() - began)
+
+
+async def official_client(base_url: str, in_flight: int, requests: int) -> float:
+    """Requests per second of the openai package as its users call it; nothing is recorded."""
+    messages = [suite().prompts[0].messages[0].content] * requests
+    waiting = iter(messages)
+    async with openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+
+        async def slot() -> None:
+            for content in waiting:
+                await client.chat.completions.create(
+                    model="m",
+                    messages=[{"role": "user", "content": content}],
+                    temperature=0,
+                    top_p=1,
+                    seed=7,
+                    max_tokens=128,
+                )
+
+        began = time.perf_counter()
+        await asyncio.gather(*[slot() for _ in range(in_flight)])
+        return requests / (time.perf_counter() - began)
+
+
+async def collecting(base_url: str, in_flight: int, requests: int) -> float:
+    """Requests per second of `collect` with a real engine and a real run folder."""
+    config = settings(base_url, in_flight, requests)
+    plan = planning.build(config, suite())
+    engine = open_engine(config.providers[0], environ={})
+    with tempfile.TemporaryDirectory() as folder:
+        path = store.create_run(Path(folder), _manifest(config, plan.digest))
+        with store.writing(path, now=_NOW) as writer:
+            began = time.perf_counter()
+            await collect(
+                plan,
+                config=config,
+                suite=suite(),
+                engines={"bench": engine},
+                attempts={},
+                complete=frozenset(),
+                write=lambda attempt: (writer.append(attempt), None)[1],
+            )
+            elapsed = time.perf_counter() - began
+            assert writer.seq == len(plan.trials)
+        await engine.aclose()
+    return len(plan.trials) / elapsed
+
+
+def _manifest(config: Config, digest: str) -> Manifest:
+    return Manifest(
+        format=store.FORMAT,
+        run_id="bench",
+        created_at=_NOW,
+        config=config.model_dump(mode="json"),
+        suite=suite(),
+        plan_digest=digest,
+        plan_seed=1,
+        skipped=(),
+        versions={},
+        host={},
+        engines={},
+    )
+
+
+@contextmanager
+def loopback() -> Iterator[str]:
+    """The base URL of a server in its own process, so that it takes no time from the loops measured."""
+    command = [sys.executable, str(LOOPBACK), "--latency-s", "0.05"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+        finally:
+            server.terminate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32, 100])
+    chosen = parser.parse_args()
+    ways: dict[str, Way] = {"bare": bare_httpx2, "collect": collecting, "official": official_client}
+    print("| in flight | bare httpx2 loop, req/s | collect, req/s | collect / bare (rounds) | official client / bare |")
+    print("|---|---|---|---|---|")
+    with loopback() as base_url:
+        for in_flight in chosen.in_flight:
+            requests = -(-in_flight * _REQUESTS_PER_SLOT // _PROMPTS) * _PROMPTS
+            rounds = [
+                {name: asyncio.run(way(base_url, in_flight, requests)) for name, way in ways.items()}
+                for _ in range(chosen.rounds)
+            ]
+            print(_row(in_flight, rounds), flush=True)
+
+
+def _row(in_flight: int, rounds: list[dict[str, float]]) -> str:
+    bare, collected = (statistics.median(r[name] for r in rounds) for name in ("bare", "collect"))
+    ratios = sorted(r["collect"] / r["bare"] for r in rounds)
+    official = statistics.median(r["official"] / r["bare"] for r in rounds)
+    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return f"| {in_flight} | {bare:.0f} | {collected:.0f} | {spread} | {official:.2f} |"
+
+
+if __name__ == "__main__":
+    main()
