@@ -1,0 +1,36 @@
+"""Numbers in, an Estimate or a TestResult out; pure and seeded. The unit of every interval and test is the prompt."""
+
+from __future__ import annotations
+
+from harness.stats.intervals import (
+    exact_proportion,
+    mean_over_prompts,
+    proportion,
+    rule_of_three,
+    share_over_prompts,
+)
+from harness.stats.kernels import hamming_kernel, one_hot_kernel, prefix_kernel
+from harness.stats.permutation import aa_splits, mmd_permutation, one_hot_permutation
+from harness.stats.power import minimum_detectable_divergence, minimum_detectable_effect
+from harness.stats.tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip
+
+__all__ = [
+    "TestResult",
+    "aa_splits",
+    "composite_null_test",
+    "exact_proportion",
+    "hamming_kernel",
+    "holm",
+    "mcnemar_exact",
+    "mean_over_prompts",
+    "minimum_detectable_divergence",
+    "minimum_detectable_effect",
+    "mmd_permutation",
+    "one_hot_kernel",
+    "one_hot_permutation",
+    "prefix_kernel",
+    "proportion",
+    "rule_of_three",
+    "share_over_prompts",
+    "sign_flip",
+]
