@@ -1,0 +1,120 @@
+"""A Run in, an Analysis out. Pure: same folder, same value.
+
+observations   records -> one row a trial, in columns
+texts          distinct texts -> what is computed once for each
+tallies        one provider's rows -> counts for each prompt
+single, pairs  tallies -> figures, of one provider and of two
+book           values for each prompt -> figures with intervals, by family
+findings, pair_findings, evidence, notes, examples   -> what is said, and what proves it
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.analyse import single
+from harness.analyse.book import Book
+from harness.analyse.evidence import Case
+from harness.analyse.examples import curves, divergences, prompt_rows
+from harness.analyse.findings import findings
+from harness.analyse.notes import notes
+from harness.analyse.observations import NOT_SAID, Observations, observe
+from harness.analyse.pairs import compare, pair_up, repetition_excess
+from harness.analyse.tallies import tally
+from harness.analyse.texts import study
+from harness.config import Config, Provider
+from harness.store import Run
+from harness.types import Analysis, ProviderFacts
+
+__all__ = ["analyse"]
+
+
+def analyse(run: Run) -> Analysis:
+    """Compute everything a report needs from a run folder, once.
+
+    Providers and pairs come in the order of their names, so that nothing depends on the order in
+    which they are configured or answered. Raises RunFolderError for damaged or foreign records.
+    """
+    seen = observe(run)
+    case, book = _case(seen, run.config)
+    manifest = run.manifest
+    skipped = {s.provider for s in manifest.skipped}
+    return Analysis(
+        run_id=manifest.run_id,
+        created_at=manifest.created_at,
+        suite_digest=manifest.suite.digest,
+        plan_digest=manifest.plan_digest,
+        versions=manifest.versions,
+        host=manifest.host,
+        providers=tuple(_facts(p, run.config) for p in run.config.providers if p.name not in skipped),
+        references=tuple(r for r in run.config.run.references if r not in skipped),
+        skipped=manifest.skipped,
+        prompts=len(seen.prompts),
+        records=seen.records,
+        figures=book.figures(),
+        failures=_failures(seen),
+        findings=findings(case),
+        curves=curves(case),
+        divergences=divergences(case),
+        prompt_rows=prompt_rows(case),
+        notes=(*manifest.notes, *notes(case)),
+    )
+
+
+def _case(seen: Observations, config: Config) -> tuple[Case, Book]:
+    """Count, compare and enter every figure."""
+    texts, new = study(seen.texts, seen.prompts)
+    tallies = []
+    for lane in seen.lanes:
+        text = lane.text.copy()
+        text[text != NOT_SAID] = new[text[text != NOT_SAID]]
+        tallies.append(tally(replace(lane, text=text), texts, seen.prompts))
+    book, references = Book(seen.prompts), config.run.references
+    for one in tallies:
+        single.coverage(book, one, len(seen.prompts))
+        single.repeat(book, one, texts)
+    comparisons = compare(book, pair_up(tallies, references), texts, config.gates.alpha)
+    for one in tallies:
+        single.repetition(book, one)
+        single.answered(book, one)
+        single.identity(book, one, seen.identities)
+        single.speed(book, one)
+        single.cost(book, one)
+    repetition_excess(book, tallies, references)
+    return Case(
+        prompts=seen.prompts,
+        identities=seen.identities,
+        texts=texts,
+        tallies=tallies,
+        comparisons=comparisons,
+        references=references,
+        alpha=config.gates.alpha,
+    ), book
+
+
+def _failures(seen: Observations) -> tuple[tuple[str, str, int], ...]:
+    """How often each provider's attempts failed in which way, and how many trials were never asked."""
+    found = dict(seen.failures)
+    for lane in seen.lanes:
+        key = (lane.provider.name, "not_asked")
+        never = int(single.planned_trials(lane, len(seen.prompts)).sum()) - lane.prompt.size
+        if never:
+            found[key] = found.get(key, 0) + never
+    return tuple((provider, kind, number) for (provider, kind), number in sorted(found.items()))
+
+
+def _facts(provider: Provider, config: Config) -> ProviderFacts:
+    assert provider.repeats is not None, "providers are resolved when they are loaded"
+    assert provider.concurrency is not None, "providers are resolved when they are loaded"
+    return ProviderFacts(
+        name=provider.name,
+        model=provider.model or provider.name,
+        claimed_model=provider.claimed_model,
+        claimed_precision=provider.claims.precision,
+        is_reference=provider.name in config.run.references,
+        engine=provider.engine,
+        concurrency=provider.concurrency,
+        repeats=provider.repeats,
+        temperature=provider.temperature,
+        pinned=provider.pinned,
+    )

@@ -1,0 +1,79 @@
+"""A Case in, what a reader must know beside the figures out, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from harness import stats
+from harness.analyse.evidence import Case, load, under
+from harness.analyse.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
+from harness.analyse.single import identical_bits
+from harness.analyse.tallies import Tally, repeats
+from harness.analyse.texts import Texts
+
+
+def notes(case: Case) -> tuple[str, ...]:
+    """Bounds where nothing was seen, what was left out or cut, and what could not be measured."""
+    found: list[str] = []
+    for tally in case.tallies:
+        who = f"{tally.name}{under(tally.lane.condition)}"
+        found += (f"{who}: {note}" for note in _of_one(tally, case))
+    return tuple(found)
+
+
+def _of_one(tally: Tally, case: Case) -> Iterable[str]:
+    yield from _nothing_seen(tally)
+    yield from _bits(tally)
+    yield from _left_out(tally)
+    yield from _loops(tally, case.texts)
+
+
+def _nothing_seen(tally: Tally) -> Iterable[str]:
+    measured = int((~np.isnan(tally.emr)).sum())
+    if not measured:
+        yield "repeats were not measured: no prompt has two comparable responses under one identity"
+    elif not (tally.emr < 1).any():
+        yield (
+            f"no divergence in {repeats(tally.lane)} repeats of {measured} prompts{load(tally)}; the rate of prompts "
+            f"that diverge is below {stats.rule_of_three(measured):.1%} (95 %)"
+        )
+
+
+def _bits(tally: Tally) -> Iterable[str]:
+    same = identical_bits(tally.lane, len(tally.emr))
+    rows = (tally.lane.status <= CENSORED) & (tally.lane.bits != NOT_SAID)
+    repeated = np.maximum(np.bincount(tally.lane.prompt[rows], minlength=same.size) - 1, 0)
+    if repeated.any():
+        identical = round(float(np.nansum(same * repeated)))
+        yield (
+            f"{identical} of {int(repeated.sum())} repeats of {int((repeated > 0).sum())} prompts have the same logits "
+            "and token ids, bit for bit, as the prompt's first"
+        )
+
+
+def _left_out(tally: Tally) -> Iterable[str]:
+    lane = tally.lane
+    cut = int(((lane.status == CENSORED) & (lane.text != NOT_SAID)).sum())
+    if cut:
+        yield (
+            f"{cut} responses were cut at their token limit; they are compared up to the cut: one counts as the "
+            "commonest response that it is the beginning of (emr_complete leaves them out)"
+        )
+    for number, words in (
+        (int(((lane.status == CENSORED) & (lane.text == NOT_SAID)).sum()), "cut by a filter or before any text"),
+        (int(((lane.status == VALID) & (lane.text == NOT_SAID)).sum()), "empty or not comparable as text"),
+        (int((lane.status == EXCLUDED).sum()), "replayed by a response cache"),
+    ):
+        if number:
+            yield f"{number} responses were {words}; they are in no agreement figure"
+
+
+def _loops(tally: Tally, texts: Texts) -> Iterable[str]:
+    rows = tally.lane.text != NOT_SAID
+    text = tally.lane.text[rows]
+    looping = texts.metrics["loop_share"][text] == 1
+    if looping.any():
+        cut = int((texts.cut[text] & looping).sum())
+        yield f"{int(looping.sum())} of {text.size} responses end in a loop, {cut} of them cut at the token limit"

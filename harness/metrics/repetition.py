@@ -1,0 +1,106 @@
+"""One text in, how much it repeats itself out. Tokens here are words: what whitespace separates.
+
+Words need no tokenizer, which an unknown provider would not name; they are the same for everyone.
+Each value means something only beside the reference's (or the peers') on the same prompt, since
+some prompts ask for repetition.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+# A loop is a tail that repeats one unit at least LOOP_REPEATS times over at least LOOP_CHARS characters.
+# Four times: refrains and emphasis say a thing three times. 200 characters: rulers and table borders are
+# at most about 120 wide, and 200 is some 50 tokens, well within the shortest answers that get cut.
+LOOP_REPEATS = 4
+LOOP_CHARS = 200
+
+# The last characters of a looping text occur LOOP_REPEATS times: cheap to look for. The distances between
+# the last few such places are tried as periods before the exact search, which is slower.
+_TAIL_CHARS = 16
+_LIKELY_PERIODS = 8
+
+REP_WINDOW = 128
+
+# Compression is compared at one length, since longer texts compress better. DEFLATE level 6.
+COMPRESSION_BYTES = 512
+_COMPRESSION_LEVEL = 6
+
+
+def seq_rep_4(text: str) -> float | None:
+    """seq-rep-4: 1 − unique 4-grams / 4-grams of words (Welleck et al. 1908.04319). None below 4 words."""
+    words = text.split()
+    total = len(words) - 3
+    if total < 1:
+        return None
+    unique = len(set(zip(words, words[1:], words[2:], words[3:], strict=False)))
+    return 1 - unique / total
+
+
+def rep_128(text: str) -> float | None:
+    """rep/128: share of words that occur among the 128 words before them (Welleck et al.). None without words."""
+    last: dict[str, int] = {}
+    repeated = 0
+    place = -1
+    for place, word in enumerate(text.split()):
+        repeated += place - last.get(word, -REP_WINDOW - 1) <= REP_WINDOW
+        last[word] = place
+    return repeated / (place + 1) if place >= 0 else None
+
+
+def loop_share(text: str) -> float | None:
+    """1.0 if the text ends in a loop, else 0.0: over responses, the share that loop. None for an empty text."""
+    return float(loop_period(text) is not None) if text else None
+
+
+def loop_period(text: str) -> int | None:
+    """Length of the unit that the text's tail repeats, in characters; None where it is no loop.
+
+    The tail counts as a loop from LOOP_REPEATS units and LOOP_CHARS characters on. Exact; the cost
+    is linear in the length, and next to nothing for a text whose end does not occur before.
+    """
+    end = text[-_TAIL_CHARS:]
+    if len(text) < LOOP_CHARS or text.count(end) < LOOP_REPEATS:
+        return None
+    before = len(text) - 1
+    for _ in range(_LIKELY_PERIODS):
+        at = text.rfind(end, 0, before)
+        period = len(text) - _TAIL_CHARS - at
+        tail = _loop_chars(period)
+        if at < 0 or tail > len(text):
+            return None
+        if text[-tail:-period] == text[period - tail :]:
+            return period
+        before = at + _TAIL_CHARS - 1
+    return _any_period(text)
+
+
+def compression_ratio(text: str) -> float | None:
+    """Bytes / compressed bytes of the first 512 bytes: 1.0 is incompressible. None for a shorter text."""
+    data = text.encode(errors="surrogatepass")[:COMPRESSION_BYTES]
+    if len(data) < COMPRESSION_BYTES:
+        return None
+    return len(data) / len(zlib.compress(data, _COMPRESSION_LEVEL))
+
+
+def _loop_chars(period: int) -> int:
+    """How long a tail of this period must be to count as a loop."""
+    return max(LOOP_REPEATS * period, LOOP_CHARS)
+
+
+def _any_period(text: str) -> int | None:
+    """The Z function of the reversed text gives the periodic tail of every period (Gusfield 1997, 1.4)."""
+    back = text[::-1]
+    size = len(back)
+    z = [0] * size
+    left = right = 0
+    for i in range(1, size):
+        match = min(right - i, z[i - left]) if i < right else 0
+        while i + match < size and back[match] == back[i + match]:
+            match += 1
+        z[i] = match
+        if i + match > right:
+            left, right = i, i + match
+        if match + i >= _loop_chars(i):
+            return i
+    return None
