@@ -1,0 +1,56 @@
+"""A response text in, the answer it states out, or None: typed, versioned, and never a guess.
+
+To add one: a file here with an `Extractor`, its line below, its phrasings under tests/extractors/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.errors import SuiteError
+from harness.extractors.answer_line import ANSWER_LINE
+from harness.extractors.choice import CHOICE
+from harness.extractors.extractor import Extractor
+from harness.extractors.json_field import JSON_FIELD
+from harness.extractors.number import NUMBER
+from harness.extractors.regex import REGEX
+from harness.extractors.yes_no import YES_NO
+from harness.types import ExtractorSpec
+
+__all__ = ["EXTRACTORS", "Extractor", "extract", "matches"]
+
+EXTRACTORS: Mapping[str, Extractor] = {
+    extractor.name: extractor
+    for extractor in (
+        NUMBER,  # "The answer is $1,234.50." -> 1234.5
+        CHOICE,  # "(B) Paris" -> B
+        YES_NO,  # "So, no." -> no
+        ANSWER_LINE,  # "**Answer:** Paris." -> Paris
+        JSON_FIELD,  # {"city": "Paris"} -> Paris
+        REGEX,  # the suite's own pattern
+    )
+}
+
+
+def extract(spec: ExtractorSpec, text: str) -> str | None:
+    """The answer that a response states, in canonical form, or None.
+
+    Raises SuiteError for an extractor that this version does not have.
+    """
+    return _extractor(spec).read(text, spec.args)
+
+
+def matches(spec: ExtractorSpec, answer: str | None, expected: str) -> bool:
+    """Whether an extracted answer is the expected one: numbers by value, text but for case and space.
+
+    None matches nothing. Raises SuiteError for an extractor that this version does not have.
+    """
+    extractor = _extractor(spec)
+    return answer is not None and extractor.same(answer, expected)
+
+
+def _extractor(spec: ExtractorSpec) -> Extractor:
+    try:
+        return EXTRACTORS[spec.name]
+    except KeyError:
+        raise SuiteError(f'extractor "{spec.name}" is not known here; known: {", ".join(EXTRACTORS)}') from None

@@ -1,0 +1,186 @@
+"""A response in, the one number it gives as its answer out, in canonical form ("1,234.50" is 1234.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+
+from harness.extractors.answer_text import plain
+from harness.extractors.claims import Claim, Statement, claims, settle
+from harness.extractors.extractor import Extractor, same_text
+from harness.extractors.numerals import Numeral, canonical, numerals, parse
+
+_NOUNS = r"answers?|final\s+(?:result|value|amount|total|number)|solutions?"
+_MAX_UNIT_WORDS = 5
+
+# "not 42", "rather than 42": a number that is ruled out, not given.
+_RULED_OUT = re.compile(
+    r"[,;(]?\s*\b(?:and )?(?:is not|isn't|are not|aren't|not|never|rather than|instead of)\s+"
+    r"(?:exactly |really |just )?(?:the )?[-−+]?[€£¥₹]?\d+(?:[.,]\d+)*%?(?![\w/]|[.,-]\d)\)?,?(?:\s+but\b)?",
+    re.IGNORECASE,
+)
+_ASIDE_IN_BRACKETS = re.compile(r"(?<=\s)[(\[](?!\s*(?:or|if|alternatively|unless)\b)[^()\[\]]*[)\]]")
+# "seven (7)": said twice.
+_SPELLED = re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\s*(?=\(\s*\d)", re.IGNORECASE)
+_REASON = re.compile(
+    r"[,;]?\s*\b(?:because|since|as|given|which|due to|when|where|meaning|i\.?e|that is)\b|\s*[—;]", re.IGNORECASE
+)
+# Words that make of a number a bound, a part of a calculation, one of several, or a doubt.
+_SPOILING_WORDS = re.compile(
+    r"\b(?:at (?:least|most)|(?:more|less|fewer|greater|higher|lower|smaller|larger|bigger) than|over|under|above|below"
+    r"|up to|between|almost|nearly|minimum|maximum|either|neither|nor|or|not|never|cannot|unless|if|might|may|could"
+    r"|maybe|perhaps|unknown|unclear|undefined|depends?|impossible|unable|unsure|infinite|insufficient"
+    r"|twice|double|triple|half|third|quarter|plus|minus|times|multipl\w+|divid\w+"
+    r"|(?:sum|product|difference|remainder) of"
+    r"|subtract\w*|add(?:ed|ing|s)?|squared?|cubed?|root|sqrt|log|ln|sin|cos|tan|pi|power|factorial|mod(?:ulo)?"
+    r"|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozens?|hundred|thousand|couple|pair)\b|n't\b",
+    re.IGNORECASE,
+)
+# Operators and variables beside a number; "§" stands where a number stood.
+_SPOILING_SIGNS = re.compile(
+    r"[+*×÷·^√±≠≤≥<>π\\|=]|\s[-−–/]\s|\)\s*/|/\s*\(|§\s*/\s*§|^\s*[-−–]\s|(?<!')\b[b-hj-z]\s?§|§\s?[xyzn](?![a-z])"
+)
+_LEAD = re.compile(
+    r"[^\w€£¥₹.+−-]*(?:(?:approx\w*|about|around|roughly|exactly|just|simply|only|the number|equal to|[a-z]\s*=)\s*)*",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W\d_]+")
+_EQUALS = re.compile(r"(?<![<>!≤≥=])(?:=|≈)(?!=)")
+_SPOKEN_EQUALS = re.compile(
+    r"^[^\n]*\b(?:plus|minus|times|divided by|multiplied by|(?:sum|product) of|difference between)\b"
+    r"[^\n]*\b(?:is|equals|makes|gives)\b",
+    re.IGNORECASE,
+)
+# "..., which makes 3 + 2 = 5": a calculation with its result, whatever leads up to it.
+_CALCULATION = re.compile(r"\d\s*(?:[+*×x÷/−–-]\s*[€£¥₹(]?\d[\d.,]*\)?\s*)+$")
+_HYPOTHESIS = re.compile(r"\b(?:if|unless|not|never|suppose|would|or|because|since|given|due)\b|n't\b", re.IGNORECASE)
+_SEVERAL = re.compile(r",(?!\d)|;|\b(?:and|or|if|unless|not|never)\b", re.IGNORECASE)
+# "12 for x = 3": the equation says under what condition, not what.
+_CONDITION = re.compile(r"\d.*\b(?:for|at|with|in|by|per|from|of)\b", re.IGNORECASE)
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+_BULLET = re.compile(r"^[ \t]*(?:[*•]|-(?=[ \t]+\S+[ \t]+[^\W\d]))[ \t]+", re.MULTILINE)
+_CONCLUSION = re.compile(
+    r"\W*(?:and\s+)?(?:so|therefore|thus|hence|in total|altogether|in conclusion|in all|as a result|consequently)\b"
+    r"[,:]?\s*",
+    re.IGNORECASE,
+)
+_SO = re.compile(r".*[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\s+", re.IGNORECASE)
+_COMPLETE = re.compile(r"[.!][\s)\]\"']*$")
+_ASIDE = re.compile(r"\b(?:check\w*|verif\w+|proof|e\.?g|for example|formula)\b|\?", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"\b(?:can(?:not|'t)|unable|sorry|unknown|(?:do|does|did)(?:n't| not)|not enough|impossible|insufficient"
+    r"|unclear)\b|\banswers?\s+[-–]\d",
+    re.IGNORECASE,
+)
+
+
+def _read(text: str, _args: Mapping[str, str]) -> str | None:
+    stated = claims(text, _NOUNS)
+    if stated:
+        return settle([_statement(claim) for claim in stated if claim.rest], _same)
+    value = _unlabelled(plain(text))
+    return None if value is None else canonical(value)
+
+
+def _statement(claim: Claim) -> Statement:
+    value = _phrase(claim.rest)
+    if value is not None and not _leads(claim.rest) and _other_numbers(claim):
+        value = None
+    return Statement(claim=claim, value=None if value is None else canonical(value))
+
+
+def _leads(rest: str) -> bool:
+    """The number comes first, with a few words behind it at most: "18 apples", "x = 18"."""
+    lead = _LEAD.match(rest)
+    found = numerals(rest)
+    starts = bool(lead and found and found[0].start <= lead.end())
+    return starts and len(_WORD.findall(rest)) <= _MAX_UNIT_WORDS
+
+
+def _other_numbers(claim: Claim) -> bool:
+    """A longer statement is believed only where no further number follows it: it may be a first step."""
+    known = {numeral.value for numeral in numerals(claim.rest)}
+    return any(numeral.kind != "label" and numeral.value not in known for numeral in numerals(claim.after))
+
+
+def _phrase(phrase: str) -> Fraction | None:
+    """The single number that a phrase states, or None."""
+    phrase = _without_reason(_RULED_OUT.sub(" ", _SPELLED.sub("", f" {phrase}")))
+    outside = _ASIDE_IN_BRACKETS.sub(" ", phrase)
+    result = _result_side(outside if numerals(outside) else phrase)
+    if result is None:
+        return None
+    found = numerals(result)
+    words = _with_gaps(result, found)
+    if _SPOILING_WORDS.search(words) or _SPOILING_SIGNS.search(words):
+        return None
+    return _only_value(found)
+
+
+def _only_value(found: list[Numeral]) -> Fraction | None:
+    """The one value among these numbers; None where there are two, or one that is no plain number."""
+    if any(numeral.kind == "odd" for numeral in found):
+        return None
+    values = {numeral.value for numeral in found if numeral.value is not None}
+    return values.pop() if len(values) == 1 else None
+
+
+def _without_reason(phrase: str) -> str:
+    """The phrase up to "because ..." and the like, if one number stands before it."""
+    for match in _REASON.finditer(phrase):
+        listing = match.group().strip() in {";", "—"} and numerals(phrase[match.end() :])
+        if not listing and _only_value(numerals(phrase[: match.start()])) is not None:
+            return phrase[: match.start()]
+    return phrase
+
+
+def _result_side(phrase: str) -> str | None:
+    """What stands behind the last equals sign; None where several equations stand side by side."""
+    *left, result = _EQUALS.split(phrase)
+    if not left:
+        spoken = _SPOKEN_EQUALS.match(phrase)
+        return phrase[spoken.end() :] if spoken else phrase
+    if len(left) == 1 and _CALCULATION.search(left[0]) and not _HYPOTHESIS.search(left[0]):
+        return result
+    return None if any(_SEVERAL.search(part) or _CONDITION.search(part) for part in left) else result
+
+
+def _with_gaps(text: str, found: list[Numeral]) -> str:
+    pieces, position = [], 0
+    for numeral in found:
+        pieces += [text[position : numeral.start], "§"]
+        position = numeral.end
+    return "".join([*pieces, text[position:]])
+
+
+def _unlabelled(text: str) -> Fraction | None:
+    """The answer of a response that never says "answer": its conclusion, or the only number in it."""
+    text = _BULLET.sub("", text)
+    sentences = [sentence for sentence in _SENTENCES.split(text) if sentence.strip()]
+    if not sentences or _REFUSAL.search(text):
+        return None
+    conclusion = _CONCLUSION.match(sentences[-1]) or _SO.match(sentences[-1])
+    if conclusion:
+        # Without its full stop it may have been cut in the middle of a number.
+        complete = len(sentences) == 1 or _COMPLETE.search(sentences[-1])
+        meant = complete and not _ASIDE.search(sentences[-1])
+        return _phrase(sentences[-1][conclusion.end() :]) if meant else None
+    if len(sentences) > 1 and _only_value(numerals(text)) is None:
+        return None
+    telling = [s for s in sentences if any(n.kind == "value" for n in numerals(s))]
+    values = {None if _ASIDE.search(s) else _phrase(s) for s in telling}
+    return values.pop() if len(values) == 1 else None
+
+
+def _same(left: str, right: str) -> bool:
+    first, second = parse(left), parse(right)
+    return same_text(left, right) if first is None or second is None else first == second
+
+
+def _can_state(expected: str, _args: Mapping[str, str]) -> bool:
+    return parse(expected.strip()) is not None
+
+
+NUMBER = Extractor(name="number", version=1, reader=_read, can_state=_can_state, same=_same)

@@ -1,0 +1,239 @@
+"""prompts/ (YAML, JSONL, CSV; a file or a folder) in, a Suite with its digest out; what is wrong is said by line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SuiteError
+from harness.extractors import EXTRACTORS, Extractor
+from harness.suites.files import Entry, Place, SuiteProblem, kind, known_only, likely, prompt_files, read_entries
+from harness.types import ExtractorSpec, Message, Prompt, Suite
+
+_ROLES = ("system", "user", "assistant")
+# Ids and families become parts of file names and table cells.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
+
+
+def load(path: Path) -> Suite:
+    """The prompts of one file, or of all prompt files under a folder, by file name and then in file order.
+
+    Raises SuiteError with one line for each problem: file, line, path, what, and what would be right.
+    """
+    problems: list[str] = []
+    prompts: list[Prompt] = []
+    places: dict[str, Place] = {}
+    for entry in _entries(path, problems):
+        try:
+            prompt = _prompt(entry)
+            _refuse_duplicate(prompt.id, entry.place, places)
+        except SuiteProblem as problem:
+            problems.append(str(problem))
+        else:
+            prompts.append(prompt)
+    if problems:
+        raise SuiteError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
+    if not prompts:
+        raise SuiteError(f"{path}: holds no prompt; write at least one, e.g. {{id: sum, family: maths, prompt: ...}}")
+    return Suite(prompts=tuple(prompts), digest=digest(prompts))
+
+
+def digest(prompts: Iterable[Prompt]) -> str:
+    """SHA-256 over the exact messages and parameters of these prompts, in whatever order they come.
+
+    Tags do not count. The version of a prompt's extractor does: it decides what an answer is.
+    """
+    values = [_identity(prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.id)]
+    canonical = json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def _identity(prompt: Prompt) -> dict[str, Any]:
+    spec = prompt.extractor
+    return {
+        "id": prompt.id,
+        "messages": [[message.role, message.content] for message in prompt.messages],
+        "family": prompt.family,
+        "extractor": spec and [spec.name, EXTRACTORS[spec.name].version, dict(spec.args)],
+        "expected": prompt.expected,
+        "max_tokens": prompt.max_tokens,
+    }
+
+
+# --- one prompt ------------------------------------------------------------------------------
+
+
+def _entries(path: Path, problems: list[str]) -> Iterable[Entry]:
+    for file in prompt_files(path):
+        try:
+            for entry in read_entries(file):
+                if isinstance(entry, SuiteProblem):
+                    problems.append(str(entry))
+                else:
+                    yield entry
+        except SuiteProblem as problem:
+            problems.append(str(problem))
+
+
+def _prompt(entry: Entry) -> Prompt:
+    """The entry as a prompt. Raises SuiteProblem with all that is wrong with it."""
+    parsers: Mapping[str, Callable[[Entry], Any]] = {
+        "id": lambda e: _name(e, "id"),
+        "messages": _messages,
+        "family": lambda e: _name(e, "family"),
+        "extractor": _extractor,
+        "max_tokens": _max_tokens,
+        "tags": _tags,
+    }
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field, parse in parsers.items():
+        try:
+            values[field] = parse(entry)
+            if field == "extractor":
+                values["expected"] = _expected(entry, values["extractor"])
+        except SuiteProblem as problem:
+            problems.append(str(problem))
+    if problems:
+        raise SuiteProblem("\n".join(problems))
+    return Prompt(**values)
+
+
+def _refuse_duplicate(name: str, place: Place, places: dict[str, Place]) -> None:
+    first = places.setdefault(name, place)
+    if first is not place:
+        place.key("id").refuse(f'"{name}" is taken by {first.key("id").where()}; ids must differ over all files')
+
+
+def _name(entry: Entry, key: str) -> str:
+    place = entry.place_of(key)
+    if entry.get(key) is None:
+        place.refuse("this key is needed" + (", here or once in the file's head" if key == "family" else ""))
+    name = _text(entry.get(key), place)
+    if not _NAME.fullmatch(name):
+        place.refuse(f'"{name[:40]}" is no name; use letters, digits and . _ @ : + -, at most 100, e.g. sum-apples')
+    return name
+
+
+def _text(value: Any, place: Place) -> str:
+    if not isinstance(value, str):
+        place.refuse(f"expected text; found {kind(value)}" + ("" if value is None else " (put it in quotes)"))
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        place.refuse("holds half of a surrogate pair, which no request can carry; write the whole character")
+    return value
+
+
+# --- messages --------------------------------------------------------------------------------
+
+
+def _messages(entry: Entry) -> tuple[Message, ...]:
+    if "messages" in entry.own:
+        for key in ("prompt", "system"):
+            if key in entry.own:
+                entry.place_of(key).refuse("cannot stand beside messages; put it there as a message")
+        return _listed_messages(entry.own["messages"], entry.place_of("messages"))
+    if "prompt" not in entry.own:
+        entry.place_of("prompt").refuse("this key is needed (or messages: for several turns)")
+    messages = [_message("user", entry.own["prompt"], entry.place_of("prompt"))]
+    if "system" in entry.own:
+        place = entry.place_of("system")
+        if entry.own["system"] is None:
+            place.refuse('found nothing; write "" for an empty system message, or leave the key out: they differ')
+        messages.insert(0, _message("system", entry.own["system"], place))
+    return tuple(messages)
+
+
+def _listed_messages(value: Any, place: Place) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        found = "an empty list" if value == [] else kind(value)
+        place.refuse(f"expected a list of messages; found {found}")
+    messages = []
+    for index, item in enumerate(value):
+        at = place.key(index)
+        fields = known_only(item, ("role", "content"), at)
+        for key in ("role", "content"):
+            if key not in fields:
+                at.key(key).refuse("this key is needed")
+        messages.append(_message(fields["role"], fields["content"], at.key("content"), at.key("role")))
+    if messages[-1].role != "user":
+        place.refuse("the last message must be the user's; some providers continue another one, some answer it")
+    return tuple(messages)
+
+
+def _message(role: Any, content: Any, place: Place, role_place: Place | None = None) -> Message:
+    if role not in _ROLES:
+        (role_place or place).refuse(f"expected one of {', '.join(_ROLES)}; found {role!r:.40}")
+    text = _text(content, place)
+    # An empty system message is a prompt of its own kind; an empty question is a slip.
+    if role == "user" and not text.strip():
+        place.refuse("is empty; write what is asked")
+    return Message(role=role, content=text)
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+def _extractor(entry: Entry) -> ExtractorSpec | None:
+    value, place = entry.get("extractor"), entry.place_of("extractor")
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, dict) or "name" not in value:
+        place.refuse("expected a name, or a mapping such as {name: json_field, field: city}")
+    name = _text(value["name"], place)
+    if name not in EXTRACTORS:
+        place.refuse(f'unknown extractor "{name[:40]}"; {likely(name, EXTRACTORS)}')
+    extractor = EXTRACTORS[name]
+    known_only(value, ("name", *extractor.parameters), place)
+    args = {key: _text(value[key], place.key(key)) for key in extractor.parameters if key in value}
+    _check_arguments(extractor, args, place)
+    return ExtractorSpec(name=name, args=args)
+
+
+def _check_arguments(extractor: Extractor, args: Mapping[str, str], place: Place) -> None:
+    for key in extractor.parameters:
+        if key not in args:
+            example = ", ".join(f"{parameter}: ..." for parameter in extractor.parameters)
+            place.refuse(f"{extractor.name} needs {key}; write {{name: {extractor.name}, {example}}}")
+    try:
+        extractor.check(args)
+    except ValueError as problem:
+        place.refuse(str(problem))
+
+
+def _expected(entry: Entry, spec: ExtractorSpec | None) -> str | None:
+    value, place = entry.get("expected"), entry.place_of("expected")
+    if value is None:
+        return None
+    expected = _text(value, place)
+    if spec is None:
+        place.refuse(f"needs an extractor that reads the answer; known: {', '.join(EXTRACTORS)}")
+    if not EXTRACTORS[spec.name].can_state(expected, spec.args):
+        place.refuse(
+            f'extractor {spec.name} could never read "{expected[:40]}" from a response; '
+            "write it as it is read, e.g. Paris, 42, B or yes"
+        )
+    return expected
+
+
+def _max_tokens(entry: Entry) -> int | None:
+    value = entry.get("max_tokens")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        entry.place_of("max_tokens").refuse(f"expected a whole number from 1 on; found {kind(value)}: {value!s:.40}")
+    return value
+
+
+def _tags(entry: Entry) -> tuple[str, ...]:
+    value, place = entry.get("tags"), entry.place_of("tags")
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        place.refuse(f"expected a list such as [smoke, long]; found {kind(value)}")
+    return tuple(_text(tag, place.key(index)) for index, tag in enumerate(value))

@@ -1,0 +1,68 @@
+"""Labelled phrasings in, every extractor's precision and recall on them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from harness.extractors import EXTRACTORS, extract, matches
+from harness.types import ExtractorSpec
+
+LOWEST_RECALL = 0.95
+
+
+class Phrasing(NamedTuple):
+    """One labelled response text; `answer` None where nothing may be read from it."""
+
+    spec: ExtractorSpec
+    text: str
+    answer: str | None
+
+
+def phrasings() -> Iterator[Phrasing]:
+    """The phrasings of phrasings.yaml, in its order."""
+    groups = yaml.safe_load(Path(__file__).with_name("phrasings.yaml").read_text(encoding="utf-8"))
+    for group in groups:
+        spec = ExtractorSpec(name=group["extractor"], args=group.get("args", {}))
+        for text, answer in group["phrasings"]:
+            yield Phrasing(spec, text, answer)
+
+
+ALL = list(phrasings())
+
+
+def test_there_are_enough_phrasings_of_every_extractor() -> None:
+    """Precision on a handful of easy texts would say nothing."""
+    assert len(ALL) >= 300
+    assert {phrasing.spec.name for phrasing in ALL} == set(EXTRACTORS)
+    assert sum(phrasing.answer is None for phrasing in ALL) >= 100
+
+
+@pytest.mark.parametrize("phrasing", ALL, ids=lambda p: f"{p.spec.name}-{p.text[:40]!r}")
+def test_what_is_extracted_is_what_the_text_says(phrasing: Phrasing) -> None:
+    """A wrong answer is worse than none: precision on these phrasings is 1."""
+    found = extract(phrasing.spec, phrasing.text)
+    assert found in (None, phrasing.answer)
+
+
+@pytest.mark.parametrize("name", sorted(EXTRACTORS))
+def test_stated_answers_are_found(
+    name: str, record_property: pytest.RecordProperty, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An extractor that always says None would be precise too: recall has a floor, and is printed."""
+    stated = [p for p in ALL if p.spec.name == name and p.answer is not None]
+    missed = [p.text for p in stated if extract(p.spec, p.text) is None]
+    recall = 1 - len(missed) / len(stated)
+    record_property(f"recall_{name}", recall)
+    with capsys.disabled():
+        print(f"\n{name}: recall {recall:.3f} of {len(stated)} stated answers", *missed, sep="\n  missed: ")
+    assert recall >= LOWEST_RECALL
+
+
+def test_an_extracted_answer_matches_its_label() -> None:
+    """Extraction and comparison agree on what an answer looks like."""
+    assert all(matches(p.spec, p.answer, p.answer) for p in ALL if p.answer is not None)
