@@ -1,0 +1,312 @@
+"""argv in, an exit code out; everything else is in the library, imported only by the verb that needs it.
+
+Exit codes: 0 pass, 1 finding, 2 cannot run, 3 inconclusive, 70 a bug of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import TempzeroError, UsageError
+
+if TYPE_CHECKING:
+    from harness.run import Prepared, Watcher
+    from harness.types import Verdict
+
+EXIT_CODES = {"pass": 0, "finding": 1, "inconclusive": 3}
+CANNOT_RUN, OUR_BUG, INTERRUPTED = 2, 70, 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # the plain help starts twice as fast
+    pretty_exceptions_enable=False,
+    help="Do inference providers that claim to serve the same model give the same answers at temperature zero?",
+    epilog="Exit codes: 0 pass, 1 finding, 2 cannot run, 3 inconclusive, 70 a bug in tempzero, 130 interrupted.",
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The providers.yaml to use.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, e.g. results/20261123T101500Z-run.")]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; every error a user can put right becomes one line and exit code 2."""
+    try:
+        return int(app(argv, standalone_mode=False) or 0)
+    except TempzeroError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_RUN
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except Exception as error:
+        if error.__class__.__module__.startswith(("typer", "click")):
+            return _usage(error)
+        import traceback
+
+        traceback.print_exc()
+        print("this is a bug in tempzero; what was recorded so far is kept", file=sys.stderr)
+        return OUR_BUG
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Where to write them.")] = Path()) -> int:
+    """Write a commented providers.yaml and a first prompt file to start from."""
+    from harness import starter
+
+    for path in starter.write(folder):
+        print(path)
+    return 0
+
+
+@app.command()
+def run(
+    config: ConfigFile = Path("providers.yaml"),
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder: ask only what is missing.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with calls, tokens and cost; spend nothing.")
+    ] = False,
+    providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
+    prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
+) -> int:
+    """Ask every provider, record every response, compare, report; the exit code is the verdict."""
+    from harness import config as configuration
+    from harness import run as running
+
+    watcher = _watcher()
+    if resume is not None:
+        collected = running.resume(resume, environ=os.environ, watcher=watcher)
+    else:
+        settings = configuration.load(config)
+        only = [name.strip() for name in providers.split(",") if name.strip()]
+        prepared = running.prepare(
+            settings, config.parent, environ=os.environ, only=only, prompts=prompts, repeats=repeats, limit=limit
+        )
+        _print_skipped(prepared)
+        if dry_run:
+            return _print_plan(prepared)
+        collected = running.start(prepared, config.parent / settings.run.results, environ=os.environ, watcher=watcher)
+    if collected.interrupted:
+        print(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
+        return INTERRUPTED
+    return _report(collected.path, json_output)
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
+) -> int:
+    """Analyse a run folder and write its reports again: offline, the same bytes every time."""
+    return _report(run, json_output)
+
+
+@app.command()
+def claim(
+    run: RunFolder,
+    finding: Annotated[int | None, typer.Option(min=1, help="Which finding of the report, counted from 1.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Instead of a finding: nondeterministic.")] = None,
+    provider: Annotated[str | None, typer.Option(help="With --rule: which provider.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
+) -> int:
+    """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
+    from harness import claims, store
+
+    opened = store.open_run(run)
+    if (rule is None) != (provider is None) or (rule is not None and finding is not None):
+        raise UsageError("name either --finding N, or --rule nondeterministic with --provider NAME")
+    if rule is not None and provider is not None:
+        accusation = claims.Accusation(rule=rule, subject=provider)
+    else:
+        from harness.analyse import analyse
+
+        accusation = claims.accuse(analyse(opened).findings, finding)
+    bundle = claims.make(opened, accusation, environ=os.environ)
+    path = out or Path(claims.file_name(opened, accusation))
+    try:
+        store.write_atomically(path, bundle.packed())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    print(f"{path}: {bundle.title}\nroot hash: {bundle.root}")
+    return 0
+
+
+@app.command()
+def verify(path: Annotated[Path, typer.Argument(help="A run folder, or an evidence bundle (zip or unpacked).")]) -> int:
+    """Check a run folder's hash chain, or everything that an evidence bundle claims; offline."""
+    from harness import store
+
+    if (path / store.MANIFEST).is_file() or not path.exists():
+        head = store.open_run(path).verify()
+        print(f"{path}: the chain holds; last record {head}")
+    else:
+        from harness import claims
+
+        print(claims.check(path))
+    return 0
+
+
+@app.command()
+def compare(
+    left: Annotated[Path, typer.Argument(help="The earlier run folder.")],
+    right: Annotated[Path, typer.Argument(help="The later run folder.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
+) -> int:
+    """What changed between two runs, tested prompt by prompt; what cannot be compared is named."""
+    from harness import compare as comparing
+    from harness import store
+
+    comparison = comparing.compare(store.open_run(left), store.open_run(right))
+    print(comparing.to_json(comparison) if json_output else comparing.to_markdown(comparison), end="")
+    return EXIT_CODES[comparison.outcome]
+
+
+@app.command()
+def schema() -> int:
+    """Print the JSON schema of providers.yaml, for editors."""
+    from harness import config as configuration
+
+    print(configuration.schema(), end="")
+    return 0
+
+
+def _report(path: Path, json_output: bool) -> int:
+    from rich.console import Console
+
+    from harness import gate, store
+    from harness import report as reports
+    from harness.analyse import analyse
+
+    opened = store.open_run(path)
+    analysis = analyse(opened)
+    verdict = gate.judge(analysis, opened.config.gates)
+    written = reports.write_reports(analysis, verdict, path)
+    if json_output:
+        print((path / "summary.json").read_text(encoding="utf-8"), end="")
+    else:
+        reports.show(analysis, verdict, Console())
+        _print_end(verdict, written)
+    return EXIT_CODES[verdict.outcome]
+
+
+def _print_end(verdict: Verdict, written: tuple[Path, ...]) -> None:
+    pages = [p for p in written if p.suffix in (".html", ".md")]
+    print(f"\nverdict: {verdict.outcome} (exit code {EXIT_CODES[verdict.outcome]})")
+    for page in pages:
+        print(f"report:  {page}")
+
+
+def _print_skipped(prepared: Prepared) -> None:
+    """What was left out by circumstance; what the command line itself left out needs no telling."""
+    from harness.plan import NOT_CHOSEN
+
+    for skipped in prepared.plan.skipped:
+        if skipped.reason != NOT_CHOSEN:
+            print(f"skipped: {skipped.provider}: {skipped.reason}", file=sys.stderr)
+
+
+def _print_plan(prepared: Prepared) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("provider", title=f"Plan: {len(prepared.suite.prompts)} prompts, nothing sent", title_justify="left")
+    for heading in ("calls", "prompt tokens ≤", "completion tokens ≤", "cost ≤"):
+        table.add_column(heading, justify="right")
+    estimates = prepared.plan.estimates
+    for e in estimates:
+        cost = "no price" if e.cost_usd is None else f"${e.cost_usd:.4f}"
+        table.add_row(e.provider, str(e.calls), str(e.prompt_tokens), str(e.completion_tokens), cost)
+    total = sum(e.cost_usd or 0 for e in estimates)
+    totals = [sum(v) for v in zip(*((e.calls, e.prompt_tokens, e.completion_tokens) for e in estimates), strict=True)]
+    table.add_section()
+    table.add_row("all, before retries", *map(str, totals), f"${total:.4f}")
+    Console().print(table)
+    return 0
+
+
+def _watcher() -> Watcher:
+    from harness.progress import watcher
+
+    return watcher()
+
+
+def _usage(error: Exception) -> int:
+    """typer's own complaints (an unknown option, a missing argument), in its words."""
+    show: Callable[[], None] | None = getattr(error, "show", None)
+    if show is None:
+        print(error, file=sys.stderr)
+    else:
+        show()
+    return CANNOT_RUN
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="A CSV, JSONL, JSON or Parquet file, or a folder, zip or tar of them.")
+    ],
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="What stands where: provider=model,prompt=question,text=answer.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="The same and more in a YAML file.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="A built-in format; told apart where unmistakable.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only files that fit this glob, e.g. 'runs/*/*.csv'.")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="The requests' file, for --format openai-batch.")] = None,
+    extractor: Annotated[str | None, typer.Option(help="Reads the answer out of each text.")] = None,
+    extractor_arg: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the extractor.")] = None,
+    reference: Annotated[str | None, typer.Option(help="The provider that the others are compared with.")] = None,
+    as_is: Annotated[bool, typer.Option("--as-is", help="Take error-like and refusing texts for answers.")] = False,
+    results: Annotated[Path, typer.Option(help="Where the run folder goes.")] = Path("results"),
+    name: Annotated[str | None, typer.Option(help="The run's name; else that of the file.")] = None,
+) -> int:
+    """Take records of another tool in as a run folder; whatever would yield a false figure is refused."""
+    from harness import exchange
+
+    recipe = exchange.from_options(
+        maps=map_ or (),
+        mapping=mapping,
+        form=form,
+        only=only or (),
+        extractor=extractor,
+        arguments=extractor_arg or (),
+        reference=reference,
+        as_is=as_is,
+    )
+    path = exchange.import_records(
+        source, results=results, recipe=recipe, inputs=inputs, name=name, say=lambda line: print(line, file=sys.stderr)
+    )
+    print(path)
+    return 0
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    to: Annotated[Path, typer.Argument(help="The file to write; a folder for lm-eval and vendor-verifier.")],
+    form: Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet, lm-eval, openai-batch ...")] = None,
+) -> int:
+    """Write a run's records as a tidy table, or in another tool's format."""
+    from harness import exchange, store
+
+    for path in exchange.export_run(store.open_run(run), to, form=form or to.suffix.lstrip(".")):
+        print(path)
+    return 0

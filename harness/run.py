@@ -1,0 +1,234 @@
+"""A Config in, a finished run folder out: engines started, the plan collected, everything recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import plan as planning
+from harness import store, suites, weights
+from harness.collect import collect
+from harness.config import Config, Provider, Weights
+from harness.engines import Engine, open_engine
+from harness.errors import RunFolderError, UsageError
+from harness.serve import Served, serving
+from harness.types import Attempt, Manifest, Plan, Suite
+
+_VERSIONS_OF = ("tempzero", "openai", "httpx2", "numpy", "pandas", "scipy", "xllamacpp", "gguf", "jinja2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A run that is planned and not yet paid for."""
+
+    config: Config
+    suite: Suite
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watcher:
+    """Who is told what while a run goes on: lines for a log, and every attempt as it is recorded."""
+
+    say: Callable[[str], None]
+    begin: Callable[[Plan, int], None]
+    attempt: Callable[[Attempt], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """Where the run is, and whether it was stopped before the plan's end."""
+
+    path: Path
+    interrupted: bool
+
+
+def prepare(
+    config: Config,
+    root: Path,
+    *,
+    environ: Mapping[str, str],
+    only: Sequence[str] = (),
+    prompts: Path | None = None,
+    repeats: int | None = None,
+    limit: int | None = None,
+) -> Prepared:
+    """Load the prompts and lay out the plan; nothing is started, spent or written.
+
+    `root` is the folder of providers.yaml; `repeats` and `limit` (prompts at most) override the
+    configuration. Raises SuiteError and UsageError.
+    """
+    if repeats is not None:
+        changed = tuple(p.model_copy(update={"repeats": repeats}) for p in config.providers)
+        config = config.model_copy(update={"providers": changed})
+    suite = suites.load(prompts or root / config.run.prompts)
+    if limit is not None:
+        kept = suite.prompts[:: max(1, -(-len(suite.prompts) // limit))][:limit]
+        suite = Suite(prompts=kept, digest=suites.digest(kept))
+    chosen, skipped = planning.choose(config, environ, only)
+    if not chosen:
+        raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
+    return Prepared(config=config, suite=suite, plan=planning.build(config, suite, skipped=skipped))
+
+
+def start(prepared: Prepared, results: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Collected:
+    """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError."""
+    return asyncio.run(_start(prepared, results, environ, watcher))
+
+
+def resume(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Collected:
+    """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
+    run = store.open_run(path)
+    manifest = run.manifest
+    plan = planning.build(run.config, manifest.suite, skipped=manifest.skipped)
+    if plan.digest != manifest.plan_digest:
+        raise RunFolderError(
+            f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
+        )
+    prepared = Prepared(config=run.config, suite=manifest.suite, plan=plan)
+    unset = [v for p in _asked(prepared) for v in p.variables() if not environ.get(v)]
+    if unset:
+        raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
+    return asyncio.run(_resume(prepared, path, environ, watcher))
+
+
+async def _start(prepared: Prepared, results: Path, environ: Mapping[str, str], watcher: Watcher) -> Collected:
+    async with _engines(prepared, environ, watcher.say) as (engines, served):
+        path = store.create_run(results, _manifest(prepared, engines, served))
+        return await _collect(prepared, path, engines, watcher)
+
+
+async def _resume(prepared: Prepared, path: Path, environ: Mapping[str, str], watcher: Watcher) -> Collected:
+    async with _engines(prepared, environ, watcher.say) as (engines, _):
+        return await _collect(prepared, path, engines, watcher)
+
+
+async def _collect(prepared: Prepared, path: Path, engines: Mapping[str, Engine], watcher: Watcher) -> Collected:
+    stop = asyncio.Event()
+    with _stop_on_signals(stop), store.writing(path, now=_now()) as writer:
+        progress = store.open_run(path).progress()
+        watcher.begin(prepared.plan, len(progress.complete))
+        await collect(
+            prepared.plan,
+            config=prepared.config,
+            suite=prepared.suite,
+            engines=engines,
+            attempts=progress.attempts,
+            complete=progress.complete,
+            write=lambda attempt: (writer.append(attempt), None)[1],
+            progress=watcher.attempt,
+            stop=stop,
+        )
+        store.finish_session(path, writer, now=_now())
+    return Collected(path=path, interrupted=stop.is_set())
+
+
+@contextlib.asynccontextmanager
+async def _engines(
+    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None]
+) -> AsyncIterator[tuple[dict[str, Engine], dict[str, Served]]]:
+    """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
+    async with contextlib.AsyncExitStack() as stack:
+        engines: dict[str, Engine] = {}
+        served: dict[str, Served] = {}
+        for provider in _asked(prepared):
+            spec = provider.serve or provider.local
+            file = None
+            if spec is not None:
+                source = prepared.config.weights.get(spec.weights) or Weights(source=spec.weights)
+                file = await asyncio.to_thread(weights.obtain, source, precision=spec.precision, say=say)
+            base_url = None
+            if provider.serve is not None and file is not None:
+                served[provider.name] = await stack.enter_async_context(serving(provider, file))
+                base_url = served[provider.name].base_url
+            engine = await asyncio.to_thread(open_engine, provider, environ=environ, weights=file, base_url=base_url)
+            stack.push_async_callback(engine.aclose)
+            engines[provider.name] = engine
+            say(f"ready: {provider.name}")
+        yield engines, served
+
+
+def _asked(prepared: Prepared) -> list[Provider]:
+    skipped = {s.provider for s in prepared.plan.skipped}
+    return [p for p in prepared.config.providers if p.name not in skipped]
+
+
+def _manifest(prepared: Prepared, engines: Mapping[str, Engine], served: Mapping[str, Served]) -> Manifest:
+    now = datetime.now(UTC)
+    described: dict[str, dict[str, Any]] = {name: dict(engine.describe()) for name, engine in engines.items()}
+    for name, server in served.items():
+        described[name]["server"] = dict(server.description)
+    return Manifest(
+        format=store.FORMAT,
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{prepared.config.run.name}",
+        created_at=now.isoformat(timespec="seconds"),
+        config=prepared.config.model_dump(mode="json"),
+        suite=prepared.suite,
+        plan_digest=prepared.plan.digest,
+        plan_seed=prepared.plan.seed,
+        skipped=prepared.plan.skipped,
+        versions=_versions(),
+        host=_host(),
+        engines=described,
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _VERSIONS_OF:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if commit.returncode == 0:
+        versions["git"] = commit.stdout.strip()
+    return versions
+
+
+def _host() -> dict[str, Any]:
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return {"system": platform.platform(), "cpu": model, "cores": os.cpu_count()}
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: asyncio.Event) -> Any:
+    """The first Ctrl-C (or SIGTERM) ends the run cleanly; a second one is not waited for."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def interrupted() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    with contextlib.suppress(NotImplementedError):  # Windows loops take no handlers: KeyboardInterrupt ends the run
+        for number in handled:
+            loop.add_signal_handler(number, interrupted)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
