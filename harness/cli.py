@@ -82,6 +82,7 @@ def run(
     ] = False,
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
     prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
+    tags: Annotated[str | None, typer.Option(help="Only prompts with one of these tags; '' asks all.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
@@ -95,9 +96,15 @@ def run(
         collected = running.resume(resume, environ=os.environ, watcher=watcher)
     else:
         settings = configuration.load(config)
-        only = [name.strip() for name in providers.split(",") if name.strip()]
         prepared = running.prepare(
-            settings, config.parent, environ=os.environ, only=only, prompts=prompts, repeats=repeats, limit=limit
+            settings,
+            config.parent,
+            environ=os.environ,
+            only=_names(providers),
+            prompts=prompts,
+            tags=None if tags is None else _names(tags),
+            repeats=repeats,
+            limit=limit,
         )
         _print_skipped(prepared)
         if dry_run:
@@ -206,6 +213,10 @@ def _report(path: Path, json_output: bool) -> int:
     return EXIT_CODES[verdict.outcome]
 
 
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
 def _print_end(verdict: Verdict, written: tuple[Path, ...]) -> None:
     pages = [p for p in written if p.suffix in (".html", ".md")]
     print(f"\nverdict: {verdict.outcome} (exit code {EXIT_CODES[verdict.outcome]})")
@@ -231,14 +242,17 @@ def _print_plan(prepared: Prepared) -> int:
         table.add_column(heading, justify="right")
     estimates = prepared.plan.estimates
     for e in estimates:
-        cost = "no price" if e.cost_usd is None else f"${e.cost_usd:.4f}"
-        table.add_row(e.provider, str(e.calls), str(e.prompt_tokens), str(e.completion_tokens), cost)
-    total = sum(e.cost_usd or 0 for e in estimates)
+        table.add_row(e.provider, *map(str, (e.calls, e.prompt_tokens, e.completion_tokens)), _money(e.cost_usd))
     totals = [sum(v) for v in zip(*((e.calls, e.prompt_tokens, e.completion_tokens) for e in estimates), strict=True)]
+    priced = [e.cost_usd for e in estimates if e.cost_usd is not None]
     table.add_section()
-    table.add_row("all, before retries", *map(str, totals), f"${total:.4f}")
+    table.add_row("all, before retries", *map(str, totals), _money(sum(priced) if priced else None))
     Console().print(table)
     return 0
+
+
+def _money(cost_usd: float | None) -> str:
+    return "no price" if cost_usd is None else f"${cost_usd:.4f}"
 
 
 def _watcher() -> Watcher:
@@ -279,6 +293,8 @@ def import_(
     name: Annotated[str | None, typer.Option(help="The run's name; else that of the file.")] = None,
 ) -> int:
     """Take records of another tool in as a run folder; whatever would yield a false figure is refused."""
+    from rich.console import Console
+
     from harness import exchange
 
     recipe = exchange.from_options(
@@ -291,9 +307,18 @@ def import_(
         reference=reference,
         as_is=as_is,
     )
-    path = exchange.import_records(
-        source, results=results, recipe=recipe, inputs=inputs, name=name, say=lambda line: print(line, file=sys.stderr)
-    )
+    notes: list[str] = []
+    with Console(stderr=True).status("opening") as status:  # on a terminal only
+        path = exchange.import_records(
+            source,
+            results=results,
+            recipe=recipe,
+            inputs=inputs,
+            name=name,
+            say=notes.append,
+            progress=lambda phase, rows: status.update(f"{phase}: {rows} rows"),
+        )
+    print(*notes, sep="\n", file=sys.stderr)
     print(path)
     return 0
 

@@ -126,10 +126,8 @@ class _Lane:
         return None if self._stopped.is_set() or self._next >= len(self._trials) else self._trials[self._next].block
 
     def rest(self) -> Iterator[PlannedTrial]:
-        """All trials left, drawn one by one."""
-        while not self._stopped.is_set() and self._next < len(self._trials):
-            self._next += 1
-            yield self._trials[self._next - 1]
+        """All trials left."""
+        return self._drawn(len(self._trials))
 
     def turn(self) -> Iterator[PlannedTrial]:
         """The trials of one turn: whole blocks, enough of them to keep every slot busy."""
@@ -137,6 +135,10 @@ class _Lane:
         end = min(self._next + wanted, len(self._trials))
         while end < len(self._trials) and self._trials[end].block == self._trials[end - 1].block:
             end += 1
+        return self._drawn(end)
+
+    def _drawn(self, end: int) -> Iterator[PlannedTrial]:
+        """Trials up to there, one by one as slots become free; none once the lane has ended."""
         while not self._stopped.is_set() and self._next < end:
             self._next += 1
             yield self._trials[self._next - 1]

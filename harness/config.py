@@ -109,6 +109,8 @@ class Serve(_Strict):
     context: Positive = 4096
     """Context length of each slot, in tokens."""
     threads: Positive = 2
+    batch: Positive = 512
+    """Tokens computed together at most (llama.cpp's `ubatch`); where a prompt is cut depends on who else is served."""
     flash_attention: bool = False
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
@@ -293,6 +295,8 @@ class RunSection(_Strict):
     """The provider (one for each claimed model) that the others are compared with."""
     prompts: str = "prompts"
     """A prompt file or a folder of them, relative to this file."""
+    tags: tuple[str, ...] = ()
+    """Only prompts that carry one of these tags; empty: all."""
     results: str = "results"
     seed: int = 1
     """Seeds the order of the trials."""

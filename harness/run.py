@@ -60,25 +60,36 @@ def prepare(
     environ: Mapping[str, str],
     only: Sequence[str] = (),
     prompts: Path | None = None,
+    tags: Sequence[str] | None = None,
     repeats: int | None = None,
     limit: int | None = None,
 ) -> Prepared:
     """Load the prompts and lay out the plan; nothing is started, spent or written.
 
-    `root` is the folder of providers.yaml; `repeats` and `limit` (prompts at most) override the
-    configuration. Raises SuiteError and UsageError.
+    `root` is the folder of providers.yaml; the other arguments go before the configuration
+    (`tags` empty: all prompts; `limit`: prompts at most). Raises SuiteError and UsageError.
     """
     if repeats is not None:
         changed = tuple(p.model_copy(update={"repeats": repeats}) for p in config.providers)
         config = config.model_copy(update={"providers": changed})
-    suite = suites.load(prompts or root / config.run.prompts)
-    if limit is not None:
-        kept = suite.prompts[:: max(1, -(-len(suite.prompts) // limit))][:limit]
-        suite = Suite(prompts=kept, digest=suites.digest(kept))
+    suite = _narrowed(
+        suites.load(prompts or root / config.run.prompts), config.run.tags if tags is None else tags, limit
+    )
     chosen, skipped = planning.choose(config, environ, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
     return Prepared(config=config, suite=suite, plan=planning.build(config, suite, skipped=skipped))
+
+
+def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
+    """The prompts that carry one of the tags (no tags: all), thinned out evenly to `limit`."""
+    kept = [p for p in suite.prompts if not tags or set(tags) & set(p.tags)]
+    if not kept:
+        known = sorted({tag for p in suite.prompts for tag in p.tags})
+        raise UsageError(f"no prompt carries the tag {' or '.join(tags)}; tags in use: {', '.join(known) or 'none'}")
+    if limit is not None:
+        kept = kept[:: max(1, -(-len(kept) // limit))][:limit]
+    return suite if len(kept) == len(suite.prompts) else Suite(prompts=tuple(kept), digest=suites.digest(kept))
 
 
 def start(prepared: Prepared, results: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Collected:

@@ -91,6 +91,7 @@ def _settings(serve: Serve, model: Path, *, alias: str) -> dict[str, Any]:
         "alias": alias,
         "n_parallel": serve.slots,
         "n_ctx": serve.slots * serve.context,
+        "n_ubatch": serve.batch,
         "flash_attn_type": "ENABLED" if serve.flash_attention else "DISABLED",
         "cache_type_k": serve.cache_type_k.upper(),
         "cache_type_v": serve.cache_type_v.upper(),
@@ -120,11 +121,12 @@ def _description(serve: Serve, weights: LocalWeights, announced: Mapping[str, An
 def _start(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
     # A session of its own keeps Ctrl-C at the terminal from reaching the server before its owner has finished with it.
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.serve"],
+        [sys.executable, "-P", "-m", "harness.serve"],  # -P: whatever lies in the working folder is not imported
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, "PYTHONPATH": _import_path()},
+        # Brief spinning at OpenMP's barriers: endless spinning stalls the server beside any other busy process.
+        env={"GOMP_SPINCOUNT": "5000", **os.environ, "PYTHONPATH": _import_path()},
         start_new_session=True,
     )
     assert process.stdin is not None
@@ -176,15 +178,16 @@ def _is_healthy(address: str) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the process. It holds nothing worth saving, so it gets a moment and then no choice."""
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
     try:
         process.wait(timeout=2)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    process.stdout.close()  # last: a thread may still be reading from it until the process is gone
 
 
 def _tail(log: IO[bytes]) -> str:
@@ -228,7 +231,7 @@ def _end_with_stdin() -> None:
 
 def _parameters(engine: Any, settings: Mapping[str, Any]) -> Any:
     params = engine.CommonParams()
-    for name in ("n_parallel", "n_ctx", "cache_prompt", "chat_template"):
+    for name in ("n_parallel", "n_ctx", "n_ubatch", "cache_prompt", "chat_template"):
         setattr(params, name, settings[name])
     for name, enum in _ENUM_NAMES.items():
         prefix = "GGML_TYPE_" if enum == "ggml_type" else "LLAMA_FLASH_ATTN_TYPE_"

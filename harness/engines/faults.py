@@ -138,7 +138,7 @@ def inband(error: Any, headers: Mapping[str, str]) -> Outcome:
         retry = "never"
     elif _PASSING.search(words):
         retry = "yes"
-    outcome = missing("inband_error", complaint.line, retry)
+    outcome = missing("inband_error", f"{complaint.status or 'error'} {complaint.line}", retry)
     return replace(outcome, retry_after_s=_retry_after_s(headers)) if retry != "never" else outcome
 
 
@@ -159,10 +159,10 @@ def complaint_of(error: Any) -> Complaint:
     for key, value in _leaves(error, 0):
         if key in ("message", "detail", "msg", "error", "raw", ""):
             messages.append(str(value))
+        elif key in ("code", "status") and re.fullmatch("[45][0-9]{2}", str(value)):
+            status = int(value) if status is None else status
         elif key in ("code", "type", "status", "param", "error_type", "reason"):
             codes.append(str(value))
-            if status is None and isinstance(value, int | str) and re.fullmatch("[45][0-9]{2}", str(value)):
-                status = int(value)
     return Complaint(codes=" ".join(codes), message="; ".join(messages), status=status)
 
 

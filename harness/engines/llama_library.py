@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.errors import EngineError
 
 PACKAGE = "xllamacpp"
 VERSION = "2026.10.11549"  # llama.cpp b11549; the layouts below are those of this build and of no other
+SPIN_COUNT = "5000"
 F32 = 0
 FLASH_ATTENTION_OFF = 0
 
@@ -148,6 +150,9 @@ def _wheel_library() -> str:
         raise EngineError(
             f"{PACKAGE} {installed} is installed, but its C structures are known for {VERSION} only; {_remedy()}"
         )
+    # Read by OpenMP when the library is loaded: spin for microseconds at a barrier, then sleep. Endless spinning
+    # stalls everything as soon as another process wants a core; no spinning at all costs a third of the speed.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
         return str(importlib.import_module(f"{PACKAGE}.{PACKAGE}").__file__)
     except ImportError as problem:

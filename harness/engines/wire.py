@@ -1,8 +1,8 @@
 """The bytes of a request in; what the wire brought back out: status, headers, bytes, times, and where it broke.
 
-This sits beneath every client library: it sees the exact bytes, follows no redirect, retries nothing,
-undoes no compression, and holds four deadlines on the monotonic clock (connect, first byte,
-content idle, total). Nothing a server does makes it raise.
+It works at the lowest seam of httpx2, its transports: no redirect is followed, nothing retried, no
+compression undone, and four deadlines hold on the monotonic clock (connect, first byte, content
+idle, total). Nothing a server does makes it raise.
 """
 
 from __future__ import annotations
@@ -41,22 +41,23 @@ class WireAnswer:
 class Wire:
     """The connections to one endpoint: one for each request under way, kept alive between them.
 
-    Each is a pool of size one. A shared pool searches all its connections for each
-    request, which at 100 in flight costs more than the request itself.
+    Each is a pool of size one. A shared pool looks through all its connections twice for each
+    request, which at 100 in flight takes as much time as the request itself.
     """
 
-    def __init__(self, url: str, *, timeouts: Timeouts, proxy: str | None, byte_cap: int = BYTE_CAP) -> None:
+    def __init__(self, url: str, *, timeouts: Timeouts, proxy: str | None) -> None:
         self._url = httpx2.URL(url)
         self._timeouts = timeouts
         self._proxy = None if proxy is None else httpx2.Proxy(proxy)
-        self._byte_cap = byte_cap
-        self._tls = httpx2.create_ssl_context(trust_env=True)  # SSL_CERT_FILE and SSL_CERT_DIR count
+        # SSL_CERT_FILE and SSL_CERT_DIR count. Plain http needs no authorities: this context would trust nobody.
+        plain = self._url.scheme == "http"
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx2.create_ssl_context(trust_env=True)
         self._all: list[httpx2.AsyncHTTPTransport] = []
         self._free: list[httpx2.AsyncHTTPTransport] = []
 
     async def post(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> WireAnswer:
         """Send once and read to the end, to a deadline or to the byte cap. Host and length are added."""
-        under_way = _UnderWay(body, self._timeouts, self._byte_cap)
+        under_way = _UnderWay(body, self._timeouts)
         framing = ((b"host", self._url.netloc), (b"content-length", b"%d" % len(body)))
         request = httpx2.Request("POST", self._url, headers=[*framing, *headers], stream=under_way)
         transport = self._free.pop() if self._free else self._connection()
@@ -85,10 +86,9 @@ class _UnderWay(httpx2.AsyncByteStream):
     stands, and that moment is when sending, and with it the measured time, begins.
     """
 
-    def __init__(self, body: bytes, timeouts: Timeouts, byte_cap: int) -> None:
+    def __init__(self, body: bytes, timeouts: Timeouts) -> None:
         self._body = body
         self._timeouts = timeouts
-        self._byte_cap = byte_cap
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         self._started_at = _utc_now()
@@ -144,9 +144,9 @@ class _UnderWay(httpx2.AsyncByteStream):
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         async for piece in response.stream:
             self._received += piece
-            if len(self._received) > self._byte_cap:
-                del self._received[self._byte_cap :]
-                return Break(kind="too_large", detail=f"more than {self._byte_cap} bytes; the rest was not read")
+            if len(self._received) > BYTE_CAP:
+                del self._received[BYTE_CAP:]
+                return Break(kind="too_large", detail=f"more than {BYTE_CAP} bytes; the rest was not read")
             # Blank lines are how some providers keep a waiting connection alive: no content yet.
             if not piece.isspace():
                 self._due_in(self._timeouts.idle_s, silence)

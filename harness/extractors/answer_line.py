@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from harness.extractors.answer_text import last_line
+from harness.extractors.claims import MAX_PHRASE_CHARS
 from harness.extractors.extractor import Extractor, same_text
 
 _LABEL = re.compile(
@@ -34,11 +35,11 @@ def _read(text: str, _args: Mapping[str, str]) -> str | None:
     if not labels:
         return None
     rest = labels[-1]["rest"]
-    if not _bare(rest):
+    if len(rest) <= MAX_PHRASE_CHARS and not _bare(rest):
         below = text[labels[-1].end() :].strip()
         # Below its label only a last line of its own is the answer; anything longer is reasoning.
         rest = below if below and below == last_line(below) else ""
-    answer = _bare(rest)
+    answer = _bare(rest) if len(rest) <= MAX_PHRASE_CHARS else ""
     return None if _PLACEHOLDER.fullmatch(answer) else answer
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from harness.extractors.answer_text import last_line, plain
-from harness.extractors.claims import SENTENCE, Claim, Statement, claims, settle
+from harness.extractors.claims import MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle
 from harness.extractors.extractor import Extractor, same_text
 
 _NOUNS = r"answer|(?:correct|right|best|my)\s+(?:option|choice|letter)|(?:final\s+)?(?:choice|selection)"
@@ -46,7 +46,7 @@ _OPTION_LINE = re.compile(r"^\W{0,3}\(?([A-Ea-e])[).](?=\s)", re.MULTILINE)
 _OPTION_START = re.compile(r"\s*(?:option\s+)?(?:\(([A-E])\)|([A-E])\))", re.IGNORECASE)
 _MENTION = re.compile(r"\(([A-E])\)")
 _REJECTED = re.compile(r"\b(?:wrong|incorrect|false|not)\b|n't\b", re.IGNORECASE)
-_OPTION_DOT = re.compile(rf"\s*([A-E])(?:\.|\s[—–-])\s+(?![A-Z]\.|{_SPECIES})(?:\S+\s*){{1,5}}$")
+_OPTION_DOT = re.compile(rf"\s*([A-E])(?:\.|\s[—–-])\s+(?![A-Z]\.|{_SPECIES})(?:\S+(?:\s+|$)){{1,5}}$")
 
 
 def _read(text: str, _args: Mapping[str, str]) -> str | None:
@@ -92,7 +92,7 @@ def _unlabelled(text: str) -> str | None:
     if whole:
         return whole[1].upper()
     lines = [line for line in text.splitlines() if line.strip()]
-    if not lines or len(_OPTION_LINE.findall(text)) > 1:
+    if not lines or len(lines[0]) > MAX_PHRASE_CHARS or len(_OPTION_LINE.findall(text)) > 1:
         return None
     start = _OPTION_START.match(lines[0]) or (_OPTION_DOT.match(lines[0]) if len(lines) == 1 else None)
     last = _LAST.fullmatch(last_line(text))

@@ -15,6 +15,8 @@ FINAL, LINE, SENTENCE = 3, 2, 1
 
 # A looping model states thousands of answers; the last ones decide, and the work stays bounded.
 _MAX_CLAIMS = 64
+MAX_PHRASE_CHARS = 1_000
+"""A longer phrase is not searched for an answer: the patterns may take quadratic time."""
 _MAX_LOOK_BACK_CHARS = 300
 
 _VERB = (
@@ -162,6 +164,8 @@ def _claim(text: str, match: re.Match[str], limit: int) -> Claim:
         rest, mark, end = first_sentence(text, below)
     if end > limit:
         rest, end = rest[: max(0, len(rest) - (end - limit) + len(mark))], limit
+    # Nobody states an answer at such length; kept unreadable, it can still contradict another claim.
+    rest = rest if len(rest) <= MAX_PHRASE_CHARS else "…"
     before = _line_before(text, match.start())
     sentence = re.split(r"[.!?]\s", before)[-1]
     clause = re.split(r"[,;:—]", sentence)[-1]

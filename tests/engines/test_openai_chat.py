@@ -368,20 +368,39 @@ def test_no_tls_on_the_other_side_is_a_tls_fault() -> None:
     assert (exchange.outcome.kind, exchange.outcome.retry) == ("tls", "never")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-def test_a_certificate_nobody_vouches_for_is_refused_before_the_key_is_sent(tmp_path: Path) -> None:
-    """Whoever answers there is not known to be the provider."""
-    made = tmp_path / "made.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout made.pem -out cert.pem"
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that nobody has signed, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes its certificate with openssl")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=loopback -keyout key.pem -out cert.pem"
+    command += " -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    made.write_text(made.read_text() + (tmp_path / "cert.pem").read_text())
+    return tmp_path / "cert.pem"
+
+
+def tls_server(certificate: Path) -> Loopback:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(made)
-    with Loopback(tls=tls) as server:
+    tls.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    return Loopback(tls=tls)
+
+
+def test_a_certificate_nobody_vouches_for_is_refused_before_the_key_is_sent(certificate: Path) -> None:
+    """Whoever answers there is not known to be the provider."""
+    with tls_server(certificate) as server:
         exchange = ask_all(provider(server.base_url, api_key_env="KEY"), [question()], {"KEY": KEY})[0]
         assert server.calls == []
     assert (exchange.outcome.kind, exchange.outcome.retry) == ("tls", "never")
     assert "self" in exchange.outcome.detail
+
+
+def test_an_authority_of_the_users_own_is_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Company networks name theirs in SSL_CERT_FILE."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with tls_server(certificate) as server:
+        exchanges = ask_all(provider(server.base_url), [question()] * 2)
+        assert [e.outcome.kind for e in exchanges] == ["complete"] * 2
+        assert server.connections_made == 1
 
 
 def test_a_redirect_is_not_followed() -> None:

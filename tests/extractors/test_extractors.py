@@ -80,6 +80,14 @@ HOSTILE = {
     "letters": "A or " * 15_000,
     "dots": "Answer: " + ". " * 30_000,
     "lines": "\n" * 60_000,
+    "one word": "B. " + "x" * 60_000 + " a b c d e f",
+    "denial": "The answer is not" + " " * 60_000 + "x",
+    "bold": "Answer: " + "*" * 60_001,
+    "quotes": "Answer: " + "\"'" * 30_000,
+    "numbers": "1 " * 30_000 + "= x",
+    "sum": "1+" * 30_000 + "1 x = 5",
+    "spoken": "plus is " * 8_000,
+    "doubts": "So " * 20_000 + "yes",
     "thinking": "<think>" * 10_000,
     "too long": "x" * 3_000_000 + " Answer: 42",
 }
@@ -91,7 +99,7 @@ def test_a_hostile_text_takes_no_longer_than_a_long_one(spec: ExtractorSpec, tex
     """A looping or malicious response must not stop the analysis."""
     started = time.process_time()
     extract(spec, text)
-    assert time.process_time() - started < 2.0
+    assert time.process_time() - started < 5.0
 
 
 def test_no_answer_matches_nothing() -> None:
@@ -198,6 +206,12 @@ def test_a_harmless_pattern_is_accepted(pattern: str) -> None:
 def test_an_expected_answer_must_be_readable(spec: ExtractorSpec, expected: str, possible: bool) -> None:
     """An expected answer that no response could give would make accuracy 0 for everybody."""
     assert EXTRACTORS[spec.name].can_state(expected, spec.args) is possible
+
+
+def test_a_text_beyond_all_measure_is_not_read() -> None:
+    """Work on one response is bounded; what was not read in full gives no answer."""
+    assert extract(NUMBER, "word " * 30_000 + "\nAnswer: 42") is None
+    assert extract(NUMBER, "<think>" + "word " * 30_000 + "</think>Answer: 42") == "42"
 
 
 def test_a_pattern_reads_the_end_of_a_long_text() -> None:

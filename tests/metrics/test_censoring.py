@@ -55,6 +55,13 @@ def test_a_gap_in_the_repeats_is_no_stop() -> None:
     assert detect("AA", "AAAA", "AAAA") is not None
 
 
+def test_a_failed_repeat_is_no_divergence() -> None:
+    """An outage in between does not show that a prompt was asked on after it had diverged."""
+    found = detect("AAAA", "A.A", ".", "AA")
+    assert found is not None
+    assert found.survivors == (4, 3, 2, 1)
+
+
 def test_no_rows_are_no_verdict() -> None:
     """A provider that was never asked is not censored."""
     empty = np.zeros(0, dtype=np.int64)

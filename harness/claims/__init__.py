@@ -1,0 +1,16 @@
+"""A Run and a finding in, an evidence bundle that anyone can check out; a bundle in, verified or not.
+
+accusing       findings -> what is to be claimed
+bundle         run + accusation -> the zip, or the reason why the records do not support the claim
+wording        what is claimed -> the page's words
+verify_bundle  bundle -> figures and verdict, computed anew; it is also the `verify.py` inside each bundle
+checking       a bundle's file or folder -> one line that it holds, or a BundleError
+"""
+
+from __future__ import annotations
+
+from harness.claims.accusing import Accusation, accuse
+from harness.claims.bundle import Bundle, file_name, make
+from harness.claims.checking import check
+
+__all__ = ["Accusation", "Bundle", "accuse", "check", "file_name", "make"]

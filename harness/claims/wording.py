@@ -1,0 +1,332 @@
+"""What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
+
+`{A.emr}` is a figure of the accused side, `{pair.p}` of both, `{A: path}` lists what stands there in the records of
+A that count, `{12: path}` in record 12. What METRICS allows to be said is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+WORDING = 1  # counts up with every change of the words: bundles with other words are not held against these
+
+RULES = ("nondeterministic", "differs", "deviates_from_reference")
+
+_COMPLETION = "attempt.exchange.outcome.completion"
+_HEADERS = "attempt.exchange.response.headers"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What the words depend on. `routers` are the sides whose one address may answer from several backends.
+
+    `labels` says whether the provider's own labels (backend, fingerprint) agree on the two answers of the
+    example. `imported`: another tool collected the records. `responses` are those to the example's prompt, by side;
+    `cache_headers` what responses carried; `attested` what can be said that is not computed.
+    """
+
+    rule: str
+    routers: Sequence[str]
+    labels: Literal["agree", "differ", "silent"]
+    imported: bool
+    example: tuple[int, int]
+    responses: Mapping[str, Sequence[int]]
+    cache_headers: Sequence[str]
+    attested: Sequence[str]
+
+    @property
+    def sides(self) -> list[str]:
+        """A, and B where somebody is compared with."""
+        return sorted(self.responses)
+
+
+def page(subject: Subject) -> list[str]:
+    """The page, line by line."""
+    blocks = (
+        _claim(subject),
+        _asked(subject),
+        _came_back(subject),
+        _how_often(subject),
+        _strength(subject),
+        _excluded(subject),
+        _not_shown(subject),
+        _who(subject),
+        _responses(subject),
+        _again(),
+    )
+    return [line for block in blocks for line in (*block, "")][:-1]
+
+
+HOW = {
+    "root": "SHA-256 of the file SHA256SUMS",
+    "attested": "stated by the run's manifest or report; not computed from the responses",
+    "name": "the provider's name in the run",
+    "requests": "number of records of this provider",
+    "first_sent": "when the first of them was sent",
+    "last_sent": "when the last of them was sent",
+    "trials": "number of different (prompt, repeat) among them",
+    "prompts": "number of prompts with at least one text that counts",
+    "counted": "trials whose first answer is a text, whole or cut at the token limit",
+    "cut": "those among them that were cut at the token limit",
+    "left_out": "the other trials, by how they ended",
+    "fields": "request bodies without model and messages, counted",
+    "one_request": "prompts whose answers all carry one hash of the request, of all prompts with answers",
+    "reread": "answers whose response bytes, read again, give the recorded text and labels",
+    "split": "prompts with a pair of repeats whose texts differ; repeats have one request, served model, backend and "
+    "fingerprint (of a router: one request and served model)",
+    "split_share": "the same as a share",
+    "emr": "mean over prompts of the share of pairs of repeats with the same text (exact-match rate)",
+    "counts": "how often each different text came for the example's prompt",
+    "prompt": "the prompt of the two answers of the example",
+    "at": "length of what both texts begin with, plus one",
+    "before": "the characters before the first difference",
+    "after": "the characters from the first difference on",
+    "length": "number of characters of the text",
+    "sign": "code point at the first difference",
+    "never": "prompts on which no answer of one side equals an answer of the other",
+    "never_share": "the same as a share",
+    "match": "mean over prompts of the chance that an answer of one side equals one of the other (cross-EMR)",
+    "excess": "mean over prompts of half of both EMR, minus cross-EMR",
+    "p": "share of random exchanges of answers between the sides, within each prompt, with as large an excess",
+}
+
+
+def how(name: str) -> str:
+    """How a figure is recomputed from the bundle."""
+    which, colon, path = name.partition(": ")
+    if colon:
+        return f"read at {path} of " + (f"record {which}" if which.isdigit() else f"the records of {which} that count")
+    return HOW["attested" if name.startswith("attested.") else name.rpartition(".")[2]]
+
+
+def _claim(subject: Subject) -> list[str]:
+    who = "The router {A.name}" if "A" in subject.routers else "{A.name}"
+    whom = "the router {B.name}" if "B" in subject.routers else "{B.name}"
+    if subject.rule == "nondeterministic":
+        title = f"# {who} gives different answers to one request at temperature zero"
+        same = "that the imported files state alike" if subject.imported else "with the same bytes"
+        proof = (
+            f"Proven by existence: two requests {same} brought back two different texts. "
+            "One such pair is enough, and it is in this bundle with everything that was recorded of it."
+        )
+    else:
+        deviates = subject.rule == "deviates_from_reference"
+        verb = "deviates from the reference" if deviates else "gives other answers than"
+        title = f"# {who} {verb} {whom} at temperature zero"
+        proof = (
+            "Proven by a test: the two differ by more than each differs from itself. If both answered alike, "
+            "so large a difference would come about by chance in this share of cases: p = {pair.p}."
+        )
+    return [title, "", proof, *_limits(subject)]
+
+
+def _limits(subject: Subject) -> list[str]:
+    """What must be read together with the claim."""
+    limits = []
+    for side in subject.routers:
+        limits += [
+            "",
+            f"{{{side}.name}} may send each request to another backend. The claim is about this address as a customer "
+            "sees it, not about any one backend behind it.",
+        ]
+    if subject.imported:
+        limits += [
+            "",
+            "Another tool collected these records. Requests and responses are what its files state, not bytes seen on "
+            "the wire; retries, replays and cut texts could be told apart only as far as the files tell.",
+        ]
+    return limits
+
+
+def _each(subject: Subject, words: str) -> str:
+    """The words once for each side, whose letter stands for $: `a` 4 of 6, `b` 0 of 6."""
+    return ", ".join(f"{{$.name}} {words}".replace("$", side) for side in subject.sides)
+
+
+def _asked(subject: Subject) -> list[str]:
+    lines = ["## What was asked", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {{{side}.name}}: {{{side}.requests}} requests for {{{side}.trials}} trials, of "
+            f"{{attested.planned_{side}}} planned (prompts times repeats); {{{side}.prompts}} prompts have answers.",
+            f"- Sent to {{{side}: attempt.exchange.request.url}}, for model "
+            f"{{{side}: attempt.exchange.request.body.model}}, with {{{side}.fields}}.",
+            f"- From {{{side}.first_sent}} to {{{side}.last_sent}} by the client's clock (UTC); the server's own dates "
+            f"are {{{side}: {_HEADERS}.date}}.",
+        ]
+    example = f"{{{subject.example[0]}: attempt.exchange.request.body.messages}}"
+    return [*lines, "- Prompt of the example below: {example.prompt}, messages " + example + "."]
+
+
+def _came_back(subject: Subject) -> list[str]:
+    lines = ["## What came back", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {{{side}.name}}: {{{side}.counted}} texts that count, of them cut at the token limit: {{{side}.cut}}. "
+            f"Trials left out: {{{side}.left_out}}.",
+        ]
+    first, second = (f"record {{{seq}: seq}}" for seq in subject.example)
+    if "B" in subject.sides:
+        first, second = f"{first} ({{A.name}})", f"{second} ({{B.name}})"
+    return [
+        *lines,
+        f"- On the example's prompt, how often each different text came: {_each(subject, '{example.$.counts}')}.",
+        f"- Two of them, the first in {first} and the second in {second}, part at character {{example.at}}: "
+        "{example.first.sign} against {example.second.sign} (of {example.first.length} and "
+        "{example.second.length} characters).",
+        "",
+        "Around that place:",
+        "",
+        "    both begin: {example.before}",
+        "    the first:  {example.first.after}",
+        "    the second: {example.second.after}",
+    ]
+
+
+def _how_often(subject: Subject) -> list[str]:
+    lines = ["## How often", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {{{side}.name}} against itself: prompts on which its repeats differ: {{{side}.split}}, a share of "
+            f"{{{side}.split_share}}; chance that two repeats agree (EMR): {{{side}.emr}}.",
+        ]
+    if "B" in subject.sides:
+        lines += [
+            "- Against each other: prompts on which no answer of one equals any of the other: {pair.never}, a share of "
+            "{pair.never_share}; chance that an answer of one equals one of the other: {pair.match}.",
+            "- Excess divergence, by how much the two differ beyond their own noise (zero: not at all): {pair.excess}.",
+        ]
+    if "report_p" in subject.attested:
+        lines += ["- The run's report, corrected for all pairs it tested (Holm), has p = {attested.report_p}."]
+    return [
+        *lines,
+        "",
+        "In brackets: the interval that covers the true value nineteen times out of twenty (Wilson; for chances it is "
+        "wider than need be). The prompt is the unit. Every prompt of the run is in it, also where nothing differs.",
+    ]
+
+
+def _strength(subject: Subject) -> list[str]:
+    lines = ["## How strong this is", ""]
+    if subject.rule == "nondeterministic":
+        return [
+            *lines,
+            "- That it happens rests on one pair and needs no statistics. How often it happens is an estimate: "
+            "see the interval.",
+            f"- One backend or several? {_LABELS[subject.labels]}",
+        ]
+    lines += [
+        "- That the two differ rests on the test over all prompts. The example only shows what it looks like.",
+        "- Even with the same weights, precision and template texts can part where two tokens are almost equally "
+        "likely; the figures say how often they do, not why.",
+        '- Each side may be several backends; what its own labels say of that stands under "Who answered".',
+    ]
+    if subject.rule == "deviates_from_reference":
+        lines += ["- The reference is a yardstick, not the truth: it is one faithful way to run the model it declares."]
+    return lines
+
+
+_LABELS = {
+    "agree": "The provider's own labels agree on the two answers of the example. That is the provider's statement; "
+    "whether one machine gave both it does not say.",
+    "differ": "The provider's own labels differ between the two answers of the example: by them, several.",
+    "silent": "The records cannot say: the two answers of the example name neither a backend nor a fingerprint.",
+}
+
+
+def _excluded(subject: Subject) -> list[str]:
+    cached = f"{{$: {_COMPLETION}.cached_tokens}}"
+    return [
+        "## Causes on the client's side, and how they were excluded",
+        "",
+        "- Another request: repeats are compared within one request only; prompts whose answers all come from one "
+        f"request, byte for byte: {_each(subject, '{$.one_request}')}.",
+        "- A faulty reading: answers whose response bytes, read again by `verify.py`, give the text and labels "
+        f"compared here: {_each(subject, '{$.reread}')}.",
+        "- A replay from a response cache: such answers (told by their headers, or by a count of no tokens for a text) "
+        "are left out as excluded.",
+        *(f"- Header `{n}`: {_each(subject, f'{{$: {_HEADERS}.{n}}}')}." for n in subject.cache_headers),
+        "- A prefix cache, which computes the answer on another path: cached prompt tokens were "
+        f"{_each(subject, cached)}.",
+        "- A retry: every attempt is a record; a trial counts once, by its first answer; no retry is a repeat.",
+        "- A broken or cut text: what broke off is left out; a text cut at the token limit is compared up to the cut.",
+        "- Empty, filtered and refused answers are left out; they are neither agreement nor difference.",
+        f"- The client: {_client(subject)} {{attested.run}}, tempzero {{attested.tempzero}} on Python "
+        "{attested.python}, {attested.system}, {attested.cpu}.",
+    ]
+
+
+def _client(subject: Subject) -> str:
+    if subject.imported:
+        return "another tool, of which no more is known than its files say; imported as the run"
+    return "one process at a time wrote the run"
+
+
+def _not_shown(subject: Subject) -> list[str]:
+    router = ["- That any single backend behind the router is nondeterministic or deviates."]
+    return [
+        "## What this does not show",
+        "",
+        "- Why. Batching, hardware, precision, a template or a router can each be the cause.",
+        "- That answers are wrong or worse: the texts differ, their quality was not judged.",
+        "- Other prompts, other times, another load than the one stated.",
+        "- That a field sent was honoured, a seed for instance: the records show that it was sent.",
+        *(router if subject.routers else []),
+        "- That the records are genuine: the hashes show that nothing was changed since they were made. "
+        "The provider can look up the response ids and dates in its own logs.",
+    ]
+
+
+def _who(subject: Subject) -> list[str]:
+    lines = ["## Who answered, and under what load", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {{{side}.name}} is declared as {{attested.declared_{side}}}; it named as served model "
+            f"{{{side}: {_COMPLETION}.served_model}}, backend {{{side}: {_COMPLETION}.backend}}, fingerprint "
+            f"{{{side}: {_COMPLETION}.fingerprint}}.",
+            f"- {{{side}.name}} had {{{side}: attempt.exchange.times.in_flight}} requests of this client in flight; "
+            f"attempts needed: {{{side}: attempt.number}}.",
+        ]
+    return lines
+
+
+def _responses(subject: Subject) -> list[str]:
+    lines = ["## The responses to the example's prompt", ""]
+    for side in subject.sides:
+        lines += [_response(side, seq) for seq in subject.responses[side]]
+    return lines
+
+
+def _response(side: str, seq: int) -> str:
+    parts = {
+        "record": "seq",
+        "repeat": "attempt.trial.repeat",
+        "attempt": "attempt.number",
+        "block": "attempt.block",
+        "sent": "attempt.exchange.times.started_at",
+        "in flight": "attempt.exchange.times.in_flight",
+        "status": "attempt.exchange.response.status",
+        "id": f"{_COMPLETION}.response_id",
+        "server date": f"{_HEADERS}.date",
+        "prompt tokens": f"{_COMPLETION}.prompt_tokens",
+        "completion tokens": f"{_COMPLETION}.completion_tokens",
+        "finish": f"{_COMPLETION}.finish_reason",
+        "response hash": "attempt.exchange.response.sha256",
+    }
+    return f"- {{{side}.name}}: " + ", ".join(f"{word} {{{seq}: {path}}}" for word, path in parts.items())
+
+
+def _again() -> list[str]:
+    return [
+        "## Check it, and ask again",
+        "",
+        "- Run `verify.py` with a Python: it recomputes hashes, figures, verdict and this page; nothing is installed "
+        "and no network used. `tempzero verify` does the same and also holds the words against its own.",
+        "- Root hash: {root}. Whoever has it from elsewhere knows that this is the same bundle.",
+        "- The run these records come from has {attested.records} of them, and its hash chain ends in {attested.head}: "
+        "with its whole `records.jsonl` it can be shown that nothing was inserted.",
+        "- `requests/` has every different request as it was sent, with a curl line beside it; send each several "
+        "times, at the load stated above. `responses/` is numbered by record.",
+    ]

@@ -1,0 +1,319 @@
+"""A record file in, its rows out one after the other, each with its line; what cannot be read exactly is refused.
+
+CSV and JSONL are streamed; a JSON document is read whole (up to a size). Nothing is repaired:
+invalid UTF-8, a row of another width or broken JSON is an ExchangeError with file and line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from harness.errors import ExchangeError
+from harness.exchange.sources import RecordFile
+
+MAX_CELL_CHARS = 64 << 20
+MAX_LINE_BYTES = 256 << 20
+MAX_DOCUMENT_BYTES = 1 << 30
+_MOST_LEVELS = 200
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells by column name. `line` counts from 1: the line a CSV row ends on, the item of a JSON list."""
+
+    cells: Mapping[str, Any]
+    line: int
+
+
+def rows(file: RecordFile, *, at: str = "") -> Iterator[Row]:
+    """The rows of one file. `at` is the path of the list inside a JSON document. Raises ExchangeError."""
+    if file.kind in ("csv", "tsv"):
+        return _csv(file)
+    if file.kind == "jsonl":
+        return _jsonl(file)
+    if file.kind == "json":
+        return _json(file, at)
+    if file.kind == "parquet":
+        return _parquet(file)
+    raise ExchangeError(f"{file.name}: a .{file.kind} file is read by its own --format only")
+
+
+def columns(file: RecordFile) -> tuple[str, ...] | None:
+    """The column names that stand for a whole CSV file; None for kinds whose rows name their own."""
+    if file.kind not in ("csv", "tsv"):
+        return None
+    with _text(file) as text:
+        return tuple(_header(file, _reader(file, text)))
+
+
+def document(file: RecordFile) -> Any:
+    """A whole JSON document. Raises ExchangeError for one that is broken, nested too deeply or too large."""
+    size = file.path.stat().st_size
+    if size > MAX_DOCUMENT_BYTES:
+        raise ExchangeError(
+            f"{file.name}: a JSON document of {size >> 20} MB; up to {MAX_DOCUMENT_BYTES >> 20} MB is read, "
+            "turn it into JSONL (one object a line)"
+        )
+    data = file.path.read_bytes()
+    try:
+        return _shallow(_decode(_decoded(file, data)))
+    except json.JSONDecodeError as problem:
+        raise ExchangeError(f"{file.name}:{problem.lineno}: not JSON: {problem.msg}") from None
+    except (ValueError, RecursionError) as problem:
+        raise ExchangeError(f"{file.name}: not JSON that can be read: {_one_line(problem)}") from None
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces; what JSON has no form for (NaN, bytes, dates) as text."""
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError):
+        text = _encode(_plain(value))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair has a form in JSON, but none in UTF-8
+        return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+    return text
+
+
+# NaN and Infinity, which JSON does not have but some writers give, become those words.
+_decode = json.JSONDecoder(parse_constant=str).decode
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, float) and value - value != 0:
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+# --- CSV -------------------------------------------------------------------------------------
+
+
+def _csv(file: RecordFile) -> Iterator[Row]:
+    with _text(file) as text:
+        reader = _reader(file, text)
+        header = _header(file, reader)
+        width = len(header)
+        for row in _careful(file, reader):
+            if len(row) != width:
+                if not row:
+                    continue
+                raise ExchangeError(f"{file.name}:{reader.line_num}: {len(row)} cells, but the header names {width}")
+            yield Row(dict(zip(header, row, strict=True)), reader.line_num)
+
+
+def _reader(file: RecordFile, text: IO[str]) -> Any:
+    csv.field_size_limit(MAX_CELL_CHARS)
+    return csv.reader(text, strict=True, delimiter="\t" if file.kind == "tsv" else _delimiter(file))
+
+
+def _delimiter(file: RecordFile) -> str:
+    """A comma, unless the first line has none but has another usual one."""
+    with file.path.open("rb") as raw:
+        first = raw.readline(1 << 16)
+    return next((d for d in (",", ";", "\t", "|") if d.encode() in first), ",")
+
+
+def _header(file: RecordFile, reader: Iterator[list[str]]) -> list[str]:
+    header = next(_careful(file, reader), [])
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ExchangeError(f'{file.name}:1: two columns are called "{twice[0]}"; rename one')
+    return header
+
+
+def _careful(file: RecordFile, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except UnicodeDecodeError:
+        raise ExchangeError(_where_not_utf8(file)) from None
+    except csv.Error as problem:
+        raise ExchangeError(f"{file.name}:{reader.line_num}: not CSV that can be read exactly: {problem}") from None
+
+
+@contextmanager
+def _text(file: RecordFile) -> Iterator[IO[str]]:
+    """The file as text, line ends kept as they are, without a byte order mark."""
+    with file.path.open("rb") as raw:
+        if raw.read(2) in _UTF16_BOMS:
+            raise ExchangeError(f"{file.name}: is UTF-16; save it as UTF-8")
+        raw.seek(0)
+        with io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding="utf-8-sig", newline="") as text:
+            yield text
+
+
+# --- JSON ------------------------------------------------------------------------------------
+
+
+def _jsonl(file: RecordFile) -> Iterator[Row]:
+    with file.path.open("rb", buffering=1 << 20) as raw:
+        number = 0
+        while line := raw.readline(MAX_LINE_BYTES):
+            number += 1
+            if number == 1:
+                line = line.removeprefix(_UTF8_BOM)
+            if len(line) == MAX_LINE_BYTES:
+                raise ExchangeError(f"{file.name}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MB")
+            if line.isspace():
+                continue
+            yield Row(_object(file, number, line), number)
+
+
+def _object(file: RecordFile, number: int, line: bytes) -> Mapping[str, Any]:
+    try:
+        value = _decode(line.decode("utf-8"))
+        if line.count(b"{") + line.count(b"[") > _MOST_LEVELS:
+            _shallow(value)
+    except UnicodeDecodeError as problem:
+        raise ExchangeError(_not_utf8(file, number, problem)) from None
+    except json.JSONDecodeError as problem:
+        hint = "; is it one document? then its name should end in .json" if number <= 2 else ""
+        raise ExchangeError(f"{file.name}:{number}: not JSON: {problem.msg}{hint}") from None
+    except (ValueError, RecursionError) as problem:
+        raise ExchangeError(f"{file.name}:{number}: not JSON that can be read: {_one_line(problem)}") from None
+    if not isinstance(value, dict):
+        raise ExchangeError(f"{file.name}:{number}: a JSON {_kind(value)} where an object with columns is needed")
+    return value
+
+
+def _shallow(value: Any) -> Any:
+    """The same; ValueError when it is nested so deeply that it could not be written again."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return value
+    raise ValueError(f"nested deeper than {_MOST_LEVELS} levels")
+
+
+def _json(file: RecordFile, at: str) -> Iterator[Row]:
+    value = document(file)
+    for step in filter(None, at.split(".")):
+        if not isinstance(value, dict) or step not in value:
+            raise ExchangeError(f'{file.name}: has no list at "{at}"')
+        value = value[step]
+    found = _list(file, value)
+    for number, item in enumerate(found, start=1):
+        if not isinstance(item, dict):
+            raise ExchangeError(f"{file.name}: item {number} is a JSON {_kind(item)}; objects with columns are needed")
+        yield Row(item, number)
+
+
+def _list(file: RecordFile, value: Any) -> Iterable[Any]:
+    """A list of objects, an object of objects (its key becomes `@key`), or the only list inside an object."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
+        return ({"@key": key, **inner} for key, inner in value.items())
+    lists = _lists(value)
+    if len(lists) == 1:
+        inside: Sequence[Any] = value[lists[0]]
+        return inside
+    hint = f"; it has lists at {', '.join(lists)}: say which, e.g. --map rows={lists[0]}" if lists else ""
+    raise ExchangeError(f"{file.name}: a JSON {_kind(value)}, not a list of records{hint}")
+
+
+def _lists(value: Any) -> list[str]:
+    if not isinstance(value, dict):
+        return []
+    return [k for k, v in value.items() if isinstance(v, list) and v and isinstance(v[0], dict)]
+
+
+# --- Parquet ---------------------------------------------------------------------------------
+
+
+def _parquet(file: RecordFile) -> Iterator[Row]:
+    arrow, parquet = parquet_library(reading=file.name)
+    number = 0
+    try:
+        table = parquet.ParquetFile(str(file.path))
+        for batch in table.iter_batches(batch_size=1024):
+            for cells in batch.to_pylist():
+                number += 1
+                yield Row(cells, number)
+    except (arrow.ArrowException, OSError) as problem:
+        raise ExchangeError(f"{file.name}: not Parquet that can be read: {_one_line(problem)}") from None
+
+
+def parquet_library(*, reading: str) -> tuple[Any, Any]:
+    """pyarrow and pyarrow.parquet; ExchangeError that names the extra where they are not installed."""
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
+    except ImportError:
+        raise ExchangeError(
+            f"{reading}: Parquet needs pyarrow, which is not installed; pip install 'tempzero[parquet]'"
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+# --- wording ---------------------------------------------------------------------------------
+
+
+def _decoded(file: RecordFile, data: bytes) -> str:
+    if data[:2] in _UTF16_BOMS:
+        raise ExchangeError(f"{file.name}: is UTF-16; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise ExchangeError(_not_utf8(file, data.count(b"\n", 0, problem.start) + 1, problem)) from None
+
+
+def _where_not_utf8(file: RecordFile) -> str:
+    """The text layer does not know its line, so the bytes are looked at again."""
+    with file.path.open("rb") as raw:
+        for number, line in enumerate(raw, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as problem:
+                return _not_utf8(file, number, problem)
+    return f"{file.name}: is not UTF-8"
+
+
+def _not_utf8(file: RecordFile, number: int, problem: UnicodeDecodeError) -> str:
+    byte = problem.object[problem.start]
+    return f"{file.name}:{number}: invalid UTF-8 (byte 0x{byte:02x}); save the file as UTF-8"
+
+
+def _one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split())[:200]
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "list", str: "text", bool: "true/false", int: "number", float: "number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def peek(file: RecordFile) -> Row | None:
+    """The first row of a table, or None of an empty one: for telling formats apart."""
+    return next(rows(file), None)
+
+
+def beside(path: Path, kind: str) -> RecordFile:
+    """A file that was named on its own, beside a source. Raises ExchangeError when it is not there."""
+    if not path.is_file():
+        raise ExchangeError(f"{path}: no such file")
+    return RecordFile(name=path.name, path=path, kind=kind, sha256="")

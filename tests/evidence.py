@@ -1,0 +1,94 @@
+"""Attempts as a Chat Completions endpoint leaves them, with all their bytes: what claims are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from making import make_config, make_run, make_suite, sha256
+
+from harness import store
+from harness.config import Config
+from harness.types import Attempt, Completion, Exchange, Outcome, Times, Trial, WireRequest, WireResponse
+
+URL = "https://api.example.com/v1/chat/completions"
+_ENDINGS = {
+    "complete": ("valid", "stop"),
+    "empty": ("valid", "stop"),
+    "length": ("censored", "length"),
+    "content_filter": ("censored", "content_filter"),
+    "cached": ("excluded", "stop"),
+}
+
+
+def attempt(
+    provider: str,
+    prompt: str,
+    repeat: int,
+    text: str,
+    *,
+    kind: str = "complete",
+    number: int = 1,
+    model: str | None = "m",
+    backend: str | None = None,
+    fingerprint: str | None = "fp_1",
+    fields: Mapping[str, Any] | None = None,
+    messages: Any = None,
+    headers: Iterable[tuple[str, str]] = (),
+    url: str = URL,
+) -> Attempt:
+    """One exchange that ended as `kind` says. `fields` are sampling fields sent besides temperature 0; None removes."""
+    asked = messages or [{"role": "user", "content": f"question {prompt}"}]
+    sent = {"model": "m", "messages": asked, "temperature": 0, "seed": 7, "max_tokens": 64, **(fields or {})}
+    request = json.dumps({k: v for k, v in sent.items() if v is not None})
+    status, finish = _ENDINGS[kind]
+    said = {
+        "id": f"chatcmpl-{provider}-{repeat}-{number}",
+        "model": model,
+        "provider": backend,
+        "system_fingerprint": fingerprint,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 5},
+    }
+    response = json.dumps(said, ensure_ascii=False)
+    completion = Completion(
+        text=text,
+        finish_reason=finish,
+        served_model=model,
+        backend=backend,
+        fingerprint=fingerprint,
+        response_id=said["id"],
+        prompt_tokens=12,
+        completion_tokens=5,
+    )
+    exchange = Exchange(
+        request=WireRequest(method="POST", url=url, headers=(), body=request, sha256=sha256(request)),
+        response=WireResponse(
+            status=200,
+            headers=(("date", "Fri, 02 Jan 2026 03:04:05 GMT"), *headers),
+            body=response,
+            body_base64=None,
+            sha256=sha256(response),
+            size_bytes=len(response.encode()),
+            complete=True,
+        ),
+        times=Times(started_at=f"2026-01-02T03:04:{repeat:02}.000+00:00", first_byte_s=0.1, end_s=0.2, in_flight=1),
+        outcome=Outcome(status=status, kind=kind, completion=completion),  # type: ignore[arg-type]
+    )
+    trial = Trial(provider=provider, prompt=prompt, condition="default", repeat=repeat)
+    return Attempt(trial=trial, number=number, block=repeat, exchange=exchange)
+
+
+def answers(provider: str, texts: Mapping[str, Iterable[str]], **how: Any) -> list[Attempt]:
+    """One attempt a repeat, for each prompt."""
+    return [attempt(provider, p, repeat, text, **how) for p, all_ in texts.items() for repeat, text in enumerate(all_)]
+
+
+def run_of(
+    folder: Path, attempts: Iterable[Attempt], *, prompts: int = 3, config: Config | None = None, **provider: Any
+) -> store.Run:
+    """A finished run of the providers a and b that holds those attempts."""
+    settings = config or make_config(repeats=4, **provider)
+    return store.open_run(make_run(folder, settings, make_suite(prompts), attempts))

@@ -1,0 +1,184 @@
+"""What is no answer never passes for one; what is an answer is not taken for a failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.exchange.answers import Answer, messages, moment, number, said, whole
+from harness.exchange.outcomes import ending, outcome
+from harness.types import Message
+
+
+def answer(text: str | None = "yes", **fields: Any) -> Answer:
+    return Answer(file="x.csv", line=2, cells={}, match=None, provider="a", text=text, **fields)
+
+
+def ended(text: str | None = "yes", *, as_is: bool = False, **fields: Any) -> tuple[str, str]:
+    found = ending(answer(text, **fields), as_is=as_is)
+    return found.status, found.kind
+
+
+FAILURES = [
+    "LLM Error",
+    "No response",
+    "nan",
+    "None",
+    " NaN\n",
+    "<NA>",
+    "[ERROR]",
+    "Error code: 429 - {'error': {'message': 'Rate limit reached'}}",
+    "429 Client Error: Too Many Requests for url: https://api.example/v1",
+    "openai.RateLimitError: Error code: 429",
+    "litellm.exceptions.Timeout: timed out",
+    "requests.exceptions.ConnectionError: ('Connection aborted.')",
+    "API Error: overloaded",
+    "Error: rate limit exceeded",
+    "Traceback (most recent call last):\n  File x",
+    "APIConnectionError: Connection error.",
+]
+ANSWERS = [
+    "none",
+    "error",
+    "No response is possible here, because the premise is false.",
+    "HTTP 404 means that the page was not found.",
+    "Error handling in Go is explicit: functions return an error value.",
+    "An error occurred in 1912 when the ship hit the ice.",
+    "The API error rate is 5 %.",
+    "Timeout is set with the option --timeout.",
+    "0",
+    "-",
+]
+REFUSALS = [
+    "I'm sorry, but I can't assist with that.",
+    "I’m sorry, I cannot help with that request.",
+    "I cannot provide instructions for that.",
+    "I'm unable to help with that.",
+    "Sorry, but I can't do that.",
+    "I must decline.",
+    "I apologize, but I cannot fulfill this request.",
+]
+NO_REFUSALS = [
+    "I'm sorry to hear that. Here is what you can do: rest, and drink water.",
+    "I can't believe it is not butter, said the man.",
+    "I cannot tell a lie: it was me who cut the tree.",
+    "Sorry is the hardest word.",
+    "I will not be at home at 5, so the answer is 7.",
+    "I'm sorry, but I can't see the picture. " + "Still, from your words it is an oak. " * 20,
+]
+
+
+@pytest.mark.parametrize("text", FAILURES)
+def test_a_failure_in_the_place_of_an_answer_is_missing(text: str) -> None:
+    """A stored failure agrees with itself perfectly, and would make an endpoint look deterministic."""
+    assert ended(text)[0] == "missing"
+    assert ended(text, as_is=True) == ("valid", "complete")
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_a_refusal_is_no_whole_answer(text: str) -> None:
+    """Fifty equal refusals are not consistency."""
+    assert ended(text) == ("censored", "refusal")
+    assert ended(text, as_is=True) == ("valid", "complete")
+
+
+@pytest.mark.parametrize("text", [*ANSWERS, *NO_REFUSALS])
+def test_an_answer_that_speaks_of_errors_is_an_answer(text: str) -> None:
+    """Models are asked about errors, and may be polite."""
+    assert ended(text) == ("valid", "complete")
+
+
+def test_an_expected_none_is_an_answer() -> None:
+    """Where "None" is the right answer it is not taken for a gap."""
+    assert ended("None", expected="None") == ("valid", "complete")
+    assert ended("None", expected="7")[0] == "missing"
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n\t"])
+def test_silence_is_missing(text: str | None) -> None:
+    """Two silences never agree, not even as they are."""
+    assert ended(text) == ("missing", "empty")
+    assert ended(text, as_is=True) == ("missing", "empty")
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"error": "429 Too Many Requests"}, ("missing", "rate_limited")),
+        ({"error": "server: HTTP 500"}, ("missing", "server")),
+        ({"error": "request timed out"}, ("missing", "timeout")),
+        ({"error": "whatever"}, ("missing", "failed")),
+        ({"finish_reason": "error"}, ("missing", "failed")),
+        ({"finish_reason": "length"}, ("censored", "length")),
+        ({"finish_reason": "MAX_TOKENS"}, ("censored", "length")),
+        ({"finish_reason": "content_filter"}, ("censored", "content_filter")),
+        ({"refusal": "I won't"}, ("censored", "content_filter")),
+        ({"cached": "true"}, ("excluded", "cached")),
+        ({"finish_reason": "stop"}, ("valid", "complete")),
+    ],
+)
+def test_what_columns_say_counts(fields: dict[str, str], end: tuple[str, str]) -> None:
+    """A column that says how it ended goes before any guess by wording, `--as-is` or not."""
+    assert ended("some text", **fields) == end
+    assert ended("some text", as_is=True, **fields) == end
+
+
+def test_half_a_character_is_no_text() -> None:
+    """JSON can hold what no UTF-8 file can; it must neither crash nor be repaired in silence."""
+    assert ended("broken \ud800") == ("missing", "encoding")
+    found = outcome(answer("fine", finish_reason="sto\udfffp"), as_is=False)
+    assert found.completion is not None
+    assert found.completion.finish_reason is None
+
+
+def test_a_refusal_in_words_of_its_own_is_kept() -> None:
+    """OpenAI puts the refusing words beside the content; they are what the model said."""
+    found = outcome(answer(None, refusal="I won't"), as_is=False)
+    assert found.completion is not None
+    assert found.completion.text == "I won't"
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "None", "nan", False, 0, "0", "false", "ok", "Success", [], {}, "200", 200]
+)
+def test_words_for_nothing_say_nothing(value: Any) -> None:
+    """A column of errors is full of such words where all went well."""
+    assert said(value) is None
+
+
+def test_values_get_their_types() -> None:
+    """Tables write numbers as text, and gaps as anything."""
+    assert (number("4.5"), number("nan"), number(""), number(True), number("x")) == (4.5, None, None, None, None)
+    assert (whole("12"), whole("12.0"), whole(12.5), whole(-1), whole("1e300")) == (12, 12, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "iso"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05+00:00"),
+        ("2026-01-02 03:04:05.123456", "2026-01-02T03:04:05.123456"),
+        ("2024-12-20_19-52-06", "2024-12-20T19:52:06"),
+        (1767323045, "2026-01-02T03:04:05+00:00"),
+        ("1767323045000", "2026-01-02T03:04:05+00:00"),
+        ("07/02/2023, 21:28:40", ""),
+        ("20230716", ""),
+        ("2026-13-45T00:00:00", ""),
+        ({"a": 1}, ""),
+        (None, ""),
+    ],
+)
+def test_a_date_in_doubt_is_no_date(written: Any, iso: str) -> None:
+    """07/02 is February for some and July for others; nothing is invented."""
+    assert moment(written) == iso
+
+
+def test_a_prompt_is_chat_or_words() -> None:
+    """A JSON list of messages is a chat; anything else is what the user said."""
+    chat = (
+        '[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}]'
+    )
+    assert messages(chat) == (Message(role="system", content="Be brief."), Message(role="user", content="Hi"))
+    for text in ("Hi", "[1, 2]", "[not json", '[{"role": "tool", "content": "x"}]', "[" * 100_000):
+        assert messages(text) == (Message(role="user", content=text),)
+    assert messages(None) == ()

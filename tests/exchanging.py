@@ -1,0 +1,59 @@
+"""Foreign files for tests of import and export, and runs made of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import exchange, store
+from harness.store import Run
+from harness.types import RecordView
+
+MAP = "provider=model,prompt=question,text=answer"
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def row(model: str = "a", question: str = "q0", answer: str = "yes", **more: Any) -> dict[str, Any]:
+    return {"model": model, "question": question, "answer": answer, **more}
+
+
+def take_in(
+    source: Path, *maps: str, notes: list[str] | None = None, inputs: Path | None = None, **options: Any
+) -> Run:
+    """Import `source` into a run folder beside it, and open that."""
+    recipe = exchange.from_options(maps=maps, **options)
+    results = source.parent / "results"
+    name = f"run{len(list(results.glob('*'))) if results.exists() else 0}"
+    say = notes.append if notes is not None else lambda line: None
+    path = exchange.import_records(source, results=results, recipe=recipe, inputs=inputs, name=name, say=say)
+    return store.open_run(path)
+
+
+def views(run: Run) -> list[RecordView]:
+    return list(run.views())
+
+
+def keys_and_texts(run: Run) -> dict[tuple[str, str, str, int], str | None]:
+    """What must survive any way out and back in."""
+    found = {}
+    for view in run.views():
+        at = view.trial
+        said = view.outcome.completion
+        found[at.provider, at.prompt, at.condition, at.repeat] = said.text if said else None
+    return found

@@ -1,0 +1,71 @@
+"""The README is the manual: what it lists exists, and what exists it lists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from harness import config, suites
+from harness.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+TREE = README[README.index("## The tree") :].split("```")[1]
+
+
+def test_every_command_is_in_the_command_list_and_the_other_way_round() -> None:
+    """No verb is hidden, and none is promised that is not there."""
+    listed = set(re.findall(r"^\| `tempzero ([a-z]+)", README, re.MULTILINE))
+    assert listed == {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+
+
+def test_every_option_of_run_is_named() -> None:
+    """A reader finds out what `run` takes without running it."""
+    import inspect
+
+    from harness import cli
+
+    options = {name.replace("_", "-") for name in inspect.signature(cli.run).parameters}
+    missing = {o for o in options if f"--{o.removesuffix('-output')}" not in README}
+    assert not missing
+
+
+def test_the_tree_names_every_room_and_nothing_else() -> None:
+    """The map is the territory: two levels deep, as git sees it."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    rooms = {p.split("/")[1] for p in tracked if p.startswith("harness/")} - {"__init__.py", "__main__.py"}
+    drawn = {m.rstrip("/") for m in re.findall(r"^  ([a-z_.]+/?) ", TREE[TREE.index("harness/") :], re.MULTILINE)}
+    assert rooms <= drawn
+    top = {p.split("/")[0] for p in tracked} - {"README.md", ".gitignore", "LICENSE"}
+    assert {line.split("/")[0].split()[0] for line in TREE.splitlines() if re.match(r"^[a-z.]", line)} == top
+
+
+def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
+    """What a reader copies works."""
+    provider, prompt = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    config.parse({"version": 1, **yaml.safe_load(provider)}, source="README")
+    file = tmp_path / "prompts.yaml"
+    file.write_text(prompt)
+    assert suites.load(file).prompts[0].expected == "Paris"
+
+
+def test_exit_codes_are_documented() -> None:
+    """A scheduler can rely on the table."""
+    from harness import cli
+
+    codes = {*cli.EXIT_CODES.values(), cli.CANNOT_RUN, cli.OUR_BUG, cli.INTERRUPTED}
+    assert {int(c) for c in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == codes
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    """No placeholder is ever published."""
+    assert "@@" not in README
