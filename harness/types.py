@@ -156,7 +156,7 @@ class Outcome:
     `status`: valid (complete text) | censored (real output, cut) | missing (no output) |
     excluded (a replayed answer). `kind` names it finer: `complete`, `empty`, `length`,
     `content_filter`, `rate_limited`, `server`, `timeout`, `network`, `auth`, ... (the fault
-    catalogue in `errors.py`). `detail` is one human line without secrets. `flags` mark what is
+    catalogue in `engines/faults.py`). `detail` is one human line without secrets. `flags` mark what is
     odd about a usable answer. `retry` is the rule for this fault; `retry_after_s` is what the
     provider asked for.
     """
@@ -213,50 +213,6 @@ class RecordView:
     request_sha256: str
     times: Times
     outcome: Outcome
-
-
-# --- what the reference makes of it ----------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenScores:
-    """Teacher forcing: what the reference would have said at each token of a text (METRICS F).
-
-    One entry for each response token. `margin` = max logit − this token's logit (0: the reference
-    agrees), `logprob` natural log, `rank` from 1, `gap` = top 1 − top 2. `end_margin` and
-    `end_logprob` are those of the likeliest end-of-turn token after the last one; None where
-    nothing can be said of the end.
-    """
-
-    token_ids: tuple[int, ...]
-    argmax: tuple[int, ...]
-    margin: tuple[float, ...]
-    logprob: tuple[float, ...]
-    rank: tuple[int, ...]
-    gap: tuple[float, ...]
-    end_margin: float | None
-    end_logprob: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoredResponse:
-    """One line of scores.jsonl: a recorded response as its reference read it.
-
-    `record_sha256` is the hash of the line of records.jsonl that was read. `tokens_from` says
-    whether the token ids are the provider's own or the text was tokenised again, which is not
-    unique; `round_trip` whether the tokens spell exactly the text. `ended` is whether the
-    response claims to have come to its own end.
-    """
-
-    trial: Trial
-    number: int
-    record_sha256: str
-    reference: str
-    prompt_tokens: int
-    tokens_from: Literal["provider", "text"]
-    round_trip: bool
-    ended: bool
-    scores: TokenScores
 
 
 # --- the plan and the manifest ---------------------------------------------------------------

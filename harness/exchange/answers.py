@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import ExchangeError
 from harness.exchange.expressions import Cells, Expression, Getter, Place, bind, label, matches
 from harness.exchange.recipe import Recipe
-from harness.exchange.tables import Row, canonical
+from harness.exchange.tables import Row, canonical, sound
 from harness.types import Message
 
 # Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.
@@ -239,7 +239,7 @@ def _message(item: Any) -> Message | None:
         return None
     role = _ROLES.get(item["role"], item["role"])
     content = plain_content(item.get("content"))
-    if content is None or role not in ("system", "user", "assistant") or item.get("tool_calls"):
+    if content is None or not sound(content) or role not in ("system", "user", "assistant") or item.get("tool_calls"):
         return None
     return Message(role=role, content=content)  # type: ignore[arg-type]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from harness.errors import ExchangeError
 from harness.exchange.answers import Answer
-from harness.exchange.outcomes import sound
 from harness.exchange.recipe import SAMPLING, Recipe
 from harness.exchange.sources import natural
+from harness.exchange.tables import sound
 from harness.plan import CONDITION
 
 FAMILY = "imported"
@@ -168,6 +168,8 @@ class Keys:
         written = _characters(answer.provider, answer)
         name = self._provider_names.of(written)
         number = _bounded(len(self.providers), _MOST_PROVIDERS, "provider", answer)
+        for text in (answer.model, answer.claims):
+            _characters(text or "", answer)
         who = Who(number=number, name=name, written=written, model=answer.model, claims=answer.claims)
         self.providers[answer.provider] = who
         return who

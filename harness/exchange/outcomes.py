@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from harness.exchange.answers import Answer
+from harness.exchange.tables import sound
 from harness.types import Completion, Outcome, Status
 
 _CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
@@ -164,14 +165,3 @@ def _missing(detail: str) -> Ending:
 def _clean(text: str | None) -> str | None:
     """The text, or None where it holds what no UTF-8 file can; the row itself keeps it, escaped."""
     return text if text is not None and sound(text) else None
-
-
-def sound(text: str) -> bool:
-    """Whether the text is characters throughout: JSON can smuggle in halves of surrogate pairs."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

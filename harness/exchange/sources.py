@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import lzma
 import re
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -173,26 +174,40 @@ class _Unpacker:
         return _Found(name=name, path=path)
 
 
+# What the standard library raises over an archive whose bytes are damaged or forged.
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    ValueError,
+)
+
+
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def unpacking(name: object) -> Iterator[None]:
+    """Whatever is wrong with an archive becomes one ExchangeError that names it."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as problem:
-        raise ExchangeError(f"{path}: damaged archive: {problem}") from None
+    except _DAMAGED as problem:
+        raise ExchangeError(f"{name}: damaged archive: {' '.join(str(problem).split())[:200]}") from None
     except NotImplementedError as problem:
         raise ExchangeError(
-            f"{path}: {problem}; unpack it with another tool and import the folder "
+            f"{name}: {problem}; unpack it with another tool and import the folder "
             "(an Inspect log: `inspect log convert --to json`)"
         ) from None
     except RuntimeError as problem:  # zipfile says so of a member with a password
-        raise ExchangeError(f"{path}: {problem}") from None
+        raise ExchangeError(f"{name}: {problem}") from None
     except OSError as problem:
-        raise ExchangeError(f"{path}: cannot be read: {problem.strerror or problem}") from None
+        raise ExchangeError(f"{name}: cannot be read: {problem.strerror or problem}") from None
 
 
 def _from_tar(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]:
     unpacker = _Unpacker(path, folder)
-    with _reading(path), tarfile.open(path) as archive:
+    with unpacking(path), tarfile.open(path) as archive:
         for member in archive:
             _refuse_outside(path, member.name)
             why = _left_out(member.name) or ("" if member.isfile() or member.isdir() else "links and devices")
@@ -206,7 +221,7 @@ def _from_tar(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fou
 
 def _from_zip(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]:
     unpacker = _Unpacker(path, folder)
-    with _reading(path), zipfile.ZipFile(path) as archive:
+    with unpacking(path), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             _refuse_outside(path, member.filename)
             if member.is_dir():
@@ -220,7 +235,7 @@ def _from_zip(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fou
 
 
 def _from_gzip(unpacker: _Unpacker, path: Path, name: str) -> _Found:
-    with _reading(path), gzip.open(path) as data:
+    with unpacking(path), gzip.open(path) as data:
         return unpacker.put(name[:-3], data)
 
 
@@ -237,7 +252,7 @@ def _wanted(name: str, only: Sequence[str]) -> bool:
 def _record_file(found: _Found, *, single: bool) -> RecordFile:
     path, name = found.path, found.name
     kind = _KINDS.get(PurePosixPath(name).suffix.lower(), "")
-    with _reading(path):
+    with unpacking(path):
         if not kind and single:
             kind = _sniffed(path)
         digest = hashlib.sha256()

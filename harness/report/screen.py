@@ -94,7 +94,7 @@ class _Screen:
             self._print(self._text(note, "dim"))
 
     def _fits(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], draw: Callable[[Cell], str]) -> bool:
-        needed = _GAP * (len(columns) - 1)
+        needed = (_GAP + 1) * (len(columns) - 1)  # the box draws a blank of its own between columns
         for i, column in enumerate(columns):
             lines = [line for row in rows for line in draw(row[i]).split("\n")]
             width = max((cell_len(one_line(line)) for line in lines), default=0)

@@ -179,6 +179,13 @@ def test_a_prompt_is_chat_or_words() -> None:
         '[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}]'
     )
     assert messages(chat) == (Message(role="system", content="Be brief."), Message(role="user", content="Hi"))
-    for text in ("Hi", "[1, 2]", "[not json", '[{"role": "tool", "content": "x"}]', "[" * 100_000):
+    for text in (
+        "Hi",
+        "[1, 2]",
+        "[not json",
+        '[{"role": "tool", "content": "x"}]',
+        "[" * 100_000,
+        '[{"role":"user","content":"\\udc00"}]',
+    ):
         assert messages(text) == (Message(role="user", content=text),)
     assert messages(None) == ()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.errors import ExchangeError
 from harness.exchange import tables
 from harness.exchange.recipe import Recipe, parse_fields
 from harness.exchange.sources import RecordFile
@@ -33,6 +34,15 @@ OWN_KEY: Mapping[str, str] = {
     "condition": f"{OWN}.condition",
     "repeat": f"{OWN}.repeat",
 }
+
+
+def whole_rows(file: RecordFile, columns: frozenset[str]) -> Iterator[Row]:
+    """The rows of a file whose format puts these columns into each. Raises ExchangeError for one without."""
+    for row in tables.rows(file):
+        if not row.cells.keys() >= columns:
+            lacking = ", ".join(sorted(columns - row.cells.keys()))
+            raise ExchangeError(f"{file.name}:{row.line}: has no {lacking}, which every row of this format has")
+        yield row
 
 
 def _plain(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:

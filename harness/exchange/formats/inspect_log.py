@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from harness.exchange import tables
 from harness.exchange.answers import plain_content
 from harness.exchange.formats.chat import with_tool_calls
 from harness.exchange.formats.format import Format, Rows, Sample
-from harness.exchange.sources import RecordFile
+from harness.exchange.sources import RecordFile, unpacking
 from harness.exchange.tables import Row, canonical
 
 _HEADERS = ("header.json", "_journal/start.json", "start.json")
@@ -67,21 +66,19 @@ def _samples(file: RecordFile) -> Iterator[Any]:
 
 
 def _archive(file: RecordFile) -> zipfile.ZipFile:
-    try:
+    with unpacking(file.name):
         return zipfile.ZipFile(file.path)
-    except (zipfile.BadZipFile, OSError) as problem:
-        raise ExchangeError(f"{file.name}: not an Inspect log: {problem}") from None
 
 
 def _member(file: RecordFile, archive: zipfile.ZipFile, name: str) -> Any:
-    if archive.getinfo(name).file_size > _MOST_BYTES:
-        raise ExchangeError(f"{file.name}: {name} unpacks to more than {_MOST_BYTES >> 20} MB")
-    try:
+    with unpacking(f"{file.name}: {name}"):
+        if archive.getinfo(name).file_size > _MOST_BYTES:
+            raise ExchangeError(f"{file.name}: {name} unpacks to more than {_MOST_BYTES >> 20} MB")
         with archive.open(name) as member:
-            return json.loads(member.read(_MOST_BYTES))
-    except NotImplementedError as problem:
-        raise ExchangeError(f"{file.name}: {problem}; convert it with `inspect log convert --to json`") from None
-    except (ValueError, RecursionError, zipfile.BadZipFile, zlib.error, EOFError) as problem:
+            data = member.read(_MOST_BYTES)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as problem:
         raise ExchangeError(f"{file.name}: {name}: not JSON that can be read: {str(problem)[:200]}") from None
 
 

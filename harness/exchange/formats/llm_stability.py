@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from harness.exchange import tables
-from harness.exchange.formats.format import Format, Rows, Sample
+from harness.exchange.formats.format import Format, Rows, Sample, whole_rows
 from harness.exchange.sources import RecordFile
 from harness.exchange.tables import Row
 
@@ -36,7 +35,7 @@ def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
 
 
 def _read(file: RecordFile) -> Iterator[Row]:
-    for row in tables.rows(file):
+    for row in whole_rows(file, _COLUMNS):
         cells = dict(row.cells)
         cells["@condition"] = _condition(str(cells["task"]), str(cells["task_config"]), str(cells["model_config"]))
         cells["@error"] = _FAILURE if cells["response"] == _FAILURE else None

@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.errors import ExchangeError
-from harness.exchange import tables
-from harness.exchange.formats.format import OWN_KEY, Format, Rows, Sample
+from harness.exchange.formats.format import OWN_KEY, Format, Rows, Sample, whole_rows
 from harness.exchange.sources import RecordFile
 from harness.exchange.tables import Row
 
@@ -31,7 +30,7 @@ def _read(file: RecordFile) -> Iterator[Row]:
     named = _NAME.match(PurePosixPath(file.name).stem)
     task, date = (named["task"], named["date"]) if named else (PurePosixPath(file.name).stem, None)
     filters: dict[str, Any] = {}
-    for row in tables.rows(file):
+    for row in whole_rows(file, _KEYS):
         document = json.dumps(row.cells["doc_id"])
         if filters.setdefault(document, row.cells.get("filter")) != row.cells.get("filter"):
             continue

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 from harness.errors import ExchangeError
 from harness.exchange import tables
 from harness.exchange.formats.chat import NOTHING, completion_cells
-from harness.exchange.formats.format import OWN, OWN_KEY, Format, Rows, Sample
+from harness.exchange.formats.format import OWN, OWN_KEY, Format, Rows, Sample, whole_rows
 from harness.exchange.sources import RecordFile
 from harness.exchange.tables import Row
 
@@ -37,9 +37,9 @@ def _rows(files: Sequence[RecordFile], inputs: Path | None) -> Rows:
 
     def read(file: RecordFile) -> Iterator[Row]:
         # A failed request names no model; without the input file it is taken to be that of the others.
-        models = (_cells(file, row, asked)["@model"] for row in tables.rows(file))
+        models = (_cells(file, row, asked)["@model"] for row in whole_rows(file, _OUTPUT))
         model = next((m for m in models if m), PurePosixPath(file.name).stem)
-        for row in tables.rows(file):
+        for row in whole_rows(file, _OUTPUT):
             cells = {**row.cells, **_cells(file, row, asked)}
             cells["@model"] = cells["@model"] or model
             yield Row(cells, row.line)

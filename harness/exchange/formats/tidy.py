@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.exchange import tables
-from harness.exchange.formats.format import Format, Rows, Sample
+from harness.exchange.formats.format import Format, Rows, Sample, whole_rows
 from harness.exchange.sources import RecordFile
 from harness.exchange.tables import Row
 
@@ -40,6 +39,7 @@ COLUMNS = (
     "max_tokens",
     "request_sha256",
 )
+_ALL = frozenset(COLUMNS)
 # A text that a spreadsheet would take for a formula (or that begins with this mark) gets this mark in CSV.
 MARK = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", MARK)
@@ -56,7 +56,7 @@ def unguarded(text: str) -> str:
 
 
 def _recognises(sample: Sample) -> bool:
-    return sample.columns >= frozenset(COLUMNS)
+    return sample.columns >= _ALL
 
 
 def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
@@ -64,7 +64,7 @@ def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
 
 
 def _read(file: RecordFile) -> Iterator[Row]:
-    for row in tables.rows(file):
+    for row in whole_rows(file, _ALL):
         cells = dict(row.cells)
         if file.kind == "csv":
             cells = {k: unguarded(v) for k, v in cells.items()}

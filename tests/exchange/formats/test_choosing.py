@@ -45,3 +45,10 @@ def test_every_format_says_what_it_reads(name: str) -> None:
     assert found.about
     assert found.recipe(exported_here=False).checked().format == name
     assert found.recipe(exported_here=True).checked().as_is
+
+
+def test_a_later_row_of_another_shape_is_refused(tmp_path: Path) -> None:
+    """The first row told the format; the others have to keep to it."""
+    write_jsonl(tmp_path / "x.jsonl", [BATCH, {"id": "y"}])
+    with pytest.raises(ExchangeError, match=r"x\.jsonl:2: has no custom_id, error, response, which every row"):
+        take_in(tmp_path / "x.jsonl")

@@ -134,7 +134,7 @@ def test_the_same_log_in_both_forms_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_log_is_one_line(tmp_path: Path) -> None:
     """No zip, no header, or no JSON inside."""
     (tmp_path / "no.eval").write_bytes(b"nothing")
-    with pytest.raises(ExchangeError, match=r"no\.eval: not an Inspect log"):
+    with pytest.raises(ExchangeError, match=r"no\.eval: damaged archive"):
         take_in(tmp_path / "no.eval")
     with zipfile.ZipFile(tmp_path / "bare.eval", "w") as archive:
         archive.writestr("samples/1_epoch_1.json", "{}")
