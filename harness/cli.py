@@ -284,6 +284,7 @@ def import_(
         str | None, typer.Option("--format", help="A built-in format; told apart where unmistakable.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only files that fit this glob, e.g. 'runs/*/*.csv'.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only rows with column=value (or !=); globs work.")] = None,
     inputs: Annotated[Path | None, typer.Option(help="The requests' file, for --format openai-batch.")] = None,
     extractor: Annotated[str | None, typer.Option(help="Reads the answer out of each text.")] = None,
     extractor_arg: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the extractor.")] = None,
@@ -302,6 +303,7 @@ def import_(
         mapping=mapping,
         form=form,
         only=only or (),
+        where=where or (),
         extractor=extractor,
         arguments=extractor_arg or (),
         reference=reference,

@@ -83,6 +83,7 @@ class Reader:
             (name, bind(e, name, place), _TYPES.get(name, _words)) for name, e in recipe.fields.items()
         ]
         self._get = self._all
+        self._where = [(bind(w.expression, "--where", place), w) for w in recipe.where]
         self._wants_line = any("@line" in e.paths for e in recipe.fields.values())
 
     def narrow(self, fields: Collection[str]) -> None:
@@ -94,6 +95,8 @@ class Reader:
     def answers(self, row: Row) -> Iterator[Answer]:
         """One answer, or one for each item that the `*` of the text stands for. Raises ExchangeError."""
         cells = {**row.cells, "@line": row.line} if self._wants_line else row.cells
+        if not all(where.fits(get(cells)) for get, where in self._where):
+            return
         if self._star is None:
             yield self._answer(cells, row.line, None)
             return
@@ -268,7 +271,9 @@ def kept(recipe: Recipe) -> Callable[[Answer], str]:
     left_out = _whole_columns(recipe.fields.get("prompt")) | _whole_columns(recipe.fields.get("request"))
     if recipe.fields["text"].starred:
         return lambda answer: canonical(_own(answer, recipe.fields, left_out))
-    return lambda answer: canonical({k: v for k, v in answer.cells.items() if k not in left_out and k[:1] != "@"})
+    return lambda answer: canonical(
+        {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k == "@key")}
+    )
 
 
 def _whole_columns(source: Expression | None) -> frozenset[str]:
@@ -278,7 +283,7 @@ def _whole_columns(source: Expression | None) -> frozenset[str]:
 
 def _own(answer: Answer, fields: Mapping[str, Expression], left_out: frozenset[str]) -> dict[str, Any]:
     """The row without its siblings: the list that `*` went through holds one item, other columns that fit are gone."""
-    cells = {k: v for k, v in answer.cells.items() if k not in left_out and k[:1] != "@"}
+    cells = {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k == "@key")}
     for path in (p for e in fields.values() if e.starred for p in e.paths if "*" in p):
         head, inside, _ = path.partition("[*]")
         if inside and head in cells and isinstance(cells[head], list):

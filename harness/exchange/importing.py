@@ -130,6 +130,8 @@ def _planned(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_Plan
         if chosen.others:
             names = ", ".join(f.name for f in chosen.others[:3])
             notes.append(f"left out: {len(chosen.others)} files that are not in that format ({names})")
+    if full.where:
+        notes.append(f"only rows with {' and '.join(w.written for w in full.where)}")
     _refuse_copies(files, full)
     empty = [f for f in files if f.path.stat().st_size == 0]
     if empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from harness.config import read_yaml
 from harness.errors import ExchangeError, SuiteError
-from harness.exchange.expressions import Expression, constant, parse, suggest
+from harness.exchange.expressions import Expression, constant, label, parse, suggest
 from harness.types import ExtractorSpec
 
 FIELDS: Mapping[str, str] = {
@@ -49,6 +50,19 @@ _NEEDED = ("provider", "text")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Where:
+    """Which rows count: those whose value fits a glob, or does not."""
+
+    written: str
+    expression: Expression
+    glob: str
+    fitting: bool
+
+    def fits(self, value: Any) -> bool:
+        return fnmatch.fnmatchcase(label(value), self.glob) is self.fitting
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """How rows are read. `fields` maps a name of FIELDS to its source; `rows_at` is a list's path inside JSON.
 
@@ -59,6 +73,7 @@ class Recipe:
     format: str | None = None
     rows_at: str = ""
     only: tuple[str, ...] = ()
+    where: tuple[Where, ...] = ()
     extractor: ExtractorSpec | None = None
     reference: str | None = None
     as_is: bool = False
@@ -120,7 +135,7 @@ def _known(name: str, where: str) -> str:
     return name
 
 
-_KEYS = ("format", "map", "rows", "only", "extractor", "reference", "as_is")
+_KEYS = ("format", "map", "rows", "only", "where", "extractor", "reference", "as_is")
 
 
 def from_file(path: Path) -> Recipe:
@@ -136,7 +151,8 @@ def from_file(path: Path) -> Recipe:
         fields=fields,
         format=_text(path, value, "format"),
         rows_at=_text(path, value, "rows") or "",
-        only=tuple(_texts(path, value.get("only", ()))),
+        only=tuple(_texts(path, value.get("only", ()), "only: expected globs, e.g. runs/*/*.csv")),
+        where=tuple(_where(w) for w in _texts(path, value.get("where", ()), "where: expected column=value")),
         extractor=None if (spec := _extractor(path, value.get("extractor"))) is None else checked_extractor(spec),
         reference=_text(path, value, "reference"),
         as_is=value.get("as_is", False) is True,
@@ -149,6 +165,7 @@ def from_options(
     mapping: Path | None = None,
     form: str | None = None,
     only: Sequence[str] = (),
+    where: Sequence[str] = (),
     extractor: str | None = None,
     arguments: Sequence[str] = (),
     reference: str | None = None,
@@ -159,8 +176,25 @@ def from_options(
     if extractor is not None:
         pairs = [argument.partition("=") for argument in arguments]
         spec = checked_extractor(ExtractorSpec(name=extractor, args={name: value for name, _, value in pairs}))
-    given = Recipe(fields={}, format=form, only=tuple(only), extractor=spec, reference=reference, as_is=as_is)
+    given = Recipe(
+        fields={},
+        format=form,
+        only=tuple(only),
+        where=tuple(_where(w) for w in where),
+        extractor=spec,
+        reference=reference,
+        as_is=as_is,
+    )
     return merged(Recipe(fields={}) if mapping is None else from_file(mapping), from_command_line(maps), given)
+
+
+def _where(written: str) -> Where:
+    """`split=test` or `status!=failed*` in."""
+    column, equals, glob = written.partition("=")
+    if not equals or not column.strip("! "):
+        raise ExchangeError(f"--where {written}: write column=value or column!=value; * stands for anything")
+    fitting = not column.endswith("!")
+    return Where(written=written, expression=parse(column.removesuffix("!")), glob=glob, fitting=fitting)
 
 
 def merged(first: Recipe, *others: Recipe) -> Recipe:
@@ -172,6 +206,7 @@ def merged(first: Recipe, *others: Recipe) -> Recipe:
             format=other.format or first.format,
             rows_at=other.rows_at or first.rows_at,
             only=other.only or first.only,
+            where=(*first.where, *other.where),
             extractor=other.extractor or first.extractor,
             reference=other.reference or first.reference,
             as_is=other.as_is or first.as_is,
@@ -223,10 +258,10 @@ def _text(path: Path, value: Mapping[str, Any], key: str) -> str | None:
     return found
 
 
-def _texts(path: Path, value: Any) -> list[str]:
+def _texts(path: Path, value: Any, right: str) -> list[str]:
     found = [value] if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not all(isinstance(v, str) for v in found):
-        raise ExchangeError(f"{path}: only: expected globs, e.g. runs/*/*.csv")
+        raise ExchangeError(f"{path}: {right}")
     return list(found)
 
 

@@ -58,7 +58,10 @@ class Surveyor:
         """
         self._recipe = recipe
         self._keys = Keys(recipe)
-        self._factors = Factors({c for e in recipe.fields.values() for c in e.columns}, numbered=self._keys.numbered)
+        self._factors = Factors(
+            {c for e in (*recipe.fields.values(), *(w.expression for w in recipe.where)) for c in e.columns},
+            numbered=self._keys.numbered,
+        )
         self._sampling = [name for name in SAMPLING if name in recipe.fields]
         self._answered: set[int] = set()
         self._retried: set[int] = set()
@@ -98,7 +101,8 @@ class Surveyor:
         if not self._outcomes:
             text = self._recipe.fields["text"]
             starred = f"text={text.written}: no row has a value there" if text.starred else ""
-            raise ExchangeError(starred or "there are no rows to import")
+            chosen = f" with {' and '.join(w.written for w in self._recipe.where)}" if self._recipe.where else ""
+            raise ExchangeError(starred or f"there are no rows to import{chosen}")
         first = find({packed for packed, _ in self._collided}) if self._collided else {}
         for packed, answer in self._collided:
             self._problem("collision", _collision(first[packed], answer, self._recipe))

@@ -22,6 +22,8 @@ MAX_CELL_CHARS = 64 << 20
 MAX_LINE_BYTES = 256 << 20
 MAX_DOCUMENT_BYTES = 1 << 30
 _MOST_LEVELS = 200
+VALUE = "value"
+"""The column of a row that is a bare text and no object."""
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -200,6 +202,8 @@ def _object(file: RecordFile, number: int, line: bytes) -> Mapping[str, Any]:
         raise ExchangeError(f"{file.name}:{number}: not JSON: {problem.msg}{hint}") from None
     except (ValueError, RecursionError) as problem:
         raise ExchangeError(f"{file.name}:{number}: not JSON that can be read: {_one_line(problem)}") from None
+    if isinstance(value, str):
+        return {VALUE: value}
     if not isinstance(value, dict):
         raise ExchangeError(f"{file.name}:{number}: a JSON {_kind(value)} where an object with columns is needed")
     return value
@@ -226,25 +230,33 @@ def _json(file: RecordFile, at: str) -> Iterator[Row]:
         if not isinstance(value, dict) or step not in value:
             raise ExchangeError(f'{file.name}: has no list at "{at}"')
         value = value[step]
-    found = _list(file, value)
-    for number, item in enumerate(found, start=1):
-        if not isinstance(item, dict):
-            raise ExchangeError(f"{file.name}: item {number} is a JSON {_kind(item)}; objects with columns are needed")
-        yield Row(item, number)
+    for number, item in enumerate(_list(file, value), start=1):
+        if isinstance(item, list):
+            raise ExchangeError(
+                f"{file.name}: item {number} is a JSON list; an object with columns, or a text, is needed"
+            )
+        yield Row(item if isinstance(item, dict) else {VALUE: item}, number)
 
 
 def _list(file: RecordFile, value: Any) -> Iterable[Any]:
-    """A list of objects, an object of objects (its key becomes `@key`), or the only list inside an object."""
+    """A list; an object of objects, of texts or of lists of texts (by `@key`); or the only list inside an object."""
     if isinstance(value, list):
         return value
-    if isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
-        return ({"@key": key, **inner} for key, inner in value.items())
+    inner = list(value.values()) if isinstance(value, dict) else []
+    if inner and all(isinstance(v, dict) for v in inner):
+        return ({"@key": key, **cells} for key, cells in value.items())
+    if inner and all(isinstance(v, str) or _texts(v) for v in inner):
+        return ({"@key": key, VALUE: cell} for key, cell in value.items())
     lists = _lists(value)
     if len(lists) == 1:
         inside: Sequence[Any] = value[lists[0]]
         return inside
     hint = f"; it has lists at {', '.join(lists)}: say which, e.g. --map rows={lists[0]}" if lists else ""
     raise ExchangeError(f"{file.name}: a JSON {_kind(value)}, not a list of records{hint}")
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
 
 
 def _lists(value: Any) -> list[str]:
@@ -272,8 +284,8 @@ def _parquet(file: RecordFile) -> Iterator[Row]:
 def parquet_library(*, reading: str) -> tuple[Any, Any]:
     """pyarrow and pyarrow.parquet; ExchangeError that names the extra where they are not installed."""
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        import pyarrow.parquet  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         raise ExchangeError(
             f"{reading}: Parquet needs pyarrow, which is not installed; pip install 'tempzero[parquet]'"

@@ -165,7 +165,14 @@ def _manifest(survey: Survey, recipe: Recipe, source: Source, now: datetime, nam
     settings = _config(survey, recipe, source, name)
     suite = _suite(survey, recipe)
     written = {field: expression.written for field, expression in recipe.fields.items()}
-    content = {"source": source.sha256, "format": recipe.format, "mapping": written, "as_is": recipe.as_is}
+    content: dict[str, Any] = {
+        "source": source.sha256,
+        "format": recipe.format,
+        "mapping": written,
+        "as_is": recipe.as_is,
+    }
+    if recipe.where:
+        content["where"] = [w.written for w in recipe.where]
     return Manifest(
         format=store.FORMAT,
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{name}",

@@ -169,6 +169,32 @@ def test_one_row_may_hold_all_repeats(tmp_path: Path) -> None:
     assert "text=replies[*]: no row has a value there" in refused(deep, "provider=by.m,prompt=q,text=replies[*]")
 
 
+def test_a_map_of_questions_to_answers(tmp_path: Path) -> None:
+    """The simplest file that anybody writes: a question, and what was answered each time."""
+    (tmp_path / "x.json").write_text(json.dumps({"q0": ["a", "b"], "q1": ["c"]}))
+    run = take_in(tmp_path / "x.json", "provider:=ours,prompt=@key,text=value[*]")
+    texts = {p.id: p.messages[0].content for p in run.manifest.suite.prompts}
+    assert {(texts[k[1]], k[3]): t for k, t in keys_and_texts(run).items()} == {
+        ("q0", 0): "a",
+        ("q0", 1): "b",
+        ("q1", 0): "c",
+    }
+    record = next(iter(run.records()))
+    assert record.attempt.exchange.response is not None
+    assert json.loads(record.attempt.exchange.response.body or "") == {"@match": "0", "value": ["a"]}
+
+
+def test_rows_can_be_chosen(tmp_path: Path) -> None:
+    """Event logs hold more than answers, tables more than one split."""
+    rows = [{"spec": {}}, row(type="sampling", split="test"), row("b", type="sampling", split="dev"), {"type": "match"}]
+    source = write_jsonl(tmp_path / "x.jsonl", rows)
+    found = keys_and_texts(take_in(source, MAP, where=["type=sampl*", "split!=dev"]))
+    assert [key[0] for key in found] == ["a"]
+    assert refused(source, MAP, where=["type=x"]) == "there are no rows to import with type=x"
+    with pytest.raises(ExchangeError, match="--where x: write column=value"):
+        take_in(source, MAP, where=["x"])
+
+
 def test_columns_of_providers(tmp_path: Path) -> None:
     """What the star stands for may be who answered."""
     source = write_csv(tmp_path / "x.csv", [{"question": "q", "by_gpt": "x", "by_claude": "y"}])

@@ -103,6 +103,10 @@ def test_a_document_gives_the_list_it_holds(tmp_path: Path) -> None:
     assert cells(tmp_path, json.dumps(rows), "json") == rows
     assert cells(tmp_path, json.dumps({"version": 1, "data": rows}), "json") == rows
     assert cells(tmp_path, json.dumps({"x": {"a": 1}}), "json") == [{"@key": "x", "a": 1}]
+    assert cells(tmp_path, json.dumps(["x", "y"]), "json") == [{"value": "x"}, {"value": "y"}]
+    assert cells(tmp_path, json.dumps({"q": ["x", "y"]}), "json") == [{"@key": "q", "value": ["x", "y"]}]
+    assert cells(tmp_path, json.dumps({"q": "x", "r": "y"}), "json")[1] == {"@key": "r", "value": "y"}
+    assert cells(tmp_path, '"x"\n', "jsonl") == [{"value": "x"}]
     two = json.dumps({"one": {"rows": rows}, "items": [{"b": 1}], "more": [{"c": 1}]})
     assert cells(tmp_path, two, "json", at="one.rows") == rows
     with pytest.raises(ExchangeError, match=r"lists at items, more: say which, e\.g\. --map rows=items"):
