@@ -50,7 +50,7 @@ def prompt_rows(case: Case) -> tuple[PromptRow, ...]:
     }
     nothing = np.full(len(case.prompts), np.nan)
     columns = [_rows(t, match.get((t.name, t.lane.condition), nothing), case) for t in case.tallies]
-    return tuple(row for prompt in zip(*columns, strict=True) for row in prompt)
+    return tuple(row for prompt in zip(*columns, strict=True) for row in prompt if row.planned)
 
 
 def _curve(kind: str, left: str, right: str | None, condition: str, survival: divergence.Survival) -> SurvivalCurve:

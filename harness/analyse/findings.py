@@ -52,14 +52,17 @@ def _nondeterministic(tally: Tally, case: Case) -> Iterable[Finding]:
     temperature = "no temperature sent" if provider.temperature is None else f"temperature {provider.temperature:g}"
     names = ", ".join(f'"{case.prompts[j].id}"' for j in diverged[:3]) + (", ..." if len(diverged) > 3 else "")
     router = "" if provider.pinned else "; it is not pinned, so its router may have chosen several upstreams"
+    often = f"EMR {shown(estimate)}"
+    if tally.stopped is not None:
+        often = "how often cannot be said, since prompts were no longer asked after their first divergence"
     yield Finding(
         rule="nondeterministic",
         subject=tally.name,
         other=None,
         message=f"{tally.name}{under(lane.condition)}: the same request gave different texts on {len(diverged)} of "
         f"{estimate.n} prompts ({names}) in {repeats(lane)} repeats, {temperature}{load(tally)}; "
-        f"EMR {shown(estimate)}{router}",
-        estimate=estimate,
+        f"{often}{router}",
+        estimate=estimate if tally.stopped is None else None,
         p_value=None,
         evidence=some(trial for j in diverged for trial in different_repeats(tally, j, case.prompts)),
     )

@@ -32,7 +32,12 @@ def _of_one(tally: Tally, case: Case) -> Iterable[str]:
 
 def _nothing_seen(tally: Tally) -> Iterable[str]:
     measured = int((~np.isnan(tally.emr)).sum())
-    if not measured:
+    if tally.stopped is not None:
+        yield (
+            f"sampling stopped at the first divergence: {tally.stopped.short} of {tally.stopped.prompts} prompts have "
+            f"fewer than {tally.stopped.longest} repeats; agreement of what is left would be false, see the survivors"
+        )
+    elif not measured:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"
     elif not (tally.emr < 1).any():
         yield (

@@ -239,13 +239,11 @@ def _lanes(
     for condition in conditions:
         number = reader.conditions[condition]
         for index, provider in enumerate(providers):
-            yield _lane(
-                provider,
-                condition,
-                attempts[(attempts.condition == number) & (attempts.provider == index)],
-                trials[(trials.condition == number) & (trials.provider == index)],
-                prompts,
-            )
+            asked = attempts[(attempts.condition == number) & (attempts.provider == index)]
+            if provider.imported is not None and asked.empty:
+                continue  # the other tool never asked it so: that is no gap
+            of_lane = trials[(trials.condition == number) & (trials.provider == index)]
+            yield _lane(provider, condition, asked, of_lane, prompts)
 
 
 def _trials(attempts: pd.DataFrame) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def pair_up(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pair]:
     """Every pair within a claimed model and condition, in the order given; a reference stands on the right."""
     pairs = []
     for one, other in combinations(sorted(tallies, key=lambda t: t.name in references), 2):
-        if one.lane.condition != other.lane.condition:
+        if one.lane.condition != other.lane.condition or one.stopped or other.stopped:
             continue
         if one.lane.provider.claimed_model == other.lane.provider.claimed_model:
             kind = "reference" if other.name in references else "cross"

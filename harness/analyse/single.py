@@ -13,6 +13,7 @@ from harness.analyse.tallies import Tally, repeats
 from harness.analyse.texts import Texts
 from harness.metrics import TEXT_METRICS, agreement, answers, divergence, lengths
 from harness.metrics.agreement import Floats, Ints
+from harness.metrics.censoring import Censoring
 from harness.types import Estimate
 
 UP_TO_THE_CUT = "cut texts up to the cut"
@@ -24,19 +25,22 @@ def coverage(book: Book, tally: Tally, cells: int) -> None:
     subject = _of(tally, "coverage")
     valid, censored, excluded = (outcomes(lane, s, cells) for s in (VALID, CENSORED, EXCLUDED))
     empty = (lane.status == VALID) & (lane.text == NOT_SAID) & (lane.answered == 1)
-    book.add(subject, "coverage", valid / planned)
-    book.add(subject, "censored_share", censored / planned)
-    book.add(subject, "missing_share", (planned - valid - censored - excluded) / planned)
-    book.add(subject, "excluded_share", excluded / planned)
-    book.add(subject, "empty_share", np.bincount(lane.prompt[empty], minlength=cells) / planned)
+    book.add(subject, "coverage", agreement.ratio(valid, planned))
+    book.add(subject, "censored_share", agreement.ratio(censored, planned))
+    book.add(subject, "missing_share", agreement.ratio(planned - valid - censored - excluded, planned))
+    book.add(subject, "excluded_share", agreement.ratio(excluded, planned))
+    book.add(subject, "empty_share", agreement.ratio(np.bincount(lane.prompt[empty], minlength=cells), planned))
 
 
 def repeat(book: Book, tally: Tally, texts: Texts) -> None:
     """How far a provider's repeats agree with one another (METRICS A)."""
+    if tally.stopped is not None:
+        _survivors(book, tally, tally.stopped)
+        return
     subject, k = _of(tally, "repeat"), tally.k
     book.add(subject, "emr", tally.emr, note=UP_TO_THE_CUT)
     book.add(subject, "emr_complete", agreement.emr(tally.whole), note="whole texts only")
-    for size in sorted({2, k}):
+    for size in sorted({2, k, min(5, k)}):
         book.add(subject, "tarr", agreement.tar(tally.own, size), k=size, note=UP_TO_THE_CUT)
         book.add(subject, "tara", agreement.tar(tally.answer, size), k=size)
     number = agreement.distinct(tally.own, k)
@@ -47,6 +51,18 @@ def repeat(book: Book, tally: Tally, texts: Texts) -> None:
     bits = identical_bits(tally.lane, len(tally.emr))
     if not np.isnan(bits).all():
         book.add(subject, "bit_identical_share", bits, note="logits and token ids equal to the first repeat's")
+
+
+def _survivors(book: Book, tally: Tally, stopped: Censoring) -> None:
+    """What repeats can say that stopped at the first divergence: how many prompts survived how many of them."""
+    subject = _of(tally, "repeat")
+    refused = Estimate(value=None, low=None, high=None, n=0, method="refused: sampling stopped at the first divergence")
+    book.put(subject, "emr", refused, unit="share")
+    for size in sorted({2, tally.k}):
+        book.put(subject, "tarr", refused, unit="share", k=size)
+    for k, number in enumerate(stopped.survivors, start=1):
+        counted = Estimate(value=number, low=None, high=None, n=stopped.prompts, method="prompts without divergence")
+        book.put(subject, "survivors", counted, unit="count", k=k)
 
 
 def repetition(book: Book, tally: Tally) -> None:
@@ -114,8 +130,11 @@ def cost(book: Book, tally: Tally) -> None:
 
 
 def planned_trials(lane: Lane, cells: int) -> Ints:
-    """Trials planned of each prompt, or asked where that is more (records of another tool)."""
-    return np.maximum(repeats(lane), np.bincount(lane.prompt, minlength=cells))
+    """Trials planned of each prompt; of imported records those that were asked, since no plan is known."""
+    asked = np.bincount(lane.prompt, minlength=cells)
+    if lane.provider.imported is not None:
+        return asked
+    return np.maximum(repeats(lane), asked)
 
 
 def outcomes(lane: Lane, status: int, cells: int) -> Ints:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from harness.analyse.observations import CENSORED, NOT_SAID, VALID, Lane
 from harness.analyse.texts import Texts
-from harness.metrics import answers, lengths
+from harness.metrics import answers, censoring, lengths
 from harness.metrics.agreement import UNPARSED, Counts, Floats, Ints, count, emr, renamed
+from harness.metrics.censoring import Censoring
 from harness.metrics.cuts import settle
 from harness.types import Prompt, Trial
 
@@ -40,6 +41,8 @@ class Tally:
     correct_rows: tuple[Ints, Floats]
     chars: Floats
     metrics: Mapping[str, Floats]
+    # Not None where sampling stopped at the first divergence: agreement of such repeats would be false.
+    stopped: Censoring | None
     # The first row of each prompt in the lane, and one more for the end.
     starts: Ints
 
@@ -68,7 +71,9 @@ class Tally:
 
 
 def repeats(lane: Lane) -> int:
-    """The repeats planned of each prompt."""
+    """The repeats planned of each prompt; of imported records the most that any prompt has."""
+    if lane.provider.imported is not None:
+        return int(lane.repeat.max(initial=0)) + 1
     assert lane.provider.repeats is not None, "providers are resolved when they are loaded"
     return lane.provider.repeats
 
@@ -101,6 +106,9 @@ def tally(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
         correct=answers.accuracy(*correct_rows, cells=cells),
         correct_rows=correct_rows,
         chars=_mean(lane, texts.length.astype(np.float64), comparable, cells),
+        stopped=None
+        if lane.provider.imported is None
+        else censoring.detect(lane.prompt, lane.repeat, output, cells=cells),
         metrics={name: _mean(lane, values, comparable, cells) for name, values in texts.metrics.items()},
         starts=np.searchsorted(lane.prompt, np.arange(cells + 1)),
     )

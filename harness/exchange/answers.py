@@ -26,7 +26,8 @@ _NO = frozenset(
 _LONGEST_DETAIL = 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: a million of them are made twice, and setting a frozen value's fields takes four times as long.
+@dataclass(slots=True, kw_only=True)
 class Answer:
     """One response as another tool wrote it down; None is what it did not write.
 

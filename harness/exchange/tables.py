@@ -80,6 +80,8 @@ def canonical(value: Any) -> str:
         text = _encode(value)
     except (TypeError, ValueError):
         text = _encode(_plain(value))
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair has a form in JSON, but none in UTF-8

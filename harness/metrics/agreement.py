@@ -211,7 +211,7 @@ def summed(index: Ints, values: Floats | Ints, size: int) -> Floats:
     return np.asarray(np.bincount(index, weights=values, minlength=size), dtype=np.float64)
 
 
-def ratio(top: Floats, bottom: Floats | Ints) -> Floats:
+def ratio(top: Floats | Ints, bottom: Floats | Ints) -> Floats:
     """top / bottom, NaN where bottom is 0."""
     found = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=found, where=bottom > 0)
