@@ -1,8 +1,10 @@
-"""Attempts in, a run folder out, and back: append-only, hash-chained, readable after any crash.
+"""Attempts and scores in, a run folder out, and back: append-only, hash-chained, readable after any crash.
 
 Format history of results/<run>/ (`Manifest.format`):
  1  manifest.json + records.jsonl. Each line of records.jsonl is one `Record` as JSON; its `previous`
-    is the SHA-256 of the line before it (the first line: of the plan digest).
+    is the SHA-256 of the line before it (the first line: of the plan digest). Where responses were
+    read by a reference, scores.jsonl holds one `ScoreLine` a line, chained in the same way; each names
+    the record it was read from by the hash of its line.
 """
 
 from __future__ import annotations
@@ -20,7 +22,18 @@ import msgspec
 
 from harness import config as configuration
 from harness.errors import RunFolderError
-from harness.types import Attempt, Manifest, Outcome, Record, RecordView, Session, Times, Trial
+from harness.types import (
+    Attempt,
+    Manifest,
+    Outcome,
+    Reading,
+    Record,
+    RecordView,
+    ScoreLine,
+    Session,
+    Times,
+    Trial,
+)
 
 try:
     import fcntl
@@ -30,9 +43,11 @@ except ImportError:  # Windows has no flock; there a second writer is not notice
 FORMAT = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
+SCORES = "scores.jsonl"
 
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
+_decode_score = msgspec.json.Decoder(ScoreLine).decode
 
 
 # A record line without its bytes: msgspec skips what a type does not name, so reading a
@@ -86,20 +101,35 @@ class Run:
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
         for number, line in _whole_lines(self.path / RECORDS):
-            yield _decoded(_decode_record, line, self.path, number)
+            yield _decoded(_decode_record, line, self.path / RECORDS, number)
 
     def views(self) -> Iterator[RecordView]:
         """Every record without its bytes, in order: fast and small. Raises RunFolderError."""
         for number, line in _whole_lines(self.path / RECORDS):
-            attempt = _decoded(_decode_lean, line, self.path, number).attempt
-            yield RecordView(
-                trial=attempt.trial,
-                number=attempt.number,
-                block=attempt.block,
-                request_sha256=attempt.exchange.request.sha256,
-                times=attempt.exchange.times,
-                outcome=attempt.exchange.outcome,
-            )
+            yield _view(_decoded(_decode_lean, line, self.path / RECORDS, number).attempt)
+
+    def hashed_views(self) -> Iterator[tuple[str, RecordView]]:
+        """Every record without its bytes, after the SHA-256 of its line, by which scores name it."""
+        for number, line in _whole_lines(self.path / RECORDS):
+            view = _view(_decoded(_decode_lean, line, self.path / RECORDS, number).attempt)
+            yield hashlib.sha256(line).hexdigest(), view
+
+    def score_lines(self) -> Iterator[ScoreLine]:
+        """Every line of scores.jsonl, in order; none where nothing was scored. Raises RunFolderError."""
+        if (self.path / SCORES).exists():
+            for number, line in _whole_lines(self.path / SCORES):
+                yield _decoded(_decode_score, line, self.path / SCORES, number)
+
+    def reading(self) -> Reading:
+        """What references read of this run: all lines of scores.jsonl, sorted by kind."""
+        lines = list(self.score_lines())
+        return Reading(
+            readers=tuple(one.reader for one in lines if one.reader is not None),
+            scored=tuple(one.scored for one in lines if one.scored is not None),
+            unread=tuple(one.unread for one in lines if one.unread is not None),
+            forms=tuple(one.form for one in lines if one.form is not None),
+            variants=tuple(one.variant for one in lines if one.variant is not None),
+        )
 
     def lines(self) -> Iterator[bytes]:
         """Every record's line as it stands in the file, without its newline, in order: for passing evidence on."""
@@ -121,25 +151,32 @@ class Run:
         Raises RunFolderError naming the first line that was changed, removed or moved, and
         when fewer or other records are there than the last finished session left behind.
         """
-        previous = _genesis(self.manifest)
-        heads = {0: previous}
+        heads = {0: _genesis(self.manifest)}
         for number, line in _whole_lines(self.path / RECORDS):
-            record = _decoded(_decode_record, line, self.path, number)
-            if record.previous != previous or record.seq != number - 1:
-                raise RunFolderError(
-                    f"{self.path / RECORDS}:{number}: the hash chain breaks here: this line or the one before it "
-                    "was changed, removed or moved after it was written"
-                )
+            record = _decoded(_decode_record, line, self.path / RECORDS, number)
+            _check_link(record, heads[number - 1], self.path / RECORDS, number)
             _check_bytes(record, self.path, number)
-            previous = hashlib.sha256(line).hexdigest()
-            heads[number] = previous
+            heads[number] = hashlib.sha256(line).hexdigest()
         for session in self.manifest.sessions:
             if session.head is not None and heads.get(session.records) != session.head:
                 raise RunFolderError(
                     f"{self.path / RECORDS}: the session that ended {session.ended_at} left {session.records} records; "
                     "they are not all there any more, or not the same"
                 )
-        return previous
+        self._verify_scores(set(heads.values()))
+        return heads[len(heads) - 1]
+
+    def _verify_scores(self, records: set[str]) -> None:
+        """Check the chain of scores.jsonl, and that what was read is still recorded."""
+        path = self.path / SCORES
+        previous = _genesis(self.manifest)
+        for number, line in _whole_lines(path) if path.exists() else ():
+            score = _decoded(_decode_score, line, path, number)
+            _check_link(score, previous, path, number)
+            read = score.scored or score.unread
+            if read is not None and read.record_sha256 not in records:
+                raise RunFolderError(f"{path}:{number}: no line of {RECORDS} has the hash {read.record_sha256[:12]}...")
+            previous = hashlib.sha256(line).hexdigest()
 
 
 def open_run(path: Path) -> Run:
@@ -220,6 +257,49 @@ class RunWriter:
         return record
 
 
+class ScoreWriter:
+    """The one writer of a run folder's scores; get it from `scoring`."""
+
+    def __init__(self, file: IO[bytes], seq: int, head: str) -> None:
+        self._file, self._seq, self._head = file, seq, head
+
+    def append(self, line: ScoreLine) -> None:
+        """Write a line as the chain's next one (`seq` and `previous` are set here) and hand it to the system."""
+        data = _encode(replace(line, seq=self._seq, previous=self._head))
+        try:
+            self._file.write(data + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
+        self._seq += 1
+        self._head = hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def scoring(path: Path) -> Iterator[ScoreWriter]:
+    """Append to a run folder's scores, alone; a torn last line is dropped, since it can be had again.
+
+    Raises RunFolderError when another process is writing, or records or scores do not hold.
+    """
+    file_path = path / SCORES
+    try:
+        file = file_path.open("a+b")
+    except OSError as error:
+        raise RunFolderError(f"{file_path}: cannot be written: {error.strerror}") from None
+    with file:
+        _lock(file, path)
+        _cut_torn_tail(file)
+        run = open_run(path)
+        run.verify()
+        seq, head = 0, _genesis(run.manifest)
+        for number, line in _whole_lines(file_path):
+            seq, head = number, hashlib.sha256(line).hexdigest()
+        try:
+            yield ScoreWriter(file, seq, head)
+        finally:
+            os.fsync(file.fileno())
+
+
 @contextmanager
 def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
     """Append to a run folder, alone. A torn last line is moved into the manifest first.
@@ -281,14 +361,34 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise RunFolderError(f"{path}: missing; without it the run folder holds no evidence") from None
 
 
+def _view(attempt: _LeanAttempt) -> RecordView:
+    return RecordView(
+        trial=attempt.trial,
+        number=attempt.number,
+        block=attempt.block,
+        request_sha256=attempt.exchange.request.sha256,
+        times=attempt.exchange.times,
+        outcome=attempt.exchange.outcome,
+    )
+
+
 def _decoded(decode: Callable[[bytes], T], line: bytes, path: Path, number: int) -> T:
     try:
         return decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        again = "`run --resume`" if path.name == RECORDS else "`tempzero score`"
         raise RunFolderError(
-            f"{path / RECORDS}:{number}: damaged line ({error}); restore it from a copy, "
-            "or remove it and what follows and `run --resume`"
+            f"{path}:{number}: damaged line ({error}); restore it from a copy, "
+            f"or remove it and what follows and {again}"
         ) from None
+
+
+def _check_link(line: Record | ScoreLine, previous: str, path: Path, number: int) -> None:
+    if line.previous != previous or line.seq != number - 1:
+        raise RunFolderError(
+            f"{path}:{number}: the hash chain breaks here: this line or the one before it "
+            "was changed, removed or moved after it was written"
+        )
 
 
 def _check_bytes(record: Record, path: Path, number: int) -> None:

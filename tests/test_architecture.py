@@ -60,7 +60,7 @@ HOMES: dict[str, set[str]] = {
     "httpx2": {"engines"},
     "tenacity": {"collect"},
     "pandas": {"analyse", "report", "exchange"},
-    "scipy": {"stats"},
+    "scipy": {"stats", "metrics"},
     "rapidfuzz": {"metrics"},
     "yaml": {"config"},
     "pydantic": {"config"},
