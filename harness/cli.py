@@ -113,6 +113,8 @@ def run(
     if collected.interrupted:
         print(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
         return INTERRUPTED
+    if _reads(collected.path):
+        running.score(collected.path, watcher)
     return _report(collected.path, json_output)
 
 
@@ -122,6 +124,19 @@ def report(
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Analyse a run folder and write its reports again: offline, the same bytes every time."""
+    return _report(run, json_output)
+
+
+@app.command()
+def score(
+    run: RunFolder,
+    json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
+) -> int:
+    """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
+    from harness import run as running
+
+    if not running.score(run, _watcher()):
+        raise UsageError(f"{run}: no reference that runs in this process took part, so none can read the responses")
     return _report(run, json_output)
 
 
@@ -211,6 +226,13 @@ def _report(path: Path, json_output: bool) -> int:
         reports.show(analysis, verdict, Console())
         _print_end(verdict, written)
     return EXIT_CODES[verdict.outcome]
+
+
+def _reads(path: Path) -> bool:
+    """Whether the run's configuration wants its references to read the responses."""
+    from harness import store
+
+    return store.open_run(path).config.score.enabled
 
 
 def _names(listed: str) -> list[str]:

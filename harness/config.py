@@ -131,7 +131,19 @@ class Local(_Strict):
     threads: Positive = 2
     batch: Positive = 512
     context: Positive = 4096
+    flash_attention: bool = False
+    """Off in a reference: it rounds to 16 bits and splits its work by thread count."""
+    cache_type_k: CacheType = "f32"
+    """float32 in a reference."""
+    cache_type_v: CacheType = "f32"
+    """float32 in a reference; anything coarser than f16 needs flash_attention."""
     chat_template: str | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes in float32 throughout, so that it may judge other answers."""
+        kept = self.cache_type_k == self.cache_type_v == "f32"
+        return self.precision in ("f32", "as_is") and kept and not self.flash_attention
 
 
 class Replay(_Strict):
@@ -309,6 +321,56 @@ class RunSection(_Strict):
         return (self.reference,) if isinstance(self.reference, str) else self.reference
 
 
+class Variant(_Strict):
+    """Another way in which a provider may have rendered the prompts."""
+
+    name: Name
+    system: str | None = None
+    """A system message in place of the prompt's own; empty is a message too. Null leaves the messages as they are."""
+    chat_template: str | None = None
+    """A Jinja template, or `path:FILE`, instead of the model file's own."""
+
+
+_PLAIN_TEXT = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+_ALPACA = "{% for m in messages %}### Instruction:\n{{ m.content }}\n\n{% endfor %}### Response:\n"
+_LLAMA_2 = "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
+
+Form = Annotated[
+    str,
+    Field(
+        pattern=r"^((threads|batch)=[1-9][0-9]*|flash_attention"
+        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+)$"
+    ),
+]
+
+
+class Score(_Strict):
+    """How references read the responses, token by token."""
+
+    enabled: bool = True
+    """Whether `run` does it; `tempzero score` always does."""
+    forms: tuple[Form, ...] = ("threads=1", "batch=64", "f16", "bf16", "q8_0", "q4_0", "cache=q8_0", "cache=q4_0")
+    """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
+    and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
+    (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`)."""
+    form_tokens: Positive = 192
+    """Response tokens that each form reads."""
+    variants: tuple[Variant, ...] = (
+        Variant(name="empty-system", system=""),
+        Variant(name="assistant-system", system="You are a helpful assistant."),
+        Variant(name="no-template", chat_template=_PLAIN_TEXT),
+        Variant(name="chatml", chat_template=_CHATML),
+        Variant(name="llama-2", chat_template=_LLAMA_2),
+        Variant(name="alpaca", chat_template=_ALPACA),
+    )
+    """Prompt renderings behind which a provider's responses are read again where their first tokens do not fit."""
+    variant_responses: Annotated[int, Field(ge=0)] = 4
+    """Responses of a provider that are read behind each variant."""
+
+
 class Gates(_Strict):
     """What turns an analysis into an exit code."""
 
@@ -336,6 +398,7 @@ class Config(_Strict):
     weights: dict[str, Weights] = {}
     providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
     run: RunSection = RunSection()
+    score: Score = Score()
     gates: Gates = Gates()
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A Config in, a finished run folder out: engines started, the plan collected, everything recorded."""
+"""A Config in, a finished run folder out: engines started, the plan collected, recorded and read by its references."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import Any
 from harness import plan as planning
 from harness import store, suites, weights
 from harness.collect import collect
-from harness.config import Config, Provider, Weights
-from harness.engines import Engine, open_engine
-from harness.errors import RunFolderError, UsageError
+from harness.config import Config, Local, Provider, Serve, Weights
+from harness.engines import Engine, open_engine, open_local, open_model
+from harness.errors import EngineError, RunFolderError, UsageError, WeightsError
+from harness.score import Scorer
 from harness.serve import Served, serving
 from harness.types import Attempt, Manifest, Plan, Suite
 
@@ -43,6 +44,8 @@ class Watcher:
     say: Callable[[str], None]
     begin: Callable[[Plan, int], None]
     attempt: Callable[[Attempt], None]
+    read: Callable[[str, int, int], None]
+    """A reference, how many of the waiting responses it has read, and how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +116,65 @@ def resume(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Colle
     return asyncio.run(_resume(prepared, path, environ, watcher))
 
 
+def score(path: Path, watcher: Watcher) -> tuple[str, ...]:
+    """Let every reference that runs in this process read the responses; what was read before is not read again.
+
+    Gives the names of the references that read. Raises EngineError, WeightsError, RunFolderError, and
+    UsageError where a reference must not judge.
+    """
+    run = store.open_run(path)
+    skipped = {s.provider for s in run.manifest.skipped}
+    readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
+    readers = [p for p in readers if p.local is not None]
+    with store.scoring(path) as writer:
+        for provider in readers:
+            _let_read(run, provider, writer, watcher)
+    return tuple(p.name for p in readers)
+
+
+def _let_read(run: store.Run, provider: Provider, writer: store.ScoreWriter, watcher: Watcher) -> None:
+    assert provider.local is not None, "chosen for it"
+    settings = run.config.score
+    engine = open_local(provider, _weights(run.config, provider.local, watcher.say))
+    try:
+        scorer = Scorer(run, provider.name, engine, writer.append)
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+        for form in settings.forms if scorer.form_sample(settings) else ():
+            try:
+                changed, honest = _form(provider.local, form)
+                model = open_model(changed, _weights(run.config, changed, watcher.say))
+            except (EngineError, WeightsError) as problem:
+                watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
+                continue
+            try:
+                watcher.say(f"{provider.name}: reading as {form}")
+                scorer.read_form(form, model, honest=honest, settings=settings)
+            finally:
+                model.close()
+        scorer.read_variants(settings)
+    finally:
+        asyncio.run(engine.aclose())
+
+
+def _form(local: Local, form: str) -> tuple[Local, bool]:
+    """The settings of another form of a reference, and whether it is a faithful way to compute the same weights."""
+    name, _, value = form.partition("=")
+    if local.engine != "llama_cpp" and name not in ("threads", "batch"):
+        raise EngineError(f"only llama_cpp has this form, not {local.engine}")
+    if name in ("threads", "batch"):
+        return local.model_copy(update={name: int(value)}), True
+    if name == "flash_attention":
+        return local.model_copy(update={"flash_attention": True}), True
+    if name == "cache":
+        honest = value in ("f16", "bf16")
+        # llama.cpp keeps coarse values only with flash attention.
+        kept = {"cache_type_k": value, "cache_type_v": value, "flash_attention": not honest}
+        return local.model_copy(update=kept), honest
+    if name == "weights":
+        return local.model_copy(update={"weights": value, "precision": "as_is"}), False
+    return local.model_copy(update={"precision": name}), name in ("f16", "bf16")
+
+
 async def _start(prepared: Prepared, results: Path, environ: Mapping[str, str], watcher: Watcher) -> Collected:
     async with _engines(prepared, environ, watcher.say) as (engines, served):
         path = store.create_run(results, _manifest(prepared, engines, served))
@@ -156,8 +218,7 @@ async def _engines(
             spec = provider.serve or provider.local
             file = None
             if spec is not None:
-                source = prepared.config.weights.get(spec.weights) or Weights(source=spec.weights)
-                file = await asyncio.to_thread(weights.obtain, source, precision=spec.precision, say=say)
+                file = await asyncio.to_thread(_weights, prepared.config, spec, say)
             base_url = None
             if provider.serve is not None and file is not None:
                 served[provider.name] = await stack.enter_async_context(serving(provider, file))
@@ -167,6 +228,11 @@ async def _engines(
             engines[provider.name] = engine
             say(f"ready: {provider.name}")
         yield engines, served
+
+
+def _weights(config: Config, spec: Serve | Local, say: Callable[[str], None]) -> weights.LocalWeights:
+    source = config.weights.get(spec.weights) or Weights(source=spec.weights)
+    return weights.obtain(source, precision=spec.precision, say=say)
 
 
 def _asked(prepared: Prepared) -> list[Provider]:

@@ -30,6 +30,7 @@ from harness.types import (
     Record,
     RecordView,
     ScoreLine,
+    Seal,
     Session,
     Times,
     Trial,
@@ -168,15 +169,19 @@ class Run:
 
     def _verify_scores(self, records: set[str]) -> None:
         """Check the chain of scores.jsonl, and that what was read is still recorded."""
-        path = self.path / SCORES
-        previous = _genesis(self.manifest)
+        path, seal = self.path / SCORES, self.manifest.scores
+        heads = {0: _genesis(self.manifest)}
         for number, line in _whole_lines(path) if path.exists() else ():
             score = _decoded(_decode_score, line, path, number)
-            _check_link(score, previous, path, number)
+            _check_link(score, heads[number - 1], path, number)
             read = score.scored or score.unread
             if read is not None and read.record_sha256 not in records:
                 raise RunFolderError(f"{path}:{number}: no line of {RECORDS} has the hash {read.record_sha256[:12]}...")
-            previous = hashlib.sha256(line).hexdigest()
+            heads[number] = hashlib.sha256(line).hexdigest()
+        if seal is not None and heads.get(seal.lines) != seal.head:
+            raise RunFolderError(
+                f"{path}: the last scoring left {seal.lines} lines; they are not all there any more, or not the same"
+            )
 
 
 def open_run(path: Path) -> Run:
@@ -261,18 +266,18 @@ class ScoreWriter:
     """The one writer of a run folder's scores; get it from `scoring`."""
 
     def __init__(self, file: IO[bytes], seq: int, head: str) -> None:
-        self._file, self._seq, self._head = file, seq, head
+        self._file, self.seq, self.head = file, seq, head
 
     def append(self, line: ScoreLine) -> None:
         """Write a line as the chain's next one (`seq` and `previous` are set here) and hand it to the system."""
-        data = _encode(replace(line, seq=self._seq, previous=self._head))
+        data = _encode(replace(line, seq=self.seq, previous=self.head))
         try:
             self._file.write(data + b"\n")
             self._file.flush()
         except OSError as error:
             raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
-        self._seq += 1
-        self._head = hashlib.sha256(data).hexdigest()
+        self.seq += 1
+        self.head = hashlib.sha256(data).hexdigest()
 
 
 @contextmanager
@@ -294,10 +299,13 @@ def scoring(path: Path) -> Iterator[ScoreWriter]:
         seq, head = 0, _genesis(run.manifest)
         for number, line in _whole_lines(file_path):
             seq, head = number, hashlib.sha256(line).hexdigest()
+        writer = ScoreWriter(file, seq, head)
         try:
-            yield ScoreWriter(file, seq, head)
+            yield writer
         finally:
             os.fsync(file.fileno())
+            manifest = open_run(path).manifest
+            _write_manifest(path, replace(manifest, scores=Seal(lines=writer.seq, head=writer.head)))
 
 
 @contextmanager

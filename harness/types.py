@@ -269,12 +269,20 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """How many lines a finished session left in a file, and the hash of the last one."""
+
+    lines: int
+    head: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """What a run folder says of itself; self-contained and free of secrets.
 
     `config` is the resolved providers.yaml as JSON values (see `config.Config`), `engines` what
     each engine says of itself by provider name, `versions` and `host` where it ran. `notes` are
-    lines a reader of the figures must know, e.g. what an import left out.
+    lines a reader of the figures must know, e.g. what an import left out. `scores` seals scores.jsonl.
     """
 
     format: int
@@ -289,6 +297,7 @@ class Manifest:
     host: Mapping[str, Any]
     engines: Mapping[str, Mapping[str, Any]]
     sessions: tuple[Session, ...] = ()
+    scores: Seal | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -335,7 +344,8 @@ class TokenScores:
     how many characters of the response's text stand complete after token i. `margin` is the largest
     logit minus this token's (0 where the reference agrees), `gap` largest minus second largest
     logit, `rank` counts from 1, `seen` is 1 where the reference's choice already stood in the
-    prompt or response. `instead` are the texts of the reference's choices where `rank` is not 1, in order.
+    prompt or response. `instead` are the texts of the reference's choices where they differ from the tokens, in order
+    (empty for one that adds no text: the end of the turn).
     """
 
     token_ids: tuple[int, ...]

@@ -16,6 +16,7 @@ So that one stray token decides nothing by itself, each of the first two allows 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ Floats = NDArray[np.float64]
 class Standings:
     """One value for each token; see `types.TokenScores`."""
 
+    token_ids: tuple[int, ...]
     argmax: tuple[int, ...]
     margin: tuple[float, ...]
     logprob: tuple[float, ...]
@@ -58,22 +60,26 @@ class Standings:
     sums: DecodingSums
 
 
-def read(rows: Iterable[NDArray[np.float32]], token_ids: Sequence[int], prompt_ids: Sequence[int]) -> Standings:
+def read(
+    rows: Iterable[NDArray[np.float32]],
+    token_ids: Sequence[int],
+    prompt_ids: Sequence[int],
+    *,
+    end_ids: Sequence[int] = (),
+) -> Standings:
     """How a response's tokens stand in the distributions they were chosen from.
 
     `rows` yields, in order, one row of logits for each token of the response; further rows are not
-    read. Raises ValueError where there are fewer rows than tokens.
+    read. Where the response ended by itself with a token that is not known, `end_ids` are those it
+    may have been: the likeliest of them then counts as its last token, from one row more.
+    Raises ValueError where there are fewer rows than tokens.
     """
     reading = _Reading(prompt_ids)
-    tokens = iter(token_ids)
-    token = next(tokens, None)
-    for row in rows:
-        if token is None:
-            break
-        reading.take(row, token)
-        token = next(tokens, None)
-    if token is not None:
-        raise ValueError(f"{len(reading.margin)} rows of logits for {len(token_ids)} tokens")
+    wanted = len(token_ids) + bool(end_ids)
+    for at, row in enumerate(itertools.islice(rows, wanted)):
+        reading.take(row, token_ids[at] if at < len(token_ids) else max(end_ids, key=lambda t: float(row[t])))
+    if len(reading.margin) < wanted:
+        raise ValueError(f"{len(reading.margin)} rows of logits for {wanted} tokens")
     return reading.standings()
 
 
@@ -141,6 +147,7 @@ class _Reading:
 
     def standings(self) -> Standings:
         return Standings(
+            token_ids=tuple(self.context[len(self.prompt_ids) :]),
             argmax=tuple(self.argmax),
             margin=tuple(self.margin),
             logprob=tuple(self.logprob),
