@@ -42,6 +42,9 @@ _PROMPT_SHARE = 4
 _VARIANT_TOKENS = 24
 _FIRST = 4
 _MISFIT = 0.15
+# A margin that no rounding explains, and how many other cuts of one text are tried.
+_CLEAR = 1.0
+_CUTS_TRIED = 4
 _QUANTISED = re.compile(r"\bI?Q\d")
 
 Write = Callable[[ScoreLine], None]
@@ -211,15 +214,11 @@ class Scorer:
             return self._unread(answer, "it holds no token")
         prompt = self._prompt(answer.trial.prompt)
         identity = (answer.trial.prompt, tokens.ids, tokens.ended)
-        same_as = first.get(identity)
-        standings = None
+        same_as, standings, settled = first.get(identity), None, 0
         if same_as is None:
-            standings = decoding.read(
-                _rows(self._model, (*prompt, *tokens.ids), len(prompt)),
-                tokens.ids,
-                prompt,
-                end_ids=self._model.end_ids if tokens.ended else (),
-            )
+            standings = self._standings(prompt, tokens.ids, tokens.ended)
+            if tokens.source == "text":
+                standings, settled = self._settled(prompt, standings, tokens.ended)
             first[identity] = answer.trial
         return ScoredResponse(
             trial=answer.trial,
@@ -229,11 +228,42 @@ class Scorer:
             prompt_tokens=len(prompt),
             tokens_from=tokens.source,
             round_trip=tokens.round_trip,
+            settled=settled,
             ended=tokens.ended,
             same_as=same_as,
             scores=None if standings is None else self._token_scores(standings),
             sums=None if standings is None else _rounded_sums(standings.sums),
         )
+
+    def _standings(self, prompt: Sequence[int], ids: Sequence[int], ended: bool) -> decoding.Standings:
+        rows = _rows(self._model, (*prompt, *ids), len(prompt))
+        return decoding.read(rows, ids, prompt, end_ids=self._model.end_ids if ended else ())
+
+    def _settled(
+        self, prompt: Sequence[int], standings: decoding.Standings, ended: bool
+    ) -> tuple[decoding.Standings, int]:
+        """Where a text can be cut into tokens in two ways, the way that the reference finds likelier.
+
+        A model does not always write a text in the tokens that the tokenizer would cut it into. At a
+        clear miss where the reference's choice begins the very text that follows, that cut is read
+        too. Gives how often it was taken.
+        """
+        at = taken = tried = 0
+        while tried < _CUTS_TRIED:
+            ids = standings.token_ids[: len(standings.token_ids) - ended]
+            found = next((i for i in range(at, len(ids)) if standings.margin[i] > _CLEAR), None)
+            if found is None:
+                break
+            at = found + 1
+            begun, rest = self._model.piece(standings.argmax[found]), b"".join(map(self._model.piece, ids[found:]))
+            if not begun or not rest.startswith(begun) or not _is_text(rest[len(begun) :]):
+                continue
+            tried += 1
+            after = self._model.tokenize(rest[len(begun) :].decode(), special=False)
+            other = self._standings(prompt, (*ids[:found], standings.argmax[found], *after), ended)
+            if sum(other.logprob) > sum(standings.logprob):
+                standings, taken = other, taken + 1
+        return standings, taken
 
     def _tokens(self, completion: Completion) -> _Tokens:
         """The provider's own token ids where it gave them and they are this vocabulary's, else the text's."""
@@ -365,6 +395,14 @@ def _check_exact(reference: str, settings: Local | None, described: Mapping[str,
             f"{reference} computes in less than 32 bits ({architecture or 'see its entry'}), "
             "so it would miss its own tokens; let one with precision: f32, no flash attention and float32 caches score"
         )
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _rows(model: Form, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:

@@ -379,7 +379,8 @@ class ScoredResponse:
 
     `record_sha256` is the hash of the line of records.jsonl it was read from. `prompt_tokens` is the
     reference's own count. `tokens_from`: the provider's token ids, or the text tokenized again;
-    `round_trip` says whether the ids give exactly the text back. A response with the same prompt and
+    `round_trip` says whether the ids give exactly the text back; `settled` counts the places where a text could be cut
+    into tokens in two ways and the way that the reference finds likelier was taken. A response with the same prompt and
     tokens as an earlier one has the same scores: it names that one in `same_as` and leaves `scores` out.
     """
 
@@ -390,6 +391,7 @@ class ScoredResponse:
     prompt_tokens: int
     tokens_from: Literal["provider", "text"]
     round_trip: bool
+    settled: int
     ended: bool
     same_as: Trial | None
     scores: TokenScores | None

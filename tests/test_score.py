@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,18 @@ from harness.engines.in_process import InProcessEngine
 from harness.errors import RunFolderError, UsageError
 from harness.metrics import decoding
 from harness.run import Watcher
+from harness.score import Scorer
 from harness.types import Attempt, Completion, Exchange, Question, Reading, Sampling, ScoredResponse, Suite, Trial
 
 SUITE = make_suite(2)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model files made here stay here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp()))
+
+
 QUIET = Watcher(say=lambda _: None, begin=lambda *_: None, attempt=lambda _: None, read=lambda *_: None)
 
 
@@ -252,3 +262,44 @@ def test_a_quantised_reference_must_not_judge(tmp_path: Path) -> None:
     path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="then", finish_reason="stop"))])
     with pytest.raises(UsageError, match="precision: f32"):
         run.score(path, QUIET)
+
+
+class Spelling:
+    """A model of five tokens that wants to say "a", then "b", though its tokenizer cuts "ab" into one token."""
+
+    end_ids, vocabulary = (4,), 5
+    pieces = (b"a", b"b", b"ab", b"c", b"")
+
+    def describe(self) -> dict[str, str]:
+        return {"architecture": "spelling F32"}
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        return [{"a": 0, "b": 1, "ab": 2, "c": 3}[part] for part in re.findall("ab|a|b|c", text)]
+
+    def prompt_ids(self, messages: object, *, chat_template: str | None = None) -> list[int]:
+        return [3]
+
+    def piece(self, token_id: int) -> bytes:
+        return self.pieces[token_id]
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[np.ndarray]:
+        likes = {3: 0, 0: 1, 1: 4, 2: 4}  # after "c" an "a", after "a" a "b", then the end
+        yield np.array([np.eye(5, dtype=np.float32)[likes[t]] * 8 for t in token_ids[start - 1 :]], np.float32)
+
+
+def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path: Path) -> None:
+    """An honest provider is not accused because its text can be spelled with other tokens."""
+    chosen = settings()
+    answers = [said("b", "p0", Completion(text="ab", finish_reason="stop"))]
+    answers += [said("b", "p1", Completion(text="ac", finish_reason="length"))]
+    path, lines = make_run(tmp_path, chosen, SUITE, answers), []
+    Scorer(store.open_run(path), "ref", Spelling(), lines.append).read_responses(lambda *_: None)
+    honest, other = (line.scored for line in lines if line.scored is not None)
+    assert honest.scores is not None
+    assert other.scores is not None
+    assert honest.scores.token_ids == (0, 1, 4)
+    assert set(honest.scores.margin) == {0.0}
+    assert honest.settled == 1
+    assert honest.round_trip
+    assert other.settled == 0
+    assert other.scores.margin == (0.0, 8.0), "where no other cut explains the text, the miss stands"
