@@ -1,21 +1,20 @@
 """A real llama.cpp engine in, a server out that tells the log-probabilities of given tokens as vLLM and SGLang do.
 
-`with reading(engine, weights) as server: ... server.base_url ...`. Everything it tells is computed by the engine;
+`with reading(engine) as server: ... server.base_url ...`. Everything it tells is computed by the engine;
 only the form of requests and answers is another server's. With `only_v1` it hides what stands beside /v1.
 """
 
 from __future__ import annotations
 
-import gguf
 import numpy as np
 from loopback import Call, Loopback, Reply, error, value
 from numpy.typing import NDArray
 
 from harness.engines.in_process import InProcessEngine
 from harness.types import Message
-from harness.weights import LocalWeights
 
 MODEL = "tiny"
+_CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>")
 
 
 class _Refused(Exception):
@@ -27,15 +26,13 @@ class _Refused(Exception):
 class ReadingServer:
     """Answers one call at a time from the engine."""
 
-    def __init__(self, engine: InProcessEngine, weights: LocalWeights, *, only_v1: bool, always_begins: bool) -> None:
+    def __init__(self, engine: InProcessEngine, *, only_v1: bool = False, always_begins: bool = False) -> None:
         self._engine = engine
         self._only_v1, self._always_begins = only_v1, always_begins
-        fields = gguf.GGUFReader(weights.path)
-        names, types = (_field(fields, f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
-        control = gguf.TokenType.CONTROL
-        self._control = {t: str(n) for t, (n, kind) in enumerate(zip(names, types, strict=True)) if kind == control}
-        self._vocabulary = len(names)
-        self._drops_first_space = _field(fields, "tokenizer.ggml.model") == "llama"
+        spelled = {engine.tokenize(name, special=True)[-1]: name for name in _CONTROL}
+        self._control = {t: name for t, name in spelled.items() if not engine.piece(t)}
+        self._vocabulary = next(iter(engine.logits([0], 1))).shape[1]
+        self._drops_first_space = engine.piece(engine.tokenize("a", special=False)[0]).startswith(b" ")
 
     def answer(self, call: Call) -> Reply:
         """What such a server answers."""
@@ -135,19 +132,10 @@ class ReadingServer:
         return logprobs
 
 
-def reading(
-    engine: InProcessEngine, weights: LocalWeights, *, only_v1: bool = False, always_begins: bool = False
-) -> Loopback:
+def reading(engine: InProcessEngine, *, only_v1: bool = False, always_begins: bool = False) -> Loopback:
     """Such a server, to be entered. `always_begins`: it puts a begin token on every text, as new SGLang does."""
-    return Loopback(ReadingServer(engine, weights, only_v1=only_v1, always_begins=always_begins).answer)
+    return Loopback(ReadingServer(engine, only_v1=only_v1, always_begins=always_begins).answer)
 
 
 def _messages(asked: dict) -> list[Message]:
     return [Message(role=m["role"], content=m["content"]) for m in asked["messages"]]
-
-
-def _field(reader: gguf.GGUFReader, name: str) -> list | str:
-    field = reader.get_field(name)
-    assert field is not None, name
-    contents: list | str = field.contents()
-    return contents
