@@ -86,6 +86,7 @@ class EndpointReader:
         """The bytes each token adds to a text: none for the end of the turn.
 
         A character made of several tokens counts to the last of them; one left incomplete is left out.
+        Raises EngineError for ids that the server does not know.
         """
         pieces: list[bytes] = []
         pending: tuple[int, ...] = ()
