@@ -202,6 +202,8 @@ class Provider(_Strict):
     """The model id sent in requests."""
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key; never the key."""
+    reads: Literal["vllm", "sglang"] | None = None
+    """This endpoint tells the log-probabilities of given tokens, as such a server does: it can be a reference."""
     extra_body: dict[str, Any] = {}
     extra_headers: dict[str, str] = {}
     parameter_names: ParameterNames = ParameterNames()
@@ -291,6 +293,8 @@ class Provider(_Strict):
             raise ValueError(f"exactly one of base_url, serve, local, replay is needed; found {found}")
         if self.base_url is not None and self.model is None:
             raise ValueError("model is needed: the id that this endpoint knows the model by")
+        if self.reads is not None and self.base_url is None:
+            raise ValueError("reads: is for a base_url; models in this process are read without it")
         return self
 
     def variables(self) -> tuple[str, ...]:

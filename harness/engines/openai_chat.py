@@ -103,16 +103,14 @@ class ChatEngine:
     async def ask(self, question: Question) -> Exchange:
         """One request, one answer or failure, recorded as it was on the wire."""
         body = request_body(self._provider, question)
-        sent = body.encode()
-        answer = await self._wire.post(self._headers, sent)
-        response, reply = self._kept(answer)
+        answer, response, reply = await self._posted(body)
         return Exchange(
             request=WireRequest(
                 method="POST",
                 url=self._shown_url,
                 headers=self._shown_headers,
                 body=body,
-                sha256=hashlib.sha256(sent).hexdigest(),
+                sha256=hashlib.sha256(body.encode()).hexdigest(),
             ),
             response=response,
             times=Times(
@@ -121,9 +119,17 @@ class ChatEngine:
             outcome=read(reply),
         )
 
+    async def post(self, body: str) -> Reply:
+        """Send any JSON; what came back, cleaned of the key."""
+        return (await self._posted(body))[2]
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()
+
+    async def _posted(self, body: str) -> tuple[WireAnswer, WireResponse | None, Reply]:
+        answer = await self._wire.post(self._headers, body.encode())
+        return (answer, *self._kept(answer))
 
     def _kept(self, answer: WireAnswer) -> tuple[WireResponse | None, Reply]:
         """What may be stored of an answer: allowed headers, and nothing that holds the key."""
@@ -157,17 +163,20 @@ class ChatEngine:
         return response, reply
 
 
-def open_engine(provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None) -> ChatEngine:
+def open_engine(
+    provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None, path: str = _PATH
+) -> ChatEngine:
     """The engine of a `base_url:` provider, or of a `serve:` one that listens at `served_at`.
 
-    The key goes to the provider's own base_url only, never to a served endpoint.
+    `path` is what it posts to, below that root. The key goes to the provider's own base_url only, never to a
+    served endpoint.
     Raises EngineError where a variable is not set, or a key, header or URL cannot be used.
     """
     for name, value in provider.extra_headers.items():
         if not (_HEADER_NAME.fullmatch(name) and value.isprintable()):
             raise EngineError(f"{provider.name}: extra_headers: {name!r} or its value cannot be sent as a header")
     if served_at is not None:
-        url = served_at.rstrip("/") + _PATH
+        url = served_at.rstrip("/") + path
         return ChatEngine(provider, url=url, shown_url=url, key=None, proxy=None)
     if provider.base_url is None:
         raise EngineError(f"{provider.name}: has no base_url and is not being served")
@@ -177,7 +186,7 @@ def open_engine(provider: Provider, *, environ: Mapping[str, str], served_at: st
     key = environ[provider.api_key_env].strip() if provider.api_key_env else None
     if key is not None and not (key.isascii() and key.isprintable()):
         raise EngineError(f"{provider.name}: the value of {provider.api_key_env} holds characters no header can carry")
-    url, shown = expand(provider.base_url, environ) + _PATH, provider.base_url + _PATH
+    url, shown = expand(provider.base_url, environ) + path, provider.base_url + path
     try:
         return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=_proxy(url, environ))
     except (httpx2.InvalidURL, ValueError):

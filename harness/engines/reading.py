@@ -173,7 +173,7 @@ class _Answer:
         served = self._name(self.value.get("model"))
         if served is None:
             self.flags.append("model_missing")
-        elif served.lower() not in _same_model(self.reply.asked_model):
+        elif served.lower() not in same_model(self.reply.asked_model):
             self.flags.append("model_mismatch")
         return Completion(
             text=text,
@@ -240,7 +240,7 @@ def _sound(text: str, where: str) -> str:
     return text
 
 
-def _same_model(asked: str) -> tuple[str, ...]:
+def same_model(asked: str) -> tuple[str, ...]:
     """What may be echoed for a model id: the id, without a router's suffix, without its folders."""
     asked = asked.lower()
     bare = asked.partition(":")[0]
