@@ -114,7 +114,7 @@ def run(
         print(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
         return INTERRUPTED
     if _reads(collected.path):
-        running.score(collected.path, watcher)
+        running.score(collected.path, environ=os.environ, watcher=watcher)
     return _report(collected.path, json_output)
 
 
@@ -135,8 +135,8 @@ def score(
     """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
     from harness import run as running
 
-    if not running.score(run, _watcher()):
-        raise UsageError(f"{run}: no reference that runs in this process took part, so none can read the responses")
+    if not running.score(run, environ=os.environ, watcher=_watcher()):
+        raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
     return _report(run, json_output)
 
 

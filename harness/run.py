@@ -19,9 +19,9 @@ from harness import plan as planning
 from harness import store, suites, weights
 from harness.collect import collect
 from harness.config import Config, Local, Provider, Serve, Weights
-from harness.engines import Engine, open_engine, open_local, open_model
+from harness.engines import Engine, open_engine, open_local, open_model, open_reader
 from harness.errors import EngineError, RunFolderError, UsageError, WeightsError
-from harness.score import Scorer
+from harness.score import ByEndpoint, ByLogits, Scorer
 from harness.serve import Served, serving
 from harness.types import Attempt, Manifest, Plan, Suite
 
@@ -116,8 +116,10 @@ def resume(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Colle
     return asyncio.run(_resume(prepared, path, environ, watcher))
 
 
-def score(path: Path, watcher: Watcher) -> tuple[str, ...]:
-    """Let every reference that runs in this process read the responses; what was read before is not read again.
+def score(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
+    """Let every reference that can read the responses; what was read before is not read again.
+
+    A reference can that runs in this process, or whose endpoint `reads`.
 
     Gives the names of the references that read. Raises EngineError, WeightsError, RunFolderError, and
     UsageError where a reference must not judge.
@@ -125,30 +127,44 @@ def score(path: Path, watcher: Watcher) -> tuple[str, ...]:
     run = store.open_run(path)
     skipped = {s.provider for s in run.manifest.skipped}
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
-    readers = [p for p in readers if p.local is not None]
+    readers = [p for p in readers if p.local is not None or p.reads is not None]
     with store.scoring(path) as writer:
         for provider in readers:
-            _let_read(run, provider, writer, watcher)
+            if provider.local is not None:
+                _read_here(run, provider, provider.local, writer, watcher)
+            else:
+                _read_through(run, provider, environ, writer, watcher)
     return tuple(p.name for p in readers)
 
 
-def _let_read(run: store.Run, provider: Provider, writer: store.ScoreWriter, watcher: Watcher) -> None:
-    assert provider.local is not None, "chosen for it"
-    settings = run.config.score
-    engine = open_local(provider, _weights(run.config, provider.local, watcher.say))
+def _read_through(
+    run: store.Run, provider: Provider, environ: Mapping[str, str], writer: store.ScoreWriter, watcher: Watcher
+) -> None:
+    reader = open_reader(provider, environ=environ)
     try:
-        scorer = Scorer(run, provider.name, engine, writer.append)
+        scorer = Scorer(run, provider.name, ByEndpoint(reader), writer.append)
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+        scorer.read_variants(run.config.score)
+    finally:
+        asyncio.run(reader.aclose())
+
+
+def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher) -> None:
+    settings = run.config.score
+    engine = open_local(provider, _weights(run.config, local, watcher.say))
+    try:
+        scorer = Scorer(run, provider.name, ByLogits(engine), writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
         for form in settings.forms if scorer.form_sample(settings) else ():
             try:
-                changed, honest = _form(provider.local, form)
+                changed, honest = _form(local, form)
                 model = open_model(changed, _weights(run.config, changed, watcher.say))
             except (EngineError, WeightsError) as problem:
                 watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
                 continue
             try:
                 watcher.say(f"{provider.name}: reading as {form}")
-                scorer.read_form(form, model, honest=honest, settings=settings)
+                scorer.read_form(form, engine, model, honest=honest, settings=settings)
             finally:
                 model.close()
         scorer.read_variants(settings)

@@ -52,23 +52,109 @@ Progress = Callable[[int, int], None]
 
 
 class Reads(Protocol):
-    """What scoring needs of a reference: see `engines.in_process.InProcessEngine`."""
+    """What scoring needs of a reference. EngineError: these tokens, or this rendering, cannot be read."""
 
-    def describe(self) -> Mapping[str, Any]: ...
-    def tokenize(self, text: str, *, special: bool) -> list[int]: ...
-    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]: ...
-    def piece(self, token_id: int) -> bytes: ...
-    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]: ...
     @property
-    def end_ids(self) -> tuple[int, ...]: ...
+    def exact(self) -> bool:
+        """Whether whole distributions are seen."""
+
     @property
-    def vocabulary(self) -> int: ...
+    def vocabulary(self) -> int:
+        """How many tokens there are; 0 where that is not told."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that end the model's turn."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the reading engine says of itself."""
+
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+        """The tokens that stand before the answer to these messages."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """The tokens of a response's text."""
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        """The bytes that each token adds to a text."""
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.Standings:
+        """How each token stands behind the prompt; with `ended` the one that ends the turn as well."""
 
 
 class Form(Protocol):
     """Another form of a reference's model, with the same vocabulary."""
 
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]: ...
+
+
+class Logits(Form, Protocol):
+    """A model in this process: see `engines.in_process.InProcessEngine`."""
+
+    def describe(self) -> Mapping[str, Any]: ...
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]: ...
+    def tokenize(self, text: str, *, special: bool) -> list[int]: ...
+    def piece(self, token_id: int) -> bytes: ...
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+    @property
+    def vocabulary(self) -> int: ...
+
+
+class ByLogits:
+    """Reads with the whole distributions of a model in this process."""
+
+    exact = True
+
+    def __init__(self, engine: Logits) -> None:
+        self.engine = engine
+        self.describe, self.prompt_ids = engine.describe, engine.prompt_ids
+        self.vocabulary, self.end_ids = engine.vocabulary, engine.end_ids
+
+    def tokenize(self, text: str) -> list[int]:
+        return self.engine.tokenize(text, special=False)
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        if not all(0 <= t < self.vocabulary for t in token_ids):
+            raise EngineError("ids outside this vocabulary")
+        return [self.engine.piece(t) for t in token_ids]
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.Standings:
+        rows = _rows(self.engine, (*prompt, *ids), len(prompt))
+        return decoding.read(rows, ids, prompt, end_ids=self.end_ids if ended else ())
+
+
+class Endpoint(Protocol):
+    """An endpoint that tells log-probabilities: see `engines.prompt_logprobs.EndpointReader`."""
+
+    def describe(self) -> Mapping[str, Any]: ...
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]: ...
+    def tokenize(self, text: str) -> list[int]: ...
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]: ...
+    def read(self, token_ids: Sequence[int], start: int) -> Sequence[decoding.Told]: ...
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+
+
+class ByEndpoint:
+    """Reads through an endpoint's `prompt_logprobs`: margins, ranks and gaps, but no whole distributions."""
+
+    exact, vocabulary = False, 0
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.describe, self.tokenize, self.pieces = endpoint.describe, endpoint.tokenize, endpoint.pieces
+        self.end_ids = endpoint.end_ids
+
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+        if chat_template is not None:
+            raise EngineError("an endpoint renders with its own chat template only")
+        return self._endpoint.prompt_ids(messages)
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.Standings:
+        """Where several tokens may have ended the turn the first of them is taken."""
+        response = (*ids, *self.end_ids[:1]) if ended else tuple(ids)
+        return decoding.told(self._endpoint.read([*prompt, *response], len(prompt)), prompt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,10 +203,10 @@ class Scorer:
             claimed_model=self._provider.claimed_model,
             engine=described,
             vocabulary=model.vocabulary,
-            exact=True,
-            temperatures=decoding.TEMPERATURES,
-            noises=decoding.NOISES,
-            penalties=decoding.PENALTIES,
+            exact=model.exact,
+            temperatures=decoding.TEMPERATURES if model.exact else (),
+            noises=decoding.NOISES if model.exact else (),
+            penalties=decoding.PENALTIES if model.exact else (),
         )
         if self._done.reader is None:
             self._put(reader=reader)
@@ -162,8 +248,8 @@ class Scorer:
             chosen.append(one)
         return chosen
 
-    def read_form(self, name: str, form: Form, *, honest: bool, settings: Score) -> None:
-        """Let another form of the model read a sample of the reference's own responses."""
+    def read_form(self, name: str, plain_form: Form, form: Form, *, honest: bool, settings: Score) -> None:
+        """Let another form of the model read a sample of the reference's own responses beside the plain one."""
         sample = self.form_sample(settings)
         most = max(_FIRST, settings.form_tokens // max(1, len(sample)))
         for one in sample:
@@ -172,7 +258,7 @@ class Scorer:
             assert one.scores is not None, "sampled for having scores"
             prompt = self._prompt(one.trial.prompt)
             ids = (*prompt, *one.scores.token_ids[:most])
-            plain = list(_rows(self._model, ids, len(prompt)))[:most]
+            plain = list(_rows(plain_form, ids, len(prompt)))[:most]
             other = list(_rows(form, ids, len(prompt)))[:most]
             self._put(form=_form_reading(self._reference, name, honest, one.trial, plain, other))
 
@@ -216,7 +302,7 @@ class Scorer:
         identity = (answer.trial.prompt, tokens.ids, tokens.ended)
         same_as, standings, settled = first.get(identity), None, 0
         if same_as is None:
-            standings = self._standings(prompt, tokens.ids, tokens.ended)
+            standings = self._model.read(prompt, tokens.ids, ended=tokens.ended)
             if tokens.source == "text":
                 standings, settled = self._settled(prompt, standings, tokens.ended)
             first[identity] = answer.trial
@@ -232,12 +318,8 @@ class Scorer:
             ended=tokens.ended,
             same_as=same_as,
             scores=None if standings is None else self._token_scores(standings),
-            sums=None if standings is None else _rounded_sums(standings.sums),
+            sums=None if standings is None or standings.sums is None else _rounded_sums(standings.sums),
         )
-
-    def _standings(self, prompt: Sequence[int], ids: Sequence[int], ended: bool) -> decoding.Standings:
-        rows = _rows(self._model, (*prompt, *ids), len(prompt))
-        return decoding.read(rows, ids, prompt, end_ids=self._model.end_ids if ended else ())
 
     def _settled(
         self, prompt: Sequence[int], standings: decoding.Standings, ended: bool
@@ -255,12 +337,13 @@ class Scorer:
             if found is None:
                 break
             at = found + 1
-            begun, rest = self._model.piece(standings.argmax[found]), b"".join(map(self._model.piece, ids[found:]))
+            begun, *_ = self._model.pieces([standings.argmax[found]])
+            rest = b"".join(self._model.pieces(ids[found:]))
             if not begun or not rest.startswith(begun) or not _is_text(rest[len(begun) :]):
                 continue
             tried += 1
-            after = self._model.tokenize(rest[len(begun) :].decode(), special=False)
-            other = self._standings(prompt, (*ids[:found], standings.argmax[found], *after), ended)
+            after = self._model.tokenize(rest[len(begun) :].decode())
+            other = self._model.read(prompt, (*ids[:found], standings.argmax[found], *after), ended=ended)
             if sum(other.logprob) > sum(standings.logprob):
                 standings, taken = other, taken + 1
         return standings, taken
@@ -270,17 +353,24 @@ class Scorer:
         ended = completion.finish_reason in _ENDED
         if completion.token_ids:
             given = [t for t in completion.token_ids if t not in self._model.end_ids]
-            ours = all(0 <= t < self._model.vocabulary for t in given)
-            if ours and (completion.reasoning_text is not None or self._text(given) == completion.text):
+            text = self._text_of_given(given)
+            if text is not None and (completion.reasoning_text is not None or text == completion.text):
                 return _Tokens(ids=tuple(given), source="provider", round_trip=True, ended=ended)
-        ids = self._model.tokenize(completion.text, special=False)
+        ids = self._model.tokenize(completion.text)
         return _Tokens(ids=tuple(ids), source="text", round_trip=self._text(ids) == completion.text, ended=ended)
 
-    def _text(self, token_ids: Iterable[int]) -> str:
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(map(self._model.piece, token_ids)))
+    def _text_of_given(self, token_ids: Sequence[int]) -> str | None:
+        """None where they are no tokens of this vocabulary."""
+        try:
+            return self._text(token_ids)
+        except EngineError:
+            return None
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(self._model.pieces(token_ids)))
 
     def _token_scores(self, standings: decoding.Standings) -> TokenScores:
-        choices = zip(standings.token_ids, standings.argmax, strict=True)
+        missed = [b for t, b in zip(standings.token_ids, standings.argmax, strict=True) if t != b]
         return TokenScores(
             token_ids=standings.token_ids,
             ends=self._ends(standings.token_ids),
@@ -290,17 +380,15 @@ class Scorer:
             rank=standings.rank,
             gap=_short(standings.gap),
             seen=standings.seen,
-            instead=tuple(
-                self._model.piece(best).decode("utf-8", "replace") for token, best in choices if token != best
-            ),
+            instead=tuple(self._model.pieces([best])[0].decode("utf-8", "replace") for best in missed),
         )
 
-    def _ends(self, token_ids: Iterable[int]) -> tuple[int, ...]:
+    def _ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """How many characters stand complete after each token."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         ends, written = [], 0
-        for token in token_ids:
-            written += len(decoder.decode(self._model.piece(token)))
+        for piece in self._model.pieces(token_ids):
+            written += len(decoder.decode(piece))
             ends.append(written)
         return tuple(ends)
 
@@ -353,7 +441,7 @@ class Scorer:
         if prompt == sent or not prompt:
             return None
         ids = one.scores.token_ids[:_VARIANT_TOKENS]
-        there = decoding.read(_rows(self._model, (*prompt, *ids), len(prompt)), ids, prompt)
+        there = self._model.read(prompt, ids, ended=False)
         return VariantReading(
             reference=self._reference,
             variant=variant.name,

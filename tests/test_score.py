@@ -21,7 +21,7 @@ from harness.engines.in_process import InProcessEngine
 from harness.errors import RunFolderError, UsageError
 from harness.metrics import decoding
 from harness.run import Watcher
-from harness.score import Scorer
+from harness.score import ByLogits, Scorer
 from harness.types import Attempt, Completion, Exchange, Question, Reading, Sampling, ScoredResponse, Suite, Trial
 
 SUITE = make_suite(2)
@@ -88,7 +88,7 @@ def said(provider: str, prompt: str, completion: Completion, repeat: int = 0, st
 
 def scored(folder: Path, attempts: list[Attempt], chosen: Config) -> tuple[Path, Reading]:
     path = make_run(folder, chosen, SUITE, attempts)
-    assert run.score(path, QUIET) == ("ref",)
+    assert run.score(path, environ={}, watcher=QUIET) == ("ref",)
     return path, store.open_run(path).reading()
 
 
@@ -187,9 +187,9 @@ def test_scoring_goes_on_where_it_stopped(tmp_path: Path) -> None:
     sealed = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(sealed | {"scores": None}))  # a killed scorer has sealed nothing
     file.write_bytes(b"".join(lines[:2]) + lines[2][:40])
-    run.score(path, QUIET)
+    run.score(path, environ={}, watcher=QUIET)
     assert file.read_bytes() == b"".join(lines)
-    run.score(path, QUIET)
+    run.score(path, environ={}, watcher=QUIET)
     assert store.open_run(path).reading() == whole
 
 
@@ -261,7 +261,7 @@ def test_a_quantised_reference_must_not_judge(tmp_path: Path) -> None:
     chosen = config.parse(coarse, source="test")
     path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="then", finish_reason="stop"))])
     with pytest.raises(UsageError, match="precision: f32"):
-        run.score(path, QUIET)
+        run.score(path, environ={}, watcher=QUIET)
 
 
 class Spelling:
@@ -293,7 +293,7 @@ def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path
     answers = [said("b", "p0", Completion(text="ab", finish_reason="stop"))]
     answers += [said("b", "p1", Completion(text="ac", finish_reason="length"))]
     path, lines = make_run(tmp_path, chosen, SUITE, answers), []
-    Scorer(store.open_run(path), "ref", Spelling(), lines.append).read_responses(lambda *_: None)
+    Scorer(store.open_run(path), "ref", ByLogits(Spelling()), lines.append).read_responses(lambda *_: None)
     honest, other = (line.scored for line in lines if line.scored is not None)
     assert honest.scores is not None
     assert other.scores is not None

@@ -14,6 +14,7 @@ from harness.types import Exchange, Question
 
 if TYPE_CHECKING:
     from harness.engines.in_process import InProcessEngine, Model
+    from harness.engines.prompt_logprobs import EndpointReader
     from harness.weights import LocalWeights
 
 
@@ -67,6 +68,13 @@ def open_local(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     from harness.engines.llama_cpp import open_engine as open_llama_cpp
 
     return open_llama_cpp(provider, weights)
+
+
+def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
+    """The reader of a `base_url:` provider with `reads:`, tried once. Raises EngineError."""
+    from harness.engines import prompt_logprobs
+
+    return prompt_logprobs.open_reader(provider, environ=environ)
 
 
 def open_model(settings: Local, weights: LocalWeights) -> Model:

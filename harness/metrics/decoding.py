@@ -20,6 +20,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Standings:
     rank: tuple[int, ...]
     gap: tuple[float, ...]
     seen: tuple[int, ...]
-    sums: DecodingSums
+    sums: DecodingSums | None
 
 
 def read(
@@ -81,6 +82,41 @@ def read(
     if len(reading.margin) < wanted:
         raise ValueError(f"{len(reading.margin)} rows of logits for {wanted} tokens")
     return reading.standings()
+
+
+class Told(Protocol):
+    """What an endpoint tells of one token: see `engines.prompt_logprobs_forms.TokenStanding`."""
+
+    @property
+    def token_id(self) -> int: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def top1_id(self) -> int: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def gap(self) -> float: ...
+
+
+def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
+    """The same of tokens that an endpoint read: all but the sums, which need whole distributions."""
+    context, seen = set(prompt_ids), []
+    for token in tokens:
+        seen.append(int(token.top1_id in context))
+        context.add(token.token_id)
+    return Standings(
+        token_ids=tuple(t.token_id for t in tokens),
+        argmax=tuple(t.top1_id for t in tokens),
+        margin=tuple(t.margin for t in tokens),
+        logprob=tuple(t.logprob for t in tokens),
+        rank=tuple(t.rank for t in tokens),
+        gap=tuple(t.gap for t in tokens),
+        seen=tuple(seen),
+        sums=None,
+    )
 
 
 def rounded_likelihood(row: NDArray[np.float32], token: int) -> Floats:

@@ -182,7 +182,7 @@ def main() -> None:
     prepared = run.prepare(loaded, folder, environ={})
     collected = run.start(prepared, folder / "results", environ={}, watcher=watcher())
     if not collected.interrupted:
-        run.score(collected.path, watcher())
+        run.score(collected.path, environ={}, watcher=watcher())
     print(collected.path)
 
 
