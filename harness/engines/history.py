@@ -51,7 +51,8 @@ class History:
             return replace(outcome, status="excluded", kind="cached", detail=why, retry="once")
         if self.pinned and "backend_switched" in flags:
             who = f'answered by "{said.backend}", earlier by "{self._backend}"'
-            return missing("unpinned", f"{who}: pin it in extra_body, or write pinned: false")
+            unpinned = missing("unpinned", f"{who}: pin it in extra_body, or write pinned: false")
+            return replace(unpinned, flags=outcome.flags)
         self._remember(said, request, end_s)
         return outcome
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from harness.engines.packing import is_packed, unpack
 
-REDACTED = "[api key removed]"
+REDACTED = "[secret removed]"  # no word of it may be one that classification goes by
 # Shorter ones are placeholders for servers that want some word; removing "none" would maim answers.
 _SHORTEST_SECRET = 8
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")

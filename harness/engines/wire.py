@@ -8,6 +8,7 @@ idle, total). Nothing a server does makes it raise.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +21,9 @@ import httpx2
 from harness.config import Timeouts
 from harness.engines.events import Pulse
 from harness.engines.faults import Break
+
+# At DEBUG the layer beneath writes every response header into the log, and a header may quote the key.
+logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 BYTE_CAP = 16 * 1024 * 1024
 # Common servers drop an idle connection after 5 s; leaving first avoids asking on a dying one.
