@@ -58,9 +58,11 @@ class Secrets:
         """Whether bytes already cleaned still give the secret away once decoded, or cannot be decoded."""
         if not self._values:
             return None
-        if is_packed(body) or (coding not in ("", "identity") and body[:1] not in b'{[<:deir \r\n"'):
+        if is_packed(body) or (coding not in ("", "identity") and not _is_text(body)):
             unpacked = unpack(body, limit)
-            if not unpacked.whole or is_packed(unpacked.plain):
+            # Nearly any bytes can be taken for bare deflate: where that was not said, they are something else.
+            known = is_packed(body) or coding == "deflate"
+            if not (known and unpacked.whole) or is_packed(unpacked.plain):
                 return "unsearchable"
             body = unpacked.plain
             if self._is_in(body):
@@ -69,6 +71,14 @@ class Secrets:
 
     def _is_in(self, data: bytes) -> bool:
         return any(spelling in data for spelling in self._spellings)
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _spellings(secret: str) -> Iterator[bytes]:
