@@ -8,11 +8,9 @@ that the stream's end cuts is none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 DONE = b"[DONE]"
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 # The first thing an event stream can hold: a comment or one of the standard's fields.
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?::|(?:data|event|id|retry)[ \t]*[:\r\n])")
@@ -47,10 +45,9 @@ def decode(body: bytes) -> Stream:
     events: list[Event] = []
     data: list[bytes] = []
     name = b""
-    at = len(_BOM) if body.startswith(_BOM) else 0
-    whole = at
-    for end in _LINE_END.finditer(body, at):
-        line, at = body[at : end.start()], end.end()
+    lines = _lines(body.removeprefix(_BOM))
+    whole = 0
+    for number, line in enumerate(lines, start=1):
         if line:
             field, value = _field(line)
             if field == b"data":
@@ -58,10 +55,12 @@ def decode(body: bytes) -> Stream:
             elif field == b"event":
                 name = value
             continue
+        if number == len(lines):
+            break  # no blank line, but the nothing after the last line's end
         if data:
             events.append(Event(b"\n".join(data), name))
-        data, name, whole = [], b"", at
-    return Stream(events=tuple(events), rest=_without_comments(body[whole:]))
+        data, name, whole = [], b"", number
+    return Stream(events=tuple(events), rest=b"\n".join(_telling(lines[whole:])))
 
 
 class Pulse:
@@ -72,7 +71,7 @@ class Pulse:
 
     def __init__(self, *, streaming: bool) -> None:
         self._streaming = streaming
-        self._line = bytearray()
+        self._line: list[bytes] = []
         self.output = False  # has any of the model's own text come (event streams only)?
         self.done = False  # has the end mark of the stream come?
 
@@ -81,23 +80,28 @@ class Pulse:
         if not self._streaming:
             return bool(piece) and not piece.isspace()
         content = False
-        for line in self._lines(piece):
+        if b"\n" not in piece and b"\r" not in piece:
+            self._line.append(piece)  # joined once: a line without end must not cost its length each time
+            return False
+        *lines, rest = _lines(b"".join([*self._line, piece]))
+        self._line = [rest]
+        for line in lines:
             field, value = _field(line)
-            if field == b"data" and not self.done:
-                self.done = value == DONE
-                output = _OUTPUT.search(value) is not None
-                self.output = self.output or output
-                content = content or output or self.done or _ENDING.search(value) is not None
+            if field != b"data" or self.done:
+                continue
+            self.done = value == DONE
+            if _OUTPUT.search(value):
+                self.output = content = True
+            elif self.done or (not content and _ENDING.search(value)):
+                content = True
         return content
 
-    def _lines(self, piece: bytes) -> Iterator[bytes]:
-        if _LINE_END.search(piece) is None:
-            self._line += piece
-            return
-        first, *lines = _LINE_END.split(piece)
-        yield bytes(self._line + first)
-        yield from lines[:-1]
-        self._line = bytearray(lines[-1])
+
+def _lines(data: bytes) -> list[bytes]:
+    """At LF, CR LF and CR, and nowhere else; the last one has no end yet."""
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data.split(b"\n")
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:
@@ -106,6 +110,6 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     return name, value.removeprefix(b" ")
 
 
-def _without_comments(rest: bytes) -> bytes:
-    """What is left of a cut event once comments and blank lines, which say nothing, are gone."""
-    return b"\n".join(line for line in _LINE_END.split(rest) if line and not line.startswith(b":"))
+def _telling(lines: list[bytes]) -> list[bytes]:
+    """The lines of a cut event that say something: comments and blank ones do not."""
+    return [line for line in lines if line and not line.startswith(b":")]

@@ -268,7 +268,8 @@ class _Answer:
         said = [self.reply.headers.get(name, "").lower() for name in _CACHE_HEADERS]
         if any("hit" in value for value in said) or "x-litellm-semantic-similarity" in self.reply.headers:
             return True
-        if self.reply.headers.get("age", "0").strip() not in ("", "0"):
+        age = self.reply.headers.get("age", "").strip()
+        if age.isascii() and age.isdecimal() and age.strip("0"):
             return True
         return bool(completion.text) and completion.prompt_tokens == 0 and completion.completion_tokens == 0
 
