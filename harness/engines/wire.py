@@ -28,8 +28,8 @@ logging.getLogger("httpcore2").setLevel(logging.INFO)
 BYTE_CAP = 16 * 1024 * 1024
 # Common servers drop an idle connection after 5 s; leaving first avoids asking on a dying one.
 _KEEP_ALIVE_S = 4.0
-# After a stream's end mark nothing is waited for: a server that keeps the connection open gets this long.
-_AFTER_DONE_S = 1.0
+# After a stream's end mark nothing more is waited for; a server that keeps the connection open gets this long.
+_AFTER_DONE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +105,7 @@ class _UnderWay(httpx2.AsyncByteStream):
         self._first_byte: float | None = None
         self._first_content: float | None = None
         self._pulse = Pulse(streaming=False)
+        self._done: float | None = None  # when a stream's end mark had come: that is its end, whatever follows
         self._any_content = False
         self._alive = False  # has anything but content come since the last content?
         self._status: int | None = None
@@ -146,7 +147,7 @@ class _UnderWay(httpx2.AsyncByteStream):
             started_at=self._started_at,
             first_byte_s=None if self._first_byte is None else self._first_byte - start,
             first_content_s=None if self._first_content is None else self._first_content - start,
-            end_s=self._now() - start,
+            end_s=(self._now() if self._done is None else self._done) - start,
         )
 
     async def _read(self, response: httpx2.Response) -> Break | None:
@@ -165,10 +166,12 @@ class _UnderWay(httpx2.AsyncByteStream):
                 del self._received[BYTE_CAP:]
                 return Break(kind="too_large", detail=f"more than {BYTE_CAP} bytes; the rest was not read")
             # Blank lines and comments are how providers keep a waiting connection alive: no content yet.
-            self._alive = not self._pulse.feed(piece)
-            if self._alive:
+            if not self._pulse.feed(piece):
+                self._alive = piece.isspace() or b"\n" in piece  # a part of a line is neither
                 continue
-            self._any_content = True
+            self._alive, self._any_content = False, True
+            if self._pulse.done and self._done is None:
+                self._done = self._now()
             if self._pulse.output and self._first_content is None:
                 self._first_content = self._now()
             self._due_in(_AFTER_DONE_S if self._pulse.done else self._timeouts.idle_s, "content", silence)
