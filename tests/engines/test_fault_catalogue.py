@@ -251,7 +251,7 @@ def test_the_planted_key_is_nowhere(ran: Ran) -> None:
 
 def test_the_table_of_faults(ran: Ran, written_at_the_end: Callable[[str], None]) -> None:
     """The catalogue as it was seen, written under the test run."""
-    lines = [f"{'fault':<64} {'class':<26} attempts  retried  requests"]
+    lines = [f"{'fault':<64} {'class':<50} attempts retried requests"]
     for row in ROWS:
         outcomes = [a.exchange.outcome for a in ran.attempts[row.key]]
         last, retried = outcomes[-1], "yes" if len(outcomes) > row.repeats * row.prompts else "no"
