@@ -207,6 +207,8 @@ class Provider(_Strict):
     extra_body: dict[str, Any] = {}
     extra_headers: dict[str, str] = {}
     parameter_names: ParameterNames = ParameterNames()
+    stream: bool = False
+    """Ask for the answer as an event stream. Its text is the same; the time of its first token becomes known."""
     rpm: Annotated[float, Field(gt=0)] | None = None
     """Requests per minute at most."""
     price: Price | None = None

@@ -115,6 +115,7 @@ class WireResponse:
 class Times:
     """`started_at` is wall-clock UTC (ISO 8601); seconds are monotonic, from sending on.
 
+    `first_content_s` is when the first of the model's own text had come: known of event streams only.
     `in_flight` counts the requests of the same lane under way when this one started,
     itself included: the load this client put on the provider. Imported records leave what the
     other tool did not write down unknown: an empty `started_at`, None seconds, 0 in flight.
@@ -124,6 +125,7 @@ class Times:
     first_byte_s: float | None
     end_s: float | None
     in_flight: int
+    first_content_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
