@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from harness.errors import ConfigError, TempzeroError
+from harness.errors import ConfigError, TempzeroError, UsageError
 from harness.types import Sampling
 
 SCHEMA_FILE = Path(__file__).with_name("providers.schema.json")
@@ -511,6 +511,14 @@ def _texts(value: Any, at: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], s
 
 def _has_worse(loc: tuple[Any, ...], errors: list[Any]) -> bool:
     return any(len(e["loc"]) > len(loc) and e["loc"][: len(loc)] == loc for e in errors)
+
+
+def refuse_unknown(config: Config, names: Collection[str]) -> None:
+    """Raise UsageError for a name on the command line that no provider has."""
+    known = {p.name for p in config.providers}
+    for name in names:
+        if name not in known:
+            raise UsageError(f'--providers: no provider is called "{name}"; known: {", ".join(sorted(known))}')
 
 
 def schema() -> str:

@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.config import DEFAULT_CONDITION, Condition, Config, Provider
-from harness.errors import UsageError
+from harness.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown
 from harness.types import Message, Plan, PlannedTrial, Prompt, ProviderEstimate, Skipped, Suite, Trial
 
 CONDITION = DEFAULT_CONDITION
@@ -28,10 +27,7 @@ def choose(
 
     `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
     """
-    known = {p.name for p in config.providers}
-    for name in only:
-        if name not in known:
-            raise UsageError(f'--providers: no provider is called "{name}"; known: {", ".join(sorted(known))}')
+    refuse_unknown(config, only)
     chosen, skipped = [], []
     for provider in config.providers:
         reason = _reason_to_skip(provider, environ, only)

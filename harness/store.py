@@ -179,8 +179,8 @@ def create_run(results: Path, manifest: Manifest) -> Path:
     path = results / manifest.run_id
     try:
         path.mkdir(parents=True)
-        _write_manifest(path, manifest)
         (path / RECORDS).touch()
+        _write_manifest(path, manifest)  # last: a folder that has one is whole
         _sync_folder(path)
         _sync_folder(results)
     except FileExistsError:

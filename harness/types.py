@@ -458,7 +458,7 @@ class Analysis:
     divergences: tuple[Divergence, ...]
     prompt_rows: tuple[PromptRow, ...]
     notes: tuple[str, ...]
-    # Why the last session left trials unasked that are still missing.
+    # Why the last session left trials unasked.
     endings: tuple[Ending, ...] = ()
 
 

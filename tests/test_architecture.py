@@ -25,7 +25,8 @@ DOORS: dict[str, set[str]] = {
     "store": {"config"},
     "engines": {"config", "weights", "store"},
     "collect": {"config", "engines"},
-    "run": {"config", "suites", "plan", "weights", "serve", "engines", "collect", "store"},
+    "check": {"config", "engines"},
+    "run": {"config", "check", "suites", "plan", "weights", "serve", "engines", "collect", "store"},
     "progress": {"run"},
     "metrics": set(),
     "stats": set(),
@@ -37,6 +38,7 @@ DOORS: dict[str, set[str]] = {
     "claims": {"config", "store", "stats"},
     "compare": {"config", "store", "analyse", "metrics", "stats"},
     "cli": {
+        "check",
         "claims",
         "compare",
         "config",

@@ -58,6 +58,7 @@ def analyse(run: Run) -> Analysis:
         divergences=divergences(case),
         prompt_rows=prompt_rows(case),
         notes=(*manifest.notes, *notes(case)),
+        endings=manifest.sessions[-1].endings if manifest.sessions else (),
     )
 
 
