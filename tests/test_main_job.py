@@ -210,7 +210,12 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
 
         asked = len(server.calls)
         subprocess.run(
-            [*command, "--no-check", "--resume", str(run)], env=environ, cwd=ROOT, capture_output=True, check=False, text=True
+            [*command, "--no-check", "--resume", str(run)],
+            env=environ,
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+            text=True,
         )
         assert len(server.calls) - asked == 24 - sum(before.values())
 
