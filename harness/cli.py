@@ -253,7 +253,12 @@ def _report(path: Path, json_output: bool) -> int:
     opened = store.open_run(path)
     analysis = analyse(opened)
     verdict = gate.judge(analysis, opened.config.gates)
-    written = reports.write_reports(analysis, verdict, path)
+    try:
+        written = reports.write_reports(analysis, verdict, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the report cannot be written there: {error.strerror}; copy the folder first"
+        ) from None
     if json_output:
         print((path / "summary.json").read_text(encoding="utf-8"), end="")
     else:

@@ -197,7 +197,7 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         process = subprocess.Popen(
             [*command, "--config", str(config)], env=environ, cwd=ROOT, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 150
         while len(recorded(killed)) < 9 and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
