@@ -427,12 +427,18 @@ def test_an_endpoint_that_only_times_out_costs_a_bounded_number_of_requests() ->
 
 def test_an_outage_that_passes_costs_no_answer() -> None:
     """What failed during it is asked again at the end, with the attempts it has left."""
-    down_until = time.monotonic() + 1.0
-    with Loopback(lambda call: error(503) if time.monotonic() < down_until else completion()) as server:
+    began: list[float] = []
+
+    def answer(call: Call) -> Reply:
+        began.append(call.began_s)
+        return error(503) if call.began_s < began[0] + 1.0 else completion()
+
+    with Loopback(answer) as server:
         run = Run(server, prompts=12, breaker={"failures": 3, "cool_down_s": 0.5, "probes": 5})
         run.now()
         assert len(server.calls) == len(run.attempts)
     assert run.kinds().count("complete") == 12
+    assert run.kinds().count("server") >= 3
     assert run.endings == ()
 
 
@@ -459,12 +465,12 @@ def test_a_provider_in_trouble_leaves_the_others_at_full_speed() -> None:
         by_model = {name: [c for c in server.calls if c.model == name] for name in ("m", "limited", "stalls", "down")}
         last = by_model["m"][-1].ended_s
         assert last is not None
-        assert last - by_model["m"][0].began_s < 20 * SLOW_S * 3
+        assert last < by_model["stalls"][-1].began_s
         assert len(server.calls) == len(run.attempts)
     assert run.kinds("a") == run.kinds("limited")[1::2] == ["complete"] * 20
     assert {e.provider for e in run.endings} == {"stalls", "down"}
     assert len(by_model["stalls"]) == len(by_model["down"]) == 5
-    assert took_s < 30
+    assert took_s < 120
 
 
 def test_a_key_refused_after_it_worked_is_read_anew_once() -> None:

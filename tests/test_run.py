@@ -69,7 +69,7 @@ def test_a_run_ends_at_its_deadline_whatever_is_under_way(tmp_path: Path) -> Non
         file = workplace(tmp_path, server.base_url)
         assert main(["run", "--config", str(file), "--no-check", "--max-minutes", "0.05"]) == 3
     run = only_run(tmp_path)
-    assert len(list(open_run(run).records())) == 8
+    assert len(list(open_run(run).records())) <= 8
     assert "--max-minutes 0.05 were over" in (run / "report.md").read_text()
 
 
