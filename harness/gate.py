@@ -85,7 +85,16 @@ def _doubts(provider: ProviderFacts, figures: _Figures, analysis: Analysis, gate
     """What keeps a provider without findings from passing."""
     doubts = []
     # A text cut at max_tokens is still evidence up to the cut, so it counts as answered.
-    answered = sum(f.estimate.value or 0 for m in ("coverage", "censored_share") for f in figures.get("coverage", m))
+    shares: dict[str, float] = {}
+    for figure in (f for m in ("coverage", "censored_share") for f in figures.get("coverage", m)):
+        shares[figure.condition] = shares.get(figure.condition, 0.0) + (figure.estimate.value or 0)
+    answered = min(shares.values(), default=0.0)  # under the condition that fared worst
+    if answered < 1:
+        for ending in analysis.endings:
+            if ending.provider is None:
+                doubts.append(f"the run was stopped before its end: {ending.reason}")
+            elif ending.provider == provider.name:
+                doubts.append(f"it was not asked to the end: {ending.reason}")
     if answered < gates.min_coverage:
         doubts.append(f"only {answered:.0%} of the planned trials were answered; {gates.min_coverage:.0%} are needed")
     repeats = [f for f in figures.get("repeat", "emr") if f.estimate.value is not None]

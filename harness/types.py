@@ -68,11 +68,12 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """Everything an engine needs to ask one trial once."""
+    """Everything an engine needs to ask one trial once. `stream` None: as the provider's own settings say."""
 
     trial: Trial
     messages: tuple[Message, ...]
     sampling: Sampling
+    stream: bool | None = None
 
 
 # --- what came back --------------------------------------------------------------------------
@@ -222,11 +223,15 @@ class RecordView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
-    """A trial with its block: all trials of one block ask the same prompt at about the same time."""
+    """A trial with its block: all trials of one block ask the same prompt at about the same time.
+
+    `prompt_tokens` is an upper estimate.
+    """
 
     trial: Trial
     block: int
     max_tokens: int
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,14 +265,26 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """Why something was not asked to the end: one provider, or (`provider` None) the whole session."""
+
+    provider: str | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """One sitting of collecting: a run that was interrupted and resumed has several."""
+    """One sitting of collecting: a run that was interrupted and resumed has several.
+
+    `endings` say why trials were left unasked in it.
+    """
 
     started_at: str
     ended_at: str | None
     records: int
     head: str | None
     torn_tail: str | None = None
+    endings: tuple[Ending, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -623,6 +640,8 @@ class Analysis:
     divergences: tuple[Divergence, ...]
     prompt_rows: tuple[PromptRow, ...]
     notes: tuple[str, ...]
+    # Why the last session left trials unasked.
+    endings: tuple[Ending, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

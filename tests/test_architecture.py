@@ -26,7 +26,8 @@ DOORS: dict[str, set[str]] = {
     "engines": {"config", "weights", "store"},
     "collect": {"config", "engines"},
     "score": {"config", "store", "metrics"},
-    "run": {"config", "suites", "plan", "weights", "serve", "engines", "collect", "store", "score"},
+    "check": {"config", "engines"},
+    "run": {"config", "check", "suites", "plan", "weights", "serve", "engines", "collect", "store", "score"},
     "progress": {"run"},
     "metrics": set(),
     "stats": set(),
@@ -38,6 +39,7 @@ DOORS: dict[str, set[str]] = {
     "claims": {"config", "store", "stats"},
     "compare": {"config", "store", "analyse", "metrics", "stats"},
     "cli": {
+        "check",
         "claims",
         "compare",
         "config",

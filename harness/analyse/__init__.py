@@ -5,7 +5,7 @@ texts          distinct texts -> what is computed once for each
 tallies        one provider's rows -> counts for each prompt
 single, pairs  tallies -> figures, of one provider and of two
 book           values for each prompt -> figures with intervals, by family
-findings, pair_findings, evidence, notes, examples   -> what is said, and what proves it
+findings, pair_findings, evidence, notes, conditions, examples   -> what is said, and what proves it
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def analyse(run: Run) -> Analysis:
         divergences=divergences(case),
         prompt_rows=prompt_rows(case),
         notes=(*manifest.notes, *notes(case)),
+        endings=manifest.sessions[-1].endings if manifest.sessions else (),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from harness import stats
+from harness.analyse.conditions import between_conditions, short_of_load
 from harness.analyse.evidence import Case, load, under
 from harness.analyse.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from harness.analyse.single import identical_bits
@@ -20,7 +21,7 @@ def notes(case: Case) -> tuple[str, ...]:
     for tally in case.tallies:
         who = f"{tally.name}{under(tally.lane.condition)}"
         found += (f"{who}: {note}" for note in _of_one(tally, case))
-    return tuple(found)
+    return (*found, *between_conditions(case))
 
 
 def _of_one(tally: Tally, case: Case) -> Iterable[str]:
@@ -28,6 +29,7 @@ def _of_one(tally: Tally, case: Case) -> Iterable[str]:
     yield from _bits(tally)
     yield from _left_out(tally)
     yield from _loops(tally, case.texts)
+    yield from short_of_load(tally)
 
 
 def _nothing_seen(tally: Tally) -> Iterable[str]:
