@@ -251,7 +251,7 @@ def _strength(subject: Subject) -> list[str]:
         lines += [
             "- To be another thing than each of these few is all that is claimed. What it is instead, and whether it "
             "equals something that was not among them, stays open.",
-            "- Whoever made this bundle named the accused and the others; the p-values are not corrected for the choice.",
+            "- Whoever made this bundle named the accused and the others; no p-value is corrected for that choice.",
         ]
     if subject.rule == "deviates_from_reference":
         lines += ["- The reference is a yardstick, not the truth: it is one faithful way to run the model it declares."]
