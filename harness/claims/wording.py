@@ -222,6 +222,10 @@ def _how_often(subject: Subject) -> list[str]:
             f"- Excess divergence from {{{side}.name}}, by how much the two differ beyond their own noise (zero: not "
             f"at all): {{A{side}.excess}}" + (f", p = {{A{side}.p}}." if subject.rule == "differs_from_all" else "."),
         ]
+    lines += [
+        f"- Since when: at least since {{{subject.example[1]}: attempt.exchange.times.started_at}}, when the second "
+        "answer of the example was asked for; of the time before its first request the bundle says nothing."
+    ]
     if "report_p" in subject.attested:
         lines += ["- The run's report, corrected for all pairs it tested (Holm), has p = {attested.report_p}."]
     return [
