@@ -860,7 +860,14 @@ def test_every_figure_says_how_it_is_computed(bundle: Bundle) -> None:
 def test_the_page_names_endpoint_and_load(bundle: Bundle) -> None:
     """What an engineer asks first: where to, with what, when, at what load, which ids."""
     text = bundle.files["CLAIM.md"].decode()
-    for part in (URL, "`chatcmpl-a-2-1`", "in flight `1`", "Fri, 02 Jan 2026 03:04:05 GMT", "prompt tokens `12`"):
+    for part in (
+        URL,
+        "`chatcmpl-a-2-1`",
+        "in flight `1`",
+        "Fri, 02 Jan 2026 03:04:05 GMT",
+        "at least since `2026-01-02T03:04:02.000+00:00`",
+        "prompt tokens `12`",
+    ):
         assert part in text
 
 

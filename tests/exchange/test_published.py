@@ -95,6 +95,7 @@ def test_the_censored_archive_is_known_as_such(tmp_path: Path) -> None:
     write_reports(analysis, judge(analysis, run.config.gates), tmp_path)
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "Same text again, college_mathematics: – (refused: sampling stopped at the first divergence)" in page
+    assert "- the agreement of its repeats is refused: sampling stopped at the first divergence;" in page
     survivors = next(line for line in page.splitlines() if line.startswith("| llama3-70b") and "38, n=100" in line)
     assert survivors.split(" | ")[1:4] == ["100, n=100", "53, n=100", "38, n=100"]
 
