@@ -193,8 +193,11 @@ def score(
 def claim(
     run: RunFolder,
     finding: Annotated[int | None, typer.Option(min=1, help="Which finding of the report, counted from 1.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Instead of a finding: nondeterministic.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Instead of a finding: nondeterministic or differs-from-all.")
+    ] = None,
     provider: Annotated[str | None, typer.Option(help="With --rule: which provider.")] = None,
+    against: Annotated[str | None, typer.Option(help="With differs-from-all: from every one of whom.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
@@ -202,9 +205,12 @@ def claim(
 
     opened = store.open_run(run)
     if (rule is None) != (provider is None) or (rule is not None and finding is not None):
-        raise UsageError("name either --finding N, or --rule nondeterministic with --provider NAME")
+        raise UsageError(
+            "name either --finding N, or --rule nondeterministic with --provider NAME, "
+            "or --rule differs-from-all with --provider NAME and --against A,B"
+        )
     if rule is not None and provider is not None:
-        accusation = claims.Accusation(rule=rule, subject=provider)
+        accusation = claims.accuse_by_rule(rule, provider, _names(against or ""))
     else:
         from harness.analyse import analyse
 

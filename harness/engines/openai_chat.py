@@ -238,7 +238,8 @@ def open_engine(
 
 def streams(provider: Provider, question: Question) -> bool:
     """Whether this question is asked as a stream: the one place that says so."""
-    return bool(provider.extra_body.get("stream", provider.stream))
+    asked = provider.stream if question.stream is None else question.stream
+    return bool(provider.extra_body.get("stream", asked))
 
 
 def request_body(provider: Provider, question: Question) -> str:
