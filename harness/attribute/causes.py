@@ -1,0 +1,329 @@
+"""Everything that was fitted of one provider in, its Diagnoses out: which causes hold, and how surely.
+
+The order of the questions is the rule. Too few tokens decide nothing. Then what would make every other fit
+meaningless: a penalty, another rendering of the prompt. Then whether honest rounding explains all; if not,
+whether only a share of the responses is odd; whether confident positions are missed that no rounding and no
+temperature misses (another prompt or model); and last whether rounding or sampling explains the misses better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.attribute import endings
+from harness.attribute.fits import Fits, against_honest, fit, t_statistic, uneven
+from harness.attribute.mixtures import SUSPICIOUS, Mixture, mixture
+from harness.attribute.noise import Form, unexplained
+from harness.attribute.penalties import PenaltyFit, penalty
+from harness.attribute.prompts import Offset, VariantFit, offset, variants
+from harness.attribute.readings import Floats, Lane, Table
+from harness.attribute.repeats import Repeats, repeats
+from harness.attribute.tails import Way, early_excess, tail_of, tail_of_form
+from harness.types import Diagnosis, Estimate, FormScale, NoiseFloor, Trial, VariantReading
+
+MIN_TOKENS, MIN_PROMPTS = 200, 5
+# Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 8,000.
+NOT_HONEST = 9.0
+# How far the kernels' likelihoods must differ, as a t over prompts, to tell rounding from sampling.
+SHAPE, SHAPE_ALONE = 2.5, 4.0
+# The share of all misses that must lie at confident positions to speak of another model or prompt.
+FOREIGN = 0.1
+EARLY = 3.0
+EVIDENCE = 20
+
+Strength = Literal["shown", "likely", "undecided"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patient:
+    """One provider under one condition with what its causes are judged by. `seeded`: a seed went with each request."""
+
+    table: Table
+    lane: Lane
+    floor: NoiseFloor
+    forms: Sequence[Form]
+    variants: Sequence[VariantReading]
+    seeded: bool
+
+    def says(
+        self,
+        cause: str,
+        strength: Strength,
+        message: str,
+        estimate: Estimate | None = None,
+        evidence: Iterable[Trial] = (),
+    ) -> Diagnosis:
+        return Diagnosis(
+            reference=self.table.reader.reference,
+            provider=self.lane.provider,
+            condition=self.lane.condition,
+            cause=cause,
+            strength=strength,
+            message=message,
+            estimate=estimate,
+            evidence=tuple(evidence)[:EVIDENCE],
+        )
+
+    def worst(self) -> tuple[Trial, ...]:
+        """The responses with the largest margins, the largest first, each sequence once."""
+        tokens, rows = self.table.tokens, self.lane.distinct
+        largest = np.maximum.reduceat(tokens.margin, tokens.start[:-1])[self.lane.sequence[rows]]
+        order = np.argsort(-largest, kind="stable")
+        return tuple(self.lane.trials[rows[i]] for i in order if largest[i] > 0)
+
+
+def diagnose(patient: Patient) -> tuple[Diagnosis, ...]:
+    """What holds of one provider, the main cause first."""
+    tokens = int(patient.table.tokens.length[patient.lane.sequence].sum())
+    prompts = int(np.unique(patient.lane.prompt).size)
+    if tokens < MIN_TOKENS or prompts < MIN_PROMPTS:
+        message = f"too little was read: {tokens} tokens of {prompts} prompts, {MIN_TOKENS} of {MIN_PROMPTS} are needed"
+        return (patient.says("unknown", "undecided", message),)
+    main = _main(patient)
+    return (*main, *_cut_short(patient, main))
+
+
+def _main(patient: Patient) -> tuple[Diagnosis, ...]:
+    table, lane = patient.table, patient.lane
+    fits = fit(table, lane, patient.floor)
+    if fits is None:
+        return (_by_margins(patient),)
+    best_penalty = penalty(table, lane)
+    if best_penalty is not None and best_penalty.shown:
+        return (_penalty(patient, best_penalty),)
+    best_variant = next((v for v in variants(table.reader.reference, lane, patient.variants) if v.shown), None)
+    if best_variant is not None:
+        return (_variant(patient, best_variant, offset(lane)),)
+    against = against_honest(fits)
+    if against < NOT_HONEST:
+        return (_faithful(patient, fits, against),)
+    mixed = mixture(fits)
+    if mixed.shown:
+        return (_mixture(patient, mixed),)
+    return _foreign(patient, fits) or _decoding(patient, fits)
+
+
+# --- nothing wrong ---------------------------------------------------------------------------
+
+
+def _by_margins(patient: Patient) -> Diagnosis:
+    odd = unexplained(patient.table, patient.floor.epsilon)
+    missed = int(patient.table.tokens.summed(odd)[patient.lane.sequence].sum())
+    if not missed:
+        return patient.says("faithful", "likely", "no token is missed beyond near-ties")
+    message = f"{missed} tokens are missed beyond near-ties; this reader saw too little of each distribution to say why"
+    return patient.says("unknown", "undecided", message, evidence=patient.worst())
+
+
+def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
+    """Honest rounding explains everything; what coarser forms that would also do so is said."""
+    scale = fits.scale
+    high = scale.high if scale.high is not None else fits.noises[-1]
+    alike = [f.form for f in patient.floor.forms if not f.honest and _low(f) <= high]
+    missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
+    words = f"{missed} tokens are missed, and rounding of the honest forms' size explains them"
+    if not missed:
+        words = "every token is the reference's choice"
+    if not fits.floor_measured:
+        return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
+    if alike:
+        return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
+    return patient.says("faithful", "likely" if against > 0 else "shown", words, scale)
+
+
+def _low(form: FormScale) -> float:
+    return next((v for v in (form.scale.low, form.scale.value) if v is not None), float("inf"))
+
+
+# --- a penalty, another prompt ---------------------------------------------------------------
+
+
+def _penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
+    rest = found.tokens - found.hits
+    seen = found.seen_misses / found.misses if found.misses else 0.0
+    message = (
+        f"{found.penalty.kind} penalty {found.penalty.strength:g} (window: {found.penalty.window}) makes {found.hits} of "
+        f"{found.tokens} tokens the first choice, against {found.plain_hits} without; {seen:.0%} of the misses stand where "
+        f"that choice was in the context, as {found.seen_share:.0%} of all tokens do; {rest} tokens stay missed"
+    )
+    return patient.says("penalty", "shown", message, found.strength, patient.worst())
+
+
+def _variant(patient: Patient, found: VariantFit, counted: Offset | None) -> Diagnosis:
+    message = (
+        f'behind the variant "{found.name}" {found.hits} of {found.tokens} tokens are the first choice, '
+        f"against {found.plain_hits} behind the prompt as sent"
+    )
+    return patient.says("other_prompt", "shown", message + _counted(counted), None, patient.worst())
+
+
+def _counted(counted: Offset | None) -> str:
+    if counted is None or not counted.differ:
+        return ""
+    by = f"{counted.low:+d}" if counted.low == counted.high else f"{counted.low:+d} to {counted.high:+d}"
+    return f"; its prompt_tokens differ on {counted.differ} of {counted.prompts} prompts by {by}"
+
+
+# --- a share of the responses ----------------------------------------------------------------
+
+
+def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
+    order = np.argsort(-found.posterior, kind="stable")
+    suspicious = [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
+    size = f"temperature {found.size:g}" if found.kind == "sampled" else f"rounding of scale {found.size:g}"
+    message = (
+        f"{len(suspicious)} of {len(patient.lane.trials)} responses do not come from what gave the others: they fit "
+        f"{size}, the others honest rounding"
+    )
+    return patient.says("mixture", "shown", message, found.share, suspicious)
+
+
+# --- another model or prompt -----------------------------------------------------------------
+
+
+def _foreign(patient: Patient, fits: Fits) -> tuple[Diagnosis, ...]:
+    """Misses where neither the fitted temperature nor the fitted rounding misses, nor the coarser forms do."""
+    ways = _ways(fits)
+    tails = [tail_of(patient.table, patient.lane, w) for w in ways]
+    if not all(t.heavy and t.share >= FOREIGN for t in tails):
+        return ()
+    share, odd = min((t.share, t.missed) for t in tails)
+    coarse = [tail_of_form(patient.table, f, ways[1]).share for f in patient.forms if not f.honest]
+    if share <= 2 * max(coarse, default=0.0):
+        return ()
+    early = early_excess(patient.table, patient.lane, ways[1])
+    counted = offset(patient.lane)
+    hits = 1 - patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum() / max(
+        1, patient.table.tokens.length[patient.lane.sequence].sum()
+    )
+    message = (
+        f"{odd:.0f} tokens are missed where the reference is certain ({share:.0%} of all misses), more than any fitted "
+        f"rounding or temperature misses there; {hits:.1%} of all tokens match"
+    )
+    prompted = counted is not None and counted.always
+    if early >= EARLY or prompted:
+        where = ", most of them among the first tokens" if early >= EARLY else ""
+        strength: Strength = "shown" if early >= EARLY and prompted else "likely"
+        return (patient.says("other_prompt", strength, message + where + _counted(counted), None, patient.worst()),)
+    return (
+        patient.says(
+            "other_model", "likely", message + ", early and late alike" + _counted(counted), None, patient.worst()
+        ),
+    )
+
+
+def _ways(fits: Fits) -> tuple[Way, Way]:
+    """The largest temperature and rounding that fit."""
+    temperature = fits.temperature.high or fits.temperature.value or fits.temperatures[-1]
+    scale = fits.scale.high or fits.scale.value or fits.noises[-1]
+    return Way(sampled=True, size=temperature), Way(sampled=False, size=scale)
+
+
+# --- rounding or sampling --------------------------------------------------------------------
+
+
+def _decoding(patient: Patient, fits: Fits) -> tuple[Diagnosis, ...]:
+    shape = _shape(patient, fits)
+    again = repeats(patient.table, patient.lane, unexplained(patient.table, patient.floor.epsilon))
+    judged = None if again.judgement == "same" and patient.seeded else again.judgement
+    sampled = patient.says(*_sampled(shape, judged), _sampled_words(fits, again), fits.temperature, patient.worst())
+    coarser = patient.says(*_coarser(shape, judged), _coarser_words(patient, fits), fits.scale, patient.worst())
+    if not fits.floor_measured and coarser.strength != "undecided":
+        coarser = patient.says("coarser", "undecided", coarser.message, fits.scale, patient.worst())
+    if _votes(shape, judged) > 0:
+        return (sampled,)
+    if _votes(shape, judged) < 0:
+        return (coarser,)
+    return (
+        patient.says("unknown", "undecided", "neither a temperature nor rounding explains the misses better"),
+        sampled,
+        coarser,
+    )
+
+
+def _shape(patient: Patient, fits: Fits) -> float:
+    """How much better sampling fits than rounding, as a t over prompts."""
+    difference = fits.sampled[:, fits.best_temperature] - uneven(fits.rounded, fits.best_scale)
+    return t_statistic(fits.by_prompt(difference))
+
+
+def _votes(shape: float, judged: str | None) -> int:
+    votes = int(shape >= SHAPE) - int(shape <= -SHAPE)
+    if judged == "same":
+        return -1
+    return votes + 2 * int(judged == "vary" and votes > 0) or int(judged == "vary" and votes == 0)
+
+
+def _sampled(shape: float, judged: str | None) -> tuple[str, Strength]:
+    if judged == "vary" and shape >= SHAPE:
+        return "sampled", "shown"
+    if judged is None and shape >= SHAPE_ALONE:
+        return "sampled", "shown"
+    return "sampled", "likely" if _votes(shape, judged) > 0 else "undecided"
+
+
+def _coarser(shape: float, judged: str | None) -> tuple[str, Strength]:
+    if judged == "same" and shape < SHAPE:
+        return "coarser", "shown"
+    if judged is None and shape <= -SHAPE_ALONE:
+        return "coarser", "shown"
+    return "coarser", "likely" if _votes(shape, judged) < 0 else "undecided"
+
+
+def _sampled_words(fits: Fits, again: Repeats) -> str:
+    words = "the misses are spread as sampling at a temperature spreads them"
+    if again.judgement == "vary":
+        return f"{words}, and repeats differ as often as independent draws do"
+    return words
+
+
+def _coarser_words(patient: Patient, fits: Fits) -> str:
+    words = "the misses are spread as rounding spreads them"
+    alike = [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+    if alike:
+        return f"{words}, as much of it as in {', '.join(alike)}"
+    around = sorted((f.scale.value, f.form) for f in patient.floor.forms if not f.honest and f.scale.value is not None)
+    at = fits.scale.value or 0.0
+    below = [name for value, name in around if value < at]
+    above = [name for value, name in around if value >= at]
+    if below and above:
+        return f"{words}, between {below[-1]} and {above[0]}"
+    if around:
+        return f"{words}, {'more than' if below else 'less than'} in {below[-1] if below else above[0]}"
+    return f"{words}; no coarser form was read to compare it with"
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high
+
+
+# --- cut short -------------------------------------------------------------------------------
+
+
+def _cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
+    short = endings.below_their_limit(patient.table, patient.lane)
+    if len({t.prompt for t in short}) >= 2:
+        message = f"{len(short)} responses were cut at fewer tokens than were asked for"
+        yield patient.says("cut_short", "shown", message, None, short)
+    ends = endings.improbable_ends(patient.table, patient.lane)
+    ended = sum(s.ended for s in patient.lane.scored)
+    elsewhere = endings.improbable_elsewhere(patient.table, patient.lane)
+    if len({t.prompt for t in ends}) >= 2 and len(ends) / max(ended, 1) > 10 * elsewhere:
+        message = f"{len(ends)} of {ended} responses that ended by themselves end where the reference would hardly have"
+        foreign = any(d.cause in ("other_model", "other_prompt", "mixture") for d in main)
+        yield patient.says("cut_short", "likely" if foreign else "shown", message, None, ends)
+
+
+def effective_temperature(fits: Fits) -> Estimate:
+    """0 where greedy decoding with some rounding explains the tokens better than any temperature does."""
+    rounding: Floats = fits.rounded[:, fits.best_scale]
+    if rounding.sum() >= fits.sampled.sum(axis=0).max():
+        high = fits.temperature.high
+        return Estimate(value=0.0, low=0.0, high=high, n=fits.prompts, method=fits.temperature.method)
+    return fits.temperature

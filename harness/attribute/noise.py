@@ -1,0 +1,177 @@
+"""The forms a reference was read in and its own responses in, how far it may be trusted out: the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import stats
+from harness.attribute.readings import Floats, Ints, Lane, Table
+from harness.types import Estimate, FormReading, FormScale, MarginProfile, NoiseFloor
+
+# Margins at which profiles are given, in logits: even steps on a logarithmic scale.
+PROFILE_AT = tuple(float(f"{a}e{b}") for b in (-3, -2, -1, 0) for a in (1, 2, 5)) + (10.0, 20.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """One form's readings, joined: a value for each token, with the number of its prompt."""
+
+    name: str
+    honest: bool
+    change: Floats
+    margin: Floats
+    prompt: Ints
+    # Where the same token stands among `Table.tokens`; -1 where the plain reading is not there.
+    token: Ints
+    # A row for each prompt: the sums over its tokens on the reader's grid of noises.
+    rounded: Floats
+
+
+def forms(table: Table, readings: Iterable[FormReading]) -> tuple[Form, ...]:
+    """The forms of one reader, honest ones first, by name."""
+    by_name: dict[tuple[bool, str], list[FormReading]] = {}
+    known = set(table.prompts)
+    for one in readings:
+        if one.reference == table.reader.reference and one.margin and one.trial.prompt in known:
+            by_name.setdefault((not one.honest, one.form), []).append(one)
+    return tuple(_form(table, of) for _, of in sorted(by_name.items(), key=lambda item: item[0]))
+
+
+def _form(table: Table, readings: Sequence[FormReading]) -> Form:
+    cells = {name: i for i, name in enumerate(table.prompts)}
+    prompt = np.array([cells[r.trial.prompt] for r in readings], dtype=np.int64)
+    length = np.array([len(r.margin) for r in readings], dtype=np.int64)
+    width = max(len(r.rounded) for r in readings)
+    whole = [i for i, r in enumerate(readings) if len(r.rounded) == width]
+    _, row = np.unique(prompt[whole], return_inverse=True)
+    rounded = np.zeros((row.max(initial=-1) + 1, width))
+    np.add.at(rounded, row, np.array([readings[i].rounded for i in whole]).reshape(len(whole), width))
+    return Form(
+        name=readings[0].form,
+        honest=readings[0].honest,
+        change=np.concatenate([np.asarray(r.gap_change, dtype=np.float64) for r in readings]),
+        margin=np.concatenate([np.asarray(r.margin, dtype=np.float64) for r in readings]),
+        prompt=np.repeat(prompt, length),
+        token=np.concatenate([_places(table, r) for r in readings]),
+        rounded=rounded,
+    )
+
+
+def _places(table: Table, reading: FormReading) -> Ints:
+    number = table.found.get(reading.trial)
+    length = len(reading.margin)
+    if number is None or table.tokens.length[number] != length:
+        return np.full(length, -1, dtype=np.int64)
+    return np.arange(length, dtype=np.int64) + table.tokens.start[number]
+
+
+def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:
+    """The noise floor of one reader.
+
+    Epsilon is half the LARGEST change of a gap, not a percentile of the changes: it is to bound what honest
+    computations do, and a percentile would leave one honest token in a thousand beyond it.
+    """
+    honest = [f for f in known if f.honest]
+    changes = np.concatenate([f.change for f in honest]) if honest else np.empty(0)
+    scales = tuple(_scale(table, f) for f in known)
+    largest = max(
+        (s.scale for s in scales if s.honest and s.scale.value is not None),
+        key=lambda s: s.high or s.value or 0.0,
+        default=None,
+    )
+    epsilon = float(changes.max()) / 2 if changes.size else None
+    tokens, misses, unexplained = _own(table, epsilon)
+    return NoiseFloor(
+        reference=table.reader.reference,
+        epsilon=epsilon,
+        tokens=int(changes.size),
+        scale=largest,
+        forms=scales,
+        own_tokens=tokens,
+        own_misses=misses,
+        own_unexplained=unexplained,
+    )
+
+
+def near_ties(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
+    """Tokens at which an honest computation may choose otherwise: the two best are at most 2 epsilon apart."""
+    if epsilon is None:
+        return np.zeros(table.tokens.gap.size, dtype=np.bool_)
+    return table.tokens.gap <= 2 * epsilon
+
+
+def unexplained(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
+    """Tokens that are neither the reference's choice nor the other half of a near-tie."""
+    second = (table.tokens.rank == 2) & near_ties(table, epsilon)
+    return table.tokens.missed & ~second
+
+
+def _own(table: Table, epsilon: float | None) -> tuple[int, int, int]:
+    """Of the reference's own generated tokens: how many there are, are missed, and are missed beyond near-ties."""
+    own = {int(i) for lane in table.lanes if lane.provider == table.reader.reference for i in lane.sequence}
+    if not own:
+        return 0, 0, 0
+    chosen = np.array(sorted(own))
+    tokens = table.tokens
+    return (
+        int(tokens.length[chosen].sum()),
+        int(tokens.summed(tokens.missed)[chosen].sum()),
+        int(tokens.summed(unexplained(table, epsilon))[chosen].sum()),
+    )
+
+
+def _scale(table: Table, form: Form) -> FormScale:
+    grid = table.reader.noises
+    if form.rounded.shape[1] == len(grid) and len(grid) > 1 and form.rounded.shape[0]:
+        scale = stats.profile_maximum(grid, form.rounded)
+    else:
+        scale = Estimate(value=None, low=None, high=None, n=0, method="maximum likelihood")
+    return FormScale(
+        form=form.name,
+        honest=form.honest,
+        tokens=form.margin.size,
+        match=float((form.margin == 0).mean()),
+        scale=scale,
+    )
+
+
+def profiles(table: Table, known: Sequence[Form]) -> tuple[MarginProfile, ...]:
+    """The margin profiles of every provider, then of every form."""
+    of_lanes = (
+        _profile(table, lane.provider, lane.condition, "provider", _margins(table, lane)) for lane in table.lanes
+    )
+    of_forms = (_profile(table, f.name, None, "honest" if f.honest else "coarser", (f.margin, None)) for f in known)
+    return (*of_lanes, *of_forms)
+
+
+def _margins(table: Table, lane: Lane) -> tuple[Floats, Floats | None]:
+    """Each distinct sequence's margins, weighted by how many responses it is."""
+    numbers, times = np.unique(lane.sequence, return_counts=True)
+    chosen = np.zeros(len(table.roots))
+    chosen[numbers] = times
+    weights = np.repeat(chosen, table.tokens.length)
+    used = weights > 0
+    return table.tokens.margin[used], weights[used]
+
+
+def _profile(
+    table: Table, who: str, condition: str | None, kind: str, values: tuple[Floats, Floats | None]
+) -> MarginProfile:
+    margin, weights = values
+    bins = np.searchsorted(PROFILE_AT, margin, side="right")
+    counts = np.bincount(bins, weights=weights, minlength=len(PROFILE_AT) + 1)
+    at_least = counts[::-1].cumsum()[::-1][1:]
+    total = counts.sum()
+    return MarginProfile(
+        reference=table.reader.reference,
+        who=who,
+        condition=condition,
+        kind=kind,  # type: ignore[arg-type]
+        tokens=round(float(total)),
+        at=PROFILE_AT,
+        shares=tuple((at_least / total).tolist()) if total else tuple(0.0 for _ in PROFILE_AT),
+    )
