@@ -146,9 +146,10 @@ def _penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
     rest = found.tokens - found.hits
     seen = found.seen_misses / found.misses if found.misses else 0.0
     message = (
-        f"{found.penalty.kind} penalty {found.penalty.strength:g} (window: {found.penalty.window}) makes {found.hits} of "
-        f"{found.tokens} tokens the first choice, against {found.plain_hits} without; {seen:.0%} of the misses stand where "
-        f"that choice was in the context, as {found.seen_share:.0%} of all tokens do; {rest} tokens stay missed"
+        f"{found.penalty.kind} penalty {found.penalty.strength:g} (window: {found.penalty.window}) makes "
+        f"{found.hits} of {found.tokens} tokens the first choice, against {found.plain_hits} without; {seen:.0%} of "
+        f"the misses stand where that choice was in the context, as {found.seen_share:.0%} of all tokens do; {rest} "
+        "tokens stay missed"
     )
     return patient.says("penalty", "shown", message, found.strength, patient.worst())
 

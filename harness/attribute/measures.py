@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.attribute.noise import Form, unexplained
 from harness.attribute.readings import Flags, Floats, Lane, Table
@@ -124,8 +126,8 @@ def _by_prompt(lane: Lane, values: Floats, table: Table) -> Floats:
     return _ratio(np.bincount(lane.prompt, values, prompts), number)
 
 
-def _ratio(total: Floats, number: Floats) -> Floats:
-    return np.divide(total, number, out=np.full(total.size, np.nan), where=number > 0)
+def _ratio(total: NDArray[Any], number: NDArray[Any]) -> Floats:
+    return np.asarray(np.divide(total, number, out=np.full(total.size, np.nan), where=number > 0))
 
 
 def _quantiles(table: Table, lane: Lane) -> list[Floats]:

@@ -13,7 +13,7 @@ from harness.attribute.readings import Floats, Ints, Lane, Table
 from harness.types import Estimate, FormReading, FormScale, MarginProfile, NoiseFloor
 
 # Margins at which profiles are given, in logits: even steps on a logarithmic scale.
-PROFILE_AT = tuple(float(f"{a}e{b}") for b in (-3, -2, -1, 0) for a in (1, 2, 5)) + (10.0, 20.0)
+PROFILE_AT = (*(float(f"{a}e{b}") for b in (-3, -2, -1, 0) for a in (1, 2, 5)), 10.0, 20.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,8 @@ def _places(table: Table, reading: FormReading) -> Ints:
     length = len(reading.margin)
     if number is None or table.tokens.length[number] != length:
         return np.full(length, -1, dtype=np.int64)
-    return np.arange(length, dtype=np.int64) + table.tokens.start[number]
+    start = int(table.tokens.start[number])
+    return np.arange(start, start + length, dtype=np.int64)
 
 
 def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:
@@ -101,13 +102,14 @@ def near_ties(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
     """Tokens at which an honest computation may choose otherwise: the two best are at most 2 epsilon apart."""
     if epsilon is None:
         return np.zeros(table.tokens.gap.size, dtype=np.bool_)
-    return table.tokens.gap <= 2 * epsilon
+    near: NDArray[np.bool_] = table.tokens.gap <= 2 * epsilon
+    return near
 
 
 def unexplained(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
     """Tokens that are neither the reference's choice nor the other half of a near-tie."""
-    second = (table.tokens.rank == 2) & near_ties(table, epsilon)
-    return table.tokens.missed & ~second
+    odd: NDArray[np.bool_] = table.tokens.missed & ~((table.tokens.rank == 2) & near_ties(table, epsilon))
+    return odd
 
 
 def _own(table: Table, epsilon: float | None) -> tuple[int, int, int]:

@@ -91,7 +91,7 @@ def early_excess(table: Table, lane: Lane, way: Way) -> float:
 def _share(missed: Flags, chosen: Flags, prompt: Ints, prompts: int) -> Floats:
     number = np.bincount(prompt[chosen], minlength=prompts).astype(np.float64)
     total = np.bincount(prompt[chosen], missed[chosen], prompts)
-    return np.divide(total, number, out=np.full(prompts, np.nan), where=number > 0)
+    return np.asarray(np.divide(total, number, out=np.full(prompts, np.nan), where=number > 0))
 
 
 def _places(table: Table, lane: Lane) -> tuple[Ints, Ints]:

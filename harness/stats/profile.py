@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def profile_maximum(grid: Sequence[float], log_likelihood: _Floats) -> Estimate:
     is the grid's end. No interval below two prompts.
     """
     x = np.log(np.asarray(grid, dtype=np.float64))
-    fine = np.unique(np.concatenate([np.linspace(a, b, _STEPS) for a, b in zip(x[:-1], x[1:], strict=True)]))
+    fine = np.unique(np.concatenate([np.linspace(a, b, _STEPS) for a, b in pairwise(x)]))
     curve = Akima1DInterpolator(x, log_likelihood.sum(axis=0), method="makima")
     values = curve(fine)
     best = int(values.argmax())
