@@ -606,7 +606,8 @@ class NoiseFloor:
     """How far the reference itself may be trusted.
 
     `epsilon` bounds what another honest computation does to a logit (METRICS F), seen over `tokens` tokens of
-    honest forms; `scale` is the largest rounding scale among those; both None where no honest form was read.
+    honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
+    where none was read.
     Of the reference's own `own_tokens` generated tokens `own_misses` are not what it chooses when it reads them;
     `own_unexplained` of those are no near-ties.
     """

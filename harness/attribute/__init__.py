@@ -4,7 +4,7 @@ readings    scores -> columns, each distinct token sequence once
 noise       forms and own responses -> how far the reference may be trusted
 measures    columns -> figures for each prompt
 pairs       two responses -> the first different token, and what each was worth there
-fits, mixtures, tails, penalties, prompts, repeats, endings   -> one question each, fitted and compared
+fits, kernels, mixtures, tails, penalties, prompts, repeats, endings   -> one question each, fitted and compared
 causes      their answers -> the diagnoses of one provider
 """
 
@@ -94,19 +94,20 @@ def _of_table(
     known = forms(table, reading.forms)
     ground = floor(table, known)
     judged = [lane for lane in table.lanes if lane.provider != table.reader.reference]
+    diagnoses = tuple(
+        d for lane in judged for d in _diagnoses(table, lane, ground, known, reading, lane.provider in seeded)
+    )
     return Attribution(
         reading=ReferenceReading(
             floors=(ground,),
             profiles=profiles(table, known),
-            diagnoses=tuple(
-                d for lane in judged for d in _diagnoses(table, lane, ground, known, reading, lane.provider in seeded)
-            ),
+            diagnoses=diagnoses,
             pairs=pairs.causes(table, shown, answers, ground.epsilon),
             partings=pairs.partings(table, ground.epsilon),
             texts=pairs.read_texts(table, shown, answers),
         ),
         measures=measures(table, known, ground.epsilon),
-        lone=tuple(x for lane in judged for x in _lone(table, lane, ground)),
+        lone=tuple(x for lane in judged for x in _lone(table, lane, ground, diagnoses)),
         trusted=_trusted(table, known),
     )
 
@@ -119,22 +120,24 @@ def _diagnoses(
     )
 
 
-def _lone(table: Table, lane: Lane, ground: NoiseFloor) -> Iterable[Lone]:
+def _lone(table: Table, lane: Lane, ground: NoiseFloor, diagnoses: Sequence[Diagnosis]) -> Iterable[Lone]:
     fits = fit(table, lane, ground)
     if fits is None:
         return
+    cause = next(d.cause for d in diagnoses if (d.provider, d.condition) == (lane.provider, lane.condition))
     for metric, estimate, unit in (
-        ("effective_temperature", effective_temperature(fits), "temperature"),
+        ("effective_temperature", effective_temperature(fits, cause), "temperature"),
         ("rounding_scale", fits.scale, "logits"),
     ):
-        yield Lone(
-            provider=lane.provider,
-            condition=lane.condition,
-            reference=table.reader.reference,
-            metric=metric,
-            estimate=estimate,
-            unit=unit,
-        )
+        if estimate is not None:
+            yield Lone(
+                provider=lane.provider,
+                condition=lane.condition,
+                reference=table.reader.reference,
+                metric=metric,
+                estimate=estimate,
+                unit=unit,
+            )
 
 
 def _trusted(table: Table, known: Sequence[Form]) -> tuple[Trusted, ...]:

@@ -15,14 +15,14 @@ from typing import Literal
 import numpy as np
 
 from harness.attribute import endings
-from harness.attribute.fits import Fits, against_honest, fit, t_statistic, uneven
+from harness.attribute.fits import Fits, against_honest, fit
 from harness.attribute.mixtures import SUSPICIOUS, Mixture, mixture
 from harness.attribute.noise import Form, unexplained
 from harness.attribute.penalties import PenaltyFit, penalty
 from harness.attribute.prompts import Offset, VariantFit, offset, variants
-from harness.attribute.readings import Floats, Lane, Table
+from harness.attribute.readings import Lane, Table
 from harness.attribute.repeats import Repeats, repeats
-from harness.attribute.tails import Way, early_excess, tail_of, tail_of_form
+from harness.attribute.tails import T_EARLY, Tokenwise, tokenwise
 from harness.types import Diagnosis, Estimate, FormScale, NoiseFloor, Trial, VariantReading
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
@@ -30,9 +30,8 @@ MIN_TOKENS, MIN_PROMPTS = 200, 5
 NOT_HONEST = 9.0
 # How far the kernels' likelihoods must differ, as a t over prompts, to tell rounding from sampling.
 SHAPE, SHAPE_ALONE = 2.5, 4.0
-# The share of all misses that must lie at confident positions to speak of another model or prompt.
-FOREIGN = 0.1
-EARLY = 3.0
+# The largest rounding thought possible where no coarser form was read, in logits.
+LARGEST_SCALE = 2.0
 EVIDENCE = 20
 
 Strength = Literal["shown", "likely", "undecided"]
@@ -104,7 +103,8 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
     mixed = mixture(fits)
     if mixed.shown:
         return (_mixture(patient, mixed),)
-    return _foreign(patient, fits) or _decoding(patient, fits)
+    found = tokenwise(table, lane, patient.forms, _largest_scale(patient))
+    return _foreign(patient, found) or _decoding(patient, fits, found.sampling)
 
 
 # --- nothing wrong ---------------------------------------------------------------------------
@@ -186,49 +186,37 @@ def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
 # --- another model or prompt -----------------------------------------------------------------
 
 
-def _foreign(patient: Patient, fits: Fits) -> tuple[Diagnosis, ...]:
-    """Misses where neither the fitted temperature nor the fitted rounding misses, nor the coarser forms do."""
-    ways = _ways(fits)
-    tails = [tail_of(patient.table, patient.lane, w) for w in ways]
-    if not all(t.heavy and t.share >= FOREIGN for t in tails):
+def _foreign(patient: Patient, found: Tokenwise) -> tuple[Diagnosis, ...]:
+    """Tokens that neither any temperature nor rounding as large as the coarsest form's would have chosen."""
+    if not found.foreign:
         return ()
-    share, odd = min((t.share, t.missed) for t in tails)
-    coarse = [tail_of_form(patient.table, f, ways[1]).share for f in patient.forms if not f.honest]
-    if share <= 2 * max(coarse, default=0.0):
-        return ()
-    early = early_excess(patient.table, patient.lane, ways[1])
     counted = offset(patient.lane)
-    hits = 1 - patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum() / max(
-        1, patient.table.tokens.length[patient.lane.sequence].sum()
-    )
+    tokens, lane = patient.table.tokens, patient.lane
+    match = 1 - tokens.summed(tokens.missed)[lane.sequence].sum() / tokens.length[lane.sequence].sum()
     message = (
-        f"{odd:.0f} tokens are missed where the reference is certain ({share:.0%} of all misses), more than any fitted "
-        f"rounding or temperature misses there; {hits:.1%} of all tokens match"
+        f"about {found.share:.0%} of the tokens were chosen by something else, where neither a temperature nor "
+        f"rounding would have; {match:.1%} of all match"
     )
-    prompted = counted is not None and counted.always
-    if early >= EARLY or prompted:
-        where = ", most of them among the first tokens" if early >= EARLY else ""
-        strength: Strength = "shown" if early >= EARLY and prompted else "likely"
+    prompted, early = counted is not None and counted.always, found.early >= T_EARLY
+    if prompted or early:
+        where = ", most of them among the first tokens" if early else ""
+        strength: Strength = "shown" if early else "likely"
         return (patient.says("other_prompt", strength, message + where + _counted(counted), None, patient.worst()),)
-    return (
-        patient.says(
-            "other_model", "likely", message + ", early and late alike" + _counted(counted), None, patient.worst()
-        ),
-    )
+    message += ", early and late alike" + _counted(counted)
+    return (patient.says("other_model", "shown", message, None, patient.worst()),)
 
 
-def _ways(fits: Fits) -> tuple[Way, Way]:
-    """The largest temperature and rounding that fit."""
-    temperature = fits.temperature.high or fits.temperature.value or fits.temperatures[-1]
-    scale = fits.scale.high or fits.scale.value or fits.noises[-1]
-    return Way(sampled=True, size=temperature), Way(sampled=False, size=scale)
+def _largest_scale(patient: Patient) -> float:
+    """The largest rounding that is thought possible: half as much again as the coarsest form's that was read."""
+    known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
+    return 1.5 * max(known) if known else LARGEST_SCALE
 
 
 # --- rounding or sampling --------------------------------------------------------------------
 
 
-def _decoding(patient: Patient, fits: Fits) -> tuple[Diagnosis, ...]:
-    shape = _shape(patient, fits)
+def _decoding(patient: Patient, fits: Fits, shape: float) -> tuple[Diagnosis, ...]:
+    """`shape` is how much better sampling fits than rounding, as a t over prompts."""
     again = repeats(patient.table, patient.lane, unexplained(patient.table, patient.floor.epsilon))
     judged = None if again.judgement == "same" and patient.seeded else again.judgement
     sampled = patient.says(*_sampled(shape, judged), _sampled_words(fits, again), fits.temperature, patient.worst())
@@ -244,12 +232,6 @@ def _decoding(patient: Patient, fits: Fits) -> tuple[Diagnosis, ...]:
         sampled,
         coarser,
     )
-
-
-def _shape(patient: Patient, fits: Fits) -> float:
-    """How much better sampling fits than rounding, as a t over prompts."""
-    difference = fits.sampled[:, fits.best_temperature] - uneven(fits.rounded, fits.best_scale)
-    return t_statistic(fits.by_prompt(difference))
 
 
 def _votes(shape: float, judged: str | None) -> int:
@@ -321,10 +303,13 @@ def _cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable[Diagnosi
         yield patient.says("cut_short", "likely" if foreign else "shown", message, None, ends)
 
 
-def effective_temperature(fits: Fits) -> Estimate:
-    """0 where greedy decoding with some rounding explains the tokens better than any temperature does."""
-    rounding: Floats = fits.rounded[:, fits.best_scale]
-    if rounding.sum() >= fits.sampled.sum(axis=0).max():
-        high = fits.temperature.high
-        return Estimate(value=0.0, low=0.0, high=high, n=fits.prompts, method=fits.temperature.method)
-    return fits.temperature
+def effective_temperature(fits: Fits, cause: str) -> Estimate | None:
+    """0 where the choice is greedy; None where something else than decoding explains the tokens."""
+    fitted = fits.temperature
+    if cause in ("faithful", "coarser"):
+        return Estimate(value=0.0, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
+    if cause == "sampled":
+        return fitted
+    if cause == "unknown":
+        return Estimate(value=fitted.value, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
+    return None

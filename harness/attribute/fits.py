@@ -13,7 +13,7 @@ from harness.attribute.readings import Floats, Ints, Lane, Table
 from harness.types import Estimate, NoiseFloor
 
 # Other honest computations than the ones that were read may round up to this much more.
-TOLERANCE = 1.5
+TOLERANCE = 2.0
 # What one prompt may add to the evidence against a provider, in nats: one odd prompt accuses nobody.
 PROMPT_CAP = 4.0
 _SHARES = (0.02, 0.1, 0.3, 1.0)
@@ -87,7 +87,7 @@ def fit(table: Table, lane: Lane, floor: NoiseFloor) -> Fits | None:
 def _floor_column(noises: tuple[float, ...], floor: NoiseFloor) -> tuple[int, bool]:
     if floor.scale is None or floor.scale.value is None:
         return 0, False
-    limit = TOLERANCE * (floor.scale.high or floor.scale.value)
+    limit = TOLERANCE * floor.scale.value
     return min(int(np.searchsorted(noises, limit)), len(noises) - 2), True
 
 

@@ -1,114 +1,97 @@
-"""Tokens at confident positions in, whether they are missed more often than a way of decoding can explain, out."""
+"""One provider's tokens in, whether something else chose some of them, or sampling rather than rounding, out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
+from harness.attribute import kernels
 from harness.attribute.fits import t_statistic
+from harness.attribute.kernels import Points, Shape
 from harness.attribute.noise import Form
-from harness.attribute.readings import Flags, Floats, Ints, Lane, Table
+from harness.attribute.readings import Floats, Ints, Lane, Table
 
-# A position is confident where the way of decoding misses it less often than this.
-CONFIDENT = 0.005
-EARLY, LATE = 16, 64
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tail:
-    """Misses at confident positions: how many, on how many prompts, how many are expected at most, of how many misses.
-
-    `share` is the part of all misses that the way of decoding leaves unexplained.
-    """
-
-    missed: float
-    prompts: int
-    expected: float
-    misses: float
-
-    @property
-    def share(self) -> float:
-        return max(0.0, self.missed - self.expected) / self.misses if self.misses else 0.0
-
-    @property
-    def heavy(self) -> bool:
-        """Far more than expected, and not of a few prompts only."""
-        return self.prompts >= 3 and self.missed >= 5 and self.missed > 4 * self.expected
+# Something else chose at least this share, and twice what the coarser forms themselves seem to have.
+FOREIGN, OF_FORMS = 0.02, 2.0
+T_FOREIGN, GAIN_FOREIGN = 3.0, 10.0
+EARLY, LATE, T_EARLY = 16, 32, 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
-    """A way of decoding with its size: a temperature, or a scale of rounding."""
+class Tokenwise:
+    """What single tokens say of one provider.
 
-    sampled: bool
-    size: float
-
-
-def chance_of_a_miss(gap: Floats, top: Floats, way: Way) -> Floats:
-    """An upper bound, from the two best tokens' gap and the best one's log-probability.
-
-    All the others together have exp(-top) - 1 times its probability; no arrangement of them wins more often than
-    when they all stand as near as the second (for temperatures up to 1, and for scales up to the gap).
+    `sampling` is how much better sampling fits than rounding, as a t over prompts, after what the coarser form
+    that looks most like sampling shows of it. `foreign` whether something else chose `share` of the tokens;
+    `early` how much more of the first ones, as a t over prompts.
     """
-    others = np.expm1(-top) * np.exp(gap)  # as many tokens at the second one's place
-    if way.sampled:
-        odds = others * np.exp(-gap / max(way.size, 1e-9))
-    else:
-        beaten = special.log_ndtr(-gap / way.size) - special.log_ndtr(gap / way.size)
-        odds = others * np.exp(beaten)
-    return np.asarray(odds / (1 + odds))
+
+    shape: Shape
+    sampling: float
+    foreign: bool
+    share: float
+    early: float
 
 
-def tail_of(table: Table, lane: Lane, way: Way) -> Tail:
-    """The tail of a provider's distinct responses."""
-    places, prompt = _places(table, lane)
-    tokens = table.tokens
-    return _tail(tokens.gap[places], tokens.top[places], tokens.missed[places], prompt, way)
+def tokenwise(table: Table, lane: Lane, forms: Sequence[Form], largest: float) -> Tokenwise:
+    """`largest` is the largest scale of rounding that is thought possible."""
+    own = kernels.points(table, lane)
+    found = _shape(table, own, largest)
+    coarse = [_shape_of_form(table, f, largest) for f in forms if not f.honest and (f.token >= 0).any()]
+    over_each = min(
+        t_statistic(_by_prompt(found.foreign - other, own.prompt)) for other in (found.rounded, found.sampled)
+    )
+    least = min(float((found.foreign - other).sum()) for other in (found.rounded, found.sampled))
+    strange = max((s.share for s in coarse), default=0.0)
+    return Tokenwise(
+        shape=found,
+        sampling=_sampling(found, own, coarse),
+        foreign=found.share >= max(FOREIGN, OF_FORMS * strange) and over_each >= T_FOREIGN and least >= GAIN_FOREIGN,
+        share=found.share,
+        early=_early(table, own, found),
+    )
 
 
-def tail_of_form(table: Table, form: Form, way: Way) -> Tail:
-    """The tail of a form of the reference's own model, where the plain reading stands beside it."""
-    known = form.token >= 0
-    places = form.token[known]
-    tokens = table.tokens
-    return _tail(tokens.gap[places], tokens.top[places], form.margin[known] > 0, form.prompt[known], way)
+def _sampling(found: Shape, own: Points, coarse: Sequence[Shape]) -> float:
+    """Rounding of real forms may be spread more like sampling than the model of it is: that much is taken off."""
+    per_miss = [float((s.sampled - s.rounded).sum()) / s.misses for s in coarse if s.misses >= 10]
+    difference = found.sampled - found.rounded - max([0.0, *per_miss]) * (own.rank > 1)
+    return t_statistic(_by_prompt(difference, own.prompt))
 
 
-def early_excess(table: Table, lane: Lane, way: Way) -> float:
-    """How much more often confident positions are missed among the first tokens than later: a t over prompts."""
-    places, prompt = _places(table, lane)
-    tokens = table.tokens
-    confident = chance_of_a_miss(tokens.gap[places], tokens.top[places], way) <= CONFIDENT
-    position, missed = tokens.position[places], tokens.missed[places]
-    first = _share(missed, confident & (position < EARLY), prompt, len(table.prompts))
-    later = _share(missed, confident & (position >= LATE), prompt, len(table.prompts))
+def _early(table: Table, own: Points, found: Shape) -> float:
+    """Per prompt the mean of each token's odds to be something else's choice: the first tokens against later ones."""
+    plain = kernels.rounded(own, found.foreign_scale, table.reader.vocabulary)
+    other = kernels.by_rank(own, table.reader.vocabulary)
+    chance = 1 / (1 + np.exp(np.clip(plain - other, -50, 50)) * (1 - found.share) / found.share)
+    first, later = (
+        _mean_by_prompt(chance[chosen], own.prompt[chosen], len(table.prompts))
+        for chosen in (own.position < EARLY, own.position >= LATE)
+    )
     both = ~np.isnan(first) & ~np.isnan(later)
     return t_statistic(first[both] - later[both])
 
 
-def _share(missed: Flags, chosen: Flags, prompt: Ints, prompts: int) -> Floats:
-    number = np.bincount(prompt[chosen], minlength=prompts).astype(np.float64)
-    total = np.bincount(prompt[chosen], missed[chosen], prompts)
+def _shape(table: Table, points: Points, largest: float) -> Shape:
+    reader = table.reader
+    scales = [s for s in reader.noises if s <= largest] or list(reader.noises[:1])
+    return kernels.shape(points, temperatures=reader.temperatures, scales=scales, vocabulary=reader.vocabulary)
+
+
+def _shape_of_form(table: Table, form: Form, largest: float) -> Shape:
+    known = form.token >= 0
+    points = kernels.points_of_choices(table, form.token[known], form.margin[known], form.prompt[known])
+    return _shape(table, points, largest)
+
+
+def _by_prompt(values: Floats, prompt: Ints) -> Floats:
+    _, row = np.unique(prompt, return_inverse=True)
+    return np.bincount(row, values).astype(np.float64)
+
+
+def _mean_by_prompt(values: Floats, prompt: Ints, prompts: int) -> Floats:
+    number = np.bincount(prompt, minlength=prompts).astype(np.float64)
+    total = np.bincount(prompt, values, prompts)
     return np.asarray(np.divide(total, number, out=np.full(prompts, np.nan), where=number > 0))
-
-
-def _places(table: Table, lane: Lane) -> tuple[Ints, Ints]:
-    """Where the tokens of a provider's distinct responses stand, and the prompt of each."""
-    rows = lane.distinct
-    sequence, length = lane.sequence[rows], table.tokens.length[lane.sequence[rows]]
-    offset = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
-    return np.repeat(table.tokens.start[sequence], length) + offset, np.repeat(lane.prompt[rows], length)
-
-
-def _tail(gap: Floats, top: Floats, missed: Flags, prompt: Ints, way: Way) -> Tail:
-    chance = chance_of_a_miss(gap, top, way)
-    confident = chance <= CONFIDENT
-    odd = confident & missed
-    return Tail(
-        missed=float(odd.sum()),
-        prompts=int(np.unique(prompt[odd]).size),
-        expected=float(chance[confident].sum()),
-        misses=float(missed.sum()),
-    )

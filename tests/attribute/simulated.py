@@ -167,7 +167,7 @@ def form(world: World, name: str, honest: bool, choose: Choice, read: Iterable[i
     """Another form of the model reads the reference's own responses."""
     found = []
     for prompt in read:
-        tokens, rows = world.answer(greedy, prompt, 0)
+        _, rows = world.answer(greedy, prompt, 0)
         rng = np.random.default_rng((world.seed, prompt, crc32(name.encode())))
         chosen = [choose(rng, r, [], i) for i, r in enumerate(rows)]
         standings = [decoding.read([r], [t], ()) for r, t in zip(rows, chosen, strict=True)]
