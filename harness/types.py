@@ -404,8 +404,8 @@ class FormReading:
     `honest` forms compute the same weights another way (threads, batch, 16 bits): the noise floor.
     The others are coarser weights or caches: profiles to compare providers with. One value for each
     token: `gap_change` is |gap there - gap here| of the plain reading's two best tokens, `margin` the
-    plain reading's margin of the token that the form would choose (0: the same one). `rounded` are
-    the sums of `DecodingSums` for the form's choices.
+    plain reading's margin of the token that the form would choose (0: the same one). `rounded` and
+    `sampled` are the sums of `DecodingSums` for the form's choices.
     """
 
     reference: str
@@ -415,6 +415,7 @@ class FormReading:
     gap_change: tuple[float, ...]
     margin: tuple[float, ...]
     rounded: tuple[float, ...]
+    sampled: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

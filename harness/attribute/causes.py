@@ -22,14 +22,15 @@ from harness.attribute.penalties import PenaltyFit, penalty
 from harness.attribute.prompts import Offset, VariantFit, offset, variants
 from harness.attribute.readings import Lane, Table
 from harness.attribute.repeats import Repeats, repeats
+from harness.attribute.shapes import Shape, shape
 from harness.attribute.tails import T_EARLY, Tokenwise, tokenwise
 from harness.types import Diagnosis, Estimate, FormScale, NoiseFloor, Trial, VariantReading
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
-# Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 8,000.
-NOT_HONEST = 9.0
-# How far the kernels' likelihoods must differ, as a t over prompts, to tell rounding from sampling.
-SHAPE, SHAPE_ALONE = 2.5, 4.0
+# Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
+NOT_HONEST = 7.0
+# How far the two must differ, in standard errors over prompts, to tell rounding from sampling.
+SHAPE, SHAPE_ALONE = 3.5, 5.0
 # The largest rounding thought possible where no coarser form was read, in logits.
 LARGEST_SCALE = 2.0
 EVIDENCE = 20
@@ -103,8 +104,8 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
     mixed = mixture(fits)
     if mixed.shown:
         return (_mixture(patient, mixed),)
-    found = tokenwise(table, lane, patient.forms, _largest_scale(patient))
-    return _foreign(patient, found) or _decoding(patient, fits, found.sampling)
+    found = tokenwise(table, lane, fits, _largest_scale(patient))
+    return _foreign(patient, found) or _decoding(patient, fits, shape(table, lane, fits, patient.forms))
 
 
 # --- nothing wrong ---------------------------------------------------------------------------
@@ -215,49 +216,39 @@ def _largest_scale(patient: Patient) -> float:
 # --- rounding or sampling --------------------------------------------------------------------
 
 
-def _decoding(patient: Patient, fits: Fits, shape: float) -> tuple[Diagnosis, ...]:
-    """`shape` is how much better sampling fits than rounding, as a t over prompts."""
+def _decoding(patient: Patient, fits: Fits, spread: Shape) -> tuple[Diagnosis, ...]:
+    """Repeats decide first: draws vary, a coarser model repeats its misses. Then how the misses are spread."""
     again = repeats(patient.table, patient.lane, unexplained(patient.table, patient.floor.epsilon))
     judged = None if again.judgement == "same" and patient.seeded else again.judgement
-    sampled = patient.says(*_sampled(shape, judged), _sampled_words(fits, again), fits.temperature, patient.worst())
-    coarser = patient.says(*_coarser(shape, judged), _coarser_words(patient, fits), fits.scale, patient.worst())
-    if not fits.floor_measured and coarser.strength != "undecided":
-        coarser = patient.says("coarser", "undecided", coarser.message, fits.scale, patient.worst())
-    if _votes(shape, judged) > 0:
-        return (sampled,)
-    if _votes(shape, judged) < 0:
-        return (coarser,)
+    cause, strength = _judged(judged, spread)
+    if cause == "coarser" and not fits.floor_measured:
+        strength = "undecided"
+    both = {
+        "sampled": (_sampled_words(again), fits.temperature),
+        "coarser": (_coarser_words(patient, fits), fits.scale),
+    }
+    if cause in both:
+        return (patient.says(cause, strength, *both[cause], patient.worst()),)
+    seeded = "; its repeats are the same, but a seed was sent" if again.judgement == "same" else ""
+    words = f"either sampling at a temperature or coarser weights: the misses fit both{seeded}"
     return (
-        patient.says("unknown", "undecided", "neither a temperature nor rounding explains the misses better"),
-        sampled,
-        coarser,
+        patient.says("unknown", "undecided", words, None, patient.worst()),
+        *(patient.says(name, "undecided", *said, patient.worst()) for name, said in both.items()),
     )
 
 
-def _votes(shape: float, judged: str | None) -> int:
-    votes = int(shape >= SHAPE) - int(shape <= -SHAPE)
+def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
+    sampling, rounding = spread.t >= SHAPE and spread.held, spread.t <= -SHAPE
+    if judged == "vary":
+        return "sampled", "likely" if rounding else "shown"
     if judged == "same":
-        return -1
-    return votes + 2 * int(judged == "vary" and votes > 0) or int(judged == "vary" and votes == 0)
+        return "coarser", "likely" if sampling else "shown"
+    if sampling or rounding:
+        return "sampled" if sampling else "coarser", "shown" if abs(spread.t) >= SHAPE_ALONE else "likely"
+    return "unknown", "undecided"
 
 
-def _sampled(shape: float, judged: str | None) -> tuple[str, Strength]:
-    if judged == "vary" and shape >= SHAPE:
-        return "sampled", "shown"
-    if judged is None and shape >= SHAPE_ALONE:
-        return "sampled", "shown"
-    return "sampled", "likely" if _votes(shape, judged) > 0 else "undecided"
-
-
-def _coarser(shape: float, judged: str | None) -> tuple[str, Strength]:
-    if judged == "same" and shape < SHAPE:
-        return "coarser", "shown"
-    if judged is None and shape <= -SHAPE_ALONE:
-        return "coarser", "shown"
-    return "coarser", "likely" if _votes(shape, judged) < 0 else "undecided"
-
-
-def _sampled_words(fits: Fits, again: Repeats) -> str:
+def _sampled_words(again: Repeats) -> str:
     words = "the misses are spread as sampling at a temperature spreads them"
     if again.judgement == "vary":
         return f"{words}, and repeats differ as often as independent draws do"
@@ -265,7 +256,7 @@ def _sampled_words(fits: Fits, again: Repeats) -> str:
 
 
 def _coarser_words(patient: Patient, fits: Fits) -> str:
-    words = "the misses are spread as rounding spreads them"
+    words = "greedy, with rounding beyond that of the honest forms (or sampled with a fixed seed of its own)"
     alike = [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
     if alike:
         return f"{words}, as much of it as in {', '.join(alike)}"

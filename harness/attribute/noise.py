@@ -25,10 +25,10 @@ class Form:
     change: Floats
     margin: Floats
     prompt: Ints
-    # Where the same token stands among `Table.tokens`; -1 where the plain reading is not there.
-    token: Ints
-    # A row for each prompt: the sums over its tokens on the reader's grid of noises.
+    # A row for each prompt: the sums over its tokens on the reader's grids, and how many tokens are missed.
     rounded: Floats
+    sampled: Floats
+    misses: Floats
 
 
 def forms(table: Table, readings: Iterable[FormReading]) -> tuple[Form, ...]:
@@ -45,29 +45,26 @@ def _form(table: Table, readings: Sequence[FormReading]) -> Form:
     cells = {name: i for i, name in enumerate(table.prompts)}
     prompt = np.array([cells[r.trial.prompt] for r in readings], dtype=np.int64)
     length = np.array([len(r.margin) for r in readings], dtype=np.int64)
-    width = max(len(r.rounded) for r in readings)
-    whole = [i for i, r in enumerate(readings) if len(r.rounded) == width]
-    _, row = np.unique(prompt[whole], return_inverse=True)
-    rounded = np.zeros((row.max(initial=-1) + 1, width))
-    np.add.at(rounded, row, np.array([readings[i].rounded for i in whole]).reshape(len(whole), width))
+    _, row = np.unique(prompt, return_inverse=True)
     return Form(
         name=readings[0].form,
         honest=readings[0].honest,
         change=np.concatenate([np.asarray(r.gap_change, dtype=np.float64) for r in readings]),
         margin=np.concatenate([np.asarray(r.margin, dtype=np.float64) for r in readings]),
         prompt=np.repeat(prompt, length),
-        token=np.concatenate([_places(table, r) for r in readings]),
-        rounded=rounded,
+        rounded=_by_prompt([r.rounded for r in readings], row),
+        sampled=_by_prompt([r.sampled for r in readings], row),
+        misses=np.bincount(row, [sum(m > 0 for m in r.margin) for r in readings]).astype(np.float64),
     )
 
 
-def _places(table: Table, reading: FormReading) -> Ints:
-    number = table.found.get(reading.trial)
-    length = len(reading.margin)
-    if number is None or table.tokens.length[number] != length:
-        return np.full(length, -1, dtype=np.int64)
-    start = int(table.tokens.start[number])
-    return np.arange(start, start + length, dtype=np.int64)
+def _by_prompt(rows: Sequence[Sequence[float]], row: Ints) -> Floats:
+    """A row for each reading in, their sums for each prompt out; no columns where any reading has none."""
+    width = min(len(r) for r in rows)
+    total = np.zeros((int(row.max()) + 1, width if all(len(r) == width for r in rows) else 0))
+    if total.shape[1]:
+        np.add.at(total, row, np.array(rows, dtype=np.float64))
+    return total
 
 
 def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:

@@ -1,21 +1,20 @@
-"""One provider's tokens in, whether something else chose some of them, or sampling rather than rounding, out."""
+"""One provider's tokens in, whether something else than the model chose some of them, out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.attribute import kernels
-from harness.attribute.fits import t_statistic
-from harness.attribute.kernels import Points, Shape
-from harness.attribute.noise import Form
+from harness.attribute.fits import Fits, t_statistic
+from harness.attribute.kernels import SHARES, Points
 from harness.attribute.readings import Floats, Ints, Lane, Table
 
-# Something else chose at least this share, and twice what the coarser forms themselves seem to have.
-FOREIGN, OF_FORMS = 0.02, 2.0
-T_FOREIGN, GAIN_FOREIGN = 3.0, 10.0
+# Something else chose at least this share, and explains the tokens so much better than rounding or sampling.
+LEAST, T_FOREIGN, GAIN_FOREIGN = 0.02, 3.0, 10.0
+# The rounding under a foreign share is at most this; else it would stand for the foreign tokens itself.
+_MOST_UNDERNEATH = 1.0
 EARLY, LATE, T_EARLY = 16, 32, 3.0
 
 
@@ -23,72 +22,74 @@ EARLY, LATE, T_EARLY = 16, 32, 3.0
 class Tokenwise:
     """What single tokens say of one provider.
 
-    `sampling` is how much better sampling fits than rounding, as a t over prompts, after what the coarser form
-    that looks most like sampling shows of it. `foreign` whether something else chose `share` of the tokens;
-    `early` how much more of the first ones, as a t over prompts.
+    `foreign`: something else chose about `share` of the tokens, `early`: how much more of the first ones, as a t
+    over prompts.
     """
 
-    shape: Shape
-    sampling: float
     foreign: bool
     share: float
     early: float
 
 
-def tokenwise(table: Table, lane: Lane, forms: Sequence[Form], largest: float) -> Tokenwise:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sums:
+    """Exact sums over a provider's distinct responses, by prompt."""
+
+    rounded: Floats
+    sampled: Floats
+
+
+def tokenwise(table: Table, lane: Lane, fits: Fits, largest: float) -> Tokenwise:
     """`largest` is the largest scale of rounding that is thought possible."""
-    own = kernels.points(table, lane)
-    found = _shape(table, own, largest)
-    coarse = [_shape_of_form(table, f, largest) for f in forms if not f.honest and (f.token >= 0).any()]
-    over_each = min(
-        t_statistic(_by_prompt(found.foreign - other, own.prompt)) for other in (found.rounded, found.sampled)
-    )
-    least = min(float((found.foreign - other).sum()) for other in (found.rounded, found.sampled))
-    strange = max((s.share for s in coarse), default=0.0)
+    rows = lane.distinct
+    _, row = np.unique(lane.prompt[rows], return_inverse=True)
+    exact = _Sums(rounded=_summed(fits.rounded[rows], row), sampled=_summed(fits.sampled[rows], row))
+    points = kernels.points(table, lane)
+    cells = np.searchsorted(np.unique(lane.prompt[rows]), points.prompt)
+    sampled = exact.sampled[:, int(exact.sampled.sum(axis=0).argmax())]
+    possible = [i for i, scale in enumerate(fits.noises) if scale <= largest] or [0]
+    rounded = exact.rounded[:, max(possible, key=lambda i: float(exact.rounded[:, i].sum()))]
+    foreign, share, scale = _foreign(exact, points, cells, fits, table.reader.vocabulary)
+    gains = (foreign - rounded, foreign - sampled)
     return Tokenwise(
-        shape=found,
-        sampling=_sampling(found, own, coarse),
-        foreign=found.share >= max(FOREIGN, OF_FORMS * strange) and over_each >= T_FOREIGN and least >= GAIN_FOREIGN,
-        share=found.share,
-        early=_early(table, own, found),
+        foreign=share >= LEAST
+        and min(t_statistic(g) for g in gains) >= T_FOREIGN
+        and min(float(g.sum()) for g in gains) >= GAIN_FOREIGN,
+        share=share,
+        early=_early(table, points, share, scale),
     )
 
 
-def _sampling(found: Shape, own: Points, coarse: Sequence[Shape]) -> float:
-    """Rounding of real forms may be spread more like sampling than the model of it is: that much is taken off."""
-    per_miss = [float((s.sampled - s.rounded).sum()) / s.misses for s in coarse if s.misses >= 10]
-    difference = found.sampled - found.rounded - max([0.0, *per_miss]) * (own.rank > 1)
-    return t_statistic(_by_prompt(difference, own.prompt))
+def _foreign(exact: _Sums, points: Points, cells: Ints, fits: Fits, vocabulary: int) -> tuple[Floats, float, float]:
+    """Each prompt's log-likelihood where something else chose a share, with that share and the rounding beneath."""
+    other = kernels.by_rank(points, vocabulary)
+    found = []
+    for column, scale in enumerate(fits.noises):
+        if scale <= _MOST_UNDERNEATH:
+            own = kernels.plain(points, scale, vocabulary)
+            for share in SHARES:
+                gain = kernels.foreign(own, other, share) - own
+                found.append((exact.rounded[:, column] + _summed(gain, cells, len(exact.rounded)), share, scale))
+    return max(found, key=lambda one: float(one[0].sum()))
 
 
-def _early(table: Table, own: Points, found: Shape) -> float:
-    """Per prompt the mean of each token's odds to be something else's choice: the first tokens against later ones."""
-    plain = kernels.rounded(own, found.foreign_scale, table.reader.vocabulary)
-    other = kernels.by_rank(own, table.reader.vocabulary)
-    chance = 1 / (1 + np.exp(np.clip(plain - other, -50, 50)) * (1 - found.share) / found.share)
+def _early(table: Table, points: Points, share: float, scale: float) -> float:
+    """Each token's chance to be something else's choice: its mean over the first tokens against later ones."""
+    own = kernels.plain(points, scale, table.reader.vocabulary)
+    other = kernels.by_rank(points, table.reader.vocabulary)
+    chance = 1 / (1 + np.exp(np.clip(own - other, -50, 50)) * (1 - share) / share)
     first, later = (
-        _mean_by_prompt(chance[chosen], own.prompt[chosen], len(table.prompts))
-        for chosen in (own.position < EARLY, own.position >= LATE)
+        _mean_by_prompt(chance[chosen], points.prompt[chosen], len(table.prompts))
+        for chosen in (points.position < EARLY, points.position >= LATE)
     )
     both = ~np.isnan(first) & ~np.isnan(later)
     return t_statistic(first[both] - later[both])
 
 
-def _shape(table: Table, points: Points, largest: float) -> Shape:
-    reader = table.reader
-    scales = [s for s in reader.noises if s <= largest] or list(reader.noises[:1])
-    return kernels.shape(points, temperatures=reader.temperatures, scales=scales, vocabulary=reader.vocabulary)
-
-
-def _shape_of_form(table: Table, form: Form, largest: float) -> Shape:
-    known = form.token >= 0
-    points = kernels.points_of_choices(table, form.token[known], form.margin[known], form.prompt[known])
-    return _shape(table, points, largest)
-
-
-def _by_prompt(values: Floats, prompt: Ints) -> Floats:
-    _, row = np.unique(prompt, return_inverse=True)
-    return np.bincount(row, values).astype(np.float64)
+def _summed(values: Floats, cells: Ints, number: int | None = None) -> Floats:
+    total = np.zeros((int(cells.max(initial=-1)) + 1 if number is None else number, *values.shape[1:]))
+    np.add.at(total, cells, values)
+    return total
 
 
 def _mean_by_prompt(values: Floats, prompt: Ints, prompts: int) -> Floats:

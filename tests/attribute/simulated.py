@@ -180,6 +180,7 @@ def form(world: World, name: str, honest: bool, choose: Choice, read: Iterable[i
                 gap_change=tuple(np.abs(rng.normal(0, noise, len(rows))).tolist()),
                 margin=tuple(s.margin[0] for s in standings),
                 rounded=tuple(np.sum([s.sums.rounded for s in standings], axis=0).tolist()),
+                sampled=tuple(np.sum([s.sums.sampled for s in standings], axis=0).tolist()),
             )
         )
     return found

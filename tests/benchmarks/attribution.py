@@ -138,7 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     begun = perf_counter()
     world = World(seed=5, length=LENGTH)
-    own, forms = calibration(world, 12)
+    own, forms = calibration(world, 30)
     print(f"| endpoint | runs | match | diagnosed (strength) | temperature in interval |\n|{'---|' * 5}")
     for name, truth in TRUTHS.items():
         if options.only in (None, name):
