@@ -596,6 +596,56 @@ def hostile_analysis() -> Analysis:
             for i, row in enumerate(base.prompt_rows)
         ),
         notes=HOSTILE,
+        reading=_hostile_reading(),
+    )
+
+
+def _hostile_reading() -> ReferenceReading:
+    """Every name, token and message of the reading is hostile."""
+    base = reading()
+    trials = [trial(text, HOSTILE[i - 1], repeat=i) for i, text in enumerate(HOSTILE)]
+    return replace(
+        base,
+        floors=tuple(replace(f, reference=HOSTILE[0]) for f in base.floors),
+        profiles=tuple(
+            replace(p, who=HOSTILE[i % len(HOSTILE)], reference=HOSTILE[0]) for i, p in enumerate(base.profiles)
+        ),
+        diagnoses=tuple(
+            Diagnosis(
+                reference=REFERENCE,
+                provider=text,
+                condition=CONDITION,
+                cause=HOSTILE[0] if i else "mixture",
+                strength="shown",
+                message=text,
+                estimate=near(0.1),
+                evidence=tuple(trials),
+            )
+            for i, text in enumerate(HOSTILE)
+        ),
+        pairs=tuple(
+            PairCause(
+                reference=REFERENCE,
+                left=one,
+                right=one,
+                verdict="unexplained",
+                at_token=0,
+                gap=1e9,
+                left_token=_standing(one.provider, 1e9, 10**9),
+                right_token=_standing(HOSTILE[10], 0.0, 1),
+                reason=one.provider,
+            )
+            for one in trials
+        ),
+        partings=tuple(replace(p, left=HOSTILE[7], right=HOSTILE[0]) for p in base.partings),
+        texts=tuple(
+            ReadText(
+                reference=REFERENCE,
+                trial=one,
+                tokens=tuple(ReadToken(text=text, margin=1e9, rank=3, instead=text) for text in HOSTILE),
+            )
+            for one in trials
+        ),
     )
 
 
