@@ -56,7 +56,10 @@ def clip(table: Table, forms: Sequence[Form]) -> Clip:
         at = float(np.percentile(np.concatenate(honest), CLIP_PERCENTILE))
         if at > 0:
             return Clip(at=at, source="the reference's honest forms")
-    at = float(np.percentile(table.tokens.margin, CLIP_PERCENTILE))
+    numbers = np.concatenate([lane.sequence for lane in table.lanes])
+    weights = np.repeat(np.bincount(numbers, minlength=len(table.roots)), table.tokens.length)
+    share = CLIP_PERCENTILE / 100
+    at = float(np.quantile(table.tokens.margin, share, weights=weights, method="inverted_cdf"))
     if at > 0:
         return Clip(at=at, source="all responses read")
     return Clip(at=float(table.tokens.margin.max(initial=0.0)) or 1.0, source="no margin was above 0")
@@ -139,6 +142,8 @@ def _quantiles(table: Table, lane: Lane) -> list[Floats]:
         start, end = table.tokens.start[sequence], table.tokens.start[sequence + 1]
         parts.setdefault(prompt, []).append(table.tokens.margin[start:end])
     for prompt, margins in parts.items():
-        for values, quantile in zip(found, np.percentile(np.concatenate(margins), QUANTILES), strict=True):
+        for values, quantile in zip(
+            found, np.percentile(np.concatenate(margins), QUANTILES, method="inverted_cdf"), strict=True
+        ):
             values[prompt] = quantile
     return found

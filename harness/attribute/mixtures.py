@@ -10,14 +10,14 @@ import numpy as np
 from scipy import special
 
 from harness import stats
-from harness.attribute.fits import Fits, t_statistic, uneven
+from harness.attribute.fits import Fits, uneven
 from harness.attribute.readings import Floats
 from harness.types import Estimate
 
 _SHARES = np.unique(np.concatenate([np.geomspace(0.002, 0.2, 24), 1 - np.geomspace(0.01, 0.8, 16)]))
 SUSPICIOUS = 0.95
-# The mixture must beat one cause for all responses by this many nats, and in most prompts that differ.
-GAIN, T_GAIN = 7.0, 2.3
+# The mixture must beat one cause for all responses by this many nats, and by so many without its best prompt.
+GAIN, GAIN_WITHOUT_BEST = 7.0, 3.0
 MOST = 0.85
 
 
@@ -57,7 +57,7 @@ def mixture(fits: Fits) -> Mixture:
         size=fits.noises[fits.floor + 1 + best] if best < rounding else fits.temperatures[best - rounding],
         posterior=np.asarray(posterior),
         gain=float(better.sum()),
-        shown=bool(found and better.sum() >= GAIN and t_statistic(better) >= T_GAIN),
+        shown=bool(found and better.sum() >= GAIN and better.sum() - better.max() >= GAIN_WITHOUT_BEST),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.attribute import Answer, Attribution, attribute
 from harness.metrics import decoding
 from harness.types import (
@@ -152,6 +154,6 @@ def test_measures_by_position_and_the_clip() -> None:
     assert found["a", "token_match_rate"].values[0] == 4 / 6
     assert found["a", "token_match_rate_tokens_1_4"].values[0] == 3 / 4
     assert found["a", "token_match_rate_tokens_5_16"].values[0] == 1 / 2
-    assert found["a", "token_difr"].values[0] == 0.1
+    assert found["a", "token_difr"].values[0] == pytest.approx(0.1)
     assert "99.9th percentile of all responses read" in found["a", "token_difr"].note
     assert found["b", "all_tokens_match"].values[0] == 1.0
