@@ -110,7 +110,13 @@ def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials:
     content: dict[str, Any] = {
         "suite": suite.digest,
         "providers": [
-            {"name": p.name, "model": p.model, "body": p.extra_body, "sampling": asdict(p.sampling())}
+            {
+                "name": p.name,
+                "model": p.model,
+                "body": p.extra_body,
+                "stream": p.stream,
+                "sampling": asdict(p.sampling()),
+            }
             for p in providers
         ],
         "trials": [(t.block, t.trial.provider, t.trial.prompt, t.trial.repeat, t.max_tokens) for t in trials],

@@ -435,8 +435,8 @@ class FormReading:
     `honest` forms compute the same weights another way (threads, batch, 16 bits): the noise floor.
     The others are coarser weights or caches: profiles to compare providers with. One value for each
     token: `gap_change` is |gap there - gap here| of the plain reading's two best tokens, `margin` the
-    plain reading's margin of the token that the form would choose (0: the same one). `rounded` are
-    the sums of `DecodingSums` for the form's choices.
+    plain reading's margin of the token that the form would choose (0: the same one). `rounded` and
+    `sampled` are the sums of `DecodingSums` for the form's choices.
     """
 
     reference: str
@@ -446,6 +446,7 @@ class FormReading:
     gap_change: tuple[float, ...]
     margin: tuple[float, ...]
     rounded: tuple[float, ...]
+    sampled: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -513,7 +514,7 @@ class Estimate:
 class Figure:
     """One number of the analysis: a row of the tidy frame, of summary.json and of the tables.
 
-    `kind`: coverage | repeat | cross | reference | repetition | answers | identity | speed | cost.
+    `kind`: coverage | repeat | cross | reference | scored | repetition | answers | identity | speed | cost.
     `left` is the provider the figure speaks of, `right` whom it is compared with (None: nobody).
     `family` None means all prompts. `k` is the number of repeats the figure is defined for.
     """
@@ -618,6 +619,148 @@ class ProviderFacts:
     pinned: bool
 
 
+# --- what the reference's reading says -------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormScale:
+    """Another form of the reference's own model: how much rounding its choices show, by maximum likelihood."""
+
+    form: str
+    honest: bool
+    tokens: int
+    match: float
+    scale: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseFloor:
+    """How far the reference itself may be trusted.
+
+    `epsilon` bounds what another honest computation does to a logit (METRICS F), seen over `tokens` tokens of
+    honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
+    where none was read.
+    Of the reference's own `own_tokens` generated tokens `own_misses` are not what it chooses when it reads them;
+    `own_unexplained` of those are no near-ties.
+    """
+
+    reference: str
+    epsilon: float | None
+    tokens: int
+    scale: Estimate | None
+    forms: tuple[FormScale, ...]
+    own_tokens: int
+    own_misses: int
+    own_unexplained: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarginProfile:
+    """Share of tokens whose margin is at least `at[i]`: of a provider, or of a form of the reference's own model."""
+
+    reference: str
+    who: str
+    condition: str | None
+    kind: Literal["provider", "honest", "coarser"]
+    tokens: int
+    at: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """A cause that was looked for in one provider's tokens, and how strongly they speak for it.
+
+    `cause`: faithful | coarser | sampled | penalty | other_prompt | other_model | mixture | cut_short | unknown.
+    `strength`: shown (rules out the others by a calibrated rule) | likely | undecided. `estimate` is the
+    cause's own size: a rounding scale in logits, a temperature, a penalty, a share of the responses.
+    """
+
+    reference: str
+    provider: str
+    condition: str
+    cause: str
+    strength: Literal["shown", "likely", "undecided"]
+    message: str
+    estimate: Estimate | None
+    evidence: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where one token stands among all that could have come at its place."""
+
+    text: str
+    margin: float
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairCause:
+    """Two responses to one prompt at their first different token, `gap` there the distance of the two best.
+
+    near-tie: they are the two best, and rounding may turn them; unread: `reason` says what is missing.
+    """
+
+    reference: str
+    left: Trial
+    right: Trial
+    verdict: Literal["near-tie", "unexplained", "unread"]
+    at_token: int | None = None
+    gap: float | None = None
+    left_token: Standing | None = None
+    right_token: Standing | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Partings:
+    """How often the distinct texts of one provider (`right` None) or of two part in a near-tie, and how often not."""
+
+    reference: str
+    kind: Literal["repeat", "cross", "reference"]
+    left: str
+    right: str | None
+    condition: str
+    near_tie: int
+    unexplained: int
+    unread: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadToken:
+    """One token of a shown text; `instead` is what the reference would have said, None where the same."""
+
+    text: str
+    margin: float
+    rank: int
+    instead: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadText:
+    """A shown response, token by token."""
+
+    reference: str
+    trial: Trial
+    tokens: tuple[ReadToken, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceReading:
+    """What the references' reading of the responses says: the floor, profiles, diagnoses, and where texts part."""
+
+    floors: tuple[NoiseFloor, ...]
+    profiles: tuple[MarginProfile, ...]
+    diagnoses: tuple[Diagnosis, ...]
+    pairs: tuple[PairCause, ...]
+    partings: tuple[Partings, ...]
+    texts: tuple[ReadText, ...]
+
+
+# --- everything at once ----------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """Everything a report needs, computed once. Pure: same run folder, same value."""
@@ -642,6 +785,7 @@ class Analysis:
     notes: tuple[str, ...]
     # Why the last session left trials unasked.
     endings: tuple[Ending, ...] = ()
+    reading: ReferenceReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

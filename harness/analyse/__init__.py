@@ -6,6 +6,7 @@ tallies        one provider's rows -> counts for each prompt
 single, pairs  tallies -> figures, of one provider and of two
 itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
+reading        what references read token by token -> figures, causes, findings
 findings, pair_findings, evidence, notes, conditions, examples   -> what is said, and what proves it
 """
 
@@ -17,11 +18,12 @@ from harness.analyse import single
 from harness.analyse.book import Book
 from harness.analyse.evidence import Case
 from harness.analyse.examples import curves, divergences, prompt_rows
-from harness.analyse.findings import findings
+from harness.analyse.findings import findings, in_order
 from harness.analyse.itself import itself
 from harness.analyse.notes import notes
 from harness.analyse.observations import NOT_SAID, Observations, observe
 from harness.analyse.pairs import compare, pair_up, repetition_excess
+from harness.analyse.reading import read_by_references
 from harness.analyse.tallies import tally
 from harness.analyse.texts import study
 from harness.config import Config, Provider
@@ -39,6 +41,8 @@ def analyse(run: Run) -> Analysis:
     """
     seen = observe(run)
     case, book = _case(seen, run.config)
+    shown = divergences(case)
+    reading, read = read_by_references(case, book, run.reading(), shown)
     manifest = run.manifest
     skipped = {s.provider for s in manifest.skipped}
     return Analysis(
@@ -55,12 +59,13 @@ def analyse(run: Run) -> Analysis:
         records=seen.records,
         figures=book.figures(),
         failures=_failures(seen),
-        findings=findings(case),
+        findings=in_order((*findings(case), *read)),
         curves=curves(case),
-        divergences=divergences(case),
+        divergences=shown,
         prompt_rows=prompt_rows(case),
         notes=(*manifest.notes, *notes(case)),
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
+        reading=reading,
     )
 
 

@@ -21,6 +21,14 @@ _ORDER = (
     "identity_changed",
     "prompt_tokens_differ",
     "deviates_from_reference",
+    "deviates_token_by_token",
+    "cause_cut_short",
+    "cause_mixture",
+    "cause_penalty",
+    "cause_other_prompt",
+    "cause_other_model",
+    "cause_sampled",
+    "cause_coarser",
     "differs",
     "answers_differ",
     "repeats_more",
@@ -29,7 +37,7 @@ _ORDER = (
 
 
 def findings(case: Case) -> tuple[Finding, ...]:
-    """Everything that is found, in a fixed order: by rule, then by whom it speaks of."""
+    """Everything that the texts and records show."""
     found: list[Finding] = []
     for tally in case.tallies:
         found += _nondeterministic(tally, case)
@@ -38,6 +46,11 @@ def findings(case: Case) -> tuple[Finding, ...]:
             found += _reference_not_reproducible(tally, case)
     for rule in (different, prompt_tokens_differ, answers_differ, repeats_more, loops_more):
         found += rule(case)
+    return tuple(found)
+
+
+def in_order(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """In a fixed order: by rule, then by whom they speak of."""
     return tuple(sorted(found, key=lambda f: (_ORDER.index(f.rule), f.subject, f.other or "", f.message)))
 
 

@@ -70,12 +70,12 @@ def heat_map(title: str, names: Sequence[str], values: Sequence[Sequence[HeatVal
     rows = tuple(
         HeatLabel(x=_LABEL_WIDTH - 10, y=_HEAD_HEIGHT + i * CELL_HEIGHT + CELL_HEIGHT // 2 + 4, text=t, name=name)
         for i, name in enumerate(names)
-        for t in [_fitting(name, 26)]
+        for t in [fitting(name, 26)]
     )
     columns = tuple(
         HeatLabel(x=_LABEL_WIDTH + i * CELL_WIDTH + CELL_WIDTH // 2, y=_HEAD_HEIGHT - 10, text=t, name=name)
         for i, name in enumerate(names)
-        for t in [_fitting(name, 16)]
+        for t in [fitting(name, 16)]
     )
     cells = tuple(
         _heat_cell(row, column, value) for row, line in enumerate(values) for column, value in enumerate(line)
@@ -128,10 +128,11 @@ class CurveLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveChart:
-    """Survival curves: share of response pairs still identical after so many characters."""
+    """Curves with named lines over one axis."""
 
     title: str
     summary: str
+    x_label: str
     left: int
     top: int
     right: int
@@ -143,21 +144,22 @@ class CurveChart:
     lines: tuple[CurveLine, ...]
 
 
-_LEFT, _TOP, _PLOT_WIDTH, _LABEL_STEP, _NAMES_WIDTH = 46, 14, 560, 17, 230
+LEFT, TOP, PLOT_WIDTH, LABEL_STEP = 46, 14, 560, 17
+_NAMES_WIDTH = 230
 
 
 def curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, summary: str) -> CurveChart:
     """Lay out the curves, best ending first; each is a step that starts at 1 before the first character."""
     ordered = sorted(named, key=lambda pair: (-_end(pair[1]), pair[0]))
-    plot_height = max(260, len(ordered) * _LABEL_STEP)
-    bottom = _TOP + plot_height
+    plot_height = max(260, len(ordered) * LABEL_STEP)
+    bottom = TOP + plot_height
     longest = max((c.positions[-1] for _, c in ordered if c.positions), default=1) or 1
-    ends = [_TOP + (1 - _end(c)) * plot_height for _, c in ordered]
-    labels = _spread(ends, _TOP, bottom)
+    ends = [TOP + (1 - _end(c)) * plot_height for _, c in ordered]
+    labels = spread(ends, TOP, bottom)
     lines = tuple(
         CurveLine(
             name=name,
-            label=f"{_fitting(name, 24)} {_end(curve):.2f}",
+            label=f"{fitting(name, 24)} {_end(curve):.2f}",
             path=_path(curve, longest, plot_height),
             end_y=round(ends[i], 1),
             label_y=round(labels[i], 1),
@@ -169,14 +171,15 @@ def curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, summa
     return CurveChart(
         title=title,
         summary=summary,
-        left=_LEFT,
-        top=_TOP,
-        right=_LEFT + _PLOT_WIDTH,
+        x_label="characters from the start of the text",
+        left=LEFT,
+        top=TOP,
+        right=LEFT + PLOT_WIDTH,
         bottom=bottom,
-        width=_LEFT + _PLOT_WIDTH + _NAMES_WIDTH,
+        width=LEFT + PLOT_WIDTH + _NAMES_WIDTH,
         height=bottom + 46,
         x_ticks=tuple(Tick(at=round(_x(p, longest), 1), label=f"{p:,}") for p in _round_positions(longest)),
-        y_ticks=tuple(Tick(at=round(_TOP + (1 - s) * plot_height, 1), label=f"{s:g}") for s in (0, 0.25, 0.5, 0.75, 1)),
+        y_ticks=tuple(Tick(at=round(TOP + (1 - s) * plot_height, 1), label=f"{s:g}") for s in (0, 0.25, 0.5, 0.75, 1)),
         lines=lines,
     )
 
@@ -196,19 +199,19 @@ def _end(curve: SurvivalCurve) -> float:
 
 
 def _x(position: int, longest: int) -> float:
-    return _LEFT + _PLOT_WIDTH * position / longest
+    return LEFT + PLOT_WIDTH * position / longest
 
 
 def _path(curve: SurvivalCurve, longest: int, plot_height: int) -> str:
     """A step path; steps smaller than a tenth of a pixel are left out, so its size is bounded."""
-    parts = [f"M{_LEFT} {_TOP}"]
-    drawn = (float(_LEFT), float(_TOP))
+    parts = [f"M{LEFT} {TOP}"]
+    drawn = (float(LEFT), float(TOP))
     for position, share in zip(curve.positions, curve.shares, strict=True):
-        x, y = round(_x(position, longest), 1), round(_TOP + (1 - share) * plot_height, 1)
+        x, y = round(_x(position, longest), 1), round(TOP + (1 - share) * plot_height, 1)
         if y != drawn[1] and (x - drawn[0] >= 0.5 or y - drawn[1] >= 0.5):
             parts.append(f"H{x:g}V{y:g}")
             drawn = (x, y)
-    parts.append(f"H{_LEFT + _PLOT_WIDTH}")
+    parts.append(f"H{LEFT + PLOT_WIDTH}")
     return "".join(parts)
 
 
@@ -220,19 +223,19 @@ def _round_positions(longest: int) -> list[int]:
     return list(range(0, longest + 1, step))
 
 
-def _spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
+def spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
     """Label heights near the wanted ones (ascending), none nearer than a line to the next, inside the plot."""
     placed: list[float] = []
     for at in wanted:
-        placed.append(max(at, placed[-1] + _LABEL_STEP if placed else top))
+        placed.append(max(at, placed[-1] + LABEL_STEP if placed else top))
     floor = bottom
     for i in range(len(placed) - 1, -1, -1):
         placed[i] = min(placed[i], floor)
-        floor = placed[i] - _LABEL_STEP
+        floor = placed[i] - LABEL_STEP
     return placed
 
 
-def _fitting(name: str, limit: int) -> str:
+def fitting(name: str, limit: int) -> str:
     """The name, its middle left out where it is longer than `limit` characters."""
     if len(name) <= limit:
         return name

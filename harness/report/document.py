@@ -190,7 +190,49 @@ class TextPairs:
     media: frozenset[Medium] = ON_PAPER
 
 
-Block = Table | Paragraph | Bullets | Facts | Definitions | Verdicts | Found | TextPairs | HeatMap | CurveChart
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Tokens that match (level 0), or one that does not: 1 to 4 by its margin. `parts`: here the two texts part."""
+
+    text: str
+    level: int
+    hint: str = ""
+    parts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadSide:
+    """One response as the reference reads it, around the first token that differs."""
+
+    who: str
+    summary: str
+    pieces: tuple[Piece, ...]
+    omitted_before: int
+    omitted_after: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadPair:
+    """Two responses that part, with what the reference says of the token where they do."""
+
+    title: str
+    verdict: str
+    sides: tuple[ReadSide, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadPairs:
+    """Divergences as the reference reads them."""
+
+    caption: str
+    pairs: tuple[ReadPair, ...]
+    more: str = ""
+    media: frozenset[Medium] = ON_PAPER
+
+
+Block = (
+    Table | Paragraph | Bullets | Facts | Definitions | Verdicts | Found | TextPairs | ReadPairs | HeatMap | CurveChart
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

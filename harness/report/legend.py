@@ -32,6 +32,90 @@ _NO_REPEATS = "no prompt has two comparable responses"
 _NOT_BOTH = "no prompt has a comparable response from both"
 _NOT_REPORTED = "not reported by the provider"
 
+_NOT_READ = "no response was read"
+_READ = (
+    Term(
+        metric="token_match_rate",
+        heading="Tokens that match",
+        definition="Share of a response's tokens that the reference would have chosen at that point, in the response's "
+        "own context. Mean over prompts.",
+        source="DiFR, arXiv:2511.20621",
+        undefined=_NOT_READ,
+    ),
+    Term(
+        metric="token_difr",
+        heading="Token-DiFR, logits",
+        definition="Mean margin: how far below the reference's choice each token stands, in logits, 0 where it is that "
+        "choice; cut off at the 99.9th percentile of a trusted run, which the interval's method names.",
+        source="DiFR, arXiv:2511.20621",
+        style="number",
+        undefined=_NOT_READ,
+    ),
+    Term(
+        metric="unexplained_share",
+        heading="Unexplained tokens",
+        definition="Share of tokens that are neither the reference's choice nor the other half of a near-tie that "
+        "honest rounding may turn.",
+        source="elementary bound: a logit changed by at most ε turns a choice only where two are within 2ε",
+        undefined=_NOT_READ,
+    ),
+    Term(
+        metric="all_tokens_match",
+        heading="Responses that match to the end",
+        definition="Share of responses of which every token is the reference's choice.",
+        source="DiFR, arXiv:2511.20621",
+        undefined=_NOT_READ,
+    ),
+    Term(
+        metric="effective_temperature",
+        heading="Effective temperature",
+        definition="The temperature at which sampling makes the tokens likeliest; 0 where greedy decoding, rounding "
+        "included, explains them. Not given where something else than decoding does.",
+        source="maximum likelihood, interval clustered by prompt",
+        style="number",
+        absent="another cause explains the tokens",
+    ),
+    Term(
+        metric="rounding_scale",
+        heading="Rounding scale, logits",
+        definition="How much noise on the difference of two logits makes the tokens likeliest, decoding being greedy; "
+        "to be compared with the scales of the reference's own coarser forms.",
+        source="maximum likelihood, interval clustered by prompt",
+        style="number",
+    ),
+    *(
+        Term(
+            metric=f"margin_p{percent}",
+            heading=f"Margin, {percent}th percentile",
+            definition=f"The margin that {percent} % of a prompt's tokens do not exceed, mean over prompts, in logits.",
+            source="DiFR, arXiv:2511.20621",
+            style="number",
+            undefined=_NOT_READ,
+        )
+        for percent in ("90", "99", "99.9")
+    ),
+    *(
+        Term(
+            metric=f"token_match_rate_{name}",
+            heading=f"Match, {words}",
+            definition=f"Tokens that match, of {words} only.",
+            source="DiFR, arXiv:2511.20621",
+            undefined="no token is there",
+            absent="no token is there",
+        )
+        for name, words in (
+            ("tokens_1_4", "the first 4 tokens"),
+            ("tokens_5_16", "tokens 5 to 16"),
+            ("tokens_17_64", "tokens 17 to 64"),
+            ("tokens_65_up", "tokens from the 65th on"),
+            ("context_below_256", "tokens after fewer than 256"),
+            ("context_256_1023", "tokens after 256 to 1,023"),
+            ("context_1024_4095", "tokens after 1,024 to 4,095"),
+            ("context_4096_up", "tokens after 4,096 or more"),
+        )
+    ),
+)
+
 TERMS = (
     Term(
         metric="emr",
@@ -397,6 +481,7 @@ TERMS = (
         style="count",
         total=True,
     ),
+    *_READ,
     Term(
         metric="prompt_tokens",
         heading="Prompt tokens",

@@ -13,6 +13,7 @@ from harness.report.document import (
     Facts,
     Found,
     Paragraph,
+    ReadPairs,
     Section,
     Side,
     Table,
@@ -88,6 +89,8 @@ def _block(block: Block) -> list[str]:
             return list(_found(block))
         case TextPairs():
             return list(_text_pairs(block))
+        case ReadPairs():
+            return list(_read_pairs(block))
         case Definitions():
             return list(_definitions(block))
         case _:
@@ -165,6 +168,20 @@ def _text_pairs(block: TextPairs) -> Iterator[str]:
     if len(shown) < len(block.pairs):
         yield ""
         yield f"{len(block.pairs) - len(shown)} more pairs are in report.html."
+    if block.more:
+        yield ""
+        yield escape(block.more)
+
+
+def _read_pairs(block: ReadPairs) -> Iterator[str]:
+    shown = block.pairs[:MAX_PAIRS_EACH]
+    yield f"### {escape(block.caption)}"
+    for pair in shown:
+        yield ""
+        yield f"- {escape(pair.title)}: {escape(pair.verdict)}"
+    if len(shown) < len(block.pairs):
+        yield ""
+        yield f"{len(block.pairs) - len(shown)} more are in report.html."
     if block.more:
         yield ""
         yield escape(block.more)

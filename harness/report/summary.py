@@ -31,6 +31,7 @@ def render(analysis: Analysis, verdict: Verdict) -> str:
         "failures": [{"provider": p, "kind": kind, "count": count} for p, kind, count in analysis.failures],
         "curves": _json(analysis.curves),
         "divergences": [_divergence(d) for d in analysis.divergences],
+        "reading": _reading(analysis),
     }
     return "{\n" + ",\n".join(f"{_dumps(key)}: {_layout(part)}" for key, part in value.items()) + "\n}\n"
 
@@ -76,6 +77,13 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def _divergence(divergence: Divergence) -> dict[str, Any]:
     """Without the texts: records.jsonl has them."""
     return {name: _json(getattr(divergence, name)) for name in ("prompt", "at_char", "left", "right")}
+
+
+def _reading(analysis: Analysis) -> dict[str, Any] | None:
+    """What references read, without the texts and the margin profiles: report.html and tables/ have them."""
+    if analysis.reading is None:
+        return None
+    return {name: _json(getattr(analysis.reading, name)) for name in ("floors", "diagnoses", "partings", "pairs")}
 
 
 def _json(value: Any) -> Any:

@@ -17,7 +17,7 @@ from harness.report.visible import shorten, visible
 from harness.report.wording import trial_words
 from harness.types import Analysis, Figure, PromptRow
 
-KINDS = ("coverage", "repeat", "cross", "reference", "repetition", "answers", "identity", "speed", "cost")
+KINDS = ("coverage", "repeat", "cross", "reference", "scored", "repetition", "answers", "identity", "speed", "cost")
 MAX_CELL_CHARS = 2000
 
 _FORMULA_SIGNS = tuple("=+-@＝＋－＠")
@@ -26,6 +26,21 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 Value = str | int | float | None
 
 _FIGURE = ("metric", "left", "right", "condition", "family", "k", "value", "low", "high", "n", "method", "unit")
+_TOKEN_CAUSE = (
+    "left",
+    "right",
+    "reference",
+    "verdict",
+    "at_token",
+    "gap",
+    "left_token",
+    "left_margin",
+    "left_rank",
+    "right_token",
+    "right_margin",
+    "right_rank",
+    "reason",
+)
 _PROMPT = (
     "prompt",
     "family",
@@ -60,6 +75,20 @@ def render(analysis: Analysis) -> dict[str, str]:
     tables["failures.csv"] = _csv(("provider", "kind", "count"), analysis.failures)
     tables["survival.csv"] = _csv(
         ("kind", "left", "right", "condition", "pairs", "position_chars", "share"), _survival(analysis)
+    )
+    tables["diagnoses.csv"] = _csv(
+        ("provider", "condition", "reference", "cause", "strength", "value", "low", "high", "n", "message", "evidence"),
+        _diagnoses(analysis),
+    )
+    tables["token_causes.csv"] = _csv(
+        _TOKEN_CAUSE,
+        _token_causes(analysis),
+    )
+    tables["partings.csv"] = _csv(
+        ("kind", "left", "right", "condition", "reference", "near_tie", "unexplained", "unread"), _partings(analysis)
+    )
+    tables["margins.csv"] = _csv(
+        ("who", "kind", "condition", "reference", "tokens", "margin", "share"), _margins(analysis)
     )
     tables["divergences.csv"] = _csv(("prompt", "at_char", "left", "right"), _divergences(analysis))
     return tables
@@ -111,6 +140,32 @@ def _survival(analysis: Analysis) -> Iterator[Sequence[Value]]:
 def _divergences(analysis: Analysis) -> Iterator[Sequence[Value]]:
     for d in analysis.divergences:
         yield (d.prompt, d.at_char, trial_words(d.left), trial_words(d.right))
+
+
+def _diagnoses(analysis: Analysis) -> Iterator[Sequence[Value]]:
+    for d in analysis.reading.diagnoses if analysis.reading else ():
+        e = d.estimate
+        numbers: Sequence[Value] = (None, None, None, None) if e is None else (e.value, e.low, e.high, e.n)
+        evidence = "; ".join(trial_words(t) for t in d.evidence)
+        yield (d.provider, d.condition, d.reference, d.cause, d.strength, *numbers, d.message, evidence)
+
+
+def _token_causes(analysis: Analysis) -> Iterator[Sequence[Value]]:
+    for p in analysis.reading.pairs if analysis.reading else ():
+        tokens = [(t.text, t.margin, t.rank) if t else (None, None, None) for t in (p.left_token, p.right_token)]
+        sides = (trial_words(p.left), trial_words(p.right))
+        yield (*sides, p.reference, p.verdict, p.at_token, p.gap, *tokens[0], *tokens[1], p.reason)
+
+
+def _partings(analysis: Analysis) -> Iterator[Sequence[Value]]:
+    for p in analysis.reading.partings if analysis.reading else ():
+        yield (p.kind, p.left, p.right, p.condition, p.reference, p.near_tie, p.unexplained, p.unread)
+
+
+def _margins(analysis: Analysis) -> Iterator[Sequence[Value]]:
+    for p in analysis.reading.profiles if analysis.reading else ():
+        for at, share in zip(p.at, p.shares, strict=True):
+            yield (p.who, p.kind, p.condition, p.reference, p.tokens, at, share)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:

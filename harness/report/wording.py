@@ -11,11 +11,25 @@ from harness.types import Figure, Trial, Verdict
 OUTCOMES = {"finding": "finding", "inconclusive": "inconclusive", "pass": "pass"}
 SIGNS = {"finding": "▲", "inconclusive": "○", "pass": "✓"}
 
+CAUSES = {
+    "faithful": "Computes what the reference computes, up to honest rounding",
+    "coarser": "Coarser weights or cache, or coarser arithmetic",
+    "sampled": "Not greedy: it samples at a temperature",
+    "penalty": "A repetition penalty is applied",
+    "other_prompt": "Another chat template or a hidden system prompt",
+    "other_model": "Another model",
+    "mixture": "A share of the responses comes from something else",
+    "cut_short": "Responses are cut short",
+    "unknown": "Cannot be decided",
+}
+
 _RULES = {
     "nondeterministic": "Does not repeat itself",
     "reference_not_reproducible": "The reference does not repeat itself",
     "differs": "Differs from another provider",
     "deviates_from_reference": "Differs from the reference",
+    "deviates_token_by_token": "Deviates from the reference token by token",
+    **{f"cause_{cause}": words for cause, words in CAUSES.items()},
     "prompt_tokens_differ": "Counts the prompt's tokens differently",
     "identity_changed": "Changed its identity during the run",
     "low_coverage": "Too few answers",

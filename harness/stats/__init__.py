@@ -12,6 +12,7 @@ from harness.stats.intervals import (
 from harness.stats.kernels import hamming_kernel, one_hot_kernel, prefix_kernel
 from harness.stats.permutation import aa_splits, mmd_permutation, one_hot_permutation
 from harness.stats.power import minimum_detectable_divergence, minimum_detectable_effect
+from harness.stats.profile import profile_maximum
 from harness.stats.tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "one_hot_kernel",
     "one_hot_permutation",
     "prefix_kernel",
+    "profile_maximum",
     "proportion",
     "rule_of_three",
     "share_over_prompts",

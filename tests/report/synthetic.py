@@ -7,14 +7,24 @@ from functools import cache
 
 from harness.types import (
     Analysis,
+    Diagnosis,
     Divergence,
     Estimate,
     Figure,
     Finding,
+    FormScale,
+    MarginProfile,
+    NoiseFloor,
+    PairCause,
+    Partings,
     PromptRow,
     ProviderFacts,
     ProviderVerdict,
+    ReadText,
+    ReadToken,
+    ReferenceReading,
     Skipped,
+    Standing,
     SurvivalCurve,
     Trial,
     Verdict,
@@ -265,6 +275,125 @@ def _divergences() -> list[Divergence]:
     return found
 
 
+def _standing(text: str, margin: float, rank: int) -> Standing:
+    return Standing(text=text, margin=margin, rank=rank)
+
+
+def _read(divergence_trial: Trial, text: str) -> ReadText:
+    """A text word by word, every ninth of which the reference would not have said."""
+    words = [w + " " for w in text.split(" ")]
+    return ReadText(
+        reference=REFERENCE,
+        trial=divergence_trial,
+        tokens=tuple(
+            ReadToken(
+                text=w,
+                margin=0.07 * i if i % 9 == 8 else 0.0,
+                rank=1 + (i % 9 == 8),
+                instead="so" if i % 9 == 8 else None,
+            )
+            for i, w in enumerate(words)
+        ),
+    )
+
+
+def _diagnosis(provider: str, cause: str, strength: str, message: str, size: Estimate | None = None) -> Diagnosis:
+    return Diagnosis(
+        reference=REFERENCE,
+        provider=provider,
+        condition=CONDITION,
+        cause=cause,
+        strength=strength,  # type: ignore[arg-type]
+        message=message,
+        estimate=size,
+        evidence=(trial(provider),),
+    )
+
+
+def reading() -> ReferenceReading:
+    """What the reference read: a faithful, a coarser, a sampled and an undecided provider."""
+    scale = estimate(0.004, 0.003, 0.005)
+    at = (0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+    shares = {"llama-f16": 0.002, "llama-q8_0": 0.03, "llama-q4_0": 0.2, "hosted-example": 0.11}
+    texts = {t: text for d in _divergences() for t, text in ((d.left, d.left_text), (d.right, d.right_text))}
+    return ReferenceReading(
+        floors=(
+            NoiseFloor(
+                reference=REFERENCE,
+                epsilon=0.0123,
+                tokens=4096,
+                scale=scale,
+                forms=(FormScale(form="f16", honest=True, tokens=4096, match=0.999, scale=scale),),
+                own_tokens=2000,
+                own_misses=1,
+                own_unexplained=0,
+            ),
+        ),
+        profiles=tuple(
+            MarginProfile(
+                reference=REFERENCE,
+                who=who,
+                condition=CONDITION if kind == "provider" else None,
+                kind=kind,  # type: ignore[arg-type]
+                tokens=2000,
+                at=at,
+                shares=tuple(share * 0.6**i for i in range(len(at))),
+            )
+            for kind, who, share in (
+                *(("provider", who, share) for who, share in shares.items()),
+                ("honest", "f16", 0.001),
+                ("coarser", "q4_0", 0.21),
+                ("honest", "threads", 0.0),
+            )
+        ),
+        diagnoses=(
+            _diagnosis("llama-f16", "faithful", "shown", "2 tokens are missed, and rounding explains them", scale),
+            _diagnosis("llama-q4_0", "coarser", "shown", "as much rounding as in q4_0", estimate(1.4, 1.2, 1.7)),
+            _diagnosis("hosted-example", "sampled", "likely", "repeats differ", estimate(0.51, 0.44, 0.6)),
+            _diagnosis("hosted-example", "cut_short", "shown", "5 responses end where they would hardly have"),
+            _diagnosis("llama-q8_0", "unknown", "undecided", "the misses fit both"),
+        ),
+        pairs=tuple(
+            PairCause(
+                reference=REFERENCE,
+                left=d.left,
+                right=d.right,
+                verdict="near-tie" if index == 0 else "unexplained",
+                at_token=5,
+                gap=0.01,
+                left_token=_standing("so", 0.0, 1),
+                right_token=_standing("which", 0.01 + index, 2),
+            )
+            if index != 1
+            else PairCause(reference=REFERENCE, left=d.left, right=d.right, verdict="unread", reason="it was not read")
+            for index, d in enumerate(_divergences())
+        ),
+        partings=(
+            Partings(
+                reference=REFERENCE,
+                kind="reference",
+                left="llama-q4_0",
+                right=REFERENCE,
+                condition=CONDITION,
+                near_tie=1,
+                unexplained=19,
+                unread=0,
+            ),
+        ),
+        texts=tuple(_read(t, text) for t, text in texts.items()),
+    )
+
+
+def _scored(name: str, match: float) -> list[Figure]:
+    return [
+        figure("scored", "token_match_rate", name, near(match, 0.02), right=REFERENCE),
+        figure("scored", "token_match_rate", name, near(match, 0.1, 4), right=REFERENCE, family=FAMILIES[0]),
+        figure("scored", "token_match_rate_tokens_1_4", name, near(match, 0.05), right=REFERENCE),
+        figure("scored", "token_difr", name, estimate(0.08, 0.06, 0.1, N, "t"), right=REFERENCE, unit="logits"),
+        figure("scored", "margin_p99", name, estimate(1.08, 0.6, 2.1, N, "t"), right=REFERENCE, unit="logits"),
+    ]
+
+
 def _prompt_rows() -> list[PromptRow]:
     rows = []
     for f, family in enumerate(FAMILIES):
@@ -352,7 +481,7 @@ def analysis() -> Analysis:
         skipped=(Skipped(provider="hosted-keyless", reason="EXAMPLE_API_KEY is not set"),),
         prompts=N,
         records=523,
-        figures=tuple(_figures()),
+        figures=(*_figures(), *(f for name in LOCAL if name != DOWN for f in _scored(name, LOCAL[name][1]))),
         failures=FAILURES,
         findings=tuple(_findings()),
         curves=tuple(_curves()),
@@ -369,6 +498,7 @@ def analysis() -> Analysis:
             "prompt's first",
             "hosted-example: 4 responses were cut at their token limit; they are compared up to the cut",
         ),
+        reading=reading(),
     )
 
 
@@ -466,6 +596,56 @@ def hostile_analysis() -> Analysis:
             for i, row in enumerate(base.prompt_rows)
         ),
         notes=HOSTILE,
+        reading=_hostile_reading(),
+    )
+
+
+def _hostile_reading() -> ReferenceReading:
+    """Every name, token and message of the reading is hostile."""
+    base = reading()
+    trials = [trial(text, HOSTILE[i - 1], repeat=i) for i, text in enumerate(HOSTILE)]
+    return replace(
+        base,
+        floors=tuple(replace(f, reference=HOSTILE[0]) for f in base.floors),
+        profiles=tuple(
+            replace(p, who=HOSTILE[i % len(HOSTILE)], reference=HOSTILE[0]) for i, p in enumerate(base.profiles)
+        ),
+        diagnoses=tuple(
+            Diagnosis(
+                reference=REFERENCE,
+                provider=text,
+                condition=CONDITION,
+                cause=HOSTILE[0] if i else "mixture",
+                strength="shown",
+                message=text,
+                estimate=near(0.1),
+                evidence=tuple(trials),
+            )
+            for i, text in enumerate(HOSTILE)
+        ),
+        pairs=tuple(
+            PairCause(
+                reference=REFERENCE,
+                left=one,
+                right=one,
+                verdict="unexplained",
+                at_token=0,
+                gap=1e9,
+                left_token=_standing(one.provider, 1e9, 10**9),
+                right_token=_standing(HOSTILE[10], 0.0, 1),
+                reason=one.provider,
+            )
+            for one in trials
+        ),
+        partings=tuple(replace(p, left=HOSTILE[7], right=HOSTILE[0]) for p in base.partings),
+        texts=tuple(
+            ReadText(
+                reference=REFERENCE,
+                trial=one,
+                tokens=tuple(ReadToken(text=text, margin=1e9, rank=3, instead=text) for text in HOSTILE),
+            )
+            for one in trials
+        ),
     )
 
 

@@ -79,7 +79,7 @@ def test_nothing_runs_and_nothing_overflows(tmp_path: Path, hostile: bool, width
     found = json.loads(unescape(re.findall(r'data-measured="([^"]*)"', dom)[0]))
     assert found["ran"] is None
     assert (found["scripts"], found["images"], found["fetched"]) == (1, 0, 0)
-    assert found["sections"] == 18
+    assert found["sections"] == 20
     assert found["page"] <= found["screen"]
     assert found["wide"] == []
 

@@ -123,10 +123,10 @@ def test_tables_and_charts_speak(page: _Page) -> None:
 
 
 def test_both_charts_are_drawn() -> None:
-    """The heat map has a cell for each pair, and each survival curve is a line with its name."""
+    """The heat map has a cell for each pair, each survival curve and each margin profile is a line with its name."""
     page = _plain()
     drawn = [str(a.get("class")) for a in page.all("svg")]
-    assert (drawn.count("heat"), drawn.count("curves")) == (1, 2)
+    assert (drawn.count("heat"), drawn.count("curves")) == (1, 3)
     cells = [t for t in page.text["title"] if " with itself: " in t or "same text" in t]
     assert len(cells) == 49  # seven providers claim the one model
     assert "llama-q4_0 and cpu-f32: same text 0.07 [0.00, 0.20], n=24, excess divergence 0.93" in " ".join(cells)
@@ -169,7 +169,8 @@ def _divergence(left: str, right: str, at: int) -> _Page:
     )
     return _Page(
         _render(
-            replace(synthetic.analysis(), divergences=(divergence,), figures=(), prompt_rows=()), synthetic.verdict()
+            replace(synthetic.analysis(), divergences=(divergence,), figures=(), prompt_rows=(), reading=None),
+            synthetic.verdict(),
         )
     )
 
@@ -181,6 +182,14 @@ def test_the_first_difference_is_marked() -> None:
     assert page.text["b"] == ["2", "3"]
     assert page.text["pre"] == ["The sum is 42 apples.", "The sum is 43 apples."]
     assert "p: a, from character 12 on" in page.text["summary"]
+
+
+def test_tokens_are_coloured_by_their_margin() -> None:
+    """A token that the reference would not have said is marked, with its margin and what would have come instead."""
+    page = _plain()
+    marked = [a for a in page.all("span") if str(a.get("title", "")).startswith("margin ")]
+    assert {str(a["class"]).split()[0] for a in marked} == {"m3", "m4"}
+    assert any("margin 0.56, rank 2; the reference: “so”" in str(a["title"]) for a in marked)
 
 
 def test_an_insertion_marks_both_sides() -> None:

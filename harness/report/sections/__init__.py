@@ -11,6 +11,7 @@ from harness.report.sections import (
     answers,
     compared,
     coverage,
+    diagnosis,
     divergences,
     findings,
     how_to_read,
@@ -24,6 +25,7 @@ from harness.report.sections import (
     self_agreement,
     speed_cost,
     survival,
+    tokens,
     verdict,
 )
 
@@ -33,6 +35,7 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
     compared.build,
     self_agreement.build,
     reference.build,
+    diagnosis.build,
     agreement.build,
     survival.build,
     repetition.build,
@@ -43,6 +46,7 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
     prompts.build,
     findings.build,
     divergences.build,
+    tokens.build,
     provenance.build,
     legend.build,
     limits.build,
