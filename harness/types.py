@@ -671,7 +671,8 @@ class MarginProfile:
 class Diagnosis:
     """A cause that was looked for in one provider's tokens, and how strongly they speak for it.
 
-    `cause`: faithful | coarser | sampled | penalty | other_prompt | other_model | mixture | cut_short | unknown.
+    `cause`: faithful | coarser | sampled | penalty | other_prompt | other_model | mixture | cut_short |
+    not_faithful (ruled out, by a cause that stays open) | unknown.
     `strength`: shown (rules out the others by a calibrated rule) | likely | undecided. `estimate` is the
     cause's own size: a rounding scale in logits, a temperature, a penalty, a share of the responses.
     """

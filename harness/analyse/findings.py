@@ -29,6 +29,7 @@ _ORDER = (
     "cause_other_model",
     "cause_sampled",
     "cause_coarser",
+    "cause_not_faithful",
     "differs",
     "answers_differ",
     "repeats_more",

@@ -13,7 +13,7 @@ from harness.attribute import Answer, Attribution, Trusted, attribute
 from harness.types import Diagnosis, Divergence, Estimate, Finding, Reading, ReferenceReading, Trial
 
 # A cause that accuses, and the rule that it is found by; the others are told in the report only.
-_ACCUSES = ("coarser", "sampled", "penalty", "other_prompt", "other_model", "mixture", "cut_short")
+_ACCUSES = ("coarser", "sampled", "penalty", "other_prompt", "other_model", "mixture", "cut_short", "not_faithful")
 
 
 def read_by_references(

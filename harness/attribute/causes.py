@@ -230,9 +230,9 @@ def _decoding(patient: Patient, fits: Fits, spread: Shape) -> tuple[Diagnosis, .
     if cause in both:
         return (patient.says(cause, strength, *both[cause], patient.worst()),)
     seeded = "; its repeats are the same, but a seed was sent" if again.judgement == "same" else ""
-    words = f"either sampling at a temperature or coarser weights: the misses fit both{seeded}"
+    words = f"honest rounding is ruled out; sampling at a temperature and coarser weights fit the misses alike{seeded}"
     return (
-        patient.says("unknown", "undecided", words, None, patient.worst()),
+        patient.says("not_faithful", "shown" if fits.floor_measured else "undecided", words, None, patient.worst()),
         *(patient.says(name, "undecided", *said, patient.worst()) for name, said in both.items()),
     )
 
@@ -245,7 +245,7 @@ def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
         return "coarser", "likely" if sampling else "shown"
     if sampling or rounding:
         return "sampled" if sampling else "coarser", "shown" if abs(spread.t) >= SHAPE_ALONE else "likely"
-    return "unknown", "undecided"
+    return "not_faithful", "undecided"
 
 
 def _sampled_words(again: Repeats) -> str:
@@ -301,6 +301,6 @@ def effective_temperature(fits: Fits, cause: str) -> Estimate | None:
         return Estimate(value=0.0, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
     if cause == "sampled":
         return fitted
-    if cause == "unknown":
+    if cause == "not_faithful":
         return Estimate(value=fitted.value, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
     return None

@@ -20,6 +20,7 @@ CAUSES = {
     "other_model": "Another model",
     "mixture": "A share of the responses comes from something else",
     "cut_short": "Responses are cut short",
+    "not_faithful": "Not a faithful computation, cause undecided",
     "unknown": "Cannot be decided",
 }
 
