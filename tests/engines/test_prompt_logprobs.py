@@ -352,7 +352,7 @@ def test_an_endpoint_that_does_not_tell_is_refused_when_it_is_opened(
 
 PAGES = [
     (body(b"<html>Welcome</html>", content_type="text/html"), "HTTP 200 with 20 bytes of text/html that are no JSON"),
-    (error(401, f"Incorrect API key provided: {KEY}"), "HTTP 401 Incorrect API key provided: .api key removed"),
+    (error(401, f"Incorrect API key provided: {KEY}"), "HTTP 401 Incorrect API key provided: .secret removed"),
     (error(500, "boom"), "HTTP 500 boom"),
     (value({"object": "list"}), "no list of token ids"),
     (value({"tokens": ["1"]}), "no list of token ids"),
