@@ -149,7 +149,7 @@ row(6, "400 for a parameter", error(400, "Unsupported parameter: 'seed'", param=
 row(7, "413", error(413), "prompt_too_long")
 row(7, "400 for the context length", error(400, "too long", code="context_length_exceeded"), "prompt_too_long")
 row(8, "401 at the start", error(401, "Incorrect API key provided"), "auth")
-row(9, "401 after an answer", [completion(), error(401, "expired")], "complete", "auth", repeats=2)
+row(9, "401 after an answer", [completion(), error(401, "expired")], "complete", "auth", "auth", repeats=2)
 row(10, "404 model retired", error(404, "The model does not exist", code="model_not_found"), "model_unavailable")
 row(10, "410", error(410), "model_unavailable")
 row(11, "451", error(451), "blocked")
