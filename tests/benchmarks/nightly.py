@@ -87,7 +87,12 @@ def p_values(tonight: Array, pool: Array, tolerance: float) -> Array:
     deviation = np.sqrt(np.where(usable, np.maximum(variance, 0), 0).sum(axis=1))
     found = np.where(usable.any(axis=1), SCREEN, np.nan)
     found[(deviation == 0) & usable.any(axis=1)] = 1.0
-    for index in np.flatnonzero((deviation > 0) & (excess - allowed > deviation)):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss_variance = (s3 - s2**2) * (1 / n + 1 / m)
+    lost = np.where(usable, own * 2 / 3 - cross, 0).sum(axis=1)
+    of_loss = np.sqrt(np.where(usable, np.maximum(loss_variance, 0), 0).sum(axis=1))
+    close = (excess - allowed > deviation) | (lost > of_loss)
+    for index in np.flatnonzero((deviation > 0) & close):
         tables = [np.stack([tonight[index, j], pool[index, j]]) for j in range(PROMPTS)]
         tables = [t[:, t.sum(axis=0) > 0] for t in tables]
         found[index] = stats.drift_test(tables, tolerance=tolerance).p_value
