@@ -255,6 +255,31 @@ def nightly(
 
 
 @app.command()
+def schedule(
+    target: Annotated[str, typer.Argument(help="github, systemd or cron.")],
+    config: ConfigFile = Path("providers.yaml"),
+    at: Annotated[
+        str, typer.Option(help="When, HH:MM in UTC; not at a full hour, when everybody's jobs start.")
+    ] = "03:17",
+) -> int:
+    """Print a unit that runs `tempzero nightly`, with notes on its scheduler's traps."""
+    from harness import config as configuration
+    from harness import schedule as scheduling
+
+    settings = configuration.load(config)
+    place = scheduling.Place(
+        config=config if target == "github" else config.resolve(),
+        at=at,
+        secrets=scheduling.names_of_secrets(settings),
+        results=settings.run.results,
+    )
+    files = scheduling.unit(target, place)
+    for name, text in files.items():
+        print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
+    return 0
+
+
+@app.command()
 def schema() -> int:
     """Print the JSON schema of providers.yaml, for editors."""
     from harness import config as configuration

@@ -40,6 +40,7 @@ DOORS: dict[str, set[str]] = {
     "baseline": {"config", "store", "analyse", "stats", "history"},
     "notify": {"config", "store", "history", "report"},
     "nightly": {"config", "run", "store", "analyse", "gate", "report", "claims", "history", "notify"},
+    "schedule": {"config"},
     "cli": {
         "baseline",
         "claims",
@@ -54,6 +55,7 @@ DOORS: dict[str, set[str]] = {
         "history",
         "nightly",
         "report",
+        "schedule",
         "starter",
         "exchange",
         "suites",

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from harness.stats.null import Null, divergence, lost_match, null_distribution, null_of_lost_match, signatures, stack
 
@@ -82,17 +83,18 @@ def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> Drif
 def upper_tail(nulls: Sequence[tuple[Null, int]], threshold: float) -> float:
     """P(sum of independent draws, `times` from each null, >= threshold): exact but for rounding draws up."""
     moving = [(null, times) for null, times in nulls if null.values.size > 1]
-    prompts = sum(times for _, times in moving)
     if not moving:
         return 1.0  # every answer alike on both sides: D is 0, and so is all that it could have been
-    below = math.ceil(1 / _STEP)
-    size = 1 << math.ceil(math.log2(prompts * 2 * (below + 1)))
+    places = [np.ceil(null.values / _STEP - 1e-6).astype(np.int64) for null, _ in moving]
+    lowest = sum(int(place.min()) * times for place, (_, times) in zip(places, moving, strict=True))
+    highest = sum(int(place.max()) * times for place, (_, times) in zip(places, moving, strict=True))
+    size = fft.next_fast_len(highest - lowest + 1, real=True)
     spectrum = np.ones(size // 2 + 1, dtype=np.complex128)
-    for null, times in moving:
-        place = np.ceil(null.values / _STEP - 1e-6).astype(np.int64) + below
-        spectrum *= np.fft.rfft(np.bincount(place, weights=null.probabilities, minlength=size)) ** times
-    chance = np.fft.irfft(spectrum, size)
-    first = math.ceil(threshold / _STEP - 1e-6) + prompts * below
+    for place, (null, times) in zip(places, moving, strict=True):
+        chances = np.bincount(place - place.min(), weights=null.probabilities, minlength=size)
+        spectrum *= fft.rfft(chances) ** times
+    chance = fft.irfft(spectrum, size)
+    first = math.ceil(threshold / _STEP - 1e-6) - lowest
     return min(1.0, max(0.0, float(chance[max(first, 0) :].sum())) + _ROUNDING)
 
 

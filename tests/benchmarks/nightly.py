@@ -6,8 +6,8 @@ to night (standard deviation `--variation` on the logit scale, one draw for the 
 on 5 % of nights an endpoint is down, on another 5 % a third of its calls is lost. After an alarm the evidence starts
 anew, as after an acknowledged change.
 
-Tests whose excess lies less than one standard deviation above what is tolerated are given p = .15 without being
-computed, which is less than they would get: the alarms are counted rather too many than too few.
+Tests of which both statistics lie less than 1.65 standard deviations above what is tolerated are given p = .1 without
+being computed, about the least they could get: alarms are counted rather too many than too few.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.stats.drift import KAPPAS
 PROMPTS, REPEATS, NIGHTS, ENDPOINTS_OF_A_KIND = 20, 3, 365, 5
 # own EMR: texts a prompt has, and the share of the commonest one
 KINDS = {1.0: (1, 1.0), 0.9: (3, 0.948), 0.6: (5, 0.757), 0.2: (8, 0.333)}
-SCREEN = 0.15
+SCREEN, DEVIATIONS = 0.1, 1.65
 Array = np.ndarray[Any, Any]
 
 
@@ -91,7 +91,7 @@ def p_values(tonight: Array, pool: Array, tolerance: float) -> Array:
         loss_variance = (s3 - s2**2) * (1 / n + 1 / m)
     lost = np.where(usable, own * 2 / 3 - cross, 0).sum(axis=1)
     of_loss = np.sqrt(np.where(usable, np.maximum(loss_variance, 0), 0).sum(axis=1))
-    close = (excess - allowed > deviation) | (lost > of_loss)
+    close = (excess - allowed > DEVIATIONS * deviation) | (lost > DEVIATIONS * of_loss)
     for index in np.flatnonzero((deviation > 0) & close):
         tables = [np.stack([tonight[index, j], pool[index, j]]) for j in range(PROMPTS)]
         tables = [t[:, t.sum(axis=0) > 0] for t in tables]
@@ -187,7 +187,7 @@ def plain_test(tonight: Array, baseline: Array, rng: np.random.Generator) -> tup
 def detection(
     world: World, before: int, runs_in_baseline: int, share: float, tolerance: float, alarm: float
 ) -> tuple[Array, Array]:
-    """Nights with data until the alarm (99: none in ten), and until the 2 sigma rule, after `before` quiet nights."""
+    """Nights with data until the alarm (99: not in four), and until the 2 sigma rule, after `before` quiet nights."""
     baseline = sum((world.night() for _ in range(runs_in_baseline)), np.int64(0))
     pool, bets = baseline.copy(), np.zeros((len(KAPPAS), world.size))
     matches: list[Array] = []
@@ -200,7 +200,7 @@ def detection(
     order = world.rng.random((world.size, PROMPTS)).argsort(axis=1)
     changed = order < round(share * PROMPTS)
     found, naive, seen = (np.full(world.size, 99), np.full(world.size, 99), np.zeros(world.size, dtype=int))
-    for _ in range(10):
+    for _ in range(4):
         tonight = world.night(changed)
         p = p_values(tonight, pool, tolerance)
         seen += ~np.isnan(p)
