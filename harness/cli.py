@@ -255,6 +255,24 @@ def nightly(
 
 
 @app.command()
+def history(
+    config: ConfigFile = Path("providers.yaml"),
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
+) -> int:
+    """Write the pages of all nights (they open without a server), and print their summary."""
+    from harness import config as configuration
+    from harness import history as nights
+    from harness import trend
+
+    results = config.parent / configuration.load(config).run.results
+    found = nights.read_nights(results)
+    index = trend.write_pages(found, results / "history" / "page")
+    print(trend.to_json(found) if json_output else trend.to_markdown(found), end="")
+    print(f"page: {index}", file=sys.stderr)
+    return 0
+
+
+@app.command()
 def schedule(
     target: Annotated[str, typer.Argument(help="github, systemd or cron.")],
     config: ConfigFile = Path("providers.yaml"),

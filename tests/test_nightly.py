@@ -129,9 +129,11 @@ def test_a_new_served_model_is_an_event_apart_from_the_statistics(tmp_path: Path
         place = Place(tmp_path, server)
         place.set_baseline()
         place.night("2026-01-02")
-        renamed = lambda call: (
-            completion(f"answer to {call.prompt}", model="v2") if call.model == "steady" else usual(call)
-        )  # noqa: E501, E731
+
+        def renamed(call: Call) -> Reply:
+            text = f"answer to {call.prompt}"
+            return completion(text, model="v2") if call.model == "steady" else usual(call)
+
         assert place.night("2026-01-03", renamed) == 1
         assert place.night("2026-01-04", renamed) == 0
     entry = place.read("2026-01-03").entry("steady")

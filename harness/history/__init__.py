@@ -30,7 +30,7 @@ from harness.history.nights import (
     write_baseline,
     write_night,
 )
-from harness.history.notices import Notice, notices
+from harness.history.notices import Notice, event_words, notices
 
 __all__ = [
     "FORMAT",
@@ -47,6 +47,7 @@ __all__ = [
     "check_label",
     "condense",
     "decide",
+    "event_words",
     "notices",
     "past",
     "read_baselines",

@@ -92,6 +92,7 @@ def _tested(
         p_value=test.p_value,
         excess=excess,
         match=_match(side, baseline),
+        floor=baseline.floor,
         bets=found.bets,
         evidence=found.value,
         alarm_at=alarm_at,

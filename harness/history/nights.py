@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -110,9 +111,10 @@ class Telling:
 class Decision:
     """What one night says of one provider.
 
-    `tested` is False where there was too little data or nothing to hold it against; `reason` says which. `bets` are
-    the evidence's parts after this night, `evidence` their mean, an alarm from `alarm_at` on. `since` and `until` name
-    the first changed night and the last night before it.
+    `tested` is False where there was too little data or nothing to hold it against; `reason` says which. `match` is
+    agreement with the baseline, `floor` the baseline's with itself. `bets` are the evidence's parts after this night,
+    `evidence` their mean, an alarm from `alarm_at` on. `since` and `until` name the first changed night and the last
+    night before it.
     """
 
     state: State
@@ -122,6 +124,7 @@ class Decision:
     p_value: float | None = None
     excess: Estimate | None = None
     match: Estimate | None = None
+    floor: Estimate | None = None
     bets: tuple[float, ...] = ()
     evidence: float = 0.0
     alarm_at: float = 0.0
@@ -191,7 +194,7 @@ def read_baselines(results: Path) -> dict[str, Baseline]:
 
 def baseline_file(results: Path, provider: str) -> Path:
     """Where a provider's baseline stands; names may hold what file systems do not take well."""
-    return results / BASELINES / f"{re.sub(r'[^A-Za-z0-9._@+-]', '_', provider)}.json"
+    return results / BASELINES / f"{quote(provider, safe='@+')}.json"
 
 
 def without_texts(side: Side) -> Side:

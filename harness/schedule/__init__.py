@@ -65,7 +65,7 @@ def _github(place: Place) -> str:
 # - `schedule` runs on the default branch only, in UTC, and late when GitHub is busy: never at full hours.
 # - In a public repository GitHub switches a workflow off after 60 days without activity, and a disabled file takes all
 #   of its triggers along: that is why this is a file of its own. `gh workflow enable nightly.yml` turns it on again.
-# - A cache entry that nobody reads for 7 days is dropped. The artefact is the copy that lasts; keep baselines/ elsewhere too.
+# - A cache entry that nobody reads for 7 days is dropped. The artefact lasts longer; keep baselines/ elsewhere too.
 # - Secrets are empty in forks: providers without their key are skipped, and the job says so.
 # - Each runner is another machine: latency steps mean little here.
 name: nightly

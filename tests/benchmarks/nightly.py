@@ -6,8 +6,8 @@ to night (standard deviation `--variation` on the logit scale, one draw for the 
 on 5 % of nights an endpoint is down, on another 5 % a third of its calls is lost. After an alarm the evidence starts
 anew, as after an acknowledged change.
 
-Tests of which both statistics lie less than 1.65 standard deviations above what is tolerated are given p = .1 without
-being computed, about the least they could get: alarms are counted rather too many than too few.
+Tests of which both statistics lie less than 1.65 standard deviations above what is tolerated are not computed; they
+get half the p-value of a normal distribution, at least .1: alarms are counted rather too many than too few.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from harness import stats
 from harness.stats.drift import KAPPAS
@@ -85,12 +86,14 @@ def p_values(tonight: Array, pool: Array, tolerance: float) -> Array:
     excess = np.where(usable, (own_n + own_m) / 2 - cross, 0).sum(axis=1)
     allowed = tolerance * np.where(usable, own, 0).sum(axis=1)
     deviation = np.sqrt(np.where(usable, np.maximum(variance, 0), 0).sum(axis=1))
-    found = np.where(usable.any(axis=1), SCREEN, np.nan)
-    found[(deviation == 0) & usable.any(axis=1)] = 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         loss_variance = (s3 - s2**2) * (1 / n + 1 / m)
     lost = np.where(usable, own * 2 / 3 - cross, 0).sum(axis=1)
     of_loss = np.sqrt(np.where(usable, np.maximum(loss_variance, 0), 0).sum(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.fmax((excess - allowed) / deviation, lost / of_loss)
+    found = np.where(usable.any(axis=1), np.maximum(SCREEN, special.ndtr(-np.nan_to_num(z))), np.nan)
+    found[(deviation == 0) & usable.any(axis=1)] = 1.0
     close = (excess - allowed > DEVIATIONS * deviation) | (lost > DEVIATIONS * of_loss)
     for index in np.flatnonzero((deviation > 0) & close):
         tables = [np.stack([tonight[index, j], pool[index, j]]) for j in range(PROMPTS)]
@@ -165,6 +168,7 @@ def page_cusum(cusum: Array, match: Array, before: list[Array]) -> tuple[Array, 
         return cusum, 0
     first = np.stack(before[:30])
     known = (~np.isnan(first)).sum(axis=0)
+    known = np.maximum(known, 2)
     mean = np.nansum(first, axis=0) / known
     spread = np.maximum(np.sqrt(np.nansum((first - mean) ** 2, axis=0) / (known - 1)), 1e-6)
     cusum = np.where(np.isnan(match), cusum, np.maximum(0, cusum + (mean - match) / spread - 0.5))
