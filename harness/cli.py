@@ -266,9 +266,35 @@ def history(
 
     results = config.parent / configuration.load(config).run.results
     found = nights.read_nights(results)
-    index = trend.write_pages(found, results / "history" / "page")
+    runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
+    index = trend.write_pages(found, results / "history" / "page", present=runs)
     print(trend.to_json(found) if json_output else trend.to_markdown(found), end="")
     print(f"page: {index}", file=sys.stderr)
+    return 0
+
+
+@app.command()
+def prune(
+    config: ConfigFile = Path("providers.yaml"),
+    older_than_days: Annotated[int | None, typer.Option(min=0, help="Take runs begun longer ago than this.")] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Take all but this many of the newest runs.")] = None,
+    compress: Annotated[bool, typer.Option("--compress", help="Compress what is taken, instead of removing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
+) -> int:
+    """Make room: remove or compress old runs; baselines, findings and their evidence are never removed."""
+    from datetime import UTC, datetime
+
+    from harness import config as configuration
+    from harness import prune as pruning
+
+    results = config.parent / configuration.load(config).run.results
+    chosen = pruning.choose(
+        results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress
+    )
+    for taken in chosen:
+        print(f"{'would be ' if dry_run and taken.what != 'kept' else ''}{taken.what}: {taken.run}: {taken.why}")
+    if not dry_run:
+        print(f"{pruning.carry_out(results, chosen):,} bytes saved")
     return 0
 
 

@@ -2,14 +2,17 @@
 
 Format history of results/<run>/ (`Manifest.format`):
  1  manifest.json + records.jsonl. Each line of records.jsonl is one `Record` as JSON; its `previous`
-    is the SHA-256 of the line before it (the first line: of the plan digest).
+    is the SHA-256 of the line before it (the first line: of the plan digest). A finished run may hold
+    records.jsonl.gz instead: the same bytes, compressed.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +33,7 @@ except ImportError:  # Windows has no flock; there a second writer is not notice
 FORMAT = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
+COMPRESSED = "records.jsonl.gz"
 
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
@@ -228,6 +232,8 @@ def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
     RunFolderError when another process is writing to the folder or the chain does not hold.
     """
     file_path = path / RECORDS
+    if not file_path.exists() and (path / COMPRESSED).exists():
+        raise RunFolderError(f"{path}: is compressed; `gunzip {path / COMPRESSED}` before adding to it")
     with file_path.open("r+b") as file:
         _lock(file, path)
         torn = _cut_torn_tail(file)
@@ -252,6 +258,27 @@ def finish_session(path: Path, writer: RunWriter, *, now: str) -> None:
     _write_manifest(path, replace(manifest, sessions=(*manifest.sessions[:-1], last)))
 
 
+def compress(path: Path) -> int:
+    """Put records.jsonl.gz in place of records.jsonl; give the bytes saved. What is read from the run stays the same.
+
+    Raises RunFolderError where the run is being written to, or its chain does not hold: damage is not packed away.
+    """
+    plain, packed = path / RECORDS, path / COMPRESSED
+    if not plain.exists():
+        return 0
+    with plain.open("rb") as file:
+        _lock(file, path)
+        open_run(path).verify()
+        data = file.read()
+        write_atomically(packed, gzip.compress(data, mtime=0))
+        if gzip.decompress(packed.read_bytes()) != data:
+            packed.unlink()
+            raise RunFolderError(f"{packed}: was not written as it should be; records.jsonl is kept")
+        saved = len(data) - packed.stat().st_size
+    plain.unlink()
+    return saved
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader sees the old file or the new one, never half."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -272,13 +299,17 @@ def _genesis(manifest: Manifest) -> str:
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, bytes without newline); a torn last line is left out."""
+    packed = path.with_name(COMPRESSED)
     try:
-        with path.open("rb", buffering=1 << 20) as file:
+        # The plain file goes before a packed one: a kill between packing and removing leaves both.
+        with gzip.open(packed) if packed.exists() and not path.exists() else path.open("rb", 1 << 20) as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
                     yield number, line[:-1]
     except FileNotFoundError:
         raise RunFolderError(f"{path}: missing; without it the run folder holds no evidence") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise RunFolderError(f"{packed}: damaged ({error}); restore it from a copy") from None
 
 
 def _decoded(decode: Callable[[bytes], T], line: bytes, path: Path, number: int) -> T:

@@ -41,6 +41,7 @@ DOORS: dict[str, set[str]] = {
     "notify": {"config", "store", "history", "report"},
     "nightly": {"config", "run", "store", "analyse", "gate", "report", "claims", "history", "notify"},
     "schedule": {"config"},
+    "prune": {"store", "history"},
     "trend": {"store", "history", "report"},
     "cli": {
         "baseline",
@@ -55,6 +56,7 @@ DOORS: dict[str, set[str]] = {
         "gate",
         "history",
         "nightly",
+        "prune",
         "report",
         "schedule",
         "starter",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,13 @@ FORMAT = 1
 _LATEST = 30
 
 
-def write_pages(nights: Sequence[Night], folder: Path) -> Path:
-    """Write index.html, a page a provider, history.md and history.json; give the index's path."""
+def write_pages(nights: Sequence[Night], folder: Path, *, present: Collection[str] | None = None) -> Path:
+    """Write index.html, a page a provider, history.md and history.json; give the index's path.
+
+    `present` names the run folders that are still there: only to those a day leads (None: to all).
+    """
+    if present is not None:
+        nights = [n if n.run in present else replace(n, run="") for n in nights]
     folder.mkdir(parents=True, exist_ok=True)
     found = courses(nights)
     files = _file_names([c.provider for c in found])
