@@ -256,6 +256,144 @@ def compare(
 
 
 @app.command()
+def baseline(
+    action: Annotated[str, typer.Argument(help="set, show or clear.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="With set: the run folder, or several to be pooled.")
+    ] = None,
+    config: ConfigFile = Path("providers.yaml"),
+    providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
+) -> int:
+    """Say what every night is held against: the runs of an ordinary day, chosen by you."""
+    from datetime import UTC, datetime
+
+    from harness import baseline as baselines
+    from harness import config as configuration
+    from harness import history, store
+
+    if action not in ("set", "show", "clear") or (action == "set") != bool(runs):
+        raise UsageError("baseline: say `set RUN [RUN ...]`, `show`, or `clear`")
+    results = config.parent / configuration.load(config).run.results
+    if action == "set":
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        for made in baselines.make([store.open_run(r) for r in runs or ()], only=_names(providers), now=now):
+            history.write_baseline(results, made)
+            print(baselines.describe(made))
+    elif action == "show":
+        found = history.read_baselines(results)
+        print(*(baselines.describe(b) for b in found.values()), sep="\n")
+        return 0 if found else EXIT_CODES["inconclusive"]
+    else:
+        print(*(f"cleared: {name}" for name in baselines.clear(results, _names(providers))), sep="\n")
+    return 0
+
+
+@app.command()
+def nightly(
+    config: ConfigFile = Path("providers.yaml"),
+    night: Annotated[str, typer.Option(help="The night's name; else today's date (UTC).")] = "",
+    providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
+    prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
+    tags: Annotated[str | None, typer.Option(help="Only prompts with one of these tags; '' asks all.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
+) -> int:
+    """The scheduler's one command: run, hold against the baselines, decide, tell; call it again to finish a night."""
+    from datetime import UTC, datetime
+
+    from harness import config as configuration
+    from harness import nightly as job
+
+    asked = job.Asked(
+        only=_names(providers),
+        prompts=prompts,
+        tags=None if tags is None else _names(tags),
+        repeats=repeats,
+        limit=limit,
+    )
+    ended = job.nightly(
+        configuration.load(config),
+        config.parent,
+        night or datetime.now(UTC).date().isoformat(),
+        asked=asked,
+        environ=os.environ,
+        watcher=_watcher(),
+    )
+    print(*ended.sentences, *(f"told: {n.title}" for n in ended.told), sep="\n")
+    print(*ended.undelivered, sep="\n", end="\n" if ended.undelivered else "", file=sys.stderr)
+    return INTERRUPTED if ended.outcome == "interrupted" else EXIT_CODES[ended.outcome]
+
+
+@app.command()
+def history(
+    config: ConfigFile = Path("providers.yaml"),
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
+) -> int:
+    """Write the pages of all nights (they open without a server), and print their summary."""
+    from harness import config as configuration
+    from harness import history as nights
+    from harness import trend
+
+    results = config.parent / configuration.load(config).run.results
+    found = nights.read_nights(results)
+    runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
+    index = trend.write_pages(found, results / "history" / "page", present=runs)
+    print(trend.to_json(found) if json_output else trend.to_markdown(found), end="")
+    print(f"page: {index}", file=sys.stderr)
+    return 0
+
+
+@app.command()
+def prune(
+    config: ConfigFile = Path("providers.yaml"),
+    older_than_days: Annotated[int | None, typer.Option(min=0, help="Take runs begun longer ago than this.")] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Take all but this many of the newest runs.")] = None,
+    compress: Annotated[bool, typer.Option("--compress", help="Compress what is taken, instead of removing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")] = False,
+) -> int:
+    """Make room: remove or compress old runs; baselines, findings and their evidence are never removed."""
+    from datetime import UTC, datetime
+
+    from harness import config as configuration
+    from harness import prune as pruning
+
+    results = config.parent / configuration.load(config).run.results
+    chosen = pruning.choose(
+        results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress
+    )
+    for taken in chosen:
+        print(f"{'would be ' if dry_run and taken.what != 'kept' else ''}{taken.what}: {taken.run}: {taken.why}")
+    if not dry_run:
+        print(f"{pruning.carry_out(results, chosen):,} bytes saved")
+    return 0
+
+
+@app.command()
+def schedule(
+    target: Annotated[str, typer.Argument(help="github, systemd or cron.")],
+    config: ConfigFile = Path("providers.yaml"),
+    at: Annotated[
+        str, typer.Option(help="When, HH:MM in UTC; not at a full hour, when everybody's jobs start.")
+    ] = "03:17",
+) -> int:
+    """Print a unit that runs `tempzero nightly`, with notes on its scheduler's traps."""
+    from harness import config as configuration
+    from harness import schedule as scheduling
+
+    settings = configuration.load(config)
+    place = scheduling.Place(
+        config=config if target == "github" else config.resolve(),
+        at=at,
+        secrets=scheduling.names_of_secrets(settings),
+        results=settings.run.results,
+    )
+    files = scheduling.unit(target, place)
+    for name, text in files.items():
+        print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
+    return 0
+
+
+@app.command()
 def schema() -> int:
     """Print the JSON schema of providers.yaml, for editors."""
     from harness import config as configuration

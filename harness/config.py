@@ -448,6 +448,54 @@ class Gates(_Strict):
     """A provider whose excess divergence from the reference is certainly above this fails."""
 
 
+class Nightly(_Strict):
+    """What `tempzero nightly` calls a change, and when it speaks."""
+
+    false_alarms_per_year: Annotated[float, Field(gt=0, le=12)] = 0.1
+    """Of each provider, at most, as long as it does not change; 0.1 is one in ten years."""
+    tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """The share of its own agreement that a provider may lose before it counts as changed."""
+    time_blocks: Annotated[int, Field(ge=1, le=24)] = 1
+    """Blocks of a UTC day; a night is compared with nights of its own block only, where load depends on the hour."""
+    no_data_nights: Positive = 2
+    """Nights without data in a row after which that is said."""
+
+
+class Webhook(_Strict):
+    """Where a change is told: an incoming webhook of Slack or Discord, or anything that takes JSON."""
+
+    url_env: str
+    """The NAME of the environment variable that holds the URL; such a URL is a secret."""
+    form: Literal["auto", "json", "slack", "discord"] = "auto"
+    """auto: by the URL's host; json where it is neither."""
+
+    @field_validator("url_env")
+    @classmethod
+    def _names_a_variable(cls, value: str) -> str:
+        if not _VARIABLE_NAME.match(value):
+            raise ValueError("this is not the name of an environment variable; write its NAME, e.g. SLACK_WEBHOOK_URL")
+        return value
+
+
+class Notify(_Strict):
+    """Who is told when a provider's state changes, and which files say so."""
+
+    webhooks: tuple[Webhook, ...] = ()
+    apprise_env: tuple[str, ...] = ()
+    """NAMES of environment variables that hold Apprise URLs; needs the extra `apprise`."""
+    prometheus: str | None = None
+    """A `.prom` file for node_exporter's textfile collector, relative to this file."""
+    junit: str | None = None
+    """A JUnit XML file, relative to this file."""
+
+    @field_validator("apprise_env")
+    @classmethod
+    def _name_variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_VARIABLE_NAME.match(name) for name in value):
+            raise ValueError("one is not the name of an environment variable; write NAMES, the URLs are secrets")
+        return value
+
+
 class Config(_Strict):
     """A whole providers.yaml, resolved: every provider carries its inherited values."""
 
@@ -460,6 +508,8 @@ class Config(_Strict):
     run: RunSection = RunSection()
     score: Score = Score()
     gates: Gates = Gates()
+    nightly: Nightly = Nightly()
+    notify: Notify = Notify()
 
     @model_validator(mode="after")
     def _references_exist(self) -> Config:

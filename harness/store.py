@@ -14,14 +14,17 @@ Format history of results/<run>/ (`Manifest.format`):
     read by a reference, scores.jsonl holds one `ScoreLine` a line, chained in the same way; each names
     the record it was read from by the hash of its line. preflight.jsonl has a line for each exchange
     of the check before the run, not chained.
+    A finished run may hold records.jsonl.gz instead of records.jsonl: the same bytes, compressed.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -60,6 +63,7 @@ SCORES = "scores.jsonl"
 PREFLIGHT = "preflight.jsonl"
 # Lines that can be had again are handed on in pieces of this size.
 _BUFFER_BYTES = 1 << 20
+COMPRESSED = "records.jsonl.gz"
 
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
@@ -349,6 +353,8 @@ def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
     RunFolderError when another process is writing to the folder or the chain does not hold.
     """
     file_path = path / RECORDS
+    if not file_path.exists() and (path / COMPRESSED).exists():
+        raise RunFolderError(f"{path}: is compressed; `gunzip {path / COMPRESSED}` before adding to it")
     if not file_path.exists():
         open_run(path)  # says what is wrong where this is no run folder at all
     try:
@@ -401,6 +407,27 @@ def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]])
         raise _unwritable(path / PREFLIGHT, error) from None
 
 
+def compress(path: Path) -> int:
+    """Put records.jsonl.gz in place of records.jsonl; give the bytes saved. What is read from the run stays the same.
+
+    Raises RunFolderError where the run is being written to, or its chain does not hold: damage is not packed away.
+    """
+    plain, packed = path / RECORDS, path / COMPRESSED
+    if not plain.exists():
+        return 0
+    with plain.open("rb") as file:
+        _lock(file, path)
+        open_run(path).verify()
+        data = file.read()
+        write_atomically(packed, gzip.compress(data, mtime=0))
+        if gzip.decompress(packed.read_bytes()) != data:
+            packed.unlink()
+            raise RunFolderError(f"{packed}: was not written as it should be; records.jsonl is kept")
+        saved = len(data) - packed.stat().st_size
+    plain.unlink()
+    return saved
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader sees the old file or the new one, never half, power cuts included."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -449,13 +476,17 @@ def _genesis(manifest: Manifest) -> str:
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, bytes without newline); a torn last line is left out."""
+    packed = path.with_name(COMPRESSED)
     try:
-        with path.open("rb", buffering=1 << 20) as file:
+        # The plain file goes before a packed one: a kill between packing and removing leaves both.
+        with gzip.open(packed) if packed.exists() and not path.exists() else path.open("rb", 1 << 20) as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
                     yield number, line[:-1]
     except FileNotFoundError:
         raise _without_records(path) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise RunFolderError(f"{packed}: damaged ({error}); restore it from a copy") from None
 
 
 def _view(attempt: _LeanAttempt) -> RecordView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.stats.drift import Accumulated, DriftTest, change_point, drift_test, threshold
 from harness.stats.intervals import (
     exact_proportion,
     mean_over_prompts,
@@ -16,9 +17,13 @@ from harness.stats.profile import profile_maximum
 from harness.stats.tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip
 
 __all__ = [
+    "Accumulated",
+    "DriftTest",
     "TestResult",
     "aa_splits",
+    "change_point",
     "composite_null_test",
+    "drift_test",
     "exact_proportion",
     "hamming_kernel",
     "holm",
@@ -35,4 +40,5 @@ __all__ = [
     "rule_of_three",
     "share_over_prompts",
     "sign_flip",
+    "threshold",
 ]

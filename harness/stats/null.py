@@ -7,7 +7,7 @@ the whole distribution without listing assignments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ Signature = tuple[int, int, tuple[int, ...]]
 
 _Numbers = NDArray[Any]
 _Number = int | _Numbers
+_Terms = Callable[[_Numbers, _Numbers, _Number, _Number], _Numbers]
 
 # Beyond this many partial sums (about a hundred repeats a side) the distribution is sampled instead.
 _MOST_STATES = 1_000_000
@@ -72,11 +73,33 @@ def signatures(stacked: NDArray[np.int64]) -> dict[Signature, int]:
 @lru_cache(maxsize=1024)
 def null_distribution(of: Signature) -> Null:
     """The distribution of D_j when labels mean nothing: exact, or from 20,000 seeded samples if too large."""
+    return _null(of, _integer_divergence, _denominator(of[0], of[1]))
+
+
+@lru_cache(maxsize=1024)
+def null_of_lost_match(of: Signature) -> Null:
+    """The same for the pooled exact-match rate minus the cross one: what the left side matches the right too little."""
+    n, m, pooled = of
+    total = n + m
+    own = sum(c * (c - 1) for c in pooled) / (total * (total - 1))
+    null = _null(of, _lost_match, n * m)
+    return Null(values=null.values + (own if null.values.size > 1 else 0.0), probabilities=null.probabilities)
+
+
+def lost_match(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Pooled exact-match rate minus the cross one, a row of counts each; 0 on average where labels mean nothing."""
+    n, m, pooled = left.sum(axis=1), right.sum(axis=1), left + right
+    total = n + m
+    own = (pooled * (pooled - 1)).sum(axis=1) / (total * (total - 1))
+    return np.asarray(own - (left * right).sum(axis=1) / (n * m))
+
+
+def _null(of: Signature, terms: _Terms, denominator: int) -> Null:
     n, m, pooled = of
     if len(pooled) == 1 or pooled[-1] == 1:
         return Null(values=np.zeros(1), probabilities=np.ones(1))
-    exact = _exact(n, m, pooled) if n + m <= _MOST_RESPONSES else None
-    return exact or _sampled(n, m, pooled)
+    exact = _exact(n, m, pooled, terms, denominator) if n + m <= _MOST_RESPONSES else None
+    return exact or _sampled(n, m, pooled, terms, denominator)
 
 
 def null_sums(found: Mapping[Signature, int], rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -104,7 +127,7 @@ def _sums_of_one(null: Null, prompts: int, rng: np.random.Generator, size: int) 
     return sums
 
 
-def _exact(n: int, m: int, pooled: tuple[int, ...]) -> Null | None:
+def _exact(n: int, m: int, pooled: tuple[int, ...], of: _Terms, denominator: int) -> Null | None:
     """None where the partial sums become too many."""
     # One integer holds a partial sum and how many left labels it has used.
     states: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
@@ -115,22 +138,22 @@ def _exact(n: int, m: int, pooled: tuple[int, ...]) -> Null | None:
         if states.size * taken.size > _MOST_STATES:
             return None
         open_labels -= size
-        terms = np.zeros_like(taken) if is_single else _integer_divergence(taken, size - taken, n, m)
+        terms = np.zeros_like(taken) if is_single else of(taken, size - taken, n, m)
         used = (states % (n + 1))[:, None] + taken
         possible = (used <= n) & (used + open_labels >= n)
         summed = (states[:, None] + terms * (n + 1) + taken)[possible]
         likely = (weights[:, None] * _binomial(taken, size, n / (n + m)))[possible]
         states, index = np.unique(summed.astype(np.int64), return_inverse=True)
         weights = np.asarray(np.bincount(index, weights=likely), dtype=np.float64)
-    return Null(values=(states // (n + 1)) / _denominator(n, m), probabilities=weights / weights.sum())
+    return Null(values=(states // (n + 1)) / denominator, probabilities=weights / weights.sum())
 
 
-def _sampled(n: int, m: int, pooled: tuple[int, ...]) -> Null:
+def _sampled(n: int, m: int, pooled: tuple[int, ...], of: _Terms, denominator: int) -> Null:
     groups = list(_groups(pooled))
     sizes = np.array([size for _, size in groups])
     left = np.random.default_rng(0).multivariate_hypergeometric(sizes, n, size=_SAMPLES)
-    terms = _integer_divergence(left.astype(np.float64), (sizes - left).astype(np.float64), n, m)
-    values = terms[:, 1 if groups[0][0] else 0 :].sum(axis=1) / _denominator(n, m)
+    terms = of(left.astype(np.float64), (sizes - left).astype(np.float64), n, m)
+    values = terms[:, 1 if groups[0][0] else 0 :].sum(axis=1) / denominator
     # The true mean is 0; the samples' own mean would add up over thousands of prompts that share them.
     return Null(values=values - values.mean(), probabilities=np.full(_SAMPLES, 1 / _SAMPLES))
 
@@ -147,6 +170,11 @@ def _integer_divergence(left: _Numbers, right: _Numbers, n: _Number, m: _Number)
     """What outputs that occur `left` and `right` times add to D_j, times `_denominator`."""
     own = m * (m - 1) * left * (left - 1) + n * (n - 1) * right * (right - 1)
     return np.asarray(own - 2 * (n - 1) * (m - 1) * left * right)
+
+
+def _lost_match(left: _Numbers, right: _Numbers, n: _Number, m: _Number) -> _Numbers:
+    """What outputs that occur `left` and `right` times take from the lost match, times n m."""
+    return np.asarray(-left * right)
 
 
 def _denominator(n: _Number, m: _Number) -> Any:

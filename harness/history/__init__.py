@@ -1,0 +1,58 @@
+"""Runs night after night in, what changed and since when out.
+
+nights       the nouns, and the files they stand in
+condensing   a run -> what is kept of it for comparing nights
+deciding     baseline, nights before, tonight -> state, evidence, since when
+events       exact signals: served model, prompt_tokens, price, refusals, fingerprint, latency
+lines        answers, accuracy, length, repetition, reference: a line each
+notices      nights -> what is worth a message
+"""
+
+from __future__ import annotations
+
+from harness.history.condensing import condense
+from harness.history.deciding import decide, past
+from harness.history.nights import (
+    FORMAT,
+    Baseline,
+    Decision,
+    Entry,
+    Event,
+    Line,
+    Night,
+    Side,
+    Telling,
+    baseline_file,
+    check_label,
+    read_baselines,
+    read_nights,
+    without_texts,
+    write_baseline,
+    write_night,
+)
+from harness.history.notices import Notice, event_words, notices
+
+__all__ = [
+    "FORMAT",
+    "Baseline",
+    "Decision",
+    "Entry",
+    "Event",
+    "Line",
+    "Night",
+    "Notice",
+    "Side",
+    "Telling",
+    "baseline_file",
+    "check_label",
+    "condense",
+    "decide",
+    "event_words",
+    "notices",
+    "past",
+    "read_baselines",
+    "read_nights",
+    "without_texts",
+    "write_baseline",
+    "write_night",
+]
