@@ -126,11 +126,15 @@ def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
     high = scale.high if scale.high is not None else fits.noises[-1]
     alike = [f.form for f in patient.floor.forms if not f.honest and _low(f) <= high]
     missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
+    suspects = _suspicious(patient, mixture(fits))
     words = f"{missed} tokens are missed, and rounding of the honest forms' size explains them"
     if not missed:
         words = "every token is the reference's choice"
     if not fits.floor_measured:
         return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
+    if suspects:
+        words = f"{missed} tokens are missed, and but for {len(suspects)} responses honest rounding explains them"
+        return patient.says("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
     if alike:
         return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
     return patient.says("faithful", "likely" if against > 0 else "shown", words, scale)
@@ -174,14 +178,19 @@ def _counted(counted: Offset | None) -> str:
 
 
 def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
-    order = np.argsort(-found.posterior, kind="stable")
-    suspicious = [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
+    suspicious = _suspicious(patient, found)
     size = f"temperature {found.size:g}" if found.kind == "sampled" else f"rounding of scale {found.size:g}"
     message = (
         f"{len(suspicious)} of {len(patient.lane.trials)} responses do not come from what gave the others: they fit "
         f"{size}, the others honest rounding"
     )
     return patient.says("mixture", "shown", message, found.share, suspicious)
+
+
+def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
+    """The responses that hardly come from an honest computation, the surest first."""
+    order = np.argsort(-found.posterior, kind="stable")
+    return [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
 
 
 # --- another model or prompt -----------------------------------------------------------------

@@ -51,7 +51,7 @@ def row(rng: np.random.Generator, context: Sequence[int]) -> Row:
         said = int(context[rng.integers(len(context))])
         place = int(np.flatnonzero(order == said)[0]) if said else 0
         order[[0, place]] = order[[place, 0]]
-    logits = np.empty(VOCABULARY)
+    logits = np.zeros(VOCABULARY)
     logits[order] = rng.uniform(14, 22) - margins[: VOCABULARY - 1]
     logits[END] = logits.max() - 12
     return logits.astype(np.float32)
