@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ import typer
 from harness.errors import TempzeroError, UsageError
 
 if TYPE_CHECKING:
+    from harness.check import Checked
     from harness.run import Prepared, Watcher
     from harness.types import Verdict
 
@@ -85,6 +86,16 @@ def run(
     tags: Annotated[str | None, typer.Option(help="Only prompts with one of these tags; '' asks all.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not ask hosted providers for one token first.")
+    ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Stop before this command has cost so many USD.")
+    ] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="Send at most so many requests, retries included.")
+    ] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop collecting after so many minutes.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Ask every provider, record every response, compare, report; the exit code is the verdict."""
@@ -92,8 +103,9 @@ def run(
     from harness import run as running
 
     watcher = _watcher()
+    limits = running.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes)
     if resume is not None:
-        collected = running.resume(resume, environ=os.environ, watcher=watcher)
+        collected = running.resume(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
     else:
         settings = configuration.load(config)
         prepared = running.prepare(
@@ -109,11 +121,50 @@ def run(
         _print_skipped(prepared)
         if dry_run:
             return _print_plan(prepared)
-        collected = running.start(prepared, config.parent / settings.run.results, environ=os.environ, watcher=watcher)
+        results = config.parent / settings.run.results
+        collected = running.start(
+            prepared, results, environ=os.environ, watcher=watcher, limits=limits, check=not no_check
+        )
+    for ending in collected.endings:
+        print(f"stopped: {ending.provider or 'the run'}: {ending.reason}", file=sys.stderr)
+    if any(e.provider is None for e in collected.endings):
+        print(f"`tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
     if collected.interrupted:
         print(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
         return INTERRUPTED
+    if _reads(collected.path):
+        running.score(collected.path, environ=os.environ, watcher=watcher)
     return _report(collected.path, json_output)
+
+
+@app.command()
+def check(
+    config: ConfigFile = Path("providers.yaml"),
+    providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> int:
+    """Ask every hosted provider a few tokens: key, model, and which request fields it really honours."""
+    import asyncio
+
+    from harness import check as checking
+    from harness import config as configuration
+
+    settings, only = configuration.load(config), _names(providers)
+    configuration.refuse_unknown(settings, only)
+    asked, unset = checking.hosted(settings, os.environ, only)
+    for provider in unset:
+        print(f"skipped: {provider.name}: environment variable not set", file=sys.stderr)
+    rows = asyncio.run(checking.check(asked, environ=os.environ))
+    outcome = checking.outcome(rows) if rows or not unset else "inconclusive"
+    if json_output:
+        import json
+
+        shown = [{"provider": r.provider, "state": r.state, **r.words, "remarks": r.remarks} for r in rows]
+        print(json.dumps({"outcome": outcome, "skipped": [p.name for p in unset], "providers": shown}, indent=2))
+    else:
+        _print_checked(rows)
+        print(f"check: {outcome} (exit code {EXIT_CODES[outcome]})")
+    return EXIT_CODES[outcome]
 
 
 @app.command()
@@ -126,11 +177,27 @@ def report(
 
 
 @app.command()
+def score(
+    run: RunFolder,
+    json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
+) -> int:
+    """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
+    from harness import run as running
+
+    if not running.score(run, environ=os.environ, watcher=_watcher()):
+        raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
+    return _report(run, json_output)
+
+
+@app.command()
 def claim(
     run: RunFolder,
     finding: Annotated[int | None, typer.Option(min=1, help="Which finding of the report, counted from 1.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Instead of a finding: nondeterministic.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Instead of a finding: nondeterministic or differs-from-all.")
+    ] = None,
     provider: Annotated[str | None, typer.Option(help="With --rule: which provider.")] = None,
+    against: Annotated[str | None, typer.Option(help="With differs-from-all: from every one of whom.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
@@ -138,9 +205,12 @@ def claim(
 
     opened = store.open_run(run)
     if (rule is None) != (provider is None) or (rule is not None and finding is not None):
-        raise UsageError("name either --finding N, or --rule nondeterministic with --provider NAME")
+        raise UsageError(
+            "name either --finding N, or --rule nondeterministic with --provider NAME, "
+            "or --rule differs-from-all with --provider NAME and --against A,B"
+        )
     if rule is not None and provider is not None:
-        accusation = claims.Accusation(rule=rule, subject=provider)
+        accusation = claims.accuse_by_rule(rule, provider, _names(against or ""))
     else:
         from harness.analyse import analyse
 
@@ -204,13 +274,25 @@ def _report(path: Path, json_output: bool) -> int:
     opened = store.open_run(path)
     analysis = analyse(opened)
     verdict = gate.judge(analysis, opened.config.gates)
-    written = reports.write_reports(analysis, verdict, path)
+    try:
+        written = reports.write_reports(analysis, verdict, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the report cannot be written there: {error.strerror}; copy the folder first"
+        ) from None
     if json_output:
         print((path / "summary.json").read_text(encoding="utf-8"), end="")
     else:
         reports.show(analysis, verdict, Console())
         _print_end(verdict, written)
     return EXIT_CODES[verdict.outcome]
+
+
+def _reads(path: Path) -> bool:
+    """Whether the run's configuration wants its references to read the responses."""
+    from harness import store
+
+    return store.open_run(path).config.score.enabled
 
 
 def _names(listed: str) -> list[str]:
@@ -249,6 +331,27 @@ def _print_plan(prepared: Prepared) -> int:
     table.add_row("all, before retries", *map(str, totals), _money(sum(priced) if priced else None))
     Console().print(table)
     return 0
+
+
+def _print_checked(rows: Sequence[Checked]) -> None:
+    """A column for each provider: there are fewer of them than of what was looked at."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.check import COLUMNS
+
+    if not rows:
+        print("no hosted provider to check: `run` proves what it starts on this machine itself")
+        return
+    table = Table("", *(row.provider for row in rows), title="Check", title_justify="left")
+    for column in COLUMNS:
+        table.add_row(column, *(Text(row.words.get(column, "")) for row in rows))
+    console = Console()
+    console.print(table)
+    for row in rows:
+        for remark in row.remarks:
+            console.print(Text(f"{row.provider}: {remark}"), soft_wrap=True)
 
 
 def _money(cost_usd: float | None) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from harness.errors import ConfigError, TempzeroError
+from harness.errors import ConfigError, TempzeroError, UsageError
 from harness.types import Sampling
 
 SCHEMA_FILE = Path(__file__).with_name("providers.schema.json")
@@ -25,6 +25,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 # A variable's name; anything else in `api_key_env` is taken for a pasted key and never echoed.
 _VARIABLE_NAME = re.compile(r"^[A-Z][A-Z0-9_]{1,63}$")
+_DROPPABLE = ("temperature", "top_p", "seed")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # How the keys of known providers begin; such text anywhere in the file is a pasted key.
 _KEY = re.compile(r"^(Bearer\s+)?(sk[-_]|gsk_|hf_|xai-|nvapi-|csk-|fw_|AIza|tgp_|r8_)[A-Za-z0-9_\-]{16,}$")
@@ -57,6 +58,19 @@ class Backoff(_Strict):
     """Before the second attempt, at most; each further wait may be twice as long."""
     max_s: Seconds = 120.0
     """No wait is longer. A provider that demands more (Retry-After) is not asked again in this session."""
+
+
+class Breaker(_Strict):
+    """When a provider in trouble is left alone, so that an outage costs neither hours nor thousands of requests."""
+
+    failures: Positive = 5
+    """So many failures in a row stop the requests for a while. Failures of requests under way together are one."""
+    cool_down_s: Seconds = 30.0
+    """How long; then one request tries whether it answers again. Twice as long after each that does not."""
+    probes: Annotated[int, Field(ge=0, le=10)] = 2
+    """So many tries may fail in a row; then the provider is not asked again in this session."""
+    retries: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """Retries in all, for each trial asked, on average (and ten more)."""
 
 
 class Price(_Strict):
@@ -131,7 +145,19 @@ class Local(_Strict):
     threads: Positive = 2
     batch: Positive = 512
     context: Positive = 4096
+    flash_attention: bool = False
+    """Off in a reference: it rounds to 16 bits and splits its work by thread count."""
+    cache_type_k: CacheType = "f32"
+    """float32 in a reference."""
+    cache_type_v: CacheType = "f32"
+    """float32 in a reference; anything coarser than f16 needs flash_attention."""
     chat_template: str | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes in float32 throughout, so that it may judge other answers."""
+        kept = self.cache_type_k == self.cache_type_v == "f32"
+        return self.precision in ("f32", "as_is") and kept and not self.flash_attention
 
 
 class Replay(_Strict):
@@ -171,6 +197,7 @@ class Defaults(_Strict):
     """Attempts a trial may take in all, the first one included."""
     timeouts: Timeouts = Timeouts()
     backoff: Backoff = Backoff()
+    breaker: Breaker = Breaker()
 
 
 _INHERITED = tuple(Defaults.model_fields)
@@ -190,11 +217,20 @@ class Provider(_Strict):
     """The model id sent in requests."""
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key; never the key."""
+    reads: Literal["vllm", "sglang"] | None = None
+    """This endpoint tells the log-probabilities of given tokens, as such a server does: it can be a reference."""
     extra_body: dict[str, Any] = {}
     extra_headers: dict[str, str] = {}
     parameter_names: ParameterNames = ParameterNames()
+    stream: bool = False
+    """Ask for the answer as an event stream. Its text is the same; the time of its first token becomes known."""
     rpm: Annotated[float, Field(gt=0)] | None = None
     """Requests per minute at most."""
+    tpm: Annotated[float, Field(gt=0)] | None = None
+    """Tokens per minute at most, those of prompts and of answers together."""
+    may_drop: tuple[str, ...] = ()
+    """Fields that may be left out of requests where the provider refuses them: temperature, top_p, seed, or a key
+    of extra_body. Without this a refused field is never dropped."""
     price: Price | None = None
     claims: Claims = Claims()
     pinned: bool = True
@@ -211,6 +247,7 @@ class Provider(_Strict):
     attempts: Positive | None = None
     timeouts: Timeouts | None = None
     backoff: Backoff | None = None
+    breaker: Breaker | None = None
 
     @property
     def claimed_model(self) -> str:
@@ -279,12 +316,45 @@ class Provider(_Strict):
             raise ValueError(f"exactly one of base_url, serve, local, replay is needed; found {found}")
         if self.base_url is not None and self.model is None:
             raise ValueError("model is needed: the id that this endpoint knows the model by")
+        if self.reads is not None and self.base_url is None:
+            raise ValueError("reads: is for a base_url; models in this process are read without it")
+        unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.extra_body)]
+        if unknown:
+            raise ValueError(
+                f"may_drop: {', '.join(unknown)} is no field that can be left out; write temperature, top_p, seed, "
+                "or a key of extra_body"
+            )
         return self
+
+    def without(self, field: str) -> Provider:
+        """The same provider, asked without one of the fields in `may_drop`."""
+        if field in _DROPPABLE:
+            return self.model_copy(update={field: None})
+        return self.model_copy(update={"extra_body": {k: v for k, v in self.extra_body.items() if k != field}})
 
     def variables(self) -> tuple[str, ...]:
         """Names of the environment variables this provider cannot be asked without."""
         names = [self.api_key_env] if self.api_key_env else []
         return tuple(names + _PLACEHOLDER.findall(self.base_url or ""))
+
+
+class Condition(_Strict):
+    """How the same prompts are asked. What is not given is the provider's own."""
+
+    name: Name
+    concurrency: Positive | None = None
+    """Requests in flight."""
+    stream: bool | None = None
+    """Ask for the answer in pieces, or as a whole."""
+    cache: Literal["cold", "warm"] | None = None
+    """A warm prefix cache: the repeats of a prompt follow one another. Cold: they are as far apart as the run is
+    long, as without this key. Servers of `serve:` are told besides whether to use their cache."""
+    repeats: Positive | None = None
+    providers: tuple[str, ...] = ()
+    """Who is asked so; empty: everybody."""
+
+
+DEFAULT_CONDITION = "default"
 
 
 class RunSection(_Strict):
@@ -307,6 +377,56 @@ class RunSection(_Strict):
         if self.reference is None:
             return ()
         return (self.reference,) if isinstance(self.reference, str) else self.reference
+
+
+class Variant(_Strict):
+    """Another way in which a provider may have rendered the prompts."""
+
+    name: Name
+    system: str | None = None
+    """A system message in place of the prompt's own; empty is a message too. Null leaves the messages as they are."""
+    chat_template: str | None = None
+    """A Jinja template, or `path:FILE`, instead of the model file's own."""
+
+
+_PLAIN_TEXT = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+_ALPACA = "{% for m in messages %}### Instruction:\n{{ m.content }}\n\n{% endfor %}### Response:\n"
+_LLAMA_2 = "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
+
+Form = Annotated[
+    str,
+    Field(
+        pattern=r"^((threads|batch)=[1-9][0-9]*|flash_attention"
+        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+)$"
+    ),
+]
+
+
+class Score(_Strict):
+    """How references read the responses, token by token."""
+
+    enabled: bool = True
+    """Whether `run` does it; `tempzero score` always does."""
+    forms: tuple[Form, ...] = ("threads=1", "batch=64", "f16", "bf16", "q8_0", "q4_0", "cache=q8_0", "cache=q4_0")
+    """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
+    and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
+    (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`)."""
+    form_tokens: Positive = 192
+    """Response tokens that each form reads."""
+    variants: tuple[Variant, ...] = (
+        Variant(name="empty-system", system=""),
+        Variant(name="assistant-system", system="You are a helpful assistant."),
+        Variant(name="no-template", chat_template=_PLAIN_TEXT),
+        Variant(name="chatml", chat_template=_CHATML),
+        Variant(name="llama-2", chat_template=_LLAMA_2),
+        Variant(name="alpaca", chat_template=_ALPACA),
+    )
+    """Prompt renderings behind which a provider's responses are read again where their first tokens do not fit."""
+    variant_responses: Annotated[int, Field(ge=0)] = 4
+    """Responses of a provider that are read behind each variant."""
 
 
 class Gates(_Strict):
@@ -335,7 +455,10 @@ class Config(_Strict):
     defaults: Defaults = Defaults()
     weights: dict[str, Weights] = {}
     providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
+    conditions: tuple[Condition, ...] = ()
+    """The same prompts are asked under each of these; empty: once, as the providers' own settings say."""
     run: RunSection = RunSection()
+    score: Score = Score()
     gates: Gates = Gates()
 
     @model_validator(mode="after")
@@ -345,6 +468,34 @@ class Config(_Strict):
             if reference not in names:
                 raise ValueError(f'run.reference: no provider is called "{reference}"{_suggest(reference, names)}')
         return self
+
+    @model_validator(mode="after")
+    def _conditions_make_sense(self) -> Config:
+        names = [p.name for p in self.providers]
+        for index, condition in enumerate(self.conditions):
+            if condition.name in [c.name for c in self.conditions[:index]]:
+                raise ValueError(f'conditions[{index}].name: "{condition.name}" is taken; names must differ')
+            for name in condition.providers:
+                if name not in names:
+                    raise ValueError(
+                        f'conditions[{index}].providers: no provider is called "{name}"{_suggest(name, names)}'
+                    )
+        return self
+
+    def asked_under(self) -> tuple[Condition, ...]:
+        """Every condition there is; without `conditions:` the one that changes nothing."""
+        return self.conditions or (Condition(name=DEFAULT_CONDITION),)
+
+    def under(self, provider: Provider, condition: Condition) -> Provider | None:
+        """The provider as it is asked under a condition; None where it is not asked so."""
+        if condition.providers and provider.name not in condition.providers:
+            return None
+        changed: dict[str, Any] = {
+            key: value for key in ("concurrency", "repeats") if (value := getattr(condition, key)) is not None
+        }
+        if condition.cache is not None and provider.serve is not None:
+            changed["extra_body"] = provider.extra_body | {"cache_prompt": condition.cache == "warm"}
+        return provider.model_copy(update=changed) if changed else provider
 
     def provider(self, name: str) -> Provider:
         """The provider of that name; KeyError if there is none."""
@@ -429,6 +580,14 @@ def _texts(value: Any, at: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], s
 
 def _has_worse(loc: tuple[Any, ...], errors: list[Any]) -> bool:
     return any(len(e["loc"]) > len(loc) and e["loc"][: len(loc)] == loc for e in errors)
+
+
+def refuse_unknown(config: Config, names: Collection[str]) -> None:
+    """Raise UsageError for a name on the command line that no provider has."""
+    known = {p.name for p in config.providers}
+    for name in names:
+        if name not in known:
+            raise UsageError(f'--providers: no provider is called "{name}"; known: {", ".join(sorted(known))}')
 
 
 def schema() -> str:

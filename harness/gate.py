@@ -85,11 +85,24 @@ def _doubts(provider: ProviderFacts, figures: _Figures, analysis: Analysis, gate
     """What keeps a provider without findings from passing."""
     doubts = []
     # A text cut at max_tokens is still evidence up to the cut, so it counts as answered.
-    answered = sum(f.estimate.value or 0 for m in ("coverage", "censored_share") for f in figures.get("coverage", m))
+    shares: dict[str, float] = {}
+    for figure in (f for m in ("coverage", "censored_share") for f in figures.get("coverage", m)):
+        shares[figure.condition] = shares.get(figure.condition, 0.0) + (figure.estimate.value or 0)
+    answered = min(shares.values(), default=0.0)  # under the condition that fared worst
+    if answered < 1:
+        for ending in analysis.endings:
+            if ending.provider is None:
+                doubts.append(f"the run was stopped before its end: {ending.reason}")
+            elif ending.provider == provider.name:
+                doubts.append(f"it was not asked to the end: {ending.reason}")
     if answered < gates.min_coverage:
         doubts.append(f"only {answered:.0%} of the planned trials were answered; {gates.min_coverage:.0%} are needed")
-    repeats = [f for f in figures.get("repeat", "emr") if f.estimate.value is not None]
-    if not repeats:
+    measured = figures.get("repeat", "emr")
+    repeats = [f for f in measured if f.estimate.value is not None]
+    refused = [f.estimate.method for f in measured if f.estimate.method.startswith("refused: ")]
+    if not repeats and refused:
+        doubts.append(f"the agreement of its repeats is {refused[0]}; see how many prompts survived how many repeats")
+    elif not repeats:
         doubts.append("its repeats were not measured: fewer than two comparable responses to every prompt")
     elif all(f.estimate.n < gates.min_prompts for f in repeats):
         doubts.append(f"too few prompts with repeats: {repeats[0].estimate.n}; {gates.min_prompts} are needed")

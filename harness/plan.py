@@ -7,12 +7,12 @@ import json
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
-from harness.config import Config, Provider
-from harness.errors import UsageError
+from harness.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown
 from harness.types import Message, Plan, PlannedTrial, Prompt, ProviderEstimate, Skipped, Suite, Trial
 
-CONDITION = "default"
+CONDITION = DEFAULT_CONDITION
 NOT_CHOSEN = "not among --providers"
 
 # English runs at about four characters a token; three keeps the estimate an upper one for most text.
@@ -27,10 +27,7 @@ def choose(
 
     `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
     """
-    known = {p.name for p in config.providers}
-    for name in only:
-        if name not in known:
-            raise UsageError(f'--providers: no provider is called "{name}"; known: {", ".join(sorted(known))}')
+    refuse_unknown(config, only)
     chosen, skipped = [], []
     for provider in config.providers:
         reason = _reason_to_skip(provider, environ, only)
@@ -44,27 +41,48 @@ def choose(
 def build(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> Plan:
     """Lay out every trial of every provider that is not skipped. Pure: same input, same plan.
 
-    A block is one prompt asked of every provider once. The repeats of a prompt are as far
-    apart as the run is long, so that a slow change of the provider shows as divergence;
-    the order of prompts within a repeat and of providers within a block is drawn from the seed.
+    A block is one prompt asked of every provider once under each condition. The repeats of a
+    prompt are as far apart as the run is long, so that a slow change of the provider shows as
+    divergence (under a condition with a warm cache they follow one another); the order of prompts
+    within a repeat and of providers within a block is drawn from the seed.
     """
     left_out = {s.provider for s in skipped}
     providers = [p for p in config.providers if p.name not in left_out]
+    lanes = [
+        _Asked(provider, condition)
+        for condition in config.asked_under()
+        for p in providers
+        if (provider := config.under(p, condition)) is not None
+    ]
     order = random.Random(config.run.seed)
     trials: list[PlannedTrial] = []
     block = 0
-    for repeat in range(max((_repeats(p) for p in providers), default=0)):
+    for round_ in range(max((lane.repeats for lane in lanes), default=0)):
         for prompt in order.sample(suite.prompts, len(suite.prompts)):
-            asked = [p for p in order.sample(providers, len(providers)) if repeat < _repeats(p)]
-            trials += [_planned(provider, prompt, repeat, block) for provider in asked]
+            for lane in order.sample(lanes, len(lanes)):
+                trials += [_planned(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
             block += 1
     return Plan(
         trials=tuple(trials),
         seed=config.run.seed,
-        digest=_digest(providers, suite, trials),
-        estimates=tuple(_estimate(p, suite.prompts) for p in providers),
+        digest=_digest(config, providers, suite, trials),
+        estimates=tuple(_estimate(p.name, [a for a in lanes if a.provider.name == p.name], suite) for p in providers),
         skipped=tuple(skipped),
     )
+
+
+class _Asked:
+    """A provider under one condition."""
+
+    def __init__(self, provider: Provider, condition: Condition) -> None:
+        assert provider.repeats is not None, "providers are resolved when they are loaded"
+        self.provider, self.condition, self.repeats = provider, condition, provider.repeats
+
+    def repeats_in(self, round_: int) -> range:
+        """Which repeats of a prompt a round asks: one, or with a warm cache all of them in the first round."""
+        if self.condition.cache == "warm":
+            return range(self.repeats if round_ == 0 else 0)
+        return range(round_, min(round_ + 1, self.repeats))
 
 
 def _reason_to_skip(provider: Provider, environ: Mapping[str, str], only: Collection[str]) -> str | None:
@@ -78,38 +96,48 @@ def _reason_to_skip(provider: Provider, environ: Mapping[str, str], only: Collec
     return f"environment variable {' and '.join(unset)} not set" if unset else None
 
 
-def _repeats(provider: Provider) -> int:
-    assert provider.repeats is not None, "providers are resolved when they are loaded"
-    return provider.repeats
+def _planned(lane: _Asked, prompt: Prompt, repeat: int, block: int) -> PlannedTrial:
+    trial = Trial(provider=lane.provider.name, prompt=prompt.id, condition=lane.condition.name, repeat=repeat)
+    return PlannedTrial(
+        trial=trial,
+        block=block,
+        max_tokens=lane.provider.sampling(prompt.max_tokens).max_tokens,
+        prompt_tokens=sum(_tokens(m) for m in prompt.messages),
+    )
 
 
-def _planned(provider: Provider, prompt: Prompt, repeat: int, block: int) -> PlannedTrial:
-    trial = Trial(provider=provider.name, prompt=prompt.id, condition=CONDITION, repeat=repeat)
-    return PlannedTrial(trial=trial, block=block, max_tokens=provider.sampling(prompt.max_tokens).max_tokens)
-
-
-def _digest(providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]) -> str:
-    content = {
+def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]) -> str:
+    content: dict[str, Any] = {
         "suite": suite.digest,
         "providers": [
-            {"name": p.name, "model": p.model, "body": p.extra_body, "sampling": asdict(p.sampling())}
+            {
+                "name": p.name,
+                "model": p.model,
+                "body": p.extra_body,
+                "stream": p.stream,
+                "sampling": asdict(p.sampling()),
+            }
             for p in providers
         ],
         "trials": [(t.block, t.trial.provider, t.trial.prompt, t.trial.repeat, t.max_tokens) for t in trials],
     }
+    if config.conditions:
+        content["conditions"] = [c.model_dump(mode="json") for c in config.conditions]
+        content["under"] = [t.trial.condition for t in trials]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _estimate(provider: Provider, prompts: Sequence[Prompt]) -> ProviderEstimate:
-    repeats = _repeats(provider)
-    prompt_tokens = repeats * sum(_tokens(m) for p in prompts for m in p.messages)
-    completion_tokens = repeats * sum(provider.sampling(p.max_tokens).max_tokens for p in prompts)
-    price, cost = provider.price, None
+def _estimate(name: str, lanes: Sequence[_Asked], suite: Suite) -> ProviderEstimate:
+    prompt_tokens = completion_tokens = 0
+    for lane in lanes:
+        prompt_tokens += lane.repeats * sum(_tokens(m) for p in suite.prompts for m in p.messages)
+        completion_tokens += lane.repeats * sum(lane.provider.sampling(p.max_tokens).max_tokens for p in suite.prompts)
+    price, cost = lanes[0].provider.price if lanes else None, None
     if price is not None:
         cost = (prompt_tokens * price.input_per_mtok + completion_tokens * price.output_per_mtok) / 1e6
     return ProviderEstimate(
-        provider=provider.name,
-        calls=repeats * len(prompts),
+        provider=name,
+        calls=sum(lane.repeats for lane in lanes) * len(suite.prompts),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cost_usd=cost,

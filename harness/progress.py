@@ -17,7 +17,7 @@ _LOG_EVERY_S = 20.0
 def watcher() -> Watcher:
     """A watcher for this process' stderr."""
     screen = _Screen(Console(stderr=True))
-    return Watcher(say=screen.say, begin=screen.begin, attempt=screen.attempt)
+    return Watcher(say=screen.say, begin=screen.begin, attempt=screen.attempt, read=screen.read)
 
 
 class _Screen:
@@ -60,3 +60,9 @@ class _Screen:
         if not self._console.is_terminal and time.monotonic() - self._logged > _LOG_EVERY_S:
             self._logged = time.monotonic()
             self.say(f"asked: {self._answered} of {self._planned} answered, {rate}, {failures}")
+
+    def read(self, reference: str, done: int, waiting: int) -> None:
+        """A line now and then: reading takes seconds to minutes, and no request depends on it."""
+        if done == waiting or time.monotonic() - self._logged > _LOG_EVERY_S:
+            self._logged = time.monotonic()
+            self.say(f"{reference} has read {done} of {waiting} responses")

@@ -1,4 +1,4 @@
-"""A Config in, a finished run folder out: engines started, the plan collected, everything recorded."""
+"""A Config in, a finished run folder out: engines started, the plan collected, recorded and read by its references."""
 
 from __future__ import annotations
 
@@ -15,15 +15,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import check as checking
 from harness import plan as planning
 from harness import store, suites, weights
-from harness.collect import collect
-from harness.config import Config, Provider, Weights
-from harness.engines import Engine, open_engine
-from harness.errors import RunFolderError, UsageError
+from harness.check import Preflight
+from harness.collect import Budget, Limits, collect
+from harness.config import Config, Local, Provider, Serve, Weights
+from harness.engines import Engine, open_engine, open_local, open_model, open_reader
+from harness.errors import EngineError, RunFolderError, UsageError, WeightsError
+from harness.score import ByEndpoint, ByLogits, Scorer
 from harness.serve import Served, serving
-from harness.types import Attempt, Manifest, Plan, Suite
+from harness.types import Attempt, Ending, Manifest, Plan, Suite
 
+__all__ = ["Collected", "Limits", "Prepared", "Watcher", "prepare", "resume", "start"]
+
+NO_LIMITS = Limits()
+# An answer is shown as had once it has been forced to the disk; so often at most.
+_SYNC_EVERY_S = 0.2
 _VERSIONS_OF = ("tempzero", "openai", "httpx2", "numpy", "pandas", "scipy", "xllamacpp", "gguf", "jinja2")
 
 
@@ -43,14 +51,17 @@ class Watcher:
     say: Callable[[str], None]
     begin: Callable[[Plan, int], None]
     attempt: Callable[[Attempt], None]
+    read: Callable[[str, int, int], None]
+    """A reference, how many of the waiting responses it has read, and how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """Where the run is, and whether it was stopped before the plan's end."""
+    """Where the run is, whether somebody interrupted it, and why what was left unasked was."""
 
     path: Path
     interrupted: bool
+    endings: tuple[Ending, ...]
 
 
 def prepare(
@@ -92,12 +103,32 @@ def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
     return suite if len(kept) == len(suite.prompts) else Suite(prompts=tuple(kept), digest=suites.digest(kept))
 
 
-def start(prepared: Prepared, results: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Collected:
-    """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError."""
-    return asyncio.run(_start(prepared, results, environ, watcher))
+def start(
+    prepared: Prepared,
+    results: Path,
+    *,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    limits: Limits = NO_LIMITS,
+    check: bool = True,
+) -> Collected:
+    """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError, UsageError.
+
+    With `check` every hosted provider is asked for one token first; whoever would refuse every request is not
+    asked, and where that leaves nobody but a reference, nothing is started.
+    """
+    _can_hold(limits, prepared)
+    return asyncio.run(_start(prepared, results, environ, watcher, limits, check))
 
 
-def resume(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Collected:
+def resume(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    limits: Limits = NO_LIMITS,
+    check: bool = True,
+) -> Collected:
     """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
     run = store.open_run(path)
     manifest = run.manifest
@@ -110,63 +141,315 @@ def resume(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> Colle
     unset = [v for p in _asked(prepared) for v in p.variables() if not environ.get(v)]
     if unset:
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
-    return asyncio.run(_resume(prepared, path, environ, watcher))
+    _can_hold(limits, prepared)
+    return asyncio.run(_resume(prepared, path, environ, watcher, limits, check))
 
 
-async def _start(prepared: Prepared, results: Path, environ: Mapping[str, str], watcher: Watcher) -> Collected:
-    async with _engines(prepared, environ, watcher.say) as (engines, served):
-        path = store.create_run(results, _manifest(prepared, engines, served))
-        return await _collect(prepared, path, engines, watcher)
+def score(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
+    """Let every reference that can read the responses; what was read before is not read again.
+
+    A reference can that runs in this process, or whose endpoint `reads`.
+
+    Gives the names of the references that read. Raises EngineError, WeightsError, RunFolderError, and
+    UsageError where a reference must not judge.
+    """
+    run = store.open_run(path)
+    skipped = {s.provider for s in run.manifest.skipped}
+    readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
+    readers = [p for p in readers if p.local is not None or p.reads is not None]
+    with store.scoring(path) as writer:
+        for provider in readers:
+            if provider.local is not None:
+                _read_here(run, provider, provider.local, writer, watcher)
+            else:
+                _read_through(run, provider, environ, writer, watcher)
+    return tuple(p.name for p in readers)
 
 
-async def _resume(prepared: Prepared, path: Path, environ: Mapping[str, str], watcher: Watcher) -> Collected:
-    async with _engines(prepared, environ, watcher.say) as (engines, _):
-        return await _collect(prepared, path, engines, watcher)
+def _read_through(
+    run: store.Run, provider: Provider, environ: Mapping[str, str], writer: store.ScoreWriter, watcher: Watcher
+) -> None:
+    reader = open_reader(provider, environ=environ)
+    try:
+        scorer = Scorer(run, provider.name, ByEndpoint(reader), writer.append)
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+        scorer.read_variants(run.config.score)
+    finally:
+        asyncio.run(reader.aclose())
 
 
-async def _collect(prepared: Prepared, path: Path, engines: Mapping[str, Engine], watcher: Watcher) -> Collected:
-    stop = asyncio.Event()
-    with _stop_on_signals(stop), store.writing(path, now=_now()) as writer:
+def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher) -> None:
+    settings = run.config.score
+    engine = open_local(provider, _weights(run.config, local, watcher.say))
+    try:
+        scorer = Scorer(run, provider.name, ByLogits(engine), writer.append)
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+        for form in settings.forms if scorer.form_sample(settings) else ():
+            try:
+                changed, honest = _form(local, form)
+                model = open_model(changed, _weights(run.config, changed, watcher.say))
+            except (EngineError, WeightsError) as problem:
+                watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
+                continue
+            try:
+                watcher.say(f"{provider.name}: reading as {form}")
+                scorer.read_form(form, engine, model, honest=honest, settings=settings)
+            finally:
+                model.close()
+        scorer.read_variants(settings)
+    finally:
+        asyncio.run(engine.aclose())
+
+
+def _form(local: Local, form: str) -> tuple[Local, bool]:
+    """The settings of another form of a reference, and whether it is a faithful way to compute the same weights."""
+    name, _, value = form.partition("=")
+    if local.engine != "llama_cpp" and name not in ("threads", "batch"):
+        raise EngineError(f"only llama_cpp has this form, not {local.engine}")
+    if name in ("threads", "batch"):
+        return local.model_copy(update={name: int(value)}), True
+    if name == "flash_attention":
+        return local.model_copy(update={"flash_attention": True}), True
+    if name == "cache":
+        honest = value in ("f16", "bf16")
+        # llama.cpp keeps coarse values only with flash attention.
+        kept = {"cache_type_k": value, "cache_type_v": value, "flash_attention": not honest}
+        return local.model_copy(update=kept), honest
+    if name == "weights":
+        return local.model_copy(update={"weights": value, "precision": "as_is"}), False
+    return local.model_copy(update={"precision": name}), name in ("f16", "bf16")
+
+
+def _can_hold(limits: Limits, prepared: Prepared) -> None:
+    """A limit on the cost means nothing where a price is missing."""
+    unpriced = [p.name for p in _asked(prepared) if p.base_url is not None and p.price is None]
+    if limits.max_cost_usd is not None and unpriced:
+        raise UsageError(
+            f"--max-cost: {', '.join(unpriced)} has no price; give "
+            "`price: {input_per_mtok: ..., output_per_mtok: ...}` (0 for an endpoint that costs nothing)"
+        )
+
+
+async def _start(
+    prepared: Prepared, results: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+) -> Collected:
+    flights = await _preflight(prepared, environ, watcher.say) if check else ()
+    prepared, notes = _as_accepted(prepared, flights)
+    refused = _refused(prepared, flights)
+    async with _engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+        path = store.create_run(results, _manifest(prepared, opened.engines, opened.served, notes))
+        return await _collect(prepared, path, opened, watcher, limits, flights, refused)
+
+
+async def _resume(
+    prepared: Prepared, path: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+) -> Collected:
+    flights = await _preflight(prepared, environ, watcher.say) if check else ()
+    refused = _refused(prepared, flights)
+    async with _engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+        return await _collect(prepared, path, opened, watcher, limits, flights, refused)
+
+
+async def _preflight(
+    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None]
+) -> tuple[Preflight, ...]:
+    flights = await checking.before_run(_asked(prepared), environ=environ)
+    for flight in flights:
+        last = flight.looked[-1].exchange.outcome
+        if last.status == "missing":
+            what = "is not asked" if flight.refused else "is asked all the same"
+            say(f"check: {flight.provider.name} {what}: {last.kind}: {last.detail}")
+    return flights
+
+
+def _as_accepted(prepared: Prepared, flights: Sequence[Preflight]) -> tuple[Prepared, tuple[str, ...]]:
+    """The plan without the fields that a provider refuses and `may_drop` lets go, and a note on each."""
+    changed = {f.provider.name: f.provider for f in flights if f.dropped}
+    if not changed:
+        return prepared, ()
+    providers = tuple(changed.get(p.name, p) for p in prepared.config.providers)
+    config = prepared.config.model_copy(update={"providers": providers})
+    plan = planning.build(config, prepared.suite, skipped=prepared.plan.skipped)
+    notes = [
+        f"{f.provider.name}: it refuses {' and '.join(f.dropped)}; asked without, as may_drop allows"
+        for f in flights
+        if f.dropped
+    ]
+    return Prepared(config=config, suite=prepared.suite, plan=plan), tuple(notes)
+
+
+def _refused(prepared: Prepared, flights: Sequence[Preflight]) -> tuple[Ending, ...]:
+    """Who is not asked and why; everybody, where the check leaves nobody but references."""
+    found = [
+        Ending(provider=f.provider.name, reason=f"the check before the run: {f.refused}") for f in flights if f.refused
+    ]
+    names = {e.provider for e in found}
+    left = [p.name for p in _asked(prepared) if p.name not in names]
+    if found and not set(left) - set(prepared.config.run.references):
+        reason = "the check before the run left nobody to compare, so nothing was asked"
+        found += [Ending(provider=name, reason=reason) for name in left]
+    return tuple(found)
+
+
+async def _collect(
+    prepared: Prepared,
+    path: Path,
+    opened: _Opened,
+    watcher: Watcher,
+    limits: Limits,
+    flights: Sequence[Preflight],
+    refused: Sequence[Ending],
+) -> Collected:
+    looked = [one for flight in flights for one in flight.looked]
+    budget = Budget(limits, requests=len(looked), cost_usd=sum(_usd(f) for f in flights))
+    stopping = _Stopping()
+    with _stop_on_signals(stopping), store.writing(path, now=_now()) as writer:
+        store.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
         progress = store.open_run(path).progress()
         watcher.begin(prepared.plan, len(progress.complete))
-        await collect(
-            prepared.plan,
-            config=prepared.config,
-            suite=prepared.suite,
-            engines=engines,
-            attempts=progress.attempts,
-            complete=progress.complete,
-            write=lambda attempt: (writer.append(attempt), None)[1],
-            progress=watcher.attempt,
-            stop=stop,
-        )
-        store.finish_session(path, writer, now=_now())
-    return Collected(path=path, interrupted=stop.is_set())
+        stopping.after(limits.max_minutes)
+        async with _acknowledging(writer, watcher.attempt, stopping) as had:
+            endings = await collect(
+                prepared.plan,
+                config=prepared.config,
+                suite=prepared.suite,
+                engines=opened.engines,
+                attempts=progress.attempts,
+                complete=progress.complete,
+                write=lambda attempt: (writer.append(attempt), None)[1],
+                progress=had,
+                stop=stopping.event,
+                budget=budget,
+                without=[e.provider for e in refused if e.provider],
+                renew=opened.renew,
+            )
+        endings = (*refused, *endings)
+        if stopping.by_deadline:
+            endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
+        store.finish_session(path, writer, now=_now(), endings=endings)
+    return Collected(path=path, interrupted=stopping.by_signal, endings=endings)
+
+
+def _usd(flight: Preflight) -> float:
+    """What the check itself cost, as far as it was reported."""
+    price, answers = flight.provider.price, [one.exchange.outcome.completion for one in flight.looked]
+    if price is None:
+        return 0.0
+    return sum(
+        ((a.prompt_tokens or 0) * price.input_per_mtok + (a.completion_tokens or 0) * price.output_per_mtok) / 1e6
+        for a in answers
+        if a is not None
+    )
+
+
+class _Stopping:
+    """When and why collecting stops before its end."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.by_signal = self.by_deadline = False
+
+    def after(self, minutes: float | None) -> None:
+        """Stop at a deadline: what is then under way is cancelled."""
+        if minutes is not None:
+            asyncio.get_running_loop().call_later(60 * minutes, self._deadline)
+
+    def _deadline(self) -> None:
+        self.by_deadline = True
+        self.event.set()
+
+
+@contextlib.asynccontextmanager
+async def _acknowledging(
+    writer: store.RunWriter, show: Callable[[Attempt], None], stopping: _Stopping
+) -> AsyncIterator[Callable[[Attempt], None]]:
+    """Show an attempt once it is on the disk: one sync, in a thread, for all that were written meanwhile."""
+    written: list[Attempt] = []
+    news, over = asyncio.Event(), asyncio.Event()
+
+    def had(attempt: Attempt) -> None:
+        written.append(attempt)
+        news.set()
+
+    async def acknowledge() -> None:
+        while not over.is_set() or written:
+            if not over.is_set():
+                await news.wait()
+            news.clear()
+            batch = written[:]
+            written.clear()
+            await asyncio.to_thread(writer.sync)
+            for attempt in batch:
+                show(attempt)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SYNC_EVERY_S):
+                    await over.wait()
+
+    working = asyncio.ensure_future(acknowledge())
+    working.add_done_callback(lambda _: stopping.event.set())  # a disk that cannot be synced to ends the run
+    try:
+        yield had
+    finally:
+        over.set()
+        news.set()
+        await working
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """What answers: engines by provider (or `provider/condition`), local servers, and a way to open an engine anew."""
+
+    engines: dict[str, Engine]
+    served: dict[str, Served]
+    renew: Callable[[str], Engine]
 
 
 @contextlib.asynccontextmanager
 async def _engines(
-    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None]
-) -> AsyncIterator[tuple[dict[str, Engine], dict[str, Served]]]:
+    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None], *, without: Sequence[str | None]
+) -> AsyncIterator[_Opened]:
     """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
     async with contextlib.AsyncExitStack() as stack:
         engines: dict[str, Engine] = {}
         served: dict[str, Served] = {}
-        for provider in _asked(prepared):
+
+        def renew(name: str) -> Engine:
+            """The engine of a hosted provider once more, its key read anew."""
+            provider = prepared.config.provider(name.partition("/")[0])
+            engine = open_engine(provider, environ=environ) if provider.base_url is not None else engines[name]
+            stack.push_async_callback(engine.aclose)
+            return engine
+
+        for provider in (p for p in _asked(prepared) if p.name not in without):
             spec = provider.serve or provider.local
             file = None
             if spec is not None:
-                source = prepared.config.weights.get(spec.weights) or Weights(source=spec.weights)
-                file = await asyncio.to_thread(weights.obtain, source, precision=spec.precision, say=say)
+                file = await asyncio.to_thread(_weights, prepared.config, spec, say)
             base_url = None
             if provider.serve is not None and file is not None:
                 served[provider.name] = await stack.enter_async_context(serving(provider, file))
                 base_url = served[provider.name].base_url
-            engine = await asyncio.to_thread(open_engine, provider, environ=environ, weights=file, base_url=base_url)
-            stack.push_async_callback(engine.aclose)
-            engines[provider.name] = engine
+            for name, entry in _entries(prepared.config, provider):
+                engine = await asyncio.to_thread(open_engine, entry, environ=environ, weights=file, base_url=base_url)
+                stack.push_async_callback(engine.aclose)
+                engines[name] = engine
             say(f"ready: {provider.name}")
-        yield engines, served
+        yield _Opened(engines=engines, served=served, renew=renew)
+
+
+def _entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
+    """The provider, and where a condition changes its request bodies, the provider under it as well."""
+    found = [(provider.name, provider)]
+    for condition in config.asked_under():
+        under = config.under(provider, condition)
+        if under is not None and under.extra_body != provider.extra_body:
+            found.append((f"{provider.name}/{condition.name}", under))
+    return found
+
+
+def _weights(config: Config, spec: Serve | Local, say: Callable[[str], None]) -> weights.LocalWeights:
+    source = config.weights.get(spec.weights) or Weights(source=spec.weights)
+    return weights.obtain(source, precision=spec.precision, say=say)
 
 
 def _asked(prepared: Prepared) -> list[Provider]:
@@ -174,9 +457,13 @@ def _asked(prepared: Prepared) -> list[Provider]:
     return [p for p in prepared.config.providers if p.name not in skipped]
 
 
-def _manifest(prepared: Prepared, engines: Mapping[str, Engine], served: Mapping[str, Served]) -> Manifest:
+def _manifest(
+    prepared: Prepared, engines: Mapping[str, Engine], served: Mapping[str, Served], notes: tuple[str, ...]
+) -> Manifest:
     now = datetime.now(UTC)
-    described: dict[str, dict[str, Any]] = {name: dict(engine.describe()) for name, engine in engines.items()}
+    described: dict[str, dict[str, Any]] = {
+        name: dict(engine.describe()) for name, engine in engines.items() if "/" not in name
+    }
     for name, server in served.items():
         described[name]["server"] = dict(server.description)
     return Manifest(
@@ -191,6 +478,7 @@ def _manifest(prepared: Prepared, engines: Mapping[str, Engine], served: Mapping
         versions=_versions(),
         host=_host(),
         engines=described,
+        notes=notes,
     )
 
 
@@ -219,15 +507,16 @@ def _host() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals(stop: asyncio.Event) -> Any:
+def _stop_on_signals(stopping: _Stopping) -> Any:
     """The first Ctrl-C (or SIGTERM) ends the run cleanly; a second one is not waited for."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
     def interrupted() -> None:
-        if stop.is_set() and task is not None:
+        if stopping.by_signal and task is not None:
             task.cancel()
-        stop.set()
+        stopping.by_signal = True
+        stopping.event.set()
 
     handled = (signal.SIGINT, signal.SIGTERM)
     with contextlib.suppress(NotImplementedError):  # Windows loops take no handlers: KeyboardInterrupt ends the run

@@ -1,15 +1,25 @@
 """Attempts and scores in, a run folder out, and back: append-only, hash-chained, readable after any crash.
 
+What is promised, and how it is held:
+- A record handed over by `append` survives the kill of this process: the line is with the operating system.
+- A record that `sync` has returned for survives a power cut: the file has been forced to the disk. A run syncs
+  several times a second, beside the asking, and shows an answer as had only then.
+- The files themselves and the manifest survive one too: their folder is synced after each is made or replaced.
+- A line is whole or not there: what a kill or a full disk leaves of one is cut off, and kept in the manifest.
+- One writer at a time. Any later change, removal or move of a line breaks the chain, and `verify` says where.
+
 Format history of results/<run>/ (`Manifest.format`):
  1  manifest.json + records.jsonl. Each line of records.jsonl is one `Record` as JSON; its `previous`
     is the SHA-256 of the line before it (the first line: of the plan digest). Where responses were
     read by a reference, scores.jsonl holds one `ScoreLine` a line, chained in the same way; each names
-    the record it was read from by the hash of its line.
+    the record it was read from by the hash of its line. preflight.jsonl has a line for each exchange
+    of the check before the run, not chained.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -24,12 +34,15 @@ from harness import config as configuration
 from harness.errors import RunFolderError
 from harness.types import (
     Attempt,
+    Ending,
+    Exchange,
     Manifest,
     Outcome,
     Reading,
     Record,
     RecordView,
     ScoreLine,
+    Seal,
     Session,
     Times,
     Trial,
@@ -44,6 +57,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
 SCORES = "scores.jsonl"
+PREFLIGHT = "preflight.jsonl"
+# Lines that can be had again are handed on in pieces of this size.
+_BUFFER_BYTES = 1 << 20
 
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
@@ -168,15 +184,19 @@ class Run:
 
     def _verify_scores(self, records: set[str]) -> None:
         """Check the chain of scores.jsonl, and that what was read is still recorded."""
-        path = self.path / SCORES
-        previous = _genesis(self.manifest)
+        path, seal = self.path / SCORES, self.manifest.scores
+        heads = {0: _genesis(self.manifest)}
         for number, line in _whole_lines(path) if path.exists() else ():
             score = _decoded(_decode_score, line, path, number)
-            _check_link(score, previous, path, number)
+            _check_link(score, heads[number - 1], path, number)
             read = score.scored or score.unread
             if read is not None and read.record_sha256 not in records:
                 raise RunFolderError(f"{path}:{number}: no line of {RECORDS} has the hash {read.record_sha256[:12]}...")
-            previous = hashlib.sha256(line).hexdigest()
+            heads[number] = hashlib.sha256(line).hexdigest()
+        if seal is not None and heads.get(seal.lines) != seal.head:
+            raise RunFolderError(
+                f"{path}: the last scoring left {seal.lines} lines; they are not all there any more, or not the same"
+            )
 
 
 def open_run(path: Path) -> Run:
@@ -203,8 +223,10 @@ def create_run(results: Path, manifest: Manifest) -> Path:
     path = results / manifest.run_id
     try:
         path.mkdir(parents=True)
-        _write_manifest(path, manifest)
         (path / RECORDS).touch()
+        _write_manifest(path, manifest)  # last: a folder that has one is whole
+        _sync_folder(path)
+        _sync_folder(results)
     except FileExistsError:
         raise RunFolderError(f"{path}: is there already; wait a second or choose another --name") from None
     except OSError as error:
@@ -217,16 +239,19 @@ class RunWriter:
 
     def __init__(self, file: IO[bytes], seq: int, head: str) -> None:
         self._file = file
+        self._buffer = bytearray()
         self.seq = seq
         self.head = head
 
     def append(self, attempt: Attempt) -> Record:
         """Write one attempt as the chain's next line and hand it to the operating system.
 
-        When this returns the line survives a kill of this process; `writing` also syncs the
-        file to the disk when the session ends. Raises RunFolderError when the disk is full.
+        When this returns the line survives a kill of this process; after the next `sync` it survives
+        a power cut. Raises RunFolderError when the disk is full, and leaves no half line then.
         """
-        return self._write(attempt, flush=True)
+        record = self._add(attempt)
+        self._flush()
+        return record
 
     def append_many(self, attempts: Iterable[Attempt]) -> int:
         """Write attempts that can be had again (an import) as the chain's next lines; give their number.
@@ -236,43 +261,56 @@ class RunWriter:
         """
         first = self.seq
         for attempt in attempts:
-            self._write(attempt, flush=False)
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
+            self._add(attempt)
+            if len(self._buffer) > _BUFFER_BYTES:
+                self._flush()
+        self._flush()
         return self.seq - first
 
-    def _write(self, attempt: Attempt, *, flush: bool) -> Record:
+    def sync(self) -> None:
+        """Force everything appended so far to the disk. May be called from another thread. Raises RunFolderError."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _unwritable(Path(self._file.name), error) from None
+
+    def _add(self, attempt: Attempt) -> Record:
         record = Record(seq=self.seq, previous=self.head, attempt=attempt)
         line = _encode(record)
-        try:
-            self._file.write(line + b"\n")
-            if flush:
-                self._file.flush()
-        except OSError as error:
-            raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
+        self._buffer += line + b"\n"
         self.seq += 1
         self.head = hashlib.sha256(line).hexdigest()
         return record
+
+    def _flush(self) -> None:
+        """Hand the buffer on, or cut off what got there of it: whoever reads the file meets whole lines."""
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while self._buffer:
+                del self._buffer[: self._file.write(self._buffer)]
+        except OSError as error:
+            self._buffer.clear()
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise _unwritable(Path(self._file.name), error) from None
 
 
 class ScoreWriter:
     """The one writer of a run folder's scores; get it from `scoring`."""
 
     def __init__(self, file: IO[bytes], seq: int, head: str) -> None:
-        self._file, self._seq, self._head = file, seq, head
+        self._file, self.seq, self.head = file, seq, head
 
     def append(self, line: ScoreLine) -> None:
         """Write a line as the chain's next one (`seq` and `previous` are set here) and hand it to the system."""
-        data = _encode(replace(line, seq=self._seq, previous=self._head))
+        data = _encode(replace(line, seq=self.seq, previous=self.head))
         try:
             self._file.write(data + b"\n")
             self._file.flush()
         except OSError as error:
             raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
-        self._seq += 1
-        self._head = hashlib.sha256(data).hexdigest()
+        self.seq += 1
+        self.head = hashlib.sha256(data).hexdigest()
 
 
 @contextmanager
@@ -294,10 +332,13 @@ def scoring(path: Path) -> Iterator[ScoreWriter]:
         seq, head = 0, _genesis(run.manifest)
         for number, line in _whole_lines(file_path):
             seq, head = number, hashlib.sha256(line).hexdigest()
+        writer = ScoreWriter(file, seq, head)
         try:
-            yield ScoreWriter(file, seq, head)
+            yield writer
         finally:
             os.fsync(file.fileno())
+            manifest = open_run(path).manifest
+            _write_manifest(path, replace(manifest, scores=Seal(lines=writer.seq, head=writer.head)))
 
 
 @contextmanager
@@ -308,7 +349,15 @@ def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
     RunFolderError when another process is writing to the folder or the chain does not hold.
     """
     file_path = path / RECORDS
-    with file_path.open("r+b") as file:
+    if not file_path.exists():
+        open_run(path)  # says what is wrong where this is no run folder at all
+    try:
+        opened = file_path.open("r+b", buffering=0)
+    except FileNotFoundError:
+        raise _without_records(file_path) from None
+    except OSError as error:
+        raise _unwritable(file_path, error) from None
+    with opened as file:
         _lock(file, path)
         torn = _cut_torn_tail(file)
         run = open_run(path)
@@ -322,28 +371,76 @@ def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
         try:
             yield writer
         finally:
-            os.fsync(file.fileno())
+            with contextlib.suppress(OSError):  # a disk that fails now has failed before, and that error is on its way
+                os.fsync(file.fileno())
 
 
-def finish_session(path: Path, writer: RunWriter, *, now: str) -> None:
-    """Stamp the last session's end, count and head into the manifest: the chain's own seal."""
+def finish_session(path: Path, writer: RunWriter, *, now: str, endings: Iterable[Ending] = ()) -> None:
+    """Stamp the last session's end, count and head into the manifest: the chain's own seal.
+
+    `endings` say why trials were left unasked.
+    """
+    writer.sync()
     manifest = open_run(path).manifest
-    last = replace(manifest.sessions[-1], ended_at=now, records=writer.seq, head=writer.head)
+    last = replace(manifest.sessions[-1], ended_at=now, records=writer.seq, head=writer.head, endings=tuple(endings))
     _write_manifest(path, replace(manifest, sessions=(*manifest.sessions[:-1], last)))
 
 
+def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]]) -> None:
+    """Add a line for each (provider, what was looked at, exchange) to preflight.jsonl. Raises RunFolderError."""
+    lines = [_encode({"provider": p, "looked_at": what, "exchange": e}) + b"\n" for p, what, e in exchanges]
+    if not lines:
+        return
+    try:
+        with (path / PREFLIGHT).open("ab") as file:
+            file.write(b"".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path)
+    except OSError as error:
+        raise _unwritable(path / PREFLIGHT, error) from None
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader sees the old file or the new one, never half."""
+    """Put `data` at `path` so that a reader sees the old file or the new one, never half, power cuts included."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Force the names in a folder to the disk; a system that has no such thing is left alone."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _unwritable(file: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"{file}: cannot be written: {error.strerror}; what was recorded before is kept, "
+        f"and `tempzero run --resume {file.parent}` goes on once it can be"
+    )
+
+
+def _without_records(path: Path) -> RunFolderError:
+    return RunFolderError(f"{path}: missing; without it the run folder holds no evidence")
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
-    write_atomically(path / MANIFEST, msgspec.json.format(_encode(manifest), indent=2) + b"\n")
+    try:
+        write_atomically(path / MANIFEST, msgspec.json.format(_encode(manifest), indent=2) + b"\n")
+    except OSError as error:
+        raise _unwritable(path / MANIFEST, error) from None
 
 
 def _genesis(manifest: Manifest) -> str:
@@ -358,7 +455,7 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if line.endswith(b"\n"):
                     yield number, line[:-1]
     except FileNotFoundError:
-        raise RunFolderError(f"{path}: missing; without it the run folder holds no evidence") from None
+        raise _without_records(path) from None
 
 
 def _view(attempt: _LeanAttempt) -> RecordView:

@@ -68,11 +68,12 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """Everything an engine needs to ask one trial once."""
+    """Everything an engine needs to ask one trial once. `stream` None: as the provider's own settings say."""
 
     trial: Trial
     messages: tuple[Message, ...]
     sampling: Sampling
+    stream: bool | None = None
 
 
 # --- what came back --------------------------------------------------------------------------
@@ -115,6 +116,7 @@ class WireResponse:
 class Times:
     """`started_at` is wall-clock UTC (ISO 8601); seconds are monotonic, from sending on.
 
+    `first_content_s` is when the first of the model's own text had come: known of event streams only.
     `in_flight` counts the requests of the same lane under way when this one started,
     itself included: the load this client put on the provider. Imported records leave what the
     other tool did not write down unknown: an empty `started_at`, None seconds, 0 in flight.
@@ -124,6 +126,7 @@ class Times:
     first_byte_s: float | None
     end_s: float | None
     in_flight: int
+    first_content_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,11 +223,15 @@ class RecordView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
-    """A trial with its block: all trials of one block ask the same prompt at about the same time."""
+    """A trial with its block: all trials of one block ask the same prompt at about the same time.
+
+    `prompt_tokens` is an upper estimate.
+    """
 
     trial: Trial
     block: int
     max_tokens: int
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,14 +265,34 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """Why something was not asked to the end: one provider, or (`provider` None) the whole session."""
+
+    provider: str | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """One sitting of collecting: a run that was interrupted and resumed has several."""
+    """One sitting of collecting: a run that was interrupted and resumed has several.
+
+    `endings` say why trials were left unasked in it.
+    """
 
     started_at: str
     ended_at: str | None
     records: int
     head: str | None
     torn_tail: str | None = None
+    endings: tuple[Ending, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """How many lines a finished session left in a file, and the hash of the last one."""
+
+    lines: int
+    head: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,7 +301,7 @@ class Manifest:
 
     `config` is the resolved providers.yaml as JSON values (see `config.Config`), `engines` what
     each engine says of itself by provider name, `versions` and `host` where it ran. `notes` are
-    lines a reader of the figures must know, e.g. what an import left out.
+    lines a reader of the figures must know, e.g. what an import left out. `scores` seals scores.jsonl.
     """
 
     format: int
@@ -289,6 +316,7 @@ class Manifest:
     host: Mapping[str, Any]
     engines: Mapping[str, Mapping[str, Any]]
     sessions: tuple[Session, ...] = ()
+    scores: Seal | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -335,7 +363,8 @@ class TokenScores:
     how many characters of the response's text stand complete after token i. `margin` is the largest
     logit minus this token's (0 where the reference agrees), `gap` largest minus second largest
     logit, `rank` counts from 1, `seen` is 1 where the reference's choice already stood in the
-    prompt or response. `instead` are the texts of the reference's choices where `rank` is not 1, in order.
+    prompt or response. `instead` are the texts of the reference's choices where they differ from the tokens, in order
+    (empty for one that adds no text: the end of the turn).
     """
 
     token_ids: tuple[int, ...]
@@ -369,7 +398,8 @@ class ScoredResponse:
 
     `record_sha256` is the hash of the line of records.jsonl it was read from. `prompt_tokens` is the
     reference's own count. `tokens_from`: the provider's token ids, or the text tokenized again;
-    `round_trip` says whether the ids give exactly the text back. A response with the same prompt and
+    `round_trip` says whether the ids give exactly the text back; `settled` counts the places where a text could be cut
+    into tokens in two ways and the way that the reference finds likelier was taken. A response with the same prompt and
     tokens as an earlier one has the same scores: it names that one in `same_as` and leaves `scores` out.
     """
 
@@ -380,6 +410,7 @@ class ScoredResponse:
     prompt_tokens: int
     tokens_from: Literal["provider", "text"]
     round_trip: bool
+    settled: int
     ended: bool
     same_as: Trial | None
     scores: TokenScores | None
@@ -752,6 +783,8 @@ class Analysis:
     divergences: tuple[Divergence, ...]
     prompt_rows: tuple[PromptRow, ...]
     notes: tuple[str, ...]
+    # Why the last session left trials unasked.
+    endings: tuple[Ending, ...] = ()
     reading: ReferenceReading | None = None
 
 

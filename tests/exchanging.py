@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness import exchange, store
+from harness.errors import ExchangeError
 from harness.store import Run
 from harness.types import RecordView
 
@@ -43,6 +46,15 @@ def take_in(
     say = notes.append if notes is not None else lambda line: None
     path = exchange.import_records(source, results=results, recipe=recipe, inputs=inputs, name=name, say=say)
     return store.open_run(path)
+
+
+def refused(source: Path, *maps: str, **options: Any) -> str:
+    """The lines with which an import is refused; nothing may have been written."""
+    before = list(source.parent.glob("results/*"))
+    with pytest.raises(ExchangeError) as caught:
+        take_in(source, *maps, **options)
+    assert list(source.parent.glob("results/*")) == before
+    return str(caught.value)
 
 
 def views(run: Run) -> list[RecordView]:

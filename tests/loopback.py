@@ -1,5 +1,7 @@
 """A script in, a real HTTP/1.1 server on 127.0.0.1 out: exact bytes, stalls, resets, and a list of what it was asked.
 
+Each answer carries an id of its own, as real ones do: ANY_ID in a reply's bytes becomes one, the same throughout.
+
 In a test: `with Loopback(answer) as server: ... server.base_url ... server.calls`, where `answer` maps
 a Call to a Reply. As a process of its own: `python tests/loopback.py --latency-s 0.05` prints its port.
 """
@@ -20,6 +22,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+ANY_ID = "chatcmpl-0000000"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -125,7 +129,7 @@ def completion_value(
     """The JSON of a Chat Completions response; `message`, `choice` and `fields` add to it or replace."""
     whole = {"role": "assistant", "content": text, **(message or {})}
     return {
-        "id": "chatcmpl-1",
+        "id": ANY_ID,
         "object": "chat.completion",
         "created": 1,
         "model": "m",
@@ -138,6 +142,41 @@ def completion_value(
 def completion(text: str | None = "yes", *, headers: Mapping[str, str] | None = None, **fields: Any) -> Reply:
     """A good Chat Completions response."""
     return value(completion_value(text, **fields), headers=headers)
+
+
+def chunk_values(
+    *texts: str,
+    finish_reason: str | None = "stop",
+    usage: Any = {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13},  # noqa: B006
+    **fields: Any,
+) -> list[dict[str, Any]]:
+    """The chunks of a streamed response: the role, a delta for each text, the end, the usage."""
+
+    def one(choices: Any, **more: Any) -> dict[str, Any]:
+        named = {"id": ANY_ID, "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        return {**named, "choices": choices, **fields, **more}
+
+    def delta(given: Any, finish: str | None = None) -> list[dict[str, Any]]:
+        return [{"index": 0, "delta": given, "finish_reason": finish}]
+
+    chunks = [one(delta({"role": "assistant", "content": ""})), *(one(delta({"content": t})) for t in texts)]
+    if finish_reason is not None:
+        chunks.append(one(delta({}, finish_reason)))
+    return chunks if usage is None else [*chunks, one([], usage=usage)]
+
+
+def event(content: Any) -> bytes:
+    """One event of a stream; a text is sent as it is, anything else as JSON."""
+    return b"data: %s\n\n" % (content if isinstance(content, str) else json.dumps(content)).encode()
+
+
+def stream(*steps: Step | Any, headers: Mapping[str, str] | None = None, done: bool = True) -> Reply:
+    """An event stream, each value of JSON an event of its own; [DONE] and a clean end unless told otherwise."""
+    pieces: list[Step] = [event(s) if isinstance(s, dict) else s for s in steps]
+    pieces += [event("[DONE]")] if done else []
+    ended = bool(steps) and isinstance(steps[-1], Reset | Close)
+    sent = [chunk(s) if isinstance(s, bytes) and s else s for s in pieces]
+    return raw(head(None, content_type="text/event-stream", headers=headers), *sent, *([] if ended else [chunk(b"")]))
 
 
 def after(seconds: float, reply: Reply) -> Reply:
@@ -167,6 +206,7 @@ class Loopback:
         self.peak_in_flight: Counter[str] = Counter()
         self._connections: set[_Connection] = set()
         self.connections_made = 0
+        self._answered = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.port = 0
@@ -225,6 +265,11 @@ class Loopback:
         self.calls.append(call)
         return call
 
+    def next_id(self) -> bytes:
+        """As long as ANY_ID, so that no length changes."""
+        self._answered += 1
+        return b"chatcmpl-%07d" % self._answered
+
     def end(self, call: Call) -> None:
         self._in_flight[call.model] -= 1
         call.ended_s = time.monotonic()
@@ -270,12 +315,13 @@ class _Connection(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._reply(call))
 
     async def _reply(self, call: Call) -> None:
+        own_id = self._server.next_id()
         try:
             for step in self._server.answer(call).steps:
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                 elif isinstance(step, bytes):
-                    self._transport.write(step)
+                    self._transport.write(step.replace(ANY_ID.encode(), own_id))
                 elif isinstance(step, Reset):
                     self.abort()
                 else:
@@ -298,8 +344,10 @@ def _model_and_prompt(content: bytes) -> tuple[str, str]:
         return "", ""
 
 
-async def _serve(latency_s: float) -> None:
-    answer = after(latency_s, completion("The quick brown fox jumps over the lazy dog. " * 12))
+async def _serve(latency_s: float, *, streaming: bool) -> None:
+    words = "The quick brown fox jumps over the lazy dog. " * 12
+    reply = stream(*chunk_values(*words.split(" "))) if streaming else completion(words)
+    answer = after(latency_s, reply)
     server = Loopback(lambda call: answer)
     listening = await server.listen()
     print(server.port, flush=True)
@@ -309,7 +357,9 @@ async def _serve(latency_s: float) -> None:
 def main(arguments: Iterable[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency-s", type=float, default=0.05)
-    asyncio.run(_serve(parser.parse_args(list(arguments)).latency_s))
+    parser.add_argument("--stream", action="store_true")
+    chosen = parser.parse_args(list(arguments))
+    asyncio.run(_serve(chosen.latency_s, streaming=chosen.stream))
 
 
 if __name__ == "__main__":

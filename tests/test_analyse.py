@@ -640,3 +640,52 @@ def test_any_text_is_analysed(tmp_path: Path, text: str) -> None:
     """Model output is hostile input: nothing in it may stop the analysis."""
     found = analysed(tmp_path, settings("a", "b"), MANY, [*everywhere("a", text, text + "x"), *everywhere("b", text)])
     assert len(findings(found, "nondeterministic")) == 1
+
+
+# --- would the test accuse a provider of differing from itself? --------------------------------
+
+
+def asked_on_and_on(folder: Path, texts: dict[str, list[str]], *, repeats: int = 8, prompts: int = 6) -> Analysis:
+    """Providers that give these texts, in this order, on each prompt."""
+    names = [f"p{i}" for i in range(prompts)]
+    given = [a for who, all_ in texts.items() for name in names for a in answers(who, name, *all_)]
+    config = settings(*texts, reference=None, repeats=repeats)
+    return analysed(folder, config, suite(*map(prompt, names)), given)
+
+
+def test_the_test_keeps_its_level_on_the_runs_own_repeats(tmp_path: Path) -> None:
+    """Random halves of one provider's repeats are no two providers: the share of false alarms is measured and shown."""
+    analysis = asked_on_and_on(tmp_path, {"mixed": [CAT, DOG] * 4, "sure": [CAT] * 8})
+    for who in ("mixed", "sure"):
+        found = the(analysis, "aa_false_alarms", who)
+        assert found.n == 200
+        assert found.value is not None
+        assert found.value <= 0.1
+    assert the(analysis, "halves_excess", "sure").value == 0
+    mixed = the(analysis, "halves_excess", "mixed")
+    assert mixed.value == pytest.approx(1 / 3 - 1 / 2), "each half has two of each: EMR 2/6, cross-EMR 1/2"
+    assert "permutation p = " in mixed.method
+    assert not [n for n in analysis.notes if "second half" in n]
+
+
+def test_a_change_while_being_asked_is_told(tmp_path: Path) -> None:
+    """A provider that answers otherwise from some moment on looks merely noisy unless its halves are compared."""
+    analysis = asked_on_and_on(tmp_path, {"steady": [CAT, DOG] * 4, "swapped": [CAT] * 4 + [DOG] * 4})
+    assert the(analysis, "halves_excess", "swapped").value == 1
+    told = [n for n in analysis.notes if "the second half of its repeats differs from the first" in n]
+    assert [n.split(":")[0] for n in told] == ["swapped"]
+    assert "after Holm over 2 providers" in told[0]
+
+
+def test_an_odd_repeat_belongs_to_neither_half(tmp_path: Path) -> None:
+    """Five repeats give halves of two; the one in the middle counts for neither."""
+    analysis = asked_on_and_on(tmp_path, {"a": [CAT, CAT, "neither", DOG, DOG]}, repeats=5)
+    assert the(analysis, "halves_excess", "a").value == 1
+
+
+def test_too_few_repeats_to_split_are_said_to_be_so(tmp_path: Path) -> None:
+    """Three repeats make no two halves with a noise of their own: that is not measured, and no share of 0."""
+    analysis = asked_on_and_on(tmp_path, {"a": [CAT, DOG, CAT]}, repeats=3)
+    for metric in ("aa_false_alarms", "halves_excess"):
+        found = the(analysis, metric, "a")
+        assert (found.value, found.n) == (None, 0)

@@ -30,7 +30,7 @@ from harness.store import Run
 from harness.types import Analysis, Attempt
 
 SELF = Accusation(rule="nondeterministic", subject="a")
-CROSS = Accusation(rule="differs", subject="a", other="b")
+CROSS = Accusation(rule="differs", subject="a", others=("b",))
 
 # One prompt on which `a` varies, two on which it does not; `b` gives other texts throughout.
 VARIED = {"p0": ("yes, 1", "yes, 1", "no, 2", "yes, 1"), "p1": ("x",) * 4, "p2": ("y",) * 4}
@@ -570,6 +570,63 @@ def test_a_damaged_run_makes_no_bundle(tmp_path: Path) -> None:
         claim(opened)
 
 
+# --- differs from every one of several -----------------------------------------------------------
+
+ALL = Accusation(rule="differs_from_all", subject="a", others=("b", "c"))
+THIRD = {p: (f"yet another {p}",) * 4 for p in VARIED}
+
+
+def against_two(folder: Path, c: dict[str, tuple[str, ...]]) -> Run:
+    """`a` and `b` have nothing in common; `c` is given."""
+    given = [*answers("a", VARIED), *answers("b", OTHER), *answers("c", c)]
+    return run_of(folder, given, config=make_config(("a", "b", "c"), repeats=4))
+
+
+def test_a_difference_from_each_of_several_is_one_claim(tmp_path: Path) -> None:
+    """Whoever declares a precision may be held against every precision there is; the weakest test decides."""
+    made = claim(against_two(tmp_path, THIRD), ALL)
+    text = made.files["CLAIM.md"].decode()
+    assert text.startswith("# `a` gives other answers than every one of `b`, `c` at temperature zero")
+    assert "as strong as the weakest of these tests" in text
+    assert re.search(r"p = 0\.0\d\d \(`b`\), 0\.0\d\d \(`c`\)", text)
+    assert "Excess divergence from `c`" in text
+    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+
+
+def test_one_that_it_equals_is_enough_against_a_claim_of_all(tmp_path: Path) -> None:
+    """Nothing is claimed against a provider that answers as one of its possible references does."""
+    said = refusal(against_two(tmp_path, VARIED), ALL)
+    assert "A and C differ no more than each does from itself" in said
+
+
+def test_a_claim_of_all_cannot_be_stretched(tmp_path: Path) -> None:
+    """A bundle that compares with fewer than its page says does not hold, resealed or not."""
+    files = dict(claim(against_two(tmp_path, THIRD), ALL).files)
+    value = json.loads(files["claim.json"])
+    value["sides"].pop("C")
+    with pytest.raises(verify_bundle.Broken):
+        verify_bundle.verify(resealed({**files, "claim.json": json.dumps(value).encode()}))
+
+
+@pytest.mark.parametrize("others", [(), ("b",), ("b", "b"), ("a", "b")])
+def test_a_claim_of_all_names_several_others(others: tuple[str, ...], run: Run) -> None:
+    """One, none, or the accused itself are not several."""
+    assert "names too many or too few others" in refusal(run, replace(ALL, others=others))
+
+
+def test_a_claim_of_all_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rule as it is typed, and the bundle checked by the command and by its own verify.py."""
+    opened, out = against_two(tmp_path / "run", THIRD), tmp_path / "proof.zip"
+    accused = ["--rule", "differs-from-all", "--provider", "a", "--against", "b,c"]
+    assert cli.main(["claim", str(opened.path), *accused, "--out", str(out)]) == 0
+    assert "every one of `b`, `c`" in capsys.readouterr().out
+    assert cli.main(["verify", str(out)]) == 0
+    with zipfile.ZipFile(out) as packed:
+        packed.extractall(tmp_path / "away")
+    command = [sys.executable, "-I", "-S", str(tmp_path / "away" / "claim" / "verify.py")]
+    assert subprocess.run(command, capture_output=True, check=False, cwd="/").returncode == 0
+
+
 # --- hostile text and secrets --------------------------------------------------------------------
 
 HOSTILE = (
@@ -780,7 +837,7 @@ def test_a_finding_of_the_report_becomes_a_claim(tmp_path: Path) -> None:
 
 def test_a_deviation_from_the_reference_calls_it_a_yardstick(run: Run) -> None:
     """The reference is not the truth, and a claim that rests on it says so."""
-    accusation = Accusation(rule="deviates_from_reference", subject="a", other="b", p_value=0.004)
+    accusation = Accusation(rule="deviates_from_reference", subject="a", others=("b",), p_value=0.004)
     text = page(run, accusation)
     assert text.startswith("# `a` deviates from the reference `b` at temperature zero")
     assert "a yardstick, not the truth" in text
@@ -803,7 +860,14 @@ def test_every_figure_says_how_it_is_computed(bundle: Bundle) -> None:
 def test_the_page_names_endpoint_and_load(bundle: Bundle) -> None:
     """What an engineer asks first: where to, with what, when, at what load, which ids."""
     text = bundle.files["CLAIM.md"].decode()
-    for part in (URL, "`chatcmpl-a-2-1`", "in flight `1`", "Fri, 02 Jan 2026 03:04:05 GMT", "prompt tokens `12`"):
+    for part in (
+        URL,
+        "`chatcmpl-a-2-1`",
+        "in flight `1`",
+        "Fri, 02 Jan 2026 03:04:05 GMT",
+        "at least since `2026-01-02T03:04:02.000+00:00`",
+        "prompt tokens `12`",
+    ):
         assert part in text
 
 
@@ -833,6 +897,8 @@ def test_claim_and_verify_on_the_command_line(run: Run, tmp_path: Path, capsys: 
     [
         (["--rule", "nondeterministic", "--provider", "b"], "does not prove determinism"),
         (["--rule", "nondeterministic"], "name either"),
+        (["--rule", "differs", "--provider", "a", "--against", "b"], "claim it with --finding"),
+        (["--rule", "differs-from-all", "--provider", "a", "--against", "b"], "names too many or too few others"),
         (["--finding", "99"], "cannot be claimed"),
         (["--rule", "nondeterministic", "--provider", "a", "--out", "/nowhere/proof.zip"], "cannot be written"),
     ],

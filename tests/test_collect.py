@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from loopback import Answer, Call, Loopback, Pause, Reply, after, completion, error, raw
+from loopback import Answer, Call, Loopback, Pause, Reply, Reset, after, completion, error, raw
 from making import make_config, make_suite
 
+from harness import config as configuration
 from harness import plan as planning
-from harness.collect import collect
+from harness.collect import Budget, Limits, collect
 from harness.config import Config
 from harness.engines import Engine, open_engine
-from harness.types import Attempt, Exchange, Plan, Question, Trial
+from harness.types import Attempt, Ending, Exchange, Plan, Question, Trial
 
 QUICK = {"first_s": 0.02, "max_s": 1.0}
 SLOW_S = 0.05
@@ -34,6 +35,9 @@ class Run:
         self.complete: frozenset[Trial] = frozenset()
         self.on_write: Callable[[Attempt], None] = self.attempts.append
         self.engines: dict[str, Engine] = {}
+        self.endings: tuple[Ending, ...] = ()
+        self.budget: Budget | None = None
+        self.on_renew: Callable[[str], object] = lambda name: None
 
     def change(self, name: str, **fields: Any) -> None:
         """Give one provider other settings."""
@@ -46,8 +50,13 @@ class Run:
 
     async def go(self, stop: asyncio.Event | None = None) -> None:
         opened = {p.name: open_engine(p, environ={}) for p in self.config.providers}
+
+        def renew(name: str) -> Engine:
+            self.on_renew(name)
+            return opened[name]
+
         try:
-            await collect(
+            self.endings = await collect(
                 self.plan,
                 config=self.config,
                 suite=self.suite,
@@ -56,6 +65,8 @@ class Run:
                 complete=self.complete,
                 write=self.on_write,
                 stop=stop,
+                budget=self.budget,
+                renew=renew,
             )
         finally:
             for engine in opened.values():
@@ -395,3 +406,138 @@ def test_a_full_disk_ends_the_run_as_itself() -> None:
         with pytest.raises(OSError, match="no space"):
             run.now()
         assert len(server.calls) == 1
+
+
+# --- trouble ---------------------------------------------------------------------------------
+
+
+TROUBLE = {"failures": 3, "cool_down_s": 0.05, "probes": 2}
+
+
+def test_an_endpoint_that_only_times_out_costs_a_bounded_number_of_requests() -> None:
+    """Neither attempts x trials x deadline nor a silent end: three failures, two more tries, and the reason."""
+    with Loopback(lambda call: raw(Pause(20))) as server:
+        run = Run(server, prompts=30, timeouts={"first_byte_s": 0.1}, breaker=TROUBLE)
+        run.now()
+        assert len(server.calls) == len(run.attempts) == 5
+    (ending,) = run.endings
+    assert ending.provider == "a"
+    assert "given up after 3 failures in a row and 2 more tries; the last: timeout" in ending.reason
+
+
+def test_an_outage_that_passes_costs_no_answer() -> None:
+    """What failed during it is asked again at the end, with the attempts it has left."""
+    began: list[float] = []
+
+    def answer(call: Call) -> Reply:
+        began.append(call.began_s)
+        return error(503) if call.began_s < began[0] + 1.0 else completion()
+
+    with Loopback(answer) as server:
+        run = Run(server, prompts=12, breaker={"failures": 3, "cool_down_s": 0.5, "probes": 5})
+        run.now()
+        assert len(server.calls) == len(run.attempts)
+    assert run.kinds().count("complete") == 12
+    assert run.kinds().count("server") >= 3
+    assert run.endings == ()
+
+
+def test_a_provider_in_trouble_leaves_the_others_at_full_speed() -> None:
+    """One that refuses every second request, one that stalls, one that is down: the fourth does not notice."""
+    seen = itertools.count()
+
+    def answer(call: Call) -> Reply:
+        if call.model == "stalls":
+            return raw(Pause(60))
+        if call.model == "down":
+            return raw(Reset())
+        if call.model == "limited" and next(seen) % 2 == 0:
+            return error(429, headers={"Retry-After": "0.1"})
+        return slow(call)
+
+    with Loopback(answer) as server:
+        run = Run(server, "a", "limited", "stalls", "down", prompts=20, timeouts={"first_byte_s": 1}, breaker=TROUBLE)
+        for name in ("limited", "stalls", "down"):
+            run.change(name, model=name)
+        began = time.monotonic()
+        run.now()
+        took_s = time.monotonic() - began
+        by_model = {name: [c for c in server.calls if c.model == name] for name in ("m", "limited", "stalls", "down")}
+        last = by_model["m"][-1].ended_s
+        assert last is not None
+        assert last < by_model["stalls"][-1].began_s
+        assert len(server.calls) == len(run.attempts)
+    assert run.kinds("a") == run.kinds("limited")[1::2] == ["complete"] * 20
+    assert {e.provider for e in run.endings} == {"stalls", "down"}
+    assert len(by_model["stalls"]) == len(by_model["down"]) == 5
+    assert took_s < 120
+
+
+def test_a_key_refused_after_it_worked_is_read_anew_once() -> None:
+    """A key that is changed during a long run costs nothing; a revoked one costs one more request."""
+    renewed: list[str] = []
+
+    def answer(call: Call) -> Reply:
+        return error(401) if len(server.calls) > 3 and len(renewed) < wanted else completion()
+
+    for wanted, kinds in (
+        (1, [*["complete"] * 3, "auth", *["complete"] * 3]),
+        (9, [*["complete"] * 3, "auth", "auth"]),
+    ):
+        renewed.clear()
+        with Loopback(answer) as server:
+            run = Run(server, prompts=6)
+            run.on_renew = renewed.append
+            run.now()
+        assert run.kinds() == kinds
+        assert renewed == ["a"]
+        assert bool(run.endings) == (wanted == 9)
+
+
+def test_a_budget_of_requests_ends_the_run_cleanly() -> None:
+    """Exactly as many requests as allowed are sent, all of them are recorded, and the reason is given."""
+    with Loopback(slow) as server:
+        run = Run(server, "a", "b", prompts=20, concurrency=4)
+        run.budget = Budget(Limits(max_requests=11))
+        run.now()
+        assert len(server.calls) == len(run.attempts) == 11
+    assert [(e.provider, e.reason) for e in run.endings] == [(None, "--max-requests 11 was reached")]
+
+
+def test_a_budget_of_money_is_never_exceeded() -> None:
+    """11 + 2 tokens at a dollar each: four cost 52; a fifth, which may take 8 + 11 + ..., is not sent."""
+    with Loopback() as server:
+        price = {"input_per_mtok": 1e6, "output_per_mtok": 1e6}
+        run = Run(server, prompts=20, price=price, max_tokens=20)
+        most = run.plan.trials[0].prompt_tokens + 20
+        run.budget = Budget(Limits(max_cost_usd=4 * 13 + most - 1))
+        run.now()
+        assert len(server.calls) == 4
+    assert "--max-cost" in run.endings[0].reason
+
+
+# --- conditions ------------------------------------------------------------------------------
+
+
+def test_each_condition_has_its_own_load_and_they_take_turns() -> None:
+    """Serial means that nothing else of this provider is under way, whatever the other condition does."""
+    with Loopback(slow) as server:
+        run = Run(server, prompts=8, repeats=2)
+        run.config = config_with(
+            run.config, [{"name": "serial", "concurrency": 1}, {"name": "burst", "concurrency": 4}]
+        )
+        run.now()
+        assert server.peak_in_flight["m"] == 4
+    most = {
+        name: max(a.exchange.times.in_flight for a in run.attempts if a.trial.condition == name)
+        for name in ("serial", "burst")
+    }
+    assert most == {"serial": 1, "burst": 4}
+    assert len(run.attempts) == 32
+    serial = [a.exchange.times.started_at for a in run.attempts if a.trial.condition == "serial"]
+    assert len(set(serial)) == 16
+
+
+def config_with(settings: Config, conditions: list[dict[str, Any]]) -> Config:
+    value = settings.model_dump(mode="json") | {"conditions": conditions}
+    return configuration.parse(value, source="test")

@@ -117,3 +117,29 @@ def test_a_resolved_configuration_survives_the_manifest() -> None:
     """A run is read back with the values it was made with, whatever today's defaults are."""
     shipped = config.load(ROOT / "providers.yaml")
     assert config.parse(json.loads(json.dumps(shipped.model_dump(mode="json"))), source="m") == shipped
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"conditions": [{"name": "x"}, {"name": "x"}]}, r'conditions\[1\].name: "x" is taken'),
+        ({"conditions": [{"name": "x", "providers": ["aa"]}]}, 'no provider is called "aa"; did you mean "a"'),
+        ({"conditions": [{"name": "x", "concurency": 2}]}, 'did you mean "concurrency"'),
+        ({"providers": [{"name": "a", "base_url": "http://x/v1", "model": "m", "may_drop": ["sed"]}]}, "may_drop: sed"),
+    ],
+)
+def test_conditions_and_droppable_fields_must_make_sense(change: dict[str, object], expected: str) -> None:
+    """A condition that asks nobody, or a field that nothing drops, would go unnoticed for a whole run."""
+    plain = {"version": 1, "providers": [{"name": "a", "base_url": "http://x/v1", "model": "m"}]}
+    with pytest.raises(ConfigError, match=expected):
+        config.parse(plain | change, source="t")
+
+
+def test_a_served_provider_is_told_whether_to_use_its_cache() -> None:
+    """A hosted one has no such field: for it only the order of the repeats differs."""
+    entries = [{"name": "s", "serve": {"weights": "w"}}, {"name": "h", "base_url": "http://x/v1", "model": "m"}]
+    conditions = [{"name": "cold", "cache": "cold"}, {"name": "warm", "cache": "warm"}]
+    settings = config.parse({"version": 1, "providers": entries, "conditions": conditions}, source="t")
+    served, hosted = settings.providers
+    bodies = [[settings.under(p, c).extra_body for c in settings.conditions] for p in (served, hosted)]  # type: ignore[union-attr]
+    assert bodies == [[{"cache_prompt": False}, {"cache_prompt": True}], [{}, {}]]

@@ -87,3 +87,43 @@ def test_providers_may_have_repeats_of_their_own() -> None:
     )
     counts = Counter(t.trial.provider for t in plan.build(settings, make_suite(2)).trials)
     assert counts == {"a": 2, "b": 6}
+
+
+CONDITIONS = [
+    {"name": "serial", "repeats": 3},
+    {"name": "burst", "concurrency": 16, "providers": ["a"]},
+    {"name": "warm", "cache": "warm"},
+]
+
+
+def test_every_provider_is_asked_under_every_condition_that_names_it() -> None:
+    """A block asks one prompt under all conditions, so that the hour does not look like the load."""
+    value = make_config(("a", "b"), repeats=2).model_dump(mode="json") | {"conditions": CONDITIONS}
+    built = plan.build(config.parse(value, source="t"), make_suite(4))
+    counts = Counter((t.trial.provider, t.trial.condition) for t in built.trials)
+    assert counts == {
+        ("a", "serial"): 12,
+        ("b", "serial"): 12,
+        ("a", "burst"): 8,
+        ("a", "warm"): 8,
+        ("b", "warm"): 8,
+    }
+    assert {e.provider: e.calls for e in built.estimates} == {"a": 28, "b": 20}
+    assert all(len({t.trial.prompt for t in built.trials if t.block == b}) == 1 for b in range(12))
+
+
+def test_repeats_follow_one_another_where_the_cache_is_to_be_warm() -> None:
+    """What a warm prefix cache does shows only while the prompt is still in it."""
+    value = make_config(("a",), repeats=3).model_dump(mode="json") | {"conditions": [CONDITIONS[2]]}
+    built = plan.build(config.parse(value, source="t"), make_suite(4))
+    assert [t.trial.repeat for t in built.trials] == [0, 1, 2] * 4
+
+
+def test_conditions_change_the_digest() -> None:
+    """Two runs of one digest were asked under the same load."""
+    suite, plain = make_suite(), make_config().model_dump(mode="json")
+    digests = {
+        plan.build(config.parse(plain | {"conditions": conditions}, source="t"), suite).digest
+        for conditions in ([], [{"name": "x"}], [{"name": "x", "concurrency": 2}], [{"name": "x", "stream": True}])
+    }
+    assert len(digests) == 4

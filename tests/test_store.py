@@ -147,3 +147,27 @@ def test_the_file_is_plain_json_lines(run_path: Path) -> None:
     """Anyone can read the evidence without tempzero."""
     for line in lines_of(run_path):
         assert json.loads(line)["attempt"]["trial"]["provider"] == "a"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_on(run_path: Path) -> None:
+    """A read-only copy of a run is no bug of ours."""
+    (run_path / store.RECORDS).rename(run_path / "kept")
+    (run_path / store.RECORDS).mkdir()
+    with (
+        pytest.raises(RunFolderError, match=r"cannot be written: Is a directory.*--resume"),
+        store.writing(run_path, now=NOW),
+    ):
+        pass
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        store.create_run(run_path / "kept", make_manifest(make_config(), make_suite()))
+
+
+def test_the_check_is_kept_beside_the_chain(run_path: Path) -> None:
+    """What was looked at before the run can be looked up, and is no record of it."""
+    exchange = make_attempt(make_trial()).exchange
+    store.record_preflight(run_path, [("a", "answer", exchange), ("b", "answer", exchange)])
+    store.record_preflight(run_path, [("a", "answer", exchange)])
+    lines = [json.loads(line) for line in (run_path / store.PREFLIGHT).read_text().splitlines()]
+    assert [one["provider"] for one in lines] == ["a", "b", "a"]
+    assert lines[0]["exchange"]["request"]["sha256"] == exchange.request.sha256
+    store.open_run(run_path).verify()

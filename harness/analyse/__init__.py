@@ -4,9 +4,10 @@ observations   records -> one row a trial, in columns
 texts          distinct texts -> what is computed once for each
 tallies        one provider's rows -> counts for each prompt
 single, pairs  tallies -> figures, of one provider and of two
+itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
 reading        what references read token by token -> figures, causes, findings
-findings, pair_findings, evidence, notes, examples   -> what is said, and what proves it
+findings, pair_findings, evidence, notes, conditions, examples   -> what is said, and what proves it
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from harness.analyse.book import Book
 from harness.analyse.evidence import Case
 from harness.analyse.examples import curves, divergences, prompt_rows
 from harness.analyse.findings import findings, in_order
+from harness.analyse.itself import itself
 from harness.analyse.notes import notes
 from harness.analyse.observations import NOT_SAID, Observations, observe
 from harness.analyse.pairs import compare, pair_up, repetition_excess
@@ -62,6 +64,7 @@ def analyse(run: Run) -> Analysis:
         divergences=shown,
         prompt_rows=prompt_rows(case),
         notes=(*manifest.notes, *notes(case)),
+        endings=manifest.sessions[-1].endings if manifest.sessions else (),
         reading=reading,
     )
 
@@ -78,6 +81,7 @@ def _case(seen: Observations, config: Config) -> tuple[Case, Book]:
     for one in tallies:
         single.coverage(book, one, len(seen.prompts))
         single.repeat(book, one, texts)
+    halves = itself(book, tallies, config.gates.alpha)
     comparisons = compare(book, pair_up(tallies, references), texts, config.gates.alpha)
     for one in tallies:
         single.repetition(book, one)
@@ -92,6 +96,7 @@ def _case(seen: Observations, config: Config) -> tuple[Case, Book]:
         texts=texts,
         tallies=tallies,
         comparisons=comparisons,
+        halves=halves,
         references=references,
         alpha=config.gates.alpha,
     ), book

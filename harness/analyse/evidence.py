@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.analyse.itself import Halves
 from harness.analyse.observations import CENSORED, NOT_SAID, Identity
 from harness.analyse.pairs import Comparison
 from harness.analyse.tallies import Tally
@@ -29,6 +30,7 @@ class Case:
     texts: Texts
     tallies: Sequence[Tally]
     comparisons: Sequence[Comparison]
+    halves: Sequence[Halves]
     references: Sequence[str]
     alpha: float
 

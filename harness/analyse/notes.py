@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from harness import stats
+from harness.analyse.conditions import between_conditions, short_of_load
 from harness.analyse.evidence import Case, load, under
 from harness.analyse.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from harness.analyse.single import identical_bits
@@ -20,14 +21,27 @@ def notes(case: Case) -> tuple[str, ...]:
     for tally in case.tallies:
         who = f"{tally.name}{under(tally.lane.condition)}"
         found += (f"{who}: {note}" for note in _of_one(tally, case))
-    return tuple(found)
+    return (*found, *between_conditions(case))
+
+
+def _changed(tally: Tally, case: Case) -> Iterable[str]:
+    """Corrected over all providers: one of twenty would stand out by chance."""
+    corrected = stats.holm([h.test.p_value for h in case.halves])
+    for halves, p_value in zip(case.halves, corrected, strict=True):
+        if halves.tally is tally and p_value <= case.alpha:
+            yield (
+                "the second half of its repeats differs from the first by more than either half differs from itself "
+                f"(p = {p_value:.2g} after Holm over {len(corrected)} providers): it changed while it was asked"
+            )
 
 
 def _of_one(tally: Tally, case: Case) -> Iterable[str]:
     yield from _nothing_seen(tally)
+    yield from _changed(tally, case)
     yield from _bits(tally)
     yield from _left_out(tally)
     yield from _loops(tally, case.texts)
+    yield from short_of_load(tally)
 
 
 def _nothing_seen(tally: Tally) -> Iterable[str]:

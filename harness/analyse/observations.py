@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.config import Provider
+from harness.config import DEFAULT_CONDITION, Config, Provider
 from harness.errors import RunFolderError
 from harness.metrics.agreement import Floats, Ints
-from harness.plan import CONDITION
 from harness.store import Run
 from harness.types import Completion, Prompt, RecordView
 
@@ -118,7 +117,7 @@ def observe(run: Run) -> Observations:
     attempts = reader.frame()
     return Observations(
         prompts=prompts,
-        lanes=tuple(_lanes(attempts, providers, reader.names() or [CONDITION], reader, len(prompts))),
+        lanes=tuple(_lanes(attempts, providers, run.config, reader, len(prompts))),
         texts=reader.texts,
         identities=tuple(reader.identities),
         failures=dict(reader.failures),
@@ -233,17 +232,22 @@ def _plausible(tokens: int) -> int:
 
 
 def _lanes(
-    attempts: pd.DataFrame, providers: list[Provider], conditions: list[str], reader: _Reader, prompts: int
+    attempts: pd.DataFrame, providers: list[Provider], config: Config, reader: _Reader, prompts: int
 ) -> Iterable[Lane]:
+    """A lane for every provider and condition that was planned, asked or not; of imported records for what is there."""
     trials = _trials(attempts)
-    for condition in conditions:
+    planned = {c.name: c for c in config.conditions}
+    for condition in sorted({*reader.names(), *planned}) or [DEFAULT_CONDITION]:
         number = reader.conditions[condition]
         for index, provider in enumerate(providers):
             asked = attempts[(attempts.condition == number) & (attempts.provider == index)]
-            if provider.imported is not None and asked.empty:
-                continue  # the other tool never asked it so: that is no gap
+            under = provider if not planned else None
+            if condition in planned:
+                under = config.under(provider, planned[condition])
+            if asked.empty and (provider.imported is not None or under is None):
+                continue  # it was never to be asked so: that is no gap
             of_lane = trials[(trials.condition == number) & (trials.provider == index)]
-            yield _lane(provider, condition, asked, of_lane, prompts)
+            yield _lane(under or provider, condition, asked, of_lane, prompts)
 
 
 def _trials(attempts: pd.DataFrame) -> pd.DataFrame:

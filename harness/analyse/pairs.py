@@ -68,14 +68,17 @@ def pair_up(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pair]:
 
 def compare(book: Book, pairs: Sequence[Pair], texts: Texts, alpha: float) -> list[Comparison]:
     """Enter the figures of all pairs and test each; the tests are still to be corrected for their number."""
-    # After Holm's correction the smallest attainable p-value must stay well below alpha.
-    permutations = max(999, math.ceil(4 * len(pairs) / alpha) - 1)
-    compared = [_compare(book, pair, texts, permutations) for pair in pairs]
+    compared = [_compare(book, pair, texts, permutations(len(pairs), alpha)) for pair in pairs]
     _ned(book, compared, texts)
     return compared
 
 
-def _compare(book: Book, pair: Pair, texts: Texts, permutations: int) -> Comparison:
+def permutations(tests: int, alpha: float) -> int:
+    """How many to draw: after Holm's correction the smallest attainable p-value must stay well below alpha."""
+    return max(999, math.ceil(4 * tests / alpha) - 1)
+
+
+def _compare(book: Book, pair: Pair, texts: Texts, drawn: int) -> Comparison:
     settled = settle([pair.left.raw, pair.right.raw], texts.longer)
     left, right = relabelled(pair.left.raw, settled), relabelled(pair.right.raw, settled)
     match = agreement.cross_match(left, right)
@@ -92,7 +95,7 @@ def _compare(book: Book, pair: Pair, texts: Texts, permutations: int) -> Compari
     detectable = Estimate(value=smallest, low=None, high=None, n=len(tables), method="test at .05, power .8")
     book.put(subject, "minimum_detectable_excess", detectable, unit="share")
     _others(book, pair)
-    test = stats.one_hot_permutation(tables, permutations=permutations)
+    test = stats.one_hot_permutation(tables, permutations=drawn)
     return Comparison(pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test)
 
 

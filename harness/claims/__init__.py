@@ -9,8 +9,8 @@ checking       a bundle's file or folder -> one line that it holds, or a BundleE
 
 from __future__ import annotations
 
-from harness.claims.accusing import Accusation, accuse
+from harness.claims.accusing import Accusation, accuse, accuse_by_rule
 from harness.claims.bundle import Bundle, file_name, make
 from harness.claims.checking import check
 
-__all__ = ["Accusation", "Bundle", "accuse", "check", "file_name", "make"]
+__all__ = ["Accusation", "Bundle", "accuse", "accuse_by_rule", "check", "file_name", "make"]

@@ -12,16 +12,29 @@ from harness.types import Finding
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accusation:
-    """What is claimed. `other` is whom `subject` differs from; `condition` None means any that proves it.
+    """What is claimed. `others` are whom `subject` differs from; `condition` None means any that proves it.
 
     `p_value` is that of the run's report, corrected for the number of its tests.
     """
 
     rule: str
     subject: str
-    other: str | None = None
+    others: tuple[str, ...] = ()
     condition: str | None = None
     p_value: float | None = None
+
+
+def accuse_by_rule(rule: str, subject: str, others: Sequence[str]) -> Accusation:
+    """Claim what no finding of the report says; hyphens in the rule's name do too.
+
+    Raises UsageError for a difference from one other: chosen among many pairs it needs the report's correction.
+    """
+    rule = rule.replace("-", "_")
+    if rule in ("differs", "deviates_from_reference"):
+        raise UsageError(
+            f"{rule}: claim it with --finding; the report's p-value is corrected for the number of pairs it tested"
+        )
+    return Accusation(rule=rule, subject=subject, others=tuple(others))
 
 
 def accuse(findings: Sequence[Finding], number: int | None = None) -> Accusation:
@@ -41,7 +54,7 @@ def accuse(findings: Sequence[Finding], number: int | None = None) -> Accusation
     return Accusation(
         rule=finding.rule,
         subject=finding.subject,
-        other=finding.other,
+        others=() if finding.other is None else (finding.other,),
         condition=conditions.pop() if len(conditions) == 1 else None,
         p_value=finding.p_value,
     )

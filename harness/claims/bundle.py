@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import shlex
+import string
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +18,19 @@ from typing import Any, Literal
 from harness.claims import verify_bundle as verifying
 from harness.claims import wording
 from harness.claims.accusing import Accusation
-from harness.claims.verify_bundle import Answer, Answers
+from harness.claims.verify_bundle import Answer
 from harness.config import Provider
 from harness.errors import UsageError
 from harness.stats import rule_of_three
 from harness.store import Run
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "claim"  # what a bundle unpacks to
 DERIVED = ("CLAIM.html", "CLAIM.md", "figures.json")
 
+Answers = dict[str, list[Answer]]  # by prompt, in the order of the records
+
+_SIDES = string.ascii_uppercase
 _SHORTEST_SECRET = 8
 # What stands for the HTTP method in records that another tool collected.
 _IMPORTED = "IMPORT"
@@ -58,7 +62,7 @@ def make(run: Run, accusation: Accusation, *, environ: Mapping[str, str]) -> Bun
     """
     head = run.verify()
     _check_accusation(run, accusation)
-    providers = {s: _provider(run, name) for s, name in zip("AB", _names(accusation), strict=False)}
+    providers = {s: _provider(run, name) for s, name in zip(_SIDES, _names(accusation), strict=False)}
     reasons = []
     for condition, lines in _lines_by_condition(run, accusation).items():
         try:
@@ -122,7 +126,8 @@ class _Case:
     def _claim(self, head: str) -> dict[str, Any]:
         sides = self._sides
         routers = [side for side, provider in self._providers.items() if _is_router(provider, sides[side])]
-        example = _cross_example(sides["A"], sides["B"]) if "B" in sides else _self_example(sides["A"], bool(routers))
+        others = [answers for side, answers in sides.items() if side != "A"]
+        example = _cross_example(sides["A"], others) if others else _self_example(sides["A"], bool(routers))
         return {
             "format": FORMAT,
             "wording": wording.WORDING,
@@ -201,7 +206,8 @@ def outline(claim: Mapping[str, Any], records: Sequence[Any]) -> list[str]:
         labels=_labels(first, second),
         imported=first.record["attempt"]["exchange"]["request"]["method"] == _IMPORTED,
         example=(claim["example"][0], claim["example"][1]),
-        responses={side: [a.record["seq"] for a in answers[prompt]] for side, answers in sides.items()},
+        shown=next(s for s, n in claim["sides"].items() if n == second.record["attempt"]["trial"]["provider"]),
+        responses={side: [a.record["seq"] for a in answers.get(prompt, ())] for side, answers in sides.items()},
         cache_headers=sorted({name for answer in every.values() for name in _cache_headers(answer)}),
         attested=sorted(claim["attested"]),
     )
@@ -225,7 +231,7 @@ def curl(request: Mapping[str, Any], key_variable: str | None) -> str:
 
 
 def _names(accusation: Accusation) -> list[str]:
-    return [accusation.subject] if accusation.other is None else [accusation.subject, accusation.other]
+    return [accusation.subject, *accusation.others]
 
 
 def _provider(run: Run, name: str) -> Provider:
@@ -246,8 +252,9 @@ def _check_accusation(run: Run, accusation: Accusation) -> None:
         raise UsageError(
             f'{run.path}: no bundle is made for "{accusation.rule}"; for {", ".join(wording.RULES)} there is'
         )
-    if (accusation.rule == "nondeterministic") != (accusation.other is None):
-        raise UsageError(f"{accusation.rule}: names one provider too many or too few")
+    least, most = wording.RULES[accusation.rule]
+    if not least <= len(accusation.others) <= most or len(set(_names(accusation))) <= len(accusation.others):
+        raise UsageError(f"{accusation.rule}: names too many or too few others, or one of them twice")
 
 
 def _lines_by_condition(run: Run, accusation: Accusation) -> dict[str, list[bytes]]:
@@ -322,10 +329,10 @@ def _no_difference(answers: Answers, elsewhere: int) -> str:
     )
 
 
-def _cross_example(left: Answers, right: Answers) -> tuple[Answer, Answer]:
+def _cross_example(left: Answers, others: Sequence[Answers]) -> tuple[Answer, Answer]:
     """Each side's commonest text, of the prompt on which both sides are surest of their own."""
     best: tuple[Any, Answer, Answer] | None = None
-    for prompt in (p for p in left if p in right):
+    for right, prompt in ((right, p) for right in others for p in left if p in right):
         (share_a, a), (share_b, b) = _commonest(left[prompt]), _commonest(right[prompt])
         rank = (-share_a - share_b, a.cut or b.cut, a.record["seq"], b.record["seq"])
         if verifying.parting(a, b) is not None and (best is None or rank < best[0]):

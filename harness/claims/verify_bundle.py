@@ -5,7 +5,7 @@
 2. Records: a line of records.jsonl is one request with its response. Their bytes have the hashes recorded with them,
    equal the copies in requests/ and responses/, and, read again, give the texts that are compared here. A line names
    the hash of the line before it, so neighbours hold each other.
-3. Figures and verdict: computed anew from the records, and equal to those in figures.json.
+3. Figures and verdict: computed anew from the records, and equal to those in figures.json. A is the side accused.
 4. Page: claim.json has its outline: words without a digit, and {names} of figures. Filled in, that must be CLAIM.md,
    and as HTML CLAIM.html. Figures under "attested" are the author's word.
 Nothing here can know that the records are what the provider sent: it can look up the response ids and dates.
@@ -18,16 +18,14 @@ import hashlib
 import html
 import json
 import math
-import os
 import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, Dict, List, NamedTuple  # noqa: UP035 (Dict and List: Python 3.8)
+from pathlib import Path
+from typing import Any, NamedTuple
 
 PERMUTATIONS, ALPHA, Z = 999, 0.05, 1.959964
-ANSWERED = ("valid", "censored")
 OUTCOME, COMPLETION = "attempt.exchange.outcome", "attempt.exchange.outcome.completion"
 HIDDEN = re.compile(
     "[\0-\x1f\x7f-\xa0`\xad\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ud800-\udfff"
@@ -49,11 +47,8 @@ class Answer(NamedTuple):
 
     text: str
     cut: bool
-    identity: tuple[str | None, ...]  # hash of the request, served model, backend, fingerprint
+    identity: tuple[str | None, ...]  # hash of the request, served model, and unless a router: backend, fingerprint
     record: Any
-
-
-Answers = Dict[str, List[Answer]]  # noqa: UP006  # by prompt, in the order of the records
 
 
 # --- 1. files, 2. records ---------------------------------------------------------------------------------------------
@@ -76,21 +71,20 @@ def check_records(files: dict[str, bytes]) -> list[Any]:
     copies, before = set(), b""
     for line in files["records.jsonl"].split(b"\n")[:-1]:
         record = json.loads(line)
-        where = f"records.jsonl, record {record['seq']}"
+        where, exchange = f"records.jsonl, record {record['seq']}", record["attempt"]["exchange"]
         step = record["seq"] - records[-1]["seq"] if records else 2
         if step < 1 or (step == 1 and record["previous"] != sha256(before)):
             raise Broken(f"{where}: the hash chain breaks; this line or the one before was changed or moved")
         names = {"request": "requests/{sha256:.16}.json", "response": f"responses/{record['seq']:06}.body"}
         for part, name in names.items():
-            recorded = record["attempt"]["exchange"][part]
-            if recorded is not None:
-                name, body = name.format(**recorded), body_of(recorded)
-                if sha256(body) != recorded["sha256"] or files.get(name) != body:
+            if exchange[part] is not None:
+                name, body = name.format(**exchange[part]), body_of(exchange[part])
+                if sha256(body) != exchange[part]["sha256"] or files.get(name) != body:
                     raise Broken(f"{name} is missing, or is not the {part} that was recorded: {where}")
                 copies.add(name)
-        completion = find(record, COMPLETION)
+        recorded = find(record, COMPLETION) or {}
         for label, value in reread(record).items():
-            if completion is not None and completion[label] != value:
+            if recorded.get(label, value) != value:
                 raise Broken(f"{where}: its {label} is not the one in its response")
         records.append(record)
         before = line
@@ -123,22 +117,25 @@ def reread(record: Any) -> dict[str, Any]:
     return {"text": text, **dict.fromkeys(said), **names}
 
 
-def sort_out(records: Sequence[Any]) -> tuple[Answers, dict[str, int]]:
-    """A trial counts once, by its first answer: a retry is no repeat. Replayed, filtered, empty ones do not count."""
+def sort_out(records: list[Any], router: bool = False) -> tuple[dict[str, list[Answer]], Counter[str]]:
+    """The answers by prompt, and how often others ended how. The backends of a router are taken as one.
+
+    A trial counts once, by its first answer: a retry is no repeat. Replayed, filtered and empty ones do not count.
+    """
     trials: dict[str, Any] = {}
     for record in records:
         trial = json.dumps(record["attempt"]["trial"], sort_keys=True)
-        if trial not in trials or find(trials[trial], f"{OUTCOME}.status") not in ANSWERED:
+        if trial not in trials or find(trials[trial], f"{OUTCOME}.status") not in ("valid", "censored"):
             trials[trial] = record
-    answers: Answers = {}
-    left_out: dict[str, int] = Counter()
+    answers: dict[str, list[Answer]] = {}
+    left_out: Counter[str] = Counter()
     for record in trials.values():
         outcome, completion = find(record, OUTCOME), find(record, COMPLETION)
         ended = f"{outcome['status']}: {outcome['kind']}"
         if ended in ("valid: complete", "censored: length") and completion["text"]:
             cut = ended == "censored: length"
             text = completion["text"].rstrip("\ufffd" if cut else "")  # half a character at the cut
-            labels = (completion[label] for label in ("served_model", "backend", "fingerprint"))
+            labels = [completion[n] for n in ("served_model", "backend", "fingerprint")][: 1 if router else 3]
             identity = (find(record, "attempt.exchange.request.sha256"), *labels)
             answers.setdefault(find(record, "attempt.trial.prompt"), []).append(Answer(text, cut, identity, record))
         else:
@@ -146,21 +143,20 @@ def sort_out(records: Sequence[Any]) -> tuple[Answers, dict[str, int]]:
     return answers, left_out
 
 
-# --- 3. figures -------------------------------------------------------------------------------------------------------
+# --- 3. figures and verdict -------------------------------------------------------------------------------------------
 
 
 def parting(a: Answer, b: Answer) -> int | None:
     """The first character at which two answers differ; None where they do not, as far as a cut one goes."""
-    at, shorter = 0, min(len(a.text), len(b.text))
-    while at < shorter and a.text[at] == b.text[at]:
-        at += 1
+    shorter = min(len(a.text), len(b.text))
+    at = next((i for i in range(shorter) if a.text[i] != b.text[i]), shorter)
     return None if a.text == b.text or any(x.cut and len(x.text) == at for x in (a, b)) else at
 
 
-def outputs(answers: Sequence[Answer]) -> list[tuple[str, bool]]:
+def outputs(answers: list[Answer]) -> list[Any]:
     """What each answer counts as. One that was cut: as the commonest longer one it begins (in dubio pro reo)."""
     total = Counter((a.text, not a.cut) for a in answers)
-    counts_as: dict[tuple[str, bool], tuple[str, bool]] = {}
+    counts_as: dict[Any, Any] = {}
     for cut in sorted((key for key in total if not key[1]), reverse=True):
         longer = {counts_as.get(k, k) for k in total if k != cut and k[0].startswith(cut[0])}
         if longer:
@@ -169,33 +165,30 @@ def outputs(answers: Sequence[Answer]) -> list[tuple[str, bool]]:
     return [counts_as.get((a.text, not a.cut), (a.text, not a.cut)) for a in answers]
 
 
-def pairs(groups: Iterable[Any]) -> int:
+def pairs(groups: Any) -> int:
     """How many ordered pairs have both members in one group."""
     return sum(n * (n - 1) for n in Counter(groups).values())
 
 
-def self_match(answers: Sequence[Answer]) -> float | None:
+def self_match(answers: list[Answer]) -> float | None:
     """EMR of a prompt: the share of pairs of repeats, under one identity, with the same text. None without a pair."""
-    groups: dict[Any, list[Answer]] = {}
-    for answer in answers:
-        groups.setdefault(answer.identity, []).append(answer)
-    possible = pairs(answer.identity for answer in answers)
-    return sum(pairs(outputs(group)) for group in groups.values()) / possible if possible else None
+    possible = pairs(a.identity for a in answers)
+    alike = (pairs(outputs([a for a in answers if a.identity == i])) for i in {a.identity for a in answers})
+    return sum(alike) / possible if possible else None
 
 
-def cross_match(left: Sequence[Any], right: Sequence[Any]) -> float:
+def cross_match(left: list[Any], right: list[Any]) -> float:
     """Cross-EMR of a prompt: the chance that an answer of one side equals one of the other."""
-    theirs = Counter(right)
-    return sum(n * theirs[output] for output, n in Counter(left).items()) / (len(left) * len(right))
+    return sum(left.count(x) * right.count(x) for x in set(left)) / (len(left) * len(right))
 
 
-def excess(left: Sequence[Any], right: Sequence[Any]) -> float:
+def excess(left: list[Any], right: list[Any]) -> float:
     """Half of both own EMR, minus the cross-EMR: 0 on average where the sides differ no more than each from itself."""
     own = sum(pairs(side) / (len(side) * (len(side) - 1)) for side in (left, right))
     return own / 2 - cross_match(left, right)
 
 
-def permutation_p(tables: Sequence[tuple[list[Any], int]]) -> float:
+def permutation_p(tables: list[tuple[list[Any], int]]) -> float:
     """How often the excess is as large when the answers to each prompt are dealt to the two sides at random."""
     tables = [([pool.index(text) for text in pool], n) for pool, n in tables if len(set(pool)) > 1]
     draw, sums = random.Random(0), []
@@ -206,16 +199,20 @@ def permutation_p(tables: Sequence[tuple[list[Any], int]]) -> float:
     return sum(s >= sums[0] - 1e-9 for s in sums) / len(sums)
 
 
-def of_side(answers: Answers, left_out: dict[str, int]) -> dict[str, str]:
+def of_side(records: list[Any], answers: dict[str, list[Answer]], left_out: Counter[str]) -> dict[str, str]:
     """Figures of one provider."""
     counted = [a for given in answers.values() for a in given]
+    bodies = [json.loads(find(a.record, "attempt.exchange.request.body")) for a in counted]
     matches = [m for m in map(self_match, answers.values()) if m is not None]
     return {
+        "name": code(find(records[0], "attempt.trial.provider")),
+        "requests": str(len(records)),
+        "when": listed(find(r, "attempt.exchange.times.started_at") for r in records),
+        "fields": listed({k: v for k, v in body.items() if k not in ("model", "messages")} for body in bodies),
         "trials": str(len(counted) + sum(left_out.values())),
         "prompts": str(len(answers)),
         "counted": str(len(counted)),
         "cut": str(sum(a.cut for a in counted)),
-        "fields": listed(sent(a.record) for a in counted),
         "left_out": ", ".join(f"{n} {code(reason)}" for reason, n in sorted(left_out.items())) or "none",
         "one_request": out_of([len({a.identity[0] for a in given}) == 1 for given in answers.values()]),
         "reread": out_of([bool(reread(a.record)) for a in counted]),
@@ -225,13 +222,7 @@ def of_side(answers: Answers, left_out: dict[str, int]) -> dict[str, str]:
     }
 
 
-def sent(record: Any) -> dict[str, Any]:
-    """The fields of a request besides the question itself."""
-    body = json.loads(find(record, "attempt.exchange.request.body"))
-    return {name: value for name, value in body.items() if name not in ("model", "messages")}
-
-
-def of_pair(left: Answers, right: Answers) -> dict[str, str]:
+def of_pair(left: dict[str, list[Answer]], right: dict[str, list[Answer]]) -> dict[str, str]:
     """Figures of two providers on the prompts that both answered."""
     tables = [(outputs(left[prompt] + right[prompt]), len(left[prompt])) for prompt in left if prompt in right]
     matches = [cross_match(pool[:n], pool[n:]) for pool, n in tables]
@@ -242,44 +233,36 @@ def of_pair(left: Answers, right: Answers) -> dict[str, str]:
     return {**found, "excess": f"{divergence:.3f} over {len(repeated)} prompts", "p": f"{permutation_p(repeated):.3f}"}
 
 
-def of_example(a: Answer, b: Answer, sides: dict[str, Answers]) -> dict[str, str]:
+def of_example(a: Answer, b: Answer, sides: dict[str, dict[str, list[Answer]]]) -> dict[str, str]:
     """Figures of two answers that differ, and of what each side gave for that prompt."""
-    prompt = find(a.record, "attempt.trial.prompt")
-    at = parting(a, b)
+    prompt, at = find(a.record, "attempt.trial.prompt"), parting(a, b)
     if at is None:
         raise Broken("the two answers of the example do not differ")
     found = {"prompt": code(prompt), "at": str(at + 1), "before": visible(a.text[max(0, at - 60) : at])}
     for name, x in (("first", a), ("second", b)):
         sign = f"U+{ord(x.text[at]):04X}" if at < len(x.text) else "the end"
-        found.update(
-            {f"{name}.length": str(len(x.text)), f"{name}.sign": sign, f"{name}.after": visible(x.text[at : at + 60])}
-        )
-    for letter, answers in sides.items():
-        counts = sorted(Counter(outputs(answers[prompt])).values(), reverse=True)
-        found[f"{letter}.counts"] = " + ".join(map(str, counts)) + f" of {sum(counts)}"
+        rest = {"length": str(len(x.text)), "sign": sign, "after": visible(x.text[at : at + 60])}
+        found.update({f"{name}.{k}": v for k, v in rest.items()})
+    for side, answers in sides.items():
+        counts = sorted(Counter(outputs(answers.get(prompt, []))).values(), reverse=True)
+        found[f"{side}.counts"] = (" + ".join(map(str, counts)) or "none") + f" of {sum(counts)}"
     return found
 
 
-def figures(claim: Any, records: Sequence[Any], root: str) -> dict[str, str]:
-    """Every figure by its name, as it is printed. A is the side accused, B the other one. Raises if not proven."""
+def figures(claim: Any, records: list[Any], root: str) -> dict[str, str]:
+    """Every figure by its name, as it is printed. Raises Broken where they do not support the claim."""
     found = {"root": root, **{f"attested.{name}": code(text, 300) for name, text in claim["attested"].items()}}
-    sides: dict[str, Answers] = {}
-    for letter, provider in claim["sides"].items():
+    sides: dict[str, dict[str, list[Answer]]] = {}
+    for side, provider in claim["sides"].items():
         own = [record for record in records if find(record, "attempt.trial.provider") == provider]
-        sides[letter], left_out = sort_out(own)
-        if letter in claim["routers"]:  # its backends are taken as one: request and served model must agree
-            for given in sides[letter].values():
-                given[:] = [x._replace(identity=x.identity[:2]) for x in given]
-        when = sorted(str(find(record, "attempt.exchange.times.started_at")) for record in own)
-        found.update(named(letter, {"name": code(provider), "requests": str(len(own))}))
-        found.update(named(letter, {"first_sent": code(when[0]), "last_sent": code(when[-1])}))
-        found.update(named(letter, of_side(sides[letter], left_out)))
+        sides[side], left_out = sort_out(own, side in claim["routers"])
+        found.update({f"{side}.{name}": text for name, text in of_side(own, sides[side], left_out).items()})
+        if side != "A":
+            found.update({f"A{side}.{name}": text for name, text in of_pair(sides["A"], sides[side]).items()})
     every = {x.record["seq"]: x for answers in sides.values() for given in answers.values() for x in given}
     a, b = (every[seq] for seq in claim["example"])
-    found.update(named("example", of_example(a, b, sides)))
-    if "B" in sides:
-        found.update(named("pair", of_pair(sides["A"], sides["B"])))
-    check_verdict(claim, a, b, sides, found)
+    found.update({f"example.{name}": text for name, text in of_example(a, b, sides).items()})
+    check_verdict(claim["rule"], every, (a, b), sides, found)
     # {A: path} is what stands there in the answers of a side that count; {12: path} in record 12 alone.
     for which, path in re.findall(r"{(\w+): ([^{}]+)}", "\n".join(claim["page"])):
         chosen = [every[int(which)]] if which.isdigit() else [x for given in sides[which].values() for x in given]
@@ -287,21 +270,20 @@ def figures(claim: Any, records: Sequence[Any], root: str) -> dict[str, str]:
     return found
 
 
-def check_verdict(claim: Any, a: Answer, b: Answer, sides: dict[str, Answers], found: dict[str, str]) -> None:
+def check_verdict(rule: str, every: dict[int, Answer], example: Any, sides: dict[str, Any], found: Any) -> None:
     """Do the figures support what is claimed?"""
-    for x in (x for answers in sides.values() for given in answers.values() for x in given):
+    for seq, x in every.items():
         if find(x.record, "attempt.exchange.request.body.temperature") != 0:
-            raise Broken(f"not proven: record {x.record['seq']} does not show that temperature 0 was asked for")
-    if claim["rule"] == "nondeterministic":
-        if a.identity != b.identity:
-            raise Broken("not proven: the two answers are not of one request, model, backend and fingerprint")
-        return
-    for prompt in (prompt for prompt in sides["A"] if prompt in sides["B"]):
-        asked = [find(sides[letter][prompt][0].record, "attempt.exchange.request.body.messages") for letter in "AB"]
-        if asked[0] is None or asked[0] != asked[1]:
-            raise Broken(f"not proven: the two sides were not asked the same on prompt {code(prompt)}")
-    if float(found["pair.p"]) > ALPHA:
-        raise Broken("not proven: the two sides differ no more than each does from itself")
+            raise Broken(f"not proven: record {seq} does not show that temperature 0 was asked for")
+    if rule == "nondeterministic" and example[0].identity != example[1].identity:
+        raise Broken("not proven: the two answers are not of one request, model, backend and fingerprint")
+    for side in sorted(sides.keys() - {"A"}):  # of several it must differ from each one, so the largest p decides
+        for prompt in (p for p in sides["A"] if p in sides[side]):
+            asked = [find(sides[s][prompt][0].record, "attempt.exchange.request.body.messages") for s in ("A", side)]
+            if asked[0] is None or asked[0] != asked[1]:
+                raise Broken(f"not proven: the two sides were not asked the same on prompt {code(prompt)}")
+        if float(found[f"A{side}.p"]) > ALPHA:
+            raise Broken(f"not proven: A and {side} differ no more than each does from itself")
 
 
 # --- 4. page ----------------------------------------------------------------------------------------------------------
@@ -319,10 +301,6 @@ def find(value: Any, path: str) -> Any:
     return value
 
 
-def named(prefix: str, found: dict[str, str]) -> dict[str, str]:
-    return {f"{prefix}.{name}": text for name, text in found.items()}
-
-
 def visible(text: str) -> str:
     """Text from outside on one line, without characters that hide from the eye or act on the page."""
     return HIDDEN.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text.replace("\n", "⏎"))
@@ -333,18 +311,16 @@ def code(value: Any, limit: int = 100) -> str:
     return f"`{text[:limit]}{'…' if len(text) > limit else ''}`"
 
 
-def listed(values: Iterable[Any]) -> str:
-    """The distinct values and how often each came; of more than four, the first and the last (of numbers: by size)."""
+def listed(values: Any) -> str:
+    """The distinct values and how often each came, numbers and dates in order; of more than four, first and last."""
     counts = Counter("not given" if v is None else code(v) for v in values)
-    order = list(counts)
-    if all(v[1:-1].isdecimal() for v in order):
-        order.sort(key=lambda v: int(v[1:-1]))
+    order = sorted(counts, key=lambda v: (len(v), v)) if all(re.match(r"`\d", v) for v in counts) else list(counts)
     if len(order) > 4:
         return f"{order[0]} to {order[-1]} ({len(order)} different)"
     return ", ".join(v if len(order) == 1 else f"{v} ({counts[v]})" for v in order) or "none"
 
 
-def share(values: Sequence[float]) -> str:
+def share(values: list[Any]) -> str:
     """The mean of values from 0 to 1 with Wilson's 95 % interval: right for yes and no, too wide for values between."""
     n = len(values)
     if n == 0:
@@ -356,11 +332,11 @@ def share(values: Sequence[float]) -> str:
     return f"{p:.3f} [{max(0, low):.3f}, {min(1, high):.3f}] over {n} prompts"
 
 
-def out_of(yes: Sequence[bool]) -> str:
+def out_of(yes: list[bool]) -> str:
     return f"{sum(yes)} of {len(yes)}"
 
 
-def fill(outline: Sequence[str], found: dict[str, str]) -> str:
+def fill(outline: list[str], found: dict[str, str]) -> str:
     """The outline with its figures. It may hold no digit of its own, and may leave no figure out."""
     text = "\n".join(outline) + "\n"
     for line in outline:
@@ -380,44 +356,34 @@ def to_html(markdown: str) -> str:
     return HEAD + re.sub(r"`([^`\n]*)`", r"<code>\1</code>", body)
 
 
-def check_page(files: dict[str, bytes], outline: Sequence[str], found: dict[str, str]) -> str:
-    """CLAIM.md, CLAIM.html and figures.json must say what was computed; gives the page's title."""
-    markdown = fill(outline, found)
-    stated = {name: entry["value"] for name, entry in json.loads(files["figures.json"]).items()}
-    for name in sorted(stated.keys() | found.keys()):
-        if stated.get(name) != found.get(name):
-            raise Broken(f"figures.json, {name}: states {stated.get(name)}, the records give {found.get(name)}")
-    for file, expected in (("CLAIM.md", markdown), ("CLAIM.html", to_html(markdown))):
-        lines, right = files[file].decode().split("\n"), expected.split("\n")
-        for number in range(max(len(lines), len(right))):
-            says, gives = ("".join(text[number : number + 1]) for text in (lines, right))
-            if says != gives:
-                raise Broken(f"{file}, line {number + 1}: says {says!r}, the records give {gives!r}")
-    return markdown.partition("\n")[0][2:]
-
-
 def verify(files: dict[str, bytes]) -> str:
     """Check all of it; gives one line to print. Raises Broken."""
     try:
         root = check_files(files)
         records, claim = check_records(files), json.loads(files["claim.json"])
-        title = check_page(files, claim["page"], figures(claim, records, root))
+        found = figures(claim, records, root)
+        page = fill(claim["page"], found)
+        stated = {name: entry["value"] for name, entry in json.loads(files["figures.json"]).items()}
+        for name in sorted(stated.keys() | found.keys()):
+            if stated.get(name) != found.get(name):
+                raise Broken(f"figures.json, {name}: states {stated.get(name)}, the records give {found.get(name)}")
+        for file, right in (("CLAIM.md", page.split("\n")), ("CLAIM.html", to_html(page).split("\n"))):
+            lines = files[file].decode().split("\n")
+            for at in range(max(len(lines), len(right))):
+                says, gives = lines[at : at + 1], right[at : at + 1]
+                if says != gives:
+                    raise Broken(f"{file}, line {at + 1}: says {says}, the records give {gives}")
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
         raise Broken(f"not a whole bundle: {type(problem).__name__}: {problem}") from None
-    return f"holds: {title} ({len(records)} records; root {root})"
+    return f"holds: {page.partition(chr(10))[0][2:]} ({len(records)} records; root {root})"
 
 
 def read(folder: str) -> dict[str, bytes]:
-    files = {}
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(place, name), "rb") as file:
-                files[os.path.relpath(file.name, folder).replace(os.sep, "/")] = file.read()
-    return files
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
 if __name__ == "__main__":
     try:
-        print(verify(read(sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__)))))
+        print(verify(read(sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).resolve().parent))))
     except Broken as broken:
         sys.exit(f"FAILED: {broken}")

@@ -1,7 +1,7 @@
 """What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
 
-`{A.emr}` is a figure of the accused side, `{pair.p}` of both, `{A: path}` lists what stands there in the records of
-A that count, `{12: path}` in record 12. What METRICS allows to be said is decided here.
+`{A.emr}` is a figure of the accused side, `{AB.p}` of it and another one, `{A: path}` lists what stands there in the
+records of A that count, `{12: path}` in record 12. What METRICS allows to be said is decided here.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-WORDING = 1  # counts up with every change of the words: bundles with other words are not held against these
+WORDING = 2  # counts up with every change of the words: bundles with other words are not held against these
 
-RULES = ("nondeterministic", "differs", "deviates_from_reference")
+# Rule -> how few and how many others a claim names besides the accused.
+RULES = {"nondeterministic": (0, 0), "differs": (1, 1), "deviates_from_reference": (1, 1), "differs_from_all": (2, 25)}
 
 _COMPLETION = "attempt.exchange.outcome.completion"
 _HEADERS = "attempt.exchange.response.headers"
@@ -23,8 +24,9 @@ class Subject:
     """What the words depend on. `routers` are the sides whose one address may answer from several backends.
 
     `labels` says whether the provider's own labels (backend, fingerprint) agree on the two answers of the
-    example. `imported`: another tool collected the records. `responses` are those to the example's prompt, by side;
-    `cache_headers` what responses carried; `attested` what can be said that is not computed.
+    example, whose second is of the side `shown`. `imported`: another tool collected the records. `responses` are
+    those to the example's prompt, by side; `cache_headers` what responses carried; `attested` what can be said that
+    is not computed.
     """
 
     rule: str
@@ -32,14 +34,20 @@ class Subject:
     labels: Literal["agree", "differ", "silent"]
     imported: bool
     example: tuple[int, int]
+    shown: str
     responses: Mapping[str, Sequence[int]]
     cache_headers: Sequence[str]
     attested: Sequence[str]
 
     @property
     def sides(self) -> list[str]:
-        """A, and B where somebody is compared with."""
+        """A, and B, C, ... where somebody is compared with."""
         return sorted(self.responses)
+
+    @property
+    def others(self) -> list[str]:
+        """All sides but the accused."""
+        return self.sides[1:]
 
 
 def page(subject: Subject) -> list[str]:
@@ -64,8 +72,7 @@ HOW = {
     "attested": "stated by the run's manifest or report; not computed from the responses",
     "name": "the provider's name in the run",
     "requests": "number of records of this provider",
-    "first_sent": "when the first of them was sent",
-    "last_sent": "when the last of them was sent",
+    "when": "when they were sent",
     "trials": "number of different (prompt, repeat) among them",
     "prompts": "number of prompts with at least one text that counts",
     "counted": "trials whose first answer is a text, whole or cut at the token limit",
@@ -103,7 +110,7 @@ def how(name: str) -> str:
 
 def _claim(subject: Subject) -> list[str]:
     who = "The router {A.name}" if "A" in subject.routers else "{A.name}"
-    whom = "the router {B.name}" if "B" in subject.routers else "{B.name}"
+    whom = ", ".join(f"{'the router ' if s in subject.routers else ''}{{{s}.name}}" for s in subject.others)
     if subject.rule == "nondeterministic":
         title = f"# {who} gives different answers to one request at temperature zero"
         same = "that the imported files state alike" if subject.imported else "with the same bytes"
@@ -111,13 +118,21 @@ def _claim(subject: Subject) -> list[str]:
             f"Proven by existence: two requests {same} brought back two different texts. "
             "One such pair is enough, and it is in this bundle with everything that was recorded of it."
         )
+    elif subject.rule == "differs_from_all":
+        title = f"# {who} gives other answers than every one of {whom} at temperature zero"
+        proof = (
+            "Proven by a test against each of them: it differs from every one by more than the two differ from "
+            "themselves. The claim is as strong as the weakest of these tests, so it needs no correction for their "
+            "number. If it answered like one of them, so large a difference from that one would come about by chance "
+            f"in this share of cases: p = {_against(subject, 'p')}."
+        )
     else:
         deviates = subject.rule == "deviates_from_reference"
         verb = "deviates from the reference" if deviates else "gives other answers than"
         title = f"# {who} {verb} {whom} at temperature zero"
         proof = (
             "Proven by a test: the two differ by more than each differs from itself. If both answered alike, "
-            "so large a difference would come about by chance in this share of cases: p = {pair.p}."
+            "so large a difference would come about by chance in this share of cases: p = {AB.p}."
         )
     return [title, "", proof, *_limits(subject)]
 
@@ -145,6 +160,13 @@ def _each(subject: Subject, words: str) -> str:
     return ", ".join(f"{{$.name}} {words}".replace("$", side) for side in subject.sides)
 
 
+def _against(subject: Subject, figure: str) -> str:
+    """A figure of the accused and each other side."""
+    if len(subject.others) == 1:
+        return f"{{A{subject.others[0]}.{figure}}}"
+    return ", ".join(f"{{A{s}.{figure}}} ({{{s}.name}})" for s in subject.others)
+
+
 def _asked(subject: Subject) -> list[str]:
     lines = ["## What was asked", ""]
     for side in subject.sides:
@@ -153,7 +175,7 @@ def _asked(subject: Subject) -> list[str]:
             f"{{attested.planned_{side}}} planned (prompts times repeats); {{{side}.prompts}} prompts have answers.",
             f"- Sent to {{{side}: attempt.exchange.request.url}}, for model "
             f"{{{side}: attempt.exchange.request.body.model}}, with {{{side}.fields}}.",
-            f"- From {{{side}.first_sent}} to {{{side}.last_sent}} by the client's clock (UTC); the server's own dates "
+            f"- Sent at {{{side}.when}} by the client's clock (UTC); the server's own dates "
             f"are {{{side}: {_HEADERS}.date}}.",
         ]
     example = f"{{{subject.example[0]}: attempt.exchange.request.body.messages}}"
@@ -169,7 +191,7 @@ def _came_back(subject: Subject) -> list[str]:
         ]
     first, second = (f"record {{{seq}: seq}}" for seq in subject.example)
     if "B" in subject.sides:
-        first, second = f"{first} ({{A.name}})", f"{second} ({{B.name}})"
+        first, second = f"{first} ({{A.name}})", f"{second} ({{{subject.shown}.name}})"
     return [
         *lines,
         f"- On the example's prompt, how often each different text came: {_each(subject, '{example.$.counts}')}.",
@@ -192,12 +214,18 @@ def _how_often(subject: Subject) -> list[str]:
             f"- {{{side}.name}} against itself: prompts on which its repeats differ: {{{side}.split}}, a share of "
             f"{{{side}.split_share}}; chance that two repeats agree (EMR): {{{side}.emr}}.",
         ]
-    if "B" in subject.sides:
+    for side in subject.others:
         lines += [
-            "- Against each other: prompts on which no answer of one equals any of the other: {pair.never}, a share of "
-            "{pair.never_share}; chance that an answer of one equals one of the other: {pair.match}.",
-            "- Excess divergence, by how much the two differ beyond their own noise (zero: not at all): {pair.excess}.",
+            f"- {{A.name}} against {{{side}.name}}: prompts on which no answer of one equals any of the other: "
+            f"{{A{side}.never}}, a share of {{A{side}.never_share}}; chance that an answer of one equals one of the "
+            f"other: {{A{side}.match}}.",
+            f"- Excess divergence from {{{side}.name}}, by how much the two differ beyond their own noise (zero: not "
+            f"at all): {{A{side}.excess}}" + (f", p = {{A{side}.p}}." if subject.rule == "differs_from_all" else "."),
         ]
+    lines += [
+        f"- Since when: at least since {{{subject.example[1]}: attempt.exchange.times.started_at}}, when the second "
+        "answer of the example was asked for; of the time before its first request the bundle says nothing."
+    ]
     if "report_p" in subject.attested:
         lines += ["- The run's report, corrected for all pairs it tested (Holm), has p = {attested.report_p}."]
     return [
@@ -223,6 +251,12 @@ def _strength(subject: Subject) -> list[str]:
         "likely; the figures say how often they do, not why.",
         '- Each side may be several backends; what its own labels say of that stands under "Who answered".',
     ]
+    if subject.rule == "differs_from_all":
+        lines += [
+            "- To be another thing than each of these few is all that is claimed. What it is instead, and whether it "
+            "equals something that was not among them, stays open.",
+            "- Whoever made this bundle named the accused and the others; no p-value is corrected for that choice.",
+        ]
     if subject.rule == "deviates_from_reference":
         lines += ["- The reference is a yardstick, not the truth: it is one faithful way to run the model it declares."]
     return lines

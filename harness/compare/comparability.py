@@ -65,7 +65,7 @@ class Meeting:
 
 def meet(left: Run, right: Run) -> Meeting:
     """Find what can be compared. A prompt of one id but other words is another prompt."""
-    mismatches = [*_versions(left, right), *_suites(left, right)]
+    mismatches = [*_versions(left, right), *_suites(left, right), *_conditions(left, right)]
     common = []
     ours, theirs = _providers(left), _providers(right)
     for name in sorted(ours.keys() | theirs.keys()):
@@ -100,6 +100,14 @@ def _versions(left: Run, right: Run) -> Iterator[Mismatch]:
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             yield _mismatch("both runs", f"version of {name}", ours.get(name), theirs.get(name), "flagged")
+
+
+def _conditions(left: Run, right: Run) -> Iterator[Mismatch]:
+    """A condition of one name that means two loads; one that only one run has is nowhere compared."""
+    ours, theirs = ({c.name: c.model_dump() for c in run.config.asked_under()} for run in (left, right))
+    for name in sorted(ours.keys() & theirs.keys()):
+        if ours[name] != theirs[name]:
+            yield _mismatch(f'condition "{name}"', "definition", ours[name], theirs[name], "flagged")
 
 
 def _suites(left: Run, right: Run) -> Iterator[Mismatch]:

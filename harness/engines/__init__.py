@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.config import Provider
+from harness.config import Local, Provider
 from harness.errors import EngineError
 from harness.types import Exchange, Question
 
 if TYPE_CHECKING:
+    from harness.engines.in_process import InProcessEngine, Model
+    from harness.engines.prompt_logprobs import EndpointReader
     from harness.weights import LocalWeights
 
 
@@ -54,6 +56,11 @@ def open_engine(
         return open_chat(provider, environ=environ, served_at=base_url)
     if weights is None:
         raise EngineError(f"{provider.name}: a local engine needs a model file")
+    return open_local(provider, weights)
+
+
+def open_local(provider: Provider, weights: LocalWeights) -> InProcessEngine:
+    """The engine of a `local:` entry: it answers, and gives the logits that scoring reads. Raises EngineError."""
     if provider.engine == "transformers":
         from harness.engines.transformers import open_engine as open_transformers
 
@@ -61,3 +68,21 @@ def open_engine(
     from harness.engines.llama_cpp import open_engine as open_llama_cpp
 
     return open_llama_cpp(provider, weights)
+
+
+def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
+    """The reader of a `base_url:` provider with `reads:`, tried once. Raises EngineError."""
+    from harness.engines import prompt_logprobs
+
+    return prompt_logprobs.open_reader(provider, environ=environ)
+
+
+def open_model(settings: Local, weights: LocalWeights) -> Model:
+    """A bare model with these settings, for reading only; `close` it. Raises EngineError."""
+    if settings.engine == "transformers":
+        from harness.engines.transformers import TransformersModel
+
+        return TransformersModel(weights, settings)
+    from harness.engines.llama_cpp import LlamaModel
+
+    return LlamaModel(str(weights.path), settings)

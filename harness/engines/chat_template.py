@@ -35,6 +35,12 @@ class ChatTemplate:
         self._typed_content = not self._shows(_user(_MARK), typed=False) and self._shows(_user(_MARK), typed=True)
         self._system_role = self._shows(({"role": "system", "content": _MARK}, *_user("x")), typed=self._typed_content)
 
+    def with_source(self, source: str) -> ChatTemplate:
+        """Another template with the same model's begin and end tokens. Raises EngineError."""
+        return ChatTemplate(
+            source, bos_token=self._bos, eos_token=self._eos, adds_bos=self._adds_bos, adds_eos=self._adds_eos
+        )
+
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt up to where the assistant's answer begins.
 

@@ -13,12 +13,25 @@ blocked            never  451, or a 400/403 that speaks of moderation
 redirect           never  3xx: following it could send the key elsewhere
 network            yes    no connection, or it broke before the response
 tls                never  a certificate or TLS fault
-timeout            once   a deadline passed
+timeout            once   no first byte in time, or not finished in time
+stalled            yes    the content stopped coming; once where signs of life went on without it
 interrupted        yes    the response broke off
-too_large          never  more bytes than the cap
+too_large          never  more bytes than the cap, compressed or not
 inband_error       (*)    a 2xx that carries an error; retried as its inner code would be
-Of a 2xx that is no usable answer, see `reading`: empty_body, not_json, no_choices, schema, encoding.
-All of them are `missing`: no model output to compare.
+withheld           never  the response spelled out the key in a way that cannot be cut out of it
+
+Of a 2xx that is no usable answer (`reading`, `assembling`):
+empty_body         yes    nothing, or only blanks
+not_json           yes    a web page or other text
+truncated_stream   yes    a stream that ended without a finish reason, or within an event
+malformed          yes    an event of a stream that is no JSON object
+no_choices         once   JSON without an answer in it
+schema             never  JSON of another shape
+encoding           never  no valid Unicode where the answer stands; once where it came compressed, unasked
+
+By comparison with what this endpoint said before (`history`):
+unpinned           never  another upstream than that of a provider said to be pinned
+All of them are `missing`: no model output to compare. `cached` is `excluded` (once): an answer, but a replayed one.
 """
 
 from __future__ import annotations
@@ -43,6 +56,8 @@ _RETRY_OF_BREAK: Mapping[str, Retry] = {
     "network": "yes",
     "tls": "never",
     "timeout": "once",
+    "stalled": "yes",
+    "kept_alive": "once",
     "interrupted": "yes",
     "too_large": "never",
 }
@@ -77,22 +92,38 @@ _PASSING = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Break:
-    """Where an exchange broke off on the wire, in words that hold nobody else's text."""
+    """Where an exchange broke off on the wire, in words that hold nobody else's text.
 
-    kind: Literal["network", "tls", "timeout", "interrupted", "too_large"]
+    `kept_alive` is a stall through which comments or blank lines went on: that server will do so again.
+    """
+
+    kind: Literal["network", "tls", "timeout", "stalled", "kept_alive", "interrupted", "too_large"]
     detail: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What the engine got: the wire's answer, cleaned of secrets. Header names are in lower case."""
+    """What the engine got: the wire's answer, cleaned of secrets. Header names are in lower case.
+
+    `withheld`: the body spelled out a secret, and an empty one stands in its place.
+    """
 
     asked_model: str
     status: int | None
     headers: Mapping[str, str]
     body: bytes
     broken: Break | None
+    asked_stream: bool = False
     key_redacted: bool = False
+    withheld: bool = False
+
+
+class Unusable(Exception):
+    """What came back is not an answer, and this is the outcome instead. Never leaves this room."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +147,8 @@ class Complaint:
 
 def broken_off(broken: Break) -> Outcome:
     """The outcome of an exchange that did not come to its end."""
-    return missing(broken.kind, broken.detail, _RETRY_OF_BREAK[broken.kind])
+    kind = "stalled" if broken.kind == "kept_alive" else broken.kind
+    return missing(kind, broken.detail, _RETRY_OF_BREAK[broken.kind])
 
 
 def refused(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
@@ -225,7 +257,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     seconds = _seconds(stated)
     if seconds is not None:
         return seconds
-    until, now = _date(stated), _date(headers.get("date", ""))
+    until, now = http_date_s(stated), http_date_s(headers.get("date", ""))
     return None if until is None else max(0.0, until - (now if now is not None else time.time()))
 
 
@@ -237,7 +269,7 @@ def _seconds(text: str) -> float | None:
     return max(0.0, value) if math.isfinite(value) else None
 
 
-def _date(text: str) -> float | None:
+def http_date_s(text: str) -> float | None:
     """An HTTP date as seconds since the epoch."""
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Provider
-from harness.engines.chat_template import ChatTemplate
+from harness.engines.chat_template import ChatTemplate, template_source
 from harness.errors import EngineError
 from harness.types import Completion, Exchange, Message, Outcome, Question, Times, WireRequest, WireResponse
 
@@ -32,10 +32,12 @@ _THINK, _THOUGHT = "<think>", "</think>"
 class Model(Protocol):
     """What an engine needs of a model. It holds one sequence; calls come from one thread at a time.
 
-    `context` is the most tokens it can hold. EngineError means that it cannot compute.
+    `context` is the most tokens it can hold, `vocabulary` the number of token ids. EngineError means
+    that it cannot compute.
     """
 
     context: int
+    vocabulary: int
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Token ids of a text; `special` reads control tokens written in it and adds the tokenizer's own."""
@@ -142,9 +144,15 @@ class InProcessEngine:
         """The prompt text of these messages."""
         return self._template.render(messages)
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids the model is given for these messages."""
-        return self._model.tokenize(self.render(messages), special=True)
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+        """The token ids the model is given for these messages, or would be given behind another template.
+
+        Raises EngineError where a template is not usable or refuses the messages.
+        """
+        template = self._template
+        if chat_template is not None:
+            template = template.with_source(template_source(chat_template, None))
+        return self._model.tokenize(template.render(messages), special=True)
 
     def piece(self, token_id: int) -> bytes:
         """The bytes a token adds to a response: none for control tokens, U+FFFD for an unknown id."""
@@ -154,6 +162,11 @@ class InProcessEngine:
     def end_ids(self) -> tuple[int, ...]:
         """The tokens that end the model's turn."""
         return self._model.end_ids
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are; ids from here on are none."""
+        return self._model.vocabulary
 
     def is_end(self, token_id: int) -> bool:
         """Whether this token ends the model's turn."""

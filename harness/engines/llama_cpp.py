@@ -13,7 +13,7 @@ from harness.config import Local, Provider
 from harness.engines.chat_template import ChatTemplate, template_source
 from harness.engines.chunked import SCORED_ROWS, ChunkedModel
 from harness.engines.in_process import InProcessEngine
-from harness.engines.llama_library import F32, FLASH_ATTENTION_OFF, PACKAGE, VERSION, Library, library
+from harness.engines.llama_library import CACHE_TYPES, PACKAGE, VERSION, Library, library
 from harness.errors import EngineError
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def open_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
 class LlamaModel(ChunkedModel):
     """One model with one sequence. Not for several threads at a time.
 
-    float32 keys and values, no flash attention, no repacked weights, no device but the CPU, and
-    chunks cut at fixed places: with float32 weights every repeat then computes the same bits.
+    No repacked weights, no device but the CPU, and chunks cut at fixed places. With float32 weights, keys
+    and values and no flash attention (the settings' defaults) every repeat then computes the same bits.
     """
 
     def __init__(self, path: str, settings: Local) -> None:
         """Load a model file. Raises EngineError where llama.cpp cannot."""
         self._library: Library = library()
         self._ffi, self._c = self._library.ffi, self._library.c
-        self._threads = settings.threads
+        self._settings = settings
         self._model = self._context = self._ffi.NULL
         self._batch: Any = None
         self._library.errors.clear()
@@ -102,11 +102,11 @@ class LlamaModel(ChunkedModel):
             "system": (self._library.text(self._c.llama_print_system_info()) or "").strip(" |"),
             "architecture": self._library.text(text),
             "parameters": int(self._c.llama_model_n_params(self._model)),
-            "threads": self._threads,
+            "threads": self._settings.threads,
             "batch": self._batch_size,
-            "flash_attention": False,
-            "cache_type_k": "f32",
-            "cache_type_v": "f32",
+            "flash_attention": self._settings.flash_attention,
+            "cache_type_k": self._settings.cache_type_k,
+            "cache_type_v": self._settings.cache_type_v,
         }
 
     def close(self) -> None:
@@ -140,14 +140,15 @@ class LlamaModel(ChunkedModel):
         params.n_ctx = self.context
         params.n_batch = params.n_ubatch = self._batch_size
         params.n_outputs_max = min(SCORED_ROWS, self._batch_size)
-        params.n_threads = params.n_threads_batch = self._threads
-        params.flash_attn_type = FLASH_ATTENTION_OFF
-        params.type_k = params.type_v = F32
+        params.n_threads = params.n_threads_batch = self._settings.threads
+        params.flash_attn_type = int(self._settings.flash_attention)
+        params.type_k = CACHE_TYPES[self._settings.cache_type_k]
+        params.type_v = CACHE_TYPES[self._settings.cache_type_v]
         params.offload_kqv = params.op_offload = False
         self._context = self._c.llama_init_from_model(self._model, params)
         if not self._context:
             raise EngineError(f"{path}: llama.cpp cannot make a context for it: {self._last_error()}")
-        wanted = (self._batch_size, self._threads, self._threads)
+        wanted = (self._batch_size, self._settings.threads, self._settings.threads)
         got = (self._c.llama_n_ubatch, self._c.llama_n_threads, self._c.llama_n_threads_batch)
         if tuple(int(read(self._context)) for read in got) != wanted:
             raise EngineError(f"{PACKAGE} {VERSION} took other batch or thread settings than it was given: {wanted}")

@@ -16,8 +16,8 @@ from harness.errors import EngineError
 PACKAGE = "xllamacpp"
 VERSION = "2026.10.11549"  # llama.cpp b11549; the layouts below are those of this build and of no other
 SPIN_COUNT = "5000"
-F32 = 0
-FLASH_ATTENTION_OFF = 0
+# ggml's numbers of the types that keys and values can be kept in.
+CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 
 # Enumerations are ints in C and are written so. Only what is called is declared, in the header's field order.
 _DECLARATIONS = """

@@ -8,6 +8,7 @@ goes to whatever endpoint is asked.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import importlib.metadata
@@ -22,10 +23,12 @@ import openai
 
 from harness.config import Provider, expand
 from harness.engines.faults import Reply
+from harness.engines.history import History
 from harness.engines.reading import read
+from harness.engines.redaction import REDACTED, Secrets
 from harness.engines.wire import BYTE_CAP, Wire, WireAnswer
 from harness.errors import EngineError
-from harness.types import Exchange, Question, Times, WireRequest, WireResponse
+from harness.types import Exchange, Outcome, Question, Times, WireRequest, WireResponse
 
 _PATH = "/chat/completions"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -65,28 +68,44 @@ _KEPT_RESPONSE_HEADERS = (
     "x-should-retry",
 )
 _LONGEST_KEPT_HEADER = 500
-REDACTED = "[api key removed]"
-# Shorter ones are placeholders for servers that want some word; removing "none" would maim answers.
-_SHORTEST_SECRET = 8
+_READ_ASIDE = 1 << 20  # bytes that take so long to read that other requests' deadlines would suffer
+WITHHELD = f"(not kept: it held the key in a form that cannot be cut out, or could not be searched) {REDACTED}"
+# Sent once a cache has answered: known ways to ask for a computed answer. Others ignore what they do not know.
+_PAST_CACHES = {
+    "cache-control": "no-cache",
+    "cf-aig-skip-cache": "true",
+    "helicone-cache-enabled": "false",
+    "x-openrouter-cache": "false",
+    "x-portkey-cache-force-refresh": "true",
+}
 
 
 class ChatEngine:
     """Asks one endpoint. Make it with `open_engine`."""
 
-    def __init__(self, provider: Provider, *, url: str, shown_url: str, key: str | None, proxy: str | None) -> None:
+    def __init__(
+        self, provider: Provider, *, url: str, shown_url: str, key: str | None, proxy: str | None, secrets: Secrets
+    ) -> None:
         assert provider.timeouts is not None, "providers are resolved when they are loaded"
         self._provider = provider
         self._shown_url = shown_url
         self._proxied = proxy is not None
-        self._secret = _Secret(key)
-        headers = {**_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
-        headers |= {name.lower(): value for name, value in provider.extra_headers.items()}
-        shown = {name.lower() for name in provider.extra_headers} | set(_KEPT_REQUEST_HEADERS)
-        self._shown_headers = tuple((n, v) for n, v in sorted(headers.items()) if n in shown)
-        if key:
-            headers["authorization"] = f"Bearer {key}"
-        self._headers = tuple((name.encode(), value.encode()) for name, value in headers.items())
+        self._secrets = secrets
+        self._history = History(pinned=provider.pinned)
+        self._key = key
+        self._fields = {**_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
+        self._fields |= {name.lower(): value for name, value in provider.extra_headers.items()}
+        self._set_headers({})
         self._wire = Wire(url, timeouts=provider.timeouts, proxy=proxy)
+
+    def _set_headers(self, more: Mapping[str, str]) -> None:
+        """What goes out with every request from now on; the entry's own headers have the last word."""
+        headers = {**more, **self._fields}
+        shown = {n.lower() for n in self._provider.extra_headers} | set(_KEPT_REQUEST_HEADERS) | set(more)
+        self._shown_headers = tuple((n, v) for n, v in sorted(headers.items()) if n in shown)
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        self._headers = tuple((name.encode(), value.encode()) for name, value in headers.items())
 
     def describe(self) -> Mapping[str, Any]:
         """Endpoint (with its `${VARIABLE}`s unexpanded), how it is asked, and by which versions."""
@@ -104,71 +123,101 @@ class ChatEngine:
         """One request, one answer or failure, recorded as it was on the wire."""
         body = request_body(self._provider, question)
         sent = body.encode()
+        sha256 = hashlib.sha256(sent).hexdigest()
+        shown = self._shown_headers
         answer = await self._wire.post(self._headers, sent)
-        response, reply = self._kept(answer)
+        streamed = streams(self._provider, question)
+        if len(answer.body) > _READ_ASIDE:
+            response, read_outcome = await asyncio.to_thread(self._understood, answer, asked_stream=streamed)
+        else:
+            response, read_outcome = self._understood(answer, asked_stream=streamed)
+        outcome = self._history.judge(read_outcome, request_sha256=sha256, end_s=answer.end_s)
+        if outcome.status == "excluded":
+            self._set_headers(_PAST_CACHES)
         return Exchange(
-            request=WireRequest(
-                method="POST",
-                url=self._shown_url,
-                headers=self._shown_headers,
-                body=body,
-                sha256=hashlib.sha256(sent).hexdigest(),
-            ),
+            request=WireRequest(method="POST", url=self._shown_url, headers=shown, body=body, sha256=sha256),
             response=response,
             times=Times(
-                started_at=answer.started_at, first_byte_s=answer.first_byte_s, end_s=answer.end_s, in_flight=1
+                started_at=answer.started_at,
+                first_byte_s=answer.first_byte_s,
+                first_content_s=answer.first_content_s,
+                end_s=answer.end_s,
+                in_flight=1,
             ),
-            outcome=read(reply),
+            outcome=outcome,
         )
+
+    async def post(self, body: str) -> Reply:
+        """Send any JSON; what came back, cleaned of the key."""
+        return self._kept(await self._wire.post(self._headers, body.encode()), asked_stream=False)[1]
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()
 
-    def _kept(self, answer: WireAnswer) -> tuple[WireResponse | None, Reply]:
+    def _understood(self, answer: WireAnswer, *, asked_stream: bool) -> tuple[WireResponse | None, Outcome]:
+        response, reply = self._kept(answer, asked_stream=asked_stream)
+        return response, read(reply)
+
+    def _kept(self, answer: WireAnswer, *, asked_stream: bool) -> tuple[WireResponse | None, Reply]:
         """What may be stored of an answer: allowed headers, and nothing that holds the key."""
-        body, echoed = self._secret.removed_from(answer.body)
-        kept = []
-        for name, value in answer.headers:
-            if name.startswith(_KEPT_RESPONSE_HEADERS):
-                clean, found = self._secret.removed_from(value.encode())
-                kept.append((name, clean.decode()[:_LONGEST_KEPT_HEADER]))
-                echoed = echoed or found
+        headers, echoed = self._kept_headers(answer)
+        body, in_body = self._secrets.removed_from(answer.body)
+        hidden = self._secrets.hidden_in(body, coding=headers.get("content-encoding", "identity"), limit=BYTE_CAP)
         reply = Reply(
             asked_model=self._provider.model or "",
+            asked_stream=asked_stream,
             status=answer.status,
-            headers=dict(kept),
-            body=body,
+            headers=headers,
+            # Bytes nobody can search are classified, which quotes none of them, and not kept.
+            body=b"" if hidden == "spelled" else body,
             broken=answer.broken,
-            key_redacted=echoed,
+            key_redacted=echoed or in_body or hidden is not None,
+            withheld=hidden == "spelled",
         )
+        kept = tuple(headers.items())
+        body = WITHHELD.encode() if hidden else body
         if answer.status is None:
             return None, reply
         text, encoded = _text_or_base64(body)
         response = WireResponse(
             status=answer.status,
-            headers=tuple(kept),
+            headers=kept,
             body=text,
             body_base64=encoded,
             sha256=hashlib.sha256(body).hexdigest(),
             size_bytes=len(body),
-            complete=answer.broken is None,
+            complete=answer.broken is None and hidden is None,
         )
         return response, reply
 
+    def _kept_headers(self, answer: WireAnswer) -> tuple[dict[str, str], bool]:
+        """Response headers worth keeping, of several by one name the last, and whether a secret stood in them."""
+        kept, echoed = {}, False
+        for name, value in answer.headers:
+            if name.startswith(_KEPT_RESPONSE_HEADERS):
+                clean, found = self._secrets.header(name, value)
+                echoed = echoed or found
+                if clean or not found:
+                    kept[name] = clean[:_LONGEST_KEPT_HEADER]
+        return kept, echoed
 
-def open_engine(provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None) -> ChatEngine:
+
+def open_engine(
+    provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None, path: str = _PATH
+) -> ChatEngine:
     """The engine of a `base_url:` provider, or of a `serve:` one that listens at `served_at`.
 
-    The key goes to the provider's own base_url only, never to a served endpoint.
+    `path` is what it posts to, below that root. The key goes to the provider's own base_url only, never to a
+    served endpoint.
     Raises EngineError where a variable is not set, or a key, header or URL cannot be used.
     """
     for name, value in provider.extra_headers.items():
         if not (_HEADER_NAME.fullmatch(name) and value.isprintable()):
             raise EngineError(f"{provider.name}: extra_headers: {name!r} or its value cannot be sent as a header")
     if served_at is not None:
-        url = served_at.rstrip("/") + _PATH
-        return ChatEngine(provider, url=url, shown_url=url, key=None, proxy=None)
+        url = served_at.rstrip("/") + path
+        return ChatEngine(provider, url=url, shown_url=url, key=None, proxy=None, secrets=Secrets(()))
     if provider.base_url is None:
         raise EngineError(f"{provider.name}: has no base_url and is not being served")
     unset = [name for name in provider.variables() if not environ.get(name, "").strip()]
@@ -177,17 +226,26 @@ def open_engine(provider: Provider, *, environ: Mapping[str, str], served_at: st
     key = environ[provider.api_key_env].strip() if provider.api_key_env else None
     if key is not None and not (key.isascii() and key.isprintable()):
         raise EngineError(f"{provider.name}: the value of {provider.api_key_env} holds characters no header can carry")
-    url, shown = expand(provider.base_url, environ) + _PATH, provider.base_url + _PATH
+    url, shown = expand(provider.base_url, environ) + path, provider.base_url + path
+    proxy = _proxy(url, environ)
+    secrets = Secrets([*(environ[name].strip() for name in provider.variables()), *_passwords_in(proxy)])
     try:
-        return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=_proxy(url, environ))
+        return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=proxy, secrets=secrets)
     except (httpx2.InvalidURL, ValueError):
         # Without the cause: it quotes the URL with its variables filled in.
         raise EngineError(f"{provider.name}: {provider.base_url} is no usable URL once its variables are in") from None
 
 
+def streams(provider: Provider, question: Question) -> bool:
+    """Whether this question is asked as a stream: the one place that says so."""
+    asked = provider.stream if question.stream is None else question.stream
+    return bool(provider.extra_body.get("stream", asked))
+
+
 def request_body(provider: Provider, question: Question) -> str:
     """The request's JSON, byte for byte. What has no value is absent, never null; `extra_body` has the last word."""
     sampling, names = question.sampling, provider.parameter_names
+    streamed = True if streams(provider, question) else None
     fields: dict[str, Any] = {
         "model": provider.model,
         "messages": [{"role": m.role, "content": m.content} for m in question.messages],
@@ -195,6 +253,8 @@ def request_body(provider: Provider, question: Question) -> str:
         "top_p": _plain(sampling.top_p),
         names.seed: sampling.seed,
         names.max_tokens: sampling.max_tokens,
+        "stream": streamed,
+        "stream_options": streamed and {"include_usage": True},
     }
     present = {name: value for name, value in fields.items() if value is not None}
     return json.dumps(present | provider.extra_body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -203,23 +263,6 @@ def request_body(provider: Provider, question: Question) -> str:
 def _plain(value: float | None) -> float | int | None:
     """0 and not 0.0 on the wire, as everybody writes it."""
     return int(value) if value is not None and value.is_integer() else value
-
-
-class _Secret:
-    """A key, in the spellings in which a server could echo it."""
-
-    def __init__(self, key: str | None) -> None:
-        self._spellings: tuple[bytes, ...] = ()
-        if key is not None and len(key) >= _SHORTEST_SECRET:
-            spelled = {key, json.dumps(key)[1:-1], key.replace("/", "\\/"), urllib.parse.quote(key, safe="")}
-            self._spellings = tuple(sorted((s.encode() for s in spelled), key=len, reverse=True))
-
-    def removed_from(self, data: bytes) -> tuple[bytes, bool]:
-        found = False
-        for spelling in self._spellings:
-            if spelling in data:
-                data, found = data.replace(spelling, REDACTED.encode()), True
-        return data, found
 
 
 def _client_headers(url: str, timeout_s: float) -> dict[str, str]:
@@ -261,6 +304,12 @@ def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
     if any(entry == "*" or (entry and host.endswith(f".{entry}")) for entry in direct):
         return None
     return settings["https_proxy"]
+
+
+def _passwords_in(proxy: str | None) -> list[str]:
+    """What a proxy's URL holds beside its address."""
+    password = urllib.parse.urlsplit(proxy).password if proxy else None
+    return [password] if password else []
 
 
 def _text_or_base64(body: bytes) -> tuple[str | None, str | None]:

@@ -1,4 +1,7 @@
-"""The bytes of a Chat Completions response in, an Outcome out: a completion only where there truly is one."""
+"""The bytes of a Chat Completions response in, an Outcome out: a completion only where there truly is one.
+
+Whether it came whole or as a stream is seen in the bytes; both are read by the same rules.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.engines.faults import Reply, broken_off, inband, missing, one_line, refused
+from harness.engines.assembling import assemble, text_of_parts
+from harness.engines.events import decode, looks_like_events
+from harness.engines.faults import (
+    Reply,
+    Unusable,
+    broken_off,
+    http_date_s,
+    inband,
+    missing,
+    one_line,
+    refused,
+)
+from harness.engines.packing import unpack
 from harness.types import Completion, Outcome
 
 _FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed"})
@@ -23,24 +38,20 @@ _CACHE_HEADERS = (
     "helicone-cache",
     "x-cache",
 )
+_SAYS_SOMETHING = frozenset({"content", "reasoning", "reasoning_content", "refusal", "tool_calls", "function_call"})
 _THINKING = re.compile(r"\s*<think>")
+_MOST_UNPACKED = 16 * 1024 * 1024
+# An answer dated so long before its response was made elsewhere, or earlier.
+_OLDEST_CREATION_S = 600.0
 _LARGEST_COUNT = 2**53
 _LARGEST_TOKEN_ID = 2**31
-
-
-class _Unusable(Exception):
-    """Raised while reading, caught in `read`: the body is not an answer, and this is the outcome instead."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.kind)
-        self.outcome = outcome
 
 
 def read(reply: Reply) -> Outcome:
     """Classify what came back. Never raises, whatever the bytes are."""
     try:
         outcome = _read(reply)
-    except _Unusable as unusable:
+    except Unusable as unusable:
         outcome = unusable.outcome
     return replace(outcome, flags=(*outcome.flags, "key_redacted")) if reply.key_redacted else outcome
 
@@ -51,30 +62,59 @@ def _read(reply: Reply) -> Outcome:
         return broken_off(reply.broken)
     if not 200 <= reply.status < 300:
         return refused(reply.status, reply.headers, reply.body)
-    if reply.broken is not None:
+    streamed = looks_like_events(reply.body)
+    if reply.broken is not None and not (streamed and reply.broken.kind != "too_large"):
         return broken_off(reply.broken)
+    if reply.withheld:
+        return missing("withheld", "the response spelled out the API key; it was not kept")
+    if streamed:
+        return _streamed(reply)
     value = _parsed(reply)
     _raise_if_error(value, reply.headers)
-    return _Answer(value, reply).outcome()
+    return _Answer(value, reply, ["json_for_stream"] if reply.asked_stream else []).outcome()
+
+
+def _streamed(reply: Reply) -> Outcome:
+    """A stream, whole or broken off. What breaks after the end mark breaks nothing; an error it told counts."""
+    try:
+        assembled = assemble(decode(reply.body), reply.headers)
+        finish = str(assembled.value["choices"][0]["finish_reason"]).lower()
+        if not assembled.done and finish not in _FINISHED | _CUT | _FILTERED | _TOOLS:
+            raise Unusable(missing("truncated_stream", f"no end mark, and {finish} is no known finish reason", "yes"))
+    except Unusable as unusable:
+        if reply.broken is not None and unusable.outcome.kind != "inband_error":
+            return broken_off(reply.broken)
+        raise
+    if reply.broken is not None and not assembled.done:
+        return broken_off(reply.broken)
+    odd = {"stream_for_json": not reply.asked_stream, "no_done": not assembled.done, "broken_after_done": reply.broken}
+    flags = [name for name, is_so in odd.items() if is_so]
+    return _Answer(assembled.value, reply, [*flags, *assembled.flags]).outcome()
 
 
 def _parsed(reply: Reply) -> Mapping[str, Any]:
     """The body as a JSON object. Bytes that are not UTF-8 survive as surrogates, to be found where they matter."""
     text = reply.body.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-    stated = reply.headers.get("content-type", "no content type")
     if not text.strip():
-        raise _Unusable(missing("empty_body", f"HTTP {reply.status} with an empty body", "yes"))
+        raise Unusable(missing("empty_body", f"HTTP {reply.status} with an empty body", "yes"))
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        coding = reply.headers.get("content-encoding", "identity")
-        if coding != "identity":
-            raise _Unusable(missing("encoding", f"asked for plain bytes, got content-encoding {coding}")) from None
-        detail = f"HTTP {reply.status} with {len(reply.body)} bytes of {stated} that are not JSON"
-        raise _Unusable(missing("not_json", detail, "yes")) from None
+        raise Unusable(_no_json(reply)) from None
     if not isinstance(value, dict):
-        raise _Unusable(missing("schema", f"the body is a JSON {type(value).__name__}, not an object"))
+        raise Unusable(missing("schema", f"the body is a JSON {type(value).__name__}, not an object"))
     return value
+
+
+def _no_json(reply: Reply) -> Outcome:
+    coding = reply.headers.get("content-encoding", "identity")
+    if coding == "identity":
+        stated = reply.headers.get("content-type", "no content type")
+        detail = f"HTTP {reply.status} with {len(reply.body)} bytes of {stated} that are not JSON"
+        return missing("not_json", detail, "yes")
+    if unpack(reply.body, _MOST_UNPACKED).burst:
+        return missing("too_large", f"{len(reply.body)} bytes of {coding} that unpack to more than {_MOST_UNPACKED}")
+    return missing("encoding", f"asked for plain bytes, got content-encoding {coding}", "once")
 
 
 def _raise_if_error(value: Mapping[str, Any], headers: Mapping[str, str]) -> None:
@@ -88,7 +128,7 @@ def _raise_if_error(value: Mapping[str, Any], headers: Mapping[str, str]) -> Non
         if not error and choices[0].get("finish_reason") == "error":
             error = "finish_reason is error"
     if error:
-        raise _Unusable(inband(error, headers))
+        raise Unusable(inband(error, headers))
 
 
 @dataclass(slots=True)
@@ -103,16 +143,18 @@ class _Answer:
         choice = self._choice()
         message = choice.get("message")
         if not isinstance(message, dict):
-            raise _Unusable(missing("schema", "choices[0].message is not an object"))
-        content = self._content(message.get("content"))
+            raise Unusable(missing("schema", "choices[0].message is not an object"))
         finish = self._name(choice.get("finish_reason"))
+        if not _SAYS_SOMETHING & message.keys() and finish not in _CUT | _FILTERED | _TOOLS:
+            raise Unusable(missing("schema", "choices[0].message holds no content"))
+        content = self._content(message.get("content"))
         text, reasoning = self._apart(content, message, finish)
         completion = self._completion(choice, text, reasoning, finish)
         tools = bool(message.get("tool_calls") or message.get("function_call") or finish in _TOOLS)
         if tools:
             self.flags.append("unexpected_tool_call")
         if self._replayed(completion):
-            return self._done("excluded", "cached", completion)
+            return replace(self._done("excluded", "cached", completion), retry="once")
         if finish in _FILTERED or message.get("refusal"):
             return self._done("censored", "content_filter", completion, detail=str(message.get("refusal") or finish))
         if finish in _CUT:
@@ -131,24 +173,23 @@ class _Answer:
     def _choice(self) -> Mapping[str, Any]:
         choices = self.value.get("choices")
         if choices is None or choices == []:
-            raise _Unusable(missing("no_choices", "the response holds no choices", "once"))
+            raise Unusable(missing("no_choices", "the response holds no choices", "once"))
         if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
-            raise _Unusable(missing("schema", "choices is not a list of objects"))
+            raise Unusable(missing("schema", "choices is not a list of objects"))
         if len(choices) > 1:
             self.flags.append("several_choices")
         return next((c for c in choices if c.get("index") == 0), choices[0])
 
     def _content(self, content: Any) -> str:
         """The answer text. A list of text parts is joined; anything else is not an answer."""
-        if isinstance(content, list) and all(isinstance(p, dict) for p in content):
-            parts = [p.get("text") for p in content if p.get("type", "text") in ("text", "output_text")]
-            if all(isinstance(p, str) for p in parts):
-                self.flags.append("content_parts")
-                content = "".join(parts)
+        joined = text_of_parts(content)
+        if joined is not None:
+            self.flags.append("content_parts")
+            content = joined
         if content is None:
             return ""
         if not isinstance(content, str):
-            raise _Unusable(missing("schema", f"message.content is a JSON {type(content).__name__}"))
+            raise Unusable(missing("schema", f"message.content is a JSON {type(content).__name__}"))
         return _sound(content, "message.content")
 
     def _apart(self, content: str, message: Mapping[str, Any], finish: str | None) -> tuple[str, str | None]:
@@ -170,10 +211,11 @@ class _Answer:
         self, choice: Mapping[str, Any], text: str, reasoning: str | None, finish: str | None
     ) -> Completion:
         usage = self._usage(choice)
+        self._note_what_is_odd()
         served = self._name(self.value.get("model"))
         if served is None:
             self.flags.append("model_missing")
-        elif served.lower() not in _same_model(self.reply.asked_model):
+        elif served.lower() not in same_model(self.reply.asked_model):
             self.flags.append("model_mismatch")
         return Completion(
             text=text,
@@ -209,13 +251,25 @@ class _Answer:
                 self.flags.append("usage_implausible")
         return None
 
+    def _note_what_is_odd(self) -> None:
+        """Said by the response itself: an encoding that is none, an answer older than its question, a fallback."""
+        if self.reply.headers.get("content-encoding", "identity") not in ("", "identity"):
+            self.flags.append("encoding_untrue")
+        created, now = self.value.get("created"), http_date_s(self.reply.headers.get("date", ""))
+        if type(created) is int and now is not None and 0 < created < now - _OLDEST_CREATION_S:
+            self.flags.append("suspected_cache")
+        attempt = _inside(self.value, "openrouter_metadata", "attempt")
+        if type(attempt) is int and attempt > 1:
+            self.flags.append("upstream_fallback")
+
     def _replayed(self, completion: Completion) -> bool:
         """Did a response cache answer? Then this says nothing of the model: some provider headers say so,
         and one gateway gives itself away by counting no tokens for a text."""
         said = [self.reply.headers.get(name, "").lower() for name in _CACHE_HEADERS]
         if any("hit" in value for value in said) or "x-litellm-semantic-similarity" in self.reply.headers:
             return True
-        if self.reply.headers.get("age", "0").strip() not in ("", "0"):
+        age = self.reply.headers.get("age", "").strip()
+        if age.isascii() and age.isdecimal() and age.strip("0"):
             return True
         return bool(completion.text) and completion.prompt_tokens == 0 and completion.completion_tokens == 0
 
@@ -234,13 +288,13 @@ def _sound(text: str, where: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _Unusable(missing("encoding", f"{where} is not valid Unicode")) from None
+        raise Unusable(missing("encoding", f"{where} is not valid Unicode")) from None
     if "\0" in text:
-        raise _Unusable(missing("encoding", f"{where} holds NUL characters"))
+        raise Unusable(missing("encoding", f"{where} holds NUL characters"))
     return text
 
 
-def _same_model(asked: str) -> tuple[str, ...]:
+def same_model(asked: str) -> tuple[str, ...]:
     """What may be echoed for a model id: the id, without a router's suffix, without its folders."""
     asked = asked.lower()
     bare = asked.partition(":")[0]

@@ -8,26 +8,34 @@ idle, total). Nothing a server does makes it raise.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import httpx2
 
 from harness.config import Timeouts
+from harness.engines.events import Pulse
 from harness.engines.faults import Break
+
+# At DEBUG the layer beneath writes every response header into the log, and a header may quote the key.
+logging.getLogger("httpcore2").setLevel(logging.INFO)
 
 BYTE_CAP = 16 * 1024 * 1024
 # Common servers drop an idle connection after 5 s; leaving first avoids asking on a dying one.
 _KEEP_ALIVE_S = 4.0
+# After a stream's end mark nothing more is waited for; a server that keeps the connection open gets this long.
+_AFTER_DONE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WireAnswer:
     """What came back. `status` None: not even a head. Seconds run from sending on, or, where the
-    connection never stood, from the start of the attempt."""
+    connection never stood, from the start of the attempt. Only an event stream has a first content."""
 
     status: int | None
     headers: tuple[tuple[str, str], ...]
@@ -35,6 +43,7 @@ class WireAnswer:
     broken: Break | None
     started_at: str
     first_byte_s: float | None
+    first_content_s: float | None
     end_s: float
 
 
@@ -94,15 +103,22 @@ class _UnderWay(httpx2.AsyncByteStream):
         self._started_at = _utc_now()
         self._sent: float | None = None
         self._first_byte: float | None = None
+        self._first_content: float | None = None
+        self._pulse = Pulse(streaming=False)
+        self._done: float | None = None  # when a stream's end mark had come: that is its end, whatever follows
+        self._any_content = False
+        self._alive = False  # has anything but content come since the last content?
         self._status: int | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
         self._received = bytearray()
         self._otherwise = f"no connection within {timeouts.connect_s:g} s"
+        self._waiting_for: Literal["connection", "first byte", "content", "end"] = "connection"
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._sent = self._now()
         self._started_at = _utc_now()
-        self._due_in(self._timeouts.first_byte_s, f"no first byte within {self._timeouts.first_byte_s:g} s")
+        silence = f"no first byte within {self._timeouts.first_byte_s:g} s"
+        self._due_in(self._timeouts.first_byte_s, "first byte", silence)
         yield self._body
 
     async def run(self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> Break | None:
@@ -116,7 +132,7 @@ class _UnderWay(httpx2.AsyncByteStream):
                 finally:
                     await response.stream.aclose()
         except TimeoutError:
-            return Break(kind="timeout", detail=f"{self._otherwise}; {len(self._received)} bytes had come")
+            return self._late()
         except httpx2.TransportError as error:
             return self._broken(error)
 
@@ -130,35 +146,56 @@ class _UnderWay(httpx2.AsyncByteStream):
             broken=broken,
             started_at=self._started_at,
             first_byte_s=None if self._first_byte is None else self._first_byte - start,
-            end_s=self._now() - start,
+            first_content_s=None if self._first_content is None else self._first_content - start,
+            end_s=(self._now() if self._done is None else self._done) - start,
         )
 
     async def _read(self, response: httpx2.Response) -> Break | None:
         self._first_byte = self._now()
         self._status = response.status_code
         self._headers = tuple((name.lower().decode("latin-1"), v.decode("latin-1")) for name, v in response.headers.raw)
+        self._pulse = Pulse(streaming="event-stream" in response.headers.get("content-type", ""))
         silence = f"no content for {self._timeouts.idle_s:g} s"
         # A head sent at once says nothing of the answer: its first content may take what a first byte may.
         elapsed_s = self._first_byte - (self._sent or self._began)
-        self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), silence)
+        self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), "content", silence)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         async for piece in response.stream:
             self._received += piece
             if len(self._received) > BYTE_CAP:
                 del self._received[BYTE_CAP:]
                 return Break(kind="too_large", detail=f"more than {BYTE_CAP} bytes; the rest was not read")
-            # Blank lines are how some providers keep a waiting connection alive: no content yet.
-            if not piece.isspace():
-                self._due_in(self._timeouts.idle_s, silence)
+            # Blank lines and comments are how providers keep a waiting connection alive: no content yet.
+            if not self._pulse.feed(piece):
+                self._alive = piece.isspace() or b"\n" in piece  # a part of a line is neither
+                continue
+            self._alive, self._any_content = False, True
+            if self._pulse.done and self._done is None:
+                self._done = self._now()
+            if self._pulse.output and self._first_content is None:
+                self._first_content = self._now()
+            self._due_in(_AFTER_DONE_S if self._pulse.done else self._timeouts.idle_s, "content", silence)
         return None
 
-    def _due_in(self, seconds: float, otherwise: str) -> None:
+    def _late(self) -> Break | None:
+        """Which deadline it was, and so what it means. Silence after a stream's end mark means nothing."""
+        if self._pulse.done:
+            return None
+        detail = f"{self._otherwise}; {len(self._received)} bytes had come"
+        if self._waiting_for == "connection":
+            return Break(kind="network", detail=detail)
+        if self._alive and (self._waiting_for == "content" or not self._any_content):
+            return Break(kind="kept_alive", detail=detail)
+        stalled = self._waiting_for == "content" and self._any_content
+        return Break(kind="stalled" if stalled else "timeout", detail=detail)
+
+    def _due_in(self, seconds: float, waiting_for: Literal["first byte", "content", "end"], otherwise: str) -> None:
         """Set the deadline in force and what it means to miss it; the total one always stands behind it."""
         assert self._sent is not None, "a body is sent before anything is due"
         due, end = self._now() + seconds, self._sent + self._timeouts.total_s
         if due >= end:
-            due, otherwise = end, f"not finished within {self._timeouts.total_s:g} s"
-        self._otherwise = otherwise
+            due, waiting_for, otherwise = end, "end", f"not finished within {self._timeouts.total_s:g} s"
+        self._waiting_for, self._otherwise = waiting_for, otherwise
         self._clock.reschedule(due)
 
     def _broken(self, error: httpx2.TransportError) -> Break:

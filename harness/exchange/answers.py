@@ -24,6 +24,8 @@ _NO = frozenset(
     )
 )
 _LONGEST_DETAIL = 300
+# What stands around a row in a JSON document is kept as part of it.
+_OF_THE_ROW = ("@key", "@list")
 
 
 # Not frozen: a million of them are made twice, and setting a frozen value's fields takes four times as long.
@@ -85,6 +87,8 @@ class Reader:
         ]
         self._get = self._all
         self._where = [(bind(w.expression, "--where", place), w) for w in recipe.where]
+        # The question beside the answers is not one more of them.
+        self._taken = frozenset(c for e in recipe.fields.values() if not e.starred for c in e.columns)
         self._wants_line = any("@line" in e.paths for e in recipe.fields.values())
 
     def narrow(self, fields: Collection[str]) -> None:
@@ -101,7 +105,7 @@ class Reader:
         if self._star is None:
             yield self._answer(cells, row.line, None)
             return
-        for match in matches(self._star, cells):
+        for match in matches(self._star, cells, taken=self._taken):
             yield self._answer({**cells, "@match": match}, row.line, match)
 
     def _answer(self, cells: Cells, line: int, match: str | None) -> Answer:
@@ -273,7 +277,7 @@ def kept(recipe: Recipe) -> Callable[[Answer], str]:
     if recipe.fields["text"].starred:
         return lambda answer: canonical(_own(answer, recipe.fields, left_out))
     return lambda answer: canonical(
-        {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k == "@key")}
+        {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _OF_THE_ROW)}
     )
 
 
@@ -284,7 +288,7 @@ def _whole_columns(source: Expression | None) -> frozenset[str]:
 
 def _own(answer: Answer, fields: Mapping[str, Expression], left_out: frozenset[str]) -> dict[str, Any]:
     """The row without its siblings: the list that `*` went through holds one item, other columns that fit are gone."""
-    cells = {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k == "@key")}
+    cells = {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _OF_THE_ROW)}
     for path in (p for e in fields.values() if e.starred for p in e.paths if "*" in p):
         head, inside, _ = path.partition("[*]")
         if inside and head in cells and isinstance(cells[head], list):

@@ -122,14 +122,23 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _key(line: _Line, run: Run) -> dict[str, Any]:
-    """A trial's key as it stands in every row, so that an import finds it again."""
-    trial = line.record.attempt.trial
+    """A trial's key, and what else figures rest on and these formats have no field for, so that all comes back."""
+    trial, ended = line.record.attempt.trial, line.record.attempt.exchange.outcome
+    said = ended.completion
     return {
         "provider": trial.provider,
         "claims": run.config.provider(trial.provider).claimed_model,
         "prompt": trial.prompt,
         "condition": trial.condition,
         "repeat": trial.repeat,
+        "family": line.prompt.family,
+        "cached": ended.status == "excluded",
+        "finish_reason": _finish(line),
+        "served_model": said.served_model if said else None,
+        "backend": said.backend if said else None,
+        "fingerprint": said.fingerprint if said else None,
+        "prompt_tokens": said.prompt_tokens if said else None,
+        "completion_tokens": said.completion_tokens if said else None,
     }
 
 
@@ -171,6 +180,7 @@ def _openai_batch(run: Run, path: Path) -> tuple[Path, ...]:
                 "custom_id": written_key(trial.provider, trial.prompt, trial.condition, trial.repeat),
                 "response": None if body is None else {"status_code": 200, "request_id": None, "body": body},
                 "error": {"code": ended.kind, "message": ended.detail} if body is None else None,
+                OWN: _key(line, run),
             }
 
     _write_lines(path, rows())

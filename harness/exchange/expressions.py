@@ -8,6 +8,7 @@ responses[*]  answer_*    each item, or each column that fits: one repeat after 
 task+rubric_id            several, joined by ":"
 @file @stem @folder @path @line @key     the file's name, the name without ending, its folder,
                           its path inside the source, the row's line, the row's key in a JSON object
+@list                     with rows=*: the name of the list that the row stands in
 @stem~^(.+)_run           what the group of a regular expression finds in a value
 """
 
@@ -99,13 +100,13 @@ def bind(expression: Expression, field: str, place: Place) -> Getter:
     return found if expression.pattern is None else _searched(found, re.compile(expression.pattern))
 
 
-def matches(expression: Expression, cells: Cells) -> list[str]:
-    """What the `*` of an expression stands for in this row, in the row's order."""
+def matches(expression: Expression, cells: Cells, *, taken: Collection[str] = ()) -> list[str]:
+    """What the `*` of an expression stands for in this row, in the row's order; never for the columns `taken`."""
     path = next(p for p in expression.paths if "*" in p)
     head = _head(path)
     if "*" in head:
         before, _, after = head.partition("*")
-        fitting = [c for c in cells if fnmatch.fnmatchcase(c, head) and not c.startswith("@")]
+        fitting = [c for c in cells if fnmatch.fnmatchcase(c, head) and not c.startswith("@") and c not in taken]
         return [c[len(before) : len(c) - len(after)] for c in fitting]
     value = _walk(cells, _steps(path.partition("[*]")[0]))
     return [str(i) for i in range(len(value))] if isinstance(value, list) else []

@@ -5,6 +5,7 @@ Without them answers asked in different ways would count as repeats of one anoth
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterator
@@ -36,6 +37,8 @@ class Factors:
 
     def __init__(self, used: Collection[str], *, numbered: bool) -> None:
         self._used = used
+        # Of a table with a column for each answer, the other answers are no way of asking.
+        self._beside = [pattern for pattern in used if "*" in pattern and "[" not in pattern]
         self._numbered = numbered
         self._keys: dict[Hashable, int] = {}
         self._columns: defaultdict[str, dict[tuple[int, Hashable], int]] = defaultdict(dict)
@@ -51,6 +54,9 @@ class Factors:
             number = self._keys[key] = len(self._keys)
         for column, value in cells.items():
             if column in self._dropped or column in self._used or column[:1] == "@":
+                continue
+            if column not in self._columns and any(fnmatch.fnmatchcase(column, p) for p in self._beside):
+                self._dropped.add(column)
                 continue
             if isinstance(value, dict | list):
                 value = repr(value)

@@ -6,6 +6,7 @@ followed, and what unpacks to far more than it weighs is not unpacked to the end
 
 from __future__ import annotations
 
+import bz2
 import fnmatch
 import gzip
 import hashlib
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
 
 from harness.errors import ExchangeError
 
@@ -36,6 +37,8 @@ _KINDS = {
 }
 _TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 _ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz)|zip|7z|rar)$", re.IGNORECASE)
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 # An archive may unpack to this much in any case, and to that multiple of its own size.
 _FREE_BYTES = 1 << 30
@@ -87,7 +90,8 @@ def opened(path: Path, *, only: Sequence[str] = ()) -> Iterator[Source]:
         chosen = sorted((f for f in found if _wanted(f.name, only)), key=lambda f: natural(f.name))
         if not chosen:
             raise ExchangeError(_nothing(path, found, only, left_out))
-        files = tuple(_record_file(f, single=len(found) == 1 and path.is_file()) for f in chosen)
+        alone = len(found) == 1 and path.is_file()
+        files = tuple(_record_file(f, named=alone or _by_ending(f.name, only)) for f in chosen)
         records = tuple(f for f in files if f.kind)
         left_out["not a table"] += len(files) - len(records)
         if not records:
@@ -112,8 +116,8 @@ def _found(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]
         yield from _from_tar(path, folder, left_out)
     elif path.suffix.lower() == ".zip":
         yield from _from_zip(path, folder, left_out)
-    elif path.suffix.lower() == ".gz":
-        yield _from_gzip(_Unpacker(path, folder), path, path.name)
+    elif path.suffix.lower() in _COMPRESSED:
+        yield _decompressed(_Unpacker(path, folder), path, path.name)
     else:
         yield _Found(name=path.name, path=path)
 
@@ -127,10 +131,10 @@ def _in_folder(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fo
             why = "links that lead outside the folder"
         if why:
             left_out[why] += file.is_file() or file.is_symlink()
-        elif file.is_file() and file.suffix.lower() == ".gz":
-            below = folder / f"gz{number}"
+        elif file.is_file() and file.suffix.lower() in _COMPRESSED:
+            below = folder / f"compressed{number}"
             below.mkdir()
-            yield _from_gzip(_Unpacker(file, below), file, name)
+            yield _decompressed(_Unpacker(file, below), file, name)
         elif file.is_file():
             yield _Found(name=name, path=file)
 
@@ -155,7 +159,7 @@ class _Unpacker:
         self._limit = max(_FREE_BYTES, _MOST_TIMES * archive.stat().st_size)
         self._bytes = self._files = 0
 
-    def put(self, name: str, data: IO[bytes] | gzip.GzipFile) -> _Found:
+    def put(self, name: str, data: Any) -> _Found:
         self._files += 1
         if self._files > _MOST_FILES:
             raise ExchangeError(
@@ -234,9 +238,24 @@ def _from_zip(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fou
                 yield unpacker.put(member.filename, data)
 
 
-def _from_gzip(unpacker: _Unpacker, path: Path, name: str) -> _Found:
-    with unpacking(path), gzip.open(path) as data:
-        return unpacker.put(name[:-3], data)
+def _decompressed(unpacker: _Unpacker, path: Path, name: str) -> _Found:
+    """A single compressed file under its name without the ending."""
+    ending = path.suffix.lower()
+    with unpacking(path), _stream(path, ending) as data:
+        return unpacker.put(name[: -len(ending)], data)
+
+
+def _stream(path: Path, ending: str) -> Any:
+    opening: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if ending in opening:
+        return opening[ending](path)
+    try:
+        import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    except ImportError:
+        raise ExchangeError(
+            f"{path}: zstd needs pyarrow, which is not installed; unpack it first, or pip install 'tempzero[parquet]'"
+        ) from None
+    return pyarrow.CompressedInputStream(str(path), "zstd")
 
 
 def _refuse_outside(path: Path, name: str) -> None:
@@ -249,11 +268,17 @@ def _wanted(name: str, only: Sequence[str]) -> bool:
     return not only or any(fnmatch.fnmatchcase(name, pattern) for pattern in only)
 
 
-def _record_file(found: _Found, *, single: bool) -> RecordFile:
+def _by_ending(name: str, only: Sequence[str]) -> bool:
+    """Whether a glob names the file's very ending, as `*.txt` does: whoever writes that means a table."""
+    ending = PurePosixPath(name).suffix
+    return bool(ending) and any(pattern.endswith(ending) for pattern in only)
+
+
+def _record_file(found: _Found, *, named: bool) -> RecordFile:
     path, name = found.path, found.name
     kind = _KINDS.get(PurePosixPath(name).suffix.lower(), "")
     with unpacking(path):
-        if not kind and single:
+        if not kind and named:
             kind = _sniffed(path)
         digest = hashlib.sha256()
         if kind:

@@ -168,10 +168,9 @@ def _careful(file: RecordFile, reader: Any) -> Iterator[list[str]]:
 def _text(file: RecordFile) -> Iterator[IO[str]]:
     """The file as text, line ends kept as they are, without a byte order mark."""
     with file.path.open("rb") as raw:
-        if raw.read(2) in _UTF16_BOMS:
-            raise ExchangeError(f"{file.name}: is UTF-16; save it as UTF-8")
+        encoding = "utf-16" if raw.read(2) in _UTF16_BOMS else "utf-8-sig"
         raw.seek(0)
-        with io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding="utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding=encoding, newline="") as text:
             yield text
 
 
@@ -179,17 +178,28 @@ def _text(file: RecordFile) -> Iterator[IO[str]]:
 
 
 def _jsonl(file: RecordFile) -> Iterator[Row]:
-    with file.path.open("rb", buffering=1 << 20) as raw:
-        number = 0
-        while line := raw.readline(MAX_LINE_BYTES):
-            number += 1
-            if number == 1:
-                line = line.removeprefix(_UTF8_BOM)
-            if len(line) == MAX_LINE_BYTES:
-                raise ExchangeError(f"{file.name}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MB")
-            if line.isspace():
-                continue
+    for number, line in enumerate(_lines(file), start=1):
+        if len(line) >= MAX_LINE_BYTES:
+            raise ExchangeError(f"{file.name}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MB")
+        if not line.isspace():
             yield Row(_object(file, number, line), number)
+
+
+def _lines(file: RecordFile) -> Iterator[bytes]:
+    """Lines in UTF-8, without a byte order mark, of a file in UTF-8 or UTF-16."""
+    with file.path.open("rb", buffering=1 << 20) as raw:
+        start = raw.read(2)
+        raw.seek(len(_UTF8_BOM) if start + raw.read(1) == _UTF8_BOM else 0)
+        if start not in _UTF16_BOMS:
+            while line := raw.readline(MAX_LINE_BYTES):
+                yield line
+            return
+    with _text(file) as text:
+        try:
+            while written := text.readline(MAX_LINE_BYTES):
+                yield written.encode()
+        except UnicodeDecodeError:
+            raise ExchangeError(_where_not_utf8(file)) from None
 
 
 def _object(file: RecordFile, number: int, line: bytes) -> Mapping[str, Any]:
@@ -227,17 +237,26 @@ def _shallow(value: Any) -> Any:
 
 
 def _json(file: RecordFile, at: str) -> Iterator[Row]:
-    value = document(file)
-    for step in filter(None, at.split(".")):
+    value, (path, star, rest) = document(file), at.partition("*")
+    for step in filter(None, path.split(".")):
         if not isinstance(value, dict) or step not in value:
             raise ExchangeError(f'{file.name}: has no list at "{at}"')
         value = value[step]
-    for number, item in enumerate(_list(file, value), start=1):
+    if rest or (star and not isinstance(value, dict)):
+        raise ExchangeError(f'{file.name}: has no lists at "{at}"; "*" stands last, for the keys of an object')
+    for number, item in enumerate(_all_lists(file, value) if star else _list(file, value), start=1):
         if isinstance(item, list):
             raise ExchangeError(
                 f"{file.name}: item {number} is a JSON list; an object with columns, or a text, is needed"
             )
         yield Row(item if isinstance(item, dict) else {VALUE: item}, number)
+
+
+def _all_lists(file: RecordFile, value: Mapping[str, Any]) -> Iterator[Any]:
+    """The items of every list inside an object, each with its list's name as `@list`."""
+    for name, inside in value.items():
+        for item in _list(file, inside):
+            yield {"@list": name, **(item if isinstance(item, dict) else {VALUE: item})}
 
 
 def _list(file: RecordFile, value: Any) -> Iterable[Any]:
@@ -254,6 +273,8 @@ def _list(file: RecordFile, value: Any) -> Iterable[Any]:
         inside: Sequence[Any] = value[lists[0]]
         return inside
     hint = f"; it has lists at {', '.join(lists)}: say which, e.g. --map rows={lists[0]}" if lists else ""
+    if lists:
+        hint += ", or take all with --map rows=*, each row with its list's name as @list"
     raise ExchangeError(f"{file.name}: a JSON {_kind(value)}, not a list of records{hint}")
 
 
@@ -299,17 +320,20 @@ def parquet_library(*, reading: str) -> tuple[Any, Any]:
 
 
 def _decoded(file: RecordFile, data: bytes) -> str:
-    if data[:2] in _UTF16_BOMS:
-        raise ExchangeError(f"{file.name}: is UTF-16; save it as UTF-8")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if data[:2] in _UTF16_BOMS else "utf-8-sig")
     except UnicodeDecodeError as problem:
+        if data[:2] in _UTF16_BOMS:
+            raise ExchangeError(_where_not_utf8(file)) from None
         raise ExchangeError(_not_utf8(file, data.count(b"\n", 0, problem.start) + 1, problem)) from None
 
 
 def _where_not_utf8(file: RecordFile) -> str:
     """The text layer does not know its line, so the bytes are looked at again."""
     with file.path.open("rb") as raw:
+        if raw.read(2) in _UTF16_BOMS:
+            return f"{file.name}: damaged UTF-16; save the file as UTF-8"
+        raw.seek(0)
         for number, line in enumerate(raw, start=1):
             try:
                 line.decode("utf-8")

@@ -16,9 +16,11 @@ So that one stray token decides nothing by itself, each of the first two allows 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,32 +51,72 @@ Floats = NDArray[np.float64]
 class Standings:
     """One value for each token; see `types.TokenScores`."""
 
+    token_ids: tuple[int, ...]
     argmax: tuple[int, ...]
     margin: tuple[float, ...]
     logprob: tuple[float, ...]
     rank: tuple[int, ...]
     gap: tuple[float, ...]
     seen: tuple[int, ...]
-    sums: DecodingSums
+    sums: DecodingSums | None
 
 
-def read(rows: Iterable[NDArray[np.float32]], token_ids: Sequence[int], prompt_ids: Sequence[int]) -> Standings:
+def read(
+    rows: Iterable[NDArray[np.float32]],
+    token_ids: Sequence[int],
+    prompt_ids: Sequence[int],
+    *,
+    end_ids: Sequence[int] = (),
+) -> Standings:
     """How a response's tokens stand in the distributions they were chosen from.
 
     `rows` yields, in order, one row of logits for each token of the response; further rows are not
-    read. Raises ValueError where there are fewer rows than tokens.
+    read. Where the response ended by itself with a token that is not known, `end_ids` are those it
+    may have been: the likeliest of them then counts as its last token, from one row more.
+    Raises ValueError where there are fewer rows than tokens.
     """
     reading = _Reading(prompt_ids)
-    tokens = iter(token_ids)
-    token = next(tokens, None)
-    for row in rows:
-        if token is None:
-            break
-        reading.take(row, token)
-        token = next(tokens, None)
-    if token is not None:
-        raise ValueError(f"{len(reading.margin)} rows of logits for {len(token_ids)} tokens")
+    wanted = len(token_ids) + bool(end_ids)
+    for at, row in enumerate(itertools.islice(rows, wanted)):
+        reading.take(row, token_ids[at] if at < len(token_ids) else max(end_ids, key=lambda t: float(row[t])))
+    if len(reading.margin) < wanted:
+        raise ValueError(f"{len(reading.margin)} rows of logits for {wanted} tokens")
     return reading.standings()
+
+
+class Told(Protocol):
+    """What an endpoint tells of one token: see `engines.prompt_logprobs_forms.TokenStanding`."""
+
+    @property
+    def token_id(self) -> int: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def top1_id(self) -> int: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def gap(self) -> float: ...
+
+
+def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
+    """The same of tokens that an endpoint read: all but the sums, which need whole distributions."""
+    context, seen = set(prompt_ids), []
+    for token in tokens:
+        seen.append(int(token.top1_id in context))
+        context.add(token.token_id)
+    return Standings(
+        token_ids=tuple(t.token_id for t in tokens),
+        argmax=tuple(t.top1_id for t in tokens),
+        margin=tuple(t.margin for t in tokens),
+        logprob=tuple(t.logprob for t in tokens),
+        rank=tuple(t.rank for t in tokens),
+        gap=tuple(t.gap for t in tokens),
+        seen=tuple(seen),
+        sums=None,
+    )
 
 
 def rounded_likelihood(row: NDArray[np.float32], token: int) -> Floats:
@@ -141,6 +183,7 @@ class _Reading:
 
     def standings(self) -> Standings:
         return Standings(
+            token_ids=tuple(self.context[len(self.prompt_ids) :]),
             argmax=tuple(self.argmax),
             margin=tuple(self.margin),
             logprob=tuple(self.logprob),

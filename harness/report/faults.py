@@ -37,6 +37,7 @@ _WORDS = {
     "too_large": "more bytes than a response may have",
     "truncated_stream": "the stream ended without its end mark",
     "unpinned": "another upstream answered than the pinned one",
+    "withheld": "the response spelled out the API key and was not kept",
     "unsupported_param": "the provider refuses a sampling parameter",
 }
 

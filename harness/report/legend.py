@@ -160,6 +160,16 @@ TERMS = (
         undefined="no prompt with a readable answer has k responses",
     ),
     Term(
+        metric="survivors",
+        heading="Prompts without divergence",
+        definition="Where asking stopped at a prompt's first divergence, agreement rates of what is left are false and "
+        "refused. What can be said is how many of the prompts (n) gave k repeats that were all the same.",
+        source="counted",
+        style="count",
+        per_k=True,
+        exact=True,
+    ),
+    Term(
         metric="unique_outputs",
         heading="Distinct texts",
         definition="Number of different texts among the repeats of a prompt, mean over prompts.",
@@ -182,6 +192,25 @@ TERMS = (
         "1 nothing in common.",
         source="Rover 2026",
         undefined=_NO_REPEATS,
+    ),
+    Term(
+        metric="aa_false_alarms",
+        heading="False alarms against itself (A/A)",
+        definition="The provider's own repeats are dealt into two halves at random, again and again, and the halves "
+        "tested as if they were two providers. This is the share of deals at which the test says that the provider "
+        "differs from itself, which is false every time: it has to be about 0.05 or less, or the findings of this run "
+        "deserve less trust. Here n is the number of deals.",
+        source="A/A test of the permutation test at 5 %; Clopper and Pearson 1934",
+        undefined="no prompt has four comparable responses",
+    ),
+    Term(
+        metric="halves_excess",
+        heading="Later repeats against earlier ones",
+        definition="Excess divergence between the first and the second half of the provider's repeats: around zero "
+        "where the provider stayed the same while it was asked. What the deals at random cannot see shows here. "
+        "Prompts with four or more comparable repeats.",
+        source="permutation test within prompts; its p-value stands with the method",
+        undefined="no prompt has four comparable responses",
     ),
     Term(
         metric="best_accuracy",

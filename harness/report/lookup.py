@@ -53,6 +53,14 @@ class View:
         """All figures of a kind over all prompt families, in the analysis's order."""
         return [f for f in self._figures.values() if f.kind == kind and f.family is None]
 
+    def by_k(self, kind: str, metric: str) -> dict[Subject, dict[int, Figure]]:
+        """A metric over all prompt families at every number of repeats that it was computed for, in the run's order."""
+        found: dict[Subject, dict[int, Figure]] = {}
+        for f in self.analysis.figures:
+            if (f.kind, f.metric, f.family) == (kind, metric, None) and f.k is not None:
+                found.setdefault(Subject(provider=f.left, condition=f.condition), {})[f.k] = f
+        return {subject: found[subject] for subject in self._sorted(found)}
+
     def subjects(self, *kinds: str) -> list[Subject]:
         """Who has figures of these kinds, in the run's order."""
         found = {Subject(provider=f.left, condition=f.condition) for f in self._figures.values() if f.kind in kinds}

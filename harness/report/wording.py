@@ -122,6 +122,9 @@ def cell_text(value: Cell) -> str:
 def _why_undefined(figure: Figure | None, words: Term) -> str:
     if figure is None:
         return words.absent
+    # The analysis had the data and would not make a figure of them: its reason goes before ours.
+    if figure.estimate.method.startswith("refused: "):
+        return figure.estimate.method
     return words.undefined if figure.k is None else words.undefined.replace(" k ", f" {figure.k} ")
 
 

@@ -7,7 +7,7 @@ make every assignment of the prompt's outputs to them equally likely, whatever t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from harness.types import Estimate
 
 _Counts = NDArray[np.int64]
 _AA_PERMUTATIONS = 9999
+_AT_ONCE = 500
 
 
 def one_hot_permutation(tables: Sequence[_Counts], *, seed: int = 0, permutations: int = 999) -> TestResult:
@@ -74,11 +75,16 @@ def aa_splits(counts: Sequence[_Counts], *, seed: int = 0, splits: int = 200, al
     null = np.sort(null_sums(found, rng, _AA_PERMUTATIONS))
     observed = np.zeros(splits)
     for (n, _, pooled), prompts in found.items():
-        for _ in range(prompts if len(pooled) > 1 else 0):
-            halves = rng.multivariate_hypergeometric(pooled, n, size=splits)
-            observed += divergence(halves, np.array(pooled) - halves)
+        for at_once in _portions(prompts if len(pooled) > 1 else 0):
+            halves = rng.multivariate_hypergeometric(pooled, n, size=at_once * splits)
+            observed += divergence(halves, np.array(pooled) - halves).reshape(at_once, splits).sum(axis=0)
     hits = null.size - np.searchsorted(null, observed - _tolerance(len(enough)))
     return exact_proportion(int(np.count_nonzero((hits + 1) / (null.size + 1) <= alpha)), splits)
+
+
+def _portions(number: int) -> Iterator[int]:
+    """The number in parts that fit into memory."""
+    yield from (min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE))
 
 
 def _first_half(counts: _Counts) -> _Counts:

@@ -146,6 +146,7 @@ def scored(world: World, provider: str, prompt: int, repeat: int, tokens: list[i
         prompt_tokens=40,
         tokens_from="text",
         round_trip=True,
+        settled=0,
         ended=True,
         same_as=None,
         scores=TokenScores(

@@ -45,6 +45,7 @@ def _scored(trial: Trial, text: str, ranks: tuple[int, ...], gap: float, *, ende
         prompt_tokens=3,
         tokens_from="text",
         round_trip=True,
+        settled=0,
         ended=ended,
         same_as=None,
         scores=TokenScores(

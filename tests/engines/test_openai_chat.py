@@ -34,7 +34,7 @@ from loopback import (
 from harness import config
 from harness.config import Provider
 from harness.engines import open_engine
-from harness.engines.openai_chat import REDACTED
+from harness.engines.redaction import REDACTED
 from harness.engines.wire import BYTE_CAP
 from harness.errors import EngineError
 from harness.types import Exchange, Message, Question, Sampling, Trial
@@ -297,7 +297,8 @@ BROKEN_EXCHANGES = {
     "closed within the body": (half_then(Close()), "interrupted", "yes"),
     "closed within the chunks": (raw(head(None) + chunk(b'{"choices"'), Close()), "interrupted", "yes"),
     "silence before the response": (raw(Pause(5)), "timeout", "once"),
-    "silence within the body": (half_then(Pause(5)), "timeout", "once"),
+    "silence after the head": (raw(head(1000), Pause(5)), "timeout", "once"),
+    "silence within the body": (half_then(Pause(5)), "stalled", "yes"),
     "a drop now and then": (
         raw(head(1000), *[step for _ in range(20) for step in (b"{", Pause(0.1))]),
         "timeout",
@@ -305,7 +306,7 @@ BROKEN_EXCHANGES = {
     ),
     "blank lines for ever": (
         raw(head(1000), *[step for _ in range(20) for step in (b"\n", Pause(0.1))]),
-        "timeout",
+        "stalled",
         "once",
     ),
 }

@@ -41,7 +41,7 @@ RUBBISH = {
     "blank": (b"\n\n \n", "empty_body", "yes"),
     "HTML": (b"<html>Bad gateway</html>", "not_json", "yes"),
     "HTML said to be JSON": (b"<!DOCTYPE html>", "not_json", "yes"),
-    "an event stream": (b'data: {"choices":[]}\n\n', "not_json", "yes"),
+    "an event stream without an answer": (b'data: {"choices":[]}\n\n', "truncated_stream", "yes"),
     "half an object": (b'{"choices":[{"index":0,"message":{"content":"ye', "not_json", "yes"),
     "nested without end": (b"[" * 100_000, "not_json", "yes"),
     "a list": (b"[]", "schema", "never"),
@@ -51,6 +51,7 @@ RUBBISH = {
     "empty choices": (b'{"choices":[]}', "no_choices", "once"),
     "choices of another type": (b'{"choices":{"0":{}}}', "schema", "never"),
     "a choice of another type": (b'{"choices":["yes"]}', "schema", "never"),
+    "a message without content": (b'{"choices":[{"message":{},"finish_reason":"stop"}]}', "schema", "never"),
     "a choice without a message": (b'{"choices":[{"text":"yes"}]}', "schema", "never"),
     "content of another type": (b'{"choices":[{"message":{"content":42}}]}', "schema", "never"),
     "content of unknown parts": (b'{"choices":[{"message":{"content":[{"text":1}]}}]}', "schema", "never"),
@@ -98,7 +99,7 @@ def test_rubbish_is_missing_with_its_class(name: str) -> None:
 def test_compressed_bytes_are_named_as_such() -> None:
     """Asked for plain bytes, a provider that compresses must not look like one that sends garbage."""
     outcome = reading(b"\x1f\x8b\x08\x00", headers={"content-encoding": "gzip"})
-    assert (outcome.kind, outcome.retry) == ("encoding", "never")
+    assert (outcome.kind, outcome.retry) == ("encoding", "once")
     assert "gzip" in outcome.detail
 
 
@@ -334,7 +335,7 @@ def test_what_is_no_list_of_ids_is_none(odd: Any) -> None:
 def test_a_replayed_answer_is_excluded(headers: dict[str, str]) -> None:
     """A response cache makes every repeat identical: counted, it would prove a determinism that is not there."""
     outcome = reading(json.dumps(completion_value()).encode(), headers=headers)
-    assert (outcome.status, outcome.kind, outcome.retry) == ("excluded", "cached", "never")
+    assert (outcome.status, outcome.kind, outcome.retry) == ("excluded", "cached", "once")
 
 
 def test_a_text_that_cost_no_token_is_a_replayed_one() -> None:

@@ -65,8 +65,7 @@ def test_there_and_back(run: Run, tmp_path: Path, form: str) -> None:
         expected = {key: text for key, text in expected.items() if text is not None}
     assert keys_and_texts(back) == expected
     assert back.verify()
-    claims = {p.claimed_model for p in back.config.providers}
-    assert claims == ({"imported"} if form == "openai-batch" else {"m"})  # a batch has no field for it
+    assert {p.claimed_model for p in back.config.providers} == {"m"}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

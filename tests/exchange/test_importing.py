@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from exchanging import MAP, keys_and_texts, row, take_in, views, write_csv, write_jsonl
+from exchanging import MAP, keys_and_texts, refused, row, take_in, views, write_csv, write_jsonl
 
 from harness import cli, gate, store
 from harness.analyse import analyse
 from harness.errors import ExchangeError, RunFolderError
 from harness.types import Message
-
-
-def refused(source: Path, *maps: str, **options: Any) -> str:
-    """The lines with which an import is refused; nothing may have been written."""
-    before = list(source.parent.glob("results/*"))
-    with pytest.raises(ExchangeError) as caught:
-        take_in(source, *maps, **options)
-    assert list(source.parent.glob("results/*")) == before
-    return str(caught.value)
-
 
 # --- what comes out --------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ import pytest
 
 from harness import exchange, store
 from harness.analyse import analyse
+from harness.gate import judge
+from harness.report import write_reports
 from harness.store import Run
 from harness.types import Analysis
 
@@ -54,7 +56,12 @@ def analysed(stability: Run) -> Analysis:
 
 @pytest.mark.parametrize(
     ("task", "k", "published"),
-    [("logical_deduction", 10, 0.796), ("navigate", 10, 0.868), ("logical_deduction", 2, 0.930)],
+    [
+        ("logical_deduction", 10, 0.796),
+        ("navigate", 10, 0.868),
+        ("logical_deduction", 2, 0.930),
+        ("logical_deduction", 5, 0.856),
+    ],
 )
 def test_agreement_at_temperature_zero(analysed: Analysis, task: str, k: int, published: float) -> None:
     """TARr@k is a figure of the ordinary analysis, for each task."""
@@ -64,7 +71,7 @@ def test_agreement_at_temperature_zero(analysed: Analysis, task: str, k: int, pu
 
 
 def test_agreement_of_five(stability: Run) -> None:
-    """TARr@5, counted here by its definition over the imported records."""
+    """TARr@5, counted here by its definition over the imported records, and not by the analysis."""
     texts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for view in stability.views():
         if view.trial.condition.startswith("logical_deduction"):
@@ -84,6 +91,13 @@ def test_the_censored_archive_is_known_as_such(tmp_path: Path) -> None:
     assert "90 of 100 prompts have fewer than 21 repeats" in noted[4]
     assert "100 of 100 after 1, 38 of 100 after 3" in noted[4]
     assert any("5 files (resource forks" in n for n in run.manifest.notes)
+    analysis = analyse(run)
+    write_reports(analysis, judge(analysis, run.config.gates), tmp_path)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Same text again, college_mathematics: – (refused: sampling stopped at the first divergence)" in page
+    assert "- the agreement of its repeats is refused: sampling stopped at the first divergence;" in page
+    survivors = next(line for line in page.splitlines() if line.startswith("| llama3-70b") and "38, n=100" in line)
+    assert survivors.split(" | ")[1:4] == ["100, n=100", "53, n=100", "38, n=100"]
 
 
 @pytest.mark.parametrize(

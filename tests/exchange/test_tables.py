@@ -47,7 +47,7 @@ def test_csv_rows_know_their_line(tmp_path: Path) -> None:
         (b"a,a\n1,2\n", r'x\.csv:1: two columns are called "a"'),
         (b"a,b\n1,caf\xe9\n", r"x\.csv:2: invalid UTF-8 \(byte 0xe9\)"),
         (b'a,b\n1,"open\n', r"x\.csv:2: not CSV that can be read exactly"),
-        (b"\xff\xfea\x00,\x00", r"x\.csv: is UTF-16; save it as UTF-8"),
+        (b"\xff\xfea\x00,", r"x\.csv: damaged UTF-16"),
     ],
 )
 def test_csv_that_is_not_exact_is_refused(tmp_path: Path, data: bytes, complaint: str) -> None:

@@ -25,7 +25,7 @@ class Sample:
     row: Mapping[str, object]
 
 
-# Where `tempzero export` puts a trial's key in the rows of other tools' formats.
+# Where `tempzero export` puts a trial's key, and what a format has no field for, in rows of other tools' formats.
 OWN = "tempzero"
 OWN_KEY: Mapping[str, str] = {
     "provider": f"{OWN}.provider",
@@ -33,6 +33,14 @@ OWN_KEY: Mapping[str, str] = {
     "id": f"{OWN}.prompt",
     "condition": f"{OWN}.condition",
     "repeat": f"{OWN}.repeat",
+    "family": f"{OWN}.family",
+    "cached": f"{OWN}.cached",
+    "finish_reason": f"{OWN}.finish_reason",
+    "served_model": f"{OWN}.served_model",
+    "backend": f"{OWN}.backend",
+    "fingerprint": f"{OWN}.fingerprint",
+    "prompt_tokens": f"{OWN}.prompt_tokens",
+    "completion_tokens": f"{OWN}.completion_tokens",
 }
 
 

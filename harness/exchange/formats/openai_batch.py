@@ -71,8 +71,13 @@ def _cells(file: RecordFile, row: Row, asked: Mapping[str, Any]) -> Mapping[str,
         "@request": request or None,
         "@temperature": request.get("temperature"),
         "@max_tokens": request.get("max_completion_tokens") or request.get("max_tokens"),
-        OWN: read_key(name),
+        OWN: {**_own(row), **(read_key(name) or {})},
     }
+
+
+def _own(row: Row) -> Mapping[str, Any]:
+    own = row.cells.get(OWN)
+    return own if isinstance(own, dict) else {}
 
 
 def written_key(provider: str, prompt: str, condition: str, repeat: int) -> str:

@@ -1,0 +1,115 @@
+"""The bytes of an event stream in, its events out, and whether a piece of it was content or only a sign of life.
+
+Server-sent events as the standard has them: lines end at LF, CR LF or CR and nowhere else (U+2028 and
+U+0085 are text), a blank line ends an event, comments and unknown fields say nothing, and an event
+that the stream's end cuts is none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+DONE = b"[DONE]"
+_BOM = b"\xef\xbb\xbf"
+# The first thing an event stream can hold: a comment or one of the standard's fields.
+_OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?::|(?:data|event|id|retry)[ \t]*[:\r\n])")
+# A model's output, or its end: what a data line must hold to count as content. Empty strings are signs of life.
+_OUTPUT = re.compile(rb'"(?:content|text|reasoning|reasoning_content|refusal|arguments)"\s*:\s*(?:"[^"]|\[\s*\{)')
+_ENDING = re.compile(rb'"(?:finish_reason|error)"\s*:\s*(?:"[^"]|\{)')
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its data lines joined by LF, and its name where it has one."""
+
+    data: bytes
+    name: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """A whole stream. `rest` is what stood after the last blank line: an event that was cut."""
+
+    events: tuple[Event, ...]
+    rest: bytes
+
+
+def looks_like_events(body: bytes) -> bool:
+    """By its first bytes; what a server says of its own content type is not always so."""
+    return _OPENING.match(body) is not None
+
+
+def decode(body: bytes) -> Stream:
+    """Events with data, in order. Never raises."""
+    events: list[Event] = []
+    data: list[bytes] = []
+    name = b""
+    lines = _lines(body.removeprefix(_BOM))
+    whole = 0
+    for number, line in enumerate(lines, start=1):
+        if line:
+            field, value = _field(line)
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                name = value
+            continue
+        if number == len(lines):
+            break  # no blank line, but the nothing after the last line's end
+        if data:
+            events.append(Event(b"\n".join(data), name))
+        data, name, whole = [], b"", number
+    return Stream(events=tuple(events), rest=b"\n".join(_telling(lines[whole:])))
+
+
+class Pulse:
+    """Fed with a response's pieces as they come, it knows which of them moved the answer on.
+
+    In an event stream that is a data line with output, an error or an end; elsewhere whatever is not blank.
+    """
+
+    def __init__(self, *, streaming: bool) -> None:
+        self._streaming = streaming
+        self._line: list[bytes] = []
+        self.output = False  # has any of the model's own text come (event streams only)?
+        self.done = False  # has the end mark of the stream come?
+
+    def feed(self, piece: bytes) -> bool:
+        """Did this piece bring content?"""
+        if not self._streaming:
+            return bool(piece) and not piece.isspace()
+        content = False
+        if b"\n" not in piece and b"\r" not in piece:
+            self._line.append(piece)  # joined once: a line without end must not cost its length each time
+            return False
+        *lines, rest = _lines(b"".join([*self._line, piece]))
+        self._line = [rest]
+        for line in lines:
+            field, value = _field(line)
+            if field != b"data" or self.done:
+                continue
+            self.done = value == DONE
+            if _OUTPUT.search(value):
+                self.output = content = True
+            elif self.done or (not content and _ENDING.search(value)):
+                content = True
+        return content
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """At LF, CR LF and CR, and nowhere else; the last one has no end yet."""
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data.split(b"\n")
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    """Name and value of a line; a comment has an empty name."""
+    name, _, value = line.partition(b":")
+    return name, value.removeprefix(b" ")
+
+
+def _telling(lines: list[bytes]) -> list[bytes]:
+    """The lines of a cut event that say something: comments and blank ones do not."""
+    return [line for line in lines if line and not line.startswith(b":")]

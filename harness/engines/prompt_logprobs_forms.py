@@ -1,0 +1,192 @@
+"""Token ids in, the request that makes a server tell their log-probabilities out; and its answer in, standings out.
+
+vllm      POST /v1/completions with `prompt_logprobs`: for each token a map of token id -> logprob, rank, text.
+          The rank is over the whole vocabulary. The whole prompt is told, the first token as null.
+sglang    POST /generate with `return_logprob`: [logprob, id, text] of each token from `logprob_start_len` on,
+          the first one's logprob null, and beside them the most likely ones. No rank: only the visible ones are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+# Nothing may be done to the distribution, also where a server is set to show processed values.
+_UNPROCESSED = {"temperature": 1, "top_p": 1, "top_k": -1, "repetition_penalty": 1}
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenStanding:
+    """One token under the endpoint's model, in its own context. Texts are for the eye; ids are what counts.
+
+    `rank` counts from 1. Where the server tells no ranks, a token that is not among the visible ones
+    has one more than those: it ranks there or lower.
+    """
+
+    token_id: int
+    logprob: float
+    rank: int
+    top1_id: int
+    top1_logprob: float
+    top1_text: str
+    top2_logprob: float
+
+    @property
+    def margin(self) -> float:
+        """Largest logit minus this token's; 0 where the model agrees."""
+        return self.top1_logprob - self.logprob
+
+    @property
+    def gap(self) -> float:
+        """Largest logit minus the second largest."""
+        return self.top1_logprob - self.top2_logprob
+
+
+class Malformed(Exception):
+    """The answer does not tell what was asked for; the text says what is wrong with it."""
+
+
+class Form(Protocol):
+    """How one kind of server is asked. `visible`: how many of the most likely tokens it shows."""
+
+    path: str
+    at_root: bool
+    visible: int
+    ranks: bool
+
+    def request(self, token_ids: Sequence[int], start: int) -> dict[str, Any]:
+        """The body's fields, the model's name apart."""
+
+    def standings(self, value: Mapping[str, Any], token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        """What the answer says of the tokens from `start` on. Raises Malformed."""
+
+
+class _Vllm:
+    path, at_root, visible, ranks = "/completions", False, 2, True
+
+    def request(self, token_ids: Sequence[int], start: int) -> dict[str, Any]:
+        return {"prompt": list(token_ids), "max_tokens": 1, "prompt_logprobs": self.visible, **_UNPROCESSED}
+
+    def standings(self, value: Mapping[str, Any], token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        told = _list(first_choice(value).get("prompt_logprobs"), "prompt_logprobs")
+        if len(told) != len(token_ids):
+            raise Malformed(f"prompt_logprobs tells of {len(told)} tokens, {len(token_ids)} were sent")
+        pairs = zip(token_ids[start:], told[start:], strict=True)
+        return [self._standing(token, entry) for token, entry in pairs]
+
+    def _standing(self, token: int, entry: Any) -> TokenStanding:
+        if not isinstance(entry, dict) or str(token) not in entry:
+            raise Malformed(f"token {token} is not where it was sent")
+        rivals = {}
+        for name, told in entry.items():
+            if not isinstance(told, dict) or not name.isdecimal():
+                raise Malformed("prompt_logprobs holds something else than token ids with their logprobs")
+            rivals[int(name)] = _Rival(_number(told.get("logprob")), _text(told.get("decoded_token")))
+        rank = entry[str(token)].get("rank")
+        if type(rank) is not int or rank < 1:
+            raise Malformed("prompt_logprobs tells no ranks")
+        return _standing(token, rivals[token].logprob, rivals, rank)
+
+
+class _Sglang:
+    path, at_root, visible, ranks = "/generate", True, 20, False
+
+    def request(self, token_ids: Sequence[int], start: int) -> dict[str, Any]:
+        return {
+            "input_ids": list(token_ids),
+            "sampling_params": {"max_new_tokens": 1, **_UNPROCESSED},
+            "return_logprob": True,
+            "logprob_start_len": start - 1,
+            "top_logprobs_num": self.visible,
+            "return_text_in_logprobs": True,
+        }
+
+    def standings(self, value: Mapping[str, Any], token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        meta = value.get("meta_info")
+        meta = meta if isinstance(meta, dict) else {}
+        own = _list(meta.get("input_token_logprobs"), "meta_info.input_token_logprobs")
+        top = _list(meta.get("input_top_logprobs"), "meta_info.input_top_logprobs")
+        count = len(token_ids) - start
+        if not len(own) == len(top) == count + 1:
+            raise Malformed(f"it tells of {len(own)} and {len(top)} tokens where {count + 1} were asked for")
+        triples = zip(token_ids[start:], own[1:], top[1:], strict=True)
+        return [self._standing(token, mine, rivals) for token, mine, rivals in triples]
+
+    def _standing(self, token: int, mine: Any, told: Any) -> TokenStanding:
+        logprob, shown, _ = _triple(mine)
+        if shown not in (token, 0):  # the vocabulary's last ids are shown as 0
+            raise Malformed(f"token {token} is not where it was sent")
+        rivals = {}
+        for entry in _list(told, "meta_info.input_top_logprobs[]"):
+            value, token_id, text = _triple(entry)
+            rivals[token_id] = _Rival(value, text)
+        above = sum(rival.logprob > logprob for rival in rivals.values())
+        return _standing(token, logprob, rivals, above + 1)
+
+
+FORMS: Mapping[str, Form] = {"vllm": _Vllm(), "sglang": _Sglang()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    logprob: float
+    text: str
+
+
+def first_choice(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The only choice of a completion; empty where there is none."""
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def token_ids_in(value: Any) -> list[int]:
+    """A list of token ids. Raises Malformed for anything else."""
+    if not isinstance(value, list) or not all(type(t) is int and t >= 0 for t in value):
+        raise Malformed("no list of token ids came back")
+    return value
+
+
+def _standing(token: int, logprob: float, rivals: Mapping[int, _Rival], rank: int) -> TokenStanding:
+    if len(rivals) < 2:
+        raise Malformed("fewer than the two most likely tokens are told; let the server show more logprobs")
+    best, second = sorted(rivals, key=lambda t: (-rivals[t].logprob, t))[:2]
+    top1, top2 = rivals[best].logprob, rivals[second].logprob
+    if max(top1, logprob) > _ROUNDING or math.exp(top1) + math.exp(top2) > 1 + _ROUNDING:
+        raise Malformed("these are not log-probabilities but logits; a vLLM server needs --logprobs-mode raw_logprobs")
+    return TokenStanding(
+        token_id=token,
+        logprob=logprob,
+        # Of equally likely tokens servers count every one; here none stands above another.
+        rank=1 if logprob >= top1 else rank,
+        top1_id=best,
+        top1_logprob=max(top1, logprob),
+        top1_text=rivals[best].text,
+        top2_logprob=top2,
+    )
+
+
+def _triple(entry: Any) -> tuple[float, int, str]:
+    if not isinstance(entry, list) or len(entry) < 2 or type(entry[1]) is not int:
+        raise Malformed("a logprob is not given with its token id")
+    return _number(entry[0]), entry[1], _text(entry[2]) if len(entry) > 2 else ""
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise Malformed(f"no {name} came back: this server does not tell the log-probabilities of given tokens")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise Malformed("a logprob is not a finite number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    """A text that any file can hold."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

@@ -1,0 +1,120 @@
+"""Bytes somebody sent back in, the same without our secrets out; where they cannot be cut out, that is said.
+
+A server may echo a key as it was, encoded, escaped letter by letter, cut in pieces over the events of a
+stream, or compressed. Plain and encoded spellings are replaced where they stand; a body that hides
+the key in any other way, or that cannot be searched, is not kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from harness.engines.packing import is_packed, unpack
+
+REDACTED = "[secret removed]"  # no word of it may be one that classification goes by
+# Shorter ones are placeholders for servers that want some word; removing "none" would maim answers.
+_SHORTEST_SECRET = 8
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")
+_FIELD = re.compile(rb'"([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
+_LINE = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
+
+Hidden = Literal["spelled", "unsearchable"]
+
+
+class Secrets:
+    """What must never be written down, in the spellings in which a server could echo it."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = tuple({v.encode() for v in values if len(v) >= _SHORTEST_SECRET})
+        spelled = {spelling for value in self._values for spelling in _spellings(value.decode())}
+        self._spellings = tuple(sorted(spelled, key=len, reverse=True))
+
+    def removed_from(self, data: bytes) -> tuple[bytes, bool]:
+        """The bytes without any spelling, and whether there was one; half a key at the end goes as well."""
+        found = False
+        for spelling in self._spellings:
+            if spelling in data:
+                data, found = data.replace(spelling, REDACTED.encode()), True
+        for value in self._values:
+            for length in range(len(value) - 1, _SHORTEST_SECRET - 1, -1):
+                if data.endswith(value[:length]):
+                    return data[:-length] + REDACTED.encode(), True
+        return data, found
+
+    def header(self, name: str, value: str) -> tuple[str, bool]:
+        """A header's value, fit to be kept, and whether anything was removed from it."""
+        if any(v.decode().lower() in name for v in self._values):
+            return "", True
+        clean, found = self.removed_from(value.encode())
+        return (REDACTED, True) if self.hidden_in(clean) else (clean.decode(), found)
+
+    def hidden_in(self, body: bytes, *, coding: str = "identity", limit: int = 1 << 24) -> Hidden | None:
+        """Whether bytes already cleaned still give the secret away once decoded, or cannot be decoded."""
+        if not self._values:
+            return None
+        if is_packed(body) or (coding not in ("", "identity") and not _is_text(body)):
+            unpacked = unpack(body, limit)
+            # Nearly any bytes can be taken for bare deflate: where that was not said, they are something else.
+            known = is_packed(body) or coding == "deflate"
+            if not (known and unpacked.whole) or is_packed(unpacked.plain):
+                return "unsearchable"
+            body = unpacked.plain
+            if self._is_in(body):
+                return "spelled"
+        return "spelled" if any(self._is_in(view) for view in _views(body)) else None
+
+    def _is_in(self, data: bytes) -> bool:
+        return any(spelling in data for spelling in self._spellings)
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _spellings(secret: str) -> Iterator[bytes]:
+    """Every encoding a server is known to put a text through before it quotes it."""
+    raw = secret.encode()
+    yield raw
+    yield json.dumps(secret)[1:-1].encode()
+    yield secret.replace("/", "\\/").encode()
+    yield urllib.parse.quote(secret, safe="").encode()
+    yield html.escape(secret).encode()
+    yield raw.hex().encode()
+    yield raw.hex().upper().encode()
+    for before in range(3):  # base64 looks different at each of three offsets; its ends depend on the neighbours
+        encoded = base64.b64encode(b"\0" * before + raw)
+        inner = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]
+        yield inner
+        yield inner.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _views(body: bytes) -> Iterator[bytes]:
+    """The body as a reader would see it: unescaped, and with the pieces of its text fields put together."""
+    if b"\\" in body:
+        yield _unescaped(body)
+    if b"%" in body:
+        yield urllib.parse.unquote_to_bytes(body)
+    if b"&" in body:
+        yield html.unescape(body.decode(errors="replace")).encode(errors="replace")
+    if b"data:" in body or body.startswith(b":"):
+        pieces: dict[bytes, list[bytes]] = {}
+        for found in _FIELD.finditer(body):
+            pieces.setdefault(found[1], []).append(found[2])
+        for parts in pieces.values():
+            yield _unescaped(b"".join(parts))
+        yield b"".join(_LINE.sub(b"", body).split())  # cut over comment lines
+
+
+def _unescaped(data: bytes) -> bytes:
+    """JSON's escapes undone; all others are left alone, a key holds none of what they stand for."""
+    return _ESCAPE.sub(lambda m: chr(int(m[1], 16)).encode(errors="replace") if m[1] else b"/", data)

@@ -1,0 +1,280 @@
+"""A seed in, a mutated response out; and a judge of its own who says which responses may never count as an answer.
+
+The judge shares no code with the reader: it takes a stream or a JSON body apart in another way and only
+knows what must hold of whatever was accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from loopback import chunk_values, completion_value, event
+
+from harness.engines.faults import Break, Reply
+from harness.engines.reading import read
+from harness.engines.redaction import Secrets
+from harness.types import Outcome
+
+_KNOWN_ENDS = ("stop", "length", "tool_calls", "content_filter", "refusal", "max_tokens", "eos", "safety")
+SECRETS = Secrets(["sk-fuzz-0123456789abcdef"])
+_HOSTILE: Sequence[Any] = (
+    None, True, False, 0, -1, 1e308, 10**400, "", "x", "\0", "\ud83d", "\u2028", [], {}, [[]], [None], {"": None},
+    {"error": {}}, "error", "stop", "length", [{"type": "text", "text": "x"}], [{"type": "text", "text": 1}],
+    {"index": "0"},
+)  # fmt: skip
+_TOKENS: Sequence[bytes] = (
+    b"\n", b"\r", b"\r\n", b"\n\n", b"data: ", b"data:", b": ", b"event: error\n", b"[DONE]", b"\xef\xbb\xbf", b"\xff",
+    b"\x00", b"\xe2\x80\xa8", b"\\ud83d", b"\\u0000", b'"', b"{", b"}", b"[", b"]", b",", b"null", b"1e999", b"<html>",
+    b'"error":', b'"finish_reason":"stop"', b'"finish_reason":null', b'"content":"x"', b"\x1f\x8b", b"data: [DONE]\n\n",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What the reader gets."""
+
+    body: bytes
+    status: int
+    headers: Mapping[str, str]
+    broken: Break | None
+    asked_stream: bool
+
+
+def samples() -> list[bytes]:
+    """Whole responses in the shapes of several servers."""
+    whole = [
+        completion_value("four"),
+        completion_value("a\u2028b\u00e9\U0001f642", system_fingerprint="fp", provider="X"),
+        completion_value(None, finish_reason="length", message={"reasoning": "hm"}),
+        completion_value("<think>2+2</think>4", finish_reason="stop", message={"role": "assistant"}),
+        completion_value(None, finish_reason="tool_calls", message={"tool_calls": [{"function": {"name": "f"}}]}),
+        completion_value("x", message={"content": [{"type": "text", "text": "x"}]}),
+        completion_value("x", choice={"token_ids": [1, 2], "logprobs": None}, x_groq={"id": "r", "usage": {}}),
+        {"error": {"message": "no", "code": 429}},
+        {"object": "error", "message": "no", "code": 400},
+    ]
+    reasoned = chunk_values("fo", "ur")
+    reasoned[1]["choices"][0]["delta"] = {"reasoning_content": "2+2", "content": None}
+    streams = [
+        chunk_values("one ", "two"),
+        chunk_values("é\u2028", "🙂", x_groq={"id": "r"}),
+        reasoned,
+        chunk_values("x", finish_reason="length", usage=None),
+        [*chunk_values("x", finish_reason=None), {"error": {"code": 502}}],
+    ]
+    found = [json.dumps(v, ensure_ascii=False).encode() for v in whole]
+    for chunks in streams:
+        events = [event(c) for c in chunks]
+        found.append(b"".join([b": wait\n\n", *events, event("[DONE]")]))
+        found.append(b"".join(events).replace(b"\n", b"\r\n"))
+    return found
+
+
+def cases(seed: int, seeds: Sequence[bytes]) -> Iterator[Case]:
+    """Endless, and the same for the same seed."""
+    dice = random.Random(seed)
+    ways: Sequence[Callable[[random.Random, bytes, Sequence[bytes]], bytes]] = (
+        _noise, _flip, _cut, _insert, _splice, _within_json, _within_json, _events, _events,
+    )  # fmt: skip
+    while True:
+        body = dice.choice(seeds)
+        for _ in range(dice.choice((1, 1, 1, 2, 3))):
+            body = dice.choice(ways)(dice, body, seeds)
+        broken = Break(kind=dice.choice(("interrupted", "stalled", "timeout")), detail="x")
+        yield Case(
+            body=body,
+            status=dice.choice((200,) * 9 + (201, 429, 500, 400)),
+            headers=dice.choice(
+                ({}, {}, {"content-encoding": "gzip"}, {"retry-after": "\x00", "age": "x", "date": "1"})
+            ),
+            broken=broken if dice.random() < 0.1 else None,
+            asked_stream=dice.random() < 0.5,
+        )
+
+
+def judge(case: Case) -> Outcome:
+    """Read a case; AssertionError where something was accepted that is no answer."""
+    cleaned, _ = SECRETS.removed_from(case.body)
+    SECRETS.hidden_in(cleaned, coding=case.headers.get("content-encoding", "identity"))
+    outcome = read(
+        Reply(
+            asked_model="m",
+            asked_stream=case.asked_stream,
+            status=case.status,
+            headers=case.headers,
+            body=case.body,
+            broken=case.broken,
+        )
+    )
+    assert msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome) == outcome
+    assert outcome.detail.isprintable()
+    assert len(outcome.detail) <= 300
+    assert (outcome.completion is None) == (outcome.status == "missing")
+    if outcome.completion is None:
+        return outcome
+    assert 200 <= case.status < 300, "an answer out of a refusal"
+    text, reasoning = outcome.completion.text, outcome.completion.reasoning_text or ""
+    assert "\0" not in text
+    said, finish = _streamed(case) if _is_stream(case.body) else _whole(case)
+    spelled = None if finish is None else finish.encode("utf-8", "backslashreplace").decode()[:500]
+    assert spelled in (None, outcome.completion.finish_reason)
+    for part in (text, reasoning):
+        assert part in said, "a text that stands nowhere in the response"
+    if outcome.status == "valid" and outcome.kind == "complete":
+        assert text
+    return outcome
+
+
+def _is_stream(body: bytes) -> bool:
+    return re.match(rb"(\xef\xbb\xbf)?\s*[{\[\"0-9tfn]", body) is None
+
+
+def _whole(case: Case) -> tuple[str, None]:
+    """Everything the first choice's message says. Only a body that is complete and free of errors has one."""
+    assert case.broken is None, "an answer out of half a body"
+    value = json.loads(case.body.decode("utf-8-sig", "surrogateescape"))
+    assert not value.get("error"), "an answer beside an error"
+    chosen = next((c for c in value["choices"] if c.get("index") == 0), value["choices"][0])
+    message = chosen["message"]
+    assert isinstance(message, dict)
+    assert chosen.get("finish_reason") != "error"
+    return _strings(message), None
+
+
+def _streamed(case: Case) -> tuple[str, str | None]:
+    """The same of a stream; and its finish reason, without which no stream is one."""
+    text = case.body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    blocks = re.split(r"(?:\r\n|\r|\n){2}", re.sub(r"\r\n|\r", "\n", text))
+    said: dict[str, list[str]] = {}
+    finish: dict[int, str] = {}
+    done = False
+    for block in blocks:
+        data = "\n".join(re.sub("^data:? ?", "", line) for line in block.split("\n") if re.match("data(:|$)", line))
+        if done or not data:
+            continue
+        if data.strip() == "[DONE]":
+            done = True
+            continue
+        try:
+            value = json.loads(data)
+        except ValueError:
+            assert block is blocks[-1], "an answer out of a stream with a spoilt event"
+            continue
+        assert not value.get("error"), "an answer beside an error"
+        for choice in value.get("choices") or ():
+            number = choice.get("index") or 0
+            said.setdefault(str(number), []).extend((_delta_strings(choice), ""))
+            if choice.get("finish_reason"):
+                finish[number] = choice["finish_reason"]
+    assert finish, "an answer out of a stream without a finish reason"
+    assert case.broken is None or done, "an answer out of a stream that broke off"
+    first = min(map(int, said))
+    ended = str(finish.get(first, "")).lower() in _KNOWN_ENDS
+    assert done or ended or "data: [DONE]" in text[-20:], "an answer out of a stream without any end"
+    return _by_name(case.body) + "".join(said[str(first)]), finish.get(first, "")
+
+
+def _delta_strings(choice: Mapping[str, Any]) -> str:
+    return str((choice.get("delta") or choice.get("message") or {}).get("content") or "")
+
+
+def _by_name(body: bytes) -> str:
+    """The values of each text field, joined: what a text that was cut over events can be found in."""
+    text = body.decode("utf-8", "surrogateescape")
+    found: dict[str, str] = {}
+    for name, value in re.findall(r'"(content|reasoning|reasoning_content|text)"\s*:\s*("(?:[^"\\]|\\.)*")', text):
+        try:
+            found[name] = found.get(name, "") + json.loads(value, strict=False)
+        except ValueError:
+            continue
+    return "\n".join(found.values())
+
+
+def _strings(value: Any) -> str:
+    """Every text within a value; parts of a list joined as they follow each other."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(p["text"] if isinstance(p, dict) and isinstance(p.get("text"), str) else "" for p in value)
+    return "\n".join(_strings(v) for v in value.values()) if isinstance(value, dict) else ""
+
+
+# --- mutations -------------------------------------------------------------------------------
+
+
+def _noise(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    return dice.randbytes(dice.randrange(80))
+
+
+def _flip(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    changed = bytearray(body)
+    for _ in range(dice.choice((1, 2, 8)) if body else 0):
+        changed[dice.randrange(len(changed))] = dice.randrange(256)
+    return bytes(changed)
+
+
+def _cut(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    start, end = sorted((dice.randrange(len(body) + 1), dice.randrange(len(body) + 1)))
+    return dice.choice((body[:end], body[:start] + body[end:], body[start:], body[:end] + body[start:]))
+
+
+def _insert(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    at = dice.randrange(len(body) + 1)
+    return body[:at] + dice.choice(_TOKENS) * dice.choice((1, 1, 1, 3)) + body[at:]
+
+
+def _splice(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    other = dice.choice(seeds)
+    return body[: dice.randrange(len(body) + 1)] + other[dice.randrange(len(other) + 1) :]
+
+
+def _within_json(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    """One value somewhere in the JSON, or in one event's, replaced, removed or put under another name."""
+    lines = body.split(b"\n")
+    at = dice.randrange(len(lines))
+    prefix, line = (b"data: ", lines[at][6:]) if lines[at].startswith(b"data: ") else (b"", lines[at])
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return body
+    places = list(_places(value))
+    if not places:
+        return body
+    holder, key = dice.choice(places)
+    if isinstance(holder, dict) and dice.random() < 0.3:
+        moved = holder.pop(key)
+        if dice.random() < 0.5:
+            holder[dice.choice(("content", "error", "message", "delta", "text", "choices", "finish_reason"))] = moved
+    else:
+        holder[key] = dice.choice(_HOSTILE)
+    lines[at] = prefix + json.dumps(value).encode()
+    return b"\n".join(lines)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items):
+        yield value, key
+        yield from _places(inner)
+
+
+def _events(dice: random.Random, body: bytes, seeds: Sequence[bytes]) -> bytes:
+    """Events dropped, doubled, moved, or given another line end."""
+    events = body.split(b"\n\n")
+    at = dice.randrange(len(events))
+    way = dice.randrange(4)
+    if way == 0:
+        events.pop(at)
+    elif way == 1:
+        events.insert(dice.randrange(len(events) + 1), events[at])
+    elif way == 2:
+        dice.shuffle(events)
+    else:
+        return body.replace(b"\n", dice.choice((b"\r", b"\r\n", b"\n\n", b" ")))
+    return b"\n\n".join(events)

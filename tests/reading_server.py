@@ -1,0 +1,141 @@
+"""A real llama.cpp engine in, a server out that tells the log-probabilities of given tokens as vLLM and SGLang do.
+
+`with reading(engine) as server: ... server.base_url ...`. Everything it tells is computed by the engine;
+only the form of requests and answers is another server's. With `only_v1` it hides what stands beside /v1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from loopback import Call, Loopback, Reply, error, value
+from numpy.typing import NDArray
+
+from harness.engines.in_process import InProcessEngine
+from harness.types import Message
+
+MODEL = "tiny"
+_CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>")
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.reply = error(status, message, type="BadRequestError", code=status)
+
+
+class ReadingServer:
+    """Answers one call at a time from the engine."""
+
+    def __init__(self, engine: InProcessEngine, *, only_v1: bool = False, always_begins: bool = False) -> None:
+        self._engine = engine
+        self._only_v1, self._always_begins = only_v1, always_begins
+        spelled = {engine.tokenize(name, special=True)[-1]: name for name in _CONTROL}
+        self._control = {t: name for t, name in spelled.items() if not engine.piece(t)}
+        self._vocabulary = next(iter(engine.logits([0], 1))).shape[1]
+        self._drops_first_space = engine.piece(engine.tokenize("a", special=False)[0]).startswith(b" ")
+
+    def answer(self, call: Call) -> Reply:
+        """What such a server answers."""
+        asked = call.json
+        if asked.get("model") not in (None, MODEL):
+            return error(404, f"The model `{asked['model']}` does not exist.", type="NotFoundError", code=404)
+        paths = {
+            "/v1/completions": self._completion,
+            "/v1/chat/completions": self._chat,
+            "/generate": self._generate,
+            "/tokenize": self._tokenize,
+            "/detokenize": self._detokenize,
+        }
+        if call.target not in paths or (self._only_v1 and not call.target.startswith("/v1/")):
+            return value({"detail": "Not Found"}, status=404)
+        try:
+            return value(paths[call.target](asked))
+        except _Refused as refusal:
+            return refusal.reply
+
+    # --- as vLLM ------------------------------------------------------------------------------
+
+    def _completion(self, asked: dict) -> dict:
+        ids = self._ids_of(asked["prompt"], special=asked.get("add_special_tokens", True))
+        choice: dict = {"index": 0, "text": "", "finish_reason": "length"}
+        if asked.get("echo"):
+            choice["text"] = self._text(ids)
+        if asked.get("return_token_ids"):
+            choice["prompt_token_ids"] = ids
+        if asked.get("prompt_logprobs") is not None:
+            rows = self._logprobs(ids, 1)
+            pairs = zip(ids[1:], rows, strict=False)
+            told = [self._vllm_entry(row, token, asked["prompt_logprobs"]) for token, row in pairs]
+            choice["prompt_logprobs"] = [None, *told]
+            choice["text"] = self._text([int(rows[-1].argmax())])
+        return {"id": "cmpl-1", "object": "text_completion", "model": MODEL, "choices": [choice]}
+
+    def _vllm_entry(self, row: NDArray[np.float32], token: int, count: int) -> dict:
+        top = [int(t) for t in np.argsort(-row, kind="stable")[:count]]
+        ranked = {token: int((row >= row[token]).sum())} | {t: place for place, t in enumerate(top, start=1)}
+        return {
+            str(t): {"logprob": float(row[t]), "rank": rank, "decoded_token": self._text([t])}
+            for t, rank in ranked.items()
+        }
+
+    def _chat(self, asked: dict) -> dict:
+        ids = self._engine.prompt_ids(_messages(asked))
+        choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "length"}
+        shown = {"prompt_token_ids": ids} if asked.get("return_token_ids") else {}
+        return {"id": "chat-1", "object": "chat.completion", "model": MODEL, "choices": [choice], **shown}
+
+    # --- as SGLang ----------------------------------------------------------------------------
+
+    def _generate(self, asked: dict) -> dict:
+        ids, start, count = self._ids_of(asked["input_ids"]), asked["logprob_start_len"], asked["top_logprobs_num"]
+        assert asked["return_logprob"]
+        own: list = [[None, ids[start], self._text([ids[start]])]]
+        top: list = [None]
+        for token, row in zip(ids[start + 1 :], self._logprobs(ids, start + 1), strict=False):
+            own.append([float(row[token]), token if token < self._vocabulary - 1 else 0, self._text([token])])
+            best = np.argsort(-row, kind="stable")[:count]
+            top.append([[float(row[t]), int(t), self._text([int(t)])] for t in best])
+        meta = {"prompt_tokens": len(ids), "input_token_logprobs": own, "input_top_logprobs": top}
+        return {"text": "", "meta_info": meta}
+
+    # --- both ---------------------------------------------------------------------------------
+
+    def _tokenize(self, asked: dict) -> dict:
+        if "messages" in asked:
+            ids = self._engine.prompt_ids(_messages(asked))
+        else:
+            ids = self._ids_of(asked["prompt"], special=self._always_begins or asked.get("add_special_tokens", True))
+        return {"tokens": ids, "count": len(ids), "max_model_len": 512}
+
+    def _detokenize(self, asked: dict) -> dict:
+        text = self._text(asked["tokens"])
+        return {"text": text} if self._always_begins else {"prompt": text}
+
+    def _text(self, ids: list[int]) -> str:
+        pieces = (self._control[t].encode() if t in self._control else self._engine.piece(t) for t in ids)
+        text = b"".join(pieces).decode(errors="replace")
+        return text.removeprefix(" ") if self._drops_first_space else text
+
+    def _ids_of(self, prompt: str | list[int], *, special: bool = False) -> list[int]:
+        ids = self._engine.tokenize(prompt, special=special) if isinstance(prompt, str) else prompt
+        foreign = [t for t in ids if t >= self._vocabulary]
+        if foreign:
+            raise _Refused(400, f"Token id {max(foreign)} is out of vocabulary")
+        if len(ids) > 511:
+            raise _Refused(400, f"This model's maximum context length is 512 tokens, your request has {len(ids)}")
+        return ids
+
+    def _logprobs(self, ids: list[int], start: int) -> NDArray[np.float32]:
+        rows = np.concatenate(list(self._engine.logits(ids, start)))
+        below = rows - rows.max(axis=1, keepdims=True)
+        logprobs: NDArray[np.float32] = below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+        return logprobs
+
+
+def reading(engine: InProcessEngine, *, only_v1: bool = False, always_begins: bool = False) -> Loopback:
+    """Such a server, to be entered. `always_begins`: it puts a begin token on every text, as new SGLang does."""
+    return Loopback(ReadingServer(engine, only_v1=only_v1, always_begins=always_begins).answer)
+
+
+def _messages(asked: dict) -> list[Message]:
+    return [Message(role=m["role"], content=m["content"]) for m in asked["messages"]]
