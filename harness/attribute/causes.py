@@ -2,8 +2,9 @@
 
 The order of the questions is the rule. Too few tokens decide nothing. Then what would make every other fit
 meaningless: a penalty, another rendering of the prompt. Then whether honest rounding explains all; if not,
-whether only a share of the responses is odd; whether confident positions are missed that no rounding and no
-temperature misses (another prompt or model); and last whether rounding or sampling explains the misses better.
+whether only a share of the responses is odd; whether the misses are those of a coarser form; whether tokens were
+chosen that no rounding and no temperature would have chosen (another prompt or model); and last whether rounding
+or sampling explains the misses better: by repeats first, then by how the misses are spread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from harness.attribute import endings
+from harness.attribute.fingerprints import Fingerprint, fingerprint
 from harness.attribute.fits import Fits, against_honest, fit
 from harness.attribute.mixtures import SUSPICIOUS, Mixture, mixture
 from harness.attribute.noise import Form, unexplained
@@ -24,7 +26,7 @@ from harness.attribute.readings import Lane, Table
 from harness.attribute.repeats import Repeats, repeats
 from harness.attribute.shapes import Shape, shape
 from harness.attribute.tails import T_EARLY, Tokenwise, tokenwise
-from harness.types import Diagnosis, Estimate, FormScale, NoiseFloor, Trial, VariantReading
+from harness.types import Diagnosis, Estimate, FormReading, FormScale, NoiseFloor, Trial, VariantReading
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
 # Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
@@ -46,6 +48,7 @@ class Patient:
     lane: Lane
     floor: NoiseFloor
     forms: Sequence[Form]
+    readings: Sequence[FormReading]
     variants: Sequence[VariantReading]
     seeded: bool
 
@@ -104,6 +107,9 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
     mixed = mixture(fits)
     if mixed.shown:
         return (_mixture(patient, mixed),)
+    alike = fingerprint(table, lane, patient.readings, patient.floor.epsilon)
+    if alike is not None and alike.shown:
+        return (_same_as_form(patient, fits, alike),)
     found = tokenwise(table, lane, fits, _largest_scale(patient))
     return _foreign(patient, found) or _decoding(patient, fits, shape(table, lane, fits, patient.forms))
 
@@ -191,6 +197,18 @@ def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
     """The responses that hardly come from an honest computation, the surest first."""
     order = np.argsort(-found.posterior, kind="stable")
     return [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
+
+
+# --- a form of the reference's own model -----------------------------------------------------
+
+
+def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint) -> Diagnosis:
+    message = (
+        f"on {found.same} of {found.departures} prompts it leaves the reference's text where, and with the choice with "
+        f"which, {found.form} leaves it"
+    )
+    strength: Strength = "shown" if fits.floor_measured else "undecided"
+    return patient.says("coarser", strength, message, fits.scale, patient.worst())
 
 
 # --- another model or prompt -----------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attribute import simulated
-from attribute.simulated import REFERENCE, Choice, World, greedy, rounding
+from attribute.simulated import REFERENCE, Choice, World, greedy, quantised, rounding
 from making import make_attempt, make_run, make_suite
 
 from harness import config, gate, report, store
@@ -48,6 +48,7 @@ def _run(folder: Path, choose: Choice, *, scored: bool = True) -> store.Run:
     if scored:
         lines = list(store.open_run(path).lines())
         forms = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
+        forms += simulated.form(WORLD, "q4_0", False, quantised(1.2), range(PROMPTS), 1.2)
         with store.scoring(path) as writer:
             writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
             for form in forms:
@@ -69,7 +70,7 @@ def _outcomes(analysis: Analysis) -> dict[str, str]:
 
 def test_a_coarser_provider_is_found_and_the_reference_is_not(tmp_path: Path) -> None:
     """Figures of kind scored, a deviation from the trusted forms, the cause: all of x, none of the reference."""
-    analysis = analyse(_run(tmp_path, rounding(1.2)))
+    analysis = analyse(_run(tmp_path, quantised(1.2)))
     rules = {(f.rule, f.subject, f.other) for f in analysis.findings}
     assert ("deviates_token_by_token", "x", REFERENCE) in rules
     assert ("cause_coarser", "x", REFERENCE) in rules
@@ -96,8 +97,8 @@ def test_an_honest_provider_gets_no_finding_from_the_reading(tmp_path: Path) -> 
 
 def test_without_scores_nothing_is_read_and_nothing_changes(tmp_path: Path) -> None:
     """A run that was not scored has the figures it always had, and no reading."""
-    with_scores = analyse(_run(tmp_path / "a", rounding(1.2)))
-    without = analyse(_run(tmp_path / "b", rounding(1.2), scored=False))
+    with_scores = analyse(_run(tmp_path / "a", quantised(1.2)))
+    without = analyse(_run(tmp_path / "b", quantised(1.2), scored=False))
     assert without.reading is None
     assert without.figures == tuple(f for f in with_scores.figures if f.kind != "scored")
     assert not [f for f in without.findings if f.rule.startswith(("cause_", "deviates_token"))]
@@ -105,7 +106,7 @@ def test_without_scores_nothing_is_read_and_nothing_changes(tmp_path: Path) -> N
 
 def test_the_report_of_a_scored_run_holds_the_diagnosis(tmp_path: Path) -> None:
     """From the folder to the page: the sentence, the coloured tokens, the tables, and the same bytes twice."""
-    run = _run(tmp_path, rounding(1.2))
+    run = _run(tmp_path, quantised(1.2))
     analysis = analyse(run)
     verdict = gate.judge(analysis, SETTINGS.gates)
     paths = report.write_reports(analysis, verdict, tmp_path / "one")

@@ -74,6 +74,16 @@ def rounding(scale: float, *, uneven: float = 0.5) -> Choice:
     return choose
 
 
+def quantised(scale: float) -> Choice:
+    """Wrong weights: the same noise wherever the same row comes, whoever reads it."""
+
+    def choose(rng: np.random.Generator, logits: Row, context: list[int], position: int) -> int:
+        noise = np.random.default_rng(crc32(logits.tobytes())).normal(0, scale / np.sqrt(2), logits.size)
+        return int((logits + noise).argmax())
+
+    return choose
+
+
 def sampling(temperature: float) -> Choice:
     def choose(rng: np.random.Generator, logits: Row, context: list[int], position: int) -> int:
         return int((logits / temperature + rng.gumbel(size=logits.size)).argmax())

@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from harness.attribute import Answer, attribute
 from numpy.typing import NDArray
 
 from harness import store
+from harness.attribute import Answer, attribute
 from harness.types import Diagnosis, Reading, ScoredResponse, Trial
 
 HONEST = ("f16", "f16-threads-1", "f16-flash", "f16-batch-32")
