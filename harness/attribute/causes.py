@@ -31,8 +31,8 @@ from harness.types import Diagnosis, Estimate, FormReading, FormScale, NoiseFloo
 MIN_TOKENS, MIN_PROMPTS = 200, 5
 # Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
 NOT_HONEST = 7.0
-# How far the two must differ, in standard errors over prompts, to tell rounding from sampling.
-SHAPE, SHAPE_ALONE = 3.5, 5.0
+# How far the misses must be spread beyond a form's, in standard errors over prompts, to speak for sampling.
+SHAPE = 3.5
 # The largest rounding thought possible where no coarser form was read, in logits.
 LARGEST_SCALE = 2.0
 EVIDENCE = 20
@@ -111,6 +111,8 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
     if alike is not None and alike.shown:
         return (_same_as_form(patient, fits, alike),)
     found = tokenwise(table, lane, fits, _largest_scale(patient))
+    if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
+        return (_same_as_form(patient, fits, alike),)
     return _foreign(patient, found) or _decoding(patient, fits, shape(table, lane, fits, patient.forms))
 
 
@@ -132,14 +134,15 @@ def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
     high = scale.high if scale.high is not None else fits.noises[-1]
     alike = [f.form for f in patient.floor.forms if not f.honest and _low(f) <= high]
     missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
+    total = int(patient.table.tokens.length[patient.lane.sequence].sum())
     suspects = _suspicious(patient, mixture(fits))
-    words = f"{missed} tokens are missed, and rounding of the honest forms' size explains them"
+    words = f"{missed} of {total} tokens are missed, and rounding of the honest forms' size explains them"
     if not missed:
         words = "every token is the reference's choice"
     if not fits.floor_measured:
         return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
     if suspects:
-        words = f"{missed} tokens are missed, and but for {len(suspects)} responses honest rounding explains them"
+        words = f"{missed} of {total} tokens are missed, and but for {len(suspects)} responses honest rounding explains them"
         return patient.says("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
     if alike:
         return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
@@ -207,7 +210,9 @@ def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint) -> Diagnosis
         f"on {found.same} of {found.departures} prompts it leaves the reference's text where, and with the choice with "
         f"which, {found.form} leaves it"
     )
-    strength: Strength = "shown" if fits.floor_measured else "undecided"
+    strength: Strength = "shown" if found.shown else "likely"
+    if not fits.floor_measured:
+        strength = "undecided"
     return patient.says("coarser", strength, message, fits.scale, patient.worst())
 
 
@@ -256,23 +261,26 @@ def _decoding(patient: Patient, fits: Fits, spread: Shape) -> tuple[Diagnosis, .
     }
     if cause in both:
         return (patient.says(cause, strength, *both[cause], patient.worst()),)
-    seeded = "; its repeats are the same, but a seed was sent" if again.judgement == "same" else ""
-    words = f"either sampling at a temperature or coarser weights: the misses fit both{seeded}"
+    beyond = _beyond_forms(patient, fits)
+    causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
+    words = f"not honest rounding; {causes}: the misses fit each. Two repeats or more without a seed would tell"
+    if again.judgement == "same":
+        words += "; its repeats are the same, but a seed was sent"
     return (
         patient.says("unknown", "undecided", words, None, patient.worst()),
-        *(patient.says(name, "undecided", *said, patient.worst()) for name, said in both.items()),
+        patient.says("sampled", "undecided", "if it samples: at this temperature", fits.temperature, patient.worst()),
+        patient.says("coarser", "undecided", f"if it is {both['coarser'][0]}", fits.scale, patient.worst()),
     )
 
 
 def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
-    sampling, rounding = spread.t >= SHAPE and spread.held, spread.t <= -SHAPE
+    """Only a spread wider than the forms' own speaks: a narrower one may be sampling cut off by top-p or min-p."""
+    sampling = spread.held and spread.t >= SHAPE
     if judged == "vary":
-        return "sampled", "likely" if rounding else "shown"
+        return "sampled", "shown"
     if judged == "same":
         return "coarser", "likely" if sampling else "shown"
-    if sampling or rounding:
-        return "sampled" if sampling else "coarser", "shown" if abs(spread.t) >= SHAPE_ALONE else "likely"
-    return "unknown", "undecided"
+    return ("sampled", "likely") if sampling else ("unknown", "undecided")
 
 
 def _sampled_words(again: Repeats) -> str:
@@ -284,7 +292,7 @@ def _sampled_words(again: Repeats) -> str:
 
 def _coarser_words(patient: Patient, fits: Fits) -> str:
     words = "greedy, with rounding beyond that of the honest forms (or sampled with a fixed seed of its own)"
-    alike = [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+    alike = _alike(patient, fits)
     if alike:
         return f"{words}, as much of it as in {', '.join(alike)}"
     around = sorted((f.scale.value, f.form) for f in patient.floor.forms if not f.honest and f.scale.value is not None)
@@ -296,6 +304,17 @@ def _coarser_words(patient: Patient, fits: Fits) -> str:
     if around:
         return f"{words}, {'more than' if below else 'less than'} in {below[-1] if below else above[0]}"
     return f"{words}; no coarser form was read to compare it with"
+
+
+def _alike(patient: Patient, fits: Fits) -> list[str]:
+    """The coarser forms whose scale of rounding may be the provider's."""
+    return [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+
+
+def _beyond_forms(patient: Patient, fits: Fits) -> bool:
+    """Whether the misses are more than those of any coarser form that was read."""
+    known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
+    return fits.scale.low is not None and fits.scale.low > max(known, default=LARGEST_SCALE)
 
 
 def _overlap(one: Estimate, other: Estimate) -> bool:
