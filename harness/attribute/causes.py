@@ -142,7 +142,9 @@ def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
     if not fits.floor_measured:
         return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
     if suspects:
-        words = f"{missed} of {total} tokens are missed, and but for {len(suspects)} responses honest rounding explains them"
+        words = (
+            f"{missed} of {total} tokens are missed; but for {len(suspects)} responses honest rounding explains them"
+        )
         return patient.says("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
     if alike:
         return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
