@@ -506,13 +506,15 @@ def _form_reading(
     other: Sequence[NDArray[np.float32]],
 ) -> FormReading:
     changes, margins = [], []
-    sums = np.zeros(len(decoding.NOISES))
+    sampled, rounded = np.zeros(len(decoding.TEMPERATURES)), np.zeros(len(decoding.NOISES))
     for here, there in zip(plain, other, strict=True):
         best, second = np.argpartition(here, -2)[-2:][::-1]
         changes.append(abs(float(here[best] - here[second]) - float(there[best] - there[second])))
         choice = int(there.argmax())
         margins.append(float(here.max() - here[choice]))
-        sums += decoding.rounded_likelihood(here, choice)
+        by_temperature, by_noise = decoding.likelihoods(here, choice)
+        sampled += by_temperature
+        rounded += by_noise
     return FormReading(
         reference=reference,
         form=name,
@@ -520,7 +522,8 @@ def _form_reading(
         trial=trial,
         gap_change=_short(changes),
         margin=_short(margins),
-        rounded=tuple(round(v, 4) for v in sums.tolist()),
+        rounded=_short(rounded.tolist()),
+        sampled=_short(sampled.tolist()),
     )
 
 

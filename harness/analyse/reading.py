@@ -9,7 +9,7 @@ import numpy as np
 from harness.analyse.book import Book, Subject, bounded
 from harness.analyse.evidence import Case, shown, under
 from harness.analyse.observations import CENSORED, NOT_SAID
-from harness.attribute import Answer, Attribution, Trusted, attribute
+from harness.attribute import MIN_PROMPTS, Answer, Attribution, Trusted, attribute
 from harness.types import Diagnosis, Divergence, Estimate, Finding, Reading, ReferenceReading, Trial
 
 # A cause that accuses, and the rule that it is found by; the others are told in the report only.
@@ -65,17 +65,14 @@ def _enter(book: Book, found: Attribution) -> None:
 def _findings(case: Case, book: Book, found: Attribution) -> Iterable[Finding]:
     trusted = {t.reference: t for t in found.trusted}
     epsilon = {f.reference: f.epsilon for f in found.reading.floors}
-    accused = {(d.reference, d.provider, d.condition) for d in found.reading.diagnoses if d.strength == "shown"}
-    faithful = {
-        (d.reference, d.provider, d.condition) for d in found.reading.diagnoses if d.cause in ("faithful", "unknown")
-    }
+    faithful = {(d.reference, d.provider, d.condition) for d in found.reading.diagnoses if d.cause == "faithful"}
     for figure in book.figures():
         if figure.kind == "scored" and figure.metric == "token_difr" and figure.family is None and figure.right:
             key = (figure.right, figure.left, figure.condition)
             against = trusted.get(figure.right)
             if figure.left in case.references or against is None or epsilon[figure.right] is None:
                 continue
-            if _beyond(figure.estimate, against) and (key in accused or key not in faithful):
+            if _beyond(figure.estimate, against) and key not in faithful:
                 yield _deviates(key, figure.estimate, against, found.reading.diagnoses)
     for one in found.reading.diagnoses:
         if one.cause in _ACCUSES and one.strength == "shown" and one.provider not in case.references:
@@ -83,9 +80,9 @@ def _findings(case: Case, book: Book, found: Attribution) -> Iterable[Finding]:
 
 
 def _beyond(estimate: Estimate, trusted: Trusted) -> bool:
-    """Wholly above the widest of the trusted runs."""
+    """Wholly above the widest of the trusted runs, on enough prompts to say so."""
     floor = trusted.difr.high if trusted.difr.high is not None else trusted.difr.value
-    return estimate.low is not None and floor is not None and estimate.low > floor
+    return estimate.n >= MIN_PROMPTS and estimate.low is not None and floor is not None and estimate.low > floor
 
 
 def _deviates(

@@ -4,7 +4,8 @@ readings    scores -> columns, each distinct token sequence once
 noise       forms and own responses -> how far the reference may be trusted
 measures    columns -> figures for each prompt
 pairs       two responses -> the first different token, and what each was worth there
-fits, kernels, mixtures, tails, penalties, prompts, repeats, endings   -> one question each, fitted and compared
+fits, kernels, mixtures, fingerprints, tails, shapes, penalties, prompts, repeats, endings
+            -> one question each, fitted and compared
 causes      their answers -> the diagnoses of one provider
 """
 
@@ -15,14 +16,14 @@ from dataclasses import dataclass
 
 from harness import stats
 from harness.attribute import pairs
-from harness.attribute.causes import Patient, diagnose, effective_temperature
+from harness.attribute.causes import MIN_PROMPTS, Patient, diagnose, effective_temperature
 from harness.attribute.fits import fit
 from harness.attribute.measures import Measure, clip, difr_of_form, measures
 from harness.attribute.noise import Form, floor, forms, profiles
 from harness.attribute.readings import Answer, Floats, Lane, Table, tables
 from harness.types import Diagnosis, Divergence, Estimate, NoiseFloor, Reading, ReferenceReading, Trial
 
-__all__ = ["Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute"]
+__all__ = ["MIN_PROMPTS", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +117,15 @@ def _diagnoses(
     table: Table, lane: Lane, ground: NoiseFloor, known: Sequence[Form], reading: Reading, seeded: bool
 ) -> tuple[Diagnosis, ...]:
     return diagnose(
-        Patient(table=table, lane=lane, floor=ground, forms=known, variants=reading.variants, seeded=seeded)
+        Patient(
+            table=table,
+            lane=lane,
+            floor=ground,
+            forms=known,
+            readings=reading.forms,
+            variants=reading.variants,
+            seeded=seeded,
+        )
     )
 
 
@@ -141,11 +150,12 @@ def _lone(table: Table, lane: Lane, ground: NoiseFloor, diagnoses: Sequence[Diag
 
 
 def _trusted(table: Table, known: Sequence[Form]) -> tuple[Trusted, ...]:
-    """The honest form that strays most."""
+    """The honest form that strays most; it can turn near-ties only, so unseen prompts may lie up to 2 epsilon off."""
     cut, found = clip(table, known), []
     for form in known:
         if form.honest:
             values: Floats = difr_of_form(form, cut, len(table.prompts))
-            estimate = stats.mean_over_prompts(values[values == values], bounds=(0.0, cut.at))
+            most = min(cut.at, max(float(form.change.max()), float(values[values == values].max())))
+            estimate = stats.mean_over_prompts(values[values == values], bounds=(0.0, most))
             found.append(Trusted(reference=table.reader.reference, form=form.name, difr=estimate))
     return tuple(sorted(found, key=lambda t: -(t.difr.high or t.difr.value or 0.0))[:1])

@@ -2,8 +2,9 @@
 
 The order of the questions is the rule. Too few tokens decide nothing. Then what would make every other fit
 meaningless: a penalty, another rendering of the prompt. Then whether honest rounding explains all; if not,
-whether only a share of the responses is odd; whether confident positions are missed that no rounding and no
-temperature misses (another prompt or model); and last whether rounding or sampling explains the misses better.
+whether only a share of the responses is odd; whether the misses are those of a coarser form; whether tokens were
+chosen that no rounding and no temperature would have chosen (another prompt or model); and last whether rounding
+or sampling explains the misses better: by repeats first, then by how the misses are spread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from harness.attribute import endings
+from harness.attribute.fingerprints import Fingerprint, fingerprint
 from harness.attribute.fits import Fits, against_honest, fit
 from harness.attribute.mixtures import SUSPICIOUS, Mixture, mixture
 from harness.attribute.noise import Form, unexplained
@@ -24,13 +26,13 @@ from harness.attribute.readings import Lane, Table
 from harness.attribute.repeats import Repeats, repeats
 from harness.attribute.shapes import Shape, shape
 from harness.attribute.tails import T_EARLY, Tokenwise, tokenwise
-from harness.types import Diagnosis, Estimate, FormScale, NoiseFloor, Trial, VariantReading
+from harness.types import Diagnosis, Estimate, FormReading, FormScale, NoiseFloor, Trial, VariantReading
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
 # Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
 NOT_HONEST = 7.0
-# How far the two must differ, in standard errors over prompts, to tell rounding from sampling.
-SHAPE, SHAPE_ALONE = 3.5, 5.0
+# How far the misses must be spread beyond a form's, in standard errors over prompts, to speak for sampling.
+SHAPE = 3.5
 # The largest rounding thought possible where no coarser form was read, in logits.
 LARGEST_SCALE = 2.0
 EVIDENCE = 20
@@ -46,6 +48,7 @@ class Patient:
     lane: Lane
     floor: NoiseFloor
     forms: Sequence[Form]
+    readings: Sequence[FormReading]
     variants: Sequence[VariantReading]
     seeded: bool
 
@@ -104,7 +107,12 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
     mixed = mixture(fits)
     if mixed.shown:
         return (_mixture(patient, mixed),)
+    alike = fingerprint(table, lane, patient.readings, patient.floor.epsilon)
+    if alike is not None and alike.shown:
+        return (_same_as_form(patient, fits, alike),)
     found = tokenwise(table, lane, fits, _largest_scale(patient))
+    if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
+        return (_same_as_form(patient, fits, alike),)
     return _foreign(patient, found) or _decoding(patient, fits, shape(table, lane, fits, patient.forms))
 
 
@@ -126,11 +134,18 @@ def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
     high = scale.high if scale.high is not None else fits.noises[-1]
     alike = [f.form for f in patient.floor.forms if not f.honest and _low(f) <= high]
     missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
-    words = f"{missed} tokens are missed, and rounding of the honest forms' size explains them"
+    total = int(patient.table.tokens.length[patient.lane.sequence].sum())
+    suspects = _suspicious(patient, mixture(fits))
+    words = f"{missed} of {total} tokens are missed, and rounding of the honest forms' size explains them"
     if not missed:
         words = "every token is the reference's choice"
     if not fits.floor_measured:
         return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
+    if suspects:
+        words = (
+            f"{missed} of {total} tokens are missed; but for {len(suspects)} responses honest rounding explains them"
+        )
+        return patient.says("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
     if alike:
         return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
     return patient.says("faithful", "likely" if against > 0 else "shown", words, scale)
@@ -174,14 +189,33 @@ def _counted(counted: Offset | None) -> str:
 
 
 def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
-    order = np.argsort(-found.posterior, kind="stable")
-    suspicious = [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
+    suspicious = _suspicious(patient, found)
     size = f"temperature {found.size:g}" if found.kind == "sampled" else f"rounding of scale {found.size:g}"
     message = (
         f"{len(suspicious)} of {len(patient.lane.trials)} responses do not come from what gave the others: they fit "
         f"{size}, the others honest rounding"
     )
     return patient.says("mixture", "shown", message, found.share, suspicious)
+
+
+def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
+    """The responses that hardly come from an honest computation, the surest first."""
+    order = np.argsort(-found.posterior, kind="stable")
+    return [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
+
+
+# --- a form of the reference's own model -----------------------------------------------------
+
+
+def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint) -> Diagnosis:
+    message = (
+        f"on {found.same} of {found.departures} prompts it leaves the reference's text where, and with the choice with "
+        f"which, {found.form} leaves it"
+    )
+    strength: Strength = "shown" if found.shown else "likely"
+    if not fits.floor_measured:
+        strength = "undecided"
+    return patient.says("coarser", strength, message, fits.scale, patient.worst())
 
 
 # --- another model or prompt -----------------------------------------------------------------
@@ -229,23 +263,26 @@ def _decoding(patient: Patient, fits: Fits, spread: Shape) -> tuple[Diagnosis, .
     }
     if cause in both:
         return (patient.says(cause, strength, *both[cause], patient.worst()),)
-    seeded = "; its repeats are the same, but a seed was sent" if again.judgement == "same" else ""
-    words = f"honest rounding is ruled out; sampling at a temperature and coarser weights fit the misses alike{seeded}"
+    beyond = _beyond_forms(patient, fits)
+    causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
+    words = f"not honest rounding; {causes}: the misses fit each. Two repeats or more without a seed would tell"
+    if again.judgement == "same":
+        words += "; its repeats are the same, but a seed was sent"
     return (
         patient.says("not_faithful", "shown" if fits.floor_measured else "undecided", words, None, patient.worst()),
-        *(patient.says(name, "undecided", *said, patient.worst()) for name, said in both.items()),
+        patient.says("sampled", "undecided", "if it samples: at this temperature", fits.temperature, patient.worst()),
+        patient.says("coarser", "undecided", f"if it is {both['coarser'][0]}", fits.scale, patient.worst()),
     )
 
 
 def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
-    sampling, rounding = spread.t >= SHAPE and spread.held, spread.t <= -SHAPE
+    """Only a spread wider than the forms' own speaks: a narrower one may be sampling cut off by top-p or min-p."""
+    sampling = spread.held and spread.t >= SHAPE
     if judged == "vary":
-        return "sampled", "likely" if rounding else "shown"
+        return "sampled", "shown"
     if judged == "same":
         return "coarser", "likely" if sampling else "shown"
-    if sampling or rounding:
-        return "sampled" if sampling else "coarser", "shown" if abs(spread.t) >= SHAPE_ALONE else "likely"
-    return "not_faithful", "undecided"
+    return ("sampled", "likely") if sampling else ("not_faithful", "undecided")
 
 
 def _sampled_words(again: Repeats) -> str:
@@ -257,7 +294,7 @@ def _sampled_words(again: Repeats) -> str:
 
 def _coarser_words(patient: Patient, fits: Fits) -> str:
     words = "greedy, with rounding beyond that of the honest forms (or sampled with a fixed seed of its own)"
-    alike = [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+    alike = _alike(patient, fits)
     if alike:
         return f"{words}, as much of it as in {', '.join(alike)}"
     around = sorted((f.scale.value, f.form) for f in patient.floor.forms if not f.honest and f.scale.value is not None)
@@ -269,6 +306,17 @@ def _coarser_words(patient: Patient, fits: Fits) -> str:
     if around:
         return f"{words}, {'more than' if below else 'less than'} in {below[-1] if below else above[0]}"
     return f"{words}; no coarser form was read to compare it with"
+
+
+def _alike(patient: Patient, fits: Fits) -> list[str]:
+    """The coarser forms whose scale of rounding may be the provider's."""
+    return [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+
+
+def _beyond_forms(patient: Patient, fits: Fits) -> bool:
+    """Whether the misses are more than those of any coarser form that was read."""
+    known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
+    return fits.scale.low is not None and fits.scale.low > max(known, default=LARGEST_SCALE)
 
 
 def _overlap(one: Estimate, other: Estimate) -> bool:

@@ -20,7 +20,7 @@ class Shape:
     """How much better sampling fits than rounding, in standard errors over prompts; above 0: sampling.
 
     Rounding of real models is spread unevenly over tokens, which looks like sampling. So it is held against the
-    coarser form of the nearest scale, where one was read; `held` says so. Without one only values below 0 mean much.
+    coarser form of the nearest scale, where one was read; `held` says so. Without one it means little.
     """
 
     t: float

@@ -119,10 +119,11 @@ def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
     )
 
 
-def rounded_likelihood(row: NDArray[np.float32], token: int) -> Floats:
-    """Log-likelihood of one choice as greedy decoding from noisy logits, for each of `NOISES`."""
+def likelihoods(row: NDArray[np.float32], token: int) -> tuple[Floats, Floats]:
+    """Log-likelihoods of one choice: sampled, for each of `TEMPERATURES`, and rounded, for each of `NOISES`."""
     below = row - row.max()
-    return _rounded(-float(below[token]), _rivals(below, np.flatnonzero(below > -_REACH)), row.size)
+    margin, rivals = -float(below[token]), _rivals(below, np.flatnonzero(below > -_REACH))
+    return _sampled(margin, rivals, row.size), _rounded(margin, rivals, row.size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

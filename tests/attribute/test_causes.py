@@ -22,6 +22,7 @@ CHOICES = {
     "honest": rounding(HONEST),
     "noisier": rounding(0.007),
     "coarser": rounding(1.2),
+    "quantised": simulated.quantised(1.2),
     "temperature 0.5": sampling(0.5),
     "temperature 1.0": sampling(1.0),
     "penalty": penalised(1.15),
@@ -123,6 +124,17 @@ def test_sampling_with_a_fixed_seed_is_not_taken_for_coarser_weights() -> None:
     """Where a seed was sent, repeats that are the same say nothing, and a cause is not made up."""
     found = _main(_judged(_responses("temperature 0.5"), seeded=True))
     assert (found.cause, found.strength) != ("coarser", "shown")
+
+
+def test_a_form_is_known_by_where_it_leaves_the_text() -> None:
+    """Even where a seed was sent: who departs from the reference where q4_0 does, with its token, serves q4_0."""
+    forms = [f for f in _calibration()[1] if f.honest]
+    forms += simulated.form(WORLD, "q4_0", False, CHOICES["quantised"], range(PROMPTS), 1.2)
+    found = _main(_judged(_responses("quantised"), forms=forms, seeded=True))
+    assert (found.cause, found.strength) == ("coarser", "shown")
+    assert "q4_0 leaves it" in found.message
+    other = _main(_judged(_responses("temperature 0.5"), forms=forms, seeded=True))
+    assert (other.cause, other.strength) != ("coarser", "shown")
 
 
 def test_a_penalty_is_found_with_its_strength() -> None:

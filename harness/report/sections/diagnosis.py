@@ -77,7 +77,6 @@ def _diagnoses(view: View, reading: ReferenceReading) -> Table:
         columns=(
             Column(heading="Provider"),
             Column(heading="Diagnosis"),
-            Column(heading="Strength", screen=False),
             Column(heading="Size", hint="the cause's own size, with its interval", numeric=True, screen=False),
             Column(heading="What it rests on", screen=False),
             Column(heading=term("token_match_rate").heading, hint=term("token_match_rate").definition, numeric=True),
@@ -93,8 +92,7 @@ def _row(view: View, found: Diagnosis) -> tuple[Cell, ...]:
     tone: Tone = "good" if found.cause == "faithful" and found.strength != "undecided" else _TONES[found.strength]
     return (
         Cell(text=view.name(subject)),
-        Cell(text=CAUSES.get(found.cause, found.cause), tone=tone),
-        Cell(text=found.strength),
+        Cell(text=f"{CAUSES.get(found.cause, found.cause)} ({found.strength})", tone=tone),
         Cell(text=size),
         Cell(text=found.message),
         named_cell(view, "scored", "token_match_rate", subject, found.reference),
@@ -116,7 +114,11 @@ def _floor_words(floor: NoiseFloor) -> str:
         )
     if floor.own_tokens:
         agree = floor.own_tokens - floor.own_misses
-        odd = f", {floor.own_unexplained:,} of the others no near-tie" if floor.own_misses else ""
+        odd = (
+            f"; {floor.own_unexplained:,} of the {floor.own_misses:,} others are no near-ties"
+            if floor.own_misses
+            else ""
+        )
         parts.append(f"Reading its own responses it would choose {agree:,} of {floor.own_tokens:,} tokens again{odd}.")
     return " ".join(parts)
 
