@@ -35,7 +35,8 @@ def workplace(folder: Path, base_url: str, **extra: Any) -> Path:
         for name in ("steady", "noisy")
     ]
     file = folder / "providers.yaml"
-    settings = {"version": 1, "defaults": {"repeats": 3, "max_tokens": 16}, "providers": providers, **extra}
+    defaults = {"repeats": 3, "max_tokens": 16, "breaker": {"cool_down_s": 0.05}}
+    settings = {"version": 1, "defaults": defaults, "providers": providers, **extra}
     file.write_text(yaml.safe_dump(settings))
     return file
 
