@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import TempzeroError, UsageError
+from harness.types import SuiteName
 
 if TYPE_CHECKING:
     from harness.check import Checked
@@ -83,7 +84,8 @@ def run(
     ] = False,
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
     prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
-    tags: Annotated[str | None, typer.Option(help="Only prompts with one of these tags; '' asks all.")] = None,
+    suite: Annotated[SuiteName | None, typer.Option(help="How much is asked; deep is everything.")] = None,
+    tags: Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")] = "",
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
     no_check: Annotated[
@@ -114,7 +116,8 @@ def run(
             environ=os.environ,
             only=_names(providers),
             prompts=prompts,
-            tags=None if tags is None else _names(tags),
+            suite=suite,
+            tags=_names(tags),
             repeats=repeats,
             limit=limit,
         )
@@ -294,7 +297,8 @@ def nightly(
     night: Annotated[str, typer.Option(help="The night's name; else today's date (UTC).")] = "",
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
     prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
-    tags: Annotated[str | None, typer.Option(help="Only prompts with one of these tags; '' asks all.")] = None,
+    suite: Annotated[SuiteName | None, typer.Option(help="How much is asked; deep is everything.")] = None,
+    tags: Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")] = "",
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
 ) -> int:
@@ -307,7 +311,8 @@ def nightly(
     asked = job.Asked(
         only=_names(providers),
         prompts=prompts,
-        tags=None if tags is None else _names(tags),
+        suite=suite,
+        tags=_names(tags),
         repeats=repeats,
         limit=limit,
     )

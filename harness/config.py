@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import ConfigError, TempzeroError, UsageError
-from harness.types import Sampling
+from harness.types import Sampling, SuiteName
 
 SCHEMA_FILE = Path(__file__).with_name("providers.schema.json")
 
@@ -365,8 +365,8 @@ class RunSection(_Strict):
     """The provider (one for each claimed model) that the others are compared with."""
     prompts: str = "prompts"
     """A prompt file or a folder of them, relative to this file."""
-    tags: tuple[str, ...] = ()
-    """Only prompts that carry one of these tags; empty: all."""
+    suite: SuiteName = "deep"
+    """How many of them: `quick`, `standard` (which holds quick), or `deep`, all there are."""
     results: str = "results"
     seed: int = 1
     """Seeds the order of the trials."""

@@ -25,7 +25,7 @@ from harness.engines import Engine, open_engine, open_local, open_model, open_re
 from harness.errors import EngineError, RunFolderError, UsageError, WeightsError
 from harness.score import ByEndpoint, ByLogits, Scorer
 from harness.serve import Served, serving
-from harness.types import Attempt, Ending, Manifest, Plan, Suite
+from harness.types import Attempt, Ending, Manifest, Plan, Suite, SuiteName
 
 __all__ = ["Collected", "Limits", "Prepared", "Watcher", "prepare", "resume", "start"]
 
@@ -71,25 +71,26 @@ def prepare(
     environ: Mapping[str, str],
     only: Sequence[str] = (),
     prompts: Path | None = None,
-    tags: Sequence[str] | None = None,
+    suite: SuiteName | None = None,
+    tags: Sequence[str] = (),
     repeats: int | None = None,
     limit: int | None = None,
 ) -> Prepared:
     """Load the prompts and lay out the plan; nothing is started, spent or written.
 
     `root` is the folder of providers.yaml; the other arguments go before the configuration
-    (`tags` empty: all prompts; `limit`: prompts at most). Raises SuiteError and UsageError.
+    (`tags`: only prompts with one of them; `limit`: prompts at most). Raises SuiteError and UsageError.
     """
     if repeats is not None:
         changed = tuple(p.model_copy(update={"repeats": repeats}) for p in config.providers)
         config = config.model_copy(update={"providers": changed})
-    suite = _narrowed(
-        suites.load(prompts or root / config.run.prompts), config.run.tags if tags is None else tags, limit
-    )
+    # Prompts that were named on the command line are all meant, unless a suite is named beside them.
+    size = suite or ("deep" if prompts else config.run.suite)
+    asked = _narrowed(suites.named(suites.load(prompts or root / config.run.prompts), size), tags, limit)
     chosen, skipped = planning.choose(config, environ, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
-    return Prepared(config=config, suite=suite, plan=planning.build(config, suite, skipped=skipped))
+    return Prepared(config=config, suite=asked, plan=planning.build(config, asked, skipped=skipped))
 
 
 def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:

@@ -25,6 +25,10 @@ class ExtractorSpec:
     args: Mapping[str, str] = field(default_factory=dict)
 
 
+SuiteName = Literal["quick", "standard", "deep"]
+"""How much is asked: `quick` is part of `standard`, and `deep` is every prompt there is."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """One question of a suite. `max_tokens` None means the provider's own limit applies."""
@@ -36,6 +40,8 @@ class Prompt:
     expected: str | None = None
     max_tokens: int | None = None
     tags: tuple[str, ...] = ()
+    suite: SuiteName = "deep"
+    """The smallest suite that asks it; every larger one asks it too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +50,8 @@ class Suite:
 
     prompts: tuple[Prompt, ...]
     digest: str
+    name: SuiteName | None = None
+    """None: prompts picked in some other way (by tag, a limit, another tool's records)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

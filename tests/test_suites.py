@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ import pytest
 from harness import suites
 from harness.errors import SuiteError
 from harness.extractors import EXTRACTORS, Extractor
-from harness.types import ExtractorSpec, Message, Prompt
+from harness.types import ExtractorSpec, Message, Prompt, SuiteName
 
 SHIPPED = Path(__file__).parent.parent / "prompts"
 
@@ -25,6 +26,7 @@ PLAIN = """
   expected: Paris
   max_tokens: 16
   tags: [easy, smoke]
+  suite: quick
 """
 
 
@@ -58,6 +60,7 @@ def test_every_key_of_a_prompt_arrives(tmp_path: Path) -> None:
         expected="Paris",
         max_tokens=16,
         tags=("easy", "smoke"),
+        suite="quick",
     )
 
 
@@ -76,8 +79,8 @@ def test_one_prompt_in_three_formats_is_one_prompt(tmp_path: Path) -> None:
     row = ",".join(str(value) for value in fields.values())
     files = [
         written(tmp_path, PLAIN),
-        written(tmp_path, json.dumps({**fields, "tags": tags}) + "\n", "a.jsonl"),
-        written(tmp_path, f"{','.join(fields)},tags\n{row},easy; smoke\n", "a.csv"),
+        written(tmp_path, json.dumps({**fields, "tags": tags, "suite": "quick"}) + "\n", "a.jsonl"),
+        written(tmp_path, f"{','.join(fields)},tags,suite\n{row},easy; smoke,quick\n", "a.csv"),
     ]
     loaded = [suites.load(file) for file in files]
     assert loaded[0] == loaded[1] == loaded[2]
@@ -229,6 +232,7 @@ prompts:
         ),
         ("{id: a, family: f, prompt: x, max_tokens: true}", "max_tokens: expected a whole number from 1 on"),
         ("{id: a, family: f, prompt: x, max_tokens: 1.5}", "max_tokens: expected a whole number from 1 on"),
+        ("{id: a, family: f, prompt: x, suite: fast}", "suite: expected one of quick, standard, deep; found 'fast'"),
         ('{id: a, family: f, prompt: "\\ud800"}', "prompt: holds half of a surrogate pair"),
     ],
 )
@@ -330,16 +334,55 @@ def test_the_digest_does_not_depend_on_the_order_of_prompts(tmp_path: Path) -> N
     assert forward.digest == suites.digest(backward.prompts)
 
 
-def test_the_shipped_suite_fits_its_budget() -> None:
-    """The first run ends within minutes on two cores: the README's totals hold, and every family is there."""
-    prompts = suites.load(SHIPPED).prompts
-    limits = [prompt.max_tokens for prompt in prompts]
+def test_a_larger_suite_asks_what_a_smaller_one_does(tmp_path: Path) -> None:
+    """A prompt names the smallest suite that asks it, once; one that names none is asked by deep only."""
+    text = """
+family: f
+suite: standard
+prompts: [{id: a, prompt: x}, {id: b, prompt: y, suite: quick}]
+"""
+    written(tmp_path, text)
+    written(tmp_path, "- {id: c, family: f, prompt: z}", "b.yaml")
+    loaded = suites.load(tmp_path)
+    sizes: dict[SuiteName, list[str]] = {
+        name: [p.id for p in suites.named(loaded, name).prompts] for name in suites.NAMES
+    }
+    assert sizes == {"quick": ["b"], "standard": ["a", "b"], "deep": ["a", "b", "c"]}
+    assert suites.named(loaded, "quick").digest == suites.digest(loaded.prompts[1:2])
+    with pytest.raises(SuiteError, match="no prompt belongs to the suite quick; say `suite: quick`"):
+        suites.named(suites.load(tmp_path / "b.yaml"), "quick")
+
+
+def test_the_shipped_quick_suite_fits_its_budget() -> None:
+    """The first run ends within minutes on two cores, and asks what an endpoint with parallel slots is caught on."""
+    prompts = suites.named(suites.load(SHIPPED), "quick").prompts
     characters = sum(len(message.content) for prompt in prompts for message in prompt.messages)
-    assert 25 <= len(prompts) <= 40
-    assert None not in limits
-    assert 1_000 <= sum(limit or 0 for limit in limits) <= 1_300
-    assert characters <= 26_000
-    assert {p.family for p in prompts} == {path.stem for path in SHIPPED.glob("*.yaml")}
+    assert 14 <= len(prompts) <= 25
+    assert None not in [prompt.max_tokens for prompt in prompts]
+    # English has more than four characters a token, so this is an upper bound.
+    assert characters / 4 + sum(prompt.max_tokens or 0 for prompt in prompts) <= 4_000
+    assert {"title-lighthouse", "title-minutes"} <= {prompt.id for prompt in prompts}
+
+
+def test_every_shipped_family_has_its_row_in_the_table() -> None:
+    """Whoever reads what a family is sensitive to reads about a file that exists, with the figures it has today."""
+    prompts = suites.load(SHIPPED).prompts
+    table = (SHIPPED / "README.md").read_text()
+    rows = {m[0]: m[1:] for m in re.findall(r"^\| `([\w.]+)` \| ([\d,]+) \| ([\d,]+) \|", table, re.MULTILINE)}
+    assert set(rows) == {path.name for path in SHIPPED.iterdir() if path.suffix != ".md"}
+    for name, figures in rows.items():
+        own = suites.load(SHIPPED / name).prompts
+        assert figures == (f"{len(own):,}", f"{sum(p.max_tokens or 0 for p in own):,}"), name
+    (total,) = re.findall(r"^\| \*\*together\*\* \| \*\*([\d,]+)\*\* \| \*\*([\d,]+)\*\* \|", table, re.MULTILINE)
+    assert total == (f"{len(prompts):,}", f"{sum(p.max_tokens or 0 for p in prompts):,}")
+
+
+def test_the_suites_have_as_many_prompts_as_the_table_says() -> None:
+    """What a run of a suite asks is known before it is paid for."""
+    table = (SHIPPED / "README.md").read_text()
+    counts = dict(re.findall(r"^\| `(quick|standard|deep)` \|.*\| ([\d,]+) \|$", table, re.MULTILINE))
+    loaded = suites.load(SHIPPED)
+    assert counts == {name: f"{len(suites.named(loaded, name).prompts):,}" for name in suites.NAMES}
 
 
 def test_the_shipped_suite_has_long_prompts_for_load_and_answers_to_check() -> None:

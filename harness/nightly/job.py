@@ -17,6 +17,7 @@ from harness.nightly.locking import alone
 from harness.nightly.proving import prove
 from harness.run import Watcher
 from harness.store import Run
+from harness.types import SuiteName
 
 # Messages that could not be delivered are tried again for this many nights.
 _TRIED_NIGHTS = 14
@@ -28,7 +29,8 @@ class Asked:
 
     only: Sequence[str] = ()
     prompts: Path | None = None
-    tags: Sequence[str] | None = None
+    suite: SuiteName | None = None
+    tags: Sequence[str] = ()
     repeats: int | None = None
     limit: int | None = None
 
@@ -98,6 +100,7 @@ def _collected(
             environ=environ,
             only=asked.only,
             prompts=asked.prompts,
+            suite=asked.suite,
             tags=asked.tags,
             repeats=asked.repeats,
             limit=asked.limit,

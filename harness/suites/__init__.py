@@ -7,12 +7,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import SuiteError
 from harness.extractors import EXTRACTORS, Extractor
 from harness.suites.files import Entry, Place, SuiteProblem, kind, known_only, likely, prompt_files, read_entries
-from harness.types import ExtractorSpec, Message, Prompt, Suite
+from harness.types import ExtractorSpec, Message, Prompt, Suite, SuiteName
+
+NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
+"""From small to large: each is part of the next, and the last is everything."""
 
 _ROLES = ("system", "user", "assistant")
 # Ids and families become parts of file names and table cells.
@@ -39,13 +42,24 @@ def load(path: Path) -> Suite:
         raise SuiteError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
     if not prompts:
         raise SuiteError(f"{path}: holds no prompt; write at least one, e.g. {{id: sum, family: maths, prompt: ...}}")
-    return Suite(prompts=tuple(prompts), digest=digest(prompts))
+    return Suite(prompts=tuple(prompts), digest=digest(prompts), name=NAMES[-1])
+
+
+def named(suite: Suite, name: SuiteName) -> Suite:
+    """The prompts that the suite of this name asks. Raises SuiteError where there is none."""
+    if name == NAMES[-1]:
+        return suite
+    asked = NAMES[: NAMES.index(name) + 1]
+    kept = tuple(prompt for prompt in suite.prompts if prompt.suite in asked)
+    if not kept:
+        raise SuiteError(f"no prompt belongs to the suite {name}; say `suite: {name}` with those that do, or ask deep")
+    return Suite(prompts=kept, digest=digest(kept), name=name)
 
 
 def digest(prompts: Iterable[Prompt]) -> str:
     """SHA-256 over the exact messages and parameters of these prompts, in whatever order they come.
 
-    Tags do not count. The version of a prompt's extractor does: it decides what an answer is.
+    Tags, and which suites ask it, do not count. The version of a prompt's extractor does: it decides what an answer is.
     """
     values = [_identity(prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.id)]
     canonical = json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -88,6 +102,7 @@ def _prompt(entry: Entry) -> Prompt:
         "extractor": _extractor,
         "max_tokens": _max_tokens,
         "tags": _tags,
+        "suite": _suite,
     }
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -237,3 +252,12 @@ def _tags(entry: Entry) -> tuple[str, ...]:
     if not isinstance(value, list):
         place.refuse(f"expected a list such as [smoke, long]; found {kind(value)}")
     return tuple(_text(tag, place.key(index)) for index, tag in enumerate(value))
+
+
+def _suite(entry: Entry) -> SuiteName:
+    value, named = entry.get("suite"), {name: name for name in NAMES}
+    if value is None:
+        return NAMES[-1]
+    if not isinstance(value, str) or value not in named:
+        entry.place_of("suite").refuse(f"expected one of {', '.join(NAMES)}; found {value!r:.40}")
+    return named[value]

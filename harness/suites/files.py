@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from harness.config import read_yaml
 from harness.errors import SuiteError
 
-PROMPT_KEYS = ("id", "prompt", "system", "messages", "family", "extractor", "expected", "max_tokens", "tags")
-HEAD_KEYS = ("family", "extractor", "max_tokens", "tags")
+PROMPT_KEYS = ("id", "prompt", "system", "messages", "family", "extractor", "expected", "max_tokens", "tags", "suite")
+HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite")
 """What a YAML file may say once for all its prompts; a prompt's own key goes before it."""
 CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key != "messages")
 
