@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.config import Local, Score, Variant
 from harness.errors import EngineError, UsageError
-from harness.metrics import decoding
+from harness.metrics import decoding, ways
 from harness.store import Run
 from harness.types import (
     Completion,
@@ -204,9 +204,9 @@ class Scorer:
             engine=described,
             vocabulary=model.vocabulary,
             exact=model.exact,
-            temperatures=decoding.TEMPERATURES if model.exact else (),
-            noises=decoding.NOISES if model.exact else (),
-            penalties=decoding.PENALTIES if model.exact else (),
+            temperatures=ways.TEMPERATURES if model.exact else (),
+            noises=ways.NOISES if model.exact else (),
+            penalties=ways.PENALTIES if model.exact else (),
         )
         if self._done.reader is None:
             self._put(reader=reader)
@@ -506,15 +506,15 @@ def _form_reading(
     other: Sequence[NDArray[np.float32]],
 ) -> FormReading:
     changes, margins = [], []
-    sampled, rounded = np.zeros(len(decoding.TEMPERATURES)), np.zeros(len(decoding.NOISES))
+    sampled, rounded = np.zeros(len(ways.TEMPERATURES)), np.zeros(len(ways.NOISES))
     for here, there in zip(plain, other, strict=True):
         best, second = np.argpartition(here, -2)[-2:][::-1]
         changes.append(abs(float(here[best] - here[second]) - float(there[best] - there[second])))
         choice = int(there.argmax())
         margins.append(float(here.max() - here[choice]))
-        by_temperature, by_noise = decoding.likelihoods(here, choice)
-        sampled += by_temperature
-        rounded += by_noise
+        likelihoods = decoding.likelihoods(here, choice)
+        sampled += likelihoods.sampled
+        rounded += likelihoods.rounded
     return FormReading(
         reference=reference,
         form=name,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from harness.attribute.readings import Floats, Ints, Lane, Table
-from harness.metrics.decoding import STRAY
+from harness.metrics.ways import STRAY
 
 # Fits look at no more tokens than this; more would not change what they say.
 MOST_TOKENS = 100_000

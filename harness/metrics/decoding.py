@@ -1,18 +1,4 @@
-"""Rows of logits and the tokens that followed in, each token's standing and the likelihood of ways of decoding out.
-
-Three ways of decoding are told apart by how the chosen tokens' margins (largest logit minus theirs) are spread:
-
-sampled     P(i) proportional to exp(-margin_i / T): sampling at temperature T, which is the same as greedy
-            decoding from logits with Gumbel noise of scale T.
-rounded     greedy decoding from logits with Gaussian noise, as coarser arithmetic makes it. With independent
-            noise of scale s / sqrt(2) on each logit, token i beats the best one with probability
-            F(-margin_i / s), F the normal distribution function. Several rivals are combined as in
-            Bradley and Terry (1952): P(i) proportional to F(-margin_i / s) / F(margin_i / s).
-penalised   greedy decoding after a repetition penalty: whether the token is the best one then.
-
-So that one stray token decides nothing by itself, each of the first two allows for a share of
-`STRAY` of tokens from nowhere, all equally likely.
-"""
+"""Rows of logits and the tokens that followed in, each token's standing and the likelihood of ways of decoding out."""
 
 from __future__ import annotations
 
@@ -24,27 +10,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from harness.types import DecodingSums, Penalty
-
-TEMPERATURES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
-NOISES = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.5)
-PENALTIES = (
-    *(Penalty(kind="repetition", window="last_64", strength=r) for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3)),
-    *(Penalty(kind="repetition", window="all", strength=r) for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3)),
-    *(Penalty(kind="frequency", window="response", strength=a) for a in (0.1, 0.2, 0.5, 1.0)),
-    *(Penalty(kind="presence", window="response", strength=a) for a in (0.1, 0.2, 0.5, 1.0)),
-)
-STRAY = 1e-3
+from harness.metrics import ways
+from harness.metrics.ways import Choice, Ways
+from harness.types import DecodingSums
 
 _LAST = 64
-# Tokens this far below the best one are rivals by name; those further below are counted in bins.
-_REACH = 8.0
-_BINS_A_LOGIT = 8
-_DEEPEST = 60.0  # what lies deeper counts as if it lay there: e^-30 at the highest temperature
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,28 +90,72 @@ def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
     )
 
 
-def likelihoods(row: NDArray[np.float32], token: int) -> tuple[Floats, Floats]:
-    """Log-likelihoods of one choice: sampled, for each of `TEMPERATURES`, and rounded, for each of `NOISES`."""
-    below = row - row.max()
-    margin, rivals = -float(below[token]), _rivals(below, np.flatnonzero(below > -_REACH))
-    return _sampled(margin, rivals, row.size), _rounded(margin, rivals, row.size)
+def likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:
+    """Log-likelihoods of one choice, as `ways` has them; penalties, which need a context, left out."""
+    found = Ways(vocabulary=row.size)
+    found.put(_Sweep.over(row.size).of(row, token, {}).choice)
+    return found.sums()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Rivals:
-    """The other tokens at one position: margins of those near the best one, counts by bin of the rest."""
+class _Standing:
+    """What one row of logits says of one token; `best` is the reference's choice."""
 
-    margins: Floats
-    counts: NDArray[np.intp]
+    best: int
+    logprob: float
+    rank: int
+    gap: float
+    choice: Choice
 
 
-# The middles of the bins, and what one token in each adds to the weights of the ways of decoding. For
-# sampling, whose weights fall steeply within a bin at low temperature, the mean over the bin.
-_MIDDLES = (np.arange(int(_DEEPEST * _BINS_A_LOGIT) + 1) + 0.5) / _BINS_A_LOGIT
-_T = np.array(TEMPERATURES)
-_HALF = 0.5 / _BINS_A_LOGIT / _T[:, None]
-_FAR_WEIGHTS = np.exp(-_MIDDLES / _T[:, None]) * np.sinh(_HALF) / _HALF
-_FAR_ODDS = special.ndtr(-_MIDDLES / np.array(NOISES)[:, None])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sweep:
+    """Passes over rows of logits, in memory that each next row uses again: fresh memory would cost more than they."""
+
+    below: NDArray[np.float32]
+    work: NDArray[np.float32]
+    bins: NDArray[np.intp]
+    near: NDArray[np.bool_]
+
+    @classmethod
+    def over(cls, vocabulary: int) -> _Sweep:
+        return cls(
+            below=np.empty(vocabulary, np.float32),
+            work=np.empty(vocabulary, np.float32),
+            bins=np.empty(vocabulary, np.intp),
+            near=np.empty(vocabulary, np.bool_),
+        )
+
+    def of(self, row: NDArray[np.float32], token: int, windows: dict[str, NDArray[np.int32]]) -> _Standing:
+        best = int(row.argmax())
+        below = np.subtract(row, row[best], out=self.below)
+        near = np.flatnonzero(np.greater(below, np.float32(-ways.REACH), out=self.near))
+        margin = -float(below[token])
+        total = float(np.exp(below, out=self.work).sum())
+        return _Standing(
+            best=best,
+            logprob=-margin - math.log(total),
+            rank=1 if token == best else 1 + int(np.count_nonzero(below > below[token])),
+            gap=_second(below, best, near),
+            choice=Choice(
+                token=token,
+                best=float(row[best]),
+                margin=margin,
+                near=near,
+                logits=row[near],
+                far=self._far(),
+                often={name: counts[near] for name, counts in windows.items()},
+            ),
+        )
+
+    def _far(self) -> NDArray[np.intp]:
+        """How many tokens beyond reach lie in each bin."""
+        np.multiply(self.below, np.float32(-ways.BINS_A_LOGIT), out=self.work)
+        np.minimum(self.work, np.float32(ways.DEEPEST * ways.BINS_A_LOGIT), out=self.work)
+        np.copyto(self.bins, self.work, casting="unsafe")
+        counts = np.bincount(self.bins, minlength=ways.BINS)
+        counts[: int(ways.REACH * ways.BINS_A_LOGIT)] = 0
+        return counts
 
 
 @dataclass(slots=True)
@@ -149,37 +164,33 @@ class _Reading:
 
     prompt_ids: Sequence[int]
     context: list[int] = field(init=False)
-    counts: dict[str, NDArray[np.int32]] | None = None
+    windows: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     argmax: list[int] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
     logprob: list[float] = field(default_factory=list)
     rank: list[int] = field(default_factory=list)
     gap: list[float] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
-    sampled: Floats = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
-    rounded: Floats = field(default_factory=lambda: np.zeros(len(NOISES)))
-    penalised: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(PENALTIES), np.int64))
+    sweep: _Sweep | None = None
+    ways: Ways | None = None
 
     def __post_init__(self) -> None:
         self.context = list(self.prompt_ids)
 
     def take(self, row: NDArray[np.float32], token: int) -> None:
         """One more token and the logits it was chosen from."""
-        counts = self._counts(row.size)
-        best = int(row.argmax())
-        below = row - row[best]
-        near = np.flatnonzero(below > -_REACH)
-        rivals = _rivals(below, near)
-        margin = -float(below[token])
-        self.argmax.append(best)
-        self.margin.append(margin)
-        self.logprob.append(-margin - math.log(float(np.exp(below).sum())))
-        self.rank.append(1 if token == best else 1 + int(np.count_nonzero(below > below[token])))
-        self.gap.append(_second(below, best, near))
-        self.seen.append(int(counts["all"][best] > 0))
-        self.sampled += _sampled(margin, rivals, row.size)
-        self.rounded += _rounded(margin, rivals, row.size)
-        self._penalise(row, near, token)
+        if self.sweep is None or self.ways is None:
+            self._begin(row.size)
+        assert self.sweep is not None, "begun above"
+        assert self.ways is not None, "begun above"
+        standing = self.sweep.of(row, token, self.windows)
+        self.argmax.append(standing.best)
+        self.margin.append(standing.choice.margin)
+        self.logprob.append(standing.logprob)
+        self.rank.append(standing.rank)
+        self.gap.append(standing.gap)
+        self.seen.append(int(self.windows["all"][standing.best] > 0))
+        self.ways.put(standing.choice)
         self._extend(token)
 
     def standings(self) -> Standings:
@@ -191,59 +202,23 @@ class _Reading:
             rank=tuple(self.rank),
             gap=tuple(self.gap),
             seen=tuple(self.seen),
-            sums=DecodingSums(
-                sampled=tuple(self.sampled.tolist()),
-                rounded=tuple(self.rounded.tolist()),
-                penalised=tuple(self.penalised.tolist()),
-            ),
+            sums=(self.ways or Ways(vocabulary=1)).sums(),
         )
 
-    def _counts(self, vocabulary: int) -> dict[str, NDArray[np.int32]]:
-        if self.counts is None:
-            windows: dict[str, Sequence[int]] = {
-                "all": self.context,
-                "last_64": self.context[-_LAST:],
-                "response": (),
-            }
-            self.counts = {
-                name: np.bincount(np.asarray(ids, np.int64), minlength=vocabulary).astype(np.int32)
-                for name, ids in windows.items()
-            }
-        return self.counts
+    def _begin(self, vocabulary: int) -> None:
+        self.sweep, self.ways = _Sweep.over(vocabulary), Ways(vocabulary=vocabulary)
+        windows: dict[str, Sequence[int]] = {"all": self.context, "last_64": self.context[-_LAST:], "response": ()}
+        self.windows = {
+            name: np.bincount(np.asarray(ids, np.int64), minlength=vocabulary).astype(np.int32)
+            for name, ids in windows.items()
+        }
 
     def _extend(self, token: int) -> None:
-        assert self.counts is not None, "a row was read before"
-        for window in self.counts.values():
-            window[token] += 1
+        for counts in self.windows.values():
+            counts[token] += 1
         if len(self.context) >= _LAST:
-            self.counts["last_64"][self.context[-_LAST]] -= 1
+            self.windows["last_64"][self.context[-_LAST]] -= 1
         self.context.append(token)
-
-    def _penalise(self, row: NDArray[np.float32], near: NDArray[np.intp], token: int) -> None:
-        assert self.counts is not None, "counted before"
-        logits = row[near].astype(np.float64)
-        often = {name: window[near] for name, window in self.counts.items()}
-        for index, penalty in enumerate(PENALTIES):
-            lowered = _lowered(logits, often[penalty.window], penalty)
-            self.penalised[index] += near[lowered.argmax()] == token
-
-
-def _lowered(logits: Floats, often: NDArray[np.int32], penalty: Penalty) -> Floats:
-    """Logits after a penalty, `often` each token stands in its window."""
-    if penalty.kind == "frequency":
-        return logits - penalty.strength * often
-    if penalty.kind == "presence":
-        return logits - penalty.strength * (often > 0)
-    strength = np.where(often > 0, penalty.strength, 1.0)
-    return np.where(logits > 0, logits / strength, logits * strength)
-
-
-def _rivals(below: NDArray[np.float32], near: NDArray[np.intp]) -> _Rivals:
-    margins = -below[near].astype(np.float64)
-    bins = (np.minimum(-below, np.float32(_DEEPEST)) * np.float32(_BINS_A_LOGIT)).astype(np.intp)
-    counts = np.bincount(bins, minlength=_MIDDLES.size)
-    counts[: int(_REACH * _BINS_A_LOGIT)] = 0
-    return _Rivals(margins=margins, counts=counts)
 
 
 def _second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> float:
@@ -253,27 +228,3 @@ def _second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> fl
     others = below.copy()
     others[best] = -np.inf
     return -float(others.max())
-
-
-def _sampled(margin: float, rivals: _Rivals, vocabulary: int) -> Floats:
-    weights = np.exp(-rivals.margins / _T[:, None]).sum(axis=1) + _FAR_WEIGHTS @ rivals.counts
-    return _with_strays(-margin / _T - np.log(weights), vocabulary)
-
-
-def _rounded(margin: float, rivals: _Rivals, vocabulary: int) -> Floats:
-    values = np.empty(len(NOISES))
-    for index, noise in enumerate(NOISES):
-        close = rivals.margins[rivals.margins < 8 * noise]  # beyond, F(-8) = 6e-16
-        odds = _odds(close / noise).sum() + _FAR_ODDS[index] @ rivals.counts
-        values[index] = special.log_ndtr(-margin / noise) - special.log_ndtr(margin / noise) - math.log(odds)
-    return _with_strays(values, vocabulary)
-
-
-def _odds(margins: Floats) -> Floats:
-    beaten: Floats = special.ndtr(-margins)
-    return beaten / (1 - beaten)
-
-
-def _with_strays(logs: Floats, vocabulary: int) -> Floats:
-    """Log-likelihoods once a share of tokens may come from nowhere."""
-    return np.logaddexp(math.log1p(-STRAY) + logs, math.log(STRAY / vocabulary))

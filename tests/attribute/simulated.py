@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics import decoding
+from harness.metrics import decoding, ways
 from harness.types import (
     FormReading,
     Reader,
@@ -34,9 +34,9 @@ READER = Reader(
     engine={"engine": "simulated"},
     vocabulary=VOCABULARY,
     exact=True,
-    temperatures=decoding.TEMPERATURES,
-    noises=decoding.NOISES,
-    penalties=decoding.PENALTIES,
+    temperatures=ways.TEMPERATURES,
+    noises=ways.NOISES,
+    penalties=ways.PENALTIES,
 )
 
 

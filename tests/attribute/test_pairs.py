@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.attribute import Answer, Attribution, attribute
-from harness.metrics import decoding
+from harness.metrics import ways
 from harness.types import (
     Divergence,
     FormReading,
@@ -23,9 +23,9 @@ READER = Reader(
     engine={},
     vocabulary=100,
     exact=False,
-    temperatures=decoding.TEMPERATURES,
-    noises=decoding.NOISES,
-    penalties=decoding.PENALTIES,
+    temperatures=ways.TEMPERATURES,
+    noises=ways.NOISES,
+    penalties=ways.PENALTIES,
 )
 
 

@@ -10,8 +10,11 @@ penalised       repetition penalty 1.1
 cut             max_tokens 16 where 48 are asked
 another model   the same file without three of its thirty layers
 
+Every prompt is asked twice and no seed is sent, as somebody would who wants to tell sampling from coarser weights.
+
 Run on demand: `python tests/benchmarks/detection_endpoints.py FOLDER [--prompts 48] [--quantiser llama-quantize]`.
-`detection.py` then judges that folder. Takes about 15 minutes on two quiet cores.
+`detection.py` then judges that folder. Takes about 30 minutes on two quiet cores. The package ik-llama-cpp-python
+brings a llama-quantize; other prompts come with --draw.
 """
 
 from __future__ import annotations
@@ -145,12 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--prompts", type=int, default=48)
+    parser.add_argument("--draw", type=int, default=1, help="which prompts: a seed")
     parser.add_argument("--quantiser", help="llama.cpp's llama-quantize, for K-quants")
     parser.add_argument("--endpoints", default="", help="only these, comma-separated")
     options = parser.parse_args()
     folder: Path = options.folder
     (folder / "prompts").mkdir(parents=True, exist_ok=True)
-    suite = {"family": "detection", "prompts": prompts(options.prompts)}
+    suite = {"family": "detection", "prompts": prompts(options.prompts, options.draw)}
     (folder / "prompts" / "detection.yaml").write_text(yaml.safe_dump(suite, allow_unicode=True))
     source = {"source": SOURCE, "sha256": SHA256, "licence": "Apache-2.0", "size_mb": 93}
     exact = weights.obtain(config.Weights(**source), precision="f32", say=print)  # type: ignore[arg-type]
@@ -172,7 +176,7 @@ def main() -> None:
     settings = {
         "version": 1,
         "run": {"name": "detection", "reference": "reference", "prompts": "prompts"},
-        "defaults": {"temperature": 0, "top_p": 1, "seed": 7, "max_tokens": TOKENS, "repeats": 1},
+        "defaults": {"temperature": 0, "top_p": 1, "seed": None, "max_tokens": TOKENS, "repeats": 2},
         "weights": {MODEL: source},
         "score": {"forms": forms, "form_tokens": 480},
         "providers": [reference, *chosen],

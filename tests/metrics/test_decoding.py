@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 
-from harness.metrics import decoding
+from harness.metrics import decoding, ways
 from harness.types import Penalty
 
 VOCABULARY = 700
@@ -23,13 +23,13 @@ def rows(count: int, seed: int = 5, spread: float = 3.5) -> NDArray[np.float32]:
 def direct_sampled(row: NDArray[np.float32], token: int, temperature: float) -> float:
     logits = row.astype(np.float64) / temperature
     log_p = logits[token] - special.logsumexp(logits)
-    return math.log((1 - decoding.STRAY) * math.exp(log_p) + decoding.STRAY / row.size)
+    return math.log((1 - ways.STRAY) * math.exp(log_p) + ways.STRAY / row.size)
 
 
 def direct_rounded(row: NDArray[np.float32], token: int, noise: float) -> float:
     margins = (row.max() - row).astype(np.float64) / noise
     odds = special.ndtr(-margins) / special.ndtr(margins)
-    return math.log((1 - decoding.STRAY) * odds[token] / odds.sum() + decoding.STRAY / row.size)
+    return math.log((1 - ways.STRAY) * odds[token] / odds.sum() + ways.STRAY / row.size)
 
 
 def test_standings_of_a_case_counted_by_hand() -> None:
@@ -50,9 +50,9 @@ def test_sums_equal_the_definitions_computed_over_the_whole_vocabulary() -> None
     tokens = [int(np.argsort(row)[-1 - (i % 4)]) for i, row in enumerate(logits)]
     sums = decoding.read(logits, tokens, []).sums
     pairs = list(zip(logits, tokens, strict=True))
-    for at, temperature in enumerate(decoding.TEMPERATURES):
+    for at, temperature in enumerate(ways.TEMPERATURES):
         assert sums.sampled[at] == pytest.approx(sum(direct_sampled(r, t, temperature) for r, t in pairs), rel=1e-3)
-    for at, noise in enumerate(decoding.NOISES):
+    for at, noise in enumerate(ways.NOISES):
         assert sums.rounded[at] == pytest.approx(sum(direct_rounded(r, t, noise) for r, t in pairs), rel=2e-3)
 
 
@@ -62,14 +62,14 @@ def test_likelihoods_are_those_of_what_is_drawn() -> None:
     logits = rows(600, spread=1.5)
     sampled = [int((row + 0.6 * draw.gumbel(size=row.size)).argmax()) for row in logits]
     rounded = [int((row + 0.3 / math.sqrt(2) * draw.standard_normal(row.size)).argmax()) for row in logits]
-    assert decoding.TEMPERATURES[int(np.argmax(decoding.read(logits, sampled, []).sums.sampled))] == 0.6
-    assert decoding.NOISES[int(np.argmax(decoding.read(logits, rounded, []).sums.rounded))] in (0.2, 0.3, 0.45)
+    assert ways.TEMPERATURES[int(np.argmax(decoding.read(logits, sampled, []).sums.sampled))] == 0.6
+    assert ways.NOISES[int(np.argmax(decoding.read(logits, rounded, []).sums.rounded))] in (0.2, 0.3, 0.45)
 
 
-@pytest.mark.parametrize("index", range(len(decoding.PENALTIES)))
+@pytest.mark.parametrize("index", range(len(ways.PENALTIES)))
 def test_a_penalised_greedy_text_is_the_greedy_text_under_its_penalty(index: int) -> None:
     """A hidden penalty is recognised exactly: its window, its counts, its signs."""
-    penalty = decoding.PENALTIES[index]
+    penalty = ways.PENALTIES[index]
     prompt = [3, 3, 9, *range(100, 180)]
     context, tokens = list(prompt), []
     logits = rows(250, seed=index) * np.float32(0.4) - np.float32(3)
@@ -100,7 +100,7 @@ def test_one_stray_token_decides_nothing() -> None:
     """A single impossible token costs a bounded amount under every hypothesis."""
     row = np.full(VOCABULARY, -40, np.float32)
     row[0] = 10
-    least = math.log(decoding.STRAY / VOCABULARY)
+    least = math.log(ways.STRAY / VOCABULARY)
     sums = decoding.read([row], [5], []).sums
     assert min(*sums.sampled, *sums.rounded) == pytest.approx(least, abs=1e-6)
 
