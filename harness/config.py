@@ -414,7 +414,7 @@ class Score(_Strict):
     """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
     and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
     (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`)."""
-    form_tokens: Positive = 192
+    form_tokens: Positive = 480
     """Response tokens that each form reads."""
     variants: tuple[Variant, ...] = (
         Variant(name="empty-system", system=""),

@@ -9,11 +9,8 @@ import numpy as np
 from harness.analyse.book import Book, Subject, bounded
 from harness.analyse.evidence import Case, shown, under
 from harness.analyse.observations import CENSORED, NOT_SAID
-from harness.attribute import MIN_PROMPTS, Answer, Attribution, Trusted, attribute
+from harness.attribute import ACCUSING, Answer, Attribution, Trusted, attribute, deviates
 from harness.types import Diagnosis, Divergence, Estimate, Finding, Reading, ReferenceReading, Trial
-
-# A cause that accuses, and the rule that it is found by; the others are told in the report only.
-_ACCUSES = ("coarser", "sampled", "penalty", "other_prompt", "other_model", "mixture", "cut_short", "not_faithful")
 
 
 def read_by_references(
@@ -72,17 +69,11 @@ def _findings(case: Case, book: Book, found: Attribution) -> Iterable[Finding]:
             against = trusted.get(figure.right)
             if figure.left in case.references or against is None or epsilon[figure.right] is None:
                 continue
-            if _beyond(figure.estimate, against) and key not in faithful:
+            if deviates(figure.estimate, against) and key not in faithful:
                 yield _deviates(key, figure.estimate, against, found.reading.diagnoses)
     for one in found.reading.diagnoses:
-        if one.cause in _ACCUSES and one.strength == "shown" and one.provider not in case.references:
+        if one.cause in ACCUSING and one.strength == "shown" and one.provider not in case.references:
             yield _diagnosed(one)
-
-
-def _beyond(estimate: Estimate, trusted: Trusted) -> bool:
-    """Wholly above the widest of the trusted runs, on enough prompts to say so."""
-    floor = trusted.difr.high if trusted.difr.high is not None else trusted.difr.value
-    return estimate.n >= MIN_PROMPTS and estimate.low is not None and floor is not None and estimate.low > floor
 
 
 def _deviates(

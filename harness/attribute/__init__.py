@@ -23,7 +23,10 @@ from harness.attribute.noise import Form, floor, forms, profiles
 from harness.attribute.readings import Answer, Floats, Lane, Table, tables
 from harness.types import Diagnosis, Divergence, Estimate, NoiseFloor, Reading, ReferenceReading, Trial
 
-__all__ = ["MIN_PROMPTS", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute"]
+__all__ = ["ACCUSING", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute", "deviates"]
+
+# Causes that accuse where they are shown; the others are told in the report only.
+ACCUSING = ("coarser", "sampled", "penalty", "other_prompt", "other_model", "mixture", "cut_short", "not_faithful")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,12 @@ def attribute(
     """Attribute what was read. `shown` are the divergences to explain, `seeded` the providers that were sent a seed."""
     known = frozenset(seeded)
     return _joined([_of_table(t, reading, answers, shown, known) for t in tables(reading, answers, prompts)])
+
+
+def deviates(difr: Estimate, trusted: Trusted) -> bool:
+    """Whether a provider's Token-DiFR lies wholly above the widest of the trusted runs, on enough prompts to say so."""
+    floor = trusted.difr.high if trusted.difr.high is not None else trusted.difr.value
+    return difr.n >= MIN_PROMPTS and difr.low is not None and floor is not None and difr.low > floor
 
 
 def _joined(parts: Sequence[Attribution]) -> Attribution:

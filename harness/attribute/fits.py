@@ -24,7 +24,8 @@ class Fits:
     """Log-likelihoods with a row for each response and a column for each scale or temperature.
 
     `floor` is the column of `rounded` that stands for an honest computation, `floor_measured` whether honest
-    forms say so. `prompt` numbers the prompts that have a response from 0.
+    forms say so. `prompt` numbers the prompts that have a response from 0, `distinct` are the rows that are
+    no repeat of an earlier one: what is computed alike twice is evidence once.
     """
 
     noises: tuple[float, ...]
@@ -32,6 +33,7 @@ class Fits:
     rounded: Floats
     sampled: Floats
     prompt: Ints
+    distinct: Ints
     floor: int
     floor_measured: bool
     scale: Estimate
@@ -56,8 +58,15 @@ class Fits:
 
     def by_prompt(self, values: Floats) -> Floats:
         """A row for each response in, its sum over each prompt's out."""
+        return self._summed(values, self.prompt)
+
+    def once_by_prompt(self, values: Floats) -> Floats:
+        """The same over the distinct responses only."""
+        return self._summed(values[self.distinct], self.prompt[self.distinct])
+
+    def _summed(self, values: Floats, prompt: Ints) -> Floats:
         total = np.zeros((self.prompts, *values.shape[1:]))
-        np.add.at(total, self.prompt, values)
+        np.add.at(total, prompt, values)
         return total
 
 
@@ -77,6 +86,7 @@ def fit(table: Table, lane: Lane, floor: NoiseFloor) -> Fits | None:
         rounded=rounded,
         sampled=sampled,
         prompt=prompt.astype(np.int64),
+        distinct=lane.distinct,
         floor=column,
         floor_measured=measured,
         scale=stats.profile_maximum(reader.noises, whole[:, : len(reader.noises)]),
@@ -103,7 +113,7 @@ def against_honest(fits: Fits) -> float:
     logs = []
     for share in _SHARES:
         mixed = gains if share == 1 else np.logaddexp(math.log1p(-share), math.log(share) + gains)
-        logs.append(np.minimum(fits.by_prompt(mixed), PROMPT_CAP).sum(axis=0))
+        logs.append(np.minimum(fits.once_by_prompt(mixed), PROMPT_CAP).sum(axis=0))
     values = np.concatenate(logs)
     return float(special.logsumexp(values) - math.log(values.size))
 

@@ -40,7 +40,7 @@ def mixture(fits: Fits) -> Mixture:
     """Fit the honest form for most responses, and for the rest whatever scale or temperature fits best."""
     others = np.hstack([fits.rounded[:, fits.floor + 1 :], fits.sampled])
     gains = others - fits.honest[:, None]
-    profile = np.array([[_mixed(gains[:, k], s).sum() for s in _SHARES] for k in range(gains.shape[1])])
+    profile = np.stack([_mixed(gains, s).sum(axis=0) for s in _SHARES], axis=1)
     best, at = (int(i) for i in np.unravel_index(profile.argmax(), profile.shape))
     share = float(_SHARES[at])
     mixed = _mixed(gains[:, best], share)

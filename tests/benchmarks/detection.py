@@ -2,36 +2,52 @@
 
 Three ways of judging the same responses, each held to accusing an honest endpoint in at most 1 % of cases:
 
-tempzero   a diagnosis other than "faithful" or "unknown", "shown" or "likely" (no threshold is fitted here)
-exact      share of prompts whose text is not the reference's
-MMD        1 - Hamming similarity of the first 48 tokens, averaged over prompts: the statistic of the two-sample test of
-           Gao et al. (2410.20247) for one response a side and prompt
+tempzero   a finding: a cause that is shown, or a Token-DiFR beyond the trusted runs (no threshold is fitted here)
+exact      share of responses whose text is not the reference's
+MMD        unbiased MMD² between endpoint and reference, Hamming kernel over 48 tokens, averaged over prompts: the
+           two-sample test of Gao et al. (2410.20247)
 
-The last two get the threshold that honest endpoints pass in 99 % of draws of the same size. Draws are prompts
-without replacement. `mixture-10` and `mixture-2` take a response from q4_0 with that chance, else from f16.
+The last two get the threshold that honest endpoints pass in 99 % of draws of the same size. A draw is some of the
+prompts without replacement, with both responses to each. `mixture-10` and `mixture-2` take each response from q4_0
+with that chance, else from f16. Rules of diagnosis were set on the first half of the prompts; power is measured on the
+second.
 
-    python tests/benchmarks/detection.py FOLDER [--honest 500] [--draws 100]
+    python tests/benchmarks/detection.py FOLDER [--honest 500] [--draws 100] [--prompts second]
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import store
-from harness.attribute import Answer, attribute
+from harness import stats, store
+from harness.attribute import ACCUSING, Answer, Attribution, attribute, deviates
+from harness.stats.kernels import hamming_kernel
 from harness.types import Diagnosis, Reading, ScoredResponse, Trial
 
 HONEST = ("f16", "f16-threads-1", "f16-flash", "f16-batch-32")
 MIXTURES = {"mixture-10": 0.1, "mixture-2": 0.02}
 SIZES = (5, 10, 20)
 LENGTH = 48
+EXPECTED = {
+    "f16": "faithful",
+    "q": "coarser",
+    "cache": "coarser",
+    "template": "other_prompt",
+    "hidden-system": "other_prompt",
+    "temperature": "sampled",
+    "penalty": "penalty",
+    "cut": "cut_short",
+    "other-model": "other_model",
+    "mixture": "mixture",
+}
 Floats = NDArray[np.float64]
 
 
@@ -41,33 +57,49 @@ class Folder:
 
     reading: Reading
     answers: dict[Trial, Answer]
-    scored: dict[str, dict[str, ScoredResponse]]
-    text: dict[str, dict[str, str]]
+    scored: dict[str, dict[str, list[ScoredResponse]]]
     prompts: tuple[str, ...]
     reference: str
 
-    def tokens(self, endpoint: str, prompt: str) -> tuple[int, ...]:
-        scores = self.scored[endpoint][prompt].scores
-        assert scores is not None
-        return scores.token_ids[:LENGTH]
+    def text(self, one: ScoredResponse) -> str:
+        return self.answers[one.trial].text
 
 
-def opened(path: Path) -> Folder:
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Prompts, and which endpoint really gave each response to them."""
+
+    endpoint: str
+    sources: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the three ways say of one draw; `tokens` are the endpoint's, over all its responses."""
+
+    accused: bool
+    not_exact: float
+    mmd: float
+    tokens: int
+    cause: str
+    diagnoses: tuple[Diagnosis, ...]
+
+
+def opened(path: Path, which: str) -> Folder:
     run = store.open_run(path)
     reading = run.reading()
     whole = {s.trial: s for s in reading.scored}
-    scored: dict[str, dict[str, ScoredResponse]] = {}
+    scored: dict[str, dict[str, list[ScoredResponse]]] = {}
     for one in reading.scored:
         root = one if one.same_as is None else whole[one.same_as]
         own = replace(one, same_as=None, scores=root.scores, sums=root.sums)
-        scored.setdefault(one.trial.provider, {})[one.trial.prompt] = own
-    answers = answers_of(run)
-    text: dict[str, dict[str, str]] = {}
-    for trial, answer in answers.items():
-        text.setdefault(trial.provider, {})[trial.prompt] = answer.text
+        scored.setdefault(one.trial.provider, {}).setdefault(one.trial.prompt, []).append(own)
     reference = run.config.run.references[0]
-    prompts = tuple(p for p in scored[reference] if all(p in of for of in scored.values()))
-    return Folder(reading=reading, answers=answers, scored=scored, text=text, prompts=prompts, reference=reference)
+    repeats = max(len(of) for of in scored[reference].values())
+    asked = [p.id for p in run.manifest.suite.prompts]
+    half = {"first": asked[: len(asked) // 2], "second": asked[len(asked) // 2 :], "all": asked}[which]
+    prompts = tuple(p for p in half if all(len(of.get(p, ())) == repeats for of in scored.values()))
+    return Folder(reading=reading, answers=answers_of(run), scored=scored, prompts=prompts, reference=reference)
 
 
 def answers_of(run: store.Run) -> dict[Trial, Answer]:
@@ -88,48 +120,106 @@ def answers_of(run: store.Run) -> dict[Trial, Answer]:
     return found
 
 
-def drawn(folder: Folder, endpoint: str, size: int, rng: np.random.Generator) -> dict[str, str]:
-    """Prompts, and which endpoint really answered each."""
+def drawn(folder: Folder, endpoint: str, size: int, rng: np.random.Generator) -> Draw:
     prompts = rng.choice(len(folder.prompts), size=min(size, len(folder.prompts)), replace=False)
-    names = [folder.prompts[i] for i in sorted(prompts)]
-    if endpoint not in MIXTURES:
-        return dict.fromkeys(names, endpoint)
-    return {n: "q4_0" if rng.random() < MIXTURES[endpoint] else "f16" for n in names}
+    sources = {}
+    for name in (folder.prompts[i] for i in sorted(prompts)):
+        repeats = len(folder.scored[folder.reference][name])
+        share = MIXTURES.get(endpoint)
+        if share is None:
+            sources[name] = (endpoint,) * repeats
+        else:
+            sources[name] = tuple("q4_0" if rng.random() < share else "f16" for _ in range(repeats))
+    return Draw(endpoint=endpoint, sources=sources)
 
 
-def diagnosed(folder: Folder, endpoint: str, draw: dict[str, str]) -> tuple[Diagnosis, ...]:
+def responses(folder: Folder, draw: Draw) -> Iterator[ScoredResponse]:
+    """What the endpoint of this draw answered, as recorded of whoever really did."""
+    for prompt, sources in draw.sources.items():
+        for repeat, source in enumerate(sources):
+            yield folder.scored[source][prompt][repeat]
+
+
+def attributed(folder: Folder, draw: Draw) -> Attribution:
     """What tempzero says of an endpoint that gave these answers."""
-    scored = [folder.scored[folder.reference][p] for p in draw]
-    answers = {}
-    for prompt, source in draw.items():
-        one = folder.scored[source][prompt]
-        mine = replace(one.trial, provider=endpoint)
+    scored = [s for prompt in draw.sources for s in folder.scored[folder.reference][prompt]]
+    answers, renamed = {}, {}
+    for one in responses(folder, draw):
+        mine = renamed[one.trial] = replace(one.trial, provider=draw.endpoint)
         scored.append(replace(one, trial=mine))
         answers[mine] = replace(folder.answers[one.trial], trial=mine)
-    variants = tuple(
-        replace(v, trial=replace(v.trial, provider=endpoint))
-        for v in folder.reading.variants
-        if draw.get(v.trial.prompt) == v.trial.provider
-    )
+    variants = tuple(replace(v, trial=renamed[v.trial]) for v in folder.reading.variants if v.trial in renamed)
     part = replace(folder.reading, scored=tuple(scored), variants=variants)
-    return attribute(part, answers, tuple(draw), (), ()).reading.diagnoses
+    return attribute(part, answers, tuple(draw.sources), (), ())
 
 
-def accused(found: Sequence[Diagnosis]) -> bool:
-    return any(d.cause not in ("faithful", "unknown") and d.strength != "undecided" for d in found)
+def judged(folder: Folder, draw: Draw) -> Judged:
+    found = attributed(folder, draw)
+    diagnoses = tuple(d for d in found.reading.diagnoses if d.provider == draw.endpoint)
+    shown = [d.cause for d in diagnoses if d.cause in ACCUSING and d.strength == "shown"]
+    named = [d.cause for d in diagnoses if d.cause != "faithful" and d.strength != "undecided"]
+    faithful = any(d.cause == "faithful" for d in diagnoses)
+    mine = list(responses(folder, draw))
+    return Judged(
+        accused=bool(shown) or (_deviates(found, draw.endpoint) and not faithful),
+        not_exact=float(np.mean([folder.text(s) not in _reference_texts(folder, s) for s in mine])),
+        mmd=float(np.mean([_mmd(folder, draw, prompt) for prompt in draw.sources])),
+        tokens=sum(len(_tokens(s)) for s in mine),
+        cause=named[0] if named else ("faithful" if faithful else "unknown"),
+        diagnoses=diagnoses,
+    )
 
 
-def not_exact(folder: Folder, draw: dict[str, str]) -> float:
-    return float(np.mean([folder.text[s][p] != folder.text[folder.reference][p] for p, s in draw.items()]))
+def _deviates(found: Attribution, endpoint: str) -> bool:
+    for m in found.measures:
+        if m.metric == "token_difr" and m.provider == endpoint and found.trusted:
+            values = m.values[~np.isnan(m.values)]
+            return deviates(stats.mean_over_prompts(values, bounds=m.bounds), found.trusted[0])
+    return False
 
 
-def hamming(folder: Folder, draw: dict[str, str]) -> float:
-    apart = []
-    for prompt, source in draw.items():
-        left, right = folder.tokens(source, prompt), folder.tokens(folder.reference, prompt)
-        longer = max(len(left), len(right))
-        apart.append((longer - sum(a == b for a, b in zip(left, right, strict=False))) / LENGTH)
-    return float(np.mean(apart))
+def _reference_texts(folder: Folder, one: ScoredResponse) -> set[str]:
+    return {folder.text(s) for s in folder.scored[folder.reference][one.trial.prompt]}
+
+
+def _tokens(one: ScoredResponse) -> tuple[int, ...]:
+    assert one.scores is not None, "filled in when the folder was opened"
+    return one.scores.token_ids[:LENGTH]
+
+
+def _mmd(folder: Folder, draw: Draw, prompt: str) -> float:
+    mine = [_tokens(folder.scored[s][prompt][i]) for i, s in enumerate(draw.sources[prompt])]
+    theirs = [_tokens(s) for s in folder.scored[folder.reference][prompt]]
+    kernel = hamming_kernel([*mine, *theirs], length=LENGTH)
+    own, other = kernel[: len(mine), : len(mine)], kernel[len(mine) :, len(mine) :]
+    return _off_diagonal(own) + _off_diagonal(other) - 2 * float(kernel[: len(mine), len(mine) :].mean())
+
+
+def _off_diagonal(kernel: Floats) -> float:
+    n = len(kernel)
+    return float(kernel.sum() - np.trace(kernel)) / (n * (n - 1)) if n > 1 else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Some draws of one endpoint and size."""
+
+    endpoint: str
+    size: int
+    draws: int
+    seed: int
+
+
+_folder: list[Folder] = []
+
+
+def _open_in_worker(path: Path, which: str) -> None:
+    _folder.append(opened(path, which))
+
+
+def _judge_cell(cell: Cell) -> list[Judged]:
+    rng = np.random.default_rng(cell.seed)
+    return [judged(_folder[0], drawn(_folder[0], cell.endpoint, cell.size, rng)) for _ in range(cell.draws)]
 
 
 def main() -> None:
@@ -137,58 +227,84 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--honest", type=int, default=500, help="draws of honest endpoints for each size")
     parser.add_argument("--draws", type=int, default=100, help="draws of each other endpoint for each size")
+    parser.add_argument("--prompts", choices=("first", "second", "all"), default="second")
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    folder = opened(options.folder)
-    rng = np.random.default_rng(20)
-    sizes = (*SIZES, len(folder.prompts))
-    tokens = np.mean([len(folder.tokens(folder.reference, p)) for p in folder.prompts])
-    others = [e for e in (*folder.scored, *MIXTURES) if e not in (*HONEST, folder.reference)]
-    thresholds, false = {}, {}
-    for size in sizes:
-        draws = []
-        for at in range(options.honest if size < len(folder.prompts) else len(HONEST)):
-            endpoint = HONEST[at % len(HONEST)]
-            draw = drawn(folder, endpoint, size, rng)
-            draws.append((accused(diagnosed(folder, endpoint, draw)), not_exact(folder, draw), hamming(folder, draw)))
-        columns = np.array(draws, dtype=np.float64)
-        false[size] = (int(columns[:, 0].sum()), len(draws))
-        thresholds[size] = tuple(float(np.quantile(columns[:, i], 0.99, method="higher")) for i in (1, 2))
-    print(f"{len(folder.prompts)} prompts, {tokens:.0f} tokens a response")
-    print("honest endpoints accused: " + ", ".join(f"{a} of {n} ({s} prompts)" for s, (a, n) in false.items()))
-    print("\npower (tempzero / exact / MMD) by prompts and response tokens")
-    print("endpoint".ljust(18) + "".join(f"{s} = {s * tokens:.0f} tokens".rjust(24) for s in sizes))
-    confusion: dict[str, Counter[str]] = {}
-    for endpoint in (*HONEST, *others):
-        row = endpoint.ljust(18)
+    folder = opened(options.folder, options.prompts)
+    faulty = [e for e in (*folder.scored, *MIXTURES) if e not in (*HONEST, folder.reference)]
+    sizes = [s for s in SIZES if s < len(folder.prompts)]
+    cells = [
+        Cell(
+            endpoint=e, size=s, draws=options.honest // len(HONEST) if e in HONEST else options.draws, seed=1000 * s + i
+        )
+        for s in sizes
+        for i, e in enumerate((*HONEST, *faulty))
+    ]
+    whole = [Cell(endpoint=e, size=len(folder.prompts), draws=1, seed=7) for e in (*HONEST, *faulty)]
+    with ProcessPoolExecutor(
+        options.workers, initializer=_open_in_worker, initargs=(options.folder, options.prompts)
+    ) as pool:
+        found = dict(zip([*cells, *whole], pool.map(_judge_cell, [*cells, *whole]), strict=True))
+    print(f"{len(folder.prompts)} prompts ({options.prompts}), each asked twice\n")
+    _power(found, sizes, faulty)
+    _confusion([(c.endpoint, of) for c, of in found.items() if c.size == sizes[-1] and c in cells])
+    _sentences([(c.endpoint, found[c][0]) for c in whole])
+
+
+def _power(found: dict[Cell, list[Judged]], sizes: Sequence[int], faulty: Iterable[str]) -> None:
+    honest = {s: [j for c, of in found.items() if c.size == s and c.endpoint in HONEST for j in of] for s in sizes}
+    limits = {s: (_limit(j.not_exact for j in of), _limit(j.mmd for j in of)) for s, of in honest.items()}
+    print("| endpoint | " + " | ".join(f"{s} prompts, {_spent(honest[s]):,.0f} tokens" for s in sizes) + " |")
+    print("|---" * (len(sizes) + 1) + "|")
+    for name in ("honest", *faulty):
+        row = []
         for size in sizes:
-            wins: list[tuple[bool, bool, bool]] = []
-            number = options.draws if size < len(folder.prompts) or endpoint in MIXTURES else 1
-            for _ in range(number):
-                draw = drawn(folder, endpoint, size, rng)
-                found = diagnosed(folder, endpoint, draw)
-                exact, mmd = thresholds[size]
-                wins.append((accused(found), not_exact(folder, draw) > exact, hamming(folder, draw) > mmd))
-                if size == SIZES[-1]:
-                    main_cause = next((d.cause for d in found if d.strength != "undecided"), "unknown")
-                    confusion.setdefault(endpoint, Counter())[main_cause] += 1
-            row += " / ".join(f"{share:.2f}" for share in np.mean(wins, axis=0)).rjust(24)
-        print(row, flush=True)
-    print(f"\ntrue cause x main diagnosis, {SIZES[-1]} prompts, share of draws")
-    causes = sorted({c for counts in confusion.values() for c in counts})
-    print("endpoint".ljust(18) + "".join(c.rjust(14) for c in causes))
-    for endpoint, counts in confusion.items():
-        total = sum(counts.values())
-        print(endpoint.ljust(18) + "".join(f"{counts[c] / total:.2f}".rjust(14) for c in causes))
-    print("\nall prompts")
-    for endpoint in (*HONEST, *others):
-        for d in diagnosed(folder, endpoint, drawn(folder, endpoint, len(folder.prompts), rng)):
-            size = "" if d.estimate is None or d.estimate.value is None else f" {d.estimate.value:.3g}"
-            span = (
-                ""
-                if d.estimate is None or d.estimate.low is None
-                else f" [{d.estimate.low:.3g}, {d.estimate.high:.3g}]"
+            of = (
+                honest[size]
+                if name == "honest"
+                else next(of for c, of in found.items() if (c.endpoint, c.size) == (name, size))
             )
-            print(f"{endpoint}: {d.cause} ({d.strength}){size}{span}: {d.message}")
+            exact, mmd = limits[size]
+            shares = (
+                np.mean([j.accused for j in of]),
+                np.mean([j.not_exact > exact for j in of]),
+                np.mean([j.mmd > mmd for j in of]),
+            )
+            row.append(" / ".join(f"{share:.2f}" for share in shares))
+            if name == "honest":
+                row[-1] += f" ({sum(j.accused for j in of)} of {len(of)})"
+        print(f"| {name} | " + " | ".join(row) + " |")
+
+
+def _limit(values: Iterable[float]) -> float:
+    return float(np.quantile(list(values), 0.99, method="higher"))
+
+
+def _spent(of: Sequence[Judged]) -> float:
+    return float(np.mean([j.tokens for j in of]))
+
+
+def _confusion(rows: Sequence[tuple[str, list[Judged]]]) -> None:
+    counts = {name: Counter(j.cause for j in of) for name, of in rows}
+    causes = sorted({c for of in counts.values() for c in of})
+    print("\n| true cause | " + " | ".join(causes) + " |\n" + "|---" * (len(causes) + 1) + "|")
+    for name, of in counts.items():
+        expected = next(cause for start, cause in EXPECTED.items() if name.startswith(start))
+        cells = []
+        for cause in causes:
+            share = f"{of[cause] / of.total():.2f}" if of[cause] else ""
+            cells.append(f"**{share or '0'}**" if cause == expected else share)
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _sentences(rows: Sequence[tuple[str, Judged]]) -> None:
+    print("\nall prompts")
+    for name, one in rows:
+        for d in one.diagnoses:
+            size = "" if d.estimate is None or d.estimate.value is None else f" {d.estimate.value:.3g}"
+            if d.estimate is not None and d.estimate.low is not None:
+                size += f" [{d.estimate.low:.3g}, {d.estimate.high:.3g}]"
+            print(f"{name}{'' if one.accused else ' (not accused)'}: {d.cause} ({d.strength}){size}: {d.message}")
 
 
 if __name__ == "__main__":

@@ -115,13 +115,13 @@ def endpoints(pruned: Path, q2_k: Path | None) -> list[dict[str, Any]]:
     def served(
         name: str, precision: str = "f16", *, entry: dict[str, Any] | None = None, **serve: Any
     ) -> dict[str, Any]:
-        settings = {"weights": MODEL, "precision": precision, "slots": 8, "context": 512, **serve}
+        settings = {"weights": MODEL, "precision": precision, "threads": 1, "slots": 8, "context": 512, **serve}
         return {"name": name, "serve": settings, "claims": {"model": MODEL}, "concurrency": 8, **(entry or {})}
 
     flash = {"flash_attention": True}
     found = [
         served("f16"),
-        served("f16-threads-1", threads=1),
+        served("f16-threads-2", threads=2),
         served("f16-flash", **flash),
         served("f16-batch-32", batch=32, **flash),
         served("q8_0", "q8_0"),
@@ -166,12 +166,12 @@ def main() -> None:
         subprocess.run([options.quantiser, "--allow-requantize", str(exact.path), str(q2_k), "Q2_K"], check=True)
     reference = {
         "name": "reference",
-        "local": {"weights": MODEL, "precision": "f32", "context": 1024},
+        "local": {"weights": MODEL, "precision": "f32", "context": 1024, "threads": 1},
         "claims": {"model": MODEL},
     }
     only = set(options.endpoints.split(",")) - {""}
     chosen = [e for e in endpoints(pruned, q2_k) if not only or e["name"] in only]
-    forms = ["threads=1", "batch=64", "f16", "bf16", "q8_0", "q5_0", "q4_1", "q4_0", "cache=q8_0", "cache=q4_0"]
+    forms = ["threads=2", "batch=64", "f16", "bf16", "q8_0", "q5_0", "q4_1", "q4_0", "cache=q8_0", "cache=q4_0"]
     file = folder / "providers.yaml"
     settings = {
         "version": 1,
