@@ -197,10 +197,16 @@ def claim(
     run: RunFolder,
     finding: Annotated[int | None, typer.Option(min=1, help="Which finding of the report, counted from 1.")] = None,
     rule: Annotated[
-        str | None, typer.Option(help="Instead of a finding: nondeterministic or differs-from-all.")
+        str | None, typer.Option(help="Instead of a finding: nondeterministic, differs-from-all or changed.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="With --rule: which provider.")] = None,
-    against: Annotated[str | None, typer.Option(help="With differs-from-all: from every one of whom.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="With differs-from-all: from every one of these providers. With changed: since these run folders; "
+            "else since its baseline."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
@@ -210,15 +216,19 @@ def claim(
     if (rule is None) != (provider is None) or (rule is not None and finding is not None):
         raise UsageError(
             "name either --finding N, or --rule nondeterministic with --provider NAME, "
-            "or --rule differs-from-all with --provider NAME and --against A,B"
+            "or --rule differs-from-all with --provider NAME and --against A,B, or --rule changed with --provider NAME"
         )
-    if rule is not None and provider is not None:
+    before = []
+    if rule == "changed" and provider is not None:
+        accusation = claims.accuse_by_rule(rule, provider)
+        before = [store.open_run(p) for p in _earlier(run, provider, against)]
+    elif rule is not None and provider is not None:
         accusation = claims.accuse_by_rule(rule, provider, _names(against or ""))
     else:
         from harness.analyse import analyse
 
         accusation = claims.accuse(analyse(opened).findings, finding)
-    bundle = claims.make(opened, accusation, environ=os.environ)
+    bundle = claims.make(opened, accusation, environ=os.environ, before=before)
     path = out or Path(claims.file_name(opened, accusation))
     try:
         store.write_atomically(path, bundle.packed())
@@ -436,6 +446,20 @@ def _reads(path: Path) -> bool:
     from harness import store
 
     return store.open_run(path).config.score.enabled
+
+
+def _earlier(run: Path, provider: str, against: str | None) -> list[Path]:
+    """The run folders named, else those that the provider's baseline was made of."""
+    from harness import history
+
+    if against is not None:
+        return [Path(name) for name in _names(against)]
+    known = history.read_baselines(run.parent)
+    if provider not in known:
+        raise UsageError(
+            f"{run}: {provider} has no baseline in {run.parent}; set one, or name earlier run folders with --against"
+        )
+    return [run.parent / side.run for side in known[provider].sides]
 
 
 def _names(listed: str) -> list[str]:

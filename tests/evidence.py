@@ -87,8 +87,14 @@ def answers(provider: str, texts: Mapping[str, Iterable[str]], **how: Any) -> li
 
 
 def run_of(
-    folder: Path, attempts: Iterable[Attempt], *, prompts: int = 3, config: Config | None = None, **provider: Any
+    folder: Path,
+    attempts: Iterable[Attempt],
+    *,
+    prompts: int = 3,
+    config: Config | None = None,
+    run_id: str = "run",
+    **provider: Any,
 ) -> store.Run:
     """A finished run of the providers a and b that holds those attempts."""
     settings = config or make_config(repeats=4, **provider)
-    return store.open_run(make_run(folder, settings, make_suite(prompts), attempts))
+    return store.open_run(make_run(folder, settings, make_suite(prompts), attempts, run_id))

@@ -97,9 +97,9 @@ def make_trial(provider: str = "a", prompt: str = "p0", repeat: int = 0) -> Tria
     return Trial(provider=provider, prompt=prompt, condition="default", repeat=repeat)
 
 
-def make_run(folder: Path, settings: Config, suite: Suite, attempts: Iterable[Attempt]) -> Path:
+def make_run(folder: Path, settings: Config, suite: Suite, attempts: Iterable[Attempt], run_id: str = "run") -> Path:
     """A finished run folder that holds those attempts."""
-    path = store.create_run(folder, make_manifest(settings, suite))
+    path = store.create_run(folder, make_manifest(settings, suite, run_id))
     with store.writing(path, now=NOW) as writer:
         for attempt in attempts:
             writer.append(attempt)

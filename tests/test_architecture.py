@@ -100,6 +100,7 @@ HOMES: dict[str, set[str]] = {
         "analyse",
         "report",
         "exchange",
+        "claims",
         "compare",
         "history",
         "baseline",

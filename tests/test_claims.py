@@ -12,22 +12,26 @@ import shlex
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations, permutations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attribute import simulated
 from evidence import URL, answers, attempt, run_of
 from making import make_config
 
-from harness import claims, cli
+from harness import claims, cli, store
 from harness.analyse import analyse
 from harness.claims import Accusation, Bundle, verify_bundle
+from harness.claims.answers import Side, curl, gather, sealed
+from harness.claims.page import to_html
+from harness.engines import faults, reading
 from harness.errors import BundleError, TempzeroError, UsageError
 from harness.store import Run
-from harness.types import Analysis, Attempt
+from harness.types import Analysis, Attempt, ScoreLine, WireRequest
 
 SELF = Accusation(rule="nondeterministic", subject="a")
 CROSS = Accusation(rule="differs", subject="a", others=("b",))
@@ -107,7 +111,8 @@ def _modules(node: ast.Import | ast.ImportFrom) -> Iterable[str]:
 def test_a_bundle_holds_all_responses_of_all_prompts(bundle: Bundle, run: Run) -> None:
     """Nothing is selected: the repeats that agree and the prompts that do not vary are evidence too."""
     lines = [line for line in run.lines() if json.loads(line)["attempt"]["trial"]["provider"] == "a"]
-    assert bundle.files["records.jsonl"].split(b"\n")[:-1] == lines
+    stated = [json.loads(line)["record_sha256"] for line in bundle.files["answers.jsonl"].splitlines()]
+    assert stated == [hashlib.sha256(line).hexdigest() for line in lines]
     assert sum(name.startswith("responses/") for name in bundle.files) == 12
     assert sum(name.startswith("requests/") and name.endswith(".json") for name in bundle.files) == 3
 
@@ -125,11 +130,10 @@ def test_the_page_says_what_the_records_hold(bundle: Bundle) -> None:
     """The figures of a small case, by hand: 1 of 3 prompts varies; EMR is (1/2 + 1 + 1) / 3; texts part at once."""
     text = bundle.files["CLAIM.md"].decode()
     assert "two requests with the same bytes brought back two different texts" in text
-    assert "prompts on which its repeats differ: 1 of 3" in text
+    assert "prompts on which its repeats differ: 1 of 3, 0.333 [0.061, 0.793]" in text
     assert "chance that two repeats agree (EMR): 0.833 " in text
     assert "`a` 3 + 1 of 4" in text
     assert "part at character 1: U+0079 against U+006E (of 6 and 5 characters)" in text
-    assert bundle.root in text
 
 
 def test_the_page_shows_where_texts_part(tmp_path: Path) -> None:
@@ -149,9 +153,8 @@ Files = dict[str, bytes]
 
 def resealed(files: Files) -> Files:
     """What a forger would do: bring the list of hashes up to date."""
-    derived = {"SHA256SUMS", "CLAIM.md", "CLAIM.html", "figures.json"}
-    lines = [f"{hashlib.sha256(data).hexdigest()}  {n}\n" for n, data in sorted(files.items()) if n not in derived]
-    return {**files, "SHA256SUMS": "".join(lines).encode()}
+    listed = {name: data for name, data in files.items() if name != "SHA256SUMS"}
+    return {**listed, "SHA256SUMS": sealed(listed)}
 
 
 def changed(files: Files, name: str, old: str, new: str) -> Files:
@@ -169,8 +172,15 @@ def swapped(files: Files) -> Files:
 
 
 def lines_changed(files: Files, change: Callable[[list[bytes]], list[bytes]]) -> Files:
-    lines = change(files["records.jsonl"].split(b"\n")[:-1])
-    return {**files, "records.jsonl": b"".join(line + b"\n" for line in lines)}
+    lines = change(files["answers.jsonl"].split(b"\n")[:-1])
+    return {**files, "answers.jsonl": b"".join(line + b"\n" for line in lines)}
+
+
+def restated(files: Files, name: str, old: str, new: str) -> Files:
+    """A response, the hash of it in its answer, and the list of hashes: all but what follows from it."""
+    after = changed(files, name, old, new)
+    old_hash, new_hash = (hashlib.sha256(f[name]).hexdigest().encode() for f in (files, after))
+    return resealed({**after, "answers.jsonl": after["answers.jsonl"].replace(old_hash, new_hash)})
 
 
 def page_changed(files: Files, change: Callable[[list[str]], list[str]]) -> Files:
@@ -189,53 +199,54 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a byte of a response, resealed": (
         lambda f: resealed(changed(f, "responses/000002.body", "no, 2", "no, 3")),
-        "responses/000002.body is missing, or is not the response that was recorded",
+        "responses/000002.body is missing, or is not the response of answer 2",
     ),
-    "a byte of a response in its record and its copy, resealed": (
+    "a byte of a response and its hash, resealed": (
+        lambda f: restated(f, "responses/000011.body", '"y"', '"z"'),
+        "answer 11: its text is not the one in responses/000011.body",
+    ),
+    "a byte of a response, its hash and its text, resealed": (
         lambda f: resealed(
             lines_changed(
-                changed(f, "responses/000011.body", '"y"', '"z"'),
-                lambda x: [*x[:-1], x[-1].replace(b'\\"y\\"', b'\\"z\\"').replace(b'"text":"y"', b'"text":"z"')],
+                restated(f, "responses/000011.body", '"y"', '"z"'),
+                lambda x: [*x[:-1], x[-1].replace(b'"text": "y"', b'"text": "z"')],
             )
         ),
-        "is not the response that was recorded",
+        "CLAIM.md says",
     ),
     "a response removed": (lambda f: without(f, "responses/000001.body"), "responses/000001.body is missing"),
     "a response removed, resealed": (
         lambda f: resealed(without(f, "responses/000001.body")),
         "responses/000001.body is missing",
     ),
-    "a response and its record removed, resealed": (
+    "a response and its answer removed, resealed": (
         lambda f: resealed(lines_changed(without(f, "responses/000011.body"), lambda lines: lines[:11])),
-        "the records give",
+        "the answers give",
     ),
-    "a record removed in the middle, resealed": (
+    "an answer removed in the middle, resealed": (
         lambda f: resealed(lines_changed(without(f, "responses/000005.body"), lambda x: x[:5] + x[6:])),
-        "the records give",
+        "the answers give",
     ),
     "two responses swapped": (swapped, "responses/000000.body was changed"),
-    "two responses swapped, resealed": (lambda f: resealed(swapped(f)), "is not the response that was recorded"),
-    "two records swapped, resealed": (
-        lambda f: resealed(lines_changed(f, lambda x: [x[1], x[0], *x[2:]])),
-        "the hash chain breaks",
+    "two responses swapped, resealed": (
+        lambda f: resealed(swapped(f)),
+        "responses/000000.body is missing, or is not the response of answer 0",
     ),
-    "a recorded text, resealed": (
-        lambda f: resealed(changed(f, "records.jsonl", '"text":"no, 2"', '"text":"yes, 1"')),
-        "record 2: its text is not the one in its response",
+    "a text, resealed": (
+        lambda f: resealed(changed(f, "answers.jsonl", '"text": "no, 2"', '"text": "yes, 1"')),
+        "answer 2: its text is not the one in responses/000002.body",
     ),
-    "a label in a record, resealed": (
-        lambda f: resealed(changed(f, "records.jsonl", '"fingerprint":"fp_1"', '"fingerprint":"fp_2"')),
-        "its fingerprint is not the one in its response",
+    "a label, resealed": (
+        lambda f: resealed(changed(f, "answers.jsonl", '"fingerprint": "fp_1"', '"fingerprint": "fp_2"')),
+        "its fingerprint is not the one in",
     ),
     "an answer declared missing, resealed": (
-        lambda f: resealed(
-            changed(f, "records.jsonl", '"status":"valid","kind":"complete"', '"status":"missing","kind":"x"')
-        ),
-        "the hash chain breaks",
+        lambda f: resealed(changed(f, "answers.jsonl", '"outcome": "valid: complete"', '"outcome": "missing: x"')),
+        "an answer of the example is not among those that count",
     ),
-    "the last answer declared missing, resealed": (
-        lambda f: resealed(lines_changed(f, lambda x: [*x[:-1], x[-1].replace(b'"valid"', b'"missing"')])),
-        "the records give",
+    "another answer declared missing, resealed": (
+        lambda f: resealed(lines_changed(f, lambda x: [*x[:-1], x[-1].replace(b'"valid: complete"', b'"missing: x"')])),
+        "the answers give",
     ),
     "a request": (
         lambda f: changed(f, request_name(f), '"temperature": 0', '"temperature": 1'),
@@ -243,16 +254,30 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a request, resealed": (
         lambda f: resealed(changed(f, request_name(f), '"temperature": 0', '"temperature": 1')),
-        "is not the request that was recorded",
+        "is not the request of answer",
     ),
-    "a figure in CLAIM.md": (lambda f: changed(f, "CLAIM.md", "1 of 3", "3 of 3"), "CLAIM.md, line "),
-    "a figure in CLAIM.html": (lambda f: changed(f, "CLAIM.html", "1 of 3", "3 of 3"), "CLAIM.html, line "),
-    "a word in CLAIM.md": (lambda f: changed(f, "CLAIM.md", "two different texts", "nonsense"), "CLAIM.md, line "),
-    "a line added to CLAIM.html": (
-        lambda f: {**f, "CLAIM.html": f["CLAIM.html"] + b"<p>9 of 10</p>\n"},
-        "CLAIM.html, line ",
+    "a request and its hash, resealed": (
+        lambda f: restated(f, request_name(f), '"temperature": 0', '"temperature": 1'),
+        "does not show that temperature 0 was asked for",
     ),
-    "a figure in figures.json": (lambda f: changed(f, "figures.json", "1 of 3", "3 of 3"), "figures.json, A.split"),
+    "a figure in CLAIM.md": (lambda f: changed(f, "CLAIM.md", "1 of 3", "3 of 3"), "CLAIM.md was changed"),
+    "a figure in CLAIM.html": (lambda f: changed(f, "CLAIM.html", "1 of 3", "3 of 3"), "CLAIM.html was changed"),
+    "a figure in CLAIM.md, resealed": (
+        lambda f: resealed(changed(f, "CLAIM.md", "1 of 3", "3 of 3")),
+        "CLAIM.md says: - `a` against itself: prompts on which its repeats differ: 3 of 3",
+    ),
+    "a figure in CLAIM.html, resealed": (
+        lambda f: resealed(changed(f, "CLAIM.html", "1 of 3", "3 of 3")),
+        "CLAIM.html says: a against itself: prompts on which its repeats differ: 3 of 3",
+    ),
+    "a word in CLAIM.md, resealed": (
+        lambda f: resealed(changed(f, "CLAIM.md", "two different texts", "nonsense")),
+        "CLAIM.md says",
+    ),
+    "a line added to CLAIM.html, resealed": (
+        lambda f: resealed({**f, "CLAIM.html": f["CLAIM.html"] + b"<p>9 of 10</p>\n"}),
+        "CLAIM.html says: 9 of 10",
+    ),
     "a figure made up in the outline, resealed": (
         lambda f: resealed(page_changed(f, lambda lines: [*lines, "- It differs in 9 of 10 cases."])),
         "the outline states a figure of its own",
@@ -262,14 +287,10 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
         "the outline leaves out A.",
     ),
     "a file that does not belong": (lambda f: {**f, "extra.txt": b"x"}, "extra.txt is not listed"),
-    "a response that belongs to no record, resealed": (
-        lambda f: resealed({**f, "responses/000999.body": b"x"}),
-        "responses/000999.body belongs to no record",
-    ),
     "a file missing": (lambda f: without(f, "claim.json"), "claim.json is missing"),
     "no list of hashes": (lambda f: without(f, "SHA256SUMS"), "not a whole bundle"),
-    "rubbish instead of records, resealed": (
-        lambda f: resealed({**f, "records.jsonl": b"rubbish\n"}),
+    "rubbish instead of answers, resealed": (
+        lambda f: resealed({**f, "answers.jsonl": b"rubbish\n"}),
         "not a whole bundle",
     ),
     "another pair shown that does not differ, resealed": (
@@ -302,7 +323,7 @@ def test_verify_py_exits_1_with_one_line(bundle: Bundle, tmp_path: Path) -> None
         [sys.executable, "-I", str(tmp_path / "verify.py")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("FAILED: CLAIM.md, line ")
+    assert done.stderr.startswith("FAILED: CLAIM.md was changed")
     assert done.stderr.count("\n") == 1
 
 
@@ -311,13 +332,9 @@ def test_tempzero_also_knows_its_words(bundle: Bundle, tmp_path: Path) -> None:
     files = page_changed(
         dict(bundle.files), lambda lines: [line.replace("rests on one pair", "is certain") for line in lines]
     )
-    value, records = json.loads(files["claim.json"]), [json.loads(x) for x in files["records.jsonl"].splitlines()]
-    files = resealed(files)
-    found = verify_bundle.figures(value, records, hashlib.sha256(files["SHA256SUMS"]).hexdigest())
-    text = verify_bundle.fill(value["page"], found)
-    stated = {name: {**entry, "value": found[name]} for name, entry in json.loads(files["figures.json"]).items()}
-    files |= {"CLAIM.md": text.encode(), "CLAIM.html": verify_bundle.to_html(text).encode()}
-    files["figures.json"] = json.dumps(stated).encode()
+    value = json.loads(files["claim.json"])
+    text = verify_bundle.fill(value["page"], verify_bundle.figures(value, verify_bundle.read_answers(files), files))
+    files = resealed({**files, "CLAIM.md": text.encode(), "CLAIM.html": to_html(text).encode()})
     assert verify_bundle.verify(files).startswith("holds")
     path = tmp_path / "forged.zip"
     path.write_bytes(replace(bundle, files=files).packed())
@@ -358,7 +375,7 @@ def test_cached_replays_are_counted_apart_on_the_page(tmp_path: Path) -> None:
     given = [attempt("a", "p0", r, t) for r, t in enumerate(("one", "two"))]
     text = page(run_of(tmp_path, [*given, attempt("a", "p0", 2, "two", kind="cached")]))
     assert "`a` 1 + 1 of 2" in text
-    assert "Trials left out: 1 `excluded: cached (with a text)`" in text
+    assert "how these trials ended: `valid: complete` (2), `excluded: cached` (1)" in text
 
 
 def test_a_retry_is_no_repeat(tmp_path: Path) -> None:
@@ -380,7 +397,8 @@ def test_a_retry_after_a_failure_counts_once(tmp_path: Path) -> None:
     missing = replace(exchange, outcome=replace(exchange.outcome, status="missing", kind="interrupted"))
     given = [replace(failed, exchange=missing), attempt("a", "p0", 0, "one", number=2), attempt("a", "p0", 1, "two")]
     text = page(run_of(tmp_path, given))
-    assert "`a`: 3 requests for 2 trials" in text
+    assert "how these trials ended: `valid: complete`." in text
+    assert "attempts needed: `1` (1), `2` (1)" in text
     assert "`a` 1 + 1 of 2" in text
 
 
@@ -400,7 +418,7 @@ def test_texts_that_part_before_the_cut_do_differ(tmp_path: Path) -> None:
     """The cut hides what comes after it, not what was seen before; the page says that one was cut."""
     given = [attempt("a", "p0", 0, "one two", kind="length"), attempt("a", "p0", 1, "one six three")]
     text = page(run_of(tmp_path, given))
-    assert "2 texts that count, of them cut at the token limit: 1" in text
+    assert "how these trials ended: `censored: length` (1), `valid: complete` (1)" in text
     assert "part at character 5" in text
 
 
@@ -449,7 +467,7 @@ def test_one_backend_of_a_router_is_preferred_as_proof(tmp_path: Path) -> None:
     backends = (("one", "X"), ("two", "Y"), ("three", "Y"))
     given = [attempt("a", "p0", r, text, backend=backend) for r, (text, backend) in enumerate(backends)]
     text = page(run_of(tmp_path, given, pinned=False))
-    assert "the first in record `1` and the second in record `2`" in text
+    assert "the first in answer `1` and the second in answer `2`" in text
     assert "labels agree on the two answers" in text
 
 
@@ -475,7 +493,7 @@ def test_without_labels_the_records_cannot_say_which_backend(tmp_path: Path) -> 
 def test_a_seed_was_sent_and_no_more_is_said(tmp_path: Path) -> None:
     """Whether a provider honours a seed no record shows."""
     text = page(run_of(tmp_path, answers("a", {"p0": ("one", "two")})))
-    assert '"seed": 7' in text
+    assert "seed `7`" in text
     assert "That a field sent was honoured, a seed for instance: the records show that it was sent." in text
     assert "honour" not in text.replace("That a field sent was honoured", "")
 
@@ -627,6 +645,190 @@ def test_a_claim_of_all_on_the_command_line(tmp_path: Path, capsys: pytest.Captu
     assert subprocess.run(command, capture_output=True, check=False, cwd="/").returncode == 0
 
 
+# --- streams, readings, and what was before ------------------------------------------------------
+
+
+def sse(*chunks: Any, end: str = "\n\n") -> bytes:
+    return "".join(f"data: {c if isinstance(c, str) else json.dumps(c)}{end}" for c in chunks).encode()
+
+
+def chunk(content: Any, **fields: Any) -> dict[str, Any]:
+    delta = {} if content is None else {"content": content}
+    return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **fields}
+
+
+END = {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+BODIES = {
+    "a stream": sse(chunk("o"), chunk("ne"), END, "[DONE]"),
+    "its lines end in CR LF": sse(chunk("o"), chunk("ne"), END, "[DONE]", end="\r\n\r\n"),
+    "its lines end in CR": sse(chunk("one"), END, "[DONE]", end="\r\r"),
+    "comments, names and a mark of byte order": b"\xef\xbb\xbf: hello\n\nevent: x\n" + sse(chunk("one"), END, "[DONE]"),
+    "data in two lines": sse(chunk("one")).replace(b', "model"', b',\ndata: "model"') + sse(END, "[DONE]"),
+    "the end mark within a text": sse(chunk("[DONE]"), chunk("\u2028data: x"), END, "[DONE]"),
+    "another choice beside it": sse(chunk("one"), {**END, "choices": [{"index": 1, "delta": {"content": "x"}}]}, END),
+    "a usage without choices at its end": sse(chunk("one"), END, {"choices": [], "usage": {"total_tokens": 3}}),
+    "text in parts": sse(chunk([{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "one"}]), END),
+    "labels that come late": sse(chunk("one", model="", system_fingerprint=None), {**END, "system_fingerprint": "fp"}),
+    "a closed block of thinking": sse(chunk("<think>a</think>"), chunk("one"), END),
+    "an open one": sse(chunk("<think>one"), END),
+    "a whole answer as one event": sse(
+        {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_verify_py_reads_a_stream_as_the_harness_does(name: str) -> None:
+    """Two readers of the same bytes, one of them 25 lines long, agree on the text and on every label."""
+    outcome = reading.read(
+        faults.Reply(asked_model="m", status=200, headers={}, body=BODIES[name], broken=None, asked_stream=True)
+    )
+    completion = outcome.completion
+    assert completion is not None
+    found = verify_bundle.read_response(BODIES[name])
+    assert found.pop("text") == completion.text
+    assert found == {label: getattr(completion, label) or "" for label in verify_bundle.LABELS.values()}
+
+
+def streamed(made: Attempt) -> Attempt:
+    """The same answer as a stream of one character at a time."""
+    completion, response = made.exchange.outcome.completion, made.exchange.response
+    assert completion is not None
+    assert response is not None
+    labels = {"id": completion.response_id, "model": "m", "system_fingerprint": completion.fingerprint}
+    body = sse(*(chunk(c, **labels) for c in completion.text), {**END, **labels}, "[DONE]").decode()
+    digest, size = hashlib.sha256(body.encode()).hexdigest(), len(body.encode())
+    kept = replace(response, body=body, sha256=digest, size_bytes=size)
+    return replace(made, exchange=replace(made.exchange, response=kept))
+
+
+def test_streamed_texts_are_read_again(tmp_path: Path) -> None:
+    """The text behind a claim follows from the recorded bytes, also where they came piece by piece."""
+    made = claim(run_of(tmp_path, [streamed(a) for a in answers("a", VARIED)]))
+    assert "so read again: `a` `true`." in made.files["CLAIM.md"].decode()
+    files = dict(made.files)
+    piece = json.dumps(chunk("2")["choices"]).encode()
+    assert piece in files["responses/000002.body"]
+    with pytest.raises(verify_bundle.Broken, match=r"answer 2: its text is not the one in responses/000002\.body"):
+        verify_bundle.verify(restated(files, "responses/000002.body", piece.decode(), piece.decode().replace("2", "3")))
+
+
+def two_nights(folder: Path, later: dict[str, tuple[str, ...]], **how: Any) -> tuple[Run, Run]:
+    """The same prompts asked on two days; `later` are the answers of the second."""
+    old = run_of(folder / "old", answers("a", VARIED))
+    new = [aged(a) for a in answers("a", later, **how)]
+    return old, run_of(folder / "new", new, run_id="tonight")
+
+
+def aged(made: Attempt) -> Attempt:
+    times = replace(made.exchange.times, started_at=made.exchange.times.started_at.replace("2026-01-02", "2026-02-03"))
+    return replace(made, exchange=replace(made.exchange, times=times))
+
+
+CHANGED = Accusation(rule="changed", subject="a")
+
+
+def test_a_change_since_before_is_a_claim_with_both_records(tmp_path: Path) -> None:
+    """The same bytes sent on two days, all answers of both, and a test that allows for the noise of each."""
+    old, new = two_nights(tmp_path, OTHER)
+    made = claims.make(new, CHANGED, environ={}, before=[old])
+    text = made.files["CLAIM.md"].decode()
+    assert text.startswith("# `a` gives other answers at temperature zero than it did before")
+    assert "`a` now against `a` before: prompts on which no answer of one equals any of the other: 3 of 3" in text
+    assert {json.loads(x)["run"] for x in made.files["answers.jsonl"].splitlines()} == {"run", "tonight"}
+    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+
+
+def test_noise_alone_is_no_change(tmp_path: Path) -> None:
+    """Answers that vary from night to night as they do within each night prove nothing."""
+    old, new = two_nights(tmp_path, {**VARIED, "p0": ("no, 2", "yes, 1", "yes, 1", "no, 2")})
+    with pytest.raises(UsageError, match="differ no more than each does from itself"):
+        claims.make(new, CHANGED, environ={}, before=[old])
+
+
+def test_other_bytes_or_another_order_of_days_are_no_change(tmp_path: Path) -> None:
+    """Whoever asks otherwise gets other answers, and what came first cannot have changed from what came later."""
+    old, new = two_nights(tmp_path, OTHER, fields={"seed": 8})
+    with pytest.raises(UsageError, match="were not asked the same"):
+        claims.make(new, CHANGED, environ={}, before=[old])
+    old, new = two_nights(tmp_path / "2", OTHER)
+    with pytest.raises(UsageError, match="not all older"):
+        claims.make(old, CHANGED, environ={}, before=[new])
+    with pytest.raises(UsageError, match="is its own past"):
+        claims.make(new, CHANGED, environ={}, before=[new])
+    with pytest.raises(UsageError, match="earlier runs are needed"):
+        claims.make(new, CHANGED, environ={})
+
+
+def test_a_change_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Against runs that are named; without any, against the provider's baseline."""
+    old, new = two_nights(tmp_path, OTHER)
+    out, accused = tmp_path / "proof.zip", ["--rule", "changed", "--provider", "a"]
+    assert cli.main(["claim", str(new.path), *accused, "--against", str(old.path), "--out", str(out)]) == 0
+    assert cli.main(["verify", str(out)]) == 0
+    assert cli.main(["claim", str(new.path), *accused, "--out", str(out)]) == 2
+    assert "a has no baseline" in capsys.readouterr().err
+
+
+def scored_run(folder: Path, choose: Any) -> Run:
+    """Two providers whose answers a simulated reference read, and that reference's own forms."""
+    settings = make_config((simulated.REFERENCE, "x"), repeats=1)
+    settings = settings.model_copy(update={"run": settings.run.model_copy(update={"reference": simulated.REFERENCE})})
+    world = simulated.World(seed=9, length=40)
+    read = {}
+    for provider, how in ((simulated.REFERENCE, simulated.greedy), ("x", choose)):
+        for prompt in range(10):
+            tokens, rows = world.answer(how, prompt, 1)
+            one = simulated.scored(world, provider, prompt, 0, tokens, rows)
+            text = "".join(f"{chr(97 + t % 26)}{chr(97 + t // 26)}" for t in tokens[:-1])
+            read[one.trial] = (one, attempt(provider, one.trial.prompt, 0, text))
+    opened = run_of(folder, [a for _, a in read.values()], config=settings, prompts=10)
+    with store.scoring(opened.path) as writer:
+        writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
+        for form in simulated.form(world, "f16", True, simulated.rounding(0.004), range(10), 0.004):
+            writer.append(ScoreLine(seq=0, previous="", form=form))
+        for line, (one, _) in zip(opened.lines(), read.values(), strict=True):
+            of_record = replace(one, record_sha256=hashlib.sha256(line).hexdigest())
+            writer.append(ScoreLine(seq=0, previous="", scored=of_record))
+    return store.open_run(opened.path)
+
+
+def test_the_references_margin_stands_at_the_first_difference(tmp_path: Path) -> None:
+    """What an engineer asks next: was it a coin toss? The reference says, for the very place that is shown."""
+    opened = scored_run(tmp_path, simulated.quantised(1.2))
+    found = analyse(opened)
+    number = next(i for i, f in enumerate(found.findings, 1) if f.rule == "deviates_token_by_token")
+    made = claim(opened, claims.accuse(found.findings, number))
+    text = made.files["CLAIM.md"].decode()
+    assert text.startswith("# `x` deviates from the reference `cpu-f32` token by token at temperature zero")
+    said = re.search(r"two best tokens ([\d.]+) logits apart.*this parting is (a near-tie|unexplained)", text)
+    assert said is not None
+    shown = re.search(r"- Prompt of the example below: `(p\d+)`", text)
+    assert shown is not None
+    ours, theirs = (s.scores for s in opened.reading().scored if s.trial.prompt == shown[1])
+    assert ours is not None
+    assert theirs is not None
+    at = next(i for i, (a, b) in enumerate(zip(ours.token_ids, theirs.token_ids, strict=False)) if a != b)
+    assert said[1] == f"{ours.gap[at]:.3f}"
+    assert (said[2] == "a near-tie") is ({ours.rank[at], theirs.rank[at]} == {1, 2} and ours.gap[at] <= 0.008)
+    difr = figure(found, "scored", "token_difr", "x")
+    assert f"{difr:.4f} [" in text
+    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+    files = dict(made.files)
+    first = json.loads(files["readings.jsonl"].splitlines()[0])["margin"]
+    halved = files["readings.jsonl"].replace(json.dumps(first).encode(), json.dumps([0.0] * len(first)).encode())
+    with pytest.raises(verify_bundle.Broken, match="the answers give"):
+        verify_bundle.verify(resealed({**files, "readings.jsonl": halved}))
+
+
+def test_a_faithful_provider_does_not_deviate_token_by_token(tmp_path: Path) -> None:
+    """Honest rounding strays no farther than the reference's honest forms do."""
+    opened = scored_run(tmp_path, simulated.rounding(0.004))
+    accusation = Accusation(rule="deviates_token_by_token", subject="x", others=(simulated.REFERENCE,))
+    with pytest.raises(UsageError, match="not claimed"):
+        claim(opened, accusation)
+
+
 # --- hostile text and secrets --------------------------------------------------------------------
 
 HOSTILE = (
@@ -675,7 +877,7 @@ def test_file_names_come_from_numbers_and_hashes(tmp_path: Path) -> None:
     given = [attempt("a", "../../p0", r, text) for r, text in enumerate(("one", "two"))]
     for name in claim(run_of(tmp_path, given)).files:
         assert re.fullmatch(
-            r"(CLAIM\.md|CLAIM\.html|SHA256SUMS|claim\.json|figures\.json|records\.jsonl|verify\.py"
+            r"(CLAIM\.md|CLAIM\.html|SHA256SUMS|claim\.json|answers\.jsonl|verify\.py"
             r"|responses/\d{6}\.body|requests/[0-9a-f]{16}(\.A\.curl\.txt|\.json))",
             name,
         )
@@ -690,13 +892,14 @@ def test_the_html_loads_and_runs_nothing(bundle: Bundle) -> None:
 
 def test_the_curl_line_names_the_key_and_runs_no_recorded_text() -> None:
     """An engineer pastes it into a shell: placeholders are theirs to fill, everything else is quoted."""
-    request = {
-        "method": "POST",
-        "url": "https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1",
-        "headers": [("x-title", "it's $HOME; rm -rf /")],
-        "sha256": "ab" * 32,
-    }
-    line = claims.bundle.curl(request, "EXAMPLE_KEY")
+    request = WireRequest(
+        method="POST",
+        url="https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1",
+        headers=(("x-title", "it's $HOME; rm -rf /"),),
+        body="{}",
+        sha256="ab" * 32,
+    )
+    line = curl(request, "EXAMPLE_KEY")
     assert '"${ACCOUNT_ID}"' in line
     words = shlex.split(line)
     assert "https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1" in words
@@ -731,12 +934,16 @@ def test_records_that_hold_a_key_are_not_bundled(tmp_path: Path) -> None:
 # --- the figures are those of the analysis, and of an independent calculation ----------------------
 
 
-def noisy(seed: int, prompts: int = 6) -> list[Attempt]:
-    """Two providers that vary, with cut texts, two fingerprints and prompts that only one of them answered."""
+APART = ("a one two", "b one six", "c seven", "d eight")
+ALIKE = ("one two three", "one two four", "one six", "seven")
+
+
+def noisy(seed: int, texts: Sequence[str] = APART) -> list[Attempt]:
+    """Two providers that vary on six prompts, with cut texts and two fingerprints."""
     dice, given = random.Random(seed), []
     for provider in "ab":
-        for i, r in ((i, r) for i in range(prompts) for r in range(4)):
-            text = dice.choice(("one two three", "one two four", "one six", "seven"))
+        for i, r in ((i, r) for i in range(6) for r in range(4)):
+            text = dice.choice(texts)
             cut = dice.random() < 0.3
             how: dict[str, Any] = {"kind": "length" if cut else "complete"}
             how["fingerprint"] = "fp_2" if provider == "b" and dice.random() < 0.3 else "fp_1"
@@ -748,14 +955,36 @@ def noisy(seed: int, prompts: int = 6) -> list[Attempt]:
 def test_the_figures_are_those_of_the_report(seed: int, tmp_path: Path) -> None:
     """Two computations, one of them plain Python without numpy: a claim and its report never disagree."""
     opened = run_of(tmp_path, noisy(seed), prompts=6)
-    records = [json.loads(line) for line in opened.lines()]
-    sides = {s: verify_bundle.sort_out([r for r in records if r["attempt"]["trial"]["provider"] == s]) for s in "ab"}
+    sides = counted(opened)
     analysis = analyse(opened)
     for s in "ab":
-        matches = [m for m in map(verify_bundle.self_match, sides[s][0].values()) if m is not None]
-        assert sum(matches) / len(matches) == pytest.approx(figure(analysis, "repeat", "emr", s))
-    found = verify_bundle.of_pair(sides["a"][0], sides["b"][0])
+        emr = verify_bundle.of_side(sides[s], [])["emr"]
+        assert float(emr.split()[0]) == pytest.approx(figure(analysis, "repeat", "emr", s), abs=6e-4)
+    found = verify_bundle.of_pair(sides["a"], sides["b"])
     assert float(found["match"].split()[0]) == pytest.approx(figure(analysis, "cross", "cross_emr", "a"), abs=6e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_a_cut_text_begins_several_a_claim_says_less(seed: int, tmp_path: Path) -> None:
+    """The report lets it be one of them; a bundle, which accuses, lets it agree with each: never more divergence."""
+    opened = run_of(tmp_path, noisy(seed, ALIKE), prompts=6)
+    sides, analysis = counted(opened), analyse(opened)
+    for s in "ab":
+        emr = float(verify_bundle.of_side(sides[s], [])["emr"].split()[0])
+        assert emr >= figure(analysis, "repeat", "emr", s) - 6e-4
+
+
+def counted(opened: Run) -> dict[str, dict[str, list[Any]]]:
+    """The answers that count, by provider and prompt, as a bundle has them."""
+    sides = [Side(letter=s, provider=s, runs=[opened], key_variable=None) for s in "ab"]
+    (gathered,) = gather(sides, None).values()
+    lines = "".join(json.dumps(line) + "\n" for line in gathered.lines).encode()
+    read = verify_bundle.read_answers({**gathered.files, "answers.jsonl": lines})
+    found: dict[str, dict[str, list[Any]]] = {"a": {}, "b": {}}
+    for side, by_prompt in found.items():
+        for one in verify_bundle.first_answers(x for x in read if x["side"] == side):
+            by_prompt.setdefault(one["prompt"], []).append(one)
+    return found
 
 
 def figure(analysis: Analysis, kind: str, metric: str, left: str) -> float:
@@ -766,48 +995,69 @@ def figure(analysis: Analysis, kind: str, metric: str, left: str) -> float:
     return value
 
 
+def given_texts(pools: Iterable[tuple[str, str]]) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """Two sides whose answers are single letters: one prompt for each pair of words."""
+    left, right = ({f"p{i}": [of(t) for t in pair[side]] for i, pair in enumerate(pools)} for side in (0, 1))
+    return left, right
+
+
+def of(text: str, cut: bool = False) -> dict[str, Any]:
+    return {"text": text, "cut": cut}
+
+
+def exact_excess(left: Sequence[str], right: Sequence[str]) -> float:
+    """By counting, as METRICS has it; and not as the bundle computes it."""
+    own = sum(sum(side.count(x) - 1 for x in side) / (len(side) * (len(side) - 1)) for side in (left, right))
+    return own / 2 - sum(right.count(x) for x in left) / (len(left) * len(right))
+
+
 def test_the_permutation_test_agrees_with_all_permutations() -> None:
     """The p-value of the bundle against the exact one, by enumeration of every way to deal the answers."""
-    tables = [(["x", "x", "y", "z", "z", "z"], 3), (["u", "v", "v", "v"], 2)]
-    observed = sum(verify_bundle.excess(pool[:n], pool[n:]) for pool, n in tables)
-    sums = [sum(parts) for parts in _product([_dealt(pool, n) for pool, n in tables])]
+    pools = [("xxy", "zzz"), ("uv", "vv")]
+    observed = sum(exact_excess(*pool) for pool in pools)
+    sums = [sum(parts) for parts in product(*(_dealt(left + right, len(left)) for left, right in pools))]
     exact = sum(s >= observed - 1e-9 for s in sums) / len(sums)
-    assert verify_bundle.permutation_p(tables) == pytest.approx(exact, abs=0.05)
-    assert verify_bundle.permutation_p([(["x"] * 2 + ["y"] * 2, 2)] * 9) == pytest.approx(1 / 1000, abs=2e-3)
-    assert verify_bundle.permutation_p([(["x"] * 4, 2)]) == 1
+    found = verify_bundle.of_pair(*given_texts(pools))
+    assert float(found["p"]) == pytest.approx(exact, abs=0.05)
+    assert found["excess"] == f"{observed / 2:.3f} over 2 prompts"
+    assert float(verify_bundle.of_pair(*given_texts([("xx", "yy")] * 9))["p"]) == pytest.approx(1e-3, abs=2e-3)
+    assert verify_bundle.of_pair(*given_texts([("xx", "xx")]))["p"] == "1.000"
+
+
+def test_p_is_never_zero() -> None:
+    """The deal as it was is one of those that chance could have made."""
+    assert verify_bundle.of_pair(*given_texts([("x" * 9, "y" * 9)] * 9))["p"] == "0.001"
 
 
 def test_excess_divergence_by_hand() -> None:
     """Half of 1/3 and 1/3, minus 2/9; and 0 where both sides differ no more than each from itself."""
-    assert verify_bundle.excess(["x", "x", "y"], ["x", "z", "z"]) == pytest.approx(1 / 9)
-    assert verify_bundle.excess(["x", "x"], ["x", "x"]) == 0
+    assert verify_bundle.of_pair(*given_texts([("xxy", "xzz")]))["excess"] == "0.111 over 1 prompts"
+    assert verify_bundle.of_pair(*given_texts([("xx", "xx")]))["excess"] == "0.000 over 1 prompts"
 
 
-def _dealt(pool: list[str], n: int) -> list[float]:
+def _dealt(pool: str, n: int) -> list[float]:
     places = range(len(pool))
     return [
-        verify_bundle.excess([pool[i] for i in left], [pool[i] for i in places if i not in left])
+        exact_excess([pool[i] for i in left], [pool[i] for i in places if i not in left])
         for left in combinations(places, n)
     ]
 
 
-def _product(lists: list[list[float]]) -> list[tuple[float, float]]:
-    return [(a, b) for a in lists[0] for b in lists[1]]
-
-
-def test_what_a_cut_text_counts_as_does_not_depend_on_order() -> None:
-    """A cut text joins the commonest longer one; which record came first changes nothing."""
-    given = [("ab", True), ("abc", False), ("abd", False), ("abd", False)]
-    expected = {"ab": "abd", "abc": "abc", "abd": "abd"}
-    for order in permutations(given):
-        made = [verify_bundle.Answer(text, cut, (), None) for text, cut in order]
-        found = verify_bundle.outputs(made)
-        assert all(output == (expected[a.text], True) for a, output in zip(made, found, strict=True))
+def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
+    """In dubio pro reo: what a cut text begins, it may have become."""
+    alike = verify_bundle.alike
+    assert alike(of("ab", cut=True), of("abc"))
+    assert alike(of("abc"), of("ab", cut=True))
+    assert alike(of("ab\ufffd", cut=True), of("abé"))
+    assert not alike(of("ab"), of("abc"))
+    assert not alike(of("ab"), of("abc", cut=True)), "the whole one ended where the other went on"
+    assert not alike(of("ax", cut=True), of("abc"))
 
 
 def test_an_interval_never_rounds_to_certainty() -> None:
     """Wilson's interval by its published example, 1 of 10; and an edge that stays an edge."""
     assert verify_bundle.share([1] + [0] * 9) == "0.100 [0.017, 0.405] over 10 prompts"
+    assert verify_bundle.share([True] + [False] * 9) == "1 of 10, 0.100 [0.017, 0.405] over 10 prompts"
     assert verify_bundle.share([1.0] * 10) == "1.000 [0.722, 1.000] over 10 prompts"
     assert verify_bundle.share([1.0] * 9999 + [0.9]).startswith("0.999 ")
     assert verify_bundle.share([]) == "not measured"
@@ -851,10 +1101,10 @@ def test_only_figures_have_digits(bundle: Bundle) -> None:
 
 
 def test_every_figure_says_how_it_is_computed(bundle: Bundle) -> None:
-    """figures.json is the legend: a value and a way to it, for each figure of the page."""
-    stated = json.loads(bundle.files["figures.json"])
-    assert stated.keys() == set(re.findall(r"{([^{}]*)}", "\n".join(json.loads(bundle.files["claim.json"])["page"])))
-    assert all(entry["how"] for entry in stated.values())
+    """claim.json has the legend: a way to each figure of the page."""
+    value = json.loads(bundle.files["claim.json"])
+    assert value["how"].keys() == set(re.findall(r"{([^{}]*)}", "\n".join(value["page"])))
+    assert all(value["how"].values())
 
 
 def test_the_page_names_endpoint_and_load(bundle: Bundle) -> None:

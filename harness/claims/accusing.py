@@ -24,13 +24,13 @@ class Accusation:
     p_value: float | None = None
 
 
-def accuse_by_rule(rule: str, subject: str, others: Sequence[str]) -> Accusation:
+def accuse_by_rule(rule: str, subject: str, others: Sequence[str] = ()) -> Accusation:
     """Claim what no finding of the report says; hyphens in the rule's name do too.
 
     Raises UsageError for a difference from one other: chosen among many pairs it needs the report's correction.
     """
     rule = rule.replace("-", "_")
-    if rule in ("differs", "deviates_from_reference"):
+    if rule in ("differs", "deviates_from_reference", "deviates_token_by_token"):
         raise UsageError(
             f"{rule}: claim it with --finding; the report's p-value is corrected for the number of pairs it tested"
         )

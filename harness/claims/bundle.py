@@ -7,33 +7,30 @@ import io
 import itertools
 import json
 import re
-import shlex
 import string
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.claims import readings, wording
 from harness.claims import verify_bundle as verifying
-from harness.claims import wording
 from harness.claims.accusing import Accusation
-from harness.claims.verify_bundle import Answer
+from harness.claims.answers import IMPORTED, Answers, Side, gather, sealed
+from harness.claims.page import to_html
 from harness.config import Provider
 from harness.errors import UsageError
 from harness.stats import rule_of_three
 from harness.store import Run
 
-FORMAT = 2
+FORMAT = 3
 FOLDER = "claim"  # what a bundle unpacks to
-DERIVED = ("CLAIM.html", "CLAIM.md", "figures.json")
 
-Answers = dict[str, list[Answer]]  # by prompt, in the order of the records
+ByPrompt = dict[str, list[Any]]  # the answers of one side that count, in the order of the records
 
-_SIDES = string.ascii_uppercase
 _SHORTEST_SECRET = 8
-# What stands for the HTTP method in records that another tool collected.
-_IMPORTED = "IMPORT"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,29 +52,30 @@ class Bundle:
         return buffer.getvalue()
 
 
-def make(run: Run, accusation: Accusation, *, environ: Mapping[str, str]) -> Bundle:
+def make(run: Run, accusation: Accusation, *, environ: Mapping[str, str], before: Sequence[Run] = ()) -> Bundle:
     """Prove an accusation from a run's records. `environ` holds the keys that must not get into the bundle.
 
+    `before` are the earlier runs that a claim of a change is held against; no other claim takes any.
     Raises UsageError where the records do not support the claim, RunFolderError where they are damaged.
     """
-    head = run.verify()
-    _check_accusation(run, accusation)
-    providers = {s: _provider(run, name) for s, name in zip(_SIDES, _names(accusation), strict=False)}
+    heads = {one.manifest.run_id: one.verify() for one in (run, *before)}
+    _check_accusation(run, accusation, before)
+    sides = _sides(run, accusation, before)
     reasons = []
-    for condition, lines in _lines_by_condition(run, accusation).items():
+    for condition, answers in gather(sides, accusation.condition).items():
         try:
-            bundle = _Case(run, accusation, providers, condition, lines).bundle(head)
-        except _NotProven as reason:
+            bundle = _Case(run, accusation, sides, condition, answers).bundle(heads)
+        except (_NotProven, verifying.Broken) as reason:
             reasons.append(f"{condition}: {reason}" if condition != "default" else str(reason))
             continue
-        _refuse_secrets(bundle, providers.values(), environ)
+        _refuse_secrets(bundle, (_provider(r, s.provider) for s in sides for r in s.runs), environ)
         return bundle
     raise UsageError(f"{run.path}: not claimed: " + "; ".join(reasons or [f'no record of "{accusation.subject}"']))
 
 
 def file_name(run: Run, accusation: Accusation) -> str:
     """What a bundle is called unless somebody says otherwise."""
-    words = ("claim", run.manifest.run_id, accusation.rule, *_names(accusation))
+    words = ("claim", run.manifest.run_id, accusation.rule, accusation.subject, *accusation.others)
     return "-".join(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words) + ".zip"
 
 
@@ -89,224 +87,223 @@ class _Case:
     """The records of the accused, and of whom it is compared with, under one condition."""
 
     def __init__(
-        self, run: Run, accusation: Accusation, providers: Mapping[str, Provider], condition: str, lines: list[bytes]
+        self, run: Run, accusation: Accusation, sides: Sequence[Side], condition: str, answers: Answers
     ) -> None:
-        self._run, self._accusation, self._providers = run, accusation, providers
-        self._condition, self._lines = condition, lines
-        self._records = [json.loads(line) for line in lines]
-        self._sides: dict[str, Answers] = {}
-        for side, provider in providers.items():
-            own = [r for r in self._records if r["attempt"]["trial"]["provider"] == provider.name]
-            self._sides[side], left_out = verifying.sort_out(own)
-            _check_answers(provider, self._sides[side], left_out)
+        self._run, self._accusation, self._sides = run, accusation, sides
+        self._condition, self._answers = condition, answers
+        files = dict(answers.files)
+        files["answers.jsonl"] = "".join(_line(one) + "\n" for one in answers.lines).encode()
+        files["verify.py"] = Path(verifying.__file__).read_bytes()
+        self._files = files
+        for one in answers.lines:
+            if not _is_object(files[one["request"]]):
+                raise _NotProven(f"{one['side']}: the request of answer {one['number']} is no JSON object")
+        self._read = verifying.read_answers(files)
+        self._counted = {side.letter: _counted(side, self._read) for side in sides}
 
-    def bundle(self, head: str) -> Bundle:
-        """All files. Raises _NotProven."""
-        files = {
-            "records.jsonl": b"".join(line + b"\n" for line in self._lines),
-            "verify.py": Path(verifying.__file__).read_bytes(),
-            **self._copies(),
-        }
-        claim = self._claim(head)
-        claim["page"] = outline(claim, self._records)
+    def bundle(self, heads: Mapping[str, str]) -> Bundle:
+        """All files. Raises _NotProven, or Broken."""
+        files, claim = self._files, self._claim(heads)
+        by_token = self._accusation.rule == "deviates_token_by_token"
+        of_a = [one["number"] for given in self._counted["A"].values() for one in given] if by_token else []
+        scored = readings.read(self._answers, claim["example"], of_a, self._accusation.others[0] if by_token else None)
+        claim["epsilon"] = None
+        if scored is not None:
+            claim["epsilon"], files["readings.jsonl"] = scored.epsilon, scored.lines
+            claim["attested"] |= {"epsilon": f"{scored.epsilon:.3g}", "reader": scored.reference}
+        elif by_token:
+            raise _NotProven(
+                "not every answer was read by the reference, or no honest form of it was; run `score` first"
+            )
+        if scored is not None and by_token:
+            claim["clip"], files["forms.jsonl"] = scored.clip, scored.forms
+            claim["attested"]["clip"] = f"{scored.clip:.3g}"
+        claim["page"] = outline(claim, self._read)
+        found = verifying.figures(claim, self._read, files)
+        claim["how"] = {name: wording.how(name) for name in sorted(found)}
         files["claim.json"] = (json.dumps(claim, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
-        listing = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
-        files["SHA256SUMS"] = listing.encode()
-        root = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
-        try:
-            found = verifying.figures(claim, self._records, root)
-        except verifying.Broken as reason:
-            raise _NotProven(str(reason)) from None
         page = verifying.fill(claim["page"], found)
-        files["CLAIM.md"], files["CLAIM.html"] = page.encode(), verifying.to_html(page).encode()
-        stated = {name: {"value": value, "how": wording.how(name)} for name, value in sorted(found.items())}
-        files["figures.json"] = (json.dumps(stated, indent=1, ensure_ascii=False) + "\n").encode()
+        files["CLAIM.md"], files["CLAIM.html"] = page.encode(), to_html(page).encode()
+        files["SHA256SUMS"] = sealed(files)
+        root = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
         return Bundle(files=files, root=root, title=page.partition("\n")[0][2:])
 
-    def _claim(self, head: str) -> dict[str, Any]:
-        sides = self._sides
-        routers = [side for side, provider in self._providers.items() if _is_router(provider, sides[side])]
-        others = [answers for side, answers in sides.items() if side != "A"]
-        example = _cross_example(sides["A"], others) if others else _self_example(sides["A"], bool(routers))
+    def _claim(self, heads: Mapping[str, str]) -> dict[str, Any]:
+        counted = self._counted
+        routers = [side.letter for side in self._sides if self._is_router(side)]
+        others = [answers for letter, answers in counted.items() if letter != "A"]
+        example = _cross_example(counted["A"], others) if others else _self_example(counted["A"], routers)
         return {
             "format": FORMAT,
             "wording": wording.WORDING,
             "rule": self._accusation.rule,
             "routers": routers,
             "condition": self._condition,
-            "sides": {side: provider.name for side, provider in self._providers.items()},
-            "example": [answer.record["seq"] for answer in example],
-            "attested": self._attested(head),
-            "run": self._circumstances(),
+            "sides": {side.letter: side.provider for side in self._sides},
+            "example": [one["number"] for one in example],
+            "attested": self._attested(heads),
+            "runs": [_circumstances(r) for r in {id(r): r for s in self._sides for r in s.runs}.values()],
         }
 
-    def _attested(self, head: str) -> dict[str, str]:
-        """What stands on the page and cannot be computed from the bundle's records."""
+    def _is_router(self, side: Side) -> bool:
+        """One address, several backends: by its own configuration, or by the labels of its answers."""
+        backends = {one["backend"] for given in self._counted[side.letter].values() for one in given}
+        return not _provider(side.runs[0], side.provider).pinned or len(backends - {None}) > 1
+
+    def _attested(self, heads: Mapping[str, str]) -> dict[str, str]:
+        """What stands on the page and cannot be computed from the bundle's answers."""
         manifest = self._run.manifest
         host, versions = manifest.host, manifest.versions
         stated = {
-            "run": manifest.run_id,
-            "head": head,
-            "records": str(sum(1 for _ in self._run.lines())),
+            "runs": ", ".join(heads),
+            "heads": ", ".join(heads.values()),
             "tempzero": " ".join(versions[name] for name in ("tempzero", "git") if name in versions) or "not recorded",
             "python": str(versions.get("python", "not recorded")),
             "system": str(host.get("system", "a system that is not recorded")),
             "cpu": str(host.get("cpu", "a processor that is not recorded")),
         }
-        for side, provider in self._providers.items():
-            stated[f"planned_{side}"] = str(len(manifest.suite.prompts) * (provider.repeats or 0))
-            claims = provider.claims
-            words = (provider.claimed_model, claims.precision or "precision not declared", claims.source)
-            stated[f"declared_{side}"] = ", ".join(word for word in words if word)
+        for side in self._sides:
+            entries = [_provider(run, side.provider) for run in side.runs]
+            planned = sum(
+                len(r.manifest.suite.prompts) * (e.repeats or 0) for r, e in zip(side.runs, entries, strict=True)
+            )
+            stated[f"planned_{side.letter}"] = str(planned)
+            claims = entries[0].claims
+            words = (entries[0].claimed_model, claims.precision or "precision not declared", claims.source)
+            stated[f"declared_{side.letter}"] = ", ".join(word for word in words if word)
         if self._accusation.p_value is not None:
             stated["report_p"] = f"{self._accusation.p_value:.2g}"
         return stated
 
-    def _circumstances(self) -> dict[str, Any]:
-        """What the run says of itself, for whoever wants to repeat it; not on the page."""
-        manifest = self._run.manifest
-        return {
-            "created_at": manifest.created_at,
-            "plan_digest": manifest.plan_digest,
-            "plan_seed": manifest.plan_seed,
-            "suite_digest": manifest.suite.digest,
-            "versions": dict(manifest.versions),
-            "host": dict(manifest.host),
-            "engines": {p.name: manifest.engines.get(p.name, {}) for p in self._providers.values()},
-            "sessions": [{"started_at": s.started_at, "ended_at": s.ended_at} for s in manifest.sessions],
-        }
 
-    def _copies(self) -> dict[str, bytes]:
-        """Requests and responses as files of their own, and a curl line for each request of each side."""
-        sides = {provider.name: (side, provider.api_key_env) for side, provider in self._providers.items()}
-        files: dict[str, bytes] = {}
-        for record in self._records:
-            exchange = record["attempt"]["exchange"]
-            request = f"requests/{exchange['request']['sha256'][:16]}"
-            side, key = sides[record["attempt"]["trial"]["provider"]]
-            files[f"{request}.json"] = exchange["request"]["body"].encode()
-            files[f"{request}.{side}.curl.txt"] = curl(exchange["request"], key).encode()
-            if exchange["response"] is not None:
-                files[f"responses/{record['seq']:06}.body"] = verifying.body_of(exchange["response"])
-        return files
-
-
-def outline(claim: Mapping[str, Any], records: Sequence[Any]) -> list[str]:
-    """The page's outline, as it follows from what is claimed and the records."""
-    sides = {
-        side: verifying.sort_out([r for r in records if r["attempt"]["trial"]["provider"] == name])[0]
-        for side, name in claim["sides"].items()
+def _circumstances(run: Run) -> dict[str, Any]:
+    """What a run says of itself, for whoever wants to repeat it; not on the page."""
+    manifest = run.manifest
+    return {
+        "run": manifest.run_id,
+        "created_at": manifest.created_at,
+        "records": sum(1 for _ in run.lines()),
+        "plan_digest": manifest.plan_digest,
+        "plan_seed": manifest.plan_seed,
+        "suite_digest": manifest.suite.digest,
+        "versions": dict(manifest.versions),
+        "host": dict(manifest.host),
+        "engines": {name: dict(said) for name, said in manifest.engines.items()},
+        "sessions": [{"started_at": s.started_at, "ended_at": s.ended_at} for s in manifest.sessions],
     }
-    every = {a.record["seq"]: a for answers in sides.values() for given in answers.values() for a in given}
-    first, second = (every[seq] for seq in claim["example"])
-    prompt = first.record["attempt"]["trial"]["prompt"]
+
+
+def outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str]:
+    """The page's outline, as it follows from what is claimed and the answers."""
+    counted = {
+        side: _by_prompt(verifying.first_answers(a for a in answers if a["side"] == side)) for side in claim["sides"]
+    }
+    every = {a["number"]: a for by_prompt in counted.values() for given in by_prompt.values() for a in given}
+    first, second = (every[number] for number in claim["example"])
     subject = wording.Subject(
         rule=claim["rule"],
         routers=claim["routers"],
         labels=_labels(first, second),
-        imported=first.record["attempt"]["exchange"]["request"]["method"] == _IMPORTED,
-        example=(claim["example"][0], claim["example"][1]),
-        shown=next(s for s, n in claim["sides"].items() if n == second.record["attempt"]["trial"]["provider"]),
-        responses={side: [a.record["seq"] for a in answers.get(prompt, ())] for side, answers in sides.items()},
-        cache_headers=sorted({name for answer in every.values() for name in _cache_headers(answer)}),
+        imported=first["method"] == IMPORTED,
+        example=(first["number"], second["number"]),
+        shown=second["side"],
+        responses={side: [a["number"] for a in by.get(first["prompt"], ())] for side, by in counted.items()},
+        cache_headers=sorted({name for a in every.values() for name in _cache_headers(a)}),
         attested=sorted(claim["attested"]),
     )
     return wording.page(subject)
 
 
-def curl(request: Mapping[str, Any], key_variable: str | None) -> str:
-    """The request as a line for a shell. It names the variable that holds the key; no recorded text is run by it."""
-    if not request["url"].startswith(("http://", "https://")):
-        return f"not sent over a network: {request['url']}\n"
-    url = "".join(
-        f'"{part}"' if re.fullmatch(r"\$\{\w+\}", part) else shlex.quote(part)
-        for part in re.split(r"(\$\{\w+\})", request["url"])
-        if part
-    )
-    headers = "".join(f" -H {shlex.quote(f'{name}: {value}')}" for name, value in request["headers"])
-    if key_variable is not None:
-        headers += f' -H "Authorization: Bearer ${key_variable}"'
-    body = f"requests/{request['sha256'][:16]}.json"
-    return f"curl -sS -X {shlex.quote(request['method'])} {url}{headers} --data-binary @{body}\n"
+def _line(one: Mapping[str, Any]) -> str:
+    return json.dumps(one, ensure_ascii=False)
 
 
-def _names(accusation: Accusation) -> list[str]:
-    return [accusation.subject, *accusation.others]
+def _sides(run: Run, accusation: Accusation, before: Sequence[Run]) -> list[Side]:
+    """A is the accused; of a change, B is the same provider in the earlier runs."""
+    named = [(accusation.subject, [run]), *((name, [run]) for name in accusation.others)]
+    if before:
+        named.append((accusation.subject, list(before)))
+    return [
+        Side(letter=letter, provider=name, runs=runs, key_variable=_checked(runs, name).api_key_env)
+        for letter, (name, runs) in zip(string.ascii_uppercase, named, strict=False)
+    ]
+
+
+def _checked(runs: Sequence[Run], name: str) -> Provider:
+    """The provider's entry, which no run may lack and none may only have replayed."""
+    for run in runs:
+        provider = _provider(run, name)
+        if provider.replay is not None:
+            raise UsageError(
+                f'{run.path}: "{name}" replays a recorded run; make the claim from that run: {provider.replay.run}'
+            )
+    return _provider(runs[0], name)
 
 
 def _provider(run: Run, name: str) -> Provider:
     try:
-        provider = run.config.provider(name)
+        return run.config.provider(name)
     except KeyError:
         known = ", ".join(sorted(p.name for p in run.config.providers))
         raise UsageError(f'{run.path}: no provider is called "{name}"; known: {known}') from None
-    if provider.replay is not None:
-        raise UsageError(
-            f'{run.path}: "{name}" replays a recorded run; make the claim from that run: {provider.replay.run}'
-        )
-    return provider
 
 
-def _check_accusation(run: Run, accusation: Accusation) -> None:
+def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -> None:
     if accusation.rule not in wording.RULES:
         raise UsageError(
             f'{run.path}: no bundle is made for "{accusation.rule}"; for {", ".join(wording.RULES)} there is'
         )
     least, most = wording.RULES[accusation.rule]
-    if not least <= len(accusation.others) <= most or len(set(_names(accusation))) <= len(accusation.others):
+    names = {accusation.subject, *accusation.others}
+    if not least <= len(accusation.others) <= most or len(names) <= len(accusation.others):
         raise UsageError(f"{accusation.rule}: names too many or too few others, or one of them twice")
+    if (accusation.rule == "changed") != bool(before):
+        raise UsageError(f"{accusation.rule}: earlier runs are needed for a claim of a change, and for no other")
+    if len({r.manifest.run_id for r in (run, *before)}) <= len(before):
+        raise UsageError("changed: one run is named twice, or is its own past")
 
 
-def _lines_by_condition(run: Run, accusation: Accusation) -> dict[str, list[bytes]]:
-    """The lines of the providers concerned, of each condition that the claim may be made for."""
-    found: dict[str, list[bytes]] = {}
-    for line in run.lines():
-        trial = json.loads(line)["attempt"]["trial"]
-        if trial["provider"] in _names(accusation) and accusation.condition in (None, trial["condition"]):
-            found.setdefault(trial["condition"], []).append(line)
-    return dict(sorted(found.items()))
-
-
-def _check_answers(provider: Provider, answers: Answers, left_out: Mapping[str, int]) -> None:
-    """Is there anything to compare, and is it known what was asked? Raises _NotProven."""
-    if not answers:
-        why = ", ".join(f"{number} {reason}" for reason, number in sorted(left_out.items())) or "no record"
+def _counted(side: Side, answers: Sequence[Any]) -> ByPrompt:
+    """Is there anything to compare? Raises _NotProven."""
+    trials = verifying.first_answers(a for a in answers if a["side"] == side.letter)
+    found = _by_prompt(trials)
+    if not found:
+        ended = Counter(a["outcome"] for a in trials)
+        why = ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())) or "no record"
         raise _NotProven(
-            f"{provider.name} gave no text that counts ({why}); refused, filtered, empty, replayed or failed answers "
+            f"{side.provider} gave no text that counts ({why}); refused, filtered, empty, replayed or failed answers "
             "show neither difference nor agreement"
         )
-    for answer in (a for given in answers.values() for a in given):
-        if not _is_object(answer.record["attempt"]["exchange"]["request"]["body"]):
-            raise _NotProven(f"{provider.name}: the request of record {answer.record['seq']} is no JSON object")
+    return found
 
 
-def _is_object(text: str) -> bool:
+def _by_prompt(trials: Iterable[Any]) -> ByPrompt:
+    found: ByPrompt = {}
+    for one in trials:
+        if one["outcome"] in verifying.COUNT and one["text"]:
+            found.setdefault(one["prompt"], []).append(one)
+    return found
+
+
+def _is_object(body: bytes) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(body), dict)
     except ValueError:
         return False
 
 
-def _is_router(provider: Provider, answers: Answers) -> bool:
-    """One address, several backends: by its own configuration, or by the labels of its answers."""
-    backends = {
-        a.record["attempt"]["exchange"]["outcome"]["completion"]["backend"] for g in answers.values() for a in g
-    }
-    return not provider.pinned or len(backends - {None}) > 1
-
-
-def _self_example(answers: Answers, router: bool) -> tuple[Answer, Answer]:
+def _self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, Any]:
     """The pair that proves it best: one identity before several, whole texts before cut ones, then the first."""
-    best: tuple[Any, Answer, Answer] | None = None
+    best: tuple[Any, Any, Any] | None = None
     elsewhere = 0
     for a, b in (pair for given in answers.values() for pair in itertools.combinations(given, 2)):
-        if verifying.parting(a, b) is None:
+        if verifying.alike(a, b):
             continue
         # Of a router only the request and the model served must agree: the claim is about the router then.
-        if a.identity != b.identity and not (router and a.identity[:2] == b.identity[:2]):
+        if not verifying.same_source(a, b, routers):
             elsewhere += 1
             continue
-        rank = (a.identity != b.identity, a.cut or b.cut, a.record["seq"], b.record["seq"])
+        rank = (not verifying.same_source(a, b, []), a["cut"] or b["cut"], a["number"], b["number"])
         if best is None or rank < best[0]:
             best = (rank, a, b)
     if best is None:
@@ -314,7 +311,7 @@ def _self_example(answers: Answers, router: bool) -> tuple[Answer, Answer]:
     return best[1], best[2]
 
 
-def _no_difference(answers: Answers, elsewhere: int) -> str:
+def _no_difference(answers: ByPrompt, elsewhere: int) -> str:
     if elsewhere:
         return (
             "answers to one prompt differ only where the request, the served model, the backend or the fingerprint "
@@ -329,37 +326,35 @@ def _no_difference(answers: Answers, elsewhere: int) -> str:
     )
 
 
-def _cross_example(left: Answers, others: Sequence[Answers]) -> tuple[Answer, Answer]:
+def _cross_example(left: ByPrompt, others: Sequence[ByPrompt]) -> tuple[Any, Any]:
     """Each side's commonest text, of the prompt on which both sides are surest of their own."""
-    best: tuple[Any, Answer, Answer] | None = None
+    best: tuple[Any, Any, Any] | None = None
     for right, prompt in ((right, p) for right in others for p in left if p in right):
         (share_a, a), (share_b, b) = _commonest(left[prompt]), _commonest(right[prompt])
-        rank = (-share_a - share_b, a.cut or b.cut, a.record["seq"], b.record["seq"])
-        if verifying.parting(a, b) is not None and (best is None or rank < best[0]):
+        rank = (-share_a - share_b, a["cut"] or b["cut"], a["number"], b["number"])
+        if not verifying.alike(a, b) and (best is None or rank < best[0]):
             best = (rank, a, b)
     if best is None:
         raise _NotProven("on no prompt does the commonest text of one side differ from that of the other")
     return best[1], best[2]
 
 
-def _commonest(given: Sequence[Answer]) -> tuple[float, Answer]:
-    texts = [a.text for a in given]
+def _commonest(given: Sequence[Any]) -> tuple[float, Any]:
+    texts = [one["text"] for one in given]
     text = max(texts, key=texts.count)
     return texts.count(text) / len(texts), given[texts.index(text)]
 
 
-def _labels(a: Answer, b: Answer) -> Literal["agree", "differ", "silent"]:
-    ours, theirs = a.identity[2:], b.identity[2:]
+def _labels(a: Any, b: Any) -> Literal["agree", "differ", "silent"]:
+    ours, theirs = ([one[name] for name in ("backend", "fingerprint")] for one in (a, b))
     if ours != theirs:
         return "differ"
     return "agree" if any(label is not None for label in ours) else "silent"
 
 
-def _cache_headers(answer: Answer) -> Iterable[str]:
+def _cache_headers(answer: Any) -> Iterable[str]:
     """Names only, and only plain ones: they become part of the page's words."""
-    response = answer.record["attempt"]["exchange"]["response"]
-    names = (name for name, _ in (response or {}).get("headers", ()))
-    return (n for n in names if re.fullmatch("[a-z-]+", n) and ("cache" in n or n == "age"))
+    return (n for n in answer["headers"] if re.fullmatch("[a-z-]+", n) and ("cache" in n or n == "age"))
 
 
 def _refuse_secrets(bundle: Bundle, providers: Iterable[Provider], environ: Mapping[str, str]) -> None:

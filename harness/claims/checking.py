@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.claims import bundle as bundling
 from harness.claims import verify_bundle as verifying
 from harness.claims import wording
+from harness.claims.page import to_html
 from harness.errors import BundleError
 
 _LARGEST_BYTES = 4 << 30
@@ -33,12 +34,12 @@ def _check_words(files: dict[str, bytes]) -> str:
     claim = json.loads(files["claim.json"])
     if claim.get("wording") != wording.WORDING:
         return "; its words are those of another version of tempzero and were not compared"
-    records = [json.loads(line) for line in files["records.jsonl"].split(b"\n")[:-1]]
-    if claim["page"] != bundling.outline(claim, records):
-        raise verifying.Broken("claim.json: the words of the page are not those that follow from these records")
-    for name, entry in json.loads(files["figures.json"]).items():
-        if entry != {"value": entry["value"], "how": wording.how(name)}:
-            raise verifying.Broken(f"figures.json: it is not how {name} is computed")
+    if claim["page"] != bundling.outline(claim, verifying.read_answers(files)):
+        raise verifying.Broken("claim.json: the words of the page are not those that follow from these answers")
+    if claim["how"] != {name: wording.how(name) for name in claim["how"]}:
+        raise verifying.Broken("claim.json: it is not how its figures are computed")
+    if files["CLAIM.html"] != to_html(files["CLAIM.md"].decode()).encode():
+        raise verifying.Broken("CLAIM.html is not how CLAIM.md is set")
     if files["verify.py"] != Path(verifying.__file__).read_bytes():
         raise verifying.Broken("verify.py is not the one that belongs to these words")
     return ""
@@ -51,7 +52,7 @@ def _read(path: Path) -> dict[str, bytes]:
             return _unpacked(path)
         if not (path / "SHA256SUMS").is_file():
             raise verifying.Broken("not a whole bundle: no SHA256SUMS (and no run folder: no manifest.json)")
-        return verifying.read(str(path))
+        return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
     except verifying.Broken as problem:
         raise BundleError(f"{path}: FAILED: {problem}") from None
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as problem:

@@ -1,317 +1,299 @@
 #!/usr/bin/env python3
-"""An unpacked evidence bundle in, "holds" or one line saying what does not out. Standard library only, offline.
+"""Checks the evidence bundle beside it: prints that it holds, or one line saying what does not. Nothing to install.
 
-1. Files: SHA256SUMS lists each file of evidence with its hash (`sha256sum -c` does the same); its own hash is the root.
-2. Records: a line of records.jsonl is one request with its response. Their bytes have the hashes recorded with them,
-   equal the copies in requests/ and responses/, and, read again, give the texts that are compared here. A line names
-   the hash of the line before it, so neighbours hold each other.
-3. Figures and verdict: computed anew from the records, and equal to those in figures.json. A is the side accused.
-4. Page: claim.json has its outline: words without a digit, and {names} of figures. Filled in, that must be CLAIM.md,
-   and as HTML CLAIM.html. Figures under "attested" are the author's word.
-Nothing here can know that the records are what the provider sent: it can look up the response ids and dates.
+1. Files: SHA256SUMS has a hash of each (`sha256sum -c` does the same); its own hash, the root, stands for all of them.
+2. Answers: a line of answers.jsonl is one request with its response, which lie in files. The text and the labels that
+   are compared are read again from the response's bytes.
+3. Figures are computed anew from the answers, and must support what is claimed. A is the side accused.
+4. Page: claim.json has its outline, words without a digit and {names} of figures; {A: name} is a field of A's answers.
+   Filled in, that must be CLAIM.md, and CLAIM.html must read the same. What is "attested" is the author's word.
+
+Nothing here can know that this is what the provider sent: it can look up the response ids and dates in its logs.
 """
 
-from __future__ import annotations
-
-import base64
 import hashlib
 import html
 import json
-import math
 import random
 import re
 import sys
 from collections import Counter
+from itertools import combinations, takewhile, zip_longest
+from math import ceil, floor, fsum, sqrt
 from pathlib import Path
-from typing import Any, NamedTuple
 
-PERMUTATIONS, ALPHA, Z = 999, 0.05, 1.959964
-OUTCOME, COMPLETION = "attempt.exchange.outcome", "attempt.exchange.outcome.completion"
-HIDDEN = re.compile(
+COUNT = ("valid: complete", "censored: length")  # how an answer ended that counts: whole, or cut at its limit
+LABELS = {"id": "response_id", "model": "served_model", "provider": "backend", "system_fingerprint": "fingerprint"}
+HIDDEN = re.compile(  # what hides from the eye or acts on a page
     "[\0-\x1f\x7f-\xa0`\xad\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ud800-\udfff"
     "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Claim</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>body{max-width:50rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}h2{border-top:1px solid #ccc}
-li{margin-left:1rem}pre,code{font-size:.85em;background:#eee;overflow-wrap:anywhere;white-space:pre-wrap}pre{margin:0}</style>
-"""
 
 
 class Broken(Exception):
     """The bundle does not hold; the message says what and where."""
 
 
-class Answer(NamedTuple):
-    """A response that counts: a whole text, or one cut at its token limit, which is compared up to the cut."""
-
-    text: str
-    cut: bool
-    identity: tuple[str | None, ...]  # hash of the request, served model, and unless a router: backend, fingerprint
-    record: Any
-
-
-# --- 1. files, 2. records ---------------------------------------------------------------------------------------------
-
-
-def check_files(files: dict[str, bytes]) -> str:
-    """Hold every file against SHA256SUMS; gives the root hash."""
-    expected = {line[66:]: line[:64] for line in files["SHA256SUMS"].decode().splitlines()}
-    for name in sorted(expected.keys() | files.keys() - {"SHA256SUMS", "CLAIM.md", "CLAIM.html", "figures.json"}):
-        if name not in files or name not in expected:
-            raise Broken(f"{name} is missing" if name in expected else f"{name} is not listed in SHA256SUMS")
-        if sha256(files[name]) != expected[name]:
-            raise Broken(f"{name} was changed: it does not have the hash that SHA256SUMS lists")
-    return sha256(files["SHA256SUMS"])
-
-
-def check_records(files: dict[str, bytes]) -> list[Any]:
-    """The records, each held against its own bytes, their copies, and the line before."""
-    records: list[Any] = []
-    copies, before = set(), b""
-    for line in files["records.jsonl"].split(b"\n")[:-1]:
-        record = json.loads(line)
-        where, exchange = f"records.jsonl, record {record['seq']}", record["attempt"]["exchange"]
-        step = record["seq"] - records[-1]["seq"] if records else 2
-        if step < 1 or (step == 1 and record["previous"] != sha256(before)):
-            raise Broken(f"{where}: the hash chain breaks; this line or the one before was changed or moved")
-        names = {"request": "requests/{sha256:.16}.json", "response": f"responses/{record['seq']:06}.body"}
-        for part, name in names.items():
-            if exchange[part] is not None:
-                name, body = name.format(**exchange[part]), body_of(exchange[part])
-                if sha256(body) != exchange[part]["sha256"] or files.get(name) != body:
-                    raise Broken(f"{name} is missing, or is not the {part} that was recorded: {where}")
-                copies.add(name)
-        recorded = find(record, COMPLETION) or {}
-        for label, value in reread(record).items():
-            if recorded.get(label, value) != value:
-                raise Broken(f"{where}: its {label} is not the one in its response")
-        records.append(record)
-        before = line
-    for name in sorted(n for n in files if n.endswith((".json", ".body")) and "/" in n and n not in copies):
-        raise Broken(f"{name} belongs to no record")
-    return records
-
-
-def body_of(recorded: Any) -> bytes:
-    """The bytes of a recorded request or response."""
-    return recorded["body"].encode() if recorded["body"] is not None else base64.b64decode(recorded["body_base64"])
-
-
-def reread(record: Any) -> dict[str, Any]:
-    """Text and labels as the response bytes give them; nothing where their form is not known here."""
+def verify(files):
+    """Check all of it; gives one line to print. Raises Broken."""
     try:
-        value = json.loads(find(record, "attempt.exchange.response.body").lstrip("\ufeff"))
-        if "choices" not in value:  # an engine inside the client writes what it said in this form
-            return {name: value[name] for name in ("text", "finish_reason")}
-        choice = next((c for c in value["choices"] if c.get("index") == 0), value["choices"][0])
-        text = choice["message"].get("content") or ""
-        text = text if isinstance(text, str) else "".join(part["text"] for part in text if "text" in part)
+        check_files(files)
+        answers, claim = read_answers(files), json.loads(files["claim.json"])
+        page = fill(claim["page"], figures(claim, answers, files))
+        check_page(page, files)
+    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as problem:
+        raise Broken(f"not a whole bundle: {type(problem).__name__}: {problem}") from None
+    return f"holds: {page.partition(chr(10))[0][2:]} ({len(answers)} answers; root {sha256(files['SHA256SUMS'])})"
+
+
+# --- 1. files, 2. answers ---------------------------------------------------------------------------------------------
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def check_files(files):
+    listed = {line[66:]: line[:64] for line in files["SHA256SUMS"].decode().splitlines()}
+    for name in sorted(listed.keys() | files.keys() - {"SHA256SUMS"}):
+        if name not in files or name not in listed:
+            raise Broken(f"{name} is missing" if name in listed else f"{name} is not listed in SHA256SUMS")
+        if sha256(files[name]) != listed[name]:
+            raise Broken(f"{name} was changed: it does not have the hash that SHA256SUMS lists")
+
+
+def read_answers(files):
+    answers = [json.loads(line) for line in files["answers.jsonl"].split(b"\n")[:-1]]
+    for a in answers:
+        for part in ("request", "response"):
+            if a[part] and sha256(files.get(a[part], b"")) != a[f"{part}_sha256"]:
+                raise Broken(f"{a[part]} is missing, or is not the {part} of answer {a['number']}")
+        on_the_wire = a["response"] and a["method"] != "IMPORT"  # of an import it is what another tool's file says
+        said = read_response(files[a["response"]]) if on_the_wire else {}
+        for name, value in said.items():
+            if (a[name] or "") != value and a["outcome"] in COUNT:
+                raise Broken(f"answer {a['number']}: its {name} is not the one in {a['response']}")
+        a.update(asked=json.loads(files[a["request"]]), reread=bool(said), cut=a["outcome"] == COUNT[1])
+    return answers
+
+
+def read_response(body):
+    """Text and labels in the bytes of a chat completion, whole or streamed; nothing where they are no such thing."""
+    try:
+        text = re.sub("\r\n?", "\n", body.decode("utf-8-sig"))
+        events = [text]
+        if not text.lstrip().startswith("{"):  # server-sent events
+            events = ["\n".join(re.findall("^data: ?(.*)", event, re.M)) for event in text.split("\n\n")]
+        chunks = [json.loads(event) for event in takewhile(lambda e: e != "[DONE]", filter(None, events))]
+        if "choices" not in chunks[0]:
+            return {"text": chunks[0]["text"]}  # written by an engine inside the client
+        labels, said = dict.fromkeys(LABELS.values(), ""), []
+        for chunk in chunks:
+            for name in LABELS.keys() & chunk.keys():
+                given = chunk[name] if isinstance(chunk[name], str) else ""
+                labels[LABELS[name]] = labels[LABELS[name]] or given.encode("utf-8", "backslashreplace").decode()[:500]
+            said += [c.get("delta") or c.get("message") or {} for c in chunk.get("choices") or () if not c.get("index")]
+        parts = [x.get("content") or "" for x in said]
+        text = "".join(x if isinstance(x, str) else "".join(y.get("text", "") for y in x) for x in parts)
+        if re.match(r"\s*<think>", text) and not any(x.get("reasoning") or x.get("reasoning_content") for x in said):
+            text = text.partition("</think>")[2] or text
+        return dict(labels, text=text) if said else {}
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
-    if find(record, f"{COMPLETION}.reasoning_text") is not None and re.match(r"\s*<think>", text):
-        text = text.partition("</think>")[2]
-    said = {"served_model": value.get("model"), "backend": value.get("provider"), "response_id": value.get("id")}
-    said.update(fingerprint=value.get("system_fingerprint"), finish_reason=choice.get("finish_reason"))
-    names = {k: v.encode("utf-8", "backslashreplace").decode()[:500] for k, v in said.items() if isinstance(v, str)}
-    return {"text": text, **dict.fromkeys(said), **names}
 
 
-def sort_out(records: list[Any], router: bool = False) -> tuple[dict[str, list[Answer]], Counter[str]]:
-    """The answers by prompt, and how often others ended how. The backends of a router are taken as one.
-
-    A trial counts once, by its first answer: a retry is no repeat. Replayed, filtered and empty ones do not count.
-    """
-    trials: dict[str, Any] = {}
-    for record in records:
-        trial = json.dumps(record["attempt"]["trial"], sort_keys=True)
-        if trial not in trials or find(trials[trial], f"{OUTCOME}.status") not in ("valid", "censored"):
-            trials[trial] = record
-    answers: dict[str, list[Answer]] = {}
-    left_out: Counter[str] = Counter()
-    for record in trials.values():
-        outcome, completion = find(record, OUTCOME), find(record, COMPLETION)
-        ended = f"{outcome['status']}: {outcome['kind']}"
-        if ended in ("valid: complete", "censored: length") and completion["text"]:
-            cut = ended == "censored: length"
-            text = completion["text"].rstrip("\ufffd" if cut else "")  # half a character at the cut
-            labels = [completion[n] for n in ("served_model", "backend", "fingerprint")][: 1 if router else 3]
-            identity = (find(record, "attempt.exchange.request.sha256"), *labels)
-            answers.setdefault(find(record, "attempt.trial.prompt"), []).append(Answer(text, cut, identity, record))
-        else:
-            left_out[ended + (" (with a text)" if reread(record).get("text") else "")] += 1
-    return answers, left_out
+def first_answers(answers):
+    """A trial counts once, by its first usable answer: a retry is no repeat."""
+    trials = {}
+    for a in answers:
+        trial = (a["run"], a["prompt"], a["repeat"])
+        if trial not in trials or not trials[trial]["outcome"].startswith(("valid", "censored")):
+            trials[trial] = a
+    return list(trials.values())
 
 
 # --- 3. figures and verdict -------------------------------------------------------------------------------------------
 
 
-def parting(a: Answer, b: Answer) -> int | None:
-    """The first character at which two answers differ; None where they do not, as far as a cut one goes."""
-    shorter = min(len(a.text), len(b.text))
-    at = next((i for i in range(shorter) if a.text[i] != b.text[i]), shorter)
-    return None if a.text == b.text or any(x.cut and len(x.text) == at for x in (a, b)) else at
+def alike(a, b):
+    """The same text; one that was cut is compared as far as it goes (half a character at the cut is none)."""
+    short, long = sorted((x["text"].rstrip("\ufffd") if x["cut"] else x["text"], x["cut"]) for x in (a, b))
+    return short[0] == long[0] or (short[1] and long[0].startswith(short[0]))
 
 
-def outputs(answers: list[Answer]) -> list[Any]:
-    """What each answer counts as. One that was cut: as the commonest longer one it begins (in dubio pro reo)."""
-    total = Counter((a.text, not a.cut) for a in answers)
-    counts_as: dict[Any, Any] = {}
-    for cut in sorted((key for key in total if not key[1]), reverse=True):
-        longer = {counts_as.get(k, k) for k in total if k != cut and k[0].startswith(cut[0])}
-        if longer:
-            counts_as[cut] = min(longer, key=lambda k: (-total[k], k))
-            total[counts_as[cut]] += total[cut]
-    return [counts_as.get((a.text, not a.cut), (a.text, not a.cut)) for a in answers]
+def same_source(a, b, routers):
+    """Do the request and the provider's own labels agree? The backends of a router are taken as one."""
+    labels = ["request_sha256", "served_model"] + ["backend", "fingerprint"] * (a["side"] not in routers)
+    return all(a[name] == b[name] for name in labels)
 
 
-def pairs(groups: Any) -> int:
-    """How many ordered pairs have both members in one group."""
-    return sum(n * (n - 1) for n in Counter(groups).values())
+def of_side(by_prompt, routers):
+    """How often repeats differ, and the chance that two agree (EMR)."""
+    pairs = [[(a, b) for a, b in combinations(g, 2) if same_source(a, b, routers)] for g in by_prompt.values()]
+    matches = [mean(alike(a, b) for a, b in group) for group in pairs if group]
+    return {"split": share([m < 1 for m in matches]), "emr": share(matches)}
 
 
-def self_match(answers: list[Answer]) -> float | None:
-    """EMR of a prompt: the share of pairs of repeats, under one identity, with the same text. None without a pair."""
-    possible = pairs(a.identity for a in answers)
-    alike = (pairs(outputs([a for a in answers if a.identity == i])) for i in {a.identity for a in answers})
-    return sum(alike) / possible if possible else None
-
-
-def cross_match(left: list[Any], right: list[Any]) -> float:
-    """Cross-EMR of a prompt: the chance that an answer of one side equals one of the other."""
-    return sum(left.count(x) * right.count(x) for x in set(left)) / (len(left) * len(right))
-
-
-def excess(left: list[Any], right: list[Any]) -> float:
-    """Half of both own EMR, minus the cross-EMR: 0 on average where the sides differ no more than each from itself."""
-    own = sum(pairs(side) / (len(side) * (len(side) - 1)) for side in (left, right))
-    return own / 2 - cross_match(left, right)
-
-
-def permutation_p(tables: list[tuple[list[Any], int]]) -> float:
-    """How often the excess is as large when the answers to each prompt are dealt to the two sides at random."""
-    tables = [([pool.index(text) for text in pool], n) for pool, n in tables if len(set(pool)) > 1]
+def of_pair(left, right):
+    """How far two sides differ on the prompts that both answered, and how often chance alone does as much."""
+    both = [(left[prompt], right[prompt]) for prompt in left if prompt in right]
+    matches = [mean(alike(a, b) for a in one for b in other) for one, other in both]
+    pools = [(one + other, len(one)) for one, other in both if min(len(one), len(other)) > 1]
+    tables = [([[alike(a, b) for a in pool] for b in pool], n, list(range(len(pool)))) for pool, n in pools]
+    tables = [table for table in tables if not all(map(all, table[0]))]  # where all are alike the excess is 0
     draw, sums = random.Random(0), []
-    for _ in range(PERMUTATIONS + 1):
-        sums.append(math.fsum(excess(pool[:n], pool[n:]) for pool, n in tables))
-        for pool, _ in tables:
-            draw.shuffle(pool)
-    return sum(s >= sums[0] - 1e-9 for s in sums) / len(sums)
+    for _ in range(1000):  # first as it was, then with the answers to each prompt dealt to both sides at random
+        sums.append(fsum(excess(*table) for table in tables))
+        for _, _, order in tables:
+            draw.shuffle(order)
+    found = {"never": share([m == 0 for m in matches]), "match": share(matches)}
+    found["excess"] = f"{sums[0] / max(1, len(pools)):.3f} over {len(pools)} prompts"
+    return dict(found, p=f"{sum(s >= sums[0] - 1e-9 for s in sums) / len(sums):.3f}")
 
 
-def of_side(records: list[Any], answers: dict[str, list[Answer]], left_out: Counter[str]) -> dict[str, str]:
-    """Figures of one provider."""
-    counted = [a for given in answers.values() for a in given]
-    bodies = [json.loads(find(a.record, "attempt.exchange.request.body")) for a in counted]
-    matches = [m for m in map(self_match, answers.values()) if m is not None]
-    return {
-        "name": code(find(records[0], "attempt.trial.provider")),
-        "requests": str(len(records)),
-        "when": listed(find(r, "attempt.exchange.times.started_at") for r in records),
-        "fields": listed({k: v for k, v in body.items() if k not in ("model", "messages")} for body in bodies),
-        "trials": str(len(counted) + sum(left_out.values())),
-        "prompts": str(len(answers)),
-        "counted": str(len(counted)),
-        "cut": str(sum(a.cut for a in counted)),
-        "left_out": ", ".join(f"{n} {code(reason)}" for reason, n in sorted(left_out.items())) or "none",
-        "one_request": out_of([len({a.identity[0] for a in given}) == 1 for given in answers.values()]),
-        "reread": out_of([bool(reread(a.record)) for a in counted]),
-        "split": out_of([m < 1 for m in matches]),
-        "split_share": share([m < 1 for m in matches]),
-        "emr": share(matches),
-    }
+def excess(same, n, order):
+    """Half of both sides' own agreement, minus that between them: 0 where they differ only as each from itself."""
+    left, right = order[:n], order[n:]
+    ours, theirs, cross = (
+        sum(sum(map(same[i].__getitem__, other)) for i in one)
+        for one, other in ((left, left), (right, right), (left, right))
+    )
+    n, m = len(left), len(right)
+    return ((ours - n) / (n * (n - 1)) + (theirs - m) / (m * (m - 1))) / 2 - cross / (n * m)
 
 
-def of_pair(left: dict[str, list[Answer]], right: dict[str, list[Answer]]) -> dict[str, str]:
-    """Figures of two providers on the prompts that both answered."""
-    tables = [(outputs(left[prompt] + right[prompt]), len(left[prompt])) for prompt in left if prompt in right]
-    matches = [cross_match(pool[:n], pool[n:]) for pool, n in tables]
-    repeated = [(pool, n) for pool, n in tables if min(n, len(pool) - n) >= 2]
-    divergence = math.fsum(excess(pool[:n], pool[n:]) for pool, n in repeated) / max(1, len(repeated))
-    never = [m == 0 for m in matches]
-    found = {"never": out_of(never), "never_share": share(never), "match": share(matches)}
-    return {**found, "excess": f"{divergence:.3f} over {len(repeated)} prompts", "p": f"{permutation_p(repeated):.3f}"}
-
-
-def of_example(a: Answer, b: Answer, sides: dict[str, dict[str, list[Answer]]]) -> dict[str, str]:
-    """Figures of two answers that differ, and of what each side gave for that prompt."""
-    prompt, at = find(a.record, "attempt.trial.prompt"), parting(a, b)
-    if at is None:
-        raise Broken("the two answers of the example do not differ")
-    found = {"prompt": code(prompt), "at": str(at + 1), "before": visible(a.text[max(0, at - 60) : at])}
-    for name, x in (("first", a), ("second", b)):
-        sign = f"U+{ord(x.text[at]):04X}" if at < len(x.text) else "the end"
-        rest = {"length": str(len(x.text)), "sign": sign, "after": visible(x.text[at : at + 60])}
-        found.update({f"{name}.{k}": v for k, v in rest.items()})
-    for side, answers in sides.items():
-        counts = sorted(Counter(outputs(answers.get(prompt, []))).values(), reverse=True)
+def of_example(a, b, sides):
+    """Where two answers part, and how often each different text came for their prompt."""
+    texts = {"first": a["text"], "second": b["text"]}
+    at = next((i for i, (x, y) in enumerate(zip_longest(*texts.values())) if x != y), 0)
+    found = {"at": str(at + 1), "before": visible(a["text"][max(0, at - 60) : at])}
+    for name, text in texts.items():
+        found[f"{name}.after"], found[f"{name}.length"] = visible(text[at : at + 60]), str(len(text))
+        found[f"{name}.sign"] = f"U+{ord(text[at]):04X}" if at < len(text) else "the end"
+    for side, by_prompt in sides.items():
+        counts = sorted(Counter(x["text"] for x in by_prompt.get(a["prompt"], ())).values(), reverse=True)
         found[f"{side}.counts"] = (" + ".join(map(str, counts)) or "none") + f" of {sum(counts)}"
     return found
 
 
-def figures(claim: Any, records: list[Any], root: str) -> dict[str, str]:
-    """Every figure by its name, as it is printed. Raises Broken where they do not support the claim."""
-    found = {"root": root, **{f"attested.{name}": code(text, 300) for name, text in claim["attested"].items()}}
-    sides: dict[str, dict[str, list[Answer]]] = {}
-    for side, provider in claim["sides"].items():
-        own = [record for record in records if find(record, "attempt.trial.provider") == provider]
-        sides[side], left_out = sort_out(own, side in claim["routers"])
-        found.update({f"{side}.{name}": text for name, text in of_side(own, sides[side], left_out).items()})
+def of_readings(a, b, epsilon):
+    """What the reference's logits say at the first token in which two answers differ: a coin tossed, or more?"""
+    at = next(i for i, (x, y) in enumerate(zip_longest(a["token_ids"], b["token_ids"])) if x != y)
+    near = {a["rank"][at], b["rank"][at]} == {1, 2} and a["gap"][at] <= 2 * epsilon
+    numbers = {"first.margin": a["margin"][at], "second.margin": b["margin"][at], "gap": a["gap"][at]}
+    return dict({k: f"{v:.3f}" for k, v in numbers.items()}, parting="a near-tie" if near else "unexplained")
+
+
+def of_tokens(by_prompt, read, forms, clip):
+    """Token-DiFR: the mean margin of the answers' tokens, by prompt; and that of the reference's own honest forms."""
+    margins = {"A": [[m for a in given for m in read[a["number"]]["margin"]] for given in by_prompt.values()]}
+    for form in forms:
+        margins.setdefault(form["form"], []).append(form["margin"])
+    draw, found = random.Random(0), {}
+    for name, prompts in margins.items():
+        values = [mean(min(m, clip) for m in tokens) for tokens in prompts]
+        means = sorted(mean(draw.choices(values, k=len(values))) for _ in range(2000))  # bootstrap over prompts
+        found[name] = (mean(values), means[50], means[1949], len(values))
+    worst = max((name for name in found if name != "A"), key=lambda name: found[name][2])
+    if found["A"][1] <= found[worst][2]:
+        raise Broken("not proven: its margins are not larger than those of every honest form of the reference")
+    shown = {name: "{:.4f} [{:.4f}, {:.4f}] over {} prompts".format(*of) for name, of in found.items()}
+    return {"difr": shown["A"], "trusted": f"{shown[worst]} ({code(worst)})"}
+
+
+def figures(claim, answers, files):
+    """Every figure of the page by its name, as it is printed. Raises Broken where they do not support the claim."""
+    found, sides = {f"attested.{name}": code(text, 300) for name, text in claim["attested"].items()}, {}
+    for side, provider in sorted(claim["sides"].items()):
+        trials, sides[side] = first_answers(a for a in answers if a["side"] == side), {}
+        for a in trials:
+            if a["outcome"] in COUNT and a["text"]:
+                sides[side].setdefault(a["prompt"], []).append(a)
+        parts = {f"{side}.": of_side(sides[side], claim["routers"])}
+        parts[f"{side}."].update(name=code(provider), outcomes=listed(a["outcome"] for a in trials))
         if side != "A":
-            found.update({f"A{side}.{name}": text for name, text in of_pair(sides["A"], sides[side]).items()})
-    every = {x.record["seq"]: x for answers in sides.values() for given in answers.values() for x in given}
-    a, b = (every[seq] for seq in claim["example"])
-    found.update({f"example.{name}": text for name, text in of_example(a, b, sides).items()})
-    check_verdict(claim["rule"], every, (a, b), sides, found)
-    # {A: path} is what stands there in the answers of a side that count; {12: path} in record 12 alone.
+            parts[f"A{side}."] = of_pair(sides["A"], sides[side])
+        found.update({part + name: text for part in parts for name, text in parts[part].items()})
+    every = {a["number"]: a for by_prompt in sides.values() for given in by_prompt.values() for a in given}
+    if not every.keys() >= set(claim["example"]):
+        raise Broken("not proven: an answer of the example is not among those that count")
+    a, b = (every[number] for number in claim["example"])
+    check_verdict(claim, a, b, sides, found)
+    example = of_example(a, b, sides)
+    if claim["epsilon"] is not None:
+        read = {x["number"]: x for x in map(json.loads, files["readings.jsonl"].splitlines())}
+        example.update(of_readings(read[a["number"]], read[b["number"]], claim["epsilon"]))
+    if claim["rule"] == "deviates_token_by_token":
+        forms = map(json.loads, files["forms.jsonl"].splitlines())
+        example.update(of_tokens(sides["A"], read, forms, claim["clip"]))
+    found.update({f"example.{name}": text for name, text in example.items()})
     for which, path in re.findall(r"{(\w+): ([^{}]+)}", "\n".join(claim["page"])):
-        chosen = [every[int(which)]] if which.isdigit() else [x for given in sides[which].values() for x in given]
-        found[f"{which}: {path}"] = listed(find(x.record, path) for x in chosen)
+        chosen = [every[int(which)]] if which.isdigit() else [x for g in sides[which].values() for x in g]
+        found[f"{which}: {path}"] = listed(find(x, path) for x in chosen)
     return found
 
 
-def check_verdict(rule: str, every: dict[int, Answer], example: Any, sides: dict[str, Any], found: Any) -> None:
+def check_verdict(claim, a, b, sides, found):
     """Do the figures support what is claimed?"""
-    for seq, x in every.items():
-        if find(x.record, "attempt.exchange.request.body.temperature") != 0:
-            raise Broken(f"not proven: record {seq} does not show that temperature 0 was asked for")
-    if rule == "nondeterministic" and example[0].identity != example[1].identity:
+    rule, now = claim["rule"], sides["A"]
+    for x in (x for by_prompt in sides.values() for given in by_prompt.values() for x in given):
+        temperature = x["asked"].get("temperature")
+        if type(temperature) not in (int, float) or temperature != 0:
+            raise Broken(f"not proven: answer {x['number']} does not show that temperature 0 was asked for")
+    if alike(a, b) or a["prompt"] != b["prompt"]:
+        raise Broken("not proven: the two answers of the example do not differ")
+    if rule == "nondeterministic" and not same_source(a, b, claim["routers"]):
         raise Broken("not proven: the two answers are not of one request, model, backend and fingerprint")
-    for side in sorted(sides.keys() - {"A"}):  # of several it must differ from each one, so the largest p decides
-        for prompt in (p for p in sides["A"] if p in sides[side]):
-            asked = [find(sides[s][prompt][0].record, "attempt.exchange.request.body.messages") for s in ("A", side)]
-            if asked[0] is None or asked[0] != asked[1]:
+    for side, other in list(sides.items())[1:]:  # of several it must differ from each one, so the largest p decides
+        for prompt in (p for p in now if p in other):
+            same = "request_sha256" if rule == "changed" else "asked.messages"
+            if len({json.dumps(find(x, same)) for x in now[prompt] + other[prompt]} | {"null"}) != 2:
                 raise Broken(f"not proven: the two sides were not asked the same on prompt {code(prompt)}")
-        if float(found[f"A{side}.p"]) > ALPHA:
+        times = [sorted(x["asked_at"] for given in s.values() for x in given) for s in (other, now)]
+        if rule == "changed" and not "" < times[0][0] <= times[0][-1] < times[1][0]:
+            raise Broken("not proven: the answers of before are not all older than those of now")
+        if float(found[f"A{side}.p"]) > 0.05 and rule != "deviates_token_by_token":
             raise Broken(f"not proven: A and {side} differ no more than each does from itself")
 
 
-# --- 4. page ----------------------------------------------------------------------------------------------------------
+# --- 4. page: nothing is computed below, it is only spelled -----------------------------------------------------------
 
 
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def find(value: Any, path: str) -> Any:
-    """What stands at a dotted path; looks into JSON kept as text and into lists of (name, value). None: nothing."""
+def find(value, path):
     for step in path.split("."):
-        value = json.loads(value) if isinstance(value, str) else value
-        value = (dict(value) if isinstance(value, list) else value or {}).get(step)
+        value = (value or {}).get(step)
     return value
 
 
-def visible(text: str) -> str:
-    """Text from outside on one line, without characters that hide from the eye or act on the page."""
+def mean(values):
+    values = list(values)
+    return fsum(values) / len(values)
+
+
+def share(values):
+    """The mean of values from 0 to 1 with Wilson's 95 % interval: right for yes and no, too wide for values between."""
+    n = len(values)
+    if n == 0:
+        return "not measured"
+    p, w = mean(values), 1.959964**2 / n
+    middle, half = (p + w / 2) / (1 + w), sqrt(p * (1 - p) * w + w * w / 4) / (1 + w)
+    low, high = floor((middle - half) * 1000 + 1e-6) / 1000, ceil((middle + half) * 1000 - 1e-6) / 1000
+    p = p if p in (0, 1) else min(max(p, 0.001), 0.999)  # never rounded to a certainty
+    counted = f"{sum(values)} of {n}, " if all(isinstance(v, bool) for v in values) else ""
+    return f"{counted}{p:.3f} [{max(0, low):.3f}, {min(1, high):.3f}] over {n} prompts"
+
+
+def visible(text):
+    """Text from outside on one line."""
     return HIDDEN.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text.replace("\n", "⏎"))
 
 
-def code(value: Any, limit: int = 100) -> str:
+def code(value, limit=100):
     text = visible(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
     return f"`{text[:limit]}{'…' if len(text) > limit else ''}`"
 
 
-def listed(values: Any) -> str:
+def listed(values):
     """The distinct values and how often each came, numbers and dates in order; of more than four, first and last."""
     counts = Counter("not given" if v is None else code(v) for v in values)
     order = sorted(counts, key=lambda v: (len(v), v)) if all(re.match(r"`\d", v) for v in counts) else list(counts)
@@ -320,70 +302,32 @@ def listed(values: Any) -> str:
     return ", ".join(v if len(order) == 1 else f"{v} ({counts[v]})" for v in order) or "none"
 
 
-def share(values: list[Any]) -> str:
-    """The mean of values from 0 to 1 with Wilson's 95 % interval: right for yes and no, too wide for values between."""
-    n = len(values)
-    if n == 0:
-        return "not measured"
-    p, w = math.fsum(values) / n, Z * Z / n
-    middle, half = (p + w / 2) / (1 + w), math.sqrt(p * (1 - p) * w + w * w / 4) / (1 + w)
-    low, high = (math.floor((middle - half) * 1000 + 1e-6) / 1000, math.ceil((middle + half) * 1000 - 1e-6) / 1000)
-    p = p if p in (0, 1) else min(max(p, 0.001), 0.999)  # never rounded to a certainty
-    return f"{p:.3f} [{max(0, low):.3f}, {min(1, high):.3f}] over {n} prompts"
-
-
-def out_of(yes: list[bool]) -> str:
-    return f"{sum(yes)} of {len(yes)}"
-
-
-def fill(outline: list[str], found: dict[str, str]) -> str:
+def fill(outline, found):
     """The outline with its figures. It may hold no digit of its own, and may leave no figure out."""
     text = "\n".join(outline) + "\n"
     for line in outline:
-        if re.search(r"\d", re.sub(r"{[^{}]*}", "", line)):
+        if re.search(r"\d", re.sub("{[^{}]*}", "", line)):
             raise Broken(f"claim.json: the outline states a figure of its own: {line}")
     for name in found:
         if "{" + name + "}" not in text:
             raise Broken(f"claim.json: the outline leaves out {name}: {found[name]}")
-    return re.sub(r"{([^{}]*)}", lambda m: found[m.group(1)], text)
+    return re.sub("{([^{}]*)}", lambda m: found[m.group(1)], text)
 
 
-def to_html(markdown: str) -> str:
-    """The page as HTML: escaped text in a few kinds of lines."""
-    body = html.escape(markdown)
-    for marker, tag in (("# ", "h1"), ("## ", "h2"), ("- ", "li"), ("    ", "pre"), ("(?=[^<])", "p")):
-        body = re.sub(f"^{marker}(.+)$", rf"<{tag}>\1</{tag}>", body, flags=re.M)
-    return HEAD + re.sub(r"`([^`\n]*)`", r"<code>\1</code>", body)
-
-
-def verify(files: dict[str, bytes]) -> str:
-    """Check all of it; gives one line to print. Raises Broken."""
-    try:
-        root = check_files(files)
-        records, claim = check_records(files), json.loads(files["claim.json"])
-        found = figures(claim, records, root)
-        page = fill(claim["page"], found)
-        stated = {name: entry["value"] for name, entry in json.loads(files["figures.json"]).items()}
-        for name in sorted(stated.keys() | found.keys()):
-            if stated.get(name) != found.get(name):
-                raise Broken(f"figures.json, {name}: states {stated.get(name)}, the records give {found.get(name)}")
-        for file, right in (("CLAIM.md", page.split("\n")), ("CLAIM.html", to_html(page).split("\n"))):
-            lines = files[file].decode().split("\n")
-            for at in range(max(len(lines), len(right))):
-                says, gives = lines[at : at + 1], right[at : at + 1]
-                if says != gives:
-                    raise Broken(f"{file}, line {at + 1}: says {says}, the records give {gives}")
-    except (AttributeError, LookupError, TypeError, ValueError) as problem:
-        raise Broken(f"not a whole bundle: {type(problem).__name__}: {problem}") from None
-    return f"holds: {page.partition(chr(10))[0][2:]} ({len(records)} records; root {root})"
-
-
-def read(folder: str) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+def check_page(page, files):
+    shown = html.unescape(re.sub("<[^>]*>", "", files["CLAIM.html"].decode().partition("</style>")[2]))
+    for name, text, right in (
+        ("CLAIM.md", files["CLAIM.md"].decode(), page),
+        ("CLAIM.html", shown.strip(), re.sub("^(##? |- |    )|`", "", page, flags=re.M).strip()),
+    ):
+        for says, gives in zip_longest(text.split("\n"), right.split("\n")):
+            if says != gives:
+                raise Broken(f"{name} says: {says} | the answers give: {gives}")
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else __file__ + "/..").resolve()
     try:
-        print(verify(read(sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).resolve().parent))))
+        print(verify({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}))
     except Broken as broken:
         sys.exit(f"FAILED: {broken}")

@@ -1,7 +1,7 @@
 """What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
 
 `{A.emr}` is a figure of the accused side, `{AB.p}` of it and another one, `{A: path}` lists what stands there in the
-records of A that count, `{12: path}` in record 12. What METRICS allows to be said is decided here.
+answers of A that count, `{12: path}` in answer 12. What METRICS allows to be said is decided here.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-WORDING = 2  # counts up with every change of the words: bundles with other words are not held against these
+WORDING = 3  # counts up with every change of the words: bundles with other words are not held against these
 
 # Rule -> how few and how many others a claim names besides the accused.
-RULES = {"nondeterministic": (0, 0), "differs": (1, 1), "deviates_from_reference": (1, 1), "differs_from_all": (2, 25)}
-
-_COMPLETION = "attempt.exchange.outcome.completion"
-_HEADERS = "attempt.exchange.response.headers"
+RULES = {
+    "nondeterministic": (0, 0),
+    "differs": (1, 1),
+    "deviates_from_reference": (1, 1),
+    "deviates_token_by_token": (1, 1),
+    "differs_from_all": (2, 25),
+    "changed": (0, 0),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,32 +72,25 @@ def page(subject: Subject) -> list[str]:
 
 
 HOW = {
-    "root": "SHA-256 of the file SHA256SUMS",
-    "attested": "stated by the run's manifest or report; not computed from the responses",
+    "attested": "stated by the run's manifest, report or reading; not computed from the answers",
     "name": "the provider's name in the run",
-    "requests": "number of records of this provider",
-    "when": "when they were sent",
-    "trials": "number of different (prompt, repeat) among them",
-    "prompts": "number of prompts with at least one text that counts",
-    "counted": "trials whose first answer is a text, whole or cut at the token limit",
-    "cut": "those among them that were cut at the token limit",
-    "left_out": "the other trials, by how they ended",
-    "fields": "request bodies without model and messages, counted",
-    "one_request": "prompts whose answers all carry one hash of the request, of all prompts with answers",
-    "reread": "answers whose response bytes, read again, give the recorded text and labels",
+    "outcomes": "how the trials ended, each by its first usable answer; `valid: complete` and `censored: length` count",
     "split": "prompts with a pair of repeats whose texts differ; repeats have one request, served model, backend and "
     "fingerprint (of a router: one request and served model)",
-    "split_share": "the same as a share",
     "emr": "mean over prompts of the share of pairs of repeats with the same text (exact-match rate)",
     "counts": "how often each different text came for the example's prompt",
-    "prompt": "the prompt of the two answers of the example",
     "at": "length of what both texts begin with, plus one",
     "before": "the characters before the first difference",
     "after": "the characters from the first difference on",
     "length": "number of characters of the text",
     "sign": "code point at the first difference",
+    "gap": "distance of the reference's two best logits at the first different token, from readings.jsonl",
+    "margin": "the reference's best logit minus that of the side's own token there",
+    "parting": "a near-tie where the two tokens are the reference's two best, at most twice epsilon apart",
+    "difr": "mean over prompts of the mean margin of A's tokens under the reference, clipped (Token-DiFR); bootstrap "
+    "over prompts",
+    "trusted": "the same of the honest form of the reference whose upper limit is largest",
     "never": "prompts on which no answer of one side equals an answer of the other",
-    "never_share": "the same as a share",
     "match": "mean over prompts of the chance that an answer of one side equals one of the other (cross-EMR)",
     "excess": "mean over prompts of half of both EMR, minus cross-EMR",
     "p": "share of random exchanges of answers between the sides, within each prompt, with as large an excess",
@@ -104,7 +101,7 @@ def how(name: str) -> str:
     """How a figure is recomputed from the bundle."""
     which, colon, path = name.partition(": ")
     if colon:
-        return f"read at {path} of " + (f"record {which}" if which.isdigit() else f"the records of {which} that count")
+        return f"{path} of " + (f"answer {which}" if which.isdigit() else f"the answers of {which} that count")
     return HOW["attested" if name.startswith("attested.") else name.rpartition(".")[2]]
 
 
@@ -125,6 +122,20 @@ def _claim(subject: Subject) -> list[str]:
             "themselves. The claim is as strong as the weakest of these tests, so it needs no correction for their "
             "number. If it answered like one of them, so large a difference from that one would come about by chance "
             f"in this share of cases: p = {_against(subject, 'p')}."
+        )
+    elif subject.rule == "deviates_token_by_token":
+        title = f"# {who} deviates from the reference {whom} token by token at temperature zero"
+        proof = (
+            "Proven by reading: the reference read every answer in its own context. The logits it gives the chosen "
+            "tokens lie farther below its best ones than those of any honest form of the reference itself; the "
+            "intervals over prompts do not overlap: {example.difr} against {example.trusted}, in logits a token."
+        )
+    elif subject.rule == "changed":
+        title = f"# {who} gives other answers at temperature zero than it did before"
+        proof = (
+            "Proven by a test: to requests with the same bytes it gave other answers now (A) than before (B), by more "
+            "than it differs from itself within either. If nothing had changed, so large a difference would come about "
+            "by chance in this share of cases: p = {AB.p}."
         )
     else:
         deviates = subject.rule == "deviates_from_reference"
@@ -157,7 +168,7 @@ def _limits(subject: Subject) -> list[str]:
 
 def _each(subject: Subject, words: str) -> str:
     """The words once for each side, whose letter stands for $: `a` 4 of 6, `b` 0 of 6."""
-    return ", ".join(f"{{$.name}} {words}".replace("$", side) for side in subject.sides)
+    return ", ".join(f"{_called(subject, side)} {words}".replace("$", side) for side in subject.sides)
 
 
 def _against(subject: Subject, figure: str) -> str:
@@ -171,33 +182,45 @@ def _asked(subject: Subject) -> list[str]:
     lines = ["## What was asked", ""]
     for side in subject.sides:
         lines += [
-            f"- {{{side}.name}}: {{{side}.requests}} requests for {{{side}.trials}} trials, of "
-            f"{{attested.planned_{side}}} planned (prompts times repeats); {{{side}.prompts}} prompts have answers.",
-            f"- Sent to {{{side}: attempt.exchange.request.url}}, for model "
-            f"{{{side}: attempt.exchange.request.body.model}}, with {{{side}.fields}}.",
-            f"- Sent at {{{side}.when}} by the client's clock (UTC); the server's own dates "
-            f"are {{{side}: {_HEADERS}.date}}.",
+            f"- {_called(subject, side)}: asked {{attested.planned_{side}}} times as planned (prompts times repeats); "
+            f"how these trials ended: {{{side}.outcomes}}. Complete texts and texts cut at the token limit count.",
+            f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
+            f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
+            f"{{{side}: asked.max_tokens}}; the exact bytes are in `requests/`.",
+            f"- Sent at {{{side}: asked_at}} by the client's clock (UTC); the server's own dates are "
+            f"{{{side}: headers.date}}.",
         ]
-    example = f"{{{subject.example[0]}: attempt.exchange.request.body.messages}}"
-    return [*lines, "- Prompt of the example below: {example.prompt}, messages " + example + "."]
+    example = subject.example[0]
+    return [*lines, f"- Prompt of the example below: {{{example}: prompt}}, messages {{{example}: asked.messages}}."]
+
+
+def _called(subject: Subject, side: str) -> str:
+    """The side's name; of a change both sides have the same one."""
+    when = {"A": " now", "B": " before"}.get(side, "") if subject.rule == "changed" else ""
+    return f"{{{side}.name}}{when}"
 
 
 def _came_back(subject: Subject) -> list[str]:
-    lines = ["## What came back", ""]
-    for side in subject.sides:
-        lines += [
-            f"- {{{side}.name}}: {{{side}.counted}} texts that count, of them cut at the token limit: {{{side}.cut}}. "
-            f"Trials left out: {{{side}.left_out}}.",
-        ]
-    first, second = (f"record {{{seq}: seq}}" for seq in subject.example)
-    if "B" in subject.sides:
-        first, second = f"{first} ({{A.name}})", f"{second} ({{{subject.shown}.name}})"
-    return [
-        *lines,
+    first, second = (f"answer {{{number}: number}}" for number in subject.example)
+    if subject.others:
+        first, second = f"{first} ({_called(subject, 'A')})", f"{second} ({_called(subject, subject.shown)})"
+    lines = [
+        "## What came back",
+        "",
         f"- On the example's prompt, how often each different text came: {_each(subject, '{example.$.counts}')}.",
         f"- Two of them, the first in {first} and the second in {second}, part at character {{example.at}}: "
         "{example.first.sign} against {example.second.sign} (of {example.first.length} and "
         "{example.second.length} characters).",
+    ]
+    if "epsilon" in subject.attested:
+        lines += [
+            "- There the reference {attested.reader}, which read both answers token by token, has its two best tokens "
+            "{example.gap} logits apart. The first answer's token stands {example.first.margin} below its best, the "
+            "second's {example.second.margin}. An honest computation changes a logit by up to {attested.epsilon}, so "
+            "this parting is {example.parting}" + " (a near-tie is one that rounding alone may turn).",
+        ]
+    return [
+        *lines,
         "",
         "Around that place:",
         "",
@@ -211,21 +234,28 @@ def _how_often(subject: Subject) -> list[str]:
     lines = ["## How often", ""]
     for side in subject.sides:
         lines += [
-            f"- {{{side}.name}} against itself: prompts on which its repeats differ: {{{side}.split}}, a share of "
-            f"{{{side}.split_share}}; chance that two repeats agree (EMR): {{{side}.emr}}.",
+            f"- {_called(subject, side)} against itself: prompts on which its repeats differ: {{{side}.split}}; "
+            f"chance that two repeats agree (EMR): {{{side}.emr}}.",
         ]
     for side in subject.others:
+        p_value = f", p = {{A{side}.p}}" if subject.rule in ("differs_from_all", "deviates_token_by_token") else ""
         lines += [
-            f"- {{A.name}} against {{{side}.name}}: prompts on which no answer of one equals any of the other: "
-            f"{{A{side}.never}}, a share of {{A{side}.never_share}}; chance that an answer of one equals one of the "
-            f"other: {{A{side}.match}}.",
-            f"- Excess divergence from {{{side}.name}}, by how much the two differ beyond their own noise (zero: not "
-            f"at all): {{A{side}.excess}}" + (f", p = {{A{side}.p}}." if subject.rule == "differs_from_all" else "."),
+            f"- {_called(subject, 'A')} against {_called(subject, side)}: prompts on which no answer of one equals any "
+            f"of the other: {{A{side}.never}}; chance that an answer of one equals one of the other: "
+            f"{{A{side}.match}}.",
+            f"- Excess divergence from {_called(subject, side)}, by how much the two differ beyond their own noise "
+            f"(zero: not at all): {{A{side}.excess}}{p_value}.",
         ]
-    lines += [
-        f"- Since when: at least since {{{subject.example[1]}: attempt.exchange.times.started_at}}, when the second "
-        "answer of the example was asked for; of the time before its first request the bundle says nothing."
-    ]
+    if subject.rule == "changed":
+        lines += [
+            "- Since when: after the last answer of before and before the first of now; see the times above. What lies "
+            "between, the bundle does not say."
+        ]
+    else:
+        lines += [
+            f"- Since when: at least since {{{subject.example[1]}: asked_at}}, when the second answer of the example "
+            "was asked for; of the time before its first request the bundle says nothing."
+        ]
     if "report_p" in subject.attested:
         lines += ["- The run's report, corrected for all pairs it tested (Holm), has p = {attested.report_p}."]
     return [
@@ -257,7 +287,21 @@ def _strength(subject: Subject) -> list[str]:
             "equals something that was not among them, stays open.",
             "- Whoever made this bundle named the accused and the others; no p-value is corrected for that choice.",
         ]
-    if subject.rule == "deviates_from_reference":
+    if subject.rule == "changed":
+        lines += [
+            "- What changed stays open: weights, their precision, software, hardware, a template, or which of several "
+            "machines answers.",
+            "- The p-value is that of these two sets of answers. Whoever compares every night and shows the most "
+            "striking one finds a small value by chance too; `tempzero nightly` adds its nights up and allows for it.",
+        ]
+    if subject.rule == "deviates_token_by_token":
+        lines += [
+            "- It rests on what the reference's owner read: `readings.jsonl` and `forms.jsonl` have the margins, which "
+            "whoever has the same weights can compute again (`tempzero score`). Margins above {attested.clip} count as "
+            "that much.",
+            "- An honest form computes the same weights another way: other threads, other batches, half precision.",
+        ]
+    if subject.rule in ("deviates_from_reference", "deviates_token_by_token"):
         lines += ["- The reference is a yardstick, not the truth: it is one faithful way to run the model it declares."]
     return lines
 
@@ -271,23 +315,21 @@ _LABELS = {
 
 
 def _excluded(subject: Subject) -> list[str]:
-    cached = f"{{$: {_COMPLETION}.cached_tokens}}"
     return [
         "## Causes on the client's side, and how they were excluded",
         "",
-        "- Another request: repeats are compared within one request only; prompts whose answers all come from one "
-        f"request, byte for byte: {_each(subject, '{$.one_request}')}.",
-        "- A faulty reading: answers whose response bytes, read again by `verify.py`, give the text and labels "
-        f"compared here: {_each(subject, '{$.reread}')}.",
+        "- Another request: repeats are compared within one request only, by the hash of its bytes.",
+        "- A faulty reading of the response: the text and labels of an answer, whole or streamed, are read again from "
+        f"its bytes by `verify.py` and have to agree; so read again: {_each(subject, '{$: reread}')}.",
         "- A replay from a response cache: such answers (told by their headers, or by a count of no tokens for a text) "
         "are left out as excluded.",
-        *(f"- Header `{n}`: {_each(subject, f'{{$: {_HEADERS}.{n}}}')}." for n in subject.cache_headers),
+        *(f"- Header `{n}`: {_each(subject, f'{{$: headers.{n}}}')}." for n in subject.cache_headers),
         "- A prefix cache, which computes the answer on another path: cached prompt tokens were "
-        f"{_each(subject, cached)}.",
-        "- A retry: every attempt is a record; a trial counts once, by its first answer; no retry is a repeat.",
+        f"{_each(subject, '{$: cached_tokens}')}.",
+        "- A retry: every attempt is in the bundle; a trial counts once, by its first answer; no retry is a repeat.",
         "- A broken or cut text: what broke off is left out; a text cut at the token limit is compared up to the cut.",
         "- Empty, filtered and refused answers are left out; they are neither agreement nor difference.",
-        f"- The client: {_client(subject)} {{attested.run}}, tempzero {{attested.tempzero}} on Python "
+        f"- The client: {_client(subject)} {{attested.runs}}, tempzero {{attested.tempzero}} on Python "
         "{attested.python}, {attested.system}, {attested.cpu}.",
     ]
 
@@ -317,11 +359,10 @@ def _who(subject: Subject) -> list[str]:
     lines = ["## Who answered, and under what load", ""]
     for side in subject.sides:
         lines += [
-            f"- {{{side}.name}} is declared as {{attested.declared_{side}}}; it named as served model "
-            f"{{{side}: {_COMPLETION}.served_model}}, backend {{{side}: {_COMPLETION}.backend}}, fingerprint "
-            f"{{{side}: {_COMPLETION}.fingerprint}}.",
-            f"- {{{side}.name}} had {{{side}: attempt.exchange.times.in_flight}} requests of this client in flight; "
-            f"attempts needed: {{{side}: attempt.number}}.",
+            f"- {_called(subject, side)} is declared as {{attested.declared_{side}}}; it named as served model "
+            f"{{{side}: served_model}}, backend {{{side}: backend}}, fingerprint {{{side}: fingerprint}}.",
+            f"- {_called(subject, side)} had {{{side}: in_flight}} requests of this client in flight; attempts needed: "
+            f"{{{side}: attempt}}; prompt tokens it counted: {{{side}: prompt_tokens}}.",
         ]
     return lines
 
@@ -329,27 +370,27 @@ def _who(subject: Subject) -> list[str]:
 def _responses(subject: Subject) -> list[str]:
     lines = ["## The responses to the example's prompt", ""]
     for side in subject.sides:
-        lines += [_response(side, seq) for seq in subject.responses[side]]
+        lines += [_response(subject, side, number) for number in subject.responses[side]]
     return lines
 
 
-def _response(side: str, seq: int) -> str:
+def _response(subject: Subject, side: str, number: int) -> str:
     parts = {
-        "record": "seq",
-        "repeat": "attempt.trial.repeat",
-        "attempt": "attempt.number",
-        "block": "attempt.block",
-        "sent": "attempt.exchange.times.started_at",
-        "in flight": "attempt.exchange.times.in_flight",
-        "status": "attempt.exchange.response.status",
-        "id": f"{_COMPLETION}.response_id",
-        "server date": f"{_HEADERS}.date",
-        "prompt tokens": f"{_COMPLETION}.prompt_tokens",
-        "completion tokens": f"{_COMPLETION}.completion_tokens",
-        "finish": f"{_COMPLETION}.finish_reason",
-        "response hash": "attempt.exchange.response.sha256",
+        "answer": "number",
+        "repeat": "repeat",
+        "attempt": "attempt",
+        "block": "block",
+        "sent": "asked_at",
+        "in flight": "in_flight",
+        "status": "status",
+        "id": "response_id",
+        "server date": "headers.date",
+        "prompt tokens": "prompt_tokens",
+        "completion tokens": "completion_tokens",
+        "finish": "finish_reason",
+        "response hash": "response_sha256",
     }
-    return f"- {{{side}.name}}: " + ", ".join(f"{word} {{{seq}: {path}}}" for word, path in parts.items())
+    return f"- {_called(subject, side)}: " + ", ".join(f"{word} {{{number}: {path}}}" for word, path in parts.items())
 
 
 def _again() -> list[str]:
@@ -358,9 +399,10 @@ def _again() -> list[str]:
         "",
         "- Run `verify.py` with a Python: it recomputes hashes, figures, verdict and this page; nothing is installed "
         "and no network used. `tempzero verify` does the same and also holds the words against its own.",
-        "- Root hash: {root}. Whoever has it from elsewhere knows that this is the same bundle.",
-        "- The run these records come from has {attested.records} of them, and its hash chain ends in {attested.head}: "
-        "with its whole `records.jsonl` it can be shown that nothing was inserted.",
+        "- `verify.py` prints the root, the hash of the list of hashes, which stands for the whole bundle: whoever has "
+        "it from elsewhere knows that this is the same one.",
+        "- Each line of `answers.jsonl` names the hash of its line in the run's own `records.jsonl`, whose chain ends "
+        "in {attested.heads}: with that file it can be shown that nothing was inserted or left out.",
         "- `requests/` has every different request as it was sent, with a curl line beside it; send each several "
-        "times, at the load stated above. `responses/` is numbered by record.",
+        "times, at the load stated above. `responses/` is numbered by answer.",
     ]
