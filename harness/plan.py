@@ -102,7 +102,7 @@ def _planned(lane: _Asked, prompt: Prompt, repeat: int, block: int) -> PlannedTr
         trial=trial,
         block=block,
         max_tokens=lane.provider.sampling(prompt.max_tokens).max_tokens,
-        prompt_tokens=sum(_tokens(m) for m in prompt.messages),
+        prompt_tokens=_prompt_tokens(prompt),
     )
 
 
@@ -130,7 +130,7 @@ def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials:
 def _estimate(name: str, lanes: Sequence[_Asked], suite: Suite) -> ProviderEstimate:
     prompt_tokens = completion_tokens = 0
     for lane in lanes:
-        prompt_tokens += lane.repeats * sum(_tokens(m) for p in suite.prompts for m in p.messages)
+        prompt_tokens += lane.repeats * sum(map(_prompt_tokens, suite.prompts))
         completion_tokens += lane.repeats * sum(lane.provider.sampling(p.max_tokens).max_tokens for p in suite.prompts)
     price, cost = lanes[0].provider.price if lanes else None, None
     if price is not None:
@@ -142,6 +142,11 @@ def _estimate(name: str, lanes: Sequence[_Asked], suite: Suite) -> ProviderEstim
         completion_tokens=completion_tokens,
         cost_usd=cost,
     )
+
+
+def _prompt_tokens(prompt: Prompt) -> int:
+    offered = len(json.dumps(prompt.tools, ensure_ascii=False)) if prompt.tools else 0
+    return sum(_tokens(m) for m in prompt.messages) + -(-offered // _CHARS_PER_TOKEN)
 
 
 def _tokens(message: Message) -> int:

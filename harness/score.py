@@ -216,6 +216,7 @@ class Scorer:
                 "remove scores.jsonl to score again"
             )
         self._messages = {p.id: p.messages for p in run.manifest.suite.prompts}
+        self._offering_tools = {p.id for p in run.manifest.suite.prompts if p.tools}
         self._prompts: dict[str, list[int]] = {}
 
     def read_responses(self, progress: Progress) -> None:
@@ -393,6 +394,8 @@ class Scorer:
         return tuple(ends)
 
     def _prompt(self, prompt: str) -> list[int]:
+        if prompt in self._offering_tools:
+            raise EngineError("the prompt offers tools, which are not rendered here")
         if prompt not in self._prompts:
             self._prompts[prompt] = self._model.prompt_ids(self._messages[prompt])
         return self._prompts[prompt]

@@ -10,11 +10,25 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Message:
-    """One chat message; an empty `content` is a real, different prompt from an absent message."""
+class ToolCall:
+    """A call of a tool as a model wrote it. `arguments` is its text, JSON or not; `id` ties a tool's answer to it."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    arguments: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One chat message; an empty `content` is a real, different prompt from an absent message.
+
+    `tool_calls` stand in an assistant's message, `tool_call_id` in a tool's: which call it answers.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +45,10 @@ SuiteName = Literal["quick", "standard", "deep"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """One question of a suite. `max_tokens` None means the provider's own limit applies."""
+    """One question of a suite. `max_tokens` None means the provider's own limit applies.
+
+    `tools` and `tool_choice` go on the wire as they stand here, in the form of the Chat Completions API.
+    """
 
     id: str
     messages: tuple[Message, ...]
@@ -42,6 +59,8 @@ class Prompt:
     tags: tuple[str, ...] = ()
     suite: SuiteName = "deep"
     """The smallest suite that asks it; every larger one asks it too."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +101,8 @@ class Question:
     messages: tuple[Message, ...]
     sampling: Sampling
     stream: bool | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
 
 
 # --- what came back --------------------------------------------------------------------------
@@ -139,7 +160,7 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
-    """The model output as the provider gave it. Null stays None; reasoning is kept apart."""
+    """The model output as the provider gave it. Null stays None; reasoning and tool calls are kept apart."""
 
     text: str
     reasoning_text: str | None = None
@@ -155,6 +176,7 @@ class Completion:
     token_ids: tuple[int, ...] | None = None
     # SHA-256 over the float32 logits of every generated position; in-process engines only.
     logits_sha256: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 Status = Literal["valid", "censored", "missing", "excluded"]

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.chat import said
 from harness.config import DEFAULT_CONDITION, Config, Provider
 from harness.errors import RunFolderError
 from harness.metrics.agreement import Floats, Ints
@@ -198,8 +199,9 @@ class _Reader:
             return NOT_SAID, 0, NOT_SAID, NOT_SAID
         whole, cut = status == VALID and kind == "complete", status == CENSORED and kind == "length"
         finish = answer.finish_reason
+        text = said(answer) if answer.tool_calls else answer.text
         return (
-            self._text[prompt, answer.text, whole] if answer.text and (whole or cut) else NOT_SAID,
+            self._text[prompt, text, whole] if text and (whole or cut) else NOT_SAID,
             int(whole or (status == VALID and kind == "empty")),
             NOT_SAID if finish is None else self._finish[finish],
             self._identity[answer.served_model, answer.backend, answer.fingerprint],

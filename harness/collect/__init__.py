@@ -58,7 +58,7 @@ async def collect(
     `write` raises ends everything and comes out as it is.
     """
     job = Job(
-        messages={p.id: p.messages for p in suite.prompts},
+        prompts={p.id: p for p in suite.prompts},
         seed=plan.seed,
         write=write,
         progress=progress,

@@ -13,7 +13,7 @@ from harness.config import Provider
 from harness.engines import Engine
 from harness.engines.faults import PERMANENT
 from harness.errors import EngineError
-from harness.types import Attempt, Exchange, Message, Outcome, PlannedTrial
+from harness.types import Attempt, Exchange, Outcome, PlannedTrial, Prompt
 
 # Without a connection nothing was sent, so nothing can be charged.
 _NEVER_CHARGED = ("network", "tls")
@@ -41,7 +41,7 @@ class News:
 class Job:
     """What all lanes of one call share."""
 
-    messages: Mapping[str, tuple[Message, ...]]
+    prompts: Mapping[str, Prompt]
     seed: int
     write: Callable[[Attempt], None]
     progress: Callable[[Attempt], None]

@@ -105,11 +105,14 @@ class Lane:
         started = await self._access.admit(planned)
         if started is None:
             return None
+        prompt = self._job.prompts[planned.trial.prompt]
         question = Question(
             trial=planned.trial,
-            messages=self._job.messages[planned.trial.prompt],
+            messages=prompt.messages,
             sampling=self.provider.sampling(planned.max_tokens),
             stream=self._condition.stream,
+            tools=prompt.tools,
+            tool_choice=prompt.tool_choice,
         )
         self._in_flight += 1
         in_flight = self._in_flight

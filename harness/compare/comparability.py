@@ -137,7 +137,7 @@ def _prompts(left: Run, right: Run) -> tuple[Prompt, ...]:
 
 
 def _question(prompt: Prompt) -> Any:
-    return prompt.messages, prompt.max_tokens
+    return prompt.messages, prompt.max_tokens, prompt.tools, prompt.tool_choice
 
 
 def _answer(prompt: Prompt) -> Any:

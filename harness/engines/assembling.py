@@ -63,6 +63,7 @@ class _Choice:
 
     texts: dict[str, list[str]] = field(default_factory=dict)
     message: dict[str, Any] = field(default_factory=dict)
+    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
     rest: dict[str, Any] = field(default_factory=dict)
     finish: str | None = None
     pieces: int = 0  # deltas that brought output
@@ -72,6 +73,8 @@ class _Choice:
 
     def value(self, index: int) -> dict[str, Any]:
         message = {"content": None} | self.message | {name: "".join(parts) for name, parts in self.texts.items()}
+        if self.calls:
+            message["tool_calls"] = [self.calls[i] for i in sorted(self.calls)]
         return self.rest | {"index": index, "message": message, "finish_reason": self.finish}
 
 
@@ -187,7 +190,10 @@ class _Joining:
             if text is not None:
                 choice.texts.setdefault(name, []).append(text)
                 brought = brought or bool(text)
-            elif name in ("tool_calls", "function_call") and given:
+            elif name == "tool_calls" and given:
+                _take_calls(choice.calls, given)
+                brought = True
+            elif name == "function_call" and given:
                 choice.message[name] = given
                 brought = True
             elif name in _JOINED or name == "role":
@@ -209,6 +215,38 @@ class _Joining:
                 choice.rest.setdefault(name, []).extend(given[name])
         if isinstance(given.get("usage"), dict) and given["usage"]:
             choice.rest["usage"] = given["usage"]
+
+
+def _take_calls(calls: dict[int, dict[str, Any]], given: Any) -> None:
+    """Join pieces of tool calls, by index: the id and the name come once, the arguments in pieces.
+
+    Servers that give no index send whole calls: one with an id or a name begins another.
+    """
+    if not isinstance(given, list) or not all(isinstance(piece, dict) for piece in given):
+        raise Unusable(missing("schema", "delta.tool_calls is not a list of objects"))
+    for piece in given:
+        function = piece.get("function") or {}
+        if not isinstance(function, dict):
+            raise Unusable(missing("schema", "the function of a tool call is not an object"))
+        index = piece.get("index")
+        if index is None:
+            begins = not calls or piece.get("id") or function.get("name")
+            index = max(calls, default=-1) + bool(begins)
+        if type(index) is not int:
+            raise Unusable(missing("schema", "the index of a tool call is not a whole number"))
+        call = calls.setdefault(index, {"function": {"arguments": None}})
+        call |= {k: v for k, v in piece.items() if k in ("id", "type") and v and k not in call}
+        _take_function(call["function"], function)
+
+
+def _take_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
+    if function.get("name") and "name" not in so_far:
+        so_far["name"] = function["name"]
+    arguments = function.get("arguments")
+    if isinstance(arguments, str) and isinstance(so_far["arguments"], str | None):
+        so_far["arguments"] = (so_far["arguments"] or "") + arguments
+    elif arguments is not None:
+        so_far["arguments"] = arguments
 
 
 def _json_of(event: Event) -> dict[str, Any]:

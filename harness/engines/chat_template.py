@@ -47,7 +47,9 @@ class ChatTemplate:
         A last message of the assistant is the beginning of that answer, as it is for the server.
         Raises EngineError where the template refuses these messages.
         """
-        turns = [{"role": m.role, "content": m.content} for m in messages]
+        if any(m.role == "tool" or m.tool_calls for m in messages):
+            raise EngineError("messages that call tools or answer calls are not rendered here")
+        turns: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in messages]
         prefill = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else ""
         if not self._system_role:
             turns = _merge_system(turns)

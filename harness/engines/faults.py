@@ -85,6 +85,12 @@ _FIELD = re.compile(
     r"unsupported|unknown|unrecognized|not (support|permit|allow)|only .{0,20} is allowed|invalid (temperature|value)|"
     r"temperature|top_p|seed|max_tokens|max_completion_tokens|extra (fields|inputs)"
 )
+# Servers without a parser for this model's calls, and routers without an endpoint that takes them, say so in many ways.
+_NO_TOOLS = re.compile(
+    r"(?:tools?|tool[ _-]?(?:choice|calls?|calling|use)|function[ _-]?call(?:s|ing)?|functions)\b.{0,60}"
+    r"(?:not (?:support|allow|enabled|available)|unsupported|requires?|--)"
+    r"|(?:not support|unsupported|no endpoints found).{0,60}(?:tool|function[ _-]?call)"
+)
 _PASSING = re.compile(
     r"rate.?limit|too many requests|overload|unavailable|time.?out|server_error|internal|upstream|capacity|try again"
 )
@@ -114,6 +120,7 @@ class Reply:
     body: bytes
     broken: Break | None
     asked_stream: bool = False
+    offered_tools: bool = False
     key_redacted: bool = False
     withheld: bool = False
 
@@ -222,6 +229,8 @@ def _complaint_in(body: bytes, headers: Mapping[str, str]) -> Complaint:
 def _kind_of(status: int, words: str) -> tuple[str, Retry]:
     if 300 <= status < 400:
         return "redirect", "never"
+    if status not in (401, 402, 403, 429) and _NO_TOOLS.search(words):
+        return "unsupported_param", "never"
     if status >= 500 or status in (408, 409, 425):
         return "server", "yes"
     if status == 402 or (status in (403, 429) and _QUOTA.search(words)):

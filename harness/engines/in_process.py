@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.chat import wire_message, wire_tools
 from harness.config import Provider
 from harness.engines.chat_template import ChatTemplate, template_source
 from harness.errors import EngineError
@@ -74,6 +75,10 @@ class _Generation:
     finish_reason: str
     logits_sha256: str
     first_token_s: float
+
+
+class _Unsupported(Exception):
+    """The question asks for something that this engine does not offer."""
 
 
 class _Stopped(Exception):
@@ -194,6 +199,8 @@ class InProcessEngine:
         begin = time.monotonic()
         first_byte_s = None
         try:
+            if question.tools or any(m.tool_calls or m.role == "tool" for m in question.messages):
+                raise _Unsupported("tools: this engine renders no tools and reads no calls")
             prompt_text = self.render(question.messages)
             prompt = self._model.tokenize(prompt_text, special=True)
             outcome = self._refusal(question, prompt)
@@ -201,6 +208,8 @@ class InProcessEngine:
                 generation = self._generate(prompt, question.sampling.max_tokens, stop)
                 first_byte_s = generation.first_token_s
                 outcome = self._outcome(generation, len(prompt), prompt_text)
+        except _Unsupported as problem:
+            outcome = _missing("unsupported_param", str(problem))
         except EngineError as problem:
             outcome = _missing("server", str(problem))
         except _Stopped:
@@ -270,7 +279,8 @@ class InProcessEngine:
         sampling = question.sampling
         fields = {
             "model": self._provider.model,
-            "messages": [{"role": m.role, "content": m.content} for m in question.messages],
+            "messages": [wire_message(m) for m in question.messages],
+            **wire_tools(question.tools, question.tool_choice),
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
         }

@@ -16,11 +16,13 @@ import json
 import re
 import urllib.parse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import openai
 
+from harness.chat import wire_message, wire_tools
 from harness.config import Provider, expand
 from harness.engines.faults import Reply
 from harness.engines.history import History
@@ -80,6 +82,14 @@ _PAST_CACHES = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What was asked for, as far as reading the answer depends on it."""
+
+    stream: bool = False
+    tools: bool = False
+
+
 class ChatEngine:
     """Asks one endpoint. Make it with `open_engine`."""
 
@@ -127,10 +137,11 @@ class ChatEngine:
         shown = self._shown_headers
         answer = await self._wire.post(self._headers, sent)
         streamed = streams(self._provider, question)
+        asked = _Asked(stream=streamed, tools=bool(question.tools))
         if len(answer.body) > _READ_ASIDE:
-            response, read_outcome = await asyncio.to_thread(self._understood, answer, asked_stream=streamed)
+            response, read_outcome = await asyncio.to_thread(self._understood, answer, asked)
         else:
-            response, read_outcome = self._understood(answer, asked_stream=streamed)
+            response, read_outcome = self._understood(answer, asked)
         outcome = self._history.judge(read_outcome, request_sha256=sha256, end_s=answer.end_s)
         if outcome.status == "excluded":
             self._set_headers(_PAST_CACHES)
@@ -149,24 +160,25 @@ class ChatEngine:
 
     async def post(self, body: str) -> Reply:
         """Send any JSON; what came back, cleaned of the key."""
-        return self._kept(await self._wire.post(self._headers, body.encode()), asked_stream=False)[1]
+        return self._kept(await self._wire.post(self._headers, body.encode()), _Asked())[1]
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()
 
-    def _understood(self, answer: WireAnswer, *, asked_stream: bool) -> tuple[WireResponse | None, Outcome]:
-        response, reply = self._kept(answer, asked_stream=asked_stream)
+    def _understood(self, answer: WireAnswer, asked: _Asked) -> tuple[WireResponse | None, Outcome]:
+        response, reply = self._kept(answer, asked)
         return response, read(reply)
 
-    def _kept(self, answer: WireAnswer, *, asked_stream: bool) -> tuple[WireResponse | None, Reply]:
+    def _kept(self, answer: WireAnswer, asked: _Asked) -> tuple[WireResponse | None, Reply]:
         """What may be stored of an answer: allowed headers, and nothing that holds the key."""
         headers, echoed = self._kept_headers(answer)
         body, in_body = self._secrets.removed_from(answer.body)
         hidden = self._secrets.hidden_in(body, coding=headers.get("content-encoding", "identity"), limit=BYTE_CAP)
         reply = Reply(
             asked_model=self._provider.model or "",
-            asked_stream=asked_stream,
+            asked_stream=asked.stream,
+            offered_tools=asked.tools,
             status=answer.status,
             headers=headers,
             # Bytes nobody can search are classified, which quotes none of them, and not kept.
@@ -248,7 +260,8 @@ def request_body(provider: Provider, question: Question) -> str:
     streamed = True if streams(provider, question) else None
     fields: dict[str, Any] = {
         "model": provider.model,
-        "messages": [{"role": m.role, "content": m.content} for m in question.messages],
+        "messages": [wire_message(m) for m in question.messages],
+        **wire_tools(question.tools, question.tool_choice),
         "temperature": _plain(sampling.temperature),
         "top_p": _plain(sampling.top_p),
         names.seed: sampling.seed,

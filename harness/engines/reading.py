@@ -24,7 +24,7 @@ from harness.engines.faults import (
     refused,
 )
 from harness.engines.packing import unpack
-from harness.types import Completion, Outcome
+from harness.types import Completion, Outcome, ToolCall
 
 _FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed"})
 _CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
@@ -149,10 +149,13 @@ class _Answer:
             raise Unusable(missing("schema", "choices[0].message holds no content"))
         content = self._content(message.get("content"))
         text, reasoning = self._apart(content, message, finish)
-        completion = self._completion(choice, text, reasoning, finish)
+        calls = self._calls(message)
+        completion = replace(self._completion(choice, text, reasoning, finish), tool_calls=calls)
         tools = bool(message.get("tool_calls") or message.get("function_call") or finish in _TOOLS)
-        if tools:
+        if tools and not self.reply.offered_tools:
             self.flags.append("unexpected_tool_call")
+        elif tools and not calls:
+            self.flags.append("tool_call_missing")
         if self._replayed(completion):
             return replace(self._done("excluded", "cached", completion), retry="once")
         if finish in _FILTERED or message.get("refusal"):
@@ -163,7 +166,8 @@ class _Answer:
             self.flags.append("finish_reason_missing")
         elif finish not in _FINISHED and not tools:
             self.flags.append("finish_reason_unknown")
-        return self._done("valid", "complete" if text else "empty", completion)
+        said = text or calls
+        return self._done("valid", "complete" if said else "empty", completion)
 
     def _done(self, status: Any, kind: str, completion: Completion, detail: str = "") -> Outcome:
         return Outcome(
@@ -191,6 +195,33 @@ class _Answer:
         if not isinstance(content, str):
             raise Unusable(missing("schema", f"message.content is a JSON {type(content).__name__}"))
         return _sound(content, "message.content")
+
+    def _calls(self, message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+        """The calls of offered tools, in their order; arguments given as an object become its text."""
+        given = message.get("tool_calls")
+        if not given or not self.reply.offered_tools:
+            return ()
+        if not isinstance(given, list):
+            raise Unusable(missing("schema", f"message.tool_calls is a JSON {type(given).__name__}"))
+        return tuple(self._call(call, index) for index, call in enumerate(given))
+
+    def _call(self, call: Any, index: int) -> ToolCall:
+        name, arguments = _inside(call, "function", "name"), _inside(call, "function", "arguments")
+        if not isinstance(name, str) or not name:
+            raise Unusable(missing("schema", f"message.tool_calls[{index}] names no function"))
+        if isinstance(arguments, dict):
+            self._flag("tool_arguments_object")
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        elif arguments is None:
+            arguments = ""
+        if not isinstance(arguments, str):
+            raise Unusable(missing("schema", f"the arguments of message.tool_calls[{index}] are no text"))
+        where = f"message.tool_calls[{index}]"
+        return ToolCall(name=_sound(name, where), arguments=_sound(arguments, where), id=self._name(call.get("id")))
+
+    def _flag(self, name: str) -> None:
+        if name not in self.flags:
+            self.flags.append(name)
 
     def _apart(self, content: str, message: Mapping[str, Any], finish: str | None) -> tuple[str, str | None]:
         """The answer and the reasoning: by field where the provider parts them, else by a leading <think> block."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.chat import wire_message, wire_tools
 from harness.config import Provider
 from harness.engines.faults import missing
 from harness.errors import EngineError
@@ -28,7 +29,7 @@ class ReplayEngine:
         recorded = open_run(run)
         self._provider = provider
         self._run_id = recorded.manifest.run_id
-        self._messages = {p.id: p.messages for p in recorded.manifest.suite.prompts}
+        self._asked = {p.id: (p.messages, p.tools, p.tool_choice) for p in recorded.manifest.suite.prompts}
         self._last: dict[tuple[str, str, int], Exchange] = {}
         for record in recorded.records():
             trial = record.attempt.trial
@@ -45,7 +46,8 @@ class ReplayEngine:
         """The recorded exchange, its bytes and times as they were then. It settles the trial: no retry."""
         trial = question.trial
         exchange = self._last.get((trial.prompt, trial.condition, trial.repeat))
-        if exchange is None or self._messages.get(trial.prompt) != question.messages:
+        asked = (question.messages, question.tools, question.tool_choice)
+        if exchange is None or self._asked.get(trial.prompt) != asked:
             return _not_recorded(question)
         return replace(exchange, outcome=replace(exchange.outcome, retry="never", retry_after_s=None))
 
@@ -61,8 +63,11 @@ def open_engine(provider: Provider) -> ReplayEngine:
 
 
 def _not_recorded(question: Question) -> Exchange:
-    messages = [{"role": m.role, "content": m.content} for m in question.messages]
-    body = json.dumps({"messages": messages}, ensure_ascii=False, separators=(",", ":"))
+    asked = {
+        "messages": [wire_message(m) for m in question.messages],
+        **wire_tools(question.tools, question.tool_choice),
+    }
+    body = json.dumps(asked, ensure_ascii=False, separators=(",", ":"))
     return Exchange(
         request=WireRequest(
             method="POST", url="local:replay", headers=(), body=body, sha256=hashlib.sha256(body.encode()).hexdigest()

@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from harness.errors import SuiteError
 from harness.extractors.answer_line import ANSWER_LINE
 from harness.extractors.choice import CHOICE
+from harness.extractors.code import CODE
+from harness.extractors.count import COUNT
 from harness.extractors.extractor import Extractor
 from harness.extractors.json_field import JSON_FIELD
+from harness.extractors.json_schema import JSON_SCHEMA
+from harness.extractors.math import MATH
 from harness.extractors.number import NUMBER
+from harness.extractors.order import ORDER
 from harness.extractors.regex import REGEX
+from harness.extractors.term import TERM
+from harness.extractors.tool_call import TOOL_CALL
 from harness.extractors.yes_no import YES_NO
 from harness.types import ExtractorSpec
 
@@ -28,6 +35,13 @@ EXTRACTORS: Mapping[str, Extractor] = {
         ANSWER_LINE,  # "**Answer:** Paris." -> Paris
         JSON_FIELD,  # {"city": "Paris"} -> Paris
         REGEX,  # the suite's own pattern
+        TERM,  # "答案：東京。" -> 東京, of the terms the suite knows
+        JSON_SCHEMA,  # {"city": "Paris"} -> valid
+        COUNT,  # of words, lines, items, characters: "tea, milk, bread" -> 3
+        ORDER,  # "blue, then green, then red" -> blue, green, red
+        TOOL_CALL,  # a call of the asked tools -> get_weather({"city":"Paris"})
+        CODE,  # the function asked for -> passes, once it was run
+        MATH,  # \\boxed{\\frac{1}{2}} -> 1/2, once it was compared
     )
 }
 

@@ -9,8 +9,24 @@ from harness.extractors.answer_text import last_line
 from harness.extractors.claims import MAX_PHRASE_CHARS
 from harness.extractors.extractor import Extractor, same_text
 
+# "Answer" in the languages that suites are written in, each as models head their last line with it.
+ANSWER_WORDS = "|".join(
+    (
+        r"(?:(?:the|my)[ \t]+)?(?:final[ \t]+)?answer",
+        r"(?:(?:die|meine)[ \t]+)?(?:endgültige[ \t]+)?antwort|(?:die[ \t]+)?lösung",
+        r"(?:la[ \t]+)?(?:réponse|reponse)(?:[ \t]+finale)?|(?:la[ \t]+)?respuesta(?:[ \t]+final)?",
+        r"(?:a[ \t]+)?resposta(?:[ \t]+final)?|(?:la[ \t]+)?risposta(?:[ \t]+finale)?",
+        r"(?:het[ \t]+)?(?:eind)?antwoord|svare?t?|vastaus|odpowiedź|odpověď|odpoveď|válasz|răspuns(?:ul)?",
+        r"(?:nihai[ \t]+)?(?:cevap|yanıt)|jawaban(?:nya)?|jibu|đáp án|trả lời|câu trả lời",
+        r"(?:окончательный[ \t]+)?ответ|(?:остаточна[ \t]+)?відповідь|отговор|одговор|απάντηση",
+        r"(?:ال)?(?:جواب|إجابة|اجابة)(?:[ \t]+النهائية)?|پاسخ|(?:ה)?תשובה(?:[ \t]+הסופית)?",
+        r"(?:अंतिम[ \t]+)?उत्तर|जवाब|উত্তর|பதில்|คำตอบ",
+        r"(?:最終的?な?)?答え|(?:最终|最終)?答案|回答|答|(?:최종[ \t]+)?(?:답변|정답|답)",
+    )
+)
 _LABEL = re.compile(
-    r"^[ \t>#*_\-•]*(?:(?:the|my)[ \t]+)?(?:final[ \t]+)?answer[*_]{0,3}[ \t]*[:：][*_]{0,3}(?P<rest>[^\n]*)$",
+    rf"^[ \t>#*_\-•【\[]*(?:{ANSWER_WORDS})(?:[ \t]+(?:lautet|ist|est|es|é|è|is|är|er|adalah|là))?[】\]]?[*_]{{0,3}}"
+    r"[ \t\u00a0\u202f]*[:：﹕][*_]{0,3}(?P<rest>[^\n]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _BOX = re.compile(r"\$*\\boxed\{([^{}]*)\}\$*")
@@ -30,7 +46,8 @@ _QUOTES = (
 )
 
 
-def _read(text: str, _args: Mapping[str, str]) -> str | None:
+def answer_line(text: str) -> str | None:
+    """What the last line "Answer: ..." says, bare; None where there is none, or it says nothing."""
     labels = list(_LABEL.finditer(text))
     if not labels:
         return None
@@ -63,9 +80,13 @@ def _bare(answer: str) -> str:
     return answer
 
 
+def _read(text: str, _args: Mapping[str, str]) -> str | None:
+    return answer_line(text)
+
+
 def _can_state(expected: str, args: Mapping[str, str]) -> bool:
     answer = _read(f"Answer: {expected}", args)
     return answer is not None and same_text(answer, expected)
 
 
-ANSWER_LINE = Extractor(name="answer_line", version=1, reader=_read, can_state=_can_state)
+ANSWER_LINE = Extractor(name="answer_line", version=2, reader=_read, can_state=_can_state)

@@ -122,6 +122,11 @@ def settle(statements: Sequence[Statement], same: Callable[[str, str], bool]) ->
     return None if any(_contradicts(s, chosen, same) for s in statements) else value
 
 
+def boxed(raw: str) -> list[str]:
+    """What the boxes of a response hold, as typeset, in order."""
+    return [raw[start:end].strip() for _, start, end, _ in _boxes(raw)]
+
+
 def first_sentence(text: str, start: int = 0) -> tuple[str, str, int]:
     """The text from `start` to its first sentence end, that end's mark (empty at the text's end), where it ends."""
     match = _SENTENCE_END.search(text, start)

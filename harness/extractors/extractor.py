@@ -26,7 +26,11 @@ class Extractor:
     `version` rises whenever any text could be read otherwise than before: it is part of the
     suite's digest. `reader` gets the text without its thinking. `can_state` says whether a
     response could ever yield this expected answer. `check` raises ValueError for arguments
-    that cannot work.
+    that cannot work. `parameters` are needed, `optional` ones are not; those named in `structured`
+    are given as lists or mappings and kept as JSON texts.
+
+    `judged`: reading alone does not give the answer. What `reader` finds (a function, an expression) is then
+    judged by running something, once, and the verdict is kept in the run folder.
     """
 
     name: str
@@ -34,8 +38,11 @@ class Extractor:
     reader: Callable[[str, Args], str | None]
     can_state: Callable[[str, Args], bool]
     parameters: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    structured: Mapping[str, type] | None = None
     check: Callable[[Args], None] = _nothing_to_check
     same: Callable[[str, str], bool] = same_text
+    judged: bool = False
 
     def read(self, text: str, args: Args) -> str | None:
         """The answer that `text` states, in canonical form, or None."""

@@ -16,6 +16,7 @@ import numpy as np
 from harness.analyse.observations import NOT_SAID, observe
 from harness.analyse.tallies import Tally, tally
 from harness.analyse.texts import Texts, study
+from harness.chat import wire_message
 from harness.config import Provider
 from harness.history.nights import Side
 from harness.metrics.agreement import UNPARSED, Counts, commonest, pooled
@@ -55,7 +56,9 @@ def condense(run: Run, analysis: Analysis) -> tuple[Side, ...]:
 
 def question(prompt: Prompt) -> str:
     """A prompt's id with a digest of its words: the same id with other words is another question."""
-    words = [[(m.role, m.content) for m in prompt.messages], prompt.max_tokens]
+    words: list[Any] = [[(m.role, m.content) for m in prompt.messages], prompt.max_tokens]
+    if prompt.tools or any(m.tool_calls or m.tool_call_id for m in prompt.messages):
+        words += [[wire_message(m) for m in prompt.messages], prompt.tools, prompt.tool_choice]
     return f"{prompt.id}#{_digest(words, 8)}"
 
 

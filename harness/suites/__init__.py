@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from harness.chat import wire_message
 from harness.errors import SuiteError
 from harness.extractors import EXTRACTORS, Extractor
 from harness.suites.files import Entry, Place, SuiteProblem, kind, known_only, likely, prompt_files, read_entries
-from harness.types import ExtractorSpec, Message, Prompt, Suite, SuiteName
+from harness.suites.tools import check_expected_calls, json_value, tool_calls, tool_choice, tools
+from harness.types import ExtractorSpec, Message, Prompt, Suite, SuiteName, ToolCall
 
 NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
 """From small to large: each is part of the next, and the last is everything."""
 
-_ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant", "tool")
 # Ids and families become parts of file names and table cells.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 
@@ -68,14 +71,23 @@ def digest(prompts: Iterable[Prompt]) -> str:
 
 def _identity(prompt: Prompt) -> dict[str, Any]:
     spec = prompt.extractor
+    # As texts: the order of a tool's keys is part of what the model sees, and sorting must not hide it.
+    offered = {"tools": json.dumps(prompt.tools), "tool_choice": json.dumps(prompt.tool_choice)} if prompt.tools else {}
     return {
+        **offered,
         "id": prompt.id,
-        "messages": [[message.role, message.content] for message in prompt.messages],
+        "messages": [_message_identity(message) for message in prompt.messages],
         "family": prompt.family,
         "extractor": spec and [spec.name, EXTRACTORS[spec.name].version, dict(spec.args)],
         "expected": prompt.expected,
         "max_tokens": prompt.max_tokens,
     }
+
+
+def _message_identity(message: Message) -> list[Any]:
+    plain = [message.role, message.content]
+    called = message.tool_calls or message.tool_call_id is not None
+    return [*plain, json.dumps(wire_message(message), sort_keys=True)] if called else plain
 
 
 # --- one prompt ------------------------------------------------------------------------------
@@ -103,6 +115,8 @@ def _prompt(entry: Entry) -> Prompt:
         "max_tokens": _max_tokens,
         "tags": _tags,
         "suite": _suite,
+        "tools": lambda e: tools(e.get("tools"), e.place_of("tools")),
+        "tool_choice": lambda e: tool_choice(e.get("tool_choice"), e.get("tools"), e.place_of("tool_choice")),
     }
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -115,7 +129,9 @@ def _prompt(entry: Entry) -> Prompt:
             problems.append(str(problem))
     if problems:
         raise SuiteProblem("\n".join(problems))
-    return Prompt(**values)
+    prompt = Prompt(**values)
+    check_expected_calls(prompt, entry.place)
+    return prompt
 
 
 def _refuse_duplicate(name: str, place: Place, places: dict[str, Place]) -> None:
@@ -168,17 +184,39 @@ def _listed_messages(value: Any, place: Place) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         found = "an empty list" if value == [] else kind(value)
         place.refuse(f"expected a list of messages; found {found}")
-    messages = []
+    messages: list[Message] = []
     for index, item in enumerate(value):
         at = place.key(index)
-        fields = known_only(item, ("role", "content"), at)
+        fields = known_only(item, ("role", "content", "tool_calls", "tool_call_id"), at)
+        calls = tool_calls(fields.get("tool_calls"), at.key("tool_calls"))
         for key in ("role", "content"):
-            if key not in fields:
+            if key not in fields and not (key == "content" and calls):
                 at.key(key).refuse("this key is needed")
-        messages.append(_message(fields["role"], fields["content"], at.key("content"), at.key("role")))
-    if messages[-1].role != "user":
-        place.refuse("the last message must be the user's; some providers continue another one, some answer it")
+        message = _message(fields["role"], fields.get("content", ""), at.key("content"), at.key("role"))
+        messages.append(_with_calls(message, calls, fields.get("tool_call_id"), messages, at))
+    if messages[-1].role not in ("user", "tool"):
+        place.refuse(
+            "the last message must be the user's or a tool's; some providers continue another one, some answer it"
+        )
     return tuple(messages)
+
+
+def _with_calls(
+    message: Message, calls: tuple[ToolCall, ...], answers: Any, before: Sequence[Message], at: Place
+) -> Message:
+    """The message with what it calls, or with the call it answers: one of the assistant's message before it."""
+    if calls and message.role != "assistant":
+        at.key("tool_calls").refuse("only an assistant's message calls tools")
+    if message.role != "tool":
+        if answers is not None:
+            at.key("tool_call_id").refuse("only a tool's message answers a call")
+        return replace(message, tool_calls=calls)
+    called = [m for m in before if m.role == "assistant"][-1:]
+    ids = [call.id for m in called for call in m.tool_calls]
+    if answers not in ids or before[-1].role not in ("assistant", "tool"):
+        known = f"; that message calls {', '.join(map(str, ids))}" if ids else ""
+        at.key("tool_call_id").refuse(f"must be the id of a call of the assistant's message before it{known}")
+    return replace(message, tool_call_id=answers)
 
 
 def _message(role: Any, content: Any, place: Place, role_place: Place | None = None) -> Message:
@@ -206,10 +244,21 @@ def _extractor(entry: Entry) -> ExtractorSpec | None:
     if name not in EXTRACTORS:
         place.refuse(f'unknown extractor "{name[:40]}"; {likely(name, EXTRACTORS)}')
     extractor = EXTRACTORS[name]
-    known_only(value, ("name", *extractor.parameters), place)
-    args = {key: _text(value[key], place.key(key)) for key in extractor.parameters if key in value}
+    parameters = (*extractor.parameters, *extractor.optional)
+    known_only(value, ("name", *parameters), place)
+    args = {key: _argument(extractor, key, value[key], place.key(key)) for key in parameters if key in value}
     _check_arguments(extractor, args, place)
     return ExtractorSpec(name=name, args=args)
+
+
+def _argument(extractor: Extractor, key: str, value: Any, place: Place) -> str:
+    """An argument as text; lists and mappings as JSON, with the keys in the order they are written in."""
+    wanted = (extractor.structured or {}).get(key)
+    if wanted is None:
+        return _text(value, place)
+    if not isinstance(value, wanted):
+        place.refuse(f"expected {kind(wanted())}; found {kind(value)}")
+    return json.dumps(json_value(value, place), ensure_ascii=False)
 
 
 def _check_arguments(extractor: Extractor, args: Mapping[str, str], place: Place) -> None:

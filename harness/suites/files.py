@@ -15,10 +15,12 @@ from typing import Any, NoReturn
 from harness.config import read_yaml
 from harness.errors import SuiteError
 
-PROMPT_KEYS = ("id", "prompt", "system", "messages", "family", "extractor", "expected", "max_tokens", "tags", "suite")
-HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite")
+_TOOL_KEYS = ("tools", "tool_choice")
+_WORDS = ("id", "prompt", "system", "messages", "expected")
+PROMPT_KEYS = (*_WORDS, "family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS)
+HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS)
 """What a YAML file may say once for all its prompts; a prompt's own key goes before it."""
-CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key != "messages")
+CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", *_TOOL_KEYS))
 
 _PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 _EXPECTED_SOURCE = re.compile(r"\bexpected[\"']?\s*:\s*([^\s,}#]+)")

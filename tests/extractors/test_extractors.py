@@ -15,7 +15,15 @@ from harness.extractors import EXTRACTORS, extract, matches
 from harness.types import ExtractorSpec
 
 NUMBER = ExtractorSpec(name="number")
-ARGUMENTS: Mapping[str, Mapping[str, str]] = {"json_field": {"field": "city"}, "regex": {"pattern": r"is (\w+)\."}}
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "json_field": {"field": "city"},
+    "regex": {"pattern": r"is (\w+)\."},
+    "term": {"terms": '[["Paris", "巴黎"], "yes", "42"]'},
+    "json_schema": {"schema": '{"properties": {"city": {"type": "string"}}}'},
+    "count": {"of": "items"},
+    "order": {"items": '["yes", "no", "Paris"]'},
+    "code": {"function": "double", "cases": '[{"in": [2], "out": 4}]'},
+}
 SPECS = [ExtractorSpec(name=name, args=ARGUMENTS.get(name, {})) for name in EXTRACTORS]
 
 # Pieces that extractors react to, in any order: what a confused model, or a hostile one, writes.

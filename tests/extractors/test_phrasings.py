@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,8 @@ def phrasings() -> Iterator[Phrasing]:
     """The phrasings of phrasings.yaml, in its order."""
     groups = yaml.safe_load(Path(__file__).with_name("phrasings.yaml").read_text(encoding="utf-8"))
     for group in groups:
-        spec = ExtractorSpec(name=group["extractor"], args=group.get("args", {}))
+        args = {k: v if isinstance(v, str) else json.dumps(v) for k, v in group.get("args", {}).items()}
+        spec = ExtractorSpec(name=group["extractor"], args=args)
         for text, answer in group["phrasings"]:
             yield Phrasing(spec, text, answer)
 
