@@ -33,7 +33,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 pass, 1 finding, 2 cannot run, 3 inconclusive, 70 a bug in tempzero, 130 interrupted.",
 )
 
+suite_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, look over and freeze prompts.")
+app.add_typer(suite_app, name="suite")
+
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The providers.yaml to use.")]
+PromptPath = Annotated[Path, typer.Argument(help="A prompt file or a folder of them.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, e.g. results/20261123T101500Z-run.")]
 
 
@@ -405,6 +409,51 @@ def schedule(
     files = scheduling.unit(target, place)
     for name, text in files.items():
         print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
+    return 0
+
+
+@suite_app.command("generate")
+def suite_generate(
+    generator: Annotated[str, typer.Argument(help="Which kind of prompts; an unknown name lists them.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes, on every machine.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="How many prompts.")] = 20,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. steps=3, tokens=8192, max_tokens=32.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A .jsonl file; else they are printed.")] = None,
+) -> int:
+    """Write fresh prompts that nobody can have tuned to, as a prompt file (JSONL)."""
+    from harness import suites
+
+    text = suites.generate(generator, seed=seed, count=count, settings=settings or ())
+    if out is None:
+        print(text, end="")
+        return 0
+    try:
+        out.write_bytes(text.encode())
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
+    print(f"{out}: {count} prompts, digest {suites.load(out).digest}")
+    return 0
+
+
+@suite_app.command("lint")
+def suite_lint(path: PromptPath = Path("prompts")) -> int:
+    """Say what makes a right answer change with day, place or reader, and which prompts ask nearly the same."""
+    from harness import suites
+
+    said = suites.lint(path)
+    print(*said, sep="\n", end="\n" if said else "")
+    return EXIT_CODES["finding"] if said else 0
+
+
+@suite_app.command("freeze")
+def suite_freeze(folder: PromptPath = Path("prompts")) -> int:
+    """Write suites.lock: from now on a suite that has changed is refused until it is frozen as the next version."""
+    from harness import suites
+
+    for name, frozen in suites.freeze(folder).suites.items():
+        print(f"{name}: version {frozen.version}, {frozen.prompts} prompts, digest {frozen.digest}")
     return 0
 
 

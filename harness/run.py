@@ -86,7 +86,7 @@ def prepare(
         config = config.model_copy(update={"providers": changed})
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
-    asked = _narrowed(suites.named(suites.load(prompts or root / config.run.prompts), size), tags, limit)
+    asked = _narrowed(suites.load(prompts or root / config.run.prompts, size), tags, limit)
     chosen, skipped = planning.choose(config, environ, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))

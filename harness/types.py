@@ -71,6 +71,10 @@ class Suite:
     digest: str
     name: SuiteName | None = None
     """None: prompts picked in some other way (by tag, a limit, another tool's records)."""
+    version: int | None = None
+    """Of the frozen suite: under one name and version it never changes. None: it was not frozen."""
+    remarks: tuple[str, ...] = ()
+    """What makes a right answer change with day, place or reader, by file and line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

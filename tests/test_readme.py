@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from harness import config, suites
-from harness.cli import app
+from harness.cli import app, suite_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -19,7 +19,14 @@ TREE = README[README.index("## The tree") :].split("```")[1]
 def test_every_command_is_in_the_command_list_and_the_other_way_round() -> None:
     """No verb is hidden, and none is promised that is not there."""
     listed = set(re.findall(r"^\| `tempzero ([a-z]+)", README, re.MULTILINE))
-    assert listed == {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    assert listed == commands | {group.name for group in app.registered_groups}
+
+
+def test_every_verb_of_suite_is_in_the_command_list() -> None:
+    """The same for the verbs that work on prompts."""
+    listed = set(re.findall(r"^\| `tempzero suite ([a-z]+)", README, re.MULTILINE))
+    assert listed == {c.name for c in suite_app.registered_commands}
 
 
 def test_every_option_of_run_is_named() -> None:

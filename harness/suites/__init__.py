@@ -13,9 +13,24 @@ from typing import Any, get_args
 from harness.chat import wire_message
 from harness.errors import SuiteError
 from harness.extractors import EXTRACTORS, Extractor
-from harness.suites.files import Entry, Place, SuiteProblem, kind, known_only, likely, prompt_files, read_entries
+from harness.suites.declared import expanded, generate
+from harness.suites.files import (
+    Declared,
+    Entry,
+    Place,
+    SuiteProblem,
+    kind,
+    known_only,
+    likely,
+    prompt_files,
+    read_entries,
+)
+from harness.suites.freezing import Lock, read_lock, refuse_changed, renewed, write_lock
+from harness.suites.lint import Written, asked_twice, nearly_twice, remarks
 from harness.suites.tools import check_expected_calls, json_value, tool_calls, tool_choice, tools
 from harness.types import ExtractorSpec, Message, Prompt, Suite, SuiteName, ToolCall
+
+__all__ = ["NAMES", "digest", "freeze", "generate", "lint", "load"]
 
 NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
 """From small to large: each is part of the next, and the last is everything."""
@@ -25,13 +40,69 @@ _ROLES = ("system", "user", "assistant", "tool")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 
 
-def load(path: Path) -> Suite:
-    """The prompts of one file, or of all prompt files under a folder, by file name and then in file order.
+def load(path: Path, name: SuiteName = "deep") -> Suite:
+    """The prompts that a suite asks, of one file or of all prompt files under a folder, by name and then in order.
 
-    Raises SuiteError with one line for each problem: file, line, path, what, and what would be right.
+    Raises SuiteError with one line for each problem: file, line, path, what, and what would be right; and where
+    the folder was frozen (`suites.lock`) and a suite is no longer what it was.
     """
+    written = _read(path)
+    prompts = [one.prompt for one in written]
+    frozen = read_lock(path)
+    if frozen is not None:
+        refuse_changed(path, frozen, _lock(prompts, frozen))
+    kept = _asked_by(name, prompts)
+    if not kept:
+        raise SuiteError(f"no prompt belongs to the suite {name}; say `suite: {name}` with those that do, or ask deep")
+    asked = {prompt.id for prompt in kept}
+    return Suite(
+        prompts=tuple(kept),
+        digest=digest(kept),
+        name=name,
+        version=frozen.suites[name].version if frozen else None,
+        remarks=remarks([one for one in written if one.prompt.id in asked]),
+    )
+
+
+def lint(path: Path) -> tuple[str, ...]:
+    """What makes a right answer change, and what is asked nearly twice: one line each. Raises SuiteError."""
+    written = _read(path)
+    return (*remarks(written), *nearly_twice(written))
+
+
+def freeze(folder: Path) -> Lock:
+    """Write down what the suites of a folder are: from now on `load` refuses to take anything else for them.
+
+    A suite that has changed since it was frozen gets the next version. Raises SuiteError, also for what `lint` says.
+    """
+    if not folder.is_dir():
+        raise SuiteError(f"{folder}: not a folder; a suite is frozen with all its files")
+    said = lint(folder)
+    if said:
+        raise SuiteError("\n".join((*said, f"{folder}: not frozen; put right what is said above")))
+    lock = _lock([one.prompt for one in _read(folder)], read_lock(folder))
+    write_lock(folder, lock)
+    return lock
+
+
+def _lock(prompts: Sequence[Prompt], old: Lock | None) -> Lock:
+    kept = {name: _asked_by(name, prompts) for name in NAMES}
+    return renewed(
+        old,
+        {name: (digest(own), len(own)) for name, own in kept.items() if own},
+        {prompt.id: digest([prompt])[:16] for prompt in prompts},
+    )
+
+
+def _asked_by(name: SuiteName, prompts: Iterable[Prompt]) -> list[Prompt]:
+    asked = NAMES[: NAMES.index(name) + 1]
+    return [prompt for prompt in prompts if prompt.suite in asked]
+
+
+def _read(path: Path) -> list[Written]:
+    """Every prompt under the path with its place. Raises SuiteError."""
     problems: list[str] = []
-    prompts: list[Prompt] = []
+    written: list[Written] = []
     places: dict[str, Place] = {}
     for entry in _entries(path, problems):
         try:
@@ -40,23 +111,13 @@ def load(path: Path) -> Suite:
         except SuiteProblem as problem:
             problems.append(str(problem))
         else:
-            prompts.append(prompt)
+            written.append(Written(prompt=prompt, entry=entry))
+    problems += asked_twice(written)
     if problems:
         raise SuiteError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
-    if not prompts:
+    if not written:
         raise SuiteError(f"{path}: holds no prompt; write at least one, e.g. {{id: sum, family: maths, prompt: ...}}")
-    return Suite(prompts=tuple(prompts), digest=digest(prompts), name=NAMES[-1])
-
-
-def named(suite: Suite, name: SuiteName) -> Suite:
-    """The prompts that the suite of this name asks. Raises SuiteError where there is none."""
-    if name == NAMES[-1]:
-        return suite
-    asked = NAMES[: NAMES.index(name) + 1]
-    kept = tuple(prompt for prompt in suite.prompts if prompt.suite in asked)
-    if not kept:
-        raise SuiteError(f"no prompt belongs to the suite {name}; say `suite: {name}` with those that do, or ask deep")
-    return Suite(prompts=kept, digest=digest(kept), name=name)
+    return written
 
 
 def digest(prompts: Iterable[Prompt]) -> str:
@@ -99,10 +160,19 @@ def _entries(path: Path, problems: list[str]) -> Iterable[Entry]:
             for entry in read_entries(file):
                 if isinstance(entry, SuiteProblem):
                     problems.append(str(entry))
+                elif isinstance(entry, Declared):
+                    yield from _expanded(entry, problems)
                 else:
                     yield entry
         except SuiteProblem as problem:
             problems.append(str(problem))
+
+
+def _expanded(declared: Declared, problems: list[str]) -> Iterable[Entry]:
+    try:
+        yield from expanded(declared)
+    except SuiteProblem as problem:
+        problems.append(str(problem))
 
 
 def _prompt(entry: Entry) -> Prompt:

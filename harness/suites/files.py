@@ -16,11 +16,12 @@ from harness.config import read_yaml
 from harness.errors import SuiteError
 
 _TOOL_KEYS = ("tools", "tool_choice")
+_LINT_KEYS = ("variants", "allow")
 _WORDS = ("id", "prompt", "system", "messages", "expected")
-PROMPT_KEYS = (*_WORDS, "family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS)
+PROMPT_KEYS = (*_WORDS, "family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS, *_LINT_KEYS)
 HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS)
 """What a YAML file may say once for all its prompts; a prompt's own key goes before it."""
-CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", *_TOOL_KEYS))
+CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", "allow", *_TOOL_KEYS))
 
 _PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 _EXPECTED_SOURCE = re.compile(r"\bexpected[\"']?\s*:\s*([^\s,}#]+)")
@@ -51,10 +52,14 @@ class Place:
         """The line, from 1, of this value or of the nearest one around it."""
         return next((self.lines[self.at[:n]] for n in range(len(self.at), -1, -1) if self.at[:n] in self.lines), None)
 
+    def remark(self, what: str) -> str:
+        """`file:line: path: what`."""
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.at).lstrip(".")
+        return f"{self.where()}: {path}: {what}" if path else f"{self.where()}: {what}"
+
     def refuse(self, what: str) -> NoReturn:
         """Raise SuiteProblem: `file:line: path: what`."""
-        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.at).lstrip(".")
-        raise SuiteProblem(f"{self.where()}: {path}: {what}" if path else f"{self.where()}: {what}")
+        raise SuiteProblem(self.remark(what))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +70,7 @@ class Entry:
     head: Mapping[str, Any]
     place: Place
     head_place: Place
+    generated: bool = False
 
     def get(self, key: str) -> Any:
         """The value of a key, or None."""
@@ -76,6 +82,16 @@ class Entry:
         return self.head_place.key(key) if inherited else self.place.key(key)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declared:
+    """An item of `generate:`: prompts that are made when they are read."""
+
+    item: Any
+    head: Mapping[str, Any]
+    place: Place
+    head_place: Place
+
+
 def prompt_files(path: Path) -> list[Path]:
     """The prompt files a path stands for, in the order of their names. Raises SuiteError."""
     if path.is_file():
@@ -83,7 +99,8 @@ def prompt_files(path: Path) -> list[Path]:
     elif path.is_dir():
         inside = [(file.relative_to(path), file) for file in path.rglob("*") if file.is_file()]
         shown = [(name, file) for name, file in inside if not any(part.startswith(".") for part in name.parts)]
-        files = [file for name, file in sorted(shown, key=lambda pair: pair[0].as_posix()) if name.suffix != ".md"]
+        shown.sort(key=lambda pair: pair[0].as_posix())
+        files = [file for name, file in shown if name.suffix not in (".md", ".lock")]
     else:
         raise SuiteError(f"{path}: no such file or folder; run.prompts names the prompts of a run")
     strange = [file for file in files if file.suffix.lower() not in _READERS]
@@ -94,7 +111,7 @@ def prompt_files(path: Path) -> list[Path]:
     return files
 
 
-def read_entries(file: Path) -> Iterator[Entry | SuiteProblem]:
+def read_entries(file: Path) -> Iterator[Entry | Declared | SuiteProblem]:
     """The prompts of one file, each as written or with what is wrong about its shape.
 
     Raises SuiteProblem where the file as a whole cannot be read.
@@ -135,7 +152,7 @@ def _attempt(make: Callable[..., Entry], *args: Any) -> Entry | SuiteProblem:
 # --- YAML ------------------------------------------------------------------------------------
 
 
-def _yaml(file: Path) -> Iterator[Entry | SuiteProblem]:
+def _yaml(file: Path) -> Iterator[Entry | Declared | SuiteProblem]:
     try:
         value, lines = read_yaml(file, SuiteError)
     except SuiteError as problem:
@@ -147,14 +164,23 @@ def _yaml(file: Path) -> Iterator[Entry | SuiteProblem]:
     else:
         if not isinstance(value, dict):
             top.refuse(f"expected a mapping with prompts: or a list of prompts; found {kind(value)}")
-        fields = known_only(value, ("prompts", *HEAD_KEYS), top)
+        fields = known_only(value, ("prompts", "generate", *HEAD_KEYS), top)
         head = {key: fields[key] for key in HEAD_KEYS if key in fields}
-        items, at = fields.get("prompts"), top.key("prompts")
+        items, at = fields.get("prompts", [] if "generate" in fields else None), top.key("prompts")
+        yield from _declarations(fields.get("generate", []), head, top)
     if not isinstance(items, list):
         at.refuse(f"expected a list of prompts; found {kind(items)}")
     source = file.read_text(encoding="utf-8").split("\n")
     for index, item in enumerate(items):
         yield _attempt(_yaml_entry, item, head, at.key(index), top, source)
+
+
+def _declarations(items: Any, head: Mapping[str, Any], top: Place) -> Iterator[Declared]:
+    place = top.key("generate")
+    if not isinstance(items, list):
+        place.refuse(f"expected a list such as [{{generator: arithmetic, seed: 1, count: 20}}]; found {kind(items)}")
+    for index, item in enumerate(items):
+        yield Declared(item=item, head=head, place=place.key(index), head_place=top)
 
 
 def _yaml_entry(item: Any, head: Mapping[str, Any], place: Place, top: Place, source: list[str]) -> Entry:
@@ -269,7 +295,7 @@ def _lines(file: Path, keep_ends: bool = False) -> list[str]:
     return lines if keep_ends else [line.rstrip("\r\n") for line in lines]
 
 
-_READERS: Mapping[str, Callable[[Path], Iterator[Entry | SuiteProblem]]] = {
+_READERS: Mapping[str, Callable[[Path], Iterator[Entry | Declared | SuiteProblem]]] = {
     ".yaml": _yaml,
     ".yml": _yaml,
     ".jsonl": _jsonl,
