@@ -126,6 +126,7 @@ def run(
             limit=limit,
         )
         _print_skipped(prepared)
+        print(*prepared.suite.remarks, sep="\n", end="\n" if prepared.suite.remarks else "", file=sys.stderr)
         if dry_run:
             return _print_plan(prepared)
         results = config.parent / settings.run.results

@@ -10,7 +10,7 @@ import platform
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,9 @@ def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
         raise UsageError(f"no prompt carries the tag {' or '.join(tags)}; tags in use: {', '.join(known) or 'none'}")
     if limit is not None:
         kept = kept[:: max(1, -(-len(kept) // limit))][:limit]
-    return suite if len(kept) == len(suite.prompts) else Suite(prompts=tuple(kept), digest=suites.digest(kept))
+    if len(kept) == len(suite.prompts):
+        return suite
+    return replace(suite, prompts=tuple(kept), digest=suites.digest(kept), name=None, version=None)
 
 
 def start(
@@ -479,7 +481,7 @@ def _manifest(
         versions=_versions(),
         host=_host(),
         engines=described,
-        notes=notes,
+        notes=(*prepared.suite.remarks, *notes),
     )
 
 

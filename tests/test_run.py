@@ -13,8 +13,11 @@ import pytest
 import yaml
 from loopback import Loopback, Pause, after, completion, raw
 
+from harness import config
+from harness import run as running
 from harness.cli import main
 from harness.store import RECORDS, open_run
+from harness.types import Suite
 
 ROOT = Path(__file__).parent.parent
 
@@ -121,3 +124,26 @@ def test_a_full_disk_ends_the_run_with_whole_lines_and_a_way_on(tmp_path: Path) 
     assert (run / RECORDS).read_bytes().startswith(had)
     assert len(list(open_run(run).records())) == 16
     open_run(run).verify()
+
+
+def test_the_suite_is_chosen_by_the_file_or_by_the_command_line(tmp_path: Path) -> None:
+    """providers.yaml says how much is asked each time, `--suite` how much this once; named prompts are all meant."""
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    (prompts / "a.yaml").write_text(
+        "- {id: a, family: f, prompt: Name a fruit., suite: quick}\n"
+        "- {id: b, family: f, prompt: 'What is new today?'}\n"
+    )
+    provider = {"name": "p", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    settings = config.parse({"version": 1, "run": {"suite": "quick"}, "providers": [provider]}, source="test")
+
+    def asked(**named: Any) -> Suite:
+        return running.prepare(settings, tmp_path, environ={}, **named).suite
+
+    assert [p.id for p in asked().prompts] == ["a"]
+    assert (asked().name, asked().remarks) == ("quick", ())
+    assert [p.id for p in asked(suite="deep").prompts] == ["a", "b"]
+    assert [p.id for p in asked(prompts=prompts).prompts] == ["a", "b"]
+    assert [p.id for p in asked(prompts=prompts, suite="quick").prompts] == ["a"]
+    assert len(asked(suite="deep").remarks) == 1
+    assert asked(suite="deep", limit=1).name is None

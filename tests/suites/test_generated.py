@@ -119,12 +119,12 @@ def _tallest(prompt: str) -> str:
     pairs = re.findall(r"(\w+) is taller than (\w+)\.", prompt)
     tall, small = {a for a, _ in pairs}, {b for _, b in pairs}
     (found,) = tall - small if "tallest" in prompt else small - tall
-    return found
+    return str(found)
 
 
 def _box(prompt: str) -> str:
     (thing,) = re.findall(r"Which box is the (\w+) in", prompt)
-    return re.findall(rf"the {thing} (?:is in|into) the (\w+) box|puts the {thing} into the (\w+) box", prompt)[-1][1]
+    return str(re.findall(rf"puts the {thing} into the (\w+) box", prompt)[-1])
 
 
 def _follows(prompt: str) -> str:
@@ -149,7 +149,7 @@ def _place(prompt: str) -> str:
     for a, b in re.findall(r"(\w+) and (\w+) change places", prompt):
         i, j = row.index(a), row.index(b)
         row[i], row[j] = row[j], row[i]
-    return row[("first", "second", "third", "fourth").index(re.findall(r"the (\w+) from the left", prompt)[0])]
+    return str(row[("first", "second", "third", "fourth").index(re.findall(r"the (\w+) from the left", prompt)[0])])
 
 
 @pytest.mark.parametrize("tokens", [2_048, 8_192, 32_768])
