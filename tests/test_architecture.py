@@ -82,7 +82,7 @@ HOMES: dict[str, set[str]] = {
     "rapidfuzz": {"metrics"},
     "yaml": {"config"},
     "pydantic": {"config"},
-    "msgspec": {"store", "history"},
+    "msgspec": {"store", "history", "engines"},
     "apprise": {"notify"},
     "jsonschema": {"extractors"},
     "referencing": {"extractors"},

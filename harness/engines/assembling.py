@@ -7,17 +7,20 @@ gave a finish reason and its end mark came, or where a known finish reason stand
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.engines.events import DONE, Event, Stream
 from harness.engines.faults import Unusable, inband, missing
+from harness.engines.parsing import parsed
 
 # What stands in every chunk and is the same for the whole answer: the first that says something counts.
 _ONCE = ("id", "object", "created", "model", "system_fingerprint", "provider")
+_SAME_THROUGHOUT = ("id", "created", "model", "system_fingerprint", "provider")
+_HEAD = frozenset({*_ONCE, "choices"})
 _JOINED = ("content", "reasoning", "reasoning_content", "refusal")
+_SIGNS_OF_LIFE = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})  # names of events without content
 _ID_LISTS = ("token_ids", "tokens")
 
 
@@ -40,6 +43,8 @@ def assemble(stream: Stream, headers: Mapping[str, str]) -> Assembled:
     joined = _Joining(headers)
     for event in stream.events:
         joined.take(event)
+    if stream.strange is not None:
+        raise Unusable(missing("malformed", f"a line of {len(stream.strange)} bytes that no event stream holds", "yes"))
     if stream.rest in (b"data: " + DONE, b"data:" + DONE) and not joined.answer.done:
         joined.answer.done = True  # only its line end is missing, and it needs none to be understood
     elif stream.rest and joined.answer.done:
@@ -85,14 +90,18 @@ class _Joining:
         self._choices: dict[int, _Choice] = {}
         self._last = b""
         self._repeated = False
+        self._head: list[Any] = []
 
     def take(self, event: Event) -> None:
         """One event more."""
         if self.answer.done:
             self.answer.flag("suspicious_stream")  # nothing follows the end mark
             return
-        if event.data.strip() == DONE:
+        data = event.data.strip()
+        if data == DONE:
             self.answer.done = True
+            return
+        if not data or event.name.lower() in _SIGNS_OF_LIFE:
             return
         value = _json_of(event)
         if event.name == b"error" or value.get("error") or value.get("object") == "error":
@@ -131,24 +140,33 @@ class _Joining:
             self.answer.flag("suspicious_stream")
 
     def _take_head(self, value: Mapping[str, Any]) -> None:
+        head = [value.get(name) for name in _ONCE]
+        if head != self._head:
+            self._head = head
+            self._take_once(head)
         whole = self.answer.value
-        for name in _ONCE:
-            given = value.get(name)
-            if given in (None, ""):
-                continue
-            if name not in whole:
-                whole[name] = given
-            elif name in ("id", "model", "created") and whole[name] != given:
-                self.answer.flag("suspicious_stream")
         for name, given in value.items():
-            if name == "usage" and isinstance(given, dict) and given:
-                self._take_usage(given)
-            elif name == "usage" and given is not None:
-                whole.setdefault(name, given)
+            if name in _HEAD or given is None:
+                continue
+            if name == "usage":
+                if isinstance(given, dict) and given:
+                    self._take_usage(given)
+                else:
+                    whole.setdefault(name, given)
             elif isinstance(given, dict) and isinstance(whole.get(name), dict):
                 whole[name].update(given)  # x_groq: the id comes first, the usage last
-            elif name not in (*_ONCE, "choices", "usage") and given is not None:
+            else:
                 whole[name] = dict(given) if isinstance(given, dict) else given
+
+    def _take_once(self, head: list[Any]) -> None:
+        whole = self.answer.value
+        for name, given in zip(_ONCE, head, strict=True):
+            if given in (None, "", 0):
+                continue  # Azure's first chunk brings filter results and says nothing else
+            if name not in whole:
+                whole[name] = given
+            elif name in _SAME_THROUGHOUT and whole[name] != given:
+                self.answer.flag("suspicious_stream")
 
     def _take_usage(self, given: dict[str, Any]) -> None:
         """The last one counts; some servers count as they go, none counts backwards."""
@@ -162,9 +180,11 @@ class _Joining:
         index = 0 if given.get("index") is None else given["index"]
         if type(index) is not int:
             raise Unusable(missing("schema", "the index of a stream's choice is not a whole number"))
-        if given.get("error") or given.get("finish_reason") == "error":
-            raise Unusable(inband(given.get("error") or "finish_reason is error", self._headers))
-        choice = self._choices.setdefault(index, _Choice())
+        if given.get("error"):
+            raise Unusable(inband(given["error"], self._headers))
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice()
         self._take_delta(choice, self._delta_of(choice, given))
         self._take_ending(choice, given)
 
@@ -252,7 +272,7 @@ def _take_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
 def _json_of(event: Event) -> dict[str, Any]:
     """An event's data as a JSON object. One that is none spoils the stream: what it held nobody knows."""
     try:
-        value = json.loads(event.data.decode("utf-8", errors="surrogateescape"))
+        value = parsed(event.data)
     except (ValueError, RecursionError):
         if event.name == b"error":
             value = {"error": event.data.decode("utf-8", errors="replace")}

@@ -14,6 +14,8 @@ DONE = b"[DONE]"
 _BOM = b"\xef\xbb\xbf"
 # The first thing an event stream can hold: a comment or one of the standard's fields.
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?::|(?:data|event|id|retry)[ \t]*[:\r\n])")
+# The name of a field: those of the standard, and others that are to be ignored, but no other spelling of data.
+_FIELD = re.compile(rb"(?!(?i:data))[A-Za-z][A-Za-z0-9_-]{0,31}")
 # A model's output, or its end: what a data line must hold to count as content. Empty strings are signs of life.
 _OUTPUT = re.compile(rb'"(?:content|text|reasoning|reasoning_content|refusal|arguments)"\s*:\s*(?:"[^"]|\[\s*\{)')
 _ENDING = re.compile(rb'"(?:finish_reason|error)"\s*:\s*(?:"[^"]|\{)')
@@ -29,10 +31,15 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stream:
-    """A whole stream. `rest` is what stood after the last blank line: an event that was cut."""
+    """A whole stream. `rest` is what stood after the last blank line: an event that was cut.
+
+    `strange` is the first line that is neither field nor comment: a proxy's page, or a data line that lost
+    its beginning. The standard skips such lines; a text with a hole in it is no answer.
+    """
 
     events: tuple[Event, ...]
     rest: bytes
+    strange: bytes | None = None
 
 
 def looks_like_events(body: bytes) -> bool:
@@ -47,20 +54,31 @@ def decode(body: bytes) -> Stream:
     name = b""
     lines = _lines(body.removeprefix(_BOM))
     whole = 0
+    ended = False
+    strange: bytes | None = None
     for number, line in enumerate(lines, start=1):
+        if line.startswith(b"data: "):
+            data.append(line[6:])
+            continue
         if line:
             field, value = _field(line)
             if field == b"data":
                 data.append(value)
             elif field == b"event":
                 name = value
+            elif field == b"error":  # llama.cpp's way to say what broke its stream
+                data.append(value)
+                name = field
+            elif field and not _FIELD.fullmatch(field):
+                strange = line if strange is None and not ended and number < len(lines) else strange
             continue
         if number == len(lines):
             break  # no blank line, but the nothing after the last line's end
         if data:
             events.append(Event(b"\n".join(data), name))
+            ended = ended or data == [DONE]
         data, name, whole = [], b"", number
-    return Stream(events=tuple(events), rest=b"\n".join(_telling(lines[whole:])))
+    return Stream(events=tuple(events), rest=b"\n".join(_telling(lines[whole:])), strange=strange)
 
 
 class Pulse:
@@ -86,13 +104,16 @@ class Pulse:
         *lines, rest = _lines(b"".join([*self._line, piece]))
         self._line = [rest]
         for line in lines:
-            field, value = _field(line)
-            if field != b"data" or self.done:
+            if self.done or not line.startswith(b"data:"):
                 continue
-            self.done = value == DONE
-            if _OUTPUT.search(value):
+            value = line[6:] if line.startswith(b"data: ") else line[5:]
+            if value == DONE:
+                self.done = content = True
+            elif self.output and content:
+                continue  # all there is to know, but for the end mark
+            elif _OUTPUT.search(value):
                 self.output = content = True
-            elif self.done or (not content and _ENDING.search(value)):
+            elif not content and _ENDING.search(value):
                 content = True
         return content
 

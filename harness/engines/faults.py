@@ -2,8 +2,8 @@
 
 kind               retry  what came back
 rate_limited       yes    429
-quota              never  402, or 403/429 whose code says that the money or allowance is used up
-server             yes    5xx, 408, 409, 425
+quota              never  402, or another 4xx that says that the money or allowance is used up
+server             yes    5xx and beyond, 408, 409, 424, 425, 498
 unsupported_param  never  400/422 about a request field
 prompt_too_long    never  413, or 400 about the context length
 bad_request        never  any other 4xx
@@ -66,18 +66,22 @@ _LONGEST_TEXT_READ = 4000  # so that no pattern below is run over megabytes of s
 
 _QUOTA = re.compile(
     r"insufficient[ _](quota|balance|funds?|credits?)|payment[ _]required|exceeded_current_quota|"
-    r"billing_hard_limit|credit balance|out of credits|account.{0,40}(suspended|arrears)"
+    r"billing_hard_limit|credit balance|out of credits|(not|n't)[ _](have[ _])?(enough|any)[ _](balance|credits?)|"
+    r"budget[ _](has been )?exceeded|spending limit|daily (free )?allocation|free-models-per-day|"
+    r"account.{0,40}(suspended|arrears)"
 )
 _BLOCKED = re.compile(
-    r"content[ _](policy|filter|management)|moderat|flagged|responsibleai|data_inspection|prohibited_content"
+    r"content[ _](policy|filter|management)|moderat|flagged|responsibleai|data_inspection|prohibited_content|"
+    r"guardrail"
 )
 _CONTEXT = re.compile(
     r"context[ _](length|window|size)|too many tokens|(prompt|input|request)( is|_| )too[ _](long|large)|"
-    r"string_above_max_length|maximum (number of )?(input )?tokens"
+    r"string_above_max_length|maximum (number of )?(input )?tokens|tokens`? (and|\+) .{0,40}must be <="
 )
 _KEY = re.compile(r"api[ _-]?key|unauthorized|authenticat|invalid token|credentials")
 _MODEL = re.compile(
-    r"model_(not_found|not_available|decommissioned|not_exist)|no endpoints found|not a valid model|deploymentnotfound|"
+    r"model_(not_found|not_available|decommissioned|not_exist|not_supported)|no endpoints found|deploymentnotfound|"
+    r"not a valid model|no such model|invalid[ _]model\b|model not exist|not supported by any provider|"
     r"(model|deployment).{0,100}(does ?n[o']t exist|not found|not available|decommissioned|no longer|retired|"
     r"been deprecated|not have access)|access to.{0,40}model"
 )
@@ -111,7 +115,8 @@ class Break:
 class Reply:
     """What the engine got: the wire's answer, cleaned of secrets. Header names are in lower case.
 
-    `withheld`: the body spelled out a secret, and an empty one stands in its place.
+    `withheld`: the body spelled out a secret, and an empty one stands in its place. `surplus`: bytes came behind
+    the end of the response.
     """
 
     asked_model: str
@@ -123,6 +128,7 @@ class Reply:
     offered_tools: bool = False
     key_redacted: bool = False
     withheld: bool = False
+    surplus: bool = False
 
 
 class Unusable(Exception):
@@ -231,9 +237,9 @@ def _kind_of(status: int, words: str) -> tuple[str, Retry]:
         return "redirect", "never"
     if status not in (401, 402, 403, 429) and _NO_TOOLS.search(words):
         return "unsupported_param", "never"
-    if status >= 500 or status in (408, 409, 425):
+    if status >= 500 or status in (408, 409, 424, 425, 498):
         return "server", "yes"
-    if status == 402 or (status in (403, 429) and _QUOTA.search(words)):
+    if status == 402 or (status != 401 and _QUOTA.search(words)):
         return "quota", "never"
     if status == 429:
         return "rate_limited", "yes"

@@ -186,6 +186,7 @@ class ChatEngine:
             broken=answer.broken,
             key_redacted=echoed or in_body or hidden is not None,
             withheld=hidden == "spelled",
+            surplus=answer.surplus,
         )
         kept = tuple(headers.items())
         body = WITHHELD.encode() if hidden else body

@@ -17,19 +17,28 @@ from harness.engines.faults import (
     Reply,
     Unusable,
     broken_off,
+    complaint_of,
     http_date_s,
     inband,
     missing,
     one_line,
     refused,
 )
-from harness.engines.packing import unpack
+from harness.engines.packing import is_packed, unpack
+from harness.engines.parsing import parsed
 from harness.types import Completion, Outcome, ToolCall
 
+# Finish reasons, in lower case: an answer, a cut one, a withheld one, another thing than an answer, or none at all.
 _FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed"})
 _CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
-_FILTERED = frozenset({"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails"})
+_FILTERED = frozenset(
+    {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "sensitive"}
+)
 _TOOLS = frozenset({"tool_calls", "function_call", "tool_use"})
+_BROKEN_OFF = frozenset(
+    {"error", "abort", "aborted", "cancelled", "canceled", "failed", "interrupted", "timeout", "network_error"}
+    | {"insufficient_system_resource", "malformed_function_call"}
+)
 _CACHE_HEADERS = (
     "x-openrouter-cache-status",
     "cf-aig-cache-status",
@@ -38,6 +47,7 @@ _CACHE_HEADERS = (
     "helicone-cache",
     "x-cache",
 )
+_REMARKS = ("message", "detail", "msg", "status", "code", "base_resp", "type", "reason")  # of bodies without an answer
 _SAYS_SOMETHING = frozenset({"content", "reasoning", "reasoning_content", "refusal", "tool_calls", "function_call"})
 _THINKING = re.compile(r"\s*<think>")
 _MOST_UNPACKED = 16 * 1024 * 1024
@@ -53,7 +63,9 @@ def read(reply: Reply) -> Outcome:
         outcome = _read(reply)
     except Unusable as unusable:
         outcome = unusable.outcome
-    return replace(outcome, flags=(*outcome.flags, "key_redacted")) if reply.key_redacted else outcome
+    seen = {"key_redacted": reply.key_redacted, "bytes_after_end": reply.surplus}
+    more = [name for name, is_so in seen.items() if is_so]
+    return replace(outcome, flags=(*outcome.flags, *more)) if more else outcome
 
 
 def _read(reply: Reply) -> Outcome:
@@ -78,6 +90,7 @@ def _streamed(reply: Reply) -> Outcome:
     """A stream, whole or broken off. What breaks after the end mark breaks nothing; an error it told counts."""
     try:
         assembled = assemble(decode(reply.body), reply.headers)
+        _raise_if_error(assembled.value, reply.headers)
         finish = str(assembled.value["choices"][0]["finish_reason"]).lower()
         if not assembled.done and finish not in _FINISHED | _CUT | _FILTERED | _TOOLS:
             raise Unusable(missing("truncated_stream", f"no end mark, and {finish} is no known finish reason", "yes"))
@@ -93,12 +106,12 @@ def _streamed(reply: Reply) -> Outcome:
 
 
 def _parsed(reply: Reply) -> Mapping[str, Any]:
-    """The body as a JSON object. Bytes that are not UTF-8 survive as surrogates, to be found where they matter."""
-    text = reply.body.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-    if not text.strip():
+    """The body as a JSON object."""
+    body = reply.body.removeprefix(b"\xef\xbb\xbf")
+    if not body.strip():
         raise Unusable(missing("empty_body", f"HTTP {reply.status} with an empty body", "yes"))
     try:
-        value = json.loads(text)
+        value = parsed(body)
     except (ValueError, RecursionError):
         raise Unusable(_no_json(reply)) from None
     if not isinstance(value, dict):
@@ -108,13 +121,13 @@ def _parsed(reply: Reply) -> Mapping[str, Any]:
 
 def _no_json(reply: Reply) -> Outcome:
     coding = reply.headers.get("content-encoding", "identity")
-    if coding == "identity":
+    if coding == "identity" and not is_packed(reply.body):
         stated = reply.headers.get("content-type", "no content type")
         detail = f"HTTP {reply.status} with {len(reply.body)} bytes of {stated} that are not JSON"
         return missing("not_json", detail, "yes")
     if unpack(reply.body, _MOST_UNPACKED).burst:
         return missing("too_large", f"{len(reply.body)} bytes of {coding} that unpack to more than {_MOST_UNPACKED}")
-    return missing("encoding", f"asked for plain bytes, got content-encoding {coding}", "once")
+    return missing("encoding", f"asked for plain bytes, got compressed ones (content-encoding {coding})", "once")
 
 
 def _raise_if_error(value: Mapping[str, Any], headers: Mapping[str, str]) -> None:
@@ -125,8 +138,9 @@ def _raise_if_error(value: Mapping[str, Any], headers: Mapping[str, str]) -> Non
     choices = value.get("choices")
     if not error and isinstance(choices, list) and choices and isinstance(choices[0], dict):
         error = choices[0].get("error")
-        if not error and choices[0].get("finish_reason") == "error":
-            error = "finish_reason is error"
+        finish = choices[0].get("finish_reason")
+        if not error and isinstance(finish, str) and finish.lower() in _BROKEN_OFF:
+            error = f"finish_reason is {finish}"
     if error:
         raise Unusable(inband(error, headers))
 
@@ -144,13 +158,14 @@ class _Answer:
         message = choice.get("message")
         if not isinstance(message, dict):
             raise Unusable(missing("schema", "choices[0].message is not an object"))
-        finish = self._name(choice.get("finish_reason"))
+        given = self._name(choice.get("finish_reason"))
+        finish = given.lower() if given else given
         if not _SAYS_SOMETHING & message.keys() and finish not in _CUT | _FILTERED | _TOOLS:
             raise Unusable(missing("schema", "choices[0].message holds no content"))
         content = self._content(message.get("content"))
         text, reasoning = self._apart(content, message, finish)
         calls = self._calls(message)
-        completion = replace(self._completion(choice, text, reasoning, finish), tool_calls=calls)
+        completion = replace(self._completion(choice, text, reasoning, given), tool_calls=calls)
         tools = bool(message.get("tool_calls") or message.get("function_call") or finish in _TOOLS)
         if tools and not self.reply.offered_tools:
             self.flags.append("unexpected_tool_call")
@@ -177,7 +192,8 @@ class _Answer:
     def _choice(self) -> Mapping[str, Any]:
         choices = self.value.get("choices")
         if choices is None or choices == []:
-            raise Unusable(missing("no_choices", "the response holds no choices", "once"))
+            said = complaint_of({key: given for key, given in self.value.items() if key in _REMARKS}).line
+            raise Unusable(missing("no_choices", f"the response holds no choices{said and ': '}{said}", "once"))
         if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
             raise Unusable(missing("schema", "choices is not a list of objects"))
         if len(choices) > 1:
@@ -242,6 +258,8 @@ class _Answer:
         self, choice: Mapping[str, Any], text: str, reasoning: str | None, finish: str | None
     ) -> Completion:
         usage = self._usage(choice)
+        if (text or reasoning) and usage.get("completion_tokens") == 0 != usage.get("prompt_tokens"):
+            self.flags.append("usage_implausible")
         self._note_what_is_odd()
         served = self._name(self.value.get("model"))
         if served is None:
@@ -292,6 +310,8 @@ class _Answer:
         attempt = _inside(self.value, "openrouter_metadata", "attempt")
         if type(attempt) is int and attempt > 1:
             self.flags.append("upstream_fallback")
+        if _inside(self.value, "openrouter_metadata", "pipeline"):
+            self.flags.append("prompt_mismatch")  # what it lists (compression, plugins) changed the prompt
 
     def _replayed(self, completion: Completion) -> bool:
         """Did a response cache answer? Then this says nothing of the model: some provider headers say so,

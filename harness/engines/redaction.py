@@ -20,6 +20,8 @@ from harness.engines.packing import is_packed, unpack
 REDACTED = "[secret removed]"  # no word of it may be one that classification goes by
 # Shorter ones are placeholders for servers that want some word; removing "none" would maim answers.
 _SHORTEST_SECRET = 8
+# So much of a key in one piece is worth hiding, whatever of it is starred out.
+_TELLING_PIECE = 16
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")
 _FIELD = re.compile(rb'"([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
 _LINE = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
@@ -34,6 +36,7 @@ class Secrets:
         self._values = tuple({v.encode() for v in values if len(v) >= _SHORTEST_SECRET})
         spelled = {spelling for value in self._values for spelling in _spellings(value.decode())}
         self._spellings = tuple(sorted(spelled, key=len, reverse=True))
+        self._pieces = {v[i : i + _TELLING_PIECE]: v for v in self._values for i in range(len(v) - _TELLING_PIECE + 1)}
 
     def removed_from(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes without any spelling, and whether there was one; half a key at the end goes as well."""
@@ -41,6 +44,9 @@ class Secrets:
         for spelling in self._spellings:
             if spelling in data:
                 data, found = data.replace(spelling, REDACTED.encode()), True
+        for piece, value in self._pieces.items():
+            for _ in range(data.count(piece)):
+                data, found = _without_run(data, piece, value), True
         for value in self._values:
             for length in range(len(value) - 1, _SHORTEST_SECRET - 1, -1):
                 if data.endswith(value[:length]):
@@ -73,6 +79,20 @@ class Secrets:
         return any(spelling in data for spelling in self._spellings)
 
 
+def _without_run(data: bytes, piece: bytes, value: bytes) -> bytes:
+    """The data without the first run that holds this piece of the value, as far as it agrees with it both ways."""
+    start = data.find(piece)
+    if start < 0:
+        return data
+    at, end = value.index(piece), start + len(piece)
+    after = at + len(piece)
+    while start and at and data[start - 1] == value[at - 1]:
+        start, at = start - 1, at - 1
+    while end < len(data) and after < len(value) and data[end] == value[after]:
+        end, after = end + 1, after + 1
+    return data[:start] + REDACTED.encode() + data[end:]
+
+
 def _is_text(body: bytes) -> bool:
     try:
         body.decode()
@@ -89,6 +109,7 @@ def _spellings(secret: str) -> Iterator[bytes]:
     yield secret.replace("/", "\\/").encode()
     yield urllib.parse.quote(secret, safe="").encode()
     yield html.escape(secret).encode()
+    yield secret.encode("utf-16-le")[:-1]  # either order of its bytes holds this
     yield raw.hex().encode()
     yield raw.hex().upper().encode()
     for before in range(3):  # base64 looks different at each of three offsets; its ends depend on the neighbours
@@ -108,8 +129,8 @@ def _views(body: bytes) -> Iterator[bytes]:
         yield html.unescape(body.decode(errors="replace")).encode(errors="replace")
     if b"data:" in body or body.startswith(b":"):
         pieces: dict[bytes, list[bytes]] = {}
-        for found in _FIELD.finditer(body):
-            pieces.setdefault(found[1], []).append(found[2])
+        for name, text in _FIELD.findall(body):
+            pieces.setdefault(name, []).append(text)
         for parts in pieces.values():
             yield _unescaped(b"".join(parts))
         yield b"".join(_LINE.sub(b"", body).split())  # cut over comment lines

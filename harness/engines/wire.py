@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 
@@ -30,12 +31,17 @@ BYTE_CAP = 16 * 1024 * 1024
 _KEEP_ALIVE_S = 4.0
 # After a stream's end mark nothing more is waited for; a server that keeps the connection open gets this long.
 _AFTER_DONE_S = 3.0
+# Pieces that follow content within this time are looked at together: a burst of them costs one look.
+_GLANCE_S = 0.01
+# A deadline noticed so late was slept through by this process; what came meanwhile is read first, for so long.
+_LATE_S, _GRACE_S = 0.1, 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WireAnswer:
     """What came back. `status` None: not even a head. Seconds run from sending on, or, where the
-    connection never stood, from the start of the attempt. Only an event stream has a first content."""
+    connection never stood, from the start of the attempt. Only an event stream has a first content.
+    `surplus`: bytes stood behind the end of the response, which no request asked for."""
 
     status: int | None
     headers: tuple[tuple[str, str], ...]
@@ -45,6 +51,7 @@ class WireAnswer:
     first_byte_s: float | None
     first_content_s: float | None
     end_s: float
+    surplus: bool = False
 
 
 class Wire:
@@ -72,9 +79,19 @@ class Wire:
         transport = self._free.pop() if self._free else self._connection()
         try:
             broken = await under_way.run(transport, request)
-        finally:
+        except BaseException:
+            await self._drop(transport)
+            raise
+        behind = _behind_the_end(transport)
+        if behind == b"":
             self._free.append(transport)
-        return under_way.answer(broken)
+        else:
+            await self._drop(transport)
+        return under_way.answer(broken, surplus=bool(behind))
+
+    async def _drop(self, transport: httpx2.AsyncHTTPTransport) -> None:
+        self._all.remove(transport)
+        await transport.aclose()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -93,12 +110,16 @@ class _UnderWay(httpx2.AsyncByteStream):
 
     It is the request's own body: the transport asks for the body once the connection
     stands, and that moment is when sending, and with it the measured time, begins.
+
+    One timer serves all deadlines: they move with every piece, and it only looks, when it rings, whether
+    the one in force has passed.
     """
 
     def __init__(self, body: bytes, timeouts: Timeouts) -> None:
         self._body = body
         self._timeouts = timeouts
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._began = self._now()
         self._started_at = _utc_now()
         self._sent: float | None = None
@@ -111,8 +132,13 @@ class _UnderWay(httpx2.AsyncByteStream):
         self._status: int | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
         self._received = bytearray()
+        self._looked_at = 0  # so many of them
+        self._glance_at = -math.inf  # until then further pieces wait to be looked at together
         self._otherwise = f"no connection within {timeouts.connect_s:g} s"
         self._waiting_for: Literal["connection", "first byte", "content", "end"] = "connection"
+        self._due = self._began + timeouts.connect_s
+        self._forgiven = -math.inf  # the deadline that has been put off
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._sent = self._now()
@@ -124,19 +150,24 @@ class _UnderWay(httpx2.AsyncByteStream):
     async def run(self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> Break | None:
         """Send, read, and say where it broke, if it did."""
         try:
-            async with asyncio.timeout(self._timeouts.connect_s) as self._clock:
-                response = await transport.handle_async_request(request)
-                assert isinstance(response.stream, httpx2.AsyncByteStream)
+            async with asyncio.timeout(None) as self._clock:
+                self._ring_by(self._due)
                 try:
-                    return await self._read(response)
+                    response = await transport.handle_async_request(request)
+                    assert isinstance(response.stream, httpx2.AsyncByteStream)
+                    try:
+                        return await self._read(response)
+                    finally:
+                        await response.stream.aclose()
                 finally:
-                    await response.stream.aclose()
+                    if self._timer is not None:
+                        self._timer.cancel()
         except TimeoutError:
             return self._late()
         except httpx2.TransportError as error:
             return self._broken(error)
 
-    def answer(self, broken: Break | None) -> WireAnswer:
+    def answer(self, broken: Break | None, *, surplus: bool) -> WireAnswer:
         """What is there now."""
         start = self._began if self._sent is None else self._sent
         return WireAnswer(
@@ -148,6 +179,7 @@ class _UnderWay(httpx2.AsyncByteStream):
             first_byte_s=None if self._first_byte is None else self._first_byte - start,
             first_content_s=None if self._first_content is None else self._first_content - start,
             end_s=(self._now() if self._done is None else self._done) - start,
+            surplus=surplus,
         )
 
     async def _read(self, response: httpx2.Response) -> Break | None:
@@ -155,27 +187,45 @@ class _UnderWay(httpx2.AsyncByteStream):
         self._status = response.status_code
         self._headers = tuple((name.lower().decode("latin-1"), v.decode("latin-1")) for name, v in response.headers.raw)
         self._pulse = Pulse(streaming="event-stream" in response.headers.get("content-type", ""))
-        silence = f"no content for {self._timeouts.idle_s:g} s"
         # A head sent at once says nothing of the answer: its first content may take what a first byte may.
         elapsed_s = self._first_byte - (self._sent or self._began)
-        self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), "content", silence)
+        self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), "content", self._silence)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         async for piece in response.stream:
             self._received += piece
             if len(self._received) > BYTE_CAP:
                 del self._received[BYTE_CAP:]
                 return Break(kind="too_large", detail=f"more than {BYTE_CAP} bytes; the rest was not read")
-            # Blank lines and comments are how providers keep a waiting connection alive: no content yet.
-            if not self._pulse.feed(piece):
-                self._alive = piece.isspace() or b"\n" in piece  # a part of a line is neither
-                continue
-            self._alive, self._any_content = False, True
-            if self._pulse.done and self._done is None:
-                self._done = self._now()
-            if self._pulse.output and self._first_content is None:
-                self._first_content = self._now()
-            self._due_in(_AFTER_DONE_S if self._pulse.done else self._timeouts.idle_s, "content", silence)
+            now = self._now()
+            if now < self._glance_at:
+                self._ring_by(self._glance_at)
+            else:
+                self._look(now)
+        self._look(self._now())
         return None
+
+    @property
+    def _silence(self) -> str:
+        return f"no content for {self._timeouts.idle_s:g} s"
+
+    def _look(self, now: float) -> None:
+        """Take in what has come since the last look, and move the deadline on if it was content."""
+        if self._looked_at == len(self._received):
+            return
+        piece = bytes(memoryview(self._received)[self._looked_at :])
+        self._looked_at = len(self._received)
+        # Blank lines and comments are how providers keep a waiting connection alive: no content yet.
+        if not self._pulse.feed(piece):
+            self._alive = piece.isspace() or b"\n" in piece  # a part of a line is neither
+            return
+        self._alive, self._any_content = False, True
+        if self._pulse.done and self._done is None:
+            self._done = now
+        if self._pulse.output and self._first_content is None:
+            self._first_content = now
+        if self._first_content is not None:
+            self._glance_at = now + _GLANCE_S
+        self._due_in(_AFTER_DONE_S if self._pulse.done else self._timeouts.idle_s, "content", self._silence)
 
     def _late(self) -> Break | None:
         """Which deadline it was, and so what it means. Silence after a stream's end mark means nothing."""
@@ -196,7 +246,32 @@ class _UnderWay(httpx2.AsyncByteStream):
         if due >= end:
             due, waiting_for, otherwise = end, "end", f"not finished within {self._timeouts.total_s:g} s"
         self._waiting_for, self._otherwise = waiting_for, otherwise
-        self._clock.reschedule(due)
+        self._due = due
+        self._ring_by(due)
+
+    def _ring_by(self, when: float) -> None:
+        """Wind the timer up for then, unless it rings earlier anyway."""
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        """Look, and end the request if its deadline has passed; a process that overslept reads first, once."""
+        assert self._timer is not None, "it is what rings"
+        now, was_to_ring = self._now(), self._timer.when()
+        self._timer = None
+        self._look(now)
+        if self._timer is not None:
+            return  # there was content, and so a new deadline
+        if now < self._due:
+            self._ring_by(self._due)
+        elif now - was_to_ring > _LATE_S and self._forgiven != self._due:
+            self._forgiven = self._due
+            self._ring_by(now + _GRACE_S)
+        else:
+            self._clock.reschedule(now)
 
     def _broken(self, error: httpx2.TransportError) -> Break:
         """By stage, not by class: what has happened on the wire says more than what a library calls it."""
@@ -208,6 +283,17 @@ class _UnderWay(httpx2.AsyncByteStream):
         if tls is not None:
             return Break(kind="tls", detail=str(getattr(tls, "verify_message", None) or tls.reason or "TLS failed"))
         return Break(kind="network", detail=f"no connection: {_root(error)}")
+
+
+def _behind_the_end(transport: httpx2.AsyncHTTPTransport) -> bytes | None:
+    """What stands behind the response's end in the connection's buffer: the next request would get it for its answer.
+
+    None where that cannot be known: no public name of the layers beneath says it. Such a connection is not used again.
+    """
+    for connection in transport._pool.connections:
+        reader: Any = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+        return None if reader is None else bytes(reader.trailing_data[0])
+    return b""
 
 
 def _root(error: BaseException) -> str:

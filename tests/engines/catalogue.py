@@ -142,7 +142,10 @@ row(3, "429 without Retry-After", error(429, "Rate limit reached"), *thrice("rat
 row(4, "429 insufficient_quota", error(429, code="insufficient_quota"), "quota")
 row(4, "402", error(402, "Insufficient credits"), "quota")
 row(4, "403 about the balance", error(403, "Insufficient balance"), "quota")
-for status in (500, 502, 503, 504, 408, 409, 425, 520, 521, 522, 523, 524, 525, 526, 527, 529):
+row(4, "403 NOT_ENOUGH_BALANCE", value({"reason": "NOT_ENOUGH_BALANCE"}, status=403), "quota")
+row(4, "400 about the credit", error(400, "Your credit balance is too low"), "quota")
+row(4, "412 about the invoices", error(412, "Account is suspended, possibly due to unpaid invoices"), "quota")
+for status in (500, 502, 503, 504, 408, 409, 425, 520, 521, 522, 523, 524, 525, 526, 527, 529, 424, 498):
     row(5, f"{status}", body(b"<html>no</html>", status=status, content_type="text/html"), *thrice("server"))
 row(5, "502, then an answer", [error(502), completion()], "server", "complete")
 row(6, "400 for a parameter", error(400, "Unsupported parameter: 'seed'", param="seed"), "unsupported_param")
@@ -152,6 +155,13 @@ row(8, "401 at the start", error(401, "Incorrect API key provided"), "auth")
 row(9, "401 after an answer", [completion(), error(401, "expired")], "complete", "auth", "auth", repeats=2)
 row(10, "404 model retired", error(404, "The model does not exist", code="model_not_found"), "model_unavailable")
 row(10, "410", error(410), "model_unavailable")
+row(10, "400 Model Not Exist", error(400, "Model Not Exist"), "model_unavailable")
+row(
+    10,
+    "400 No such model",
+    value({"errors": [{"code": 5007, "message": "No such model"}]}, status=400),
+    "model_unavailable",
+)
 row(11, "451", error(451), "blocked")
 row(11, "403 moderation of the input", error(403, "Your input was flagged", metadata={"reasons": ["x"]}), "blocked")
 
@@ -174,6 +184,10 @@ row(14, "RST before the head", raw(Reset()), *thrice("network"))
 row(14, "FIN before the head", raw(Close()), *thrice("network"))
 row(14, "half a head", raw(b"HTTP/1.1 200 OK\r\nContent-Ty", Close()), *thrice("network"))
 row(14, "not HTTP", raw(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", Close()), *thrice("network"))
+BEHIND = raw(completion().steps[0] + completion("nobody asked").steps[0])  # type: ignore[operator]
+row(14, "another answer behind the first", [BEHIND, completion()], "complete", "complete", repeats=2, text="yes")
+row(14, "another answer behind the only one", BEHIND, "complete", flags=("bytes_after_end",), text="yes")
+row(14, "a body longer than announced", raw(head(20) + bytes(30)), *thrice("not_json"), flags=("bytes_after_end",))
 row(15, "silence before the first byte", raw(Pause(9)), "timeout", "timeout", entry=SLOW)
 row(15, "silence after the head", raw(OPEN, Pause(9)), "timeout", "timeout", entry=SLOW)
 streamed(16, "a stream that stops coming", raw(OPEN, *chunks_of(ROLE, YES), Pause(9)), *thrice("stalled"), entry=SLOW)
@@ -229,6 +243,9 @@ streamed(
 )
 streamed(22, "an event that is no JSON", stream(ROLE, YES, event('{"choices":['), STOP), *thrice("malformed"))
 streamed(22, "an event that is no object", stream(ROLE, YES, event("[1]"), STOP), *thrice("malformed"))
+LOST = b"\xef\xbb\xbf" + event(YES)
+streamed(22, "a data line that lost its beginning", stream(ROLE, YES, LOST, STOP, USAGE), *thrice("malformed"))
+streamed(22, "a proxy's page within a stream", stream(ROLE, YES, b"<html>\n\n", STOP, USAGE), *thrice("malformed"))
 streamed(23, "an error in the stream, to wait for", stream(ROLE, {"error": {"code": 502}}), *thrice("inband_error"))
 streamed(23, "an error in the stream, final", stream(ROLE, {"error": {"code": 400}}), "inband_error")
 streamed(
@@ -238,6 +255,20 @@ streamed(
     *thrice("inband_error"),
 )
 streamed(23, "finish_reason error", stream(ROLE, YES, ending("error")), "inband_error", "inband_error")
+streamed(23, "finish_reason abort", stream(ROLE, YES, ending("abort")), "inband_error", "inband_error")
+row(
+    23,
+    "finish_reason insufficient_system_resource",
+    completion(finish_reason="insufficient_system_resource"),
+    "inband_error",
+    "inband_error",
+)
+streamed(
+    23,
+    "a field called error",
+    stream(ROLE, YES, b'error: {"code":400,"message":"no"}\n\n', done=False),
+    "inband_error",
+)
 streamed(
     23,
     "an error, then RST",
@@ -277,6 +308,7 @@ row(29, "content null", completion(None), "empty", text="")
 streamed(29, "an empty stream", stream(ROLE, STOP, USAGE), "empty", text="")
 row(30, "the budget spent thinking", completion(None, finish_reason="length", message={"reasoning": "hm"}), "length")
 row(31, "cut at the limit", completion(finish_reason="length"), "length")
+row(31, "cut at the limit, in capitals", completion(finish_reason="MAX_TOKENS"), "length")
 streamed(31, "cut at the limit, streamed", stream(ROLE, YES, ending("length"), USAGE), "length", text="yes")
 row(32, "a content filter", completion(finish_reason="content_filter"), "content_filter")
 row(32, "a refusal", completion(None, message={"refusal": "I cannot"}), "content_filter")
@@ -352,6 +384,15 @@ streamed(
     flags=("suspicious_stream",),
 )
 streamed(36, "text after the end", stream(ROLE, YES, STOP, YES, USAGE), "complete", flags=("suspicious_stream",))
+streamed(
+    36,
+    "the fingerprint changes on the way",
+    stream(changed(ROLE, system_fingerprint="a"), changed(YES, system_fingerprint="b"), STOP, USAGE),
+    "complete",
+    flags=("suspicious_stream",),
+)
+EMPTY_HEAD = {"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": []}
+streamed(36, "a first chunk that says nothing", stream(EMPTY_HEAD, *WHOLE), "complete", text="yes")
 row(37, "another model than asked", completion(model="other"), "complete", flags=("model_mismatch",))
 row(
     38,
@@ -422,6 +463,13 @@ row(
 )
 streamed(42, "a stream without usage", stream(*chunk_values("yes", usage=None)), "complete", flags=("usage_missing",))
 row(
+    42,
+    "a text of no token",
+    completion(usage={"prompt_tokens": 11, "completion_tokens": 0}),
+    "complete",
+    flags=("usage_implausible",),
+)
+row(
     43,
     "content as parts",
     completion(message={"content": [{"type": "text", "text": "yes"}]}),
@@ -462,9 +510,17 @@ DRESSED = (
     + event(USAGE)
 )
 streamed(46, "BOM, comments, fields, three kinds of line ends", stream(DRESSED), "complete", text="yes")
+streamed(
+    46,
+    "signs of life between the chunks",
+    stream(b"event: ping\ndata: ping\n\n", ROLE, b"data:\n\n", YES, b"data: \n\n", STOP, USAGE),
+    "complete",
+    text="yes",
+)
 PACKED = gzip.compress(json.dumps(completion_value()).encode())
 GZIP = {"Content-Encoding": "gzip"}
 row(47, "gzip nobody asked for", body(PACKED, headers=GZIP), "encoding", "encoding")
+row(47, "gzip nobody announced", body(PACKED), "encoding", "encoding")
 row(47, "gzip that is broken", body(PACKED[:20] + b"????" + PACKED[24:], headers=GZIP), "encoding", "encoding")
 row(47, "br that is none", body(b"\x0b\x02\x80", headers={"Content-Encoding": "br"}), "encoding", "encoding")
 row(47, "plain bytes said to be gzip", completion(headers=GZIP), "complete", flags=("encoding_untrue",))
@@ -481,6 +537,13 @@ row(
 )
 for status in (301, 302, 307, 308):
     row(50, f"{status}", body(b"", status=status, headers={"Location": "/v1/elsewhere"}), "redirect")
+row(
+    58,
+    "a router that shortens the prompt",
+    completion(openrouter_metadata={"pipeline": [{"type": "context-compression"}]}),
+    "complete",
+    flags=("prompt_mismatch",),
+)
 row(
     57,
     "an id that came with another question",
@@ -545,6 +608,8 @@ row(
     flags=REMOVED,
 )
 row(55, "the key in hexadecimal", echo(lambda k: completion(k.encode().hex())), "complete", flags=REMOVED)
+row(55, "most of the key", echo(lambda k: error(401, f"bad key {k[2:-4]}****")), "auth", flags=REMOVED)
+row(55, "the key in UTF-16", echo(lambda k: body(k.encode("utf-16"), status=400)), "bad_request", flags=REMOVED)
 row(
     55,
     "the key, percent-encoded",
@@ -565,7 +630,7 @@ streamed(55, "the key over the deltas of a stream", echo(piecewise), "withheld",
 streamed(
     55,
     "the key over comments",
-    echo(lambda k: stream(f": {k[:9]}\n: {k[9:]}\n\n".encode(), *WHOLE)),
+    echo(lambda k: stream(*(f": {k[i : i + 9]}\n".encode() for i in range(0, len(k), 9)), b"\n", *WHOLE)),
     "withheld",
     flags=REMOVED,
 )
