@@ -122,10 +122,11 @@ def asked_twice(written: Sequence[Written]) -> tuple[str, ...]:
 def nearly_twice(written: Sequence[Written]) -> tuple[str, ...]:
     """One line for each pair of prompts that differ in little: answers to them are not two observations.
 
-    Generated prompts share their forms on purpose and differ in all the rest.
+    Generated prompts share their forms on purpose and differ in all the rest; prompts with tools are held
+    against each other by what is said, not by the tools that several of them offer.
     """
     written = [one for one in written if not one.entry.generated]
-    runs = [_runs(_normal(one.prompt)) for one in written]
+    runs = [_runs(_told(one.prompt)) for one in written]
     lines = []
     for a, b in combinations(range(len(written)), 2):
         small, large = sorted((len(runs[a]), len(runs[b])))
@@ -149,9 +150,12 @@ def _declared(a: Written, b: Written) -> bool:
 
 
 def _normal(prompt: Prompt) -> str:
+    return "\n".join((_told(prompt), *(str(tool) for tool in prompt.tools)))
+
+
+def _told(prompt: Prompt) -> str:
     told = [f"{m.role}: {' '.join(m.content.split()).casefold()}" for m in prompt.messages]
-    called = [str(m.tool_calls) for m in prompt.messages if m.tool_calls]
-    return "\n".join((*told, *called, *(str(tool) for tool in prompt.tools)))
+    return "\n".join((*told, *(str(m.tool_calls) for m in prompt.messages if m.tool_calls)))
 
 
 def _runs(text: str) -> set[str]:
