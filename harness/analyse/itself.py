@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import stats
-from harness.analyse.book import Book, Subject, bounded
+from harness.analyse.book import Book, Subject
 from harness.analyse.observations import NOT_SAID
-from harness.analyse.pairs import EXCESS_BOUNDS, permutations
+from harness.analyse.pairs import permutations
 from harness.analyse.tallies import Tally
 from harness.metrics import agreement
 from harness.metrics.agreement import Counts, Ints
@@ -38,7 +38,7 @@ def itself(book: Book, tallies: Sequence[Tally], alpha: float) -> list[Halves]:
         test = stats.one_hot_permutation(agreement.tables(first, second), permutations=drawn)
         note = f"permutation p = {test.p_value:.2g}" if test.n else ""
         excess = agreement.excess_divergence(first, second)
-        book.add(subject, "halves_excess", excess, estimate=bounded(*EXCESS_BOUNDS), note=note)
+        book.add(subject, "halves_excess", excess, estimate=stats.divergence_over_prompts, note=note)
         if test.n:
             found.append(Halves(tally=tally, test=test))
     return found

@@ -19,9 +19,6 @@ from harness.metrics.agreement import Counts, Floats, Ints, relabelled
 from harness.metrics.cuts import settle
 from harness.types import Estimate
 
-# A prompt's excess divergence is −½ when two repeats a side differ crosswise, 1 when each side is sure of its own.
-EXCESS_BOUNDS = (-0.5, 1.0)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
@@ -87,7 +84,9 @@ def _compare(book: Book, pair: Pair, texts: Texts, drawn: int) -> Comparison:
     book.add(subject, "cross_emr", match, note=UP_TO_THE_CUT)
     complete = agreement.cross_match(pair.left.whole, pair.right.whole)
     book.add(subject, "cross_emr_complete", complete, note="whole texts only")
-    estimate = book.add(subject, "excess_divergence", excess, estimate=bounded(*EXCESS_BOUNDS), note=UP_TO_THE_CUT)
+    estimate = book.add(
+        subject, "excess_divergence", excess, estimate=stats.divergence_over_prompts, note=UP_TO_THE_CUT
+    )
     floor = np.where(np.isnan(match), np.nan, agreement.noise_floor(left, right))
     book.add(subject, "noise_floor", floor, note=UP_TO_THE_CUT)
     tables = agreement.tables(left, right)
@@ -111,7 +110,7 @@ def _others(book: Book, pair: Pair) -> None:
     of_answers = Subject(kind="answers", left=subject.left, right=subject.right, condition=subject.condition)
     mismatch = agreement.excess_divergence(left.answer, right.answer)
     note = "above what each side's own repeats differ by"
-    book.add(of_answers, "mismatch_rate", mismatch, estimate=bounded(*EXCESS_BOUNDS), note=note)
+    book.add(of_answers, "mismatch_rate", mismatch, estimate=stats.divergence_over_prompts, note=note)
 
 
 def flips(pair: Pair) -> Floats:

@@ -12,7 +12,6 @@ import numpy as np
 
 from harness import stats
 from harness.analyse.observations import CENSORED, NOT_SAID, Identity, observe
-from harness.analyse.pairs import EXCESS_BOUNDS
 from harness.analyse.tallies import Tally, tally
 from harness.analyse.texts import Texts, study
 from harness.compare.comparability import Meeting
@@ -121,7 +120,7 @@ def _change(left: Tally, right: Tally, texts: Texts, identities: Sequence[Identi
     shifts = [
         Shift(
             metric="texts",
-            estimate=stats.mean_over_prompts(_known(excess), bounds=EXCESS_BOUNDS),
+            estimate=stats.divergence_over_prompts(_known(excess)),
             p_value=test.p_value,
             method=test.method,
             detectable=stats.minimum_detectable_divergence(tables),

@@ -4,7 +4,8 @@ model                     the column of that name
 meta.model                inside a nested object, or inside JSON text in the cell `meta`
 choices[0].message        an item of a list
 responses[*]  answer_*    each item, or each column that fits: one repeat after the other (`text` only;
-                          the same `*` in other fields is the same item; `@match` is what it stood for)
+                          the same `*` in other fields is the same item; `@match` is what it stood for, and of
+                          *_run_* everything from the first star to the last)
 task+rubric_id            several, joined by ":"
 @file @stem @folder @path @line @key     the file's name, the name without ending, its folder,
                           its path inside the source, the row's line, the row's key in a JSON object
@@ -14,13 +15,17 @@ task+rubric_id            several, joined by ":"
 
 from __future__ import annotations
 
+import ast
 import difflib
 import fnmatch
+import io
 import json
 import re
+import tokenize
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,6 +36,7 @@ Getter = Callable[[Cells], Any]
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*)\]")
 _MATCH = "@match"
+_OF_ROWS = (_MATCH, "@line", "@key", "@list")
 JOINT = ":"
 
 
@@ -105,10 +111,11 @@ def matches(expression: Expression, cells: Cells, *, taken: Collection[str] = ()
     path = next(p for p in expression.paths if "*" in p)
     head = _head(path)
     if "*" in head:
-        before, _, after = head.partition("*")
+        before, after = head[: head.index("*")], head[head.rindex("*") + 1 :]
         fitting = [c for c in cells if fnmatch.fnmatchcase(c, head) and not c.startswith("@") and c not in taken]
         return [c[len(before) : len(c) - len(after)] for c in fitting]
     value = _walk(cells, _steps(path.partition("[*]")[0]))
+    value = _inside(value) if isinstance(value, str) else value
     return [str(i) for i in range(len(value))] if isinstance(value, list) else []
 
 
@@ -139,7 +146,9 @@ def _path(path: str, field: str, place: Place, *, whole: str) -> Getter:
         return lambda cells: value
     if "*" in path:
         _refuse_unfit(path, field, place, whole)
-        return lambda cells: _walk_or_cell(cells, path.replace("*", str(cells.get(_MATCH, "")), 1))
+        return lambda cells: _walk_or_cell(cells, _filled(path, str(cells.get(_MATCH, ""))))
+    if path.startswith("@") and place.columns is not None and path not in {*place.columns, *_OF_ROWS}:
+        raise ExchangeError(f'{place.name}: {field}={whole}: no "{path}"{suggest(path, [*constants, *_OF_ROWS])}')
     head = _head(path)
     if place.columns is not None and not path.startswith("@"):
         if path in place.columns:
@@ -150,6 +159,14 @@ def _path(path: str, field: str, place: Place, *, whole: str) -> Getter:
     if len(steps) == 1 and steps[0] == path:
         return lambda cells: cells.get(path)
     return lambda cells: cells[path] if path in cells else _walk(cells, steps)
+
+
+def _filled(path: str, match: str) -> str:
+    """The path with what its star stood for; of a column with several stars, all between the outer ones."""
+    head = _head(path)
+    if "*" in head:
+        return head[: head.index("*")] + match + head[head.rindex("*") + 1 :] + path[len(head) :]
+    return path.replace("*", match, 1)
 
 
 def _refuse_unfit(path: str, field: str, place: Place, whole: str) -> None:
@@ -177,12 +194,23 @@ def _walk(value: Any, steps: Sequence[str | int]) -> Any:
 
 @lru_cache(maxsize=512)
 def _inside(text: str) -> Any:
-    """JSON text in a cell as its value; anything else has nothing inside."""
+    """JSON text in a cell as its value, or a list or dictionary as Python writes it; nothing else has an inside."""
     if text[:1] not in ("{", "["):
         return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        return _python_literal(text)
+
+
+def _python_literal(text: str) -> Any:
+    """What a data frame writes for a cell with a list. Of two texts without a comma between, nobody knows the ends."""
+    try:
+        kinds = [t.type for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type != tokenize.NL]
+        if any(one == other == tokenize.STRING for one, other in pairwise(kinds)):
+            return None
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError):
         return None
 
 

@@ -294,6 +294,8 @@ def _sniffed(path: Path) -> str:
         head = file.read(4096)
     if head.startswith(b"PAR1"):
         return "parquet"
+    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ExchangeError(f"{path.name}: is no text (a spreadsheet, a database?); save it as CSV, JSONL or Parquet")
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"["):
         return "json"

@@ -37,16 +37,31 @@ class Row:
 
 
 def rows(file: RecordFile, *, at: str = "") -> Iterator[Row]:
-    """The rows of one file. `at` is the path of the list inside a JSON document. Raises ExchangeError."""
-    if file.kind in ("csv", "tsv"):
-        return _csv(file)
-    if file.kind == "jsonl":
-        return _jsonl(file)
+    """The rows of one file. Raises ExchangeError.
+
+    `at` is the path of the list inside a JSON document, "." where the document itself is one record; of other files
+    it is the list inside each row, whose items become rows with the row's other columns.
+    """
     if file.kind == "json":
         return _json(file, at)
-    if file.kind == "parquet":
-        return _parquet(file)
+    readers = {"csv": _csv, "tsv": _csv, "jsonl": _jsonl, "parquet": _parquet}
+    if file.kind in readers:
+        found = readers[file.kind](file)
+        return _unfolded(file, found, at) if at else found
     raise ExchangeError(f"{file.name}: a .{file.kind} file is read by its own --format only")
+
+
+def _unfolded(file: RecordFile, found: Iterable[Row], at: str) -> Iterator[Row]:
+    """A row for each item of the list that stands at `at` in every row."""
+    for row in found:
+        value: Any = row.cells
+        for step in at.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if not isinstance(value, list):
+            raise ExchangeError(f'{file.name}:{row.line}: has no list at "{at}"')
+        outer = {name: cell for name, cell in row.cells.items() if name != at.partition(".")[0]}
+        for item in value:
+            yield Row({**outer, **(item if isinstance(item, Mapping) else {VALUE: item})}, row.line)
 
 
 def columns(file: RecordFile) -> tuple[str, ...] | None:
@@ -238,18 +253,29 @@ def _shallow(value: Any) -> Any:
 
 def _json(file: RecordFile, at: str) -> Iterator[Row]:
     value, (path, star, rest) = document(file), at.partition("*")
+    if at == "." and isinstance(value, dict):
+        yield Row(value, 1)
+        return
     for step in filter(None, path.split(".")):
         if not isinstance(value, dict) or step not in value:
             raise ExchangeError(f'{file.name}: has no list at "{at}"')
         value = value[step]
-    if rest or (star and not isinstance(value, dict)):
+    if rest.replace(".*", "") or (star and not isinstance(value, dict)):
         raise ExchangeError(f'{file.name}: has no lists at "{at}"; "*" stands last, for the keys of an object')
+    for _ in range(rest.count("*")):  # one level more: its lists are called by both names
+        value = _one_level_deeper(file, value, at)
     for number, item in enumerate(_all_lists(file, value) if star else _list(file, value), start=1):
         if isinstance(item, list):
             raise ExchangeError(
                 f"{file.name}: item {number} is a JSON list; an object with columns, or a text, is needed"
             )
         yield Row(item if isinstance(item, dict) else {VALUE: item}, number)
+
+
+def _one_level_deeper(file: RecordFile, value: Mapping[str, Any], at: str) -> dict[str, Any]:
+    if not all(isinstance(inside, dict) for inside in value.values()):
+        raise ExchangeError(f'{file.name}: has no lists at "{at}"; not every value on the way is an object')
+    return {f"{outer}/{inner}": cell for outer, inside in value.items() for inner, cell in inside.items()}
 
 
 def _all_lists(file: RecordFile, value: Mapping[str, Any]) -> Iterator[Any]:
@@ -275,6 +301,8 @@ def _list(file: RecordFile, value: Any) -> Iterable[Any]:
     hint = f"; it has lists at {', '.join(lists)}: say which, e.g. --map rows={lists[0]}" if lists else ""
     if lists:
         hint += ", or take all with --map rows=*, each row with its list's name as @list"
+    elif inner:
+        hint = "; where each file is one record, say --map rows=."
     raise ExchangeError(f"{file.name}: a JSON {_kind(value)}, not a list of records{hint}")
 
 

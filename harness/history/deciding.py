@@ -19,7 +19,6 @@ from harness.types import Estimate
 
 CALM_P, CALM_NIGHTS = 0.05, 2
 MOST_TELLING = 3
-_EXCESS_BOUNDS = (-0.5, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +81,7 @@ def _tested(
     state, calm, since, until = _state(night, test.p_value, found.value >= alarm_at, last, known)
     if was_changed and state == "ok":
         found = stats.Accumulated()
-    excess = stats.mean_over_prompts(_known(test.by_prompt), bounds=_EXCESS_BOUNDS)
+    excess = stats.divergence_over_prompts(_known(test.by_prompt))
     telling = _telling(test.by_prompt, questions, baseline, side) if state == "changed" else ()
     return Decision(
         state=state,

@@ -47,7 +47,7 @@ def _answers(side: Side, sides: Sequence[Side], tolerance: float) -> Iterator[Li
     test = stats.drift_test(tables, tolerance=tolerance)
     if test.n:
         values = np.array([d for d in test.by_prompt if not math.isnan(d)])
-        excess = stats.mean_over_prompts(values, bounds=(-0.5, 1.0))
+        excess = stats.divergence_over_prompts(values)
         method = "excess divergence of parsed answers, labels permuted within prompt"
         yield Line(measure="answers", before=0.0, now=excess, change=excess, p_value=test.p_value, method=method)
 

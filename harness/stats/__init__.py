@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.stats.drift import Accumulated, DriftTest, change_point, drift_test, threshold
 from harness.stats.intervals import (
+    divergence_over_prompts,
     exact_proportion,
     mean_over_prompts,
     proportion,
@@ -23,6 +24,7 @@ __all__ = [
     "aa_splits",
     "change_point",
     "composite_null_test",
+    "divergence_over_prompts",
     "drift_test",
     "exact_proportion",
     "hamming_kernel",

@@ -18,6 +18,10 @@ _TAIL = (1 - CONFIDENCE) / 2
 
 # What the data have not shown yet counts as half a prompt at each end of the scale.
 _UNSEEN_PROMPTS = 0.5
+# The same for excess divergence, whose values lie less evenly; its variance counts 1 + 1/n times. No prompt's value is
+# below the floor: two repeats a side that differ crosswise.
+_UNSEEN_DIVERGENCE = 0.75
+_DIVERGENCE_FLOOR = -0.5
 # Where the ends are unknown they are taken to lie beyond the observed range, by this many ranges / prompts.
 _REACH = 5.0
 
@@ -64,7 +68,28 @@ def share_over_prompts(values: NDArray[np.float64]) -> Estimate:
     if value in (0.0, 1.0):
         reach = rule_of_three(x.size)
         return Estimate(value=value, low=value * (1 - reach), high=value or reach, n=x.size, method=method)
-    low, high = _beta_limits(x)
+    weight, centre, squares = _with_unseen(x, 0.0, 1.0, _UNSEEN_PROMPTS)
+    low, high = _beta_limits(centre, squares / (weight * (weight + 1)))
+    return Estimate(value=value, low=min(low, value), high=max(high, value), n=x.size, method=method)
+
+
+def divergence_over_prompts(values: NDArray[np.float64]) -> Estimate:
+    """Mean excess divergence of one value per prompt, each in [-1/2, 1]; the true mean lies in [0, 1].
+
+    As `share_over_prompts`, on the scale from -1/2 to 1: what was not seen counts as three quarters of a prompt without
+    divergence and as many that diverge wholly. A few prompts rarely show the one in ten that does, however evenly
+    noise moves the others, so an interval from their spread alone covers far too little. No interval below two.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    method = "beta over prompts"
+    if x.size < 2:
+        return _without_interval(x, method)
+    weight, centre, squares = _with_unseen(x, 0.0, 1.0, _UNSEEN_DIVERGENCE)
+    width = 1 - _DIVERGENCE_FLOOR
+    variance = squares / (weight * (weight + 1)) * (1 + 1 / x.size) / width**2
+    limits = _beta_limits((centre - _DIVERGENCE_FLOOR) / width, variance)
+    low, high = (_DIVERGENCE_FLOOR + width * limit for limit in limits)
+    value = float(x.mean())
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=x.size, method=method)
 
 
@@ -86,26 +111,25 @@ def mean_over_prompts(values: NDArray[np.float64], *, bounds: tuple[float, float
         return Estimate(value=value, low=low, high=high, n=x.size, method="unseen prompts at the bounds")
     beyond = _REACH / x.size * float(x.max() - x.min())
     ends = max(float(x.min()) - beyond, floor), min(float(x.max()) + beyond, ceiling)
-    weight, centre, squares = _with_unseen(x, *ends)
+    weight, centre, squares = _with_unseen(x, *ends, _UNSEEN_PROMPTS)
     half = float(special.stdtrit(weight - 1, 1 - _TAIL)) * math.sqrt(squares / ((weight - 1) * weight))
     low, high = max(floor, min(centre - half, value)), min(ceiling, max(centre + half, value))
     return Estimate(value=value, low=low, high=high, n=x.size, method=method)
 
 
-def _beta_limits(x: NDArray[np.float64]) -> tuple[float, float]:
-    weight, centre, squares = _with_unseen(x, 0.0, 1.0)
-    variance = squares / (weight * (weight + 1))
+def _beta_limits(centre: float, variance: float) -> tuple[float, float]:
+    """The middle 95 % of the beta distribution with that mean and variance."""
     size = centre * (1 - centre) / variance - 1
     low, high = special.betaincinv(centre * size, (1 - centre) * size, np.array([_TAIL, 1 - _TAIL]))
     return float(low), float(high)
 
 
-def _with_unseen(x: NDArray[np.float64], floor: float, ceiling: float) -> tuple[float, float, float]:
-    """Total weight, mean and sum of squares about it, of the prompts and the unseen ones at the two ends."""
-    weight = x.size + 2 * _UNSEEN_PROMPTS
-    centre = (float(x.sum()) + _UNSEEN_PROMPTS * (floor + ceiling)) / weight
+def _with_unseen(x: NDArray[np.float64], floor: float, ceiling: float, unseen: float) -> tuple[float, float, float]:
+    """Total weight, mean and sum of squares about it, of the prompts and so many unseen ones at each of the ends."""
+    weight = x.size + 2 * unseen
+    centre = (float(x.sum()) + unseen * (floor + ceiling)) / weight
     squares = float(np.square(x - centre).sum())
-    return weight, centre, squares + _UNSEEN_PROMPTS * ((floor - centre) ** 2 + (ceiling - centre) ** 2)
+    return weight, centre, squares + unseen * ((floor - centre) ** 2 + (ceiling - centre) ** 2)
 
 
 def _nothing(method: str) -> Estimate:

@@ -112,6 +112,100 @@ def test_answers_by_provider_and_question(tmp_path: Path) -> None:
     assert content(take_in(source, "rows=*,provider=@list,prompt=@key,text=value[*]")) == EXPECTED
 
 
+def test_a_column_for_each_provider_and_repeat(tmp_path: Path) -> None:
+    """Both stand in the column's name; two patterns take them apart again."""
+    source = tmp_path / "wide.csv"
+    columns = [f"{m}_run_{r}" for m in ("a", "b") for r in (1, 2)]
+    with source.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["question", "note", *columns])
+        for question in ("one?", "two?"):
+            writer.writerow([question, "x", *(r["answer"] for r in ROWS if r["question"] == question)])
+    run = take_in(source, r"provider=@match~^(.+)_run,repeat=@match~_run_(.+)$,prompt=question,text=*_run_*")
+    assert content(run) == EXPECTED
+
+
+def lists() -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in ROWS:
+        found.setdefault((str(row["model"]), str(row["question"])), []).append(str(row["answer"]))
+    return found
+
+
+@pytest.mark.parametrize("spell", [json.dumps, repr], ids=["JSON", "Python"])
+def test_all_repeats_in_one_cell(spell: Callable[[object], str], tmp_path: Path) -> None:
+    """A data frame with lists, saved as CSV, writes them as Python would."""
+    source = tmp_path / "cells.csv"
+    with source.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["model", "question", "answers"])
+        writer.writerows([model, question, spell(given)] for (model, question), given in lists().items())
+    assert content(take_in(source, "provider=model,prompt=question,text=answers[*]")) == EXPECTED
+
+
+def test_a_cell_whose_texts_have_no_comma_between_is_not_guessed_at(tmp_path: Path) -> None:
+    """An array of numpy is written so; Python itself would join its two texts to one answer."""
+    source = tmp_path / "cells.csv"
+    source.write_text("model,question,answers\na,one?,\"['x' 'y']\"\n")
+    assert "no row has a value there" in refused(source, "provider=model,prompt=question,text=answers[*]")
+
+
+def test_a_list_of_providers_in_every_line(tmp_path: Path) -> None:
+    """One line a question, inside it every model with all its repeats."""
+    source = tmp_path / "nested.jsonl"
+    with source.open("w", encoding="utf-8") as file:
+        for question in ("one?", "two?"):
+            models = [{"name": m, "outputs": [{"text": t} for t in lists()[m, question]]} for m in ("a", "b")]
+            file.write(json.dumps({"prompt": question, "models": models}) + "\n")
+    run = take_in(source, "rows=models,provider=name,prompt=prompt,text=outputs[*].text")
+    assert content(run) == EXPECTED
+    assert 'has no list at "answers"' in refused(source, "rows=answers,provider=name,prompt=prompt,text=t")
+
+
+def test_three_levels_of_names(tmp_path: Path) -> None:
+    """Model, task, question: the outer two are one name with a stroke between."""
+    deep: dict[str, dict[str, dict[str, object]]] = {}
+    for (model, question), given in lists().items():
+        deep.setdefault(model, {}).setdefault("sums", {})[question] = {"asked": question, "answers": given}
+    source = tmp_path / "deep.json"
+    source.write_text(json.dumps(deep))
+    run = take_in(source, "rows=*.*,provider=@list~^[^/]+,condition=@list~/(.+),prompt=asked,text=answers[*]")
+    assert content(run) == EXPECTED
+    assert {view.trial.condition for view in run.views()} == {"sums"}
+
+
+def test_a_file_for_each_record(tmp_path: Path) -> None:
+    """Folders named by model and repeat, in them one small document for each question."""
+    for number, row in enumerate(ROWS):
+        folder = tmp_path / "out" / str(row["model"]) / f"run_{row['run']}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.json").write_text(json.dumps({"q": row["question"], "reply": {"text": row["answer"]}}))
+    named = "provider=@path~^([^/]+)/,repeat=@path~run_([0-9]+),prompt=q,text=reply.text"
+    assert "say --map rows=." in refused(tmp_path / "out", named)
+    assert content(take_in(tmp_path / "out", f"rows=.,{named}")) == EXPECTED
+
+
+def test_parquet_as_data_sets_are_published(tmp_path: Path) -> None:
+    """A folder a model, files called test-00000-of-00001, categories, and a list of answers in a column."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for model in ("a", "b"):
+        own = {question: given for (name, question), given in lists().items() if name == model}
+        table = arrow.table({"prompt": arrow.array(list(own)).dictionary_encode(), "completions": list(own.values())})
+        (tmp_path / model).mkdir()
+        parquet.write_table(table, tmp_path / model / "test-00000-of-00001.parquet")
+    assert content(take_in(tmp_path, "provider=@folder,prompt=prompt,text=completions[*]")) == EXPECTED
+
+
+def test_a_misspelt_place_and_a_file_that_is_no_text_are_told(tmp_path: Path) -> None:
+    """One line that says what there is, or what to do."""
+    (tmp_path / "x.csv").write_text(table())
+    said = refused(tmp_path / "x.csv", "provider=@folders,prompt=question,text=answer")
+    assert 'no "@folders"; did you mean "@folder"?' in said
+    (tmp_path / "x.xlsx").write_bytes(b"PK\x03\x04\x14\x00\x06\x00")
+    assert "save it as CSV" in refused(tmp_path / "x.xlsx", MAP)
+
+
 @pytest.mark.parametrize("at", ["x*", "a.*.b", "*.a"])
 def test_a_star_stands_last(at: str, tmp_path: Path) -> None:
     """What the star would stand for must not be guessed."""

@@ -93,6 +93,40 @@ def test_bounded_means_of_equal_values_allow_for_unseen_prompts() -> None:
     assert (estimate.low, estimate.high) == pytest.approx((-unseen, unseen))
 
 
+def test_divergence_that_was_not_seen_may_still_be_there() -> None:
+    """Fourteen prompts without any leave room for some; however many there are, nothing is ruled out for sure."""
+    few, many = (stats.divergence_over_prompts(np.zeros(n)) for n in (14, 1000))
+    assert few.value == 0.0
+    assert few.low is not None
+    assert few.high is not None
+    assert many.high is not None
+    assert few.low <= 0 < many.high < 0.01
+    assert 0.15 < few.high < 0.3
+
+
+def test_divergence_reaches_its_ends_and_does_not_pass_them() -> None:
+    """Two sides that differ wholly everywhere have D = 1, and no more; crosswise ones have -1/2 a prompt."""
+    whole, crosswise = (stats.divergence_over_prompts(np.full(5, v)) for v in (1.0, -0.5))
+    assert whole.high == 1.0
+    assert whole.low is not None
+    assert 0.4 < whole.low < 0.7
+    assert crosswise.low == -0.5
+    empty, one = (stats.divergence_over_prompts(np.zeros(n)) for n in (0, 1))
+    assert (empty.value, empty.low, one.value, one.high) == (None, None, 0.0, None)
+
+
+def test_five_prompts_cover_the_divergence_they_hardly_show() -> None:
+    """One prompt in ten differs wholly, noise moves the others: most samples of five show none and must allow."""
+    rng, inside, runs = np.random.default_rng(4), 0, 1000
+    for _ in range(runs):
+        values = np.where(rng.random(5) < 0.1, 1.0, rng.normal(0, 0.05, 5))
+        estimate = stats.divergence_over_prompts(values)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        inside += estimate.low <= 0.1 <= estimate.high
+    assert inside / runs > 0.93
+
+
 def test_unbounded_means_of_equal_values_have_no_interval() -> None:
     """Equal lengths everywhere say nothing about how large an unseen difference may be."""
     estimate = stats.mean_over_prompts(np.full(20, 7.0))
