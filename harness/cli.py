@@ -530,15 +530,31 @@ def _print_skipped(prepared: Prepared) -> None:
     for skipped in prepared.plan.skipped:
         if skipped.reason != NOT_CHOSEN:
             print(f"skipped: {skipped.provider}: {skipped.reason}", file=sys.stderr)
+    for one in prepared.plan.left_out:
+        more = f" and {len(one.prompts) - 1} more" if len(one.prompts) > 1 else ""
+        print(
+            f"left out: {one.provider}: {one.prompts[0]}{more}: longer than its context of {one.context} tokens",
+            file=sys.stderr,
+        )
 
 
 def _print_plan(prepared: Prepared) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("provider", title=f"Plan: {len(prepared.suite.prompts)} prompts, nothing sent", title_justify="left")
-    for heading in ("calls", "prompt tokens ≤", "completion tokens ≤", "cost ≤"):
+    suite, columns = prepared.suite, ("calls", "prompt tokens ≤", "completion tokens ≤", "cost ≤")
+    named = f" of suite {suite.name}" if suite.name else ""
+    named += f", version {suite.version}" if suite.version else ""
+    table = Table("provider", title=f"Plan: {len(suite.prompts)} prompts{named}; nothing sent", title_justify="left")
+    families = Table(title="By family, over all providers", title_justify="left")
+    families.add_column("family", no_wrap=True)
+    families.add_column("prompts", justify="right")
+    for heading in columns:
         table.add_column(heading, justify="right")
+        families.add_column(heading, justify="right")
+    for f in prepared.plan.families:
+        figures = (f.prompts, f.calls, f.prompt_tokens, f.completion_tokens)
+        families.add_row(f.family, *map(str, figures), _money(f.cost_usd))
     estimates = prepared.plan.estimates
     for e in estimates:
         table.add_row(e.provider, *map(str, (e.calls, e.prompt_tokens, e.completion_tokens)), _money(e.cost_usd))
@@ -546,7 +562,9 @@ def _print_plan(prepared: Prepared) -> int:
     priced = [e.cost_usd for e in estimates if e.cost_usd is not None]
     table.add_section()
     table.add_row("all, before retries", *map(str, totals), _money(sum(priced) if priced else None))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(families)
     return 0
 
 

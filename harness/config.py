@@ -226,6 +226,8 @@ class Provider(_Strict):
     """Ask for the answer as an event stream. Its text is the same; the time of its first token becomes known."""
     rpm: Annotated[float, Field(gt=0)] | None = None
     """Requests per minute at most."""
+    context: Positive | None = None
+    """Tokens that prompt and answer may have together, of a base_url; longer prompts are not asked."""
     tpm: Annotated[float, Field(gt=0)] | None = None
     """Tokens per minute at most, those of prompts and of answers together."""
     may_drop: tuple[str, ...] = ()
@@ -269,6 +271,12 @@ class Provider(_Strict):
         if self.group is not None:
             return self.group
         return "this machine" if self.serve or self.local else None
+
+    @property
+    def context_tokens(self) -> int | None:
+        """What prompt and answer may have together, or None where nobody has said."""
+        own = self.serve or self.local
+        return own.context if own is not None else self.context
 
     def sampling(self, max_tokens: int | None = None) -> Sampling:
         """The sampling fields of a request; a prompt's own `max_tokens` goes before the provider's."""
@@ -316,6 +324,8 @@ class Provider(_Strict):
             raise ValueError(f"exactly one of base_url, serve, local, replay is needed; found {found}")
         if self.base_url is not None and self.model is None:
             raise ValueError("model is needed: the id that this endpoint knows the model by")
+        if self.context is not None and self.base_url is None:
+            raise ValueError("context: is for a base_url; write it inside serve: or local:")
         if self.reads is not None and self.base_url is None:
             raise ValueError("reads: is for a base_url; models in this process are read without it")
         unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.extra_body)]

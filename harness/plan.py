@@ -5,12 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from harness.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown
-from harness.types import Message, Plan, PlannedTrial, Prompt, ProviderEstimate, Skipped, Suite, Trial
+from harness.types import (
+    FamilyEstimate,
+    LeftOut,
+    Message,
+    Plan,
+    PlannedTrial,
+    Prompt,
+    ProviderEstimate,
+    Skipped,
+    Suite,
+    Trial,
+)
 
 CONDITION = DEFAULT_CONDITION
 NOT_CHOSEN = "not among --providers"
@@ -18,6 +29,8 @@ NOT_CHOSEN = "not among --providers"
 # English runs at about four characters a token; three keeps the estimate an upper one for most text.
 _CHARS_PER_TOKEN = 3
 _TEMPLATE_TOKENS_PER_MESSAGE = 8
+# Hardly any text runs longer a token: what does not fit by this count does not fit.
+_MOST_CHARS_PER_TOKEN = 5
 
 
 def choose(
@@ -60,15 +73,40 @@ def build(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> P
     for round_ in range(max((lane.repeats for lane in lanes), default=0)):
         for prompt in order.sample(suite.prompts, len(suite.prompts)):
             for lane in order.sample(lanes, len(lanes)):
-                trials += [_planned(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
+                if fits(lane.provider, prompt):
+                    trials += [_planned(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
             block += 1
     return Plan(
         trials=tuple(trials),
         seed=config.run.seed,
         digest=_digest(config, providers, suite, trials),
-        estimates=tuple(_estimate(p.name, [a for a in lanes if a.provider.name == p.name], suite) for p in providers),
+        estimates=tuple(_estimate(p, [t for t in trials if t.trial.provider == p.name]) for p in providers),
         skipped=tuple(skipped),
+        families=_by_family(providers, suite, trials),
+        left_out=_left_out(providers, suite),
     )
+
+
+def fits(provider: Provider, prompt: Prompt) -> bool:
+    """Whether the provider's context could hold prompt and answer, as far as it is known.
+
+    Only what is surely too long is left out. Where it is close the provider is asked, and says itself that it is
+    too long: that answer is recorded, and costs nothing.
+    """
+    if provider.context_tokens is None:
+        return True
+    characters = sum(len(message.content) for message in prompt.messages)
+    tokens = characters // _MOST_CHARS_PER_TOKEN + provider.sampling(prompt.max_tokens).max_tokens
+    return tokens <= provider.context_tokens
+
+
+def _left_out(providers: Sequence[Provider], suite: Suite) -> tuple[LeftOut, ...]:
+    found = []
+    for provider in providers:
+        names = tuple(prompt.id for prompt in suite.prompts if not fits(provider, prompt))
+        if names and provider.context_tokens is not None:
+            found.append(LeftOut(provider=provider.name, context=provider.context_tokens, prompts=names))
+    return tuple(found)
 
 
 class _Asked:
@@ -127,20 +165,45 @@ def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _estimate(name: str, lanes: Sequence[_Asked], suite: Suite) -> ProviderEstimate:
-    prompt_tokens = completion_tokens = 0
-    for lane in lanes:
-        prompt_tokens += lane.repeats * sum(map(_prompt_tokens, suite.prompts))
-        completion_tokens += lane.repeats * sum(lane.provider.sampling(p.max_tokens).max_tokens for p in suite.prompts)
-    price, cost = lanes[0].provider.price if lanes else None, None
-    if price is not None:
-        cost = (prompt_tokens * price.input_per_mtok + completion_tokens * price.output_per_mtok) / 1e6
+def _estimate(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:
     return ProviderEstimate(
-        provider=name,
-        calls=sum(lane.repeats for lane in lanes) * len(suite.prompts),
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        cost_usd=cost,
+        provider=provider.name,
+        calls=len(trials),
+        prompt_tokens=sum(t.prompt_tokens for t in trials),
+        completion_tokens=sum(t.max_tokens for t in trials),
+        cost_usd=_cost_usd(provider, trials),
+    )
+
+
+def _cost_usd(provider: Provider, trials: Iterable[PlannedTrial]) -> float | None:
+    price = provider.price
+    if price is None:
+        return None
+    return sum(t.prompt_tokens * price.input_per_mtok + t.max_tokens * price.output_per_mtok for t in trials) / 1e6
+
+
+def _by_family(
+    providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]
+) -> tuple[FamilyEstimate, ...]:
+    family_of = {prompt.id: prompt.family for prompt in suite.prompts}
+    own: dict[str, list[PlannedTrial]] = {prompt.family: [] for prompt in suite.prompts}
+    for trial in trials:
+        own[family_of[trial.trial.prompt]].append(trial)
+    return tuple(_of_family(name, providers, suite, own[name]) for name in sorted(own))
+
+
+def _of_family(
+    name: str, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]
+) -> FamilyEstimate:
+    costs = [_cost_usd(p, (t for t in trials if t.trial.provider == p.name)) for p in providers]
+    priced = [cost for cost in costs if cost is not None]
+    return FamilyEstimate(
+        family=name,
+        prompts=sum(prompt.family == name for prompt in suite.prompts),
+        calls=len(trials),
+        prompt_tokens=sum(t.prompt_tokens for t in trials),
+        completion_tokens=sum(t.max_tokens for t in trials),
+        cost_usd=sum(priced) if priced else None,
     )
 
 

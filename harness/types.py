@@ -280,6 +280,30 @@ class ProviderEstimate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FamilyEstimate:
+    """The same upper bounds for the prompts of one family, over all providers, conditions and repeats.
+
+    `cost_usd` is that of the providers with a price; None where there is none.
+    """
+
+    family: str
+    prompts: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """Prompts that a provider is not asked, because its context cannot hold them."""
+
+    provider: str
+    context: int
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
     """A configured provider that takes no part in this run, and why."""
 
@@ -296,6 +320,8 @@ class Plan:
     digest: str
     estimates: tuple[ProviderEstimate, ...]
     skipped: tuple[Skipped, ...]
+    families: tuple[FamilyEstimate, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -385,6 +385,16 @@ def test_nothing_recorded_is_not_measured(tmp_path: Path) -> None:
     assert found.failures == (("a", "not_asked", 12), ("ref", "not_asked", 12))
 
 
+def test_what_a_context_cannot_hold_is_no_gap(tmp_path: Path) -> None:
+    """A prompt that was never to be asked does not count as missing; the report says how many there were."""
+    long = replace(prompt("o2"), messages=(Message(role="user", content="word " * 2_000),))
+    attempts = answers("a", "o1", "x", "x")
+    found = analysed(tmp_path, settings("a", repeats=2, a={"context": 1_000}), suite(prompt("o1"), long), attempts)
+    assert (the(found, "coverage", "a").value, the(found, "coverage", "a").n) == (1, 1)
+    assert found.failures == ()
+    assert "a: 1 prompts were not asked: they are longer than its context of 1000 tokens" in found.notes
+
+
 def test_a_foreign_record_is_refused(tmp_path: Path) -> None:
     """Records and manifest of two runs must not be mixed silently."""
     with pytest.raises(RunFolderError, match="elsewhere"):

@@ -38,7 +38,7 @@ DOORS: dict[str, set[str]] = {
     "report": set(),
     "starter": set(),
     "exchange": {"config", "chat", "store", "suites", "plan", "extractors", "metrics"},
-    "claims": {"config", "store", "stats"},
+    "claims": {"config", "plan", "store", "stats"},
     "compare": {"config", "store", "analyse", "metrics", "stats"},
     "history": {"config", "chat", "store", "analyse", "metrics", "stats"},
     "baseline": {"config", "store", "analyse", "stats", "history"},

@@ -9,6 +9,7 @@ from making import make_config, make_suite
 
 from harness import config, plan
 from harness.errors import UsageError
+from harness.types import Message, Prompt, Suite
 
 
 def test_every_trial_is_planned_exactly_once() -> None:
@@ -127,3 +128,37 @@ def test_conditions_change_the_digest() -> None:
         for conditions in ([], [{"name": "x"}], [{"name": "x", "concurrency": 2}], [{"name": "x", "stream": True}])
     }
     assert len(digests) == 4
+
+
+def _long(name: str, words: int) -> Prompt:
+    return Prompt(
+        id=name, messages=(Message(role="user", content="word " * words),), family=f"family {name}", max_tokens=50
+    )
+
+
+def test_what_a_context_cannot_hold_is_left_out_and_said() -> None:
+    """A prompt that is surely too long is no gap in the data: it is not asked, and the plan names it."""
+    prompts = (_long("short", 100), _long("long", 1_000))
+    suite = Suite(prompts=prompts, digest="d")
+    for context, asked in ((None, 2), (1_050, 2), (1_049, 1), (149, 0)):
+        built = plan.build(make_config(("a",), repeats=3, context=context), suite)
+        assert len(built.trials) == 3 * asked
+        assert built.estimates[0].calls == 3 * asked
+        assert [len(one.prompts) for one in built.left_out] == ([2 - asked] if asked < 2 else [])
+    (left_out,) = plan.build(make_config(("a",), context=1_000), suite).left_out
+    assert (left_out.provider, left_out.context, left_out.prompts) == ("a", 1_000, ("long",))
+
+
+def test_a_family_costs_what_its_prompts_cost() -> None:
+    """Whoever looks for a cheaper suite sees where the tokens go; the families add up to the whole."""
+    suite = Suite(prompts=(_long("one", 100), _long("two", 200), _long("three", 300)), digest="d")
+    priced = make_config(("a", "b"), repeats=2, price={"input_per_mtok": 1.0, "output_per_mtok": 2.0})
+    built = plan.build(priced, suite)
+    assert [family.family for family in built.families] == ["family one", "family three", "family two"]
+    assert [(f.prompts, f.calls, f.completion_tokens) for f in built.families] == [(1, 4, 200)] * 3
+    for figure in ("calls", "prompt_tokens", "completion_tokens"):
+        assert sum(getattr(f, figure) for f in built.families) == sum(getattr(e, figure) for e in built.estimates)
+    family, provider = (sum(one.cost_usd or 0 for one in of) for of in (built.families, built.estimates))
+    assert family == pytest.approx(provider)
+    unpriced = plan.build(make_config(("a",)), suite)
+    assert {f.cost_usd for f in unpriced.families} == {None}

@@ -74,6 +74,10 @@ def _bits(tally: Tally) -> Iterable[str]:
 
 def _left_out(tally: Tally) -> Iterable[str]:
     lane = tally.lane
+    unheld = int((~lane.planned).sum())
+    if unheld:
+        held = lane.provider.context_tokens
+        yield f"{unheld} prompts were not asked: they are longer than its context of {held} tokens"
     cut = int(((lane.status == CENSORED) & (lane.text != NOT_SAID)).sum())
     if cut:
         yield (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +20,7 @@ from harness.chat import said
 from harness.config import DEFAULT_CONDITION, Config, Provider
 from harness.errors import RunFolderError
 from harness.metrics.agreement import Floats, Ints
+from harness.plan import fits
 from harness.store import Run
 from harness.types import Completion, Prompt, RecordView
 
@@ -89,6 +90,8 @@ class Lane:
     attempts_without_usage: Ints
     spent_prompt_tokens: Ints
     spent_completion_tokens: Ints
+    # By prompt: whether it was to be asked; what the provider's context cannot hold was not, and is no gap.
+    planned: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +121,7 @@ def observe(run: Run) -> Observations:
     attempts = reader.frame()
     return Observations(
         prompts=prompts,
-        lanes=tuple(_lanes(attempts, providers, run.config, reader, len(prompts))),
+        lanes=tuple(_lanes(attempts, providers, run.config, reader, prompts)),
         texts=reader.texts,
         identities=tuple(reader.identities),
         failures=dict(reader.failures),
@@ -234,7 +237,11 @@ def _plausible(tokens: int) -> int:
 
 
 def _lanes(
-    attempts: pd.DataFrame, providers: list[Provider], config: Config, reader: _Reader, prompts: int
+    attempts: pd.DataFrame,
+    providers: list[Provider],
+    config: Config,
+    reader: _Reader,
+    prompts: Sequence[Prompt],
 ) -> Iterable[Lane]:
     """A lane for every provider and condition that was planned, asked or not; of imported records for what is there."""
     trials = _trials(attempts)
@@ -260,9 +267,11 @@ def _trials(attempts: pd.DataFrame) -> pd.DataFrame:
     return ranked.drop_duplicates(_TRIAL)
 
 
-def _lane(provider: Provider, condition: str, attempts: pd.DataFrame, trials: pd.DataFrame, prompts: int) -> Lane:
+def _lane(
+    provider: Provider, condition: str, attempts: pd.DataFrame, trials: pd.DataFrame, prompts: Sequence[Prompt]
+) -> Lane:
     def summed(column: NDArray[np.int64]) -> Ints:
-        total = np.zeros(prompts, dtype=np.int64)
+        total = np.zeros(len(prompts), dtype=np.int64)
         np.add.at(total, attempts.prompt.to_numpy(), column)
         return total
 
@@ -290,4 +299,5 @@ def _lane(provider: Provider, condition: str, attempts: pd.DataFrame, trials: pd
         attempts_without_usage=summed((usable & ((spent_prompt < 0) | (spent_completion < 0))).astype(np.int64)),
         spent_prompt_tokens=summed(np.maximum(spent_prompt, 0)),
         spent_completion_tokens=summed(np.maximum(spent_completion, 0)),
+        planned=np.array([fits(provider, prompt) for prompt in prompts], dtype=bool),
     )

@@ -134,7 +134,7 @@ def planned_trials(lane: Lane, cells: int) -> Ints:
     asked = np.bincount(lane.prompt, minlength=cells)
     if lane.provider.imported is not None:
         return asked
-    return np.maximum(repeats(lane), asked)
+    return np.maximum(np.where(lane.planned, repeats(lane), 0), asked)
 
 
 def outcomes(lane: Lane, status: int, cells: int) -> Ints:

@@ -22,6 +22,7 @@ from harness.claims.answers import IMPORTED, Answers, Side, gather, sealed
 from harness.claims.page import to_html
 from harness.config import Provider
 from harness.errors import UsageError
+from harness.plan import fits
 from harness.stats import rule_of_three
 from harness.store import Run
 
@@ -165,7 +166,8 @@ class _Case:
         for side in self._sides:
             entries = [_provider(run, side.provider) for run in side.runs]
             planned = sum(
-                len(r.manifest.suite.prompts) * (e.repeats or 0) for r, e in zip(side.runs, entries, strict=True)
+                (e.repeats or 0) * sum(fits(e, prompt) for prompt in r.manifest.suite.prompts)
+                for r, e in zip(side.runs, entries, strict=True)
             )
             stated[f"planned_{side.letter}"] = str(planned)
             claims = entries[0].claims

@@ -111,7 +111,7 @@ def _side(
         started_at=times[0] if times else run.manifest.created_at,
         ended_at=times[-1] if times else run.manifest.created_at,
         settings=settings(provider),
-        planned=len(questions) * (provider.repeats or 0),
+        planned=int(counted.lane.planned.sum()) * (provider.repeats or 0),
         answered=int((counted.lane.status <= 1).sum()),
         texts=_by_question(counted.raw, questions, hashes),
         answers=_by_question(counted.answer, questions, {i: _digest(a, 16) for i, a in enumerate(texts.answers)}),
