@@ -4,7 +4,7 @@ readings    scores -> columns, each distinct token sequence once
 noise       forms and own responses -> how far the reference may be trusted
 measures    columns -> figures for each prompt
 pairs       two responses -> the first different token, and what each was worth there
-fits, kernels, mixtures, fingerprints, tails, shapes, penalties, prompts, repeats, endings
+fits, kernels, mixtures, fingerprints, tails, outrunning, shapes, penalties, prompts, repeats, endings
             -> one question each, fitted and compared
 causes      their answers -> the diagnoses of one provider
 """
@@ -23,7 +23,7 @@ from harness.attribute.noise import Form, floor, forms, profiles
 from harness.attribute.readings import Answer, Floats, Lane, Table, tables
 from harness.types import Diagnosis, Divergence, Estimate, NoiseFloor, Reading, ReferenceReading, Trial
 
-__all__ = ["ACCUSING", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute", "deviates"]
+__all__ = ["ACCUSING", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute", "deviates", "trusted"]
 
 # Causes that accuse where they are shown; the others are told in the report only.
 ACCUSING = ("coarser", "sampled", "penalty", "other_prompt", "other_model", "mixture", "cut_short", "not_faithful")
@@ -118,7 +118,7 @@ def _of_table(
         ),
         measures=measures(table, known, ground.epsilon),
         lone=tuple(x for lane in judged for x in _lone(table, lane, ground, diagnoses)),
-        trusted=_trusted(table, known),
+        trusted=trusted(table, known),
     )
 
 
@@ -158,7 +158,7 @@ def _lone(table: Table, lane: Lane, ground: NoiseFloor, diagnoses: Sequence[Diag
             )
 
 
-def _trusted(table: Table, known: Sequence[Form]) -> tuple[Trusted, ...]:
+def trusted(table: Table, known: Sequence[Form]) -> tuple[Trusted, ...]:
     """The honest form that strays most; it can turn near-ties only, so unseen prompts may lie up to 2 epsilon off."""
     cut, found = clip(table, known), []
     for form in known:

@@ -20,6 +20,7 @@ from harness.attribute.fingerprints import Fingerprint, fingerprint
 from harness.attribute.fits import Fits, against_honest, fit
 from harness.attribute.mixtures import SUSPICIOUS, Mixture, mixture
 from harness.attribute.noise import Form, unexplained
+from harness.attribute.outrunning import Outrun, outrun
 from harness.attribute.penalties import PenaltyFit, penalty
 from harness.attribute.prompts import Offset, VariantFit, offset, variants
 from harness.attribute.readings import Lane, Table
@@ -113,7 +114,13 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
     found = tokenwise(table, lane, fits, _largest_scale(patient))
     if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
         return (_same_as_form(patient, fits, alike),)
-    return _foreign(patient, found) or _decoding(patient, fits, shape(table, lane, fits, patient.forms))
+    again = repeats(table, lane, unexplained(table, patient.floor.epsilon))
+    beyond = outrun(table, lane, patient.forms)
+    return (
+        _foreign(patient, found, beyond)
+        or _other_model(patient, again, beyond)
+        or _decoding(patient, fits, again, shape(table, lane, fits, patient.forms))
+    )
 
 
 # --- nothing wrong ---------------------------------------------------------------------------
@@ -221,8 +228,12 @@ def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint) -> Diagnosis
 # --- another model or prompt -----------------------------------------------------------------
 
 
-def _foreign(patient: Patient, found: Tokenwise) -> tuple[Diagnosis, ...]:
-    """Tokens that neither any temperature nor rounding as large as the coarsest form's would have chosen."""
+def _foreign(patient: Patient, found: Tokenwise, beyond: Outrun | None) -> tuple[Diagnosis, ...]:
+    """Tokens that neither any temperature nor rounding as large as the coarsest form's would have chosen.
+
+    Another prompt shows in the first tokens. Elsewhere very coarse weights choose such tokens too, so another model
+    must also go beyond the coarsest form.
+    """
     if not found.foreign:
         return ()
     counted = offset(patient.lane)
@@ -237,8 +248,23 @@ def _foreign(patient: Patient, found: Tokenwise) -> tuple[Diagnosis, ...]:
         where = ", most of them among the first tokens" if early else ""
         strength: Strength = "shown" if early else "likely"
         return (patient.says("other_prompt", strength, message + where + _counted(counted), None, patient.worst()),)
+    if beyond is not None and not beyond.shown:
+        return ()
     message += ", early and late alike" + _counted(counted)
     return (patient.says("other_model", "shown", message, None, patient.worst()),)
+
+
+def _other_model(patient: Patient, again: Repeats, beyond: Outrun | None) -> tuple[Diagnosis, ...]:
+    """Greedy, and far beyond the coarsest form that was read: no proof, for weights could be coarser still."""
+    if beyond is None or not beyond.shown or again.judgement != "same" or patient.seeded:
+        return ()
+    message = (
+        f"{beyond.misses.value or 0:.0%} of its tokens are missed, against {beyond.form_misses:.0%} by {beyond.form}, "
+        f"the coarsest form read; {beyond.share.value or 0:.1%} are off by more than {beyond.margin:.2g} logits, as at "
+        f"most {beyond.of_form:.1%} of that form's are. Its repeats are the same: another model, or weights coarser "
+        "than any that are in use"
+    )
+    return (patient.says("other_model", "likely", message, beyond.misses, patient.worst()),)
 
 
 def _largest_scale(patient: Patient) -> float:
@@ -250,9 +276,8 @@ def _largest_scale(patient: Patient) -> float:
 # --- rounding or sampling --------------------------------------------------------------------
 
 
-def _decoding(patient: Patient, fits: Fits, spread: Shape) -> tuple[Diagnosis, ...]:
+def _decoding(patient: Patient, fits: Fits, again: Repeats, spread: Shape) -> tuple[Diagnosis, ...]:
     """Repeats decide first: draws vary, a coarser model repeats its misses. Then how the misses are spread."""
-    again = repeats(patient.table, patient.lane, unexplained(patient.table, patient.floor.epsilon))
     judged = None if again.judgement == "same" and patient.seeded else again.judgement
     cause, strength = _judged(judged, spread)
     if cause == "coarser" and not fits.floor_measured:

@@ -23,6 +23,8 @@ CHOICES = {
     "noisier": rounding(0.007),
     "coarser": rounding(1.2),
     "quantised": simulated.quantised(1.2),
+    "coarser than any form": simulated.quantised(1.7),
+    "far beyond": simulated.quantised(6.0),
     "temperature 0.5": sampling(0.5),
     "temperature 1.0": sampling(1.0),
     "penalty": penalised(1.15),
@@ -135,6 +137,19 @@ def test_a_form_is_known_by_where_it_leaves_the_text() -> None:
     assert "q4_0 leaves it" in found.message
     other = _main(_judged(_responses("temperature 0.5"), forms=forms, seeded=True))
     assert (other.cause, other.strength) != ("coarser", "shown")
+
+
+def test_weights_somewhat_coarser_than_any_form_are_not_another_model() -> None:
+    """A quantisation that was not read as a form stays a quantisation, and is said to be more than those read."""
+    found = _main(_judged(_responses("coarser than any form")))
+    assert (found.cause, found.strength) == ("coarser", "shown")
+
+
+def test_who_goes_far_beyond_the_coarsest_form_is_another_model() -> None:
+    """Large margins that no coarse form comes near, repeated exactly: likely another model, and never its proof."""
+    found = _main(_judged(_responses("far beyond")))
+    assert found.cause == "other_model"
+    assert "q4_0" in found.message or found.strength == "shown"
 
 
 def test_a_penalty_is_found_with_its_strength() -> None:

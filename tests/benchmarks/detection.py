@@ -28,11 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats, store
-from harness.attribute import ACCUSING, Answer, Attribution, attribute, deviates
+from harness.attribute import ACCUSING, Answer, deviates, trusted
+from harness.attribute.causes import Patient, diagnose
+from harness.attribute.measures import measures
+from harness.attribute.noise import floor, forms
+from harness.attribute.readings import tables
 from harness.stats.kernels import hamming_kernel
 from harness.types import Diagnosis, Reading, ScoredResponse, Trial
 
-HONEST = ("f16", "f16-threads-1", "f16-flash", "f16-batch-32")
+HONEST = ("f16", "f16-threads-2", "f16-flash", "f16-batch-32")
 MIXTURES = {"mixture-10": 0.1, "mixture-2": 0.02}
 SIZES = (5, 10, 20)
 LENGTH = 48
@@ -140,42 +144,60 @@ def responses(folder: Folder, draw: Draw) -> Iterator[ScoredResponse]:
             yield folder.scored[source][prompt][repeat]
 
 
-def attributed(folder: Folder, draw: Draw) -> Attribution:
-    """What tempzero says of an endpoint that gave these answers."""
-    scored = [s for prompt in draw.sources for s in folder.scored[folder.reference][prompt]]
-    answers, renamed = {}, {}
-    for one in responses(folder, draw):
-        mine = renamed[one.trial] = replace(one.trial, provider=draw.endpoint)
-        scored.append(replace(one, trial=mine))
-        answers[mine] = replace(folder.answers[one.trial], trial=mine)
-    variants = tuple(replace(v, trial=renamed[v.trial]) for v in folder.reading.variants if v.trial in renamed)
-    part = replace(folder.reading, scored=tuple(scored), variants=variants)
-    return attribute(part, answers, tuple(draw.sources), (), ())
-
-
 def judged(folder: Folder, draw: Draw) -> Judged:
-    found = attributed(folder, draw)
-    diagnoses = tuple(d for d in found.reading.diagnoses if d.provider == draw.endpoint)
-    shown = [d.cause for d in diagnoses if d.cause in ACCUSING and d.strength == "shown"]
-    named = [d.cause for d in diagnoses if d.cause != "faithful" and d.strength != "undecided"]
-    faithful = any(d.cause == "faithful" for d in diagnoses)
+    """What the three ways say of an endpoint that gave these answers."""
     mine = list(responses(folder, draw))
+    diagnoses, accused = attributed(folder, draw, mine)
+    named = [d.cause for d in diagnoses if d.cause != "faithful" and d.strength != "undecided"]
     return Judged(
-        accused=bool(shown) or (_deviates(found, draw.endpoint) and not faithful),
+        accused=accused,
         not_exact=float(np.mean([folder.text(s) not in _reference_texts(folder, s) for s in mine])),
         mmd=float(np.mean([_mmd(folder, draw, prompt) for prompt in draw.sources])),
         tokens=sum(len(_tokens(s)) for s in mine),
-        cause=named[0] if named else ("faithful" if faithful else "unknown"),
+        cause=named[0] if named else ("faithful" if diagnoses[0].cause == "faithful" else "unknown"),
         diagnoses=diagnoses,
     )
 
 
-def _deviates(found: Attribution, endpoint: str) -> bool:
-    for m in found.measures:
-        if m.metric == "token_difr" and m.provider == endpoint and found.trusted:
-            values = m.values[~np.isnan(m.values)]
-            return deviates(stats.mean_over_prompts(values, bounds=m.bounds), found.trusted[0])
-    return False
+def attributed(folder: Folder, draw: Draw, mine: Sequence[ScoredResponse]) -> tuple[tuple[Diagnosis, ...], bool]:
+    """The diagnoses, and whether there is a finding: `attribute.attribute` but for what only reports show."""
+    scored = [s for prompt in draw.sources for s in folder.scored[folder.reference][prompt]]
+    answers, renamed = {}, {}
+    for one in mine:
+        name = renamed[one.trial] = replace(one.trial, provider=draw.endpoint)
+        scored.append(replace(one, trial=name))
+        answers[name] = replace(folder.answers[one.trial], trial=name)
+    variants = tuple(replace(v, trial=renamed[v.trial]) for v in folder.reading.variants if v.trial in renamed)
+    part = replace(folder.reading, scored=_shared(scored), variants=variants)
+    (table,) = tables(part, answers, tuple(draw.sources))
+    known = forms(table, part.forms)
+    ground = floor(table, known)
+    (lane,) = (x for x in table.lanes if x.provider == draw.endpoint)
+    patient = Patient(
+        table=table, lane=lane, floor=ground, forms=known, readings=part.forms, variants=variants, seeded=False
+    )
+    found = diagnose(patient)
+    if any(d.cause in ACCUSING and d.strength == "shown" for d in found):
+        return found, True
+    if any(d.cause == "faithful" for d in found):
+        return found, False
+    of = next(
+        m for m in measures(table, known, ground.epsilon) if (m.metric, m.provider) == ("token_difr", draw.endpoint)
+    )
+    difr = stats.mean_over_prompts(of.values[~np.isnan(of.values)], bounds=of.bounds)
+    return found, any(deviates(difr, t) for t in trusted(table, known))
+
+
+def _shared(scored: Sequence[ScoredResponse]) -> tuple[ScoredResponse, ...]:
+    """The same token sequence is one again, as a reader stores it."""
+    first: dict[tuple[str, tuple[int, ...], bool], Trial] = {}
+    found = []
+    for one in scored:
+        assert one.scores is not None, "filled in when the folder was opened"
+        key = (one.trial.prompt, one.scores.token_ids, one.ended)
+        root = first.setdefault(key, one.trial)
+        found.append(one if root == one.trial else replace(one, same_as=root, scores=None, sums=None))
+    return tuple(found)
 
 
 def _reference_texts(folder: Folder, one: ScoredResponse) -> set[str]:
