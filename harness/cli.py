@@ -176,6 +176,63 @@ def check(
 
 
 @app.command()
+def probe(
+    out: Annotated[Path | None, typer.Argument(help="The suite to write; else probes/KIND-SEED.yaml.")] = None,
+    kind: Annotated[
+        str, typer.Option(help="border: first tokens that are near-ties. robust: answers without one.")
+    ] = "border",
+    config: ConfigFile = Path("providers.yaml"),
+    reference: Annotated[str, typer.Option(help="Whose model to search with; else the first local reference.")] = "",
+    prompts: Annotated[Path | None, typer.Option(help="Search these prompts instead of seeded ones.")] = None,
+    candidates: Annotated[int, typer.Option(min=1, max=100_000, help="Seeded prompts to read.")] = 400,
+    count: Annotated[int, typer.Option(min=1, help="Prompts to choose at most.")] = 32,
+    seed: Annotated[int, typer.Option(help="Another seed, other candidates.")] = 1,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="How many tokens of an answer count: 1 for border, 16 for robust.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0, help="Logits. border: at most (default: what honest forms move); robust: at least (1)."),
+    ] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop reading after so many minutes.")] = None,
+) -> int:
+    """Search prompts that react to the slightest change, or to nothing that is only rounding; write them as a suite."""
+    from harness import config as configuration
+    from harness import probe as probing
+    from harness import store, suites
+    from harness.progress import counter
+
+    wanted = probing.rule(kind, tokens=tokens, count=count, margin=margin)
+    path = out or config.parent / "probes" / f"{kind}-{seed}.yaml"
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"{path}: a suite of probes is written as YAML; let its name end in .yaml")
+    if path.exists():
+        raise UsageError(f"{path}: exists, and a suite never changes under its name; name another file")
+    settings = configuration.load(config)
+    if prompts is None:
+        where, origin = probing.seeded(wanted.kind, number=candidates, seed=seed), f"seed {seed}"
+    else:
+        where, origin = suites.load(prompts).prompts, str(prompts)
+    found = probing.search(
+        settings,
+        probing.reference(settings, reference),
+        wanted,
+        probing.Where(candidates=where, origin=origin, minutes=max_minutes),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=counter("read"),
+    )
+    for line in probing.summary(found):
+        print(line)
+    if found.chosen:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store.write_atomically(path, probing.suite_text(found).encode())
+        print(f"suite: {path}")
+    if found.stopped == "interrupted":
+        return INTERRUPTED
+    return EXIT_CODES["inconclusive" if found.stopped or not found.chosen else "pass"]
+
+
+@app.command()
 def report(
     run: RunFolder,
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,

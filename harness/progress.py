@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +19,22 @@ def watcher() -> Watcher:
     """A watcher for this process' stderr."""
     screen = _Screen(Console(stderr=True))
     return Watcher(say=screen.say, begin=screen.begin, attempt=screen.attempt, read=screen.read)
+
+
+def counter(what: str) -> Callable[[int, int], None]:
+    """Shows how many of how many were done: one line that counts on a terminal, else a line every 20 seconds."""
+    screen = Console(stderr=True)
+    logged = time.monotonic()
+
+    def show(done: int, of: int) -> None:
+        nonlocal logged
+        if screen.is_terminal:
+            print(f"\r{what}: {done} of {of}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+        elif time.monotonic() - logged > _LOG_EVERY_S:
+            logged = time.monotonic()
+            print(f"{what}: {done} of {of}", file=sys.stderr, flush=True)
+
+    return show
 
 
 class _Screen:

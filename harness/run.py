@@ -20,8 +20,8 @@ from harness import plan as planning
 from harness import store, suites, weights
 from harness.check import Preflight
 from harness.collect import Budget, Limits, collect
-from harness.config import Config, Local, Provider, Serve, Weights
-from harness.engines import Engine, open_engine, open_local, open_model, open_reader
+from harness.config import Config, Local, Provider
+from harness.engines import Engine, in_form, open_engine, open_local, open_model, open_reader
 from harness.errors import EngineError, RunFolderError, UsageError, WeightsError
 from harness.score import ByEndpoint, ByLogits, Scorer
 from harness.serve import Served, serving
@@ -183,14 +183,14 @@ def _read_through(
 
 def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher) -> None:
     settings = run.config.score
-    engine = open_local(provider, _weights(run.config, local, watcher.say))
+    engine = open_local(provider, weights.obtain_for(run.config, local, say=watcher.say))
     try:
         scorer = Scorer(run, provider.name, ByLogits(engine), writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
         for form in settings.forms if scorer.form_sample(settings) else ():
             try:
-                changed, honest = _form(local, form)
-                model = open_model(changed, _weights(run.config, changed, watcher.say))
+                changed, honest = in_form(local, form)
+                model = open_model(changed, weights.obtain_for(run.config, changed, say=watcher.say))
             except (EngineError, WeightsError) as problem:
                 watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
                 continue
@@ -202,25 +202,6 @@ def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.S
         scorer.read_variants(settings)
     finally:
         asyncio.run(engine.aclose())
-
-
-def _form(local: Local, form: str) -> tuple[Local, bool]:
-    """The settings of another form of a reference, and whether it is a faithful way to compute the same weights."""
-    name, _, value = form.partition("=")
-    if local.engine != "llama_cpp" and name not in ("threads", "batch"):
-        raise EngineError(f"only llama_cpp has this form, not {local.engine}")
-    if name in ("threads", "batch"):
-        return local.model_copy(update={name: int(value)}), True
-    if name == "flash_attention":
-        return local.model_copy(update={"flash_attention": True}), True
-    if name == "cache":
-        honest = value in ("f16", "bf16")
-        # llama.cpp keeps coarse values only with flash attention.
-        kept = {"cache_type_k": value, "cache_type_v": value, "flash_attention": not honest}
-        return local.model_copy(update=kept), honest
-    if name == "weights":
-        return local.model_copy(update={"weights": value, "precision": "as_is"}), False
-    return local.model_copy(update={"precision": name}), name in ("f16", "bf16")
 
 
 def _can_hold(limits: Limits, prepared: Prepared) -> None:
@@ -427,7 +408,7 @@ async def _engines(
             spec = provider.serve or provider.local
             file = None
             if spec is not None:
-                file = await asyncio.to_thread(_weights, prepared.config, spec, say)
+                file = await asyncio.to_thread(weights.obtain_for, prepared.config, spec, say=say)
             base_url = None
             if provider.serve is not None and file is not None:
                 served[provider.name] = await stack.enter_async_context(serving(provider, file))
@@ -448,11 +429,6 @@ def _entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
         if under is not None and under.extra_body != provider.extra_body:
             found.append((f"{provider.name}/{condition.name}", under))
     return found
-
-
-def _weights(config: Config, spec: Serve | Local, say: Callable[[str], None]) -> weights.LocalWeights:
-    source = config.weights.get(spec.weights) or Weights(source=spec.weights)
-    return weights.obtain(source, precision=spec.precision, say=say)
 
 
 def _asked(prepared: Prepared) -> list[Provider]:

@@ -196,7 +196,7 @@ class Scorer:
         self._run, self._reference, self._model, self._write = run, reference, model, write
         self._provider = run.config.provider(reference)
         described = dict(model.describe())
-        _check_exact(reference, self._provider.local, described)
+        check_exact(reference, self._provider.local, described)
         self._done = _done(run, reference)
         reader = Reader(
             reference=reference,
@@ -478,13 +478,14 @@ def _done(run: Run, reference: str) -> _Done:
     return done
 
 
-def _check_exact(reference: str, settings: Local | None, described: Mapping[str, Any]) -> None:
-    """A quantised engine disagrees with its own output, so it must not judge others'."""
+def check_exact(reference: str, settings: Local | None, described: Mapping[str, Any]) -> None:
+    """A quantised engine disagrees with its own output, so it must not judge others'. Raises UsageError."""
     architecture = str(described.get("architecture", ""))
     if (settings is not None and not settings.exact) or _QUANTISED.search(architecture):
         raise UsageError(
             f"{reference} computes in less than 32 bits ({architecture or 'see its entry'}), "
-            "so it would miss its own tokens; let one with precision: f32, no flash attention and float32 caches score"
+            "so it would miss its own tokens; "
+            "read with one that has precision: f32, no flash attention and float32 caches"
         )
 
 

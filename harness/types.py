@@ -61,6 +61,8 @@ class Prompt:
     """The smallest suite that asks it; every larger one asks it too."""
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
+    margin: float | None = None
+    """Of a prompt found by a search: logits between its reference's two best tokens where they are closest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

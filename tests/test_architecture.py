@@ -28,6 +28,7 @@ DOORS: dict[str, set[str]] = {
     "collect": {"config", "engines"},
     "score": {"config", "store", "metrics"},
     "check": {"config", "engines"},
+    "probe": {"config", "weights", "engines", "score"},
     "run": {"config", "check", "suites", "plan", "weights", "serve", "engines", "collect", "store", "score"},
     "progress": {"run"},
     "metrics": set(),
@@ -49,6 +50,7 @@ DOORS: dict[str, set[str]] = {
     "trend": {"store", "history", "report"},
     "cli": {
         "check",
+        "probe",
         "baseline",
         "claims",
         "compare",
@@ -96,6 +98,7 @@ HOMES: dict[str, set[str]] = {
     "numpy": {
         "weights",
         "score",
+        "probe",
         "engines",
         "metrics",
         "stats",

@@ -71,6 +71,17 @@ def test_every_key_of_a_prompt_arrives(tmp_path: Path) -> None:
     )
 
 
+def test_a_margin_arrives_and_changes_nothing_that_is_asked(tmp_path: Path) -> None:
+    """It tells what a search measured; the question is the same without it, and so is its digest."""
+    plain = suites.load(written(tmp_path, "- {id: a, family: f, prompt: x}"))
+    told = suites.load(written(tmp_path, "- {id: a, family: f, prompt: x, margin: 0.25}"))
+    lines = suites.load(written(tmp_path, '{"id": "a", "family": "f", "prompt": "x", "margin": 0.25}', "a.jsonl"))
+    cells = suites.load(written(tmp_path, "id,family,prompt,margin\na,f,x,0.25\n", "a.csv"))
+    assert (plain.prompts[0].margin, told.prompts[0].margin) == (None, 0.25)
+    assert told == lines == cells
+    assert told.digest == plain.digest
+
+
 def test_one_prompt_in_three_formats_is_one_prompt(tmp_path: Path) -> None:
     """YAML, JSONL and CSV differ in spelling only, and so their digests are equal."""
     fields = {
@@ -207,6 +218,9 @@ prompts:
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
+        ("{id: a, family: f, prompt: x, margin: -1}", "margin: expected a number of logits from 0 on; found a number"),
+        ("{id: a, family: f, prompt: x, margin: .inf}", "margin: expected a number of logits from 0 on"),
+        ("{id: a, family: f, prompt: x, margin: wide}", "margin: expected a number of logits from 0 on; found text"),
         ("{id: a, family: f}", "prompt: this key is needed (or messages:"),
         ("{id: a, prompt: x}", "family: this key is needed, here or once in the file's head"),
         ("{id: a, family: f, prompt: 5}", "prompt: expected text; found a number (put it in quotes)"),

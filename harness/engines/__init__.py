@@ -86,3 +86,25 @@ def open_model(settings: Local, weights: LocalWeights) -> Model:
     from harness.engines.llama_cpp import LlamaModel
 
     return LlamaModel(str(weights.path), settings)
+
+
+def in_form(local: Local, form: str) -> tuple[Local, bool]:
+    """The settings of another form of a reference, and whether it is a faithful way to compute the same weights.
+
+    `form` is a name as in `config.Score.forms`. Raises EngineError where the engine has no such form.
+    """
+    name, _, value = form.partition("=")
+    if local.engine != "llama_cpp" and name not in ("threads", "batch"):
+        raise EngineError(f"only llama_cpp has this form, not {local.engine}")
+    if name in ("threads", "batch"):
+        return local.model_copy(update={name: int(value)}), True
+    if name == "flash_attention":
+        return local.model_copy(update={"flash_attention": True}), True
+    if name == "cache":
+        honest = value in ("f16", "bf16")
+        # llama.cpp keeps coarse values only with flash attention.
+        kept = {"cache_type_k": value, "cache_type_v": value, "flash_attention": not honest}
+        return local.model_copy(update=kept), honest
+    if name == "weights":
+        return local.model_copy(update={"weights": value, "precision": "as_is"}), False
+    return local.model_copy(update={"precision": name}), name in ("f16", "bf16")

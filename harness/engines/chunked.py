@@ -48,6 +48,14 @@ class ChunkedModel(ABC):
         row: NDArray[np.float32] = self._append(chunks[-1], rows=1)[0]
         return row
 
+    def following(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """What `forget` and `advance` would give, bit for bit, without computing a shared beginning again."""
+        chunks = _cut(token_ids, self._batch_size)
+        for chunk in chunks[self._keep(chunks[:-1]) : -1]:
+            self._append(chunk, rows=0)
+        row: NDArray[np.float32] = self._append(chunks[-1], rows=1)[0]
+        return row
+
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
         """Distributions over the tokens from `start` on and the one after the last, at most 128 rows at a time.
 

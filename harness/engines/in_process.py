@@ -59,6 +59,9 @@ class Model(Protocol):
     def advance(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to the sequence; the logits after the last of them."""
 
+    def following(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """The logits after these tokens, as `forget` and `advance` would give them; `advance` goes on from there."""
+
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
         """Blocks of rows; row i of all of them is the distribution over the token at position start + i."""
 
@@ -186,6 +189,17 @@ class InProcessEngine:
         and gives the same bits. Raises EngineError for ids that do not fit.
         """
         return self._model.logits(token_ids, start)
+
+    def path(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """The distributions over the tokens of the greedy answer, one after another, the very ones `ask` chooses from.
+
+        A token is computed when its row is asked for; there is no end. A beginning that the last path shared is
+        not computed again. Raises EngineError where the context is full.
+        """
+        row = self._model.following(prompt)
+        while True:
+            yield row
+            row = self._model.advance([int(row.argmax())])
 
     # --- in the worker thread -----------------------------------------------------------------
 

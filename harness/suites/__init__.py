@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -123,7 +125,8 @@ def _read(path: Path) -> list[Written]:
 def digest(prompts: Iterable[Prompt]) -> str:
     """SHA-256 over the exact messages and parameters of these prompts, in whatever order they come.
 
-    Tags, and which suites ask it, do not count. The version of a prompt's extractor does: it decides what an answer is.
+    Tags, margins, and which suites ask it, do not count. The version of a prompt's extractor does: it decides what an
+    answer is.
     """
     values = [_identity(prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.id)]
     canonical = json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -187,6 +190,7 @@ def _prompt(entry: Entry) -> Prompt:
         "suite": _suite,
         "tools": lambda e: tools(e.get("tools"), e.place_of("tools")),
         "tool_choice": lambda e: tool_choice(e.get("tool_choice"), e.get("tools"), e.place_of("tool_choice")),
+        "margin": _margin,
     }
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -380,3 +384,12 @@ def _suite(entry: Entry) -> SuiteName:
     if not isinstance(value, str) or value not in named:
         entry.place_of("suite").refuse(f"expected one of {', '.join(NAMES)}; found {value!r:.40}")
     return named[value]
+
+
+def _margin(entry: Entry) -> float | None:
+    value = entry.get("margin")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < math.inf:
+        entry.place_of("margin").refuse(f"expected a number of logits from 0 on; found {kind(value)}: {value!s:.40}")
+    return float(value)

@@ -18,7 +18,7 @@ from harness.errors import SuiteError
 _TOOL_KEYS = ("tools", "tool_choice")
 _LINT_KEYS = ("variants", "allow")
 _WORDS = ("id", "prompt", "system", "messages", "expected")
-PROMPT_KEYS = (*_WORDS, "family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS, *_LINT_KEYS)
+PROMPT_KEYS = (*_WORDS, "family", "extractor", "max_tokens", "tags", "suite", "margin", *_TOOL_KEYS, *_LINT_KEYS)
 HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS)
 """What a YAML file may say once for all its prompts; a prompt's own key goes before it."""
 CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", "allow", *_TOOL_KEYS))
@@ -277,6 +277,8 @@ def _cell(key: str, cell: str, place: Place) -> Any:
         return [tag.strip() for tag in cell.split(";") if tag.strip()]
     if key == "max_tokens" and cell.strip().isdecimal():
         return int(cell)
+    if key == "margin" and _PLAIN_NUMBER.fullmatch(cell.strip()):
+        return float(cell)
     if key == "extractor" and cell.lstrip().startswith("{"):
         try:
             return json.loads(cell, object_pairs_hook=_unique)

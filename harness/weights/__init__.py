@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config import Weights
+from harness.config import Config, Local, Serve, Weights
 from harness.errors import WeightsError
 from harness.weights.requantise import CONVERTER, file_licence, requantise
 
@@ -39,6 +39,12 @@ class LocalWeights:
     source: str
     licence: str | None
     size_bytes: int
+
+
+def obtain_for(config: Config, spec: Serve | Local, *, say: Say) -> LocalWeights:
+    """What a `serve:` or `local:` entry asks for: a name under `weights:`, or a source. Raises WeightsError."""
+    source = config.weights.get(spec.weights) or Weights(source=spec.weights)
+    return obtain(source, precision=spec.precision, say=say)
 
 
 def obtain(source: Weights, *, precision: str, cache: Path | None = None, say: Say) -> LocalWeights:

@@ -52,6 +52,10 @@ class Scripted:
         self._said += 1
         return row
 
+    def following(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        self.forget()
+        return self.advance(token_ids)
+
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
         yield np.zeros((len(token_ids) - start + 1, END + 1), np.float32)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.metadata
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -214,6 +216,20 @@ def test_a_prefix_read_before_is_not_read_again(opened: Opener) -> None:
     cold = min(seconds(n) for n in range(20, 25))
     warm = min(seconds(24) for _ in range(5))
     assert warm * 3 < cold, (cold, warm)
+
+
+def test_a_path_is_the_very_answer(opened: Opener) -> None:
+    """What a search says of an answer must hold when it is asked, whatever was read before and shared its beginning."""
+    engine = opened(batch=16)
+    texts = ["Tell me about the sea, please.", "Tell me about the sea, soon."]
+    for text in [*texts, *texts]:
+        ids = engine.prompt_ids([Message(role="user", content=text)])
+        rows = list(itertools.islice(engine.path(ids), 8))
+        said = completion(ask(engine, text, max_tokens=8))
+        assert said.token_ids == tuple(int(row.argmax()) for row in rows)
+        assert said.logits_sha256 == hashlib.sha256(b"".join(row.tobytes() for row in rows)).hexdigest()
+        again = next(iter(engine.path(engine.prompt_ids([Message(role="user", content=texts[0])]))))
+        assert text != texts[0] or again.tobytes() == rows[0].tobytes()
 
 
 def test_questions_at_once_are_answered_one_after_another(opened: Opener) -> None:
