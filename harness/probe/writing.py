@@ -60,6 +60,7 @@ def _entry(found: Found, looked: Looked) -> list[str]:
     best, second = (json.dumps(found.pieces[t]) for t in (step.best, step.second))
     lines = [
         f"  - id: {prompt.id}",
+        f"    variants: {found.rule.kind}",
         f"    margin: {looked.margin:.4f}  # token {looked.at + 1}: {best} before {second}",
     ]
     if len(prompt.messages) == 1 and prompt.messages[0].role == "user":
