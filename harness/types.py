@@ -72,7 +72,7 @@ class Suite:
     prompts: tuple[Prompt, ...]
     digest: str
     name: SuiteName | None = None
-    """None: prompts picked in some other way (by tag, a limit, another tool's records)."""
+    """None: prompts picked in some other way (one file, a tag, a limit, another tool's records)."""
     version: int | None = None
     """Of the frozen suite: under one name and version it never changes. None: it was not frozen."""
     remarks: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ def load(path: Path, name: SuiteName = "deep") -> Suite:
     return Suite(
         prompts=tuple(kept),
         digest=digest(kept),
-        name=name,
+        name=name if path.is_dir() else None,
         version=frozen.suites[name].version if frozen else None,
         remarks=remarks([one for one in written if one.prompt.id in asked]),
     )
@@ -68,7 +68,10 @@ def load(path: Path, name: SuiteName = "deep") -> Suite:
 
 def lint(path: Path) -> tuple[str, ...]:
     """What makes a right answer change, and what is asked nearly twice: one line each. Raises SuiteError."""
-    written = _read(path)
+    return _said_of(_read(path))
+
+
+def _said_of(written: Sequence[Written]) -> tuple[str, ...]:
     return (*remarks(written), *nearly_twice(written))
 
 
@@ -79,10 +82,11 @@ def freeze(folder: Path) -> Lock:
     """
     if not folder.is_dir():
         raise SuiteError(f"{folder}: not a folder; a suite is frozen with all its files")
-    said = lint(folder)
+    written = _read(folder)
+    said = _said_of(written)
     if said:
         raise SuiteError("\n".join((*said, f"{folder}: not frozen; put right what is said above")))
-    lock = _lock([one.prompt for one in _read(folder)], read_lock(folder))
+    lock = _lock([one.prompt for one in written], read_lock(folder))
     write_lock(folder, lock)
     return lock
 
