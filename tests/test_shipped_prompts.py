@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from harness import suites
 from harness.chat import said
 from harness.extractors import EXTRACTORS, extract, matches
+from harness.extractors.code import cases_of
 from harness.types import Completion, ExtractorSpec, Prompt, ToolCall
 
 PROMPTS = {prompt.id: prompt for prompt in suites.load(Path(__file__).parent.parent / "prompts").prompts}
@@ -109,3 +113,77 @@ def test_a_call_of_the_wrong_tool_or_with_a_wrong_argument_is_not_right() -> Non
     misses["tool-quarter"] = "I have set the timer for 15 minutes."
     misses["tool-forbidden"] = called(PROMPTS["tool-kitchen-on"])
     assert misread(misses, right=False) == []
+
+
+# --- functions ---------------------------------------------------------------------------------
+
+
+def clamp(x: float, low: float, high: float) -> float:
+    return max(low, min(x, high))
+
+
+def count_vowels(text: str) -> int:
+    return sum(letter in "aeiou" for letter in text.lower())
+
+
+def digit_sum(n: int) -> int:
+    return sum(int(digit) for digit in str(n))
+
+
+def second_largest(numbers: list[int]) -> int:
+    return sorted(set(numbers))[-2]
+
+
+def reverse_words(text: str) -> str:
+    return " ".join(reversed(text.split()))
+
+
+def gcd(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+def flatten(rows: list[list[Any]]) -> list[Any]:
+    return [value for row in rows for value in row]
+
+
+def drum(n: int) -> str:
+    if n % 4 == 0:
+        return "boom"
+    return "rest" if n % 2 else "tap"
+
+
+def run_lengths(text: str) -> list[list[Any]]:
+    return [[letter, len(list(row))] for letter, row in groupby(text)]
+
+
+def merge(a: list[int], b: list[int]) -> list[int]:
+    return sorted(a + b)
+
+
+def ones(n: int) -> int:
+    return f"{n:b}".count("1")
+
+
+def balanced(text: str) -> bool:
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def test_the_cases_of_every_function_to_write_are_passed_by_a_right_one() -> None:
+    """A case that contradicts its prompt would fail every provider's right code."""
+    solutions: tuple[Callable[..., Any], ...] = (
+        clamp, count_vowels, digit_sum, second_largest, reverse_words, gcd,
+        flatten, drum, run_lengths, merge, ones, balanced,
+    )  # fmt: skip
+    asked = [p.extractor for p in PROMPTS.values() if p.extractor and p.extractor.name == "code"]
+    assert {spec.args["function"] for spec in asked} == {solution.__name__ for solution in solutions}
+    for spec, solution in ((spec, one) for spec in asked for one in solutions if spec.args["function"] == one.__name__):
+        assert extract(spec, f"```python\n{inspect.getsource(solution)}```") is not None
+        for case in cases_of(spec.args):
+            assert solution(*case.args) == case.out, f"{solution.__name__}{case.args}"
