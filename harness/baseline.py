@@ -29,6 +29,8 @@ def make(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[
     if unknown or not names:
         known = ", ".join(sorted({s.provider for s in sides})) or "none"
         raise UsageError(f"--providers: not in these runs: {', '.join(unknown) or 'any'}; known: {known}")
+    if len({run.manifest.suite.digest for run in runs}) > 1:
+        raise UsageError("these runs asked different suites; a baseline is of one: set one after the other")
     gates = runs[-1].config.gates
     found = [_one([s for s in sides if s.provider == name], runs[-1], gates, now) for name in names]
     return tuple(found)
@@ -82,17 +84,19 @@ def describe(baseline: Baseline) -> str:
     runs = ", ".join(side.run for side in baseline.sides)
     return (
         f"{baseline.provider}: {answers} answers from {runs}, set {baseline.set_at}; agrees with itself "
-        f"{floor.value:.3f}{interval}, n={floor.n} prompts"
+        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}"
     )
 
 
 def clear(results: Path, providers: Collection[str]) -> tuple[str, ...]:
     """Remove the baselines of these providers (none named: all of them); give their names."""
-    known = history.read_baselines(results)
-    unknown = sorted(set(providers) - known.keys())
+    found = history.read_baselines(results)
+    known = {b.provider for b in found}
+    unknown = sorted(set(providers) - known)
     if unknown:
-        raise UsageError(f"no baseline of {', '.join(unknown)}; there is: {', '.join(known) or 'none'}")
-    names = tuple(sorted(providers or known))
-    for name in names:
-        history.baseline_file(results, name).unlink()
-    return names
+        raise UsageError(f"no baseline of {', '.join(unknown)}; there is: {', '.join(sorted(known)) or 'none'}")
+    names = set(providers) or known
+    for one in found:
+        if one.provider in names:
+            history.baseline_file(results, one).unlink()
+    return tuple(sorted(names))

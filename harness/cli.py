@@ -356,7 +356,7 @@ def baseline(
             print(baselines.describe(made))
     elif action == "show":
         found = history.read_baselines(results)
-        print(*(baselines.describe(b) for b in found.values()), sep="\n")
+        print(*map(baselines.describe, found), sep="\n")
         return 0 if found else EXIT_CODES["inconclusive"]
     else:
         print(*(f"cleared: {name}" for name in baselines.clear(results, _names(providers))), sep="\n")
@@ -373,12 +373,24 @@ def nightly(
     tags: Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")] = "",
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")] = None,
+    deep: Annotated[
+        bool | None, typer.Option("--deep/--no-deep", help="A deep night, or none; else it is deep when due.")
+    ] = None,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not ask hosted providers for one token first.")
+    ] = False,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Stop before this night has cost so many USD.")] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="Send at most so many requests in this night, retries included.")
+    ] = None,
+    max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop collecting after so many minutes.")] = None,
 ) -> int:
-    """The scheduler's one command: run, hold against the baselines, decide, tell; call it again to finish a night."""
+    """The scheduler's one command: check, run, compare with the baselines, decide, tell; calling again finishes it."""
     from datetime import UTC, datetime
 
     from harness import config as configuration
     from harness import nightly as job
+    from harness import run as running
 
     asked = job.Asked(
         only=_names(providers),
@@ -387,6 +399,9 @@ def nightly(
         tags=_names(tags),
         repeats=repeats,
         limit=limit,
+        deep=deep,
+        check=not no_check,
+        limits=running.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
     ended = job.nightly(
         configuration.load(config),
@@ -396,6 +411,7 @@ def nightly(
         environ=os.environ,
         watcher=_watcher(),
     )
+    print(*(f"stopped: {s}" for s in ended.stopped), sep="\n", end="\n" if ended.stopped else "", file=sys.stderr)
     print(*ended.sentences, *(f"told: {n.title}" for n in ended.told), sep="\n")
     print(*ended.undelivered, sep="\n", end="\n" if ended.undelivered else "", file=sys.stderr)
     return INTERRUPTED if ended.outcome == "interrupted" else EXIT_CODES[ended.outcome]

@@ -458,8 +458,34 @@ class Gates(_Strict):
     """A provider whose excess divergence from the reference is certainly above this fails."""
 
 
-class Nightly(_Strict):
-    """What `tempzero nightly` calls a change, and when it speaks."""
+class _Asking(_Strict):
+    """What one kind of night asks, and what it may spend at most."""
+
+    prompts: str | None = None
+    """A prompt file or folder, relative to this file; null: that of `run`."""
+    suite: SuiteName | None = None
+    """How many of them; null: as `run` says."""
+    tags: tuple[str, ...] = ()
+    """Only prompts with one of these tags."""
+    repeats: Annotated[int, Field(ge=2)] | None = None
+    """Of every provider; null: their own."""
+    max_cost_usd: Annotated[float, Field(ge=0)] | None = None
+    """Of one night, however often it is called; every hosted provider then needs its price."""
+    max_requests: Positive | None = None
+    """Of one night, retries and the check before it included."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Of collecting, from each call on."""
+
+
+class Deep(_Asking):
+    """A night now and then that asks more than the others; it has baselines of its own."""
+
+    every_days: Annotated[int, Field(ge=2, le=90)] = 7
+    """Days from one deep night to the next; one that was missed is made up for."""
+
+
+class Nightly(_Asking):
+    """What `tempzero nightly` asks, what it calls a change, and when it speaks."""
 
     false_alarms_per_year: Annotated[float, Field(gt=0, le=12)] = 0.1
     """Of each provider, at most, as long as it does not change; 0.1 is one in ten years."""
@@ -469,6 +495,8 @@ class Nightly(_Strict):
     """Blocks of a UTC day; a night is compared with nights of its own block only, where load depends on the hour."""
     no_data_nights: Positive = 2
     """Nights without data in a row after which that is said."""
+    deep: Deep | None = None
+    """What a deep night asks; null: all nights are alike."""
 
 
 class Webhook(_Strict):

@@ -83,8 +83,8 @@ def _needed(results: Path) -> dict[str, str]:
         for entry in night.entries:
             if entry.decision.state == "changed" or any(e.telling for e in entry.decision.events):
                 needed[night.run] = f"shows that {entry.side.provider} changed"
-    for name, baseline in history.read_baselines(results).items():
-        needed |= {side.run: f"baseline of {name}" for side in baseline.sides}
+    for baseline in history.read_baselines(results):
+        needed |= {side.run: f"baseline of {baseline.provider}" for side in baseline.sides}
     return needed
 
 

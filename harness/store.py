@@ -155,6 +155,11 @@ class Run:
         """Every record's line as it stands in the file, without its newline, in order: for passing evidence on."""
         return (line for _, line in _whole_lines(self.path / RECORDS))
 
+    def preflights(self) -> int:
+        """Requests of the checks before its sessions."""
+        path = self.path / PREFLIGHT
+        return sum(1 for _ in path.open("rb")) if path.is_file() else 0
+
     def progress(self) -> Progress:
         """Attempts so far by trial, and the trials that have an answer (whole or cut)."""
         attempts: dict[Trial, int] = {}

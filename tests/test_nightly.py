@@ -64,9 +64,9 @@ class Place:
         self.file = workplace(folder, server.base_url, **extra)
         self.results = folder / "results"
 
-    def night(self, name: str, answer: Callable[[Call], Reply] = usual) -> int:
+    def night(self, name: str, answer: Callable[[Call], Reply] = usual, *options: str) -> int:
         self.server.answer = answer
-        return main(["nightly", "--config", str(self.file), "--night", name])
+        return main(["nightly", "--config", str(self.file), "--night", name, *options])
 
     def set_baseline(self, name: str = "2026-01-01") -> None:
         assert self.night(name) == 3
@@ -116,7 +116,7 @@ def test_an_outage_is_neither_a_change_nor_green(tmp_path: Path) -> None:
         assert [place.night(f"2026-01-0{i}", down) for i in (3, 4, 5)] == [3, 3, 3]
         assert place.night("2026-01-06") == 0
     found = history.notices(history.read_nights(place.results), no_data_nights=2)
-    assert [(n.night, n.kind) for n in found] == [("2026-01-04", "no data"), ("2026-01-06", "ok again")]
+    assert [(n.night, n.kind) for n in found] == [("2026-01-04", "no data"), ("2026-01-06", "data again")]
     after_it = place.read("2026-01-06").entry("steady")
     assert before is not None
     assert after_it is not None
@@ -282,3 +282,88 @@ def test_a_baseline_is_an_explicit_act_and_acknowledges_a_change(
     assert "steady: 24 answers from" in shown
     assert os.path.exists(place.results / "baselines")
     assert json.loads((place.results / "history" / "nights" / "2026-01-04.json").read_text())["night"] == "2026-01-04"
+
+
+def test_cheap_nights_and_a_deep_one_each_have_their_own_baseline(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A token a night costs cents, a week's deep night sees the rest; what one finds the other does not take back."""
+    rules = {"prompts": "border.yaml", "repeats": 4, "deep": {"every_days": 7}}
+    border = [{"id": f"b{i}", "prompt": f"b{i}", "max_tokens": 1} for i in range(8)]
+    with Loopback() as server:
+        place = Place(tmp_path, server, nightly=rules, notify={"prometheus": "out/t.prom", "junit": "out/j.xml"})
+        (tmp_path / "border.yaml").write_text(yaml.safe_dump({"family": "border", "prompts": border}))
+        assert [place.night(f"2026-01-0{i}") for i in (1, 2)] == [3, 3]
+        for name in ("2026-01-01", "2026-01-02"):
+            (run,) = place.results.glob(f"*-{name}")
+            assert main(["baseline", "set", str(run), "--config", str(place.file)]) == 0
+        calls = len(server.calls)
+        assert place.night("2026-01-03") == 0
+        cheap = server.calls[calls:]
+
+        def at_length(call: Call) -> Reply:
+            """Another model on the long prompts, where one token does not tell."""
+            return usual(call) if call.prompt.startswith("b") else swapped(call)
+
+        assert [place.night(f"2026-01-{i:02}", at_length) for i in (8, 9)] == [1, 1]
+        shown = capfd.readouterr().out
+        assert place.night("2026-01-10", lambda call: swapped(call)) == 1
+    nights = {n.night: n for n in history.read_nights(place.results)}
+    assert [n.depth for n in nights.values()] == ["deep", "nightly", "nightly", "deep", "nightly", "nightly"]
+    assert {c.json["max_tokens"] for c in cheap[2:]} == {1}
+    assert len(cheap) == 2 * 8 * 4 + 2
+    assert place.states() == ["no baseline", "no baseline", "ok", "changed", "ok", "changed"]
+    assert shown.count("told: steady changed since the night of 2026-01-08 (deep nights)") == 1
+    assert "steady: changed since the night of 2026-01-08: its answers are no longer" in shown.splitlines()[-1]
+    found = history.notices(tuple(nights.values()), no_data_nights=2)
+    assert [(n.night, n.kind) for n in found if n.provider == "steady"] == [
+        ("2026-01-08", "changed"),
+        ("2026-01-10", "changed"),
+    ]
+    entry = nights["2026-01-10"].entry("steady")
+    assert entry is not None
+    (line,) = [one for one in entry.decision.lines if one.measure.startswith("first token")]
+    assert (line.now.value, line.p_value) == (1.0, 0.001)
+    prom = (tmp_path / "out" / "t.prom").read_text()
+    assert 'tempzero_state{provider="steady",depth="deep",state="changed"} 1' in prom
+    cases = ElementTree.parse(tmp_path / "out" / "j.xml").getroot()
+    assert [c.get("name") for c in cases if c.find("failure") is not None] == ["steady", "steady (deep nights)"]
+
+
+def test_a_night_spends_no_more_than_it_may_however_often_it_is_called(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A limit that a kill resets is none; what it leaves unasked is no data, and says why."""
+    with Loopback() as server:
+        place = Place(tmp_path, server, nightly={"max_requests": 40})
+        server.answer = lambda call: after(0.05, usual(call))
+        command = [sys.executable, "-m", "harness", "nightly", "--config", str(place.file), "--night", "2026-01-01"]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: len(server.calls) > 12)
+        process.kill()
+        process.wait()
+        killed_at = len(server.calls)
+        assert place.night("2026-01-01") == 3
+        assert killed_at < len(server.calls) <= 40 + 4  # those under way when it was killed were not on file
+        assert "stopped: the night: --max-requests" in capfd.readouterr().err
+        assert place.night("2026-01-02", usual, "--max-requests", "60") == 3
+        assert place.night("2026-01-03", usual, "--max-cost", "1") == 2
+        assert "has no price" in capfd.readouterr().err
+    assert set(place.states()) == {"no data", "no baseline"}
+    entry = place.read("2026-01-01").entry("noisy")
+    assert entry is not None
+    assert "--max-requests" in entry.decision.reason
+
+
+def test_a_provider_that_would_refuse_every_request_is_not_asked(tmp_path: Path) -> None:
+    """The check before the night costs a token; a night of refusals costs the patience of both."""
+    with Loopback() as server:
+        place = Place(tmp_path, server)
+        refused = lambda call: error(401, "no such key") if call.model == "steady" else usual(call)  # noqa: E731
+        assert place.night("2026-01-01", refused) == 3
+        asked = [call for call in server.calls if call.model == "steady"]
+    entry = place.read("2026-01-01").entry("steady")
+    assert len(asked) == 1
+    assert entry is not None
+    assert entry.decision.state == "no data"
+    assert "the check before the run" in entry.decision.reason

@@ -11,11 +11,12 @@ notices      nights -> what is worth a message
 from __future__ import annotations
 
 from harness.history.condensing import condense
-from harness.history.deciding import decide, past
+from harness.history.deciding import Tonight, decide, past
 from harness.history.nights import (
     FORMAT,
     Baseline,
     Decision,
+    Depth,
     Entry,
     Event,
     Line,
@@ -23,9 +24,11 @@ from harness.history.nights import (
     Side,
     Telling,
     baseline_file,
+    baseline_of,
     check_label,
     read_baselines,
     read_nights,
+    standing,
     without_texts,
     write_baseline,
     write_night,
@@ -36,6 +39,7 @@ __all__ = [
     "FORMAT",
     "Baseline",
     "Decision",
+    "Depth",
     "Entry",
     "Event",
     "Line",
@@ -43,7 +47,9 @@ __all__ = [
     "Notice",
     "Side",
     "Telling",
+    "Tonight",
     "baseline_file",
+    "baseline_of",
     "check_label",
     "condense",
     "decide",
@@ -52,6 +58,7 @@ __all__ = [
     "past",
     "read_baselines",
     "read_nights",
+    "standing",
     "without_texts",
     "write_baseline",
     "write_night",

@@ -126,6 +126,9 @@ def _side(
         price=None if prices is None else (prices.input_per_mtok, prices.output_per_mtok),
         latency_s=statistics.median(said.latency_s[name]) if said.latency_s[name] else None,
         figures=tuple(f for f in figures if name in _subjects(f) and f.family is None and _is_kept(f)),
+        one_token=tuple(
+            q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.sampling().max_tokens) == 1
+        ),
         shown={q: texts.text[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
     )
 

@@ -11,18 +11,18 @@ from harness.history.nights import Event, Side
 _LATENCY_STEP, _LATENCY_NIGHTS, _LATENCY_WINDOW = 2.0, 3, 14
 
 
-def events(side: Side, before: Sequence[Side]) -> tuple[Event, ...]:
-    """What is stated otherwise than on the last night with data; `before` in order, without outages."""
-    if not before:
-        return ()
-    last = before[-1]
-    return (
-        *_labels(side, last),
-        *_prompt_tokens(side, last),
-        *_price(side, last),
-        *_refusals(side, last),
-        *_latency(side, before),
-    )
+def events(side: Side, alike: Sequence[Side], before: Sequence[Side]) -> tuple[Event, ...]:
+    """What is stated otherwise than on the last night with data.
+
+    `before` are all nights before, in order and without outages; `alike` those that asked the same as tonight, which
+    alone can be held against it in what depends on the prompts.
+    """
+    found: list[Event] = []
+    if before:
+        found += [*_labels(side, before[-1]), *_price(side, before[-1])]
+    if alike:
+        found += [*_prompt_tokens(side, alike[-1]), *_refusals(side, alike[-1]), *_latency(side, alike)]
+    return tuple(found)
 
 
 def _labels(side: Side, last: Side) -> Iterator[Event]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import stats
-from harness.history.nights import Baseline, Line, Side
+from harness.history.nights import Baseline, Counts, Line, Side
 from harness.types import Estimate
 
 _BOUNDS: Mapping[str, tuple[float, float] | None] = {
@@ -25,7 +26,12 @@ def lines(side: Side, baseline: Baseline, tolerance: float) -> tuple[Line, ...]:
     sides = [s for s in baseline.sides if s.settings == side.settings]
     if not sides:
         return ()
-    return (*_answers(side, sides, tolerance), *_values(side, sides), *_reference(side, sides))
+    return (
+        *_first_token(side, sides),
+        *_answers(side, sides, tolerance),
+        *_values(side, sides),
+        *_reference(side, sides),
+    )
 
 
 def answers_in(sides: Sequence[Side]) -> int:
@@ -33,17 +39,43 @@ def answers_in(sides: Sequence[Side]) -> int:
     return sum(number for side in sides for texts in side.texts.values() for number in texts.values())
 
 
+def _first_token(side: Side, sides: Sequence[Side]) -> Iterator[Line]:
+    """Total variation of the answers to prompts that ask for one token, border prompts above all.
+
+    Few answers are never spread quite as many others are: `before` is what relabelling them gives.
+    """
+    pool = _pooled(one.texts for one in sides)
+    asked = sorted(set(side.one_token) & side.texts.keys() & pool.keys())
+    test = stats.total_variation_test([table(side.texts[q], pool[q]) for q in asked])
+    if asked:
+        yield Line(
+            measure="first token: total variation",
+            before=float(test.usual.mean()),
+            now=stats.mean_over_prompts(test.by_prompt, bounds=(0.0, 1.0)),
+            change=stats.mean_over_prompts(test.by_prompt - test.usual, bounds=(-1.0, 1.0)),
+            p_value=test.p_value,
+            method="total variation of one-token answers, labels permuted within prompt",
+        )
+
+
+def table(ours: Mapping[str, int], theirs: Mapping[str, int]) -> NDArray[np.int64]:
+    """Counts of two sides as a 2 x K table."""
+    keys = sorted(ours.keys() | theirs.keys())
+    return np.array([[row.get(k, 0) for k in keys] for row in (ours, theirs)], dtype=np.int64)
+
+
+def _pooled(found: Iterable[Counts]) -> dict[str, Counter[str]]:
+    pool: dict[str, Counter[str]] = {}
+    for one in found:
+        for question, texts in one.items():
+            pool.setdefault(question, Counter()).update(texts)
+    return pool
+
+
 def _answers(side: Side, sides: Sequence[Side], tolerance: float) -> Iterator[Line]:
     """The same exact test as for texts, on parsed answers."""
-    pool: dict[str, Counter[str]] = {}
-    for one in sides:
-        for question, answers in one.answers.items():
-            pool.setdefault(question, Counter()).update(answers)
-    tables = []
-    for name in sorted(side.answers.keys() & pool.keys()):
-        rows = (side.answers[name], pool[name])
-        keys = sorted(rows[0].keys() | rows[1].keys())
-        tables.append(np.array([[row.get(k, 0) for k in keys] for row in rows], dtype=np.int64))
+    pool = _pooled(one.answers for one in sides)
+    tables = [table(side.answers[q], pool[q]) for q in sorted(side.answers.keys() & pool.keys())]
     test = stats.drift_test(tables, tolerance=tolerance)
     if test.n:
         values = np.array([d for d in test.by_prompt if not math.isnan(d)])

@@ -1,4 +1,4 @@
-"""The nouns of a history, and its files: results/baselines/<provider>.json and results/history/nights/<night>.json.
+"""The nouns of a history, and its files: baselines/<provider>.<suite>.json and history/nights/<night>.json in results.
 
 A night's file is written once, in one step, when the night is decided; everything later is computed from these files.
 Format 1: first version.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -26,6 +26,8 @@ _LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
 
 Counts = Mapping[str, Mapping[str, int]]
 State = Literal["ok", "changed", "no data", "no baseline"]
+# The ordinary night, and the one that asks more now and then: each is held against a baseline of its own.
+Depth = Literal["nightly", "deep"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +35,8 @@ class Side:
     """One provider in one run, condensed. Questions are `<prompt id>#<digest of its words>`, texts are hashes.
 
     `settings` digests what must agree before two sides may be compared. `values` are means over repeats of measures
-    of single texts, by metric and question; `shown` the commonest text of each question, kept for baselines only.
+    of single texts, by metric and question; `one_token` the questions that ask for a single token; `shown` the
+    commonest text of each question, kept for baselines only.
     """
 
     provider: str
@@ -52,12 +55,13 @@ class Side:
     price: tuple[float, float] | None
     latency_s: float | None
     figures: tuple[Figure, ...] = ()
+    one_token: tuple[str, ...] = ()
     shown: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """What a provider is held against: the runs that somebody chose. `floor` is its own EMR in them."""
+    """What a provider is held against on one suite: the runs that somebody chose. `floor` is its own EMR in them."""
 
     format: int
     provider: str
@@ -65,6 +69,11 @@ class Baseline:
     suite_digest: str
     floor: Estimate
     sides: tuple[Side, ...]
+
+    @property
+    def questions(self) -> frozenset[str]:
+        """All that was asked in its runs."""
+        return frozenset(question for side in self.sides for question in side.texts)
 
     @property
     def key(self) -> str:
@@ -112,9 +121,9 @@ class Decision:
     """What one night says of one provider.
 
     `tested` is False where there was too little data or nothing to hold it against; `reason` says which. `match` is
-    agreement with the baseline, `floor` the baseline's with itself. `bets` are the evidence's parts after this night,
-    `evidence` their mean, an alarm from `alarm_at` on. `since` and `until` name the first changed night and the last
-    night before it.
+    agreement with the baseline, `floor` the baseline's with itself. `windows` are the p-values of the last two nights
+    together, and of three. `bets` are the evidence's parts after this night; `evidence` is an alarm from `alarm_at`
+    on. `since` and `until` name the first changed night and the last night before it.
     """
 
     state: State
@@ -122,6 +131,7 @@ class Decision:
     reason: str
     baseline: str | None
     p_value: float | None = None
+    windows: tuple[float, ...] = ()
     excess: Estimate | None = None
     match: Estimate | None = None
     floor: Estimate | None = None
@@ -154,6 +164,7 @@ class Night:
     run: str
     created_at: str
     entries: tuple[Entry, ...]
+    depth: Depth = "nightly"
 
     def entry(self, provider: str) -> Entry | None:
         """That provider's part; None where it took none."""
@@ -182,19 +193,42 @@ def read_nights(results: Path) -> tuple[Night, ...]:
 
 
 def write_baseline(results: Path, baseline: Baseline) -> Path:
-    """Make this the provider's baseline, in place of an older one."""
-    return _write(baseline_file(results, baseline.provider), baseline)
+    """Make this the provider's baseline, in place of those that have a question in common with it."""
+    path = _write(baseline_file(results, baseline), baseline)
+    for older in read_baselines(results):
+        replaced = baseline_file(results, older)
+        if older.provider == baseline.provider and older.questions & baseline.questions and replaced != path:
+            replaced.unlink()
+    return path
 
 
-def read_baselines(results: Path) -> dict[str, Baseline]:
+def read_baselines(results: Path) -> tuple[Baseline, ...]:
     """Every baseline, by provider."""
-    found = (_read(path, Baseline) for path in sorted((results / BASELINES).glob("*.json")))
-    return {baseline.provider: baseline for baseline in found}
+    found = [_read(path, Baseline) for path in sorted((results / BASELINES).glob("*.json"))]
+    return tuple(sorted(found, key=lambda baseline: baseline.provider))
 
 
-def baseline_file(results: Path, provider: str) -> Path:
-    """Where a provider's baseline stands; names may hold what file systems do not take well."""
-    return results / BASELINES / f"{quote(provider, safe='@+')}.json"
+def baseline_file(results: Path, baseline: Baseline) -> Path:
+    """Where a baseline stands; names of providers may hold what file systems do not take well."""
+    return results / BASELINES / f"{quote(baseline.provider, safe='@+')}.{baseline.suite_digest[:12]}.json"
+
+
+def baseline_of(baselines: Iterable[Baseline], side: Side, suite_digest: str) -> Baseline | None:
+    """What to hold a provider's night against: the baseline of this very suite, else that of most of its questions."""
+    own = [b for b in baselines if b.provider == side.provider]
+    same = [b for b in own if b.suite_digest == suite_digest]
+    asked = side.texts.keys()
+    near = sorted((b for b in own if b.questions & asked), key=lambda b: len(b.questions & asked))
+    return same[0] if same else near[-1] if near else None
+
+
+def standing(nights: Sequence[Night], night: str) -> tuple[tuple[Night, Entry], ...]:
+    """The latest entry of each provider and each kind of night, up to and with this one."""
+    latest: dict[tuple[str, Depth], tuple[Night, Entry]] = {}
+    for one in nights:
+        if one.night <= night:
+            latest |= {(entry.side.provider, one.depth): (one, entry) for entry in one.entries}
+    return tuple(latest.values())
 
 
 def without_texts(side: Side) -> Side:

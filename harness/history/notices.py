@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.history.nights import Decision, Entry, Event, Night, Telling
+from harness.history.nights import Decision, Depth, Entry, Event, Night, Telling
 
-Kind = Literal["changed", "ok again", "no data", "event"]
+Kind = Literal["changed", "ok again", "no data", "data again", "event"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,30 +27,41 @@ class Notice:
 
 def notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notice, ...]:
     """Every message that these nights gave cause for, in order."""
-    told: dict[str, Kind | None] = {}
-    baselines: dict[str, str | None] = {}
+    changed: dict[tuple[str, Depth], bool] = {}
+    silent: dict[str, bool] = {}
+    baselines: dict[tuple[str, Depth], str] = {}
     found: list[Notice] = []
     for night in nights:
         for entry in night.entries:
             name, decision = entry.side.provider, entry.decision
-            if decision.baseline is not None and baselines.get(name) not in (None, decision.baseline):
-                told[name] = None  # a new baseline acknowledges what went before
-            baselines[name] = decision.baseline or baselines.get(name)
+            kind = (name, night.depth)
+            if decision.baseline is not None:
+                # A new baseline acknowledges what went before.
+                changed[kind] = changed.get(kind, False) and baselines.get(kind) == decision.baseline
+                baselines[kind] = decision.baseline
             found += _of_events(night, entry)
-            for notice in _of_state(night, entry, told.get(name), no_data_nights):
-                told[name] = notice.kind if notice.kind != "ok again" else None
-                found.append(notice)
+            found += _of_state(night, entry, changed.get(kind, False))
+            if decision.tested:
+                changed[kind] = decision.state == "changed"
+            found += _of_data(night, entry, silent.get(name, False), no_data_nights)
+            silent[name] = decision.missing > 0 and (silent.get(name, False) or decision.missing >= no_data_nights)
     return tuple(found)
 
 
-def _of_state(night: Night, entry: Entry, told: Kind | None, no_data_nights: int) -> Iterator[Notice]:
+def _of_state(night: Night, entry: Entry, was_changed: bool) -> Iterator[Notice]:
     name, decision = entry.side.provider, entry.decision
-    if decision.state == "changed" and told != "changed":
-        yield _notice(night, entry, "changed", f"{name} changed{_since(decision)}", _how_sure(decision))
-    elif decision.state == "ok" and told in ("changed", "no data"):
-        words = "has data again" if told == "no data" else "answers as its baseline again"
-        yield _notice(night, entry, "ok again", f"{name} {words}", (decision.reason,))
-    elif decision.state == "no data" and decision.missing == no_data_nights and told != "no data":
+    where = " (deep nights)" if night.depth == "deep" else ""
+    if decision.state == "changed" and not was_changed:
+        yield _notice(night, entry, "changed", f"{name} changed{_since(decision)}{where}", _how_sure(decision))
+    elif decision.state == "ok" and was_changed:
+        yield _notice(night, entry, "ok again", f"{name} answers as its baseline again{where}", (decision.reason,))
+
+
+def _of_data(night: Night, entry: Entry, was_silent: bool, no_data_nights: int) -> Iterator[Notice]:
+    name, decision = entry.side.provider, entry.decision
+    if decision.missing == 0 and was_silent:
+        yield _notice(night, entry, "data again", f"{name} has data again", (decision.reason,))
+    elif decision.missing >= no_data_nights and not was_silent:
         title = f"{name}: no data for {decision.missing} nights"
         yield _notice(night, entry, "no data", title, (decision.reason, "this is neither a change nor agreement"))
 

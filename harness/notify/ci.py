@@ -15,20 +15,28 @@ _CELL_CHARS = 400
 
 
 def show_in_ci(
-    night: Night, told: Sequence[Notice], *, environ: Mapping[str, str], write: Callable[[str], None]
+    night: Night,
+    told: Sequence[Notice],
+    others: Sequence[tuple[Night, Entry]] = (),
+    *,
+    environ: Mapping[str, str],
+    write: Callable[[str], None],
 ) -> None:
-    """Append to the job's summary, and print annotations; nothing where no CI says that it listens."""
+    """Append to the job's summary, and print annotations; nothing where no CI says that it listens.
+
+    `others` are those that are changed still by the other kind of night.
+    """
     summary = environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("ab") as file:
             room = SUMMARY_BYTES - file.tell()
-            file.write(_cut(to_markdown(night, told), room))
+            file.write(_cut(to_markdown(night, told, others), room))
     if environ.get("GITHUB_ACTIONS") == "true":
-        for line in annotation_lines(night, told):
+        for line in annotation_lines(night, told, others):
             write(line)
 
 
-def to_markdown(night: Night, told: Sequence[Notice]) -> str:
+def to_markdown(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, Entry]] = ()) -> str:
     """The night as a table, changed providers first, then what was told."""
     order = {"changed": 0, "no data": 1, "no baseline": 2, "ok": 3}
     entries = sorted(night.entries, key=lambda e: (order[e.decision.state], e.side.provider))
@@ -40,6 +48,7 @@ def to_markdown(night: Night, told: Sequence[Notice]) -> str:
         *map(_row, entries),
         "",
     ]
+    lines += [f"{_plain(words)}: {_plain(entry.decision.reason)}\n" for words, entry in _still(others)]
     for notice in told:
         lines += [f"**{_plain(notice.title)}**", "", *(f"- {_plain(d)}" for d in notice.details), ""]
         for t in notice.telling:
@@ -48,7 +57,7 @@ def to_markdown(night: Night, told: Sequence[Notice]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def annotation_lines(night: Night, told: Sequence[Notice]) -> Iterable[str]:
+def annotation_lines(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, Entry]] = ()) -> Iterable[str]:
     """Findings as errors, missing data as warnings; at most ten of each, the last one says how many more."""
     errors = [(n.title, "; ".join(n.details)) for n in told if n.kind in ("changed", "event")]
     changed = [e for e in night.entries if e.decision.state == "changed"]
@@ -56,6 +65,7 @@ def annotation_lines(night: Night, told: Sequence[Notice]) -> Iterable[str]:
     errors += [
         (f"{e.side.provider} is still changed", e.decision.reason) for e in changed if e.side.provider not in told_of
     ]
+    errors += [(words, entry.decision.reason) for words, entry in _still(others)]
     warnings = [
         (f"{e.side.provider}: {e.decision.state}", e.decision.reason) for e in night.entries if not e.decision.tested
     ]
@@ -65,6 +75,10 @@ def annotation_lines(night: Night, told: Sequence[Notice]) -> Iterable[str]:
             yield f"::{kind} title={_property(title)}::{_data(shorten(message, 3000))}"
         if len(found) > len(shown):
             yield f"::{kind} title=tempzero::and {len(found) - len(shown)} more; the job summary lists all"
+
+
+def _still(others: Iterable[tuple[Night, Entry]]) -> Iterable[tuple[str, Entry]]:
+    return ((f"{entry.side.provider} is still changed ({night.depth} nights)", entry) for night, entry in others)
 
 
 def _row(entry: Entry) -> str:

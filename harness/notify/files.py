@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness import store
+from harness import history, store
 from harness.config import Notify
 from harness.errors import UsageError
 from harness.history import Entry, Night
@@ -26,18 +26,23 @@ def begun(settings: Notify, root: Path, night: str) -> None:
     _write(root / settings.junit, _xml(suite))
 
 
-def write_files(settings: Notify, root: Path, night: Night, *, environ: Mapping[str, str]) -> None:
-    """Write those that are configured. Raises UsageError where a path cannot be written."""
+def write_files(
+    settings: Notify, root: Path, night: Night, nights: Sequence[Night], others: Sequence[tuple[Night, Entry]]
+) -> None:
+    """Write those that are configured. Raises UsageError where a path cannot be written.
+
+    `others` are those that are changed still by the other kind of night.
+    """
     if settings.junit is not None:
-        _write(root / settings.junit, junit(night))
+        _write(root / settings.junit, junit(night, others))
     if settings.prometheus is not None:
-        _write(root / settings.prometheus, prometheus(night))
+        _write(root / settings.prometheus, prometheus(night, nights))
 
 
-def junit(night: Night) -> bytes:
+def junit(night: Night, others: Sequence[tuple[Night, Entry]] = ()) -> bytes:
     """A test case for each provider: failure for a finding, skipped where there is no data to judge by."""
     suite = ElementTree.Element("testsuite", name=f"tempzero {night.night}", timestamp=night.created_at[:19])
-    counts = {"tests": len(night.entries), "failures": 0, "errors": 0, "skipped": 0}
+    counts = {"tests": len(night.entries) + len(others), "failures": 0, "errors": 0, "skipped": 0}
     for entry in night.entries:
         case = ElementTree.SubElement(suite, "testcase", classname="tempzero.nightly", name=entry.side.provider)
         decision = entry.decision
@@ -50,12 +55,20 @@ def junit(night: Night) -> bytes:
         elif not decision.tested:
             counts["skipped"] += 1
             ElementTree.SubElement(case, "skipped", message=_allowed(decision.reason))
+    for other, entry in others:
+        counts["failures"] += 1
+        name = f"{entry.side.provider} ({other.depth} nights)"
+        case = ElementTree.SubElement(suite, "testcase", classname="tempzero.nightly", name=name)
+        ElementTree.SubElement(case, "failure", message=_allowed(entry.decision.reason), type="changed")
     suite.attrib.update({name: str(number) for name, number in counts.items()})
     return _xml(suite)
 
 
-def prometheus(night: Night) -> bytes:
-    """Gauges in the text format; few labels, so that a year of nights stays a handful of series."""
+def prometheus(night: Night, nights: Sequence[Night]) -> bytes:
+    """Gauges in the text format, of the latest night of each kind; few labels, so a year stays a handful of series.
+
+    A provider that is asked no more leaves with the last night that asked it.
+    """
     when = datetime.fromisoformat(night.created_at).timestamp()
     metrics: dict[str, tuple[str, list[tuple[str, float]]]] = {
         "tempzero_state": ("1 for the state that a provider is in", []),
@@ -65,10 +78,15 @@ def prometheus(night: Night) -> bytes:
         "tempzero_answers": ("Calls that were answered in the last night", []),
         "tempzero_last_data_timestamp_seconds": ("When the last night with data of a provider began", []),
     }
-    for entry in night.entries:
-        for name, labels, value in _samples(entry, when):
+    asked = {e.side.provider for e in night.entries}
+    for one, entry in history.standing([*nights, night], night.night):
+        for name, labels, value in _samples(one, entry) if entry.side.provider in asked else ():
             metrics[name][1].append((f"{name}{{{labels}}}", value))
-    lines = [f'tempzero_last_night_timestamp_seconds{{night="{night.night}"}} {when:.0f}']
+    lines = [
+        "# HELP tempzero_last_night_timestamp_seconds When the last night began",
+        "# TYPE tempzero_last_night_timestamp_seconds gauge",
+        f"tempzero_last_night_timestamp_seconds {when:.0f}",
+    ]
     for name, (words, samples) in metrics.items():
         if samples:
             lines += [f"# HELP {name} {words}", f"# TYPE {name} gauge"]
@@ -76,9 +94,9 @@ def prometheus(night: Night) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _samples(entry: Entry, when: float) -> Iterator[tuple[str, str, float]]:
-    decision = entry.decision
-    labels = f'provider="{_label(entry.side.provider)}"'
+def _samples(night: Night, entry: Entry) -> Iterator[tuple[str, str, float]]:
+    decision, when = entry.decision, datetime.fromisoformat(night.created_at).timestamp()
+    labels = f'provider="{_label(entry.side.provider)}",depth="{night.depth}"'
     for state in _STATES:
         yield "tempzero_state", f'{labels},state="{state}"', float(decision.state == state)
     yield "tempzero_answers", labels, float(entry.side.answered)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.stats.drift import Accumulated, DriftTest, change_point, drift_test, threshold
+from harness.stats.drift import WINDOWS, Accumulated, DriftTest, change_point, drift_test, threshold
 from harness.stats.intervals import (
     divergence_over_prompts,
     exact_proportion,
@@ -16,11 +16,14 @@ from harness.stats.permutation import aa_splits, mmd_permutation, one_hot_permut
 from harness.stats.power import minimum_detectable_divergence, minimum_detectable_effect
 from harness.stats.profile import profile_maximum
 from harness.stats.tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip
+from harness.stats.variation import VariationTest, total_variation_test
 
 __all__ = [
+    "WINDOWS",
     "Accumulated",
     "DriftTest",
     "TestResult",
+    "VariationTest",
     "aa_splits",
     "change_point",
     "composite_null_test",
@@ -43,4 +46,5 @@ __all__ = [
     "share_over_prompts",
     "sign_flip",
     "threshold",
+    "total_variation_test",
 ]

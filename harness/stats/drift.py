@@ -9,16 +9,26 @@ p-values against one fixed baseline, whose own noise they share, are not. A cali
 2023), and R(n) = (R(n-1) + 1) e(n), Shiryaev-Roberts form, is an e-detector (Shin, Ramdas, Rinaldo 2023): the mean
 time to a false alarm at R >= c is at least c nights, whenever one stops looking.
 
-What is not exchangeable and must not alarm: the noise itself varies from night to night. Excess divergence D is
-quadratic in such a shift, and a `tolerance` is subtracted before the p-value is taken. It makes p larger only, so the
-guarantee stays; that the tolerance covers real variation is shown by simulation (`tests/benchmarks/nightly.py`).
-On endpoints that rarely agree with themselves D is noisy; there a second test sees a swap sooner, that of the match
-lost between tonight and before, of which a third is tolerated, since it moves with the noise itself. The smaller of
-the two p-values counts, each divided by its share of the error rate, .9 and .1 (weighted Bonferroni).
+Two statistics, at half of the error rate each (Bonferroni). Excess divergence D sees any other mixture of the same
+texts, but on an endpoint that rarely agrees with itself it is noisy: two of its own answers seldom match, so that
+nobody misses a match. Novelty, the share of tonight's answers that no answer before equals, is what remains to be seen
+there: an endpoint with eight texts a prompt shows a ninth one seldom, a new model nothing else.
+
+Windows. The first changed night joins the pool that the second is held against, and hides in it. So the last two
+and the last three nights together are held against all before them as well. Such a window's e-value is a bet that is
+opened on the window's first night and closed on its last: it counts on that night alone, has mean 1 or less given the
+nights before its first (the argument above, for the window as one night), and so the weighted mean of R(n) and the
+windows' values is an e-detector as well.
+
+What is not exchangeable and must not alarm: the noise itself varies from night to night. D is quadratic in such a
+shift, and a `tolerance` is subtracted before the p-value is taken; novelty moves with it, and a third of the
+answers that would find their like are tolerated not to. Both make p larger only, so the guarantee stays; that they
+cover real variation is shown by simulation (`tests/benchmarks/nightly.py`).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,16 +37,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from harness.stats.null import Null, divergence, lost_match, null_distribution, null_of_lost_match, signatures, stack
+from harness.stats.null import (
+    Null,
+    divergence,
+    expected_novelty,
+    novelty,
+    null_distribution,
+    null_of_novelty,
+    signatures,
+    stack,
+)
 
 # Bets on small p-values of different sizes; the mean of their e-detectors is one again.
 KAPPAS = (0.05, 0.08, 0.14)
 # Values of D are rounded up to this grid before prompts are added up: p comes out larger, never smaller.
 _STEP = 1 / 1024
-# The lost match moves with the noise itself, so only a loss of more than this share of the agreement counts.
-_LOSS_TOLERATED = 1 / 3
-# Of the error rate: a swap leaves the second test far more room than it needs, so that the first one loses little.
-_SHARE_OF_LOSS = 0.1
+# Of the answers that would equal an earlier one, the share that may be new without counting.
+NOVELTY_TOLERATED = 1 / 3
+# Nights that are held together against those before them, besides the single night.
+WINDOWS = (2, 3)
+# Of the error rate, what all windows have together.
+SHARE_OF_WINDOWS = 0.2
+# Novelty is quick to test; where it leaves no more doubt than this, the other test is not waited for.
+_DECISIVE = 1e-9
 # The Fourier transform's rounding; added to p, so that no p-value is smaller than can be computed.
 _ROUNDING = 1e-12
 
@@ -67,16 +90,20 @@ def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> Drif
     if not len(stacked):
         return DriftTest(excess=0.0, tolerance=0.0, p_value=1.0, n=0, by_prompt=by_prompt)
     observed = math.fsum(divergence(stacked[:, 0], stacked[:, 1]))
-    agreement = float(_own_agreement(stacked.sum(axis=1)).sum())
-    tolerated = tolerance * agreement
+    tolerated = tolerance * float(_own_agreement(stacked.sum(axis=1)).sum())
     found = signatures(stacked).items()
-    by_excess = upper_tail([(null_distribution(of), times) for of, times in found], observed - tolerated)
-    lost = math.fsum(lost_match(stacked[:, 0], stacked[:, 1])) - max(tolerance, _LOSS_TOLERATED) * agreement
-    by_loss = upper_tail([(null_of_lost_match(of), times) for of, times in found], lost)
+    usual = expected_novelty(stacked[:, 0], stacked[:, 1])
+    new = math.fsum(novelty(stacked[:, 0], stacked[:, 1]) - usual)
+    new -= max(tolerance, NOVELTY_TOLERATED) * math.fsum(1 - usual)
+    smaller = upper_tail([(null_of_novelty(of), times) for of, times in found], new)
+    if smaller > _DECISIVE:
+        smaller = min(
+            smaller, upper_tail([(null_distribution(of), times) for of, times in found], observed - tolerated)
+        )
     return DriftTest(
         excess=observed / len(stacked),
         tolerance=tolerated / len(stacked),
-        p_value=min(1.0, by_excess / (1 - _SHARE_OF_LOSS), by_loss / _SHARE_OF_LOSS),
+        p_value=min(1.0, 2 * smaller),
         n=len(stacked),
         by_prompt=by_prompt,
     )
@@ -108,18 +135,24 @@ def evidence(p_value: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accumulated:
-    """Evidence so far: of each bet, and their mean, which is held against the alarm's threshold."""
+    """Evidence so far: of each bet on single nights, and of the windows that end tonight (`windows`, of WINDOWS)."""
 
     bets: tuple[float, ...] = (0.0,) * len(KAPPAS)
+    windows: tuple[float, ...] = ()
 
     @property
     def value(self) -> float:
-        return math.fsum(self.bets) / len(self.bets)
+        """What is held against the alarm's threshold."""
+        nights = math.fsum(self.bets) / len(self.bets)
+        return (1 - SHARE_OF_WINDOWS) * nights + SHARE_OF_WINDOWS * math.fsum(self.windows) / len(WINDOWS)
 
-    def after(self, p_value: float) -> Accumulated:
-        """With one more night."""
+    def after(self, p_value: float, windows: Sequence[float] = ()) -> Accumulated:
+        """With one more night; `windows` are the p-values of the windows that end with it, shortest first."""
         found = evidence(p_value)
-        return Accumulated(bets=tuple(min((r + 1) * e, 1e300) for r, e in zip(self.bets, found, strict=True)))
+        return Accumulated(
+            bets=tuple(min((r + 1) * e, 1e300) for r, e in zip(self.bets, found, strict=True)),
+            windows=tuple(math.fsum(evidence(p)) / len(KAPPAS) for p in windows[: len(WINDOWS)]),
+        )
 
 
 def threshold(false_alarms_per_year: float) -> float:
@@ -127,19 +160,23 @@ def threshold(false_alarms_per_year: float) -> float:
     return 365.0 / false_alarms_per_year
 
 
-def change_point(p_values: Sequence[float]) -> int:
-    """Index of the night since which the evidence is strongest: argmax over k of the product of e(k) to e(n).
+def change_point(p_values: Sequence[float], windows: Sequence[float] = ()) -> int:
+    """Index of the night since which the evidence is strongest: argmax over k of the evidence of the nights k to n.
 
-    The maximum-likelihood rule of CUSUM (Page 1954), with the middle bet's e-values in place of likelihood ratios.
+    That evidence is the product of the nights' e-values, the rule of CUSUM (Page 1954) with the middle bet's e-values
+    in place of likelihood ratios, or the e-value of the window from k to n, whose p-values `windows` gives.
     """
+    steps = [_log_evidence(p) for p in p_values]
+    found = list(itertools.accumulate(reversed(steps)))
+    for nights, p in zip(WINDOWS, windows, strict=False):
+        if nights <= len(found):
+            found[nights - 1] = max(found[nights - 1], _log_evidence(p))
+    return len(steps) - 1 - max(range(len(found)), key=lambda back: found[back])
+
+
+def _log_evidence(p_value: float) -> float:
     kappa = KAPPAS[len(KAPPAS) // 2]
-    steps = [math.log(kappa) + (kappa - 1) * math.log(max(p, _ROUNDING)) for p in p_values]
-    best, best_at, total = -math.inf, len(steps) - 1, 0.0
-    for index in range(len(steps) - 1, -1, -1):
-        total += steps[index]
-        if total > best:
-            best, best_at = total, index
-    return best_at
+    return math.log(kappa) + (kappa - 1) * math.log(max(p_value, _ROUNDING))
 
 
 def _one(table: NDArray[np.int64]) -> float:

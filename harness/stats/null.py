@@ -1,6 +1,6 @@
-"""A prompt's margins in, the exact distribution of its excess divergence under relabelling out.
+"""A prompt's margins in, the exact distribution of its excess divergence, or of its novelty, under relabelling out.
 
-With the pooled counts fixed, the left side's counts are multivariate hypergeometric, and D_j is a sum over the
+With the pooled counts fixed, the left side's counts are multivariate hypergeometric, and either is a sum over the
 distinct outputs of terms in integers. A table that is filled output by output, and merges equal partial sums, holds
 the whole distribution without listing assignments.
 """
@@ -22,6 +22,15 @@ Signature = tuple[int, int, tuple[int, ...]]
 _Numbers = NDArray[Any]
 _Number = int | _Numbers
 _Terms = Callable[[_Numbers, _Numbers, _Number, _Number], _Numbers]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Statistic:
+    """A sum of integers over the outputs: `terms` of one, and what each one seen once adds where it is on the left."""
+
+    terms: _Terms
+    single: int
+
 
 # Beyond this many partial sums (about a hundred repeats a side) the distribution is sampled instead.
 _MOST_STATES = 1_000_000
@@ -70,36 +79,39 @@ def signatures(stacked: NDArray[np.int64]) -> dict[Signature, int]:
     }
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def null_distribution(of: Signature) -> Null:
     """The distribution of D_j when labels mean nothing: exact, or from 20,000 seeded samples if too large."""
-    return _null(of, _integer_divergence, _denominator(of[0], of[1]))
+    return _null(of, _DIVERGENCE, _denominator(of[0], of[1]))
 
 
-@lru_cache(maxsize=1024)
-def null_of_lost_match(of: Signature) -> Null:
-    """The same for the pooled exact-match rate minus the cross one: what the left side matches the right too little."""
-    n, m, pooled = of
-    total = n + m
-    own = sum(c * (c - 1) for c in pooled) / (total * (total - 1))
-    null = _null(of, _lost_match, n * m)
-    return Null(values=null.values + (own if null.values.size > 1 else 0.0), probabilities=null.probabilities)
+@lru_cache(maxsize=4096)
+def null_of_novelty(of: Signature) -> Null:
+    """The same for `novelty` minus its mean, which is `expected_novelty`."""
+    null = _null(of, _NOVELTY, of[0])
+    return Null(values=null.values - null.probabilities @ null.values, probabilities=null.probabilities)
 
 
-def lost_match(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Pooled exact-match rate minus the cross one, a row of counts each; 0 on average where labels mean nothing."""
-    n, m, pooled = left.sum(axis=1), right.sum(axis=1), left + right
-    total = n + m
-    own = (pooled * (pooled - 1)).sum(axis=1) / (total * (total - 1))
-    return np.asarray(own - (left * right).sum(axis=1) / (n * m))
+def novelty(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of the left side's responses that equal none on the right, a row of counts each."""
+    return np.asarray(np.where(right == 0, left, 0).sum(axis=1) / left.sum(axis=1))
 
 
-def _null(of: Signature, terms: _Terms, denominator: int) -> Null:
+def expected_novelty(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean `novelty` when labels mean nothing: an output that occurs c times falls wholly to the left with a
+    chance of C(n, c) / C(n + m, c)."""
+    n, pooled = left.sum(axis=1)[:, None], left + right
+    total = n + right.sum(axis=1)[:, None]
+    chances = np.where((pooled > 0) & (pooled <= n), special.comb(n, pooled) / special.comb(total, pooled), 0.0)
+    return np.asarray((pooled * chances).sum(axis=1) / n[:, 0])
+
+
+def _null(of: Signature, statistic: _Statistic, denominator: int) -> Null:
     n, m, pooled = of
     if len(pooled) == 1 or pooled[-1] == 1:
         return Null(values=np.zeros(1), probabilities=np.ones(1))
-    exact = _exact(n, m, pooled, terms, denominator) if n + m <= _MOST_RESPONSES else None
-    return exact or _sampled(n, m, pooled, terms, denominator)
+    exact = _exact(n, m, pooled, statistic, denominator) if n + m <= _MOST_RESPONSES else None
+    return exact or _sampled(n, m, pooled, statistic, denominator)
 
 
 def null_sums(found: Mapping[Signature, int], rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -127,18 +139,18 @@ def _sums_of_one(null: Null, prompts: int, rng: np.random.Generator, size: int) 
     return sums
 
 
-def _exact(n: int, m: int, pooled: tuple[int, ...], of: _Terms, denominator: int) -> Null | None:
+def _exact(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator: int) -> Null | None:
     """None where the partial sums become too many."""
     # One integer holds a partial sum and how many left labels it has used.
     states: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
     weights: NDArray[np.float64] = np.ones(1)
     open_labels = n + m
     for is_single, size in _groups(pooled):
-        taken = np.arange(size + 1)
+        taken = np.arange(min(size, n) + 1)
         if states.size * taken.size > _MOST_STATES:
             return None
         open_labels -= size
-        terms = np.zeros_like(taken) if is_single else of(taken, size - taken, n, m)
+        terms = of.single * taken if is_single else of.terms(taken, size - taken, n, m)
         used = (states % (n + 1))[:, None] + taken
         possible = (used <= n) & (used + open_labels >= n)
         summed = (states[:, None] + terms * (n + 1) + taken)[possible]
@@ -148,12 +160,14 @@ def _exact(n: int, m: int, pooled: tuple[int, ...], of: _Terms, denominator: int
     return Null(values=(states // (n + 1)) / denominator, probabilities=weights / weights.sum())
 
 
-def _sampled(n: int, m: int, pooled: tuple[int, ...], of: _Terms, denominator: int) -> Null:
+def _sampled(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator: int) -> Null:
     groups = list(_groups(pooled))
     sizes = np.array([size for _, size in groups])
     left = np.random.default_rng(0).multivariate_hypergeometric(sizes, n, size=_SAMPLES)
-    terms = of(left.astype(np.float64), (sizes - left).astype(np.float64), n, m)
-    values = terms[:, 1 if groups[0][0] else 0 :].sum(axis=1) / denominator
+    terms = of.terms(left.astype(np.float64), (sizes - left).astype(np.float64), n, m)
+    if groups[0][0]:
+        terms[:, 0] = of.single * left[:, 0]
+    values = terms.sum(axis=1) / denominator
     # The true mean is 0; the samples' own mean would add up over thousands of prompts that share them.
     return Null(values=values - values.mean(), probabilities=np.full(_SAMPLES, 1 / _SAMPLES))
 
@@ -172,9 +186,9 @@ def _integer_divergence(left: _Numbers, right: _Numbers, n: _Number, m: _Number)
     return np.asarray(own - 2 * (n - 1) * (m - 1) * left * right)
 
 
-def _lost_match(left: _Numbers, right: _Numbers, n: _Number, m: _Number) -> _Numbers:
-    """What outputs that occur `left` and `right` times take from the lost match, times n m."""
-    return np.asarray(-left * right)
+def _new_ones(left: _Numbers, right: _Numbers, n: _Number, m: _Number) -> _Numbers:
+    """How many on the left equal none on the right."""
+    return np.asarray(np.where(right == 0, left, 0))
 
 
 def _denominator(n: _Number, m: _Number) -> Any:
@@ -185,3 +199,7 @@ def _binomial(taken: NDArray[np.int64], size: int, share: float) -> NDArray[np.f
     """Given the total these are hypergeometric, whatever the share; the left side's own avoids tiny numbers."""
     ways = special.gammaln(size + 1) - special.gammaln(taken + 1) - special.gammaln(size - taken + 1)
     return np.asarray(np.exp(ways + taken * np.log(share) + (size - taken) * np.log1p(-share)))
+
+
+_DIVERGENCE = _Statistic(terms=_integer_divergence, single=0)
+_NOVELTY = _Statistic(terms=_new_ones, single=1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from harness import history
 from harness.history import Entry, Night, event_words
 from harness.types import Estimate
 
@@ -62,7 +63,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
-    """One provider over all nights; `latest` is its last entry."""
+    """One provider over all nights; `latest` is its last entry, or that of a kind of night that finds it changed."""
 
     provider: str
     days: tuple[Day, ...]
@@ -80,13 +81,20 @@ def courses(nights: Sequence[Night]) -> tuple[Course, ...]:
 
 def _course(name: str, nights: Sequence[Night], first: date) -> Course:
     own = [(n, e) for n in nights if (e := n.entry(name)) is not None]
-    drawn = [s for s in _series(own, first) if s.points]
+    kinds = list(dict.fromkeys(n.depth for n in nights))
+    drawn, marks = [], []
+    for depth in kinds:
+        alike = [(n, e) for n, e in own if n.depth == depth]
+        label = f" ({depth} nights)" if len(kinds) > 1 else ""
+        drawn += [replace(s, title=s.title + label) for s in _series(alike, first) if s.points]
+        marks += [replace(m, words=m.words + label) for m in _marks(alike, first)]
+    latest = [entry for _, entry in history.standing(nights, nights[-1].night) if entry.side.provider == name]
     return Course(
         provider=name,
         days=tuple(_calendar(own, first, _day(nights[-1].night))),
         series=tuple(drawn),
-        marks=tuple(_marks(own, first)),
-        latest=own[-1][1],
+        marks=tuple(sorted(marks, key=lambda m: m.night)),
+        latest=next((e for e in latest if e.decision.state == "changed"), own[-1][1]),
     )
 
 

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.stats.drift import Accumulated, change_point, drift_test, upper_tail
-from harness.stats.null import divergence, lost_match, null_distribution, null_of_lost_match, signatures, stack
+from harness.stats.null import (
+    divergence,
+    expected_novelty,
+    novelty,
+    null_distribution,
+    null_of_novelty,
+    signatures,
+    stack,
+)
 
 Table = NDArray[np.int64]
 
@@ -37,8 +45,14 @@ def by_hand(tables: list[Table], statistic: object, threshold: float) -> float:
     return sum(chance for total, chance in sums.items() if total >= threshold - 1e-9)
 
 
+def more_novelty(left: Table, right: Table) -> NDArray[np.float64]:
+    return novelty(left, right) - expected_novelty(left, right)
+
+
 @pytest.mark.parametrize(
-    ("statistic", "null"), [(divergence, null_distribution), (lost_match, null_of_lost_match)], ids=["excess", "loss"]
+    ("statistic", "null"),
+    [(divergence, null_distribution), (more_novelty, null_of_novelty)],
+    ids=["excess", "novelty"],
 )
 def test_the_tail_is_that_of_all_relabellings(statistic: object, null: object) -> None:
     """The p-value is exact, and where it is rounded it is rounded against an alarm."""
@@ -93,8 +107,8 @@ def test_the_evidence_alarms_no_more_often_than_the_budget() -> None:
     rng = np.random.default_rng(11)
     threshold, nights = 100.0, 20_000
     alarms, found = 0, Accumulated()
-    for p in rng.random(nights):
-        found = found.after(float(p))
+    for p, *windows in rng.random((nights, 1 + len(stats.WINDOWS))):
+        found = found.after(float(p), windows)
         if found.value >= threshold:
             alarms, found = alarms + 1, Accumulated()
     assert 0 < alarms <= nights / threshold
@@ -104,3 +118,31 @@ def test_the_change_point_is_where_the_small_p_values_begin() -> None:
     """Since when is the second question after whether."""
     assert change_point([0.5, 0.01, 0.7, 0.4, 0.02, 0.001, 0.004]) == 4
     assert change_point([1e-9]) == 0
+    assert change_point([0.5, 0.4, 0.3, 0.2], [0.3, 1e-7]) == 1
+
+
+def test_new_texts_on_half_of_the_prompts_show_where_answers_seldom_agree() -> None:
+    """Eight texts a prompt, one match in five: a month on, new texts on ten of twenty prompts are found that night, and
+    straight after the baseline by the window of three nights at the latest."""
+    rng = np.random.default_rng(8)
+    shares = [1 / 3] + [2 / 21] * 7
+    for runs, nights in ((33, 1), (3, 3)):
+        pool, found, seen = rng.multinomial(3 * runs, shares, size=20), Accumulated(), []
+        for _ in range(nights):
+            tonight = np.zeros((20, 16), dtype=np.int64)
+            tonight[:10, 8:] = rng.multinomial(3, shares, size=10)
+            tonight[10:, :8] = rng.multinomial(3, shares, size=10)
+            before = np.hstack([pool, np.zeros_like(pool)])
+            earlier = sum(seen, np.zeros_like(before))
+            p = drift_test(list(np.stack([tonight, before + earlier], axis=1)), tolerance=0.05).p_value
+            seen.append(tonight)
+            windows = [sum(seen[-w:], np.zeros_like(before)) for w in stats.WINDOWS if len(seen) >= w]
+            against = [before + sum(seen[:-w], np.zeros_like(before)) for w in stats.WINDOWS if len(seen) >= w]
+            found = found.after(
+                p,
+                [
+                    drift_test(list(np.stack(pair, axis=1)), tolerance=0.05).p_value
+                    for pair in zip(windows, against, strict=True)
+                ],
+            )
+        assert found.value > stats.threshold(0.1)
