@@ -9,8 +9,8 @@ acknowledged change.
 
 Changes: `swap` (another model: only new texts), `half` (new texts on half of the prompts) and `mixed` (half of all
 answers are new); the last two halve the cross-EMR. p-values are those of `stats.drift_test`. Only where novelty is
-below what is tolerated on average, and D less than 1.65 standard deviations above (2.5 for windows), they are not
-computed; such tests get half the p-value of a normal distribution: alarms are counted
+below what is tolerated on average, and D less than 2 standard deviations above (3 for windows), they are not
+computed; such tests get half the p-value that a normal distribution would give: alarms are counted
 rather too many than too few.
 """
 
@@ -38,7 +38,7 @@ KINDS = {
     "0.2": (8, 0.333, False),
     "0.2 unique": (1, 0.44, True),
 }
-DEVIATIONS, OF_WINDOWS = 1.65, 2.5
+DEVIATIONS, OF_WINDOWS = 2.0, 3.0
 Array = np.ndarray[Any, Any]
 
 
@@ -129,7 +129,7 @@ def p_values(tonight: Answers, pool: Answers, tolerance: float, deviations: floa
         new, usual = novelty(tonight, pool)
     surprising = np.where(usable, new - usual, 0).sum(axis=1)
     surprising -= max(tolerance, NOVELTY_TOLERATED) * np.where(usable, 1 - usual, 0).sum(axis=1)
-    found = np.where(usable.any(axis=1), special.ndtr(-np.nan_to_num(z)) / 2, np.nan)
+    found = np.where(usable.any(axis=1), special.ndtr(-np.nan_to_num(z)), np.nan)
     found[(deviation == 0) & usable.any(axis=1)] = 1.0
     close = (excess - allowed > deviations * deviation) | (surprising > 0)
     close &= deviation > 0
