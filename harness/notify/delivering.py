@@ -20,6 +20,7 @@ from harness.notify.messages import form_of, payload, words
 TIMEOUT_S = 10.0
 _PAUSES_S = (0.5, 2.0)
 _LONGEST_ANSWER = 200
+_LONGEST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class Failed:
 
     reason: str
     final: bool = False
+    wait_s: float = 0.0
 
 
 def deliver(settings: Notify, due: Sequence[Notice], delivered: Path, *, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def _webhook(hook: Webhook, url: str, notice: Notice) -> Failed | None:
     body = json.dumps(payload(notice, form_of(url, hook.form))).encode()
     failed: Failed | None = None
     for pause_s in (0.0, *_PAUSES_S):
-        time.sleep(pause_s)
+        time.sleep(max(pause_s, failed.wait_s if failed is not None else 0.0))
         failed = _post(url, body)
         if failed is None or failed.final:
             break
@@ -88,11 +90,20 @@ def _post(url: str, body: bytes) -> Failed | None:
             return None
     except urllib.error.HTTPError as error:
         with error:
-            return Failed(reason=f"HTTP {error.code}", final=error.code not in (408, 425, 429) and error.code < 500)
+            final = error.code not in (408, 425, 429) and error.code < 500
+            return Failed(reason=f"HTTP {error.code}", final=final, wait_s=_asked_to_wait(error.headers["Retry-After"]))
     except urllib.error.URLError as error:
         return Failed(reason=f"no connection ({type(error.reason).__name__})")
     except (OSError, ValueError) as error:
         return Failed(reason=f"no answer ({type(error).__name__})")
+
+
+def _asked_to_wait(header: str | None) -> float:
+    """Slack takes one message a second, Discord some more; both say how long to wait, in seconds."""
+    try:
+        return min(max(0.0, float(header or 0)), _LONGEST_WAIT_S)
+    except ValueError:
+        return 0.0
 
 
 def _apprise(variable: str, url: str, notice: Notice) -> Failed | None:

@@ -28,7 +28,8 @@ def payload(notice: Notice, form: Form) -> dict[str, Any]:
     """The JSON that is posted."""
     text = shorten(words(notice), _MOST_CHARS[form])
     if form == "slack":
-        return {"text": _for_slack(text)}
+        # What a model wrote is shown as it is: no markup, no preview of a link in it.
+        return {"text": _for_slack(text), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
     if form == "discord":
         # Nobody is called by a name that a model wrote; and what it wrote is not made into links or headings.
         return {"content": _for_discord(text)[:2000], "allowed_mentions": {"parse": []}}
