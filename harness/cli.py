@@ -573,16 +573,18 @@ def _reads(path: Path) -> bool:
 
 def _earlier(run: Path, provider: str, against: str | None) -> list[Path]:
     """The run folders named, else those that the provider's baseline was made of."""
-    from harness import history
+    from harness import history, store
 
     if against is not None:
         return [Path(name) for name in _names(against)]
-    known = history.read_baselines(run.parent)
-    if provider not in known:
+    known = [b for b in history.read_baselines(run.parent) if b.provider == provider]
+    if not known:
         raise UsageError(
             f"{run}: {provider} has no baseline in {run.parent}; set one, or name earlier run folders with --against"
         )
-    return [run.parent / side.run for side in known[provider].sides]
+    suite = store.open_run(run).manifest.suite.digest
+    nearest = next((b for b in known if b.suite_digest == suite), known[-1])
+    return [run.parent / side.run for side in nearest.sides]
 
 
 def _names(listed: str) -> list[str]:
