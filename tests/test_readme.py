@@ -58,8 +58,8 @@ def test_the_tree_names_every_room_and_nothing_else() -> None:
 
 def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
     """What a reader copies works."""
-    provider, prompt = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    config.parse({"version": 1, **yaml.safe_load(provider)}, source="README")
+    nightly, provider, prompt = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    config.parse({"version": 1, **yaml.safe_load(provider), **yaml.safe_load(nightly)}, source="README")
     file = tmp_path / "prompts.yaml"
     file.write_text(prompt)
     assert suites.load(file).prompts[0].expected == "Paris"
