@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
+import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from loopback import Loopback, Pause, after, completion, raw
+from loopback import Call, Loopback, Pause, Reply, after, completion, error, raw
 
 from harness import config
 from harness import run as running
@@ -95,6 +98,56 @@ def test_conditions_are_told_apart_down_to_the_report(tmp_path: Path) -> None:
     emr = {f["condition"]: f["value"] for f in summary["figures"] if f["metric"] == "emr" and f["family"] is None}
     assert emr["serial"] == 1
     assert emr["burst"] < 0.6
+
+
+def test_providers_in_trouble_cost_the_others_nothing_and_alone_are_inconclusive(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One refuses every second request, one stalls, one is down: two healthy ones pass at full speed, and 3 it is."""
+    seen = itertools.count()
+
+    def answer(call: Call) -> Reply:
+        if call.model == "stalls":
+            return raw(Pause(60))
+        if call.model == "limited" and next(seen) % 2 == 0:
+            return error(429, headers={"Retry-After": "0.05"})
+        return after(0.02, completion("same", model=call.model))
+
+    closed = socket.create_server(("127.0.0.1", 0))
+    down = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+    closed.close()
+    with Loopback(answer) as server:
+        file = workplace(tmp_path, server.base_url)
+        settings = yaml.safe_load(file.read_text())
+        settings["defaults"] = {
+            "timeouts": {"first_byte_s": 0.3},
+            "backoff": {"first_s": 0.05, "max_s": 1.0},
+            "breaker": {"failures": 3, "cool_down_s": 0.5, "probes": 2},
+        }
+        one = settings["providers"][0]
+        named = {n: {"name": n, "model": n} for n in ("healthy-1", "healthy-2", "limited", "stalls", "down")}
+        settings["providers"] = [one | changed for changed in named.values()]
+        settings["providers"][-1]["base_url"] = down
+        file.write_text(yaml.safe_dump(settings))
+        assert main(["run", "--config", str(file), "--json", "--max-minutes", "0.5"]) == 3
+        calls = {name: [c for c in server.calls if c.model == name] for name in named}
+    verdicts = {p["provider"]: p for p in json.loads(capfd.readouterr().out)["verdict"]["providers"]}
+    assert {name: v["outcome"] for name, v in verdicts.items()} == {
+        "healthy-1": "pass",
+        "healthy-2": "pass",
+        "limited": "pass",  # what it refused it answered when asked again: nothing is missing
+        "stalls": "inconclusive",
+        "down": "inconclusive",
+    }
+    assert "given up after 3 failures in a row" in verdicts["stalls"]["reasons"][0]
+    assert "network: no connection" in verdicts["down"]["reasons"][0]
+    run = open_run(only_run(tmp_path))
+    assert {e.provider for e in run.manifest.sessions[-1].endings} == {"stalls", "down"}  # before its deadline
+    attempts = Counter(r.attempt.trial.provider for r in run.records())
+    checks = {"healthy-1": 1, "healthy-2": 1, "limited": 2, "stalls": 1}  # the first of all 429s met the check
+    assert {n: len(calls[n]) - attempts[n] for n in checks} == checks
+    assert attempts["limited"] == 2 * 16
+    assert max(c.ended_s or 0 for n in ("healthy-1", "healthy-2") for c in calls[n]) < calls["stalls"][-1].began_s
 
 
 def busy(server: Loopback) -> bool:
