@@ -127,6 +127,9 @@ async def _short(provider: Provider, environ: Mapping[str, str]) -> Preflight:
         dropped.append(refused_field)
     last = exchange.outcome
     refused = f"{last.kind}: {last.detail}" if last.kind in PERMANENT else None
+    # Every request would carry that field. What this one's limit of one token brought about says nothing of them.
+    if last.kind == "unsupported_param" and "max_" not in last.detail:
+        refused = f"{last.kind}: {last.detail} (name the field in may_drop, or leave it out: temperature: null)"
     return Preflight(provider=provider, dropped=tuple(dropped), refused=refused, looked=tuple(looked))
 
 

@@ -21,7 +21,7 @@ from harness import store, suites, weights
 from harness.check import Preflight
 from harness.collect import Budget, Limits, collect
 from harness.config import Config, Local, Provider
-from harness.engines import Engine, in_form, open_engine, open_local, open_model, open_reader
+from harness.engines import Engine, clock, in_form, open_engine, open_local, open_model, open_reader
 from harness.errors import EngineError, RunFolderError, UsageError, WeightsError
 from harness.score import ByEndpoint, ByLogits, Scorer
 from harness.serve import Served, serving
@@ -286,7 +286,7 @@ async def _collect(
 ) -> Collected:
     looked = [one for flight in flights for one in flight.looked]
     budget = Budget(limits, requests=len(looked), cost_usd=sum(_usd(f) for f in flights))
-    stopping = _Stopping()
+    stopping, clocks = _Stopping(), _Clocks()
     with _stop_on_signals(stopping), store.writing(path, now=_now()) as writer:
         store.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
         progress = store.open_run(path).progress()
@@ -300,7 +300,7 @@ async def _collect(
                 engines=opened.engines,
                 attempts=progress.attempts,
                 complete=progress.complete,
-                write=lambda attempt: (writer.append(attempt), None)[1],
+                write=lambda attempt: clocks.look(writer.append(attempt).attempt),
                 progress=had,
                 stop=stopping.event,
                 budget=budget,
@@ -310,7 +310,7 @@ async def _collect(
         endings = (*refused, *endings)
         if stopping.by_deadline:
             endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
-        store.finish_session(path, writer, now=_now(), endings=endings)
+        store.finish_session(path, writer, now=_now(), endings=endings, notes=clocks.notes())
     return Collected(path=path, interrupted=stopping.by_signal, endings=endings)
 
 
@@ -324,6 +324,26 @@ def _usd(flight: Preflight) -> float:
         for a in answers
         if a is not None
     )
+
+
+class _Clocks:
+    """Whose clock is far from this machine's."""
+
+    def __init__(self) -> None:
+        self._ahead_s: dict[str, float] = {}
+
+    def look(self, attempt: Attempt) -> None:
+        """Once a provider is enough."""
+        if "clock_skew" in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
+            self._ahead_s[attempt.trial.provider] = clock.ahead_s(attempt.exchange) or 0.0
+
+    def notes(self) -> list[str]:
+        """A line for each: nobody knows which of the two is right."""
+        return [
+            f"{name}: its clock is {abs(s):.0f} s {'ahead of' if s > 0 else 'behind'} this machine's; times of day in "
+            "the records are this machine's, durations need neither"
+            for name, s in self._ahead_s.items()
+        ]
 
 
 class _Stopping:

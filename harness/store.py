@@ -386,15 +386,18 @@ def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
                 os.fsync(file.fileno())
 
 
-def finish_session(path: Path, writer: RunWriter, *, now: str, endings: Iterable[Ending] = ()) -> None:
+def finish_session(
+    path: Path, writer: RunWriter, *, now: str, endings: Iterable[Ending] = (), notes: Iterable[str] = ()
+) -> None:
     """Stamp the last session's end, count and head into the manifest: the chain's own seal.
 
-    `endings` say why trials were left unasked.
+    `endings` say why trials were left unasked; `notes` are added to those that the manifest holds.
     """
     writer.sync()
     manifest = open_run(path).manifest
     last = replace(manifest.sessions[-1], ended_at=now, records=writer.seq, head=writer.head, endings=tuple(endings))
-    _write_manifest(path, replace(manifest, sessions=(*manifest.sessions[:-1], last)))
+    said = dict.fromkeys((*manifest.notes, *notes))
+    _write_manifest(path, replace(manifest, sessions=(*manifest.sessions[:-1], last), notes=tuple(said)))
 
 
 def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]]) -> None:

@@ -203,6 +203,7 @@ def test_a_refused_field_is_dropped_only_where_the_configuration_says_so(tmp_pat
             assert main(["run", "--config", str(two(folder, server, **fields))]) == (3 if sent else 0)
         run = only_run(folder)
         bodies = [r.attempt.exchange.request.body for r in open_run(run).records() if r.attempt.trial.provider == "bad"]
-        assert bodies
-        assert all(('"seed"' in body) is sent for body in bodies)
+        assert bool(bodies) is not sent  # where every request would be refused, none is sent
+        assert not any('"seed"' in body for body in bodies)
+        assert ("name the field in may_drop" in (run / "report.md").read_text()) is sent
         assert ("it refuses seed; asked without" in (run / "report.md").read_text()) is not sent

@@ -29,6 +29,9 @@ no_choices         once   JSON without an answer in it
 schema             never  JSON of another shape
 encoding           never  no valid Unicode where the answer stands; once where it came compressed, unasked
 
+Of an engine in this process (`in_process`):
+reference          once   the model cannot compute; it is loaded anew, the first time (never, from then on)
+
 By comparison with what this endpoint said before (`history`):
 unpinned           never  another upstream than that of a provider said to be pinned
 All of them are `missing`: no model output to compare. `cached` is `excluded` (once): an answer, but a replayed one.

@@ -9,9 +9,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -80,6 +80,10 @@ class _Generation:
     first_token_s: float
 
 
+class _Gone(Exception):
+    """The model failed and could not be loaded again."""
+
+
 class _Unsupported(Exception):
     """The question asks for something that this engine does not offer."""
 
@@ -95,14 +99,27 @@ class InProcessEngine:
     (`tokenize` to `logits`) are synchronous and must not be called while an `ask` is under way.
     """
 
-    def __init__(self, model: Model, template: ChatTemplate, provider: Provider, weights: LocalWeights) -> None:
-        """Take ownership of the model and warm it up. Raises EngineError for sampling that is not greedy."""
+    def __init__(
+        self,
+        model: Model,
+        template: ChatTemplate,
+        provider: Provider,
+        weights: LocalWeights,
+        *,
+        reload: Callable[[], Model] | None = None,
+    ) -> None:
+        """Take ownership of the model and warm it up. Raises EngineError for sampling that is not greedy.
+
+        `reload` loads the model anew, should it fail: once, for one that fails again is broken.
+        """
         if provider.temperature:
             raise EngineError(
                 f"{provider.name}: temperature is {provider.temperature}, but a model run in this process "
                 "only decodes greedily; set temperature: 0, or serve: it instead"
             )
         self._model, self._template, self._provider, self._weights = model, template, provider, weights
+        self._reload = reload
+        self._gone = ""  # why there is no model any more
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"engine-{provider.name}")
         self._closing = threading.Event()
         self._warm_up()
@@ -213,15 +230,17 @@ class InProcessEngine:
         begin = time.monotonic()
         first_byte_s = None
         try:
+            if self._gone:
+                raise _Gone(self._gone)
             if question.tools or any(m.tool_calls or m.role == "tool" for m in question.messages):
                 raise _Unsupported("tools: this engine renders no tools and reads no calls")
             prompt_text = self.render(question.messages)
             prompt = self._model.tokenize(prompt_text, special=True)
             outcome = self._refusal(question, prompt)
             if outcome is None:
-                generation = self._generate(prompt, question.sampling.max_tokens, stop)
-                first_byte_s = generation.first_token_s
-                outcome = self._outcome(generation, len(prompt), prompt_text)
+                outcome, first_byte_s = self._generated(prompt, prompt_text, question.sampling.max_tokens, stop)
+        except _Gone as problem:
+            outcome = _missing("reference", str(problem))
         except _Unsupported as problem:
             outcome = _missing("unsupported_param", str(problem))
         except EngineError as problem:
@@ -232,6 +251,28 @@ class InProcessEngine:
             started_at=started_at, first_byte_s=first_byte_s, end_s=round(time.monotonic() - begin, 6), in_flight=1
         )
         return Exchange(request=self._request(question), response=_response(outcome), times=times, outcome=outcome)
+
+    def _generated(
+        self, prompt: Sequence[int], prompt_text: str, max_tokens: int, stop: threading.Event
+    ) -> tuple[Outcome, float | None]:
+        """The outcome and when its first token was there. A model that cannot compute is loaded anew, once."""
+        try:
+            generation = self._generate(prompt, max_tokens, stop)
+        except EngineError as problem:
+            return self._failed(problem), None
+        return self._outcome(generation, len(prompt), prompt_text), generation.first_token_s
+
+    def _failed(self, problem: EngineError) -> Outcome:
+        reload, self._reload = self._reload, None
+        if reload is None:
+            return _missing("reference", str(problem))
+        self._model.close()  # first: there may not be memory for two
+        try:
+            self._model = reload()
+        except EngineError as worse:
+            self._gone = f"{problem}; it cannot be loaded again: {worse}"
+            return _missing("reference", self._gone)
+        return replace(_missing("reference", f"{problem}; it was loaded anew"), retry="once")
 
     def _refusal(self, question: Question, prompt: Sequence[int]) -> Outcome | None:
         if question.sampling.temperature:

@@ -26,9 +26,11 @@ def open_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     Raises EngineError where the package, the model file, its chat template or the sampling is not usable.
     """
     assert provider.local is not None, "the configuration chose this engine by `local:`"
-    model = LlamaModel(str(weights.path), provider.local)
+    load = functools.partial(LlamaModel, str(weights.path), provider.local)
+    model = load()
     try:
-        return InProcessEngine(model, model.chat_template(provider.local.chat_template), provider, weights)
+        template = model.chat_template(provider.local.chat_template)
+        return InProcessEngine(model, template, provider, weights, reload=load)
     except EngineError:
         model.close()
         raise

@@ -16,7 +16,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -24,6 +24,7 @@ import openai
 
 from harness.chat import wire_message, wire_tools
 from harness.config import Provider, expand
+from harness.engines.clock import is_skewed
 from harness.engines.faults import Reply
 from harness.engines.history import History
 from harness.engines.reading import read
@@ -145,7 +146,7 @@ class ChatEngine:
         outcome = self._history.judge(read_outcome, request_sha256=sha256, end_s=answer.end_s)
         if outcome.status == "excluded":
             self._set_headers(_PAST_CACHES)
-        return Exchange(
+        exchange = Exchange(
             request=WireRequest(method="POST", url=self._shown_url, headers=shown, body=body, sha256=sha256),
             response=response,
             times=Times(
@@ -157,6 +158,9 @@ class ChatEngine:
             ),
             outcome=outcome,
         )
+        if is_skewed(exchange):
+            exchange = replace(exchange, outcome=replace(outcome, flags=(*outcome.flags, "clock_skew")))
+        return exchange
 
     async def post(self, body: str) -> Reply:
         """Send any JSON; what came back, cleaned of the key."""

@@ -32,8 +32,9 @@ def open_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     Raises EngineError where a package is absent, or the model, its template or the sampling is not usable.
     """
     assert provider.local is not None, "the configuration chose this engine by `local:`"
-    model = TransformersModel(weights, provider.local)
-    return InProcessEngine(model, model.chat_template(provider.local.chat_template), provider, weights)
+    load = functools.partial(TransformersModel, weights, provider.local)
+    model = load()
+    return InProcessEngine(model, model.chat_template(provider.local.chat_template), provider, weights, reload=load)
 
 
 class TransformersModel(ChunkedModel):

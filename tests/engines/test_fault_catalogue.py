@@ -24,6 +24,7 @@ import pytest
 from catalogue import ROWS, Row
 from loopback import Call, Loopback, Reply, Step
 from making import make_manifest, make_suite
+from run_level import RUN_ROWS, RunRow, Seen
 
 from harness import config as configuration
 from harness import plan as planning
@@ -251,20 +252,39 @@ def test_the_planted_key_is_nowhere(ran: Ran) -> None:
     assert sum(c.headers["authorization"] == f"Bearer {KEY}" for c in ran.calls) == len(ran.calls)
 
 
+RUN_LEVEL: dict[int, Seen] = {}
+
+
+@pytest.mark.parametrize("row", RUN_ROWS, ids=lambda row: f"{row.number}-{row.name.replace(' ', '-')}")
+def test_each_fault_of_a_whole_run_is_met_as_the_catalogue_says(row: RunRow, tmp_path: Path) -> None:
+    """What no single exchange shows: clocks, storms of retries, an early end, a reference that fails."""
+    seen = row.see(tmp_path)
+    assert seen.requests in (None, seen.attempts)
+    RUN_LEVEL[row.number] = seen
+
+
 def test_the_table_of_faults(ran: Ran, written_at_the_end: Callable[[str], None]) -> None:
     """The catalogue as it was seen, written under the test run."""
     lines = [f"{'fault':<64} {'class':<50} attempts retried requests"]
-    for row in sorted(ROWS, key=lambda r: r.number):
+    table: list[tuple[int, str]] = []
+    for row in ROWS:
         outcomes = [a.exchange.outcome for a in ran.attempts[row.key]]
         last, retried = outcomes[-1], "yes" if len(outcomes) > row.repeats * row.prompts else "no"
         flags = [f for f in last.flags if f != "key_redacted"]
         shown = f"{last.status}:{last.kind}" + (f" ({', '.join(flags)})" if flags else "")
         how = " (stream)" if row.streamed else ""
         name = f"{row.number:>2} {row.name}{how}"
-        lines.append(f"{name:<64} {shown:<50} {len(outcomes):>3}  {retried:<3}  {ran.requests[row.key]:>3}")
-    lines.append(
-        f"{len(ROWS)} faults, {ran.requests.total()} requests, {ran.elapsed_s:.1f} s (processor {ran.cpu_s:.1f} s)"
-    )
+        line = f"{name:<64} {shown:<50} {len(outcomes):>3}  {retried:<3}  {ran.requests[row.key]:>3}"
+        table.append((row.number, line))
+    for of_run in RUN_ROWS:
+        seen = RUN_LEVEL[of_run.number]
+        requests, name = "-" if seen.requests is None else seen.requests, f"{of_run.number:>2} {of_run.name} (run)"
+        line = f"{name:<64} {seen.shown:<50} {seen.attempts:>3}  {'yes' if seen.retried else 'no':<3}  {requests:>3}"
+        table.append((of_run.number, line))
+    assert sorted({number for number, _ in table}) == list(range(1, 61))
+    lines += [line for _, line in sorted(table, key=lambda one: one[0])]
+    wire = f"{len(ROWS)} on the wire with {ran.requests.total()} requests"
+    lines.append(f"60 rows in {len(table)} forms, {wire}, {ran.elapsed_s:.1f} s (processor {ran.cpu_s:.1f} s)")
     for line in lines:
         print(line)
         written_at_the_end(line)

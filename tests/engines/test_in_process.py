@@ -136,7 +136,7 @@ def test_reasoning_is_kept_apart(prompt: str, said: str, reasoning: str | None, 
 def test_a_model_that_fails_is_a_row_not_a_crash(broken: str, said: str) -> None:
     """The run goes on, and the record says what happened."""
     outcome = answer(Scripted("abcdefgh", broken))
-    assert (outcome.status, outcome.kind, outcome.completion) == ("missing", "server", None)
+    assert (outcome.status, outcome.kind, outcome.completion) == ("missing", "reference", None)
     assert said in outcome.detail
 
 
