@@ -375,7 +375,7 @@ def test_cached_replays_are_counted_apart_on_the_page(tmp_path: Path) -> None:
     given = [attempt("a", "p0", r, t) for r, t in enumerate(("one", "two"))]
     text = page(run_of(tmp_path, [*given, attempt("a", "p0", 2, "two", kind="cached")]))
     assert "`a` 1 + 1 of 2" in text
-    assert "how these trials ended: `valid: complete` (2), `excluded: cached` (1)" in text
+    assert "3 trials, `valid: complete` (2), `excluded: cached` (1), of" in text
 
 
 def test_a_retry_is_no_repeat(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_a_retry_after_a_failure_counts_once(tmp_path: Path) -> None:
     missing = replace(exchange, outcome=replace(exchange.outcome, status="missing", kind="interrupted"))
     given = [replace(failed, exchange=missing), attempt("a", "p0", 0, "one", number=2), attempt("a", "p0", 1, "two")]
     text = page(run_of(tmp_path, given))
-    assert "how these trials ended: `valid: complete`." in text
+    assert "`a`: 2 trials, `valid: complete`, of" in text
     assert "attempts needed: `1` (1), `2` (1)" in text
     assert "`a` 1 + 1 of 2" in text
 
@@ -418,7 +418,7 @@ def test_texts_that_part_before_the_cut_do_differ(tmp_path: Path) -> None:
     """The cut hides what comes after it, not what was seen before; the page says that one was cut."""
     given = [attempt("a", "p0", 0, "one two", kind="length"), attempt("a", "p0", 1, "one six three")]
     text = page(run_of(tmp_path, given))
-    assert "how these trials ended: `censored: length` (1), `valid: complete` (1)" in text
+    assert "2 trials, `censored: length` (1), `valid: complete` (1), of" in text
     assert "part at character 5" in text
 
 
@@ -518,6 +518,16 @@ def test_agreement_is_never_called_determinism(tmp_path: Path) -> None:
     """What was not seen may still happen: the bound for n prompts is said."""
     said = refusal(run_of(tmp_path, answers("a", {"p0": ("one",) * 4, "p1": ("two",) * 4})))
     assert "does not prove determinism: up to 78% of such prompts may still diverge" in said
+
+
+def test_the_same_question_may_be_spelled_in_another_order(tmp_path: Path) -> None:
+    """An engine inside the client writes its JSON with sorted keys; the question is the same."""
+    asked = [{"content": "question", "role": "user"}]
+    given = [
+        *(x for p in VARIED for x in answers("a", {p: OTHER[p]}, messages=[dict(reversed(asked[0].items()))])),
+        *(x for p in VARIED for x in answers("b", {p: VARIED[p]}, messages=asked)),
+    ]
+    assert page(run_of(tmp_path, given), CROSS).startswith("# `a` gives other answers than `b`")
 
 
 def test_noise_alone_is_no_difference_between_two(tmp_path: Path) -> None:

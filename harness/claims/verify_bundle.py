@@ -181,19 +181,20 @@ def of_readings(a, b, epsilon):
     at = next(i for i, (x, y) in enumerate(zip_longest(a["token_ids"], b["token_ids"])) if x != y)
     near = {a["rank"][at], b["rank"][at]} == {1, 2} and a["gap"][at] <= 2 * epsilon
     numbers = {"first.margin": a["margin"][at], "second.margin": b["margin"][at], "gap": a["gap"][at]}
-    return dict({k: f"{v:.3f}" for k, v in numbers.items()}, parting="a near-tie" if near else "unexplained")
+    return dict({k: f"{abs(v):.3f}" for k, v in numbers.items()}, parting="a near-tie" if near else "unexplained")
 
 
-def of_tokens(by_prompt, read, forms, clip):
+def of_tokens(by_prompt, read, forms, claim):
     """Token-DiFR: the mean margin of the answers' tokens, by prompt; and that of the reference's own honest forms."""
     margins = {"A": [[m for a in given for m in read[a["number"]]["margin"]] for given in by_prompt.values()]}
     for form in forms:
         margins.setdefault(form["form"], []).append(form["margin"])
     draw, found = random.Random(0), {}
     for name, prompts in margins.items():
-        values = [mean(min(m, clip) for m in tokens) for tokens in prompts]
+        values = [mean(min(m, claim["clip"]) for m in tokens) for tokens in prompts]
         means = sorted(mean(draw.choices(values, k=len(values))) for _ in range(2000))  # bootstrap over prompts
-        found[name] = (mean(values), means[50], means[1949], len(values))
+        unseen = 0 if name == "A" else 2 * claim["epsilon"] * (1 - 0.025 ** (1 / len(values)))  # prompts of a form
+        found[name] = (mean(values), means[50], means[1949] + unseen, len(values))
     worst = max((name for name in found if name != "A"), key=lambda name: found[name][2])
     if found["A"][1] <= found[worst][2]:
         raise Broken("not proven: its margins are not larger than those of every honest form of the reference")
@@ -210,7 +211,8 @@ def figures(claim, answers, files):
             if a["outcome"] in COUNT and a["text"]:
                 sides[side].setdefault(a["prompt"], []).append(a)
         parts = {f"{side}.": of_side(sides[side], claim["routers"])}
-        parts[f"{side}."].update(name=code(provider), outcomes=listed(a["outcome"] for a in trials))
+        ended = f"{len(trials)} trials, {listed(a['outcome'] for a in trials)}"
+        parts[f"{side}."].update(name=code(provider), outcomes=ended)
         if side != "A":
             parts[f"A{side}."] = of_pair(sides["A"], sides[side])
         found.update({part + name: text for part in parts for name, text in parts[part].items()})
@@ -225,7 +227,7 @@ def figures(claim, answers, files):
         example.update(of_readings(read[a["number"]], read[b["number"]], claim["epsilon"]))
     if claim["rule"] == "deviates_token_by_token":
         forms = map(json.loads, files["forms.jsonl"].splitlines())
-        example.update(of_tokens(sides["A"], read, forms, claim["clip"]))
+        example.update(of_tokens(sides["A"], read, forms, claim))
     found.update({f"example.{name}": text for name, text in example.items()})
     for which, path in re.findall(r"{(\w+): ([^{}]+)}", "\n".join(claim["page"])):
         chosen = [every[int(which)]] if which.isdigit() else [x for g in sides[which].values() for x in g]
@@ -247,7 +249,7 @@ def check_verdict(claim, a, b, sides, found):
     for side, other in list(sides.items())[1:]:  # of several it must differ from each one, so the largest p decides
         for prompt in (p for p in now if p in other):
             same = "request_sha256" if rule == "changed" else "asked.messages"
-            if len({json.dumps(find(x, same)) for x in now[prompt] + other[prompt]} | {"null"}) != 2:
+            if len({json.dumps(find(x, same), sort_keys=True) for x in now[prompt] + other[prompt]} | {"null"}) != 2:
                 raise Broken(f"not proven: the two sides were not asked the same on prompt {code(prompt)}")
         times = [sorted(x["asked_at"] for given in s.values() for x in given) for s in (other, now)]
         if rule == "changed" and not "" < times[0][0] <= times[0][-1] < times[1][0]:

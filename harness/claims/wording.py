@@ -74,7 +74,7 @@ def page(subject: Subject) -> list[str]:
 HOW = {
     "attested": "stated by the run's manifest, report or reading; not computed from the answers",
     "name": "the provider's name in the run",
-    "outcomes": "how the trials ended, each by its first usable answer; `valid: complete` and `censored: length` count",
+    "outcomes": "how many trials there are and how they ended, each by its first usable answer",
     "split": "prompts with a pair of repeats whose texts differ; repeats have one request, served model, backend and "
     "fingerprint (of a router: one request and served model)",
     "emr": "mean over prompts of the share of pairs of repeats with the same text (exact-match rate)",
@@ -182,8 +182,8 @@ def _asked(subject: Subject) -> list[str]:
     lines = ["## What was asked", ""]
     for side in subject.sides:
         lines += [
-            f"- {_called(subject, side)}: asked {{attested.planned_{side}}} times as planned (prompts times repeats); "
-            f"how these trials ended: {{{side}.outcomes}}. Complete texts and texts cut at the token limit count.",
+            f"- {_called(subject, side)}: {{{side}.outcomes}}, of {{attested.planned_{side}}} planned (prompts times "
+            "repeats). Complete texts and texts cut at the token limit count, and nothing else does.",
             f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
             f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
             f"{{{side}: asked.max_tokens}}; the exact bytes are in `requests/`.",
@@ -275,8 +275,9 @@ def _strength(subject: Subject) -> list[str]:
             "see the interval.",
             f"- One backend or several? {_LABELS[subject.labels]}",
         ]
+    proof = "the reading of all tokens" if subject.rule == "deviates_token_by_token" else "the test over all prompts"
     lines += [
-        "- That the two differ rests on the test over all prompts. The example only shows what it looks like.",
+        f"- That the two differ rests on {proof}. The example only shows what it looks like.",
         "- Even with the same weights, precision and template texts can part where two tokens are almost equally "
         "likely; the figures say how often they do, not why.",
         '- Each side may be several backends; what its own labels say of that stands under "Who answered".',
@@ -388,6 +389,7 @@ def _response(subject: Subject, side: str, number: int) -> str:
         "prompt tokens": "prompt_tokens",
         "completion tokens": "completion_tokens",
         "finish": "finish_reason",
+        "request hash": "request_sha256",
         "response hash": "response_sha256",
     }
     return f"- {_called(subject, side)}: " + ", ".join(f"{word} {{{number}: {path}}}" for word, path in parts.items())
