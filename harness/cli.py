@@ -102,6 +102,7 @@ def run(
         int | None, typer.Option(min=1, help="Send at most so many requests, retries included.")
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop collecting after so many minutes.")] = None,
+    run_code: Annotated[bool, typer.Option("--run-code", help="Judge code answers by running them, enclosed.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Ask every provider, record every response, compare, report; the exit code is the verdict."""
@@ -142,6 +143,7 @@ def run(
         return INTERRUPTED
     if _reads(collected.path):
         running.score(collected.path, environ=os.environ, watcher=watcher)
+    _judge(collected.path, run_code)
     return _report(collected.path, json_output)
 
 
@@ -235,9 +237,11 @@ def probe(
 @app.command()
 def report(
     run: RunFolder,
+    run_code: Annotated[bool, typer.Option("--run-code", help="Judge code answers by running them, enclosed.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Analyse a run folder and write its reports again: offline, the same bytes every time."""
+    _judge(run, run_code)
     return _report(run, json_output)
 
 
@@ -538,6 +542,13 @@ def schema() -> int:
 
     print(configuration.schema(), end="")
     return 0
+
+
+def _judge(path: Path, run_code: bool) -> None:
+    """Try out what cannot be judged by reading; what was tried out before is not tried again."""
+    from harness import judge
+
+    judge.judge(path, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
 
 
 def _report(path: Path, json_output: bool) -> int:

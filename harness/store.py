@@ -12,8 +12,9 @@ Format history of results/<run>/ (`Manifest.format`):
  1  manifest.json + records.jsonl. Each line of records.jsonl is one `Record` as JSON; its `previous`
     is the SHA-256 of the line before it (the first line: of the plan digest). Where responses were
     read by a reference, scores.jsonl holds one `ScoreLine` a line, chained in the same way; each names
-    the record it was read from by the hash of its line. preflight.jsonl has a line for each exchange
-    of the check before the run, not chained.
+    the record it was read from by the hash of its line. judged.jsonl holds what answers came to that had to be
+    tried out (`Judgement`), chained likewise; it may be removed and made again. preflight.jsonl has a line
+    for each exchange of the check before the run, not chained.
     A finished run may hold records.jsonl.gz instead of records.jsonl: the same bytes, compressed.
 """
 
@@ -39,6 +40,7 @@ from harness.types import (
     Attempt,
     Ending,
     Exchange,
+    Judgement,
     Manifest,
     Outcome,
     Reading,
@@ -60,6 +62,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
 SCORES = "scores.jsonl"
+JUDGED = "judged.jsonl"
 PREFLIGHT = "preflight.jsonl"
 # Lines that can be had again are handed on in pieces of this size.
 _BUFFER_BYTES = 1 << 20
@@ -68,6 +71,7 @@ COMPRESSED = "records.jsonl.gz"
 _encode = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_score = msgspec.json.Decoder(ScoreLine).decode
+_decode_judged = msgspec.json.Decoder(Judgement).decode
 
 
 # A record line without its bytes: msgspec skips what a type does not name, so reading a
@@ -140,6 +144,12 @@ class Run:
             for number, line in _whole_lines(self.path / SCORES):
                 yield _decoded(_decode_score, line, self.path / SCORES, number)
 
+    def judgements(self) -> Iterator[Judgement]:
+        """Every line of judged.jsonl, in order; none where nothing had to be tried out. Raises RunFolderError."""
+        if (self.path / JUDGED).exists():
+            for number, line in _whole_lines(self.path / JUDGED):
+                yield _decoded(_decode_judged, line, self.path / JUDGED, number)
+
     def reading(self) -> Reading:
         """What references read of this run: all lines of scores.jsonl, sorted by kind."""
         lines = list(self.score_lines())
@@ -189,6 +199,12 @@ class Run:
                     "they are not all there any more, or not the same"
                 )
         self._verify_scores(set(heads.values()))
+        previous = heads[0]
+        for number, line in _whole_lines(self.path / JUDGED) if (self.path / JUDGED).exists() else ():
+            _check_link(
+                _decoded(_decode_judged, line, self.path / JUDGED, number), previous, self.path / JUDGED, number
+            )
+            previous = hashlib.sha256(line).hexdigest()
         return heads[len(heads) - 1]
 
     def _verify_scores(self, records: set[str]) -> None:
@@ -348,6 +364,46 @@ def scoring(path: Path) -> Iterator[ScoreWriter]:
             os.fsync(file.fileno())
             manifest = open_run(path).manifest
             _write_manifest(path, replace(manifest, scores=Seal(lines=writer.seq, head=writer.head)))
+
+
+class JudgeWriter:
+    """The one writer of a run folder's judgements; get it from `judging`."""
+
+    def __init__(self, file: IO[bytes], seq: int, head: str) -> None:
+        self._file, self._seq, self._head = file, seq, head
+
+    def append(self, judgement: Judgement) -> None:
+        """Write a line as the chain's next one (`seq` and `previous` are set here). Raises RunFolderError."""
+        data = _encode(replace(judgement, seq=self._seq, previous=self._head))
+        try:
+            self._file.write(data + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
+        self._seq += 1
+        self._head = hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def judging(path: Path) -> Iterator[JudgeWriter]:
+    """Append to a run folder's judgements, alone; a torn last line is dropped. Raises RunFolderError."""
+    file_path = path / JUDGED
+    try:
+        file = file_path.open("a+b")
+    except OSError as error:
+        raise RunFolderError(f"{file_path}: cannot be written: {error.strerror}") from None
+    with file:
+        _lock(file, path)
+        _cut_torn_tail(file)
+        run = open_run(path)
+        run.verify()
+        seq, head = 0, _genesis(run.manifest)
+        for number, line in _whole_lines(file_path):
+            seq, head = number, hashlib.sha256(line).hexdigest()
+        try:
+            yield JudgeWriter(file, seq, head)
+        finally:
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -512,14 +568,14 @@ def _decoded(decode: Callable[[bytes], T], line: bytes, path: Path, number: int)
     try:
         return decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        again = "`run --resume`" if path.name == RECORDS else "`tempzero score`"
+        again = {RECORDS: "`run --resume`", JUDGED: "`tempzero report`"}.get(path.name, "`tempzero score`")
         raise RunFolderError(
             f"{path}:{number}: damaged line ({error}); restore it from a copy, "
             f"or remove it and what follows and {again}"
         ) from None
 
 
-def _check_link(line: Record | ScoreLine, previous: str, path: Path, number: int) -> None:
+def _check_link(line: Record | ScoreLine | Judgement, previous: str, path: Path, number: int) -> None:
     if line.previous != previous or line.seq != number - 1:
         raise RunFolderError(
             f"{path}:{number}: the hash chain breaks here: this line or the one before it "

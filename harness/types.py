@@ -554,6 +554,27 @@ class Reading:
     variants: tuple[VariantReading, ...] = ()
 
 
+# --- what had to be tried out ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What an answer came to that reading alone could not tell: one line of judged.jsonl, with its place in the chain.
+
+    It is about a text (`text_sha256`) as an answer to a prompt; `asked_sha256` is of the prompt's extractor with
+    its version and arguments and of the expected answer. `answer` None: it could not be read after all.
+    """
+
+    seq: int
+    previous: str
+    prompt: str
+    asked_sha256: str
+    text_sha256: str
+    answer: str | None
+    correct: bool | None
+    detail: str
+
+
 # --- what is concluded -----------------------------------------------------------------------
 
 
@@ -821,6 +842,23 @@ class ReferenceReading:
     texts: tuple[ReadText, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadAnswers:
+    """How many of a provider's whole answers one extractor could not read; `waiting` ones were not tried out yet.
+
+    `share` is a mean over the prompts whose answers are all judged.
+    """
+
+    extractor: str
+    version: int
+    provider: str
+    condition: str
+    answers: int
+    unparsed: int
+    waiting: int
+    share: Estimate
+
+
 # --- everything at once ----------------------------------------------------------------------
 
 
@@ -849,6 +887,7 @@ class Analysis:
     # Why the last session left trials unasked.
     endings: tuple[Ending, ...] = ()
     reading: ReferenceReading | None = None
+    unread_answers: tuple[UnreadAnswers, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

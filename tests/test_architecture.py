@@ -27,6 +27,7 @@ DOORS: dict[str, set[str]] = {
     "engines": {"config", "chat", "weights", "store"},
     "collect": {"config", "engines"},
     "score": {"config", "store", "metrics"},
+    "judge": {"chat", "store", "extractors"},
     "check": {"config", "engines"},
     "probe": {"config", "weights", "engines", "score"},
     "run": {"config", "check", "suites", "plan", "weights", "serve", "engines", "collect", "store", "score"},
@@ -49,6 +50,7 @@ DOORS: dict[str, set[str]] = {
     "prune": {"store", "history"},
     "trend": {"store", "history", "report"},
     "cli": {
+        "judge",
         "check",
         "probe",
         "baseline",
@@ -87,6 +89,7 @@ HOMES: dict[str, set[str]] = {
     "msgspec": {"store", "history", "engines"},
     "apprise": {"notify"},
     "jsonschema": {"extractors"},
+    "math_verify": {"judge"},
     "referencing": {"extractors"},
     "typer": {"cli"},
     "rich": {"cli", "progress", "report"},

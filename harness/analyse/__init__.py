@@ -4,6 +4,8 @@ observations   records -> one row a trial, in columns
 texts          distinct texts -> what is computed once for each
 tallies        one provider's rows -> counts for each prompt
 single, pairs  tallies -> figures, of one provider and of two
+judged         what had to be tried out -> which answers wait, what the others came to
+unread         tallies -> what each extractor could not read
 itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
 reading        what references read token by token -> figures, causes, findings
@@ -26,6 +28,7 @@ from harness.analyse.pairs import compare, pair_up, repetition_excess
 from harness.analyse.reading import read_by_references
 from harness.analyse.tallies import tally
 from harness.analyse.texts import study
+from harness.analyse.unread import not_judged, unread_answers
 from harness.config import Config, Provider
 from harness.store import Run
 from harness.types import Analysis, ProviderFacts
@@ -63,15 +66,16 @@ def analyse(run: Run) -> Analysis:
         curves=curves(case),
         divergences=shown,
         prompt_rows=prompt_rows(case),
-        notes=(*manifest.notes, *notes(case)),
+        notes=(*manifest.notes, *not_judged(seen), *notes(case)),
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
         reading=reading,
+        unread_answers=tuple(unread_answers(seen, case.texts, case.tallies)),
     )
 
 
 def _case(seen: Observations, config: Config) -> tuple[Case, Book]:
     """Count, compare and enter every figure."""
-    texts, new = study(seen.texts, seen.prompts)
+    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
     tallies = []
     for lane in seen.lanes:
         text = lane.text.copy()

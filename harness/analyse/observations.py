@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.chat import said
+from harness.analyse.judged import Judged, judged
+from harness.chat import as_written, said
 from harness.config import DEFAULT_CONDITION, Config, Provider
 from harness.errors import RunFolderError
 from harness.metrics.agreement import Floats, Ints
@@ -39,6 +40,7 @@ _WHOLE_NUMBERS = (
     "number",
     "status",
     "text",
+    "spelled",
     "answered",
     "finish",
     "identity",
@@ -75,6 +77,8 @@ class Lane:
     repeat: Ints
     status: Ints
     text: Ints
+    # Of prompts that offer tools: numbers the comparable text with its calls letter by letter.
+    spelled: Ints
     answered: Ints
     finish: Ints
     identity: Ints
@@ -96,9 +100,14 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observations:
-    """Everything a run recorded that analysis looks at. `texts` numbers (prompt, text, is whole)."""
+    """Everything a run recorded that analysis looks at. `texts` numbers (prompt, text, is whole).
+
+    `asked` are the prompts as they were asked, `prompts` the same as answers may be read of them: see `judged`.
+    """
 
     prompts: tuple[Prompt, ...]
+    asked: tuple[Prompt, ...]
+    judged: Judged
     lanes: tuple[Lane, ...]
     texts: dict[tuple[int, str, bool], int]
     identities: tuple[Identity, ...]
@@ -119,8 +128,11 @@ def observe(run: Run) -> Observations:
     for view in run.views():
         reader.read(view)
     attempts = reader.frame()
+    tried = judged(prompts, reader.texts, run.judgements())
     return Observations(
-        prompts=prompts,
+        prompts=tried.prompts,
+        asked=prompts,
+        judged=tried,
         lanes=tuple(_lanes(attempts, providers, run.config, reader, prompts)),
         texts=reader.texts,
         identities=tuple(reader.identities),
@@ -140,12 +152,13 @@ class _Numbers(dict[Hashable, int]):
 class _Reader:
     """Turns records into two flat arrays, one number after the other, a fixed number of them a record."""
 
-    def __init__(self, run: Run, providers: Iterable[Provider], prompts: Iterable[Prompt]) -> None:
+    def __init__(self, run: Run, providers: Iterable[Provider], prompts: Sequence[Prompt]) -> None:
         self._run = run
         self._providers = {p.name: i for i, p in enumerate(providers)}
         self._prompts = {p.id: i for i, p in enumerate(prompts)}
         self._finish, self._identity, self._request, self._bits = _Numbers(), _Numbers(), _Numbers(), _Numbers()
-        self._text = _Numbers()
+        self._text, self._spelled = _Numbers(), _Numbers()
+        self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
         self.conditions = _Numbers()
         self.failures: Counter[tuple[str, str]] = Counter()
@@ -196,15 +209,20 @@ class _Reader:
         end, first = times.end_s, times.first_byte_s
         self._seconds.extend((math.nan if end is None else end, math.nan if first is None else first))
 
-    def _content(self, prompt: int, status: int, kind: str, answer: Completion | None) -> tuple[int, int, int, int]:
-        """text, answered, finish, identity; an empty answer and an empty cut one are no text to compare."""
+    def _content(
+        self, prompt: int, status: int, kind: str, answer: Completion | None
+    ) -> tuple[int, int, int, int, int]:
+        """text, spelled, answered, finish, identity; an empty answer and an empty cut one are no text to compare."""
         if answer is None or status > CENSORED:
-            return NOT_SAID, 0, NOT_SAID, NOT_SAID
+            return NOT_SAID, NOT_SAID, 0, NOT_SAID, NOT_SAID
         whole, cut = status == VALID and kind == "complete", status == CENSORED and kind == "length"
         finish = answer.finish_reason
         text = said(answer) if answer.tool_calls else answer.text
+        comparable = bool(text) and (whole or cut)
+        spelled = comparable and self._offers_tools[prompt]
         return (
-            self._text[prompt, text, whole] if text and (whole or cut) else NOT_SAID,
+            self._text[prompt, text, whole] if comparable else NOT_SAID,
+            self._spelled[prompt, as_written(answer), whole] if spelled else NOT_SAID,
             int(whole or (status == VALID and kind == "empty")),
             NOT_SAID if finish is None else self._finish[finish],
             self._identity[answer.served_model, answer.backend, answer.fingerprint],
@@ -285,6 +303,7 @@ def _lane(
         repeat=trials.repeat.to_numpy(),
         status=trials.status.to_numpy(),
         text=trials.text.to_numpy(),
+        spelled=trials.spelled.to_numpy(),
         answered=trials.answered.to_numpy(),
         finish=trials.finish.to_numpy(),
         identity=identity,

@@ -103,6 +103,9 @@ def _others(book: Book, pair: Pair) -> None:
     left, right, subject = pair.left, pair.right, pair.subject
     book.add(subject, "answer_agreement", agreement.cross_match(left.answer, right.answer))
     book.add(subject, "flips", flips(pair), estimate=share_of_prompts)
+    if left.spelled.cell.size and right.spelled.cell.size:
+        written = agreement.cross_match(left.spelled, right.spelled)
+        book.add(subject, "cross_emr_as_written", written, note="tool calls letter by letter")
     book.add(subject, "finish_reason_agreement", agreement.cross_match(left.finish, right.finish))
     book.add(subject, "prompt_tokens_agreement", agreement.cross_match(left.prompt_tokens, right.prompt_tokens))
     longer = left.chars - right.chars

@@ -43,6 +43,8 @@ def repeat(book: Book, tally: Tally, texts: Texts) -> None:
     for size in sorted({2, k, min(5, k)}):
         book.add(subject, "tarr", agreement.tar(tally.own, size), k=size, note=UP_TO_THE_CUT)
         book.add(subject, "tara", agreement.tar(tally.answer, size), k=size)
+    if tally.spelled.cell.size:
+        book.add(subject, "emr_as_written", agreement.emr(tally.spelled), note="tool calls letter by letter")
     number = agreement.distinct(tally.own, k)
     book.add(subject, "unique_outputs", number, k=k, unit="count", estimate=bounded(1, k), note=UP_TO_THE_CUT)
     book.add(subject, "modal_share", agreement.modal_share(tally.own, k), k=k, note=UP_TO_THE_CUT)

@@ -24,7 +24,7 @@ class Tally:
     Comparable texts are whole ones and ones cut at the token limit. `raw` counts them as they are,
     `own` after cut ones were settled among this provider's responses (see `metrics.cuts`), and
     `output` gives that for each row of the lane; `whole` counts whole texts only. `answer` counts
-    parsed answers of prompts with an extractor.
+    parsed answers of prompts with an extractor, `spelled` answers to offered tools with calls letter by letter.
     """
 
     lane: Lane
@@ -33,6 +33,7 @@ class Tally:
     own: Counts
     whole: Counts
     answer: Counts
+    spelled: Counts
     finish: Counts
     prompt_tokens: Counts
     emr: Floats
@@ -99,6 +100,7 @@ def tally(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
         own=own,
         whole=_counted(lane, lane.text, whole, cells),
         answer=_counted(lane, answer, parses, cells),
+        spelled=_counted(lane, lane.spelled, lane.spelled != NOT_SAID, cells),
         finish=_counted(lane, lane.finish, usable & (lane.finish != NOT_SAID), cells),
         prompt_tokens=_counted(lane, lane.prompt_tokens, usable & (lane.prompt_tokens != NOT_SAID), cells),
         emr=emr(own),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.extractors import extract, matches
+from harness.analyse.judged import Verdict
+from harness.extractors import EXTRACTORS, extract, matches
 from harness.metrics import TEXT_METRICS
 from harness.metrics.agreement import UNPARSED, Floats, Ints
 from harness.metrics.cuts import continuations
@@ -41,8 +42,13 @@ class Texts:
     metrics: Mapping[str, Floats]
 
 
-def study(numbered: Mapping[tuple[int, str, bool], int], prompts: Sequence[Prompt]) -> tuple[Texts, Ints]:
-    """Read every distinct text once. Gives also each text's new number at the place of its old one."""
+def study(
+    numbered: Mapping[tuple[int, str, bool], int], prompts: Sequence[Prompt], tried: Mapping[tuple[int, str], Verdict]
+) -> tuple[Texts, Ints]:
+    """Read every distinct text once; what had to be tried out is looked up in `tried`.
+
+    Gives also each text's new number at the place of its old one.
+    """
     order = sorted(numbered)
     new = np.empty(len(order), dtype=np.int64)
     new[np.fromiter((numbered[key] for key in order), dtype=np.int64, count=len(order))] = np.arange(len(order))
@@ -52,7 +58,7 @@ def study(numbered: Mapping[tuple[int, str, bool], int], prompts: Sequence[Promp
     length = np.fromiter(map(len, text), dtype=np.int64, count=len(order))
     shared = np.full(len(order), -1, dtype=np.int64)
     shared[1:] = np.where(prompt[1:] == prompt[:-1], common_prefixes(text[1:], text[:-1]), -1)
-    answer, answers, correct = _answers(order, prompts)
+    answer, answers, correct = _answers(order, prompts, tried)
     return Texts(
         text=text,
         prompt=prompt,
@@ -67,7 +73,9 @@ def study(numbered: Mapping[tuple[int, str, bool], int], prompts: Sequence[Promp
     ), new
 
 
-def _answers(order: Sequence[tuple[int, str, bool]], prompts: Sequence[Prompt]) -> tuple[Ints, tuple[str, ...], Floats]:
+def _answers(
+    order: Sequence[tuple[int, str, bool]], prompts: Sequence[Prompt], tried: Mapping[tuple[int, str], Verdict]
+) -> tuple[Ints, tuple[str, ...], Floats]:
     """A cut text has not come to its answer, so none is read from it."""
     answer, correct = np.full(len(order), UNPARSED, dtype=np.int64), np.full(len(order), np.nan)
     numbers: dict[str, int] = {}
@@ -75,11 +83,15 @@ def _answers(order: Sequence[tuple[int, str, bool]], prompts: Sequence[Prompt]) 
         prompt = prompts[at]
         if prompt.extractor is None or not whole:
             continue
-        parsed = extract(prompt.extractor, text)
+        if EXTRACTORS[prompt.extractor.name].judged:
+            parsed, right = tried.get((at, text), (None, False))
+        else:
+            parsed = extract(prompt.extractor, text)
+            right = None if prompt.expected is None else matches(prompt.extractor, parsed, prompt.expected)
         if parsed is not None:
             answer[index] = numbers.setdefault(parsed, len(numbers))
         if prompt.expected is not None:
-            correct[index] = matches(prompt.extractor, parsed, prompt.expected)
+            correct[index] = bool(right)
     return answer, tuple(numbers), correct
 
 

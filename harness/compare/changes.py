@@ -20,7 +20,7 @@ from harness.metrics.agreement import Floats
 from harness.metrics.answers import by_majority
 from harness.metrics.cuts import settle
 from harness.store import Run
-from harness.types import Estimate, RecordView, Suite
+from harness.types import Estimate, Judgement, RecordView, Suite
 
 Metric = Literal["texts", "answers", "length"]
 
@@ -68,7 +68,7 @@ class Change:
 def changes(left: Run, right: Run, meeting: Meeting, *, alpha: float) -> tuple[Change, ...]:
     """Test every provider that both runs asked. Raises RunFolderError for damaged records."""
     seen = observe(_Joined(left, right, meeting))
-    texts, new = study(seen.texts, seen.prompts)
+    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
     tallies = {}
     for lane in seen.lanes:
         text = lane.text.copy()
@@ -101,6 +101,10 @@ class _Joined(Run):
             for name in meeting.providers
         ]
         self.config = left.config.model_copy(update={"providers": tuple(providers)})
+
+    def judgements(self) -> Iterator[Judgement]:
+        """Those of both runs."""
+        return (judgement for run, _ in self._runs for judgement in run.judgements())
 
     def views(self) -> Iterator[RecordView]:
         """The records of what the runs have in common."""

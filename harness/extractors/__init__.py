@@ -5,6 +5,8 @@ To add one: a file here with an `Extractor`, its line below, its phrasings under
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 
 from harness.errors import SuiteError
@@ -24,7 +26,7 @@ from harness.extractors.tool_call import TOOL_CALL
 from harness.extractors.yes_no import YES_NO
 from harness.types import ExtractorSpec
 
-__all__ = ["EXTRACTORS", "Extractor", "extract", "matches"]
+__all__ = ["EXTRACTORS", "Extractor", "asked_sha256", "extract", "matches"]
 
 EXTRACTORS: Mapping[str, Extractor] = {
     extractor.name: extractor
@@ -61,6 +63,12 @@ def matches(spec: ExtractorSpec, answer: str | None, expected: str) -> bool:
     """
     extractor = _extractor(spec)
     return answer is not None and extractor.same(answer, expected)
+
+
+def asked_sha256(spec: ExtractorSpec, expected: str | None) -> str:
+    """By what a stored judgement knows that it is about the same extractor, arguments and expected answer."""
+    value = [spec.name, _extractor(spec).version, dict(spec.args), expected]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _extractor(spec: ExtractorSpec) -> Extractor:

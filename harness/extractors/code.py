@@ -83,5 +83,5 @@ CODE = Extractor(
     parameters=("function", "cases"),
     structured={"cases": list},
     check=_check,
-    judged=True,
+    judged="`tempzero report RUN --run-code` runs them behind barriers",
 )

@@ -29,8 +29,8 @@ class Extractor:
     that cannot work. `parameters` are needed, `optional` ones are not; those named in `structured`
     are given as lists or mappings and kept as JSON texts.
 
-    `judged`: reading alone does not give the answer. What `reader` finds (a function, an expression) is then
-    judged by running something, once, and the verdict is kept in the run folder.
+    `judged` not empty: reading alone does not give the answer. What `reader` finds (a function, an expression)
+    is then tried out once, and what it came to is kept in the run folder. The text says how to have that done.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Extractor:
     structured: Mapping[str, type] | None = None
     check: Callable[[Args], None] = _nothing_to_check
     same: Callable[[str, str], bool] = same_text
-    judged: bool = False
+    judged: str = ""
 
     def read(self, text: str, args: Args) -> str | None:
         """The answer that `text` states, in canonical form, or None."""

@@ -43,4 +43,10 @@ def _can_state(expected: str, _args: Args) -> bool:
     return bool(expected.strip()) and len(expected) <= _MAX_CHARS
 
 
-MATH = Extractor(name="math", version=1, reader=_read, can_state=_can_state, judged=True)
+MATH = Extractor(
+    name="math",
+    version=1,
+    reader=_read,
+    can_state=_can_state,
+    judged="`pip install tempzero[math]`, then `tempzero report RUN`",
+)

@@ -42,7 +42,7 @@ _LABELS = ("served_model", "fingerprint", "backend")
 def condense(run: Run, analysis: Analysis) -> tuple[Side, ...]:
     """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError."""
     seen = observe(run)
-    texts, new = study(seen.texts, seen.prompts)
+    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
     questions = [question(p) for p in seen.prompts]
     said = _Said(run)
     sides = []

@@ -133,6 +133,14 @@ TERMS = (
         undefined="no prompt has two whole texts",
     ),
     Term(
+        metric="emr_as_written",
+        heading="Same calls again, letter by letter",
+        definition="As EMR, of prompts that offer tools, the arguments of calls compared as they were written: order "
+        "of keys and spaces count, which they do not elsewhere.",
+        source="Rover 2026; Simpson index",
+        undefined="no prompt that offers tools has two answers",
+    ),
+    Term(
         metric="bit_identical_share",
         heading="Bit-identical repeats",
         definition="Share of repeats whose logits and token ids equal those of the prompt's first repeat, bit for bit. "
@@ -242,6 +250,14 @@ TERMS = (
         definition="The chance that one call to each of the two gives the same raw text. Mean over prompts.",
         source="EMR between two providers",
         undefined=_NOT_BOTH,
+    ),
+    Term(
+        metric="cross_emr_as_written",
+        heading="Same calls, letter by letter",
+        definition="As cross-EMR, of prompts that offer tools, the arguments of calls compared as they were written: "
+        "order of keys and spaces count, which they do not elsewhere.",
+        source="counted",
+        undefined="no prompt that offers tools was answered by both",
     ),
     Term(
         metric="cross_emr_complete",

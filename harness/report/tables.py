@@ -26,6 +26,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 Value = str | int | float | None
 
 _FIGURE = ("metric", "left", "right", "condition", "family", "k", "value", "low", "high", "n", "method", "unit")
+_ESTIMATE = ("value", "low", "high", "n", "method")
 _TOKEN_CAUSE = (
     "left",
     "right",
@@ -83,6 +84,10 @@ def render(analysis: Analysis) -> dict[str, str]:
     tables["token_causes.csv"] = _csv(
         _TOKEN_CAUSE,
         _token_causes(analysis),
+    )
+    tables["unparsed.csv"] = _csv(
+        ("extractor", "version", "provider", "condition", "answers", "unparsed", "waiting", *_ESTIMATE),
+        _unread_answers(analysis),
     )
     tables["partings.csv"] = _csv(
         ("kind", "left", "right", "condition", "reference", "near_tie", "unexplained", "unread"), _partings(analysis)
@@ -190,6 +195,12 @@ def _harmless(text: str) -> str:
     shown = visible(shorten(text, 16 * MAX_CELL_CHARS))
     risky = shown.lstrip()[:1] in _FORMULA_SIGNS or shown[:1] in ("\t", "\n")
     return f"'{shown}" if risky and not _NUMBER.fullmatch(shown) else shown
+
+
+def _unread_answers(analysis: Analysis) -> Iterator[Sequence[Value]]:
+    for row in analysis.unread_answers:
+        share = (row.share.value, row.share.low, row.share.high, row.share.n, row.share.method)
+        yield (row.extractor, row.version, row.provider, row.condition, row.answers, row.unparsed, row.waiting, *share)
 
 
 def _file_name(kind: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from harness.report.document import ON_PAPER, Cell, Column, Section, Table
 from harness.report.legend import term, term_of
 from harness.report.lookup import Subject, View
-from harness.report.numbers import UNDEFINED
+from harness.report.numbers import UNDEFINED, interval_text, value_text
 from harness.report.sections.figure_tables import MAX_ROWS, other_figures, provider_table
 from harness.report.wording import cell
+from harness.types import UnreadAnswers
 
 _METRICS = ("accuracy", "unparsed_share", "verbosity_chars")
 _REPEAT = ("accuracy_spread", "best_accuracy", "worst_accuracy")
@@ -37,8 +38,47 @@ def build(view: View) -> Section:
         title="Are the answers right?",
         lead="Read by each prompt's extractor and compared with the expected answer. What cannot be read is counted, "
         "not guessed.",
-        blocks=tuple(b for b in (table, repeats, _mismatch(view), further) if b is not None),
+        blocks=tuple(b for b in (table, repeats, _mismatch(view), _unread(view), further) if b is not None),
     )
+
+
+def _unread(view: View) -> Table | None:
+    """Unparsed share by extractor and provider: an extractor that reads one provider worse is no fair judge of it."""
+    rows = view.analysis.unread_answers
+    if not rows:
+        return None
+    subjects = [s for s in view.subjects("answers") if any((r.provider, r.condition) == _key(s) for r in rows)]
+    found = {(r.extractor, r.provider, r.condition): r for r in rows}
+    names = sorted({(r.extractor, r.version) for r in rows})
+    return Table(
+        caption="Unreadable answers by extractor and provider",
+        columns=(
+            Column(heading="Extractor", hint="with its version"),
+            *(Column(heading=view.name(s), hint=term("unparsed_share").definition, numeric=True) for s in subjects),
+        ),
+        rows=tuple(
+            (Cell(text=f"{name} {version}"), *(_share(found.get((name, *_key(s)))) for s in subjects))
+            for name, version in names
+        ),
+        more="n is prompts. Counts of answers are in tables/unparsed.csv.",
+        media=ON_PAPER,
+    )
+
+
+def _key(subject: Subject) -> tuple[str, str]:
+    return subject.provider, subject.condition
+
+
+def _share(row: UnreadAnswers | None) -> Cell:
+    if row is None:
+        return Cell(text=UNDEFINED, why="not asked or not answered")
+    if row.share.value is None and row.waiting:
+        return Cell(text="not judged", why=f"{row.waiting} answers were not tried out")
+    if row.share.value is None:
+        return Cell(text=UNDEFINED, why="no prompt was answered")
+    interval = interval_text(row.share, "share")
+    more = f" ({row.waiting} of {row.answers} answers not judged)" if row.waiting else ""
+    return Cell(text=value_text(row.share.value, "share"), interval=interval + more, method=row.share.method)
 
 
 def _mismatch(view: View) -> Table | None:
