@@ -65,6 +65,12 @@ def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
     assert suites.load(file).prompts[0].expected == "Paris"
 
 
+def test_the_shipped_suites_are_what_was_frozen() -> None:
+    """A prompt or an extractor that has changed shows here first: `tempzero suite freeze` gives the next version."""
+    suite = suites.load(ROOT / "prompts", "quick")
+    assert suite.version is not None
+
+
 def test_exit_codes_are_documented() -> None:
     """A scheduler can rely on the table."""
     from harness import cli

@@ -402,6 +402,8 @@ def test_the_suites_have_as_many_prompts_as_the_table_says() -> None:
     table = (SHIPPED / "README.md").read_text()
     counts = dict(re.findall(r"^\| `(quick|standard|deep)` \|.*\| ([\d,]+) \|$", table, re.MULTILINE))
     assert counts == {name: f"{len(shipped(name).prompts):,}" for name in suites.NAMES}
+    answers = dict(re.findall(r"^\| `(quick|standard|deep)` \|.*\| ([\d,]+) \| [\d,]+ \|$", table, re.MULTILINE))
+    assert answers == {n: f"{sum(p.max_tokens or 0 for p in shipped(n).prompts):,}" for n in suites.NAMES}
 
 
 def test_the_standard_suite_has_long_prompts_for_load_and_answers_to_check() -> None:
