@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -293,7 +294,9 @@ def claim(
     else:
         from harness.analyse import analyse
 
-        accusation = claims.accuse(analyse(opened).findings, finding)
+        with _bar() as tell:
+            findings = analyse(opened, tell).findings
+        accusation = claims.accuse(findings, finding)
     bundle = claims.make(opened, accusation, environ=os.environ, before=before)
     path = out or Path(claims.file_name(opened, accusation))
     try:
@@ -559,7 +562,8 @@ def _report(path: Path, json_output: bool) -> int:
     from harness.analyse import analyse
 
     opened = store.open_run(path)
-    analysis = analyse(opened)
+    with _bar() as tell:
+        analysis = analyse(opened, tell)
     verdict = gate.judge(analysis, opened.config.gates)
     try:
         written = reports.write_reports(analysis, verdict, path)
@@ -573,6 +577,17 @@ def _report(path: Path, json_output: bool) -> int:
         reports.show(analysis, verdict, Console())
         _print_end(verdict, written)
     return EXIT_CODES[verdict.outcome]
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal for what takes more than seconds on large runs; elsewhere nothing."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda phase, share: bar.update(task, description=phase, completed=share)
 
 
 def _reads(path: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import NOW, make_attempt, make_run, make_trial, sha256
+from making import NOW, make_attempt, make_config, make_run, make_suite, make_trial, sha256
 
 from harness import config as configuration
 from harness.analyse import analyse
@@ -699,3 +699,16 @@ def test_too_few_repeats_to_split_are_said_to_be_so(tmp_path: Path) -> None:
     for metric in ("aa_false_alarms", "halves_excess"):
         found = the(analysis, metric, "a")
         assert (found.value, found.n) == (None, 0)
+
+
+def test_who_waits_is_told_how_far_it_has_come(tmp_path: Path) -> None:
+    """A large run takes minutes; each phase tells its share, never backwards, and the last one ends whole."""
+    heard: list[tuple[str, float]] = []
+    settings, suite = make_config(), make_suite()
+    given = [make_attempt(make_trial(p, q)) for p in ("a", "b") for q in ("p0", "p1", "p2")]
+    run = open_run(make_run(tmp_path, settings, suite, given))
+    assert analyse(run, lambda phase, share: heard.append((phase, share))) == analyse(run)
+    assert [phase for phase, _ in heard] == sorted((phase for phase, _ in heard), reverse=True)
+    assert heard[-1] == ("comparing", 1.0)
+    shares = [share for phase, share in heard if phase == "comparing"]
+    assert shares == sorted(shares)

@@ -14,6 +14,7 @@ findings, pair_findings, evidence, notes, conditions, examples   -> what is said
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from harness.analyse import single
@@ -36,14 +37,14 @@ from harness.types import Analysis, ProviderFacts
 __all__ = ["analyse"]
 
 
-def analyse(run: Run) -> Analysis:
-    """Compute everything a report needs from a run folder, once.
+def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Analysis:
+    """Compute everything a report needs from a run folder, once. `tell` hears how far each phase of it has come.
 
     Providers and pairs come in the order of their names, so that nothing depends on the order in
     which they are configured or answered. Raises RunFolderError for damaged or foreign records.
     """
-    seen = observe(run)
-    case, book = _case(seen, run.config)
+    seen = observe(run, tell)
+    case, book = _case(seen, run.config, tell)
     shown = divergences(case)
     reading, read = read_by_references(case, book, run.reading(), shown)
     manifest = run.manifest
@@ -73,14 +74,16 @@ def analyse(run: Run) -> Analysis:
     )
 
 
-def _case(seen: Observations, config: Config) -> tuple[Case, Book]:
+def _case(seen: Observations, config: Config, tell: Callable[[str, float], None]) -> tuple[Case, Book]:
     """Count, compare and enter every figure."""
+    tell("comparing", 0.0)
     texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
     tallies = []
     for lane in seen.lanes:
         text = lane.text.copy()
         text[text != NOT_SAID] = new[text[text != NOT_SAID]]
         tallies.append(tally(replace(lane, text=text), texts, seen.prompts))
+        tell("comparing", 0.5 * len(tallies) / len(seen.lanes))
     book, references = Book(seen.prompts), config.run.references
     for one in tallies:
         single.coverage(book, one, len(seen.prompts))
@@ -94,6 +97,7 @@ def _case(seen: Observations, config: Config) -> tuple[Case, Book]:
         single.speed(book, one)
         single.cost(book, one)
     repetition_excess(book, tallies, references)
+    tell("comparing", 1.0)
     return Case(
         prompts=seen.prompts,
         identities=seen.identities,

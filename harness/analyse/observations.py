@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -50,6 +50,7 @@ _WHOLE_NUMBERS = (
     "completion_tokens",
     "in_flight",
 )
+_TOLD_EVERY = 5_000
 _SECONDS = ("latency_s", "first_byte_s")
 _TRIAL = ["condition", "provider", "prompt", "repeat"]
 
@@ -115,8 +116,10 @@ class Observations:
     records: int
 
 
-def observe(run: Run) -> Observations:
+def observe(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
     """Read a run's records; the providers come in the order of their names, whatever their order in the file.
+
+    `tell` hears now and then which share of the records has been read.
 
     A trial's outcome is its first valid or censored attempt, else its last attempt.
     Raises RunFolderError for a record of a provider or prompt that the manifest does not know.
@@ -125,8 +128,11 @@ def observe(run: Run) -> Observations:
     providers = sorted((p for p in run.config.providers if p.name not in skipped), key=lambda p: p.name)
     prompts = run.manifest.suite.prompts
     reader = _Reader(run, providers, prompts)
-    for view in run.views():
+    expected = max(1, run.manifest.sessions[-1].records if run.manifest.sessions else 1)
+    for number, view in enumerate(run.views()):
         reader.read(view)
+        if number % _TOLD_EVERY == 0:
+            tell("reading", min(1.0, number / expected))
     attempts = reader.frame()
     tried = judged(prompts, reader.texts, run.judgements())
     return Observations(
