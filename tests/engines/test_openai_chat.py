@@ -8,6 +8,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,28 @@ def test_a_late_first_content_after_an_early_head_is_waited_for() -> None:
     content = json.dumps({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}).encode()
     reply = raw(head(len(content) + 1) + b"\n", Pause(0.3), content)
     assert ask(reply, timeouts={**PATIENT, "idle_s": 0.1})[0].outcome.status == "valid"
+
+
+def test_a_deadline_this_process_slept_through_is_not_held_against_the_server() -> None:
+    """An answer that had come in time is read before anything is called late: a stall of ours is nobody's fault."""
+
+    ours: list[asyncio.AbstractEventLoop] = []
+
+    def answer(call: Call) -> Reply:
+        ours[0].call_soon_threadsafe(time.sleep, 0.8)
+        return after(0.2, completion("word " * 100_000))
+
+    async def run(entry: Provider) -> Exchange:
+        ours.append(asyncio.get_running_loop())
+        engine = open_engine(entry, environ={})
+        try:
+            return await engine.ask(question())
+        finally:
+            await engine.aclose()
+
+    with Loopback(answer) as server:
+        exchange = asyncio.run(run(provider(server.base_url, timeouts={**PATIENT, "first_byte_s": 0.5})))
+    assert exchange.outcome.kind == "complete"
 
 
 def test_nobody_listening_is_a_network_fault() -> None:
