@@ -181,7 +181,7 @@ def _streamed(case: Case) -> tuple[str, str | None]:
 
 
 def _delta_strings(choice: Mapping[str, Any]) -> str:
-    return str((choice.get("delta") or choice.get("message") or {}).get("content") or "")
+    return _strings((choice.get("delta") or choice.get("message") or {}).get("content"))
 
 
 def _by_name(body: bytes) -> str:

@@ -23,7 +23,11 @@ _SHORTEST_SECRET = 8
 # So much of a key in one piece is worth hiding, whatever of it is starred out.
 _TELLING_PIECE = 16
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")
-_FIELD = re.compile(rb'"([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
+# Text fields, but for those that every chunk of a stream repeats whole.
+_REPEATED = rb"(?!(?:id|object|model|role|finish_reason|system_fingerprint|provider)\")"
+_FIELD = re.compile(rb'"' + _REPEATED + rb'([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
+# A stream of nothing but objects on lines of their own: nothing can be cut in pieces over its lines.
+_OBJECTS = re.compile(rb"(?:data: (?:\{[^\r\n]*\}|\[DONE\])\n\n)*+")
 _LINE = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
 
 Hidden = Literal["spelled", "unsearchable"]
@@ -133,7 +137,8 @@ def _views(body: bytes) -> Iterator[bytes]:
             pieces.setdefault(name, []).append(text)
         for parts in pieces.values():
             yield _unescaped(b"".join(parts))
-        yield b"".join(_LINE.sub(b"", body).split())  # cut over comment lines
+        if not _OBJECTS.fullmatch(body):
+            yield b"".join(_LINE.sub(b"", body).split())  # cut over comment lines
 
 
 def _unescaped(data: bytes) -> bytes:
