@@ -95,6 +95,15 @@ def test_verify_py_alone_checks_a_bundle(run: Run, accusation: Accusation, tmp_p
     assert made.root in claims.check(tmp_path / "away" / "claim")
 
 
+def test_verify_py_has_what_its_claim_needs_and_no_more(run: Run) -> None:
+    """A sceptic reads less where nobody is compared; every name that is called is there where it is called."""
+    alone, both = (claim(run, accusation).files["verify.py"].decode() for accusation in (SELF, CROSS))
+    assert "def of_pair" in both
+    assert not re.search(r"^def (of_pair|excess|of_tokens|of_readings)", alone, re.MULTILINE)
+    assert alone.count("\n") < both.count("\n") < 340
+    ast.parse(alone)
+
+
 def test_verify_py_runs_on_old_pythons() -> None:
     """Whoever doubts has whatever Python their machine came with: 3.8 syntax, standard library only."""
     source = Path(verify_bundle.__file__).read_text(encoding="utf-8")

@@ -8,7 +8,8 @@
 4. Page: claim.json has its outline, words without a digit and {names} of figures; {A: name} is a field of A's answers.
    Filled in, that must be CLAIM.md, and CLAIM.html must read the same. What is "attested" is the author's word.
 
-Nothing here can know that this is what the provider sent: it can look up the response ids and dates in its logs.
+Functions that this kind of claim does not call are left out of this file. Nothing here can know that this is what the
+provider sent: it can look up the response ids and dates in its logs.
 """
 
 import hashlib
@@ -41,7 +42,7 @@ def verify(files):
         answers, claim = read_answers(files), json.loads(files["claim.json"])
         page = fill(claim["page"], figures(claim, answers, files))
         check_page(page, files)
-    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as problem:
+    except (AttributeError, LookupError, NameError, StopIteration, TypeError, ValueError) as problem:
         raise Broken(f"not a whole bundle: {type(problem).__name__}: {problem}") from None
     return f"holds: {page.partition(chr(10))[0][2:]} ({len(answers)} answers; root {sha256(files['SHA256SUMS'])})"
 
