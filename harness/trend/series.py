@@ -13,6 +13,13 @@ from harness.types import Estimate
 
 _WORST_FIRST = ("changed", "no data", "no baseline", "ok")
 MISSING = "no run"
+_TITLES = {
+    "answers": "Parsed answers: excess divergence",
+    "accuracy": "Accuracy",
+    "chars": "Length, characters",
+    "seq_rep_4": "Repetition (seq-rep-4)",
+    "loop_share": "Share of answers that end in a loop",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +114,7 @@ def _series(own: Sequence[tuple[Night, Entry]], first: date) -> Iterator[Series]
     yield draw.estimates("Same text as its peers (mean)", lambda e: _figure(e, "cross", "cross_emr"))
     yield draw.values("Evidence of a change (log10)", _evidence, "alarm", _alarm)
     for measure in sorted({line.measure for _, e in tested for line in e.decision.lines}):
-        title = measure if measure != "answers" else "answers: excess divergence"
+        title = _TITLES.get(measure, measure)
         yield draw.estimates(title, _now(measure), "baseline", _before(measure))
 
 
