@@ -110,17 +110,26 @@ def _main(patient: Patient) -> tuple[Diagnosis, ...]:
         return (_mixture(patient, mixed),)
     alike = fingerprint(table, lane, patient.readings, patient.floor.epsilon)
     if alike is not None and alike.shown:
-        return (_same_as_form(patient, fits, alike),)
+        return (_same_as_form(patient, fits, alike, None),)
     found = tokenwise(table, lane, fits, _largest_scale(patient))
-    if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
-        return (_same_as_form(patient, fits, alike),)
-    again = repeats(table, lane, unexplained(table, patient.floor.epsilon))
+    again = repeats(table, lane)
     beyond = outrun(table, lane, patient.forms)
-    return (
-        _foreign(patient, found, beyond)
-        or _other_model(patient, again, beyond)
-        or _decoding(patient, fits, again, shape(table, lane, fits, patient.forms))
-    )
+    if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
+        causes: tuple[Diagnosis, ...] = (_same_as_form(patient, fits, alike, again),)
+    else:
+        causes = (
+            _foreign(patient, found, beyond)
+            or _other_model(patient, again, beyond)
+            or _decoding(patient, fits, again, shape(table, lane, fits, patient.forms))
+        )
+    return (*causes, *_whatever_the_cause(patient, fits, causes))
+
+
+def _whatever_the_cause(patient: Patient, fits: Fits, causes: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
+    """That it is not honest rounding stands, even where no cause is more than likely."""
+    if fits.floor_measured and not any(d.strength == "shown" for d in causes):
+        words = "whatever the cause: honest rounding is ruled out"
+        yield patient.says("not_faithful", "shown", words, None, patient.worst())
 
 
 # --- nothing wrong ---------------------------------------------------------------------------
@@ -214,12 +223,16 @@ def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
 # --- a form of the reference's own model -----------------------------------------------------
 
 
-def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint) -> Diagnosis:
+def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint, again: Repeats | None) -> Diagnosis:
+    """Shown by the fingerprint alone, or by a weaker one and repeats that are the same without a seed."""
     message = (
         f"on {found.same} of {found.departures} prompts it leaves the reference's text where, and with the choice with "
         f"which, {found.form} leaves it"
     )
-    strength: Strength = "shown" if found.shown else "likely"
+    repeated = again is not None and again.judgement == "same" and not patient.seeded
+    strength: Strength = "shown" if found.shown or repeated else "likely"
+    if repeated:
+        message += "; its repeats are the same"
     if not fits.floor_measured:
         strength = "undecided"
     return patient.says("coarser", strength, message, fits.scale, patient.worst())
@@ -290,7 +303,7 @@ def _decoding(patient: Patient, fits: Fits, again: Repeats, spread: Shape) -> tu
         return (patient.says(cause, strength, *both[cause], patient.worst()),)
     beyond = _beyond_forms(patient, fits)
     causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
-    words = f"not honest rounding; {causes}: the misses fit each. Two repeats or more without a seed would tell"
+    words = f"not honest rounding; {causes}: the misses fit each. More prompts, repeated without a seed, would tell"
     if again.judgement == "same":
         words += "; its repeats are the same, but a seed was sent"
     return (

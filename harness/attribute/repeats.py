@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from harness import stats
-from harness.attribute.readings import Flags, Floats, Lane, Table
+from harness.attribute.readings import Floats, Lane, Table
 from harness.types import Estimate
 
 # Sampled repeats agree with each other about as rarely as with the greedy text.
@@ -17,7 +17,7 @@ _SURPLUS = 0.15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repeats:
-    """`agree`: chance that two repeats are the same; `greedy`: share of responses without unexplained misses.
+    """`agree`: chance that two repeats are the same; `greedy`: share of responses without a miss.
 
     `vary`: repeats differ as independent draws do; `same`: they agree far beyond that; None: cannot be said.
     """
@@ -27,7 +27,7 @@ class Repeats:
     judgement: Literal["vary", "same"] | None
 
 
-def repeats(table: Table, lane: Lane, odd: Flags) -> Repeats:
+def repeats(table: Table, lane: Lane) -> Repeats:
     """Agreement of a provider's repeats against what independent draws would leave of it.
 
     If every response missed the greedy text independently, two would agree little more often than both are
@@ -39,7 +39,7 @@ def repeats(table: Table, lane: Lane, odd: Flags) -> Repeats:
     keys, times = np.unique(np.stack([lane.prompt, lane.sequence]), axis=1, return_counts=True)
     np.add.at(pairs, keys[0], times * (times - 1))
     agree = np.divide(pairs, number * (number - 1), out=np.full(prompts, np.nan), where=number > 1)
-    clean = (table.tokens.summed(odd)[lane.sequence] == 0).astype(np.float64)
+    clean = (table.tokens.summed(table.tokens.missed)[lane.sequence] == 0).astype(np.float64)
     greedy = np.divide(np.bincount(lane.prompt, clean, prompts), number, out=np.full(prompts, np.nan), where=number > 0)
     measured = ~np.isnan(agree)
     return Repeats(

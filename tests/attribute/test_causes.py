@@ -139,6 +139,12 @@ def test_a_form_is_known_by_where_it_leaves_the_text() -> None:
     assert (other.cause, other.strength) != ("coarser", "shown")
 
 
+def test_a_deviation_stands_where_its_cause_is_only_likely() -> None:
+    """Where a seed was sent nothing tells a coarser form from sampling, but honest rounding stays ruled out."""
+    found = _judged(_responses("quantised"), seeded=True).reading.diagnoses
+    assert any((d.cause, d.strength) == ("not_faithful", "shown") for d in found)
+
+
 def test_weights_somewhat_coarser_than_any_form_are_not_another_model() -> None:
     """A quantisation that was not read as a form stays a quantisation, and is said to be more than those read."""
     found = _main(_judged(_responses("coarser than any form")))
