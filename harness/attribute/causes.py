@@ -271,6 +271,10 @@ def _other_model(patient: Patient, again: Repeats, beyond: Outrun | None) -> tup
     """Greedy, and far beyond the coarsest form that was read: no proof, for weights could be coarser still."""
     if beyond is None or not beyond.shown or again.judgement != "same" or patient.seeded:
         return ()
+    counted = offset(patient.lane)
+    if counted is not None and counted.always:
+        message = "its large margins are those of no coarser form" + _counted(counted)
+        return (patient.says("other_prompt", "likely", message, None, patient.worst()),)
     message = (
         f"{beyond.misses.value or 0:.0%} of its tokens are missed, against {beyond.form_misses:.0%} by {beyond.form}, "
         f"the coarsest form read; {beyond.share.value or 0:.1%} are off by more than {beyond.margin:.2g} logits, as at "
@@ -293,6 +297,8 @@ def _decoding(patient: Patient, fits: Fits, again: Repeats, spread: Shape) -> tu
     """Repeats decide first: draws vary, a coarser model repeats its misses. Then how the misses are spread."""
     judged = None if again.judgement == "same" and patient.seeded else again.judgement
     cause, strength = _judged(judged, spread)
+    if cause == "coarser" and _at_coarsest(patient, fits):
+        strength = "likely"
     if cause == "coarser" and not fits.floor_measured:
         strength = "undecided"
     both = {
@@ -332,6 +338,8 @@ def _sampled_words(again: Repeats) -> str:
 
 def _coarser_words(patient: Patient, fits: Fits) -> str:
     words = "greedy, with rounding beyond that of the honest forms (or sampled with a fixed seed of its own)"
+    if _at_coarsest(patient, fits):
+        words += ", so much that it may be another model"
     alike = _alike(patient, fits)
     if alike:
         return f"{words}, as much of it as in {', '.join(alike)}"
@@ -349,6 +357,12 @@ def _coarser_words(patient: Patient, fits: Fits) -> str:
 def _alike(patient: Patient, fits: Fits) -> list[str]:
     """The coarser forms whose scale of rounding may be the provider's."""
     return [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+
+
+def _at_coarsest(patient: Patient, fits: Fits) -> bool:
+    """Whether the misses may be as many as the coarsest form's: from there on coarse weights and another model meet."""
+    known = [f.scale.value for f in patient.floor.forms if not f.honest and f.scale.value is not None]
+    return bool(known) and fits.scale.high is not None and fits.scale.high >= max(known)
 
 
 def _beyond_forms(patient: Patient, fits: Fits) -> bool:

@@ -20,7 +20,7 @@ from harness.types import Estimate
 # Margins as large as only this share of the coarsest form's tokens have; a form must have read some tokens to tell.
 RARE, LEAST_TOKENS = 0.01, 100
 # How many times as often as under the coarsest form, at its upper bound, large margins must surely come.
-TIMES = 2.0
+TIMES = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -249,12 +249,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--honest", type=int, default=500, help="draws of honest endpoints for each size")
     parser.add_argument("--draws", type=int, default=100, help="draws of each other endpoint for each size")
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="prompts a draw")
+    parser.add_argument("--endpoints", default="", help="only these besides the honest ones, comma-separated")
     parser.add_argument("--prompts", choices=("first", "second", "all"), default="second")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     folder = opened(options.folder, options.prompts)
-    faulty = [e for e in (*folder.scored, *MIXTURES) if e not in (*HONEST, folder.reference)]
-    sizes = [s for s in SIZES if s < len(folder.prompts)]
+    only = set(options.endpoints.split(",")) - {""}
+    faulty = [
+        e for e in (*folder.scored, *MIXTURES) if e not in (*HONEST, folder.reference) and (not only or e in only)
+    ]
+    sizes = [s for s in map(int, options.sizes.split(",")) if s < len(folder.prompts)]
     cells = [
         Cell(
             endpoint=e, size=s, draws=options.honest // len(HONEST) if e in HONEST else options.draws, seed=1000 * s + i

@@ -22,7 +22,7 @@ def build(view: View) -> Section:
             Paragraph(text="No reference read the divergences of this run token by token.", tone="muted"),
         )
     else:
-        blocks = (_pairs(reading),)
+        blocks = (_pairs(view, reading),)
     return Section(
         anchor="tokens",
         title="Was that a coin toss?",
@@ -33,10 +33,18 @@ def build(view: View) -> Section:
     )
 
 
-def _pairs(reading: ReferenceReading) -> ReadPairs:
+def _order(view: View, pair: PairCause) -> int:
+    """Where a provider leaves the reference comes first, then where it leaves itself, then it and another."""
+    sides = {pair.left.provider, pair.right.provider}
+    if len(sides) == 1:
+        return 1
+    return 0 if any(view.is_reference(s) for s in sides) else 2
+
+
+def _pairs(view: View, reading: ReferenceReading) -> ReadPairs:
     texts = {(t.reference, t.trial): t for t in reading.texts}
     epsilon = {f.reference: f.epsilon for f in reading.floors}
-    read = [p for p in reading.pairs if p.verdict != "unread"]
+    read = sorted((p for p in reading.pairs if p.verdict != "unread"), key=lambda p: _order(view, p))
     kept = read[:MAX_PAIRS]
     more = []
     if len(read) > len(kept):
