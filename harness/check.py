@@ -43,6 +43,7 @@ _FREE = "Write twelve random English words."
 _DEADLINE_S = 20.0
 _LONGEST_WAIT_S = 5.0
 _LARGEST_LIST_BYTES = 8 * 1024 * 1024
+_REMEDY = " (name the field in may_drop, or leave it out: temperature: null)"
 _REFUSALS = ("unsupported_param", "bad_request")
 
 State = Literal["pass", "finding", "inconclusive"]
@@ -129,7 +130,7 @@ async def _short(provider: Provider, environ: Mapping[str, str]) -> Preflight:
     refused = f"{last.kind}: {last.detail}" if last.kind in PERMANENT else None
     # Every request would carry that field. What this one's limit of one token brought about says nothing of them.
     if last.kind == "unsupported_param" and "max_" not in last.detail:
-        refused = f"{last.kind}: {last.detail} (name the field in may_drop, or leave it out: temperature: null)"
+        refused = f"{last.kind}: {last.detail}{_REMEDY}"
     return Preflight(provider=provider, dropped=tuple(dropped), refused=refused, looked=tuple(looked))
 
 
@@ -198,7 +199,8 @@ class _Look:
             return self._row
         if isinstance(first, Outcome):
             words["endpoint"] = first.kind
-            self._row.remark("inconclusive", f"does not answer: {first.kind}: {first.detail}")
+            remedy = _REMEDY if first.kind == "unsupported_param" else ""
+            self._row.remark("inconclusive", f"does not answer: {first.kind}: {first.detail}{remedy}")
             return self._row
         words["endpoint"] = "answers"
         if words["model"] == "not listed":

@@ -164,7 +164,8 @@ def check(
     configuration.refuse_unknown(settings, only)
     asked, unset = checking.hosted(settings, os.environ, only)
     for provider in unset:
-        print(f"skipped: {provider.name}: environment variable not set", file=sys.stderr)
+        names = " and ".join(v for v in provider.variables() if not os.environ.get(v))
+        print(f"skipped: {provider.name}: environment variable {names} not set", file=sys.stderr)
     rows = asyncio.run(checking.check(asked, environ=os.environ))
     outcome = checking.outcome(rows) if rows or not unset else "inconclusive"
     if json_output:
