@@ -392,7 +392,7 @@ def test_what_a_context_cannot_hold_is_no_gap(tmp_path: Path) -> None:
     found = analysed(tmp_path, settings("a", repeats=2, a={"context": 1_000}), suite(prompt("o1"), long), attempts)
     assert (the(found, "coverage", "a").value, the(found, "coverage", "a").n) == (1, 1)
     assert found.failures == ()
-    assert "a: 1 prompts were not asked: they are longer than its context of 1000 tokens" in found.notes
+    assert "a: not asked, because longer than its context of 1000 tokens: 1 of 2 prompts" in found.notes
 
 
 def test_a_foreign_record_is_refused(tmp_path: Path) -> None:

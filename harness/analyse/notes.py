@@ -77,7 +77,7 @@ def _left_out(tally: Tally) -> Iterable[str]:
     unheld = int((~lane.planned).sum())
     if unheld:
         held = lane.provider.context_tokens
-        yield f"{unheld} prompts were not asked: they are longer than its context of {held} tokens"
+        yield f"not asked, because longer than its context of {held} tokens: {unheld} of {lane.planned.size} prompts"
     cut = int(((lane.status == CENSORED) & (lane.text != NOT_SAID)).sum())
     if cut:
         yield (
