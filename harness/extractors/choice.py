@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from harness.extractors.answer_text import last_line, plain
-from harness.extractors.claims import MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle
+from harness.extractors.claims import MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle, taken_back
 from harness.extractors.extractor import Extractor, same_text
 
 _NOUNS = r"answer|(?:correct|right|best|my)\s+(?:option|choice|letter)|(?:final\s+)?(?:choice|selection)"
@@ -54,6 +54,8 @@ def _read(text: str, _args: Mapping[str, str]) -> str | None:
     stated = [_statement(claim) for claim in claims(text, _NOUNS) if claim.rest]
     stated += [_spoken(shown, match) for match in (*_IS_CORRECT.finditer(shown), *_I_CHOOSE.finditer(shown))]
     if stated:
+        if taken_back(text, claims(text, _NOUNS)):
+            return None
         return settle(sorted(stated, key=lambda s: s.claim.at), same_text)
     return _unlabelled(shown)
 
@@ -107,4 +109,4 @@ def _can_state(expected: str, args: Mapping[str, str]) -> bool:
     return _read(expected, args) is not None
 
 
-CHOICE = Extractor(name="choice", version=1, reader=_read, can_state=_can_state)
+CHOICE = Extractor(name="choice", version=2, reader=_read, can_state=_can_state)

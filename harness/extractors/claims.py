@@ -39,6 +39,12 @@ _CONCLUDES = re.compile(
     r"\b(?:finally|so|therefore|thus|hence|actually|corrected|instead|in conclusion)\b", re.IGNORECASE
 )
 _CORRECTS = re.compile(r"\b(?:wait|mistake|correction|sorry|oops|actually|recalculat\w+|re-?check\w*)\b", re.IGNORECASE)
+_TAKES_BACK = re.compile(
+    r"\b(?:wait|hold on|hang on|scratch that|correction|oops|sorry|let me (?:re-?\w+|correct|fix)"
+    r"|(?:I|i) (?:made|was|misread|miscounted|forgot)|on second thou?ghts?"
+    r"|actually,? (?:it|it's|that|that's|the|no|not|[-\d(]))",
+    re.IGNORECASE,
+)
 _DENIAL = re.compile(r"\s*(?:not|never)\b", re.IGNORECASE)
 _DENIAL_IN_PART = re.compile(r"\s*(?:not\s+)?(?:only|just|merely)\b", re.IGNORECASE)
 _TURN = re.compile(
@@ -120,6 +126,14 @@ def settle(statements: Sequence[Statement], same: Callable[[str, str], bool]) ->
     if others and not (chosen.claim.concludes and all(same(other, others[0]) for other in others)):
         return None
     return None if any(_contradicts(s, chosen, same) for s in statements) else value
+
+
+def taken_back(raw: str, stated: Sequence[Claim]) -> bool:
+    """Whether what follows the last statement takes it back ("Wait, actually ...") without stating another."""
+    after = stated[-1].after if stated else raw
+    if stated and not stated[-1].text:
+        after = plain(raw[max(raw.rfind("boxed{"), raw.rfind("fbox{"), raw.rfind("####")) :])
+    return bool(_TAKES_BACK.search(after))
 
 
 def boxed(raw: str) -> list[str]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from harness.extractors.answer_text import plain
-from harness.extractors.claims import MAX_PHRASE_CHARS, Claim, Statement, claims, settle
+from harness.extractors.claims import MAX_PHRASE_CHARS, Claim, Statement, claims, settle, taken_back
 from harness.extractors.extractor import Extractor, same_text
-from harness.extractors.numerals import Numeral, canonical, numerals, parse
+from harness.extractors.negation import NEGATIONS
+from harness.extractors.numerals import Numeral, canonical, joined_groups, latin_digits, numerals, parse
 
 _NOUNS = r"answers?|final\s+(?:result|value|amount|total|number)|solutions?"
 _MAX_UNIT_WORDS = 5
@@ -60,6 +61,27 @@ _SEVERAL = re.compile(r",(?!\d)|;|\b(?:and|or|if|unless|not|never)\b", re.IGNORE
 # "12 for x = 3": the equation says under what condition, not what.
 _CONDITION = re.compile(r"\d.*\b(?:for|at|with|in|by|per|from|of)\b", re.IGNORECASE)
 
+# "Die Antwort ist ...", "答えは...", "الجواب هو ...": the word, then a verb or a colon.
+_STATED_ELSEWHERE = re.compile(
+    r"(?:\b(?:antwort|lösung|ergebnis|réponse|résultat|respuesta|resultado|resposta|risposta|risultato|antwoord|svaret|svar"
+    r"|vastaus|odpowiedź|odpověď|válasz|răspunsul|cevap|yanıt|jawaban(?:nya)?|jibu|đáp án|câu trả lời"
+    r"|ответ|відповідь|отговор|απάντηση|(?:ال)?(?:جواب|إجابة|اجابة)|پاسخ|(?:ה)?תשובה|उत्तर|जवाब|উত্তর|பதில்|คำตอบ|답변|정답|답)"
+    r"|答え|答案|回答|答)(?:[ \t]+(?:finale?|النهائية|endgültig))?[*_ \t\u00a0\u202f]*"
+    r"(?:(?:lautet|ist|est|es|é|è|is|är|er|on|to|je|az|este|adalah|ni|là|είναι|هو|هي|είναι|равен|таков|은|는|が|は|是|为|為|คือ)"
+    r"(?=[^a-zäöüß])[ \t]*)?(?P<colon>[:：﹕]|(?<=[ \t은는がは是为為คือ]))[*_ \t]*(?P<rest>[^\n]*)",
+    re.IGNORECASE,
+)
+_SENTENCE_ELSEWHERE = re.compile(r"[.!?](?=\s|$)|[。！？।؟]")
+_POINT_OR_THOUSAND = re.compile(r"(?<![\d.,])[1-9]\d{0,2}[.,]\d{3}(?![\d.,]\d|\d)")
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d{1,6}|\d{1,3}(?:[\u2009\u00a0\u202f]\d{3})+),(\d{1,2})(?![\d.,]*\d)")
+_MAX_WORDS_BEFORE = 3
+_ALTERNATIVE = re.compile(
+    r"\b(?:oder|ou|o|of|eller|или|або|veya|atau|hoặc|أو|או|या|lub|nebo|vagy|sau)\b|または|还是|或|또는|หรือ"
+)
+_DENIED_ELSEWHERE = re.compile(
+    r"\b(?:nicht|kein\w*|pas|não|niet|geen|inte|ikke|не|нет|değil|bukan|tidak|không|ليس|لا|לא|नहीं)\b|不|ではな|ない|아니"
+)
+
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _BULLET = re.compile(r"^[ \t]*(?:[*•]|-(?=[ \t]+\S+[ \t]+[^\W\d]))[ \t]+", re.MULTILINE)
 _CONCLUSION = re.compile(
@@ -78,11 +100,37 @@ _REFUSAL = re.compile(
 
 
 def _read(text: str, _args: Mapping[str, str]) -> str | None:
+    text = latin_digits(text)
     stated = claims(text, _NOUNS)
     if stated:
+        if taken_back(text, stated):
+            return None
         return settle([_statement(claim) for claim in stated if claim.rest], _same)
-    value = _unlabelled(plain(text))
+    shown = plain(text)
+    elsewhere = [_phrase_elsewhere(match["rest"]) for match in _STATED_ELSEWHERE.finditer(shown)]
+    if elsewhere:
+        value = elsewhere[-1] if len(set(elsewhere)) == 1 else None
+    else:
+        value = None if taken_back(shown, ()) else _unlabelled(shown)
     return None if value is None else canonical(value)
+
+
+def _phrase_elsewhere(rest: str) -> Fraction | None:
+    """The number at the head of a statement in a language that may write a comma for the point; None where unclear.
+
+    "1.234" and "1,234" are one or a thousand there, so neither is read.
+    """
+    rest = _SENTENCE_ELSEWHERE.split(rest, maxsplit=1)[0]
+    if len(rest) > MAX_PHRASE_CHARS or NEGATIONS.search(rest.casefold()) or _POINT_OR_THOUSAND.search(rest):
+        return None
+    rest = _DECIMAL_COMMA.sub(r"\1.\2", joined_groups(rest))
+    found = numerals(rest)
+    if not found or len(_WORD.findall(rest[: found[0].start])) > _MAX_WORDS_BEFORE:
+        return None
+    words = _with_gaps(rest, found)
+    if _SPOILING_SIGNS.search(words) or _ALTERNATIVE.search(words):
+        return None
+    return _only_value(found)
 
 
 def _statement(claim: Claim) -> Statement:
@@ -110,6 +158,7 @@ def _phrase(phrase: str) -> Fraction | None:
     """The single number that a phrase states, or None."""
     if len(phrase) > MAX_PHRASE_CHARS:
         return None
+    phrase = joined_groups(phrase)
     phrase = _without_reason(_RULED_OUT.sub(" ", _SPELLED.sub("", f" {phrase}")))
     outside = _ASIDE_IN_BRACKETS.sub(" ", phrase)
     result = _result_side(outside if numerals(outside) else phrase)
@@ -162,7 +211,7 @@ def _unlabelled(text: str) -> Fraction | None:
     """The answer of a response that never says "answer": its conclusion, or the only number in it."""
     text = _BULLET.sub("", text)
     sentences = [sentence for sentence in _SENTENCES.split(text) if sentence.strip()]
-    if not sentences or _REFUSAL.search(text):
+    if not sentences or _REFUSAL.search(text) or _DENIED_ELSEWHERE.search(text.casefold()):
         return None
     conclusion = _CONCLUSION.match(sentences[-1]) or _SO.match(sentences[-1])
     if conclusion:
@@ -186,4 +235,4 @@ def _can_state(expected: str, _args: Mapping[str, str]) -> bool:
     return parse(expected.strip()) is not None
 
 
-NUMBER = Extractor(name="number", version=1, reader=_read, can_state=_can_state, same=_same)
+NUMBER = Extractor(name="number", version=2, reader=_read, can_state=_can_state, same=_same)

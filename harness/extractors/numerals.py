@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -25,14 +26,29 @@ _GROUPED = re.compile(
     r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]+)?|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?"
     r"|[1-9][0-9]{0,2}(?P<mark>['_\u00a0\u2009\u202f])[0-9]{3}(?:(?P=mark)[0-9]{3})*(?:\.[0-9]+)?"
 )
-_CONTINENTAL = re.compile(r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3})+,[0-9]{1,2}|(?:\.[0-9]{3}){2,})")
+_CONTINENTAL = re.compile(
+    r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3})+,[0-9]{1,2}|(?:\.[0-9]{3}){2,}|(?:[\u00a0\u2009\u202f][0-9]{3})+,[0-9]{1,2})"
+)
 _FRACTION = re.compile(r"([1-9][0-9]*)[/⁄]([1-9][0-9]*)")
+_SPACED_GROUPS = re.compile(r"(?<![\w.,/:+*×÷=-])[-−]?[1-9][0-9]? [0-9]{3}(?: [0-9]{3})*(?![\d/:]|[.,]\d{3}| \d)")
+_DIGITS = {code: str(unicodedata.decimal(chr(code))) for code in range(0x660, 0x1E950) if chr(code).isdecimal()} | {
+    ord("－"): "-",
+    ord("﹣"): "-",
+    ord("％"): "%",
+    ord("٪"): "%",
+    ord("＝"): "=",
+    ord("＋"): "+",
+}
+_SEPARATORS = re.compile(r"(?<=\d)[٫．٬，](?=\d)")
 _GROUP_MARKS = re.compile(r"[,'_\u00a0\u2009\u202f]")
 
 _UNITS = re.compile(
     r"[kmcµ]?[gmlL]|mi|ft|in|yd|lbs?|oz|t|h|hrs?|mins?|s|secs?|ms|[mk]ph|k?Wh?|[VANJCF]|k?J|k?Pa|k?cal|[kMG]?Hz"
     r"|EUR|USD|GBP|cents|ct|px|pt|[kKMGT]B"
 )
+# Scripts that put no space between a number and the words around it; and their words for powers of ten.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+_POWERS = re.compile(r"[十百千万萬億亿兆割分십백천만억조]")
 _ORDINALS = frozenset({"st", "nd", "rd", "th"})
 _MULTIPLIERS = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORD_AFTER = re.compile(r"\s+([A-Za-z]+)")
@@ -54,8 +70,11 @@ _LABEL_BEFORE = re.compile(
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:uary|ruary|ch|il|ust|ember|tember|ober)?"
 _MONTH_BEFORE = re.compile(rf"\b{_MONTH}\.?\s+$")
 _MONTH_AFTER = re.compile(rf"\s+(?:of\s+)?{_MONTH}\b")
-_NEGATIVE_BEFORE = re.compile(r"\b(?:negative|minus)\s+$", re.IGNORECASE)
-_MINUS_OF_TWO_BEFORE = re.compile(r"\d\s*(?:minus)\s+$", re.IGNORECASE)
+_MINUS_WORDS = r"minus|moins|menos|meno|минус|мінус|ناقص"
+_NEGATIVE_BEFORE = re.compile(
+    rf"(?:\b(?:negative|سالب|ऋण|{_MINUS_WORDS})\s+|(?:マイナス|负|負|마이너스)\s*)$", re.IGNORECASE
+)
+_MINUS_OF_TWO_BEFORE = re.compile(rf"\d\s*(?:{_MINUS_WORDS}|マイナス)\s*$", re.IGNORECASE)
 _LIST_MARK = re.compile(r"^[ \t]*\(?(\d{1,2})[.)](?=[ \t]+\S)", re.MULTILINE)
 _LOOK_BACK_CHARS = 24
 
@@ -74,6 +93,20 @@ def numerals(text: str) -> list[Numeral]:
     """Every number in the text, in order."""
     marks = _list_marks(text)
     return _joined([_numeral(text, run, marks) for run in _RUN.finditer(text)], text)
+
+
+def latin_digits(text: str) -> str:
+    """The text with the digits, separators and minus signs of other scripts and widths in their plain forms."""
+    return text if text.isascii() else _SEPARATORS.sub(_plain_separator, text.translate(_DIGITS))
+
+
+def joined_groups(text: str) -> str:
+    """The text with "1 234 567" as one number. Three digits in front of a space may be a list's, and stay apart."""
+    return _SPACED_GROUPS.sub(lambda match: match.group().replace(" ", "\u2009"), text)
+
+
+def _plain_separator(match: re.Match[str]) -> str:
+    return {"٫": ".", "．": ".", "٬": ",", "，": ",", "、": ","}[match.group()]
 
 
 def canonical(value: Fraction) -> str:
@@ -129,11 +162,15 @@ def _kind(
     tail = run["tail"]
     if run.start("body") in marks or tail.lower() in _ORDINALS or _LABEL_BEFORE.search(before):
         return "label"
-    if last.isalpha() or last == "_" or (last == "-" and before[-2:-1].isalpha()):
+    if (
+        (last.isalpha() and not _UNSPACED.match(last))
+        or last in ("_", "第")
+        or (last == "-" and before[-2:-1].isalpha())
+    ):
         return "label"
     if last and (last in "./^–−-±≠<>≤≥)]√²³" or last.isdigit()):
         return "odd"
-    if tail and not _UNITS.fullmatch(tail):
+    if tail and not _UNITS.fullmatch(tail) and (_POWERS.match(tail) or not _UNSPACED.match(tail)):
         return "odd"
     if _MONTH_BEFORE.search(before) or _MONTH_AFTER.match(text, run.end()):
         return "odd"
@@ -156,7 +193,7 @@ def _body(body: str) -> Fraction | None:
     if _GROUPED.fullmatch(body):
         return Fraction(_GROUP_MARKS.sub("", body))
     if _CONTINENTAL.fullmatch(body):
-        return Fraction(body.replace(".", "").replace(",", "."))
+        return Fraction(re.sub(r"[.\u00a0\u2009\u202f]", "", body).replace(",", "."))
     fraction = _FRACTION.fullmatch(body)
     if fraction and fraction[1] != fraction[2]:
         return Fraction(int(fraction[1]), int(fraction[2]))

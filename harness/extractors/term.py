@@ -10,18 +10,12 @@ from functools import lru_cache
 from harness.extractors.answer_line import answer_line
 from harness.extractors.claims import MAX_PHRASE_CHARS
 from harness.extractors.extractor import Args, Extractor
+from harness.extractors.negation import NEGATIONS
 from harness.extractors.normal import normal
 
 _MOST_TERMS = 50
 # Scripts that put no spaces between words: a term may stand inside a longer run there.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
-# "It is not Paris", in the languages of the suites.
-_NEGATIONS = re.compile(
-    r"\b(?:not|never|neither|nor|isn't|wasn't|cannot|can't|unlike"
-    r"|nicht|kein\w*|weder|pas|jamais|non|nunca|tampoco|jamás|não|nem|mai|né|niet|geen|inte|ikke|ej"
-    r"|nie|не|ни|нет|değil|hayır|bukan|tidak|không|chẳng|δεν|όχι|μην|ليس|ليست|لا|لم|לא|אינו|אינה|नहीं|मत|si|sio|siyo)\b"
-    r"|不|没|沒|非|ではな|でな|じゃな|ない|ません|아니|않|ไม่"
-)
 _SENTENCES = re.compile(r"(?<=[.!?。！？।؟])\s*|\n+")
 
 
@@ -38,7 +32,7 @@ def _named(text: str, terms: str) -> set[str]:
     for sentence in _SENTENCES.split(text):
         shown = normal(sentence)
         here = {term for term, pattern in patterns if pattern.search(shown)}
-        if here and (len(shown) > MAX_PHRASE_CHARS or _NEGATIONS.search(_without(shown, patterns, here))):
+        if here and (len(shown) > MAX_PHRASE_CHARS or NEGATIONS.search(_without(shown, patterns, here))):
             return set()
         found |= here
     return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from harness.extractors.answer_text import plain
-from harness.extractors.claims import FINAL, MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle
+from harness.extractors.claims import FINAL, MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle, taken_back
 from harness.extractors.extractor import Extractor, same_text
 
 _NOUNS = r"answer|conclusion|verdict"
@@ -44,6 +44,8 @@ _SENTENCES = re.compile(r"(?<=[.!?])[\s\"'”)]+|\n+")
 
 def _read(text: str, _args: Mapping[str, str]) -> str | None:
     text = _NUMBER_SIGN.sub("number ", _BOTH.sub("both", text))
+    if taken_back(text, claims(text, _NOUNS)):
+        return None
     shown = plain(text)
     stated = [Statement(claim=claim, value=_word(claim.rest)) for claim in claims(text, _NOUNS) if claim.rest]
     stated += [_statement(FINAL, m.start(), m[1].lower()) for m in _BRACKETED.finditer(shown)] + _spoken(shown)
@@ -88,4 +90,4 @@ def _can_state(expected: str, _args: Mapping[str, str]) -> bool:
     return expected.strip().lower() in {"yes", "no"}
 
 
-YES_NO = Extractor(name="yes_no", version=1, reader=_read, can_state=_can_state)
+YES_NO = Extractor(name="yes_no", version=2, reader=_read, can_state=_can_state)
