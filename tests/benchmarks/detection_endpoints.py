@@ -171,6 +171,7 @@ def main() -> None:
     }
     only = set(options.endpoints.split(",")) - {""}
     chosen = [e for e in endpoints(pruned, q2_k) if not only or e["name"] in only]
+    # As many tokens of each prompt as a run of 20 prompts, which is what is judged, has by default.
     forms = ["threads=2", "batch=64", "f16", "bf16", "q8_0", "q5_0", "q4_1", "q4_0", "cache=q8_0", "cache=q4_0"]
     file = folder / "providers.yaml"
     settings = {
@@ -178,7 +179,7 @@ def main() -> None:
         "run": {"name": "detection", "reference": "reference", "prompts": "prompts"},
         "defaults": {"temperature": 0, "top_p": 1, "seed": None, "max_tokens": TOKENS, "repeats": 2},
         "weights": {MODEL: source},
-        "score": {"forms": forms, "form_tokens": 480},
+        "score": {"forms": forms, "form_tokens": 24 * options.prompts},
         "providers": [reference, *chosen],
     }
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
