@@ -8,7 +8,8 @@ context    repetition in the continuation of texts of 512 to 4,096 tokens: 16 bi
 border     tokens that tell q8_0 from 16 bits: border prompts (one token each), robust ones, and the families' own
 
 Run on demand: `python tests/benchmarks/sensitivity.py FOLDER families|context|border [--prompts 4] [--probes FILE ...]
-[--quantiser llama-quantize]`; a part whose run folder is there is only tabled again. An estimate is printed first.
+[--detection RUN] [--quantiser llama-quantize]`; a part whose run folder is there is only tabled again. An estimate is
+printed first.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from typing import Any
 
 import numpy as np
 import yaml
-from detection_endpoints import ALPACA, MODEL, SHA256, SOURCE
+from detection_endpoints import ALPACA, KINDS, MODEL, SHA256, SOURCE
 
 from harness import config, run, stats, store, suites, weights
 from harness.analyse import analyse
 from harness.progress import watcher
-from harness.types import Analysis, Estimate, Message, Prompt
+from harness.types import Analysis, Estimate, Message, Prompt, ScoreLine
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 # Tools need a server that parses calls; the long contexts of retrieval cost more than all others together.
@@ -159,12 +160,32 @@ def cell(estimate: Estimate | None, factor: float = 1.0) -> str:
     return f"{head} [{rest[0]}, {rest[1]}]" if len(rest) == 2 else head
 
 
+class Kinds(store.Run):
+    """A run of `detection_endpoints.py` with a family for each kind of prompt, and what its reference read left out."""
+
+    def __init__(self, path: Path) -> None:
+        manifest = store.open_run(path).manifest
+        asked = manifest.suite.prompts
+        named = tuple(replace(p, family=_kind(p)) for p in asked)
+        super().__init__(path, replace(manifest, suite=replace(manifest.suite, prompts=named)))
+
+    def score_lines(self) -> Iterator[ScoreLine]:
+        return iter(())
+
+
+def _kind(prompt: Prompt) -> str:
+    """The beginning that the prompt shares with all of its kind."""
+    text = prompt.messages[-1].content
+    return next("-".join(k.lower().split()[:3]) for k in KINDS if text.startswith(k.partition("{")[0]))
+
+
 def table_of_families(analysis: Analysis) -> None:
     """Each figure over its prompts, scaled to 1,000 tokens of prompt and answer."""
-    figures = {(f.metric, f.left, f.family): f.estimate for f in analysis.figures if f.right == BASE}
+    base = analysis.references[0]
+    figures = {(f.metric, f.left, f.family): f.estimate for f in analysis.figures if f.right == base}
     own = {(f.left, f.family): f.estimate for f in analysis.figures if f.metric == "emr" and f.kind == "repeat"}
     families = sorted({f.family for f in analysis.figures if f.family})
-    others = [p.name for p in analysis.providers if p.name != BASE]
+    others = [p.name for p in analysis.providers if p.name != base]
     for metric in METRICS:
         print(f"\n{metric}: over the prompts of a family [95 %], and for 1,000 tokens\n")
         print("| family | n | tokens | f16 with itself (EMR) | " + " | ".join(others) + " |")
@@ -211,7 +232,8 @@ def table_of_power(runs: Sequence[store.Run]) -> None:
     families = {p.id: p.family for opened in runs for p in opened.manifest.suite.prompts}
     said = counts(runs)
     rng = np.random.default_rng(1)
-    print("\n| prompts | asked | differ | power | prompts needed | answer tokens | with prompts' tokens |")
+    columns = "prompts | asked | differ | power | prompts needed | answer tokens | with prompts' tokens"
+    print(f"\n{BASE} against q8_0\n\n| {columns} |")
     print("|---|---|---|---|---|---|---|")
     groups = {"border": ["border"], "robust": ["robust"]}
     groups["ordinary"] = sorted(set(families.values()) - {"border", "robust"})
@@ -258,6 +280,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=4, help="of each family, or of each length")
     parser.add_argument("--probes", type=Path, nargs="+", default=[], help="with border: suites of `tempzero probe`")
     parser.add_argument("--quantiser", help="llama.cpp's llama-quantize, for K-quants")
+    parser.add_argument("--detection", type=Path, help="a run of detection_endpoints.py: ordinary prompts, tabled too")
     options = parser.parse_args()
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -272,9 +295,12 @@ def main() -> None:
         path = collect(folder, options.part, chosen[options.part](), q2_k)
     print(path)
     if options.part == "border":
-        table_of_power([store.open_run(p) for p in (path, collected(folder, "families")) if p])
+        runs = [store.open_run(p) for p in (path, collected(folder, "families")) if p]
+        table_of_power([*runs, *([Kinds(options.detection)] if options.detection else [])])
     else:
         {"families": table_of_families, "context": table_of_lengths}[options.part](analyse(store.open_run(path)))
+    if options.detection and options.part == "families":
+        table_of_families(analyse(Kinds(options.detection)))
 
 
 def collected(folder: Path, part: str) -> Path | None:

@@ -124,6 +124,18 @@ def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
         assert "60 of 60 candidates read (seed 3)" in " ".join(text.replace("\n#", "").split())
 
 
+@pytest.mark.parametrize("kind", ["border", "robust"])
+def test_the_shipped_probes_are_ready_and_asked_by_name_only(kind: str) -> None:
+    """Honest implementations differ on border prompts, so a run that was not asked for them must not hold them."""
+    root = Path(__file__).parents[2]
+    found = suites.load(root / "probes" / f"{kind}.yaml").prompts
+    assert found
+    assert all(p.margin is not None and p.tags == (kind,) and p.max_tokens is not None for p in found)
+    assert not {p.id for p in found} & {p.id for p in suites.load(root / "prompts").prompts}
+    drawn = {p.id for p in probe.seeded(kind, number=100, seed=1)}  # type: ignore[arg-type]
+    assert {p.id for p in found} <= drawn, "anyone can search for them again"
+
+
 def test_any_text_survives_the_file(tmp_path: Path) -> None:
     """Candidates may be the user's own; a line separator in one must not end a YAML line."""
     strange = 'a "quoted"\u2028line\u0085next\ttab\x7f\ufeff 🦊 # no comment\n- not a list: é'
