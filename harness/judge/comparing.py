@@ -19,7 +19,7 @@ def main() -> int:
     os.dup2(2, 1)  # what a library prints is no reply
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
-    from math_verify import parse, verify  # type: ignore[import-untyped]
+    from math_verify import parse, verify  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     def read(text: str) -> Any:
         """None where nothing is understood. Written without a fence, it is given one."""
