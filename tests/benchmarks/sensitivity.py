@@ -15,6 +15,7 @@ printed first.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from detection_endpoints import ALPACA, KINDS, MODEL, SHA256, SOURCE
 
 from harness import config, run, stats, store, suites, weights
 from harness.analyse import analyse
+from harness.extractors import EXTRACTORS
 from harness.progress import watcher
 from harness.types import Analysis, Estimate, Message, Prompt, ScoreLine
 
@@ -109,7 +111,9 @@ def write(prompts: Iterable[Prompt], file: Path) -> int:
             "variants": p.family,
         }
         if p.extractor is not None:
-            entry["extractor"] = {"name": p.extractor.name, **p.extractor.args}
+            listed = EXTRACTORS[p.extractor.name].structured or {}  # kept as their JSON
+            args = {k: json.loads(v) if k in listed else v for k, v in p.extractor.args.items()}
+            entry["extractor"] = {"name": p.extractor.name, **args}
             entry["expected"] = p.expected
         entries.append(entry)
         tokens += sum(len(m.content) for m in p.messages) // 4 + 30 + (p.max_tokens or 0)
