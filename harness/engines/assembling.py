@@ -7,6 +7,7 @@ gave a finish reason and its end mark came, or where a known finish reason stand
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,11 @@ _HEAD = frozenset({*_ONCE, "choices"})
 _JOINED = ("content", "reasoning", "reasoning_content", "refusal")
 _SIGNS_OF_LIFE = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})  # names of events without content
 _ID_LISTS = ("token_ids", "tokens")
+# What a JSON string holds as it stands, without an escape; and the place of such a text that is joined.
+_AS_IT_STANDS = re.compile(rb'[^"\\\x00-\x1f]+')
+_PLACE = re.compile(rb'"(?:' + "|".join(_JOINED).encode() + rb')"\s*+:\s*+"(' + _AS_IT_STANDS.pattern + rb')"')
+# So many shapes are tried that no event followed; a server whose events have nothing in common is read as it is.
+_TRIES = 4
 
 
 @dataclass(slots=True)
@@ -83,6 +89,30 @@ class _Choice:
         return self.rest | {"index": index, "message": message, "finish_reason": self.finish}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shape:
+    """An event with a gap where its text was. Whatever text fills the gap, that is all the event adds to the answer."""
+
+    before: bytes
+    after: bytes
+    name: bytes
+    choice: _Choice
+    texts: list[str]
+
+    def text_of(self, event: Event) -> str | None:
+        """The text, if the event has this shape and its text is written without an escape."""
+        data, before, after = event.data, self.before, self.after
+        if not (data.startswith(before) and data.endswith(after)) or event.name != self.name:
+            return None
+        inside = data[len(before) : len(data) - len(after)]
+        if len(data) <= len(before) + len(after) or _AS_IT_STANDS.fullmatch(inside) is None:
+            return None
+        try:
+            return inside.decode()
+        except UnicodeDecodeError:
+            return None
+
+
 class _Joining:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -91,9 +121,25 @@ class _Joining:
         self._last = b""
         self._repeated = False
         self._head: list[Any] = []
+        self._shape: _Shape | None = None
+        self._tries = _TRIES
 
     def take(self, event: Event) -> None:
-        """One event more."""
+        """One event more. Most differ from the one before in their text alone, and need not be parsed."""
+        shape = self._shape
+        if shape is not None:
+            text = shape.text_of(event)
+            if text is not None:
+                self._tries = _TRIES
+                self._repeated = self._repeated or event.data == self._last
+                self._last = event.data
+                shape.texts.append(text)
+                shape.choice.pieces += 1
+                return
+        self._shape = None
+        self._take_parsed(event)
+
+    def _take_parsed(self, event: Event) -> None:
         if self.answer.done:
             self.answer.flag("suspicious_stream")  # nothing follows the end mark
             return
@@ -114,6 +160,30 @@ class _Joining:
             raise Unusable(missing("schema", "choices of a stream's chunk is not a list of objects"))
         for given in choices or ():
             self._take_choice(given)
+        if self._tries and choices and len(choices) == 1:
+            self._shape = self._shape_of(event, value)
+
+    def _shape_of(self, event: Event, value: dict[str, Any]) -> _Shape | None:
+        """The shape of an event just taken, where taking all of it but its text once more would change nothing."""
+        given = value["choices"][0]
+        delta, choice = given.get("delta"), self._choices[given.get("index") or 0]
+        if not delta or choice.finish or any(given.get(name) for name in _ID_LISTS):
+            return None
+        said = [name for name, what in delta.items() if what and name != "role"]
+        place = _PLACE.search(event.data)
+        if len(said) != 1 or said[0] not in _JOINED or place is None:
+            return None
+        self._tries -= 1
+        before, after = event.data[: place.start(1)], event.data[place.end(1) :]
+        # The text found might be another field's: another text in its place shows whose it is.
+        other = "!" if delta[said[0]] == "?" else "?"
+        try:
+            filled = parsed(before + other.encode() + after)
+            if filled != value | {"choices": [given | {"delta": delta | {said[0]: other}}]}:
+                return None
+        except (ValueError, RecursionError):
+            return None
+        return _Shape(before=before, after=after, name=event.name, choice=choice, texts=choice.texts[said[0]])
 
     def whole(self) -> Assembled:
         """The answer, if it is one."""

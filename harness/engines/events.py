@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 DONE = b"[DONE]"
 _BOM = b"\xef\xbb\xbf"
 # The first thing an event stream can hold: a comment or one of the standard's fields.
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?::|(?:data|event|id|retry)[ \t]*[:\r\n])")
+# Nearly every stream holds nothing but such events: one data line each.
+_PLAIN = re.compile(rb"data: (.*+)\n\n")
+_PLAIN_FRAME = len(b"data: \n\n")
 # The name of a field: those of the standard, and others that are to be ignored, but no other spelling of data.
 _FIELD = re.compile(rb"(?!(?i:data))[A-Za-z][A-Za-z0-9_-]{0,31}")
 # A model's output, or its end: what a data line must hold to count as content. Empty strings are signs of life.
@@ -21,8 +25,7 @@ _OUTPUT = re.compile(rb'"(?:content|text|reasoning|reasoning_content|refusal|arg
 _ENDING = re.compile(rb'"(?:finish_reason|error)"\s*:\s*(?:"[^"]|\{)')
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event: its data lines joined by LF, and its name where it has one."""
 
     data: bytes
@@ -49,10 +52,15 @@ def looks_like_events(body: bytes) -> bool:
 
 def decode(body: bytes) -> Stream:
     """Events with data, in order. Never raises."""
+    body = body.removeprefix(_BOM)
+    plain = _PLAIN.findall(body)
+    # Nothing stands between them, and no line ends within them.
+    if sum(map(len, plain)) + _PLAIN_FRAME * len(plain) == len(body) and b"\r" not in body:
+        return Stream(events=tuple(map(Event, plain)), rest=b"")
     events: list[Event] = []
     data: list[bytes] = []
     name = b""
-    lines = _lines(body.removeprefix(_BOM))
+    lines = _lines(body)
     whole = 0
     ended = False
     strange: bytes | None = None

@@ -22,12 +22,17 @@ REDACTED = "[secret removed]"  # no word of it may be one that classification go
 _SHORTEST_SECRET = 8
 # So much of a key in one piece is worth hiding, whatever of it is starred out.
 _TELLING_PIECE = 16
+# Every such piece holds one of the blocks of half that length which the key falls into.
+_BLOCK = _TELLING_PIECE // 2
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")
 # Text fields, but for those that every chunk of a stream repeats whole.
 _REPEATED = rb"(?!(?:id|object|model|role|finish_reason|system_fingerprint|provider)\")"
 _FIELD = re.compile(rb'"' + _REPEATED + rb'([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
-# A stream of nothing but objects on lines of their own: nothing can be cut in pieces over its lines.
-_OBJECTS = re.compile(rb"(?:data: (?:\{[^\r\n]*\}|\[DONE\])\n\n)*+")
+# How most lines of a stream begin: not a piece of a text field stands in it.
+_SAME_HEAD = re.compile(
+    rb'data: \{(?:"(?:(?:id|object|model|system_fingerprint|provider)": ?"[^"\\\r\n]*+"|created": ?\d++), ?)*+'
+    rb'(?:"choices": ?\[\{(?:"index": ?\d++, ?)?+"delta": ?\{)?+'
+)
 _LINE = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
 
 Hidden = Literal["spelled", "unsearchable"]
@@ -41,6 +46,7 @@ class Secrets:
         spelled = {spelling for value in self._values for spelling in _spellings(value.decode())}
         self._spellings = tuple(sorted(spelled, key=len, reverse=True))
         self._pieces = {v[i : i + _TELLING_PIECE]: v for v in self._values for i in range(len(v) - _TELLING_PIECE + 1)}
+        self._blocks = {v[i : i + _BLOCK] for v in self._values for i in range(0, len(v) - _BLOCK + 1, _BLOCK)}
 
     def removed_from(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes without any spelling, and whether there was one; half a key at the end goes as well."""
@@ -48,7 +54,8 @@ class Secrets:
         for spelling in self._spellings:
             if spelling in data:
                 data, found = data.replace(spelling, REDACTED.encode()), True
-        for piece, value in self._pieces.items():
+        telling = self._pieces.items() if any(block in data for block in self._blocks) else ()
+        for piece, value in telling:
             for _ in range(data.count(piece)):
                 data, found = _without_run(data, piece, value), True
         for value in self._values:
@@ -133,12 +140,21 @@ def _views(body: bytes) -> Iterator[bytes]:
         yield html.unescape(body.decode(errors="replace")).encode(errors="replace")
     if b"data:" in body or body.startswith(b":"):
         pieces: dict[bytes, list[bytes]] = {}
-        for name, text in _FIELD.findall(body):
+        same = _SAME_HEAD.match(body)
+        for name, text in _FIELD.findall(body if same is None else body.replace(same[0], b"")):
             pieces.setdefault(name, []).append(text)
         for parts in pieces.values():
             yield _unescaped(b"".join(parts))
-        if not _OBJECTS.fullmatch(body):
+        if not _is_only_objects(body):
             yield b"".join(_LINE.sub(b"", body).split())  # cut over comment lines
+
+
+def _is_only_objects(body: bytes) -> bool:
+    """A stream of nothing but objects on lines of their own: nothing can be cut in pieces over its lines."""
+    body = body.removesuffix(b"data: [DONE]\n\n")
+    lines = body.count(b"\n")
+    framed = body.startswith(b"data: {") and body.endswith(b"}\n\n") and b"\r" not in body
+    return framed and lines == 2 * body.count(b"}\n\ndata: {") + 2
 
 
 def _unescaped(data: bytes) -> bytes:
