@@ -80,6 +80,8 @@ DOORS: dict[str, set[str]] = {
 HOMES: dict[str, set[str]] = {
     "openai": {"engines"},
     "httpx2": {"engines"},
+    "httpcore2": {"engines"},
+    "h11": {"engines"},
     "tenacity": {"collect"},
     "pandas": {"analyse", "report", "exchange"},
     "scipy": {"stats", "metrics", "attribute"},

@@ -15,8 +15,10 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
+import h11
+import httpcore2
 import httpx2
 
 from harness.config import Timeouts
@@ -35,6 +37,9 @@ _AFTER_DONE_S = 3.0
 _GLANCE_S = 0.01
 # A deadline noticed so late was slept through by this process; what came meanwhile is read first, for so long.
 _LATE_S, _GRACE_S = 0.1, 0.3
+_READ_BYTES = 1 << 16
+# What breaks while a body is read.
+_BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, h11.RemoteProtocolError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +161,7 @@ class _UnderWay(httpx2.AsyncByteStream):
                     response = await transport.handle_async_request(request)
                     assert isinstance(response.stream, httpx2.AsyncByteStream)
                     try:
-                        return await self._read(response)
+                        return await self._read(response, _protocol(transport))
                     finally:
                         await response.stream.aclose()
                 finally:
@@ -164,7 +169,7 @@ class _UnderWay(httpx2.AsyncByteStream):
                         self._timer.cancel()
         except TimeoutError:
             return self._late()
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, *_BROKEN) as error:
             return self._broken(error)
 
     def answer(self, broken: Break | None, *, surplus: bool) -> WireAnswer:
@@ -182,7 +187,7 @@ class _UnderWay(httpx2.AsyncByteStream):
             surplus=surplus,
         )
 
-    async def _read(self, response: httpx2.Response) -> Break | None:
+    async def _read(self, response: httpx2.Response, protocol: h11.Connection | None) -> Break | None:
         self._first_byte = self._now()
         self._status = response.status_code
         self._headers = tuple((name.lower().decode("latin-1"), v.decode("latin-1")) for name, v in response.headers.raw)
@@ -190,19 +195,47 @@ class _UnderWay(httpx2.AsyncByteStream):
         # A head sent at once says nothing of the answer: its first content may take what a first byte may.
         elapsed_s = self._first_byte - (self._sent or self._began)
         self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), "content", self._silence)
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        async for piece in response.stream:
-            self._received += piece
+        if protocol is None:
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            async for piece in response.stream:
+                self._received += piece
+                if self._take_in():
+                    return self._too_large()
+        else:
+            network: httpcore2.AsyncNetworkStream = response.extensions["network_stream"]
+            while self._unframe(protocol):
+                if self._take_in():
+                    return self._too_large()
+                protocol.receive_data(await network.read(_READ_BYTES))
             if len(self._received) > BYTE_CAP:
-                del self._received[BYTE_CAP:]
-                return Break(kind="too_large", detail=f"more than {BYTE_CAP} bytes; the rest was not read")
-            now = self._now()
-            if now < self._glance_at:
-                self._ring_by(self._glance_at)
-            else:
-                self._look(now)
+                return self._too_large()
         self._look(self._now())
         return None
+
+    def _unframe(self, protocol: h11.Connection) -> bool:
+        """Receive the bodies of all chunks that are there. Is more to come?
+
+        A burst of chunks costs one look and one turn of the loop; passed up one by one through the layers above,
+        each costs as much again as its unframing.
+        """
+        while type(event := protocol.next_event()) is h11.Data:
+            self._received += event.data
+        return event is h11.NEED_DATA
+
+    def _take_in(self) -> bool:
+        """Look at what has come, at once or together with what follows. Is it more than may be kept?"""
+        if len(self._received) > BYTE_CAP:
+            return True
+        now = self._now()
+        if now < self._glance_at:
+            self._ring_by(self._glance_at)
+        else:
+            self._look(now)
+        return False
+
+    def _too_large(self) -> Break:
+        del self._received[BYTE_CAP:]
+        return Break(kind="too_large", detail=f"more than {BYTE_CAP} bytes; the rest was not read")
 
     @property
     def _silence(self) -> str:
@@ -273,7 +306,7 @@ class _UnderWay(httpx2.AsyncByteStream):
         else:
             self._clock.reschedule(now)
 
-    def _broken(self, error: httpx2.TransportError) -> Break:
+    def _broken(self, error: Exception) -> Break:
         """By stage, not by class: what has happened on the wire says more than what a library calls it."""
         if self._first_byte is not None:
             return Break(kind="interrupted", detail=f"broke off after {len(self._received)} bytes: {_root(error)}")
@@ -290,10 +323,18 @@ def _behind_the_end(transport: httpx2.AsyncHTTPTransport) -> bytes | None:
 
     None where that cannot be known: no public name of the layers beneath says it. Such a connection is not used again.
     """
+    if not transport._pool.connections:
+        return b""
+    protocol = _protocol(transport)
+    return None if protocol is None else bytes(protocol.trailing_data[0])
+
+
+def _protocol(transport: httpx2.AsyncHTTPTransport) -> h11.Connection | None:
+    """The state of HTTP/1.1 on the transport's one connection, where the layers beneath keep it."""
     for connection in transport._pool.connections:
-        reader: Any = getattr(getattr(connection, "_connection", None), "_h11_state", None)
-        return None if reader is None else bytes(reader.trailing_data[0])
-    return b""
+        state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
+        return state if isinstance(state, h11.Connection) else None
+    return None
 
 
 def _root(error: BaseException) -> str:

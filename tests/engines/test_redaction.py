@@ -16,6 +16,8 @@ from harness.engines.redaction import REDACTED, Secrets
 
 KEY = "sk-Test/key+0123&456789"
 SECRETS = Secrets([KEY])
+HEAD = b'data: {"id": "x", "object": "chat.completion.chunk", "created": 1, "choices": [{"index": 0, "delta": {'
+DONE = b"data: [DONE]\n\n"
 
 
 @settings(max_examples=100, deadline=None)
@@ -60,6 +62,8 @@ def test_a_plain_or_encoded_key_is_cut_out(body: bytes) -> None:
         ("".join(f"%{ord(c):02x}" for c in KEY).encode(), "spelled"),
         ("".join(f"&#{ord(c)};" for c in KEY).encode(), "spelled"),
         (b"".join(b'data: {"content": "%s", "id": "x"}\n\n' % bytes([c]) for c in KEY.encode()), "spelled"),
+        (b"".join(HEAD + b'"content": "%s"}}]}\n\n' % bytes([c]) for c in KEY.encode()) + DONE, "spelled"),
+        (b"".join(HEAD + b'"content": "%s"}}]}\n\n' % bytes([c]) for c in KEY.encode()[1:]) + DONE, None),
         (b"".join(b": %s\r\n" % bytes([c]) for c in KEY.encode()), "spelled"),
         (gzip.compress(KEY.encode()), "spelled"),
         (zlib.compress(KEY.encode()), "spelled"),
@@ -74,6 +78,15 @@ def test_a_plain_or_encoded_key_is_cut_out(body: bytes) -> None:
 def test_a_hidden_key_is_seen(body: bytes, hidden: str | None) -> None:
     """Where it cannot be cut out, the body as a whole is not kept."""
     assert SECRETS.hidden_in(SECRETS.removed_from(body)[0]) == hidden
+
+
+@pytest.mark.parametrize("length", [16, 17, 31, 32, 60])
+def test_every_telling_piece_of_a_key_is_cut_out(length: int) -> None:
+    """Whichever sixteen of its letters are shown, and whatever stands around them."""
+    key = "".join(chr(65 + (i * 7) % 58) for i in range(length))
+    for start in range(length - 15):
+        left, found = Secrets([key]).removed_from(b"..." + key[start : start + 16].encode() + b"...")
+        assert (left, found) == (b"..." + REDACTED.encode() + b"...", True)
 
 
 def test_what_is_said_to_be_compressed_in_an_unknown_way_cannot_be_searched() -> None:

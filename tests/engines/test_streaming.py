@@ -28,7 +28,7 @@ from tiny_gguf import tiny_model
 
 from harness import config
 from harness.config import Provider, Serve, Weights
-from harness.engines import open_engine
+from harness.engines import open_engine, wire
 from harness.engines.events import Event, Pulse, decode
 from harness.engines.faults import Reply as Read
 from harness.engines.reading import read
@@ -184,6 +184,63 @@ def test_any_text_survives_any_cut(text: str, cuts: list[int], ending: str) -> N
         assert outcome.completion.text == whole.completion.text == text
 
 
+_RUNS = st.builds(
+    lambda texts, field, beside, index, more, ahead: [
+        {"id": "x", **before, "choices": [{"index": index, "delta": {field: text, **beside}, **more}]}
+        for text, before in zip(texts, ahead, strict=True)
+    ],
+    st.lists(st.sampled_from(["a", "b", "é😀", "a?", "!", "?", '"', "\\", "\n", ""]), min_size=3, max_size=3),
+    st.sampled_from(["content", "content", "content", "reasoning_content", "other"]),
+    st.sampled_from([{}, {}, {"role": "assistant"}, {"reasoning_content": "b"}, {"refusal": None}, {"tool_calls": []}]),
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([{}, {}, {"token_ids": [1]}, {"finish_reason": "stop"}]),
+    st.sampled_from([({}, {}, {}), ({}, {}, {}), ({"content": "a"}, {"content": "b"}, {"content": "c"})]),
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    runs=st.lists(_RUNS, min_size=2, max_size=2), order=st.lists(st.integers(0, 1), max_size=4), spelled=st.booleans()
+)
+def test_an_event_that_is_not_parsed_says_what_it_would_have_said_parsed(
+    runs: list[list[dict[str, Any]]], order: list[int], spelled: bool
+) -> None:
+    """Events alike but for their text are read by their likeness; a field that makes all unlike changes nothing."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    chunks = [*itertools.chain(*(runs[i] for i in order)), *chunk_values(usage=usage, id="x")]
+    bodies = [
+        b"".join(b"data: %s\n\n" % json.dumps(c, ensure_ascii=spelled).encode() for c in made) + event("[DONE]")
+        for made in (chunks, [{**c, "unlike": json.dumps(c)} for c in chunks])
+    ]
+    assert reading(bodies[0]) == reading(bodies[1])
+
+
+def test_half_a_character_in_an_event_is_seen_among_others_like_it() -> None:
+    """Two events with one half each hold no character; their bytes side by side would be one."""
+    like = [b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % t for t in (b"a", b"b", b"\xc3", b"\xa9")]
+    assert reading(b"".join([*like, *map(event, chunk_values()[1:])])).kind == "encoding"
+
+
+@pytest.mark.parametrize(
+    ("ending", "cap", "kind"),
+    [(chunk(b""), 9999, "complete"), (b"no size\r\n", 9999, "interrupted"), (chunk(b""), 100, "too_large")],
+)
+def test_bodies_are_the_same_read_through_all_layers(
+    monkeypatch: pytest.MonkeyPatch, ending: bytes, cap: int, kind: str
+) -> None:
+    """Where the layers beneath do not show their state, bodies come chunk by chunk: slower, and no different."""
+    monkeypatch.setattr(wire, "BYTE_CAP", cap)
+    events = [event({**c, "id": "x"}) for c in chunk_values("a", "b")]
+    burst = b"".join([head(None, content_type="text/event-stream"), *map(chunk, events), ending])
+    directly, _ = ask(raw(burst))
+    monkeypatch.setattr(wire, "_protocol", lambda transport: None)
+    through, _ = ask(raw(burst))
+    assert directly.response == through.response
+    assert directly.response is not None
+    assert directly.response.body == b"".join(events)[:cap].decode()  # all that came before the break
+    assert directly.outcome.kind == through.outcome.kind == kind
+
+
 def test_no_beginning_of_a_stream_is_an_answer() -> None:
     """Cut anywhere before the finish reason's event is whole, a stream is missing: never a shorter answer."""
     body = b"".join(event(c) for c in chunk_values("one ", "two")) + event("[DONE]")
@@ -201,6 +258,8 @@ def test_no_beginning_of_a_stream_is_an_answer() -> None:
     ("body", "events", "rest"),
     [
         (b"data: a\n\n", [Event(b"a")], b""),
+        (b"data: a\rdata: b\n\n", [Event(b"a\nb")], b""),
+        (b"data: a\n\n\ndata: data: b\n\n", [Event(b"a"), Event(b"data: b")], b""),
         (b"data:a\r\rdata: b\r\n\r\n", [Event(b"a"), Event(b"b")], b""),
         (b"data: a\ndata:  b\n\n", [Event(b"a\n b")], b""),
         (b"\xef\xbb\xbfdata: a\n\n", [Event(b"a")], b""),
