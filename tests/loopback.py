@@ -331,7 +331,9 @@ class _Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         # A linger time of zero makes the kernel send RST where it would send FIN.
-        raw_socket: socket.socket = self._transport.get_extra_info("socket")
+        raw_socket: socket.socket | None = self._transport.get_extra_info("socket")
+        if raw_socket is None:  # a TLS connection that has just ended by itself
+            return
         raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
