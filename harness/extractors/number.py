@@ -227,6 +227,8 @@ def _unlabelled(text: str) -> Fraction | None:
 
 
 def _same(left: str, right: str) -> bool:
+    if left == right:
+        return True
     first, second = parse(left), parse(right)
     return same_text(left, right) if first is None or second is None else first == second
 

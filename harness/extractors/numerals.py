@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 _MAX_DIGITS = 40
@@ -77,6 +78,7 @@ _NEGATIVE_BEFORE = re.compile(
 _MINUS_OF_TWO_BEFORE = re.compile(rf"\d\s*(?:{_MINUS_WORDS}|マイナス)\s*$", re.IGNORECASE)
 _LIST_MARK = re.compile(r"^[ \t]*\(?(\d{1,2})[.)](?=[ \t]+\S)", re.MULTILINE)
 _LOOK_BACK_CHARS = 24
+_PHRASE_CHARS = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +93,16 @@ class Numeral:
 
 def numerals(text: str) -> list[Numeral]:
     """Every number in the text, in order."""
+    return list(_of_phrase(text)) if len(text) <= _PHRASE_CHARS else _found(text)
+
+
+@lru_cache(maxsize=4096)
+def _of_phrase(text: str) -> tuple[Numeral, ...]:
+    """One response's phrases are asked about again and again, and many responses state the same."""
+    return tuple(_found(text))
+
+
+def _found(text: str) -> list[Numeral]:
     marks = _list_marks(text)
     return _joined([_numeral(text, run, marks) for run in _RUN.finditer(text)], text)
 
