@@ -82,7 +82,7 @@ def canonical_arguments(arguments: str) -> str | None:
     if not arguments.strip():
         return "{}"
     try:
-        value = json.loads(arguments, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(arguments, object_pairs_hook=unique_keys, parse_constant=no_constant)
         return _dumped(_by_value(value)) if isinstance(value, dict) else None
     except (ValueError, RecursionError):
         return None
@@ -98,13 +98,15 @@ def _by_value(value: Any) -> Any:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object read strictly (`object_pairs_hook`). Raises ValueError for a key given twice: readers differ on it."""
     if len({key for key, _ in pairs}) < len(pairs):
         raise ValueError("a key is given twice")
     return dict(pairs)
 
 
-def _refuse(constant: str) -> NoReturn:
+def no_constant(constant: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python reads and JSON lacks (`parse_constant`). Raises ValueError."""
     raise ValueError(f"{constant} is not JSON")
 
 

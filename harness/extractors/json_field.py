@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any
 
+from harness.chat import no_constant, unique_keys
 from harness.extractors.extractor import Args, Extractor, same_text
 from harness.extractors.numerals import canonical
 
@@ -39,16 +40,6 @@ def _objects(text: str) -> list[Any]:
     return objects
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key is given twice")
-    return dict(pairs)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def _decimal(literal: str) -> Decimal:
     value = Decimal(literal)
     if len(literal) > _MAX_NUMBER_CHARS or (value and abs(value.adjusted()) > _MAX_NUMBER_CHARS):
@@ -57,7 +48,7 @@ def _decimal(literal: str) -> Decimal:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_decimal, parse_int=_decimal, parse_constant=_refuse, strict=False
+    object_pairs_hook=unique_keys, parse_float=_decimal, parse_int=_decimal, parse_constant=no_constant, strict=False
 )
 
 

@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
+from harness.chat import no_constant, unique_keys
 from harness.extractors.extractor import Args, Extractor
 
 VALID, INVALID = "valid", "invalid"
@@ -25,7 +26,7 @@ def _read(text: str, args: Args) -> str | None:
     if inside[:1] not in ("{", "["):
         return None
     try:
-        value = json.loads(inside, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(inside, object_pairs_hook=unique_keys, parse_constant=no_constant)
         return VALID if _validator(args["schema"]).is_valid(value) else INVALID
     except (ValueError, RecursionError):
         return INVALID
@@ -59,16 +60,6 @@ def _references(value: Any) -> list[str]:
         own = [v for k, v in value.items() if k in ("$ref", "$dynamicRef") and isinstance(v, str)]
         return own + [target for inner in value.values() for target in _references(inner)]
     return [target for inner in value for target in _references(inner)] if isinstance(value, list) else []
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key is given twice")
-    return dict(pairs)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _check(args: Args) -> None:
