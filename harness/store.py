@@ -320,6 +320,17 @@ class RunWriter:
             raise _unwritable(Path(self._file.name), error) from None
 
 
+def _chain(file: IO[bytes], line: ScoreLine | Judgement) -> str:
+    """Hand a line to the system; the hash that the next one names as its previous."""
+    data = _encode(line)
+    try:
+        file.write(data + b"\n")
+        file.flush()
+    except OSError as error:
+        raise RunFolderError(f"{file.name}: cannot be written: {error.strerror}") from None
+    return hashlib.sha256(data).hexdigest()
+
+
 class ScoreWriter:
     """The one writer of a run folder's scores; get it from `scoring`."""
 
@@ -328,14 +339,8 @@ class ScoreWriter:
 
     def append(self, line: ScoreLine) -> None:
         """Write a line as the chain's next one (`seq` and `previous` are set here) and hand it to the system."""
-        data = _encode(replace(line, seq=self.seq, previous=self.head))
-        try:
-            self._file.write(data + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
+        self.head = _chain(self._file, replace(line, seq=self.seq, previous=self.head))
         self.seq += 1
-        self.head = hashlib.sha256(data).hexdigest()
 
 
 @contextmanager
@@ -374,14 +379,8 @@ class JudgeWriter:
 
     def append(self, judgement: Judgement) -> None:
         """Write a line as the chain's next one (`seq` and `previous` are set here). Raises RunFolderError."""
-        data = _encode(replace(judgement, seq=self._seq, previous=self._head))
-        try:
-            self._file.write(data + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise RunFolderError(f"{self._file.name}: cannot be written: {error.strerror}") from None
+        self._head = _chain(self._file, replace(judgement, seq=self._seq, previous=self._head))
         self._seq += 1
-        self._head = hashlib.sha256(data).hexdigest()
 
 
 @contextmanager
