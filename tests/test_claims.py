@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
-from making import make_config
+from making import make_config, sha256
 
-from harness import claims, cli, store
+from harness import chat, claims, cli, store
 from harness.analyse import analyse
 from harness.claims import Accusation, Bundle, verify_bundle
 from harness.claims.answers import Side, curl, gather, sealed
@@ -31,7 +31,7 @@ from harness.claims.page import to_html
 from harness.engines import faults, reading
 from harness.errors import BundleError, TempzeroError, UsageError
 from harness.store import Run
-from harness.types import Analysis, Attempt, ScoreLine, WireRequest
+from harness.types import Analysis, Attempt, ScoreLine, ToolCall, WireRequest
 
 SELF = Accusation(rule="nondeterministic", subject="a")
 CROSS = Accusation(rule="differs", subject="a", others=("b",))
@@ -99,7 +99,7 @@ def test_verify_py_has_what_its_claim_needs_and_no_more(run: Run) -> None:
     """A sceptic reads less where nobody is compared; every name that is called is there where it is called."""
     alone, both = (claim(run, accusation).files["verify.py"].decode() for accusation in (SELF, CROSS))
     assert "def of_pair" in both
-    assert not re.search(r"^def (of_pair|excess|of_tokens|of_readings)", alone, re.MULTILINE)
+    assert not re.search(r"^def (of_pair|excess|of_tokens|of_readings|calls|call_line)", alone, re.MULTILINE)
     assert alone.count("\n") < both.count("\n") < 340
     ast.parse(alone)
 
@@ -730,6 +730,106 @@ def test_streamed_texts_are_read_again(tmp_path: Path) -> None:
     assert piece in files["responses/000002.body"]
     with pytest.raises(verify_bundle.Broken, match=r"answer 2: its text is not the one in responses/000002\.body"):
         verify_bundle.verify(restated(files, "responses/000002.body", piece.decode(), piece.decode().replace("2", "3")))
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+def piece(**call: Any) -> dict[str, Any]:
+    return {**END, "choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}]}
+
+
+def whole(content: str | None, *given: tuple[str, Any]) -> bytes:
+    said = [
+        {"id": f"r{i}", "type": "function", "function": {"name": n, "arguments": a}} for i, (n, a) in enumerate(given)
+    ]
+    message = {"role": "assistant", "content": content, "tool_calls": said}
+    return json.dumps(
+        {"id": "c1", "model": "m", "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    ).encode()
+
+
+CALLS = {
+    "one": whole(None, ("f", '{"b": 1, "a": [1.0, "é"]}')),
+    "a text before it": whole("I look.", ("f", "{}")),
+    "two of one name": whole("", ("f", '{"a": 1}'), ("f", '{"a": 2}')),
+    "arguments as an object": whole(None, ("f", {"b": 2, "a": 1.50})),
+    "no arguments": whole(None, ("f", None), ("f", "  ")),
+    "arguments that are no JSON": whole(None, ("f", '{"a": ')),
+    "no object": whole(None, ("f", "[1]")),
+    "a key twice": whole(None, ("f", '{"a": 1, "a": 2}')),
+    "a number that JSON lacks": whole(None, ("f", '{"a": NaN}')),
+    "large numbers": whole(None, ("f", '{"a": 1e300, "b": 9007199254740993, "c": 9007199254740992.0, "d": -0.0}')),
+    "a stream": sse(
+        piece(index=0, id="x", function={"name": "f", "arguments": ""}),
+        piece(index=0, function={"arguments": '{"a"'}),
+        piece(index=1, id="y", function={"name": "g", "arguments": "{}"}),
+        piece(index=0, function={"arguments": ": 1}"}),
+        END,
+        "[DONE]",
+    ),
+    "a stream without indices": sse(
+        piece(id="x", function={"name": "f", "arguments": '{"a": 1}'}),
+        piece(id="y", function={"name": "f", "arguments": '{"a": 2}'}),
+        END,
+        "[DONE]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_verify_py_reads_tool_calls_as_the_harness_does(name: str) -> None:
+    """The two readers agree on what was called, too: nobody is accused over a random id or the order of keys."""
+    streamed = CALLS[name].startswith(b"data")
+    reply = faults.Reply(
+        asked_model="m",
+        status=200,
+        headers={},
+        body=CALLS[name],
+        broken=None,
+        asked_stream=streamed,
+        offered_tools=True,
+    )
+    completion = reading.read(reply).completion
+    assert completion is not None
+    assert completion.tool_calls
+    assert verify_bundle.read_response(CALLS[name], [TOOL])["text"] == chat.said(completion)
+
+
+def with_call(made: Attempt, arguments: str) -> Attempt:
+    """The same answer, as a call of a tool that the request offered."""
+    exchange, body = made.exchange, whole(None, ("f", arguments)).decode()
+    completion, response = exchange.outcome.completion, exchange.response
+    assert completion is not None
+    assert response is not None
+    request = json.dumps({**json.loads(exchange.request.body), "tools": [TOOL]})
+    said = replace(
+        completion, text="", response_id="c1", fingerprint=None, tool_calls=(ToolCall(name="f", arguments=arguments),)
+    )
+    return replace(
+        made,
+        exchange=replace(
+            exchange,
+            request=replace(exchange.request, body=request, sha256=sha256(request)),
+            response=replace(response, body=body, sha256=sha256(body), size_bytes=len(body)),
+            outcome=replace(exchange.outcome, completion=said),
+        ),
+    )
+
+
+def test_calls_of_tools_are_compared_by_name_and_arguments(tmp_path: Path) -> None:
+    """Other arguments are another answer, in the claim as in the report; the same ones spelled otherwise are not."""
+    varied = [with_call(a, f'{{"b": 1, "a": {a.trial.repeat}}}') for a in answers("a", VARIED)]
+    made = claim(run_of(tmp_path / "varied", varied))
+    verify_bundle.verify(made.files)
+    assert b"def call_line" in made.files["verify.py"]
+    spelled = [
+        with_call(a, '{"b": 1, "a": 2}' if a.trial.repeat % 2 else '{"a":2.0,"b":1}') for a in answers("a", VARIED)
+    ]
+    assert "no two" in refusal(run_of(tmp_path / "spelled", spelled))
+    files = restated(dict(made.files), "responses/000002.body", '\\"a\\": 2', '\\"a\\": 3')
+    with pytest.raises(verify_bundle.Broken, match=r"answer 2: its text is not the one in responses/000002\.body"):
+        verify_bundle.verify(files)
 
 
 def two_nights(folder: Path, later: dict[str, tuple[str, ...]], **how: Any) -> tuple[Run, Run]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.chat import said
 from harness.store import Run
 from harness.types import Record, Trial, WireRequest, WireResponse
 
@@ -92,7 +93,7 @@ def _add(answers: Answers, side: Side, run: Run, line: bytes, record: Record) ->
             "outcome": f"{outcome.status}: {outcome.kind}",
             "detail": outcome.detail,
             "flags": list(outcome.flags),
-            "text": None if completion is None else completion.text,
+            "text": None if completion is None else said(completion),
             **{name: None if completion is None else getattr(completion, name) for name in (*_LABELS, *_COUNTS)},
         }
     )

@@ -139,6 +139,7 @@ class _Case:
             "wording": wording.WORDING,
             "rule": self._accusation.rule,
             "routers": routers,
+            "tools": any("tools" in one["asked"] for one in self._read),
             "condition": self._condition,
             "sides": {side.letter: side.provider for side in self._sides},
             "example": [one["number"] for one in example],
@@ -223,6 +224,8 @@ def checker(claim: Mapping[str, Any]) -> bytes:
         "of_pair": len(claim["sides"]) > 1,
         "of_readings": claim["epsilon"] is not None,
         "of_tokens": claim["rule"] == "deviates_token_by_token",
+        "calls": claim["tools"],
+        "call_line": claim["tools"],
     }
     source = Path(verifying.__file__).read_text(encoding="utf-8")
     for name in (name for name, is_called in called.items() if not is_called):

@@ -70,20 +70,24 @@ def read_answers(files):
             if a[part] and sha256(files.get(a[part], b"")) != a[f"{part}_sha256"]:
                 raise Broken(f"{a[part]} is missing, or is not the {part} of answer {a['number']}")
         on_the_wire = a["response"] and a["method"] != "IMPORT"  # of an import it is what another tool's file says
-        said = read_response(files[a["response"]]) if on_the_wire else {}
+        a["asked"] = json.loads(files[a["request"]])
+        said = read_response(files[a["response"]], a["asked"].get("tools")) if on_the_wire else {}
         for name, value in said.items():
             if (a[name] or "") != value and a["outcome"] in COUNT:
                 raise Broken(f"answer {a['number']}: its {name} is not the one in {a['response']}")
-        a.update(asked=json.loads(files[a["request"]]), reread=bool(said), cut=a["outcome"] == COUNT[1])
+        a.update(reread=bool(said), cut=a["outcome"] == COUNT[1])
     return answers
 
 
-def read_response(body):
-    """Text and labels in the bytes of a chat completion, whole or streamed; nothing where they are no such thing."""
+def read_response(body, tools=None):
+    """Text and labels in the bytes of a chat completion, whole or streamed; nothing where they are no such thing.
+
+    A call of one of the `tools` that were offered is a line of the text.
+    """
     try:
         text = re.sub("\r\n?", "\n", body.decode("utf-8-sig"))
-        events = [text]
-        if not text.lstrip().startswith("{"):  # server-sent events
+        events, streamed = [text], not text.lstrip().startswith("{")
+        if streamed:  # server-sent events
             events = ["\n".join(re.findall("^data: ?(.*)", event, re.M)) for event in text.split("\n\n")]
         chunks = [json.loads(event) for event in takewhile(lambda e: e != "[DONE]", filter(None, events))]
         if "choices" not in chunks[0]:
@@ -98,9 +102,49 @@ def read_response(body):
         text = "".join(x if isinstance(x, str) else "".join(y.get("text", "") for y in x) for x in parts)
         if re.match(r"\s*<think>", text) and not any(x.get("reasoning") or x.get("reasoning_content") for x in said):
             text = text.partition("</think>")[2] or text
-        return dict(labels, text=text) if said else {}
+        called = calls(said, streamed) if tools else []
+        return dict(labels, text="\n".join(filter(None, [text, *called]))) if said else {}
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
+
+
+def calls(said, streamed):
+    """A line for each tool call: name and arguments, without its random id. A stream brings them in pieces."""
+    found = {}
+    for call in (call for part in said for call in part.get("tool_calls") or ()):
+        given, at = call["function"], call.get("index") if streamed else None
+        if at is None:  # whole calls: each that has an id or a name is another
+            at = max(found, default=-1) + bool(not found or not streamed or call.get("id") or given.get("name"))
+        one = found.setdefault(at, {"arguments": ""})
+        one["name"] = one.get("name") or given["name"]
+        more = given.get("arguments") or ""
+        one["arguments"] += more if isinstance(more, str) else json.dumps(more)
+    return ["\x1e" + call_line(found[at]) for at in sorted(found)]
+
+
+def call_line(call):
+    """One spelling for arguments that say the same: keys sorted, 5.0 as 5. What is no JSON object stays a text."""
+
+    def once(pairs):
+        return dict(pairs) if len({key for key, _ in pairs}) == len(pairs) else refuse(pairs)
+
+    def refuse(what):
+        raise ValueError(f"readers differ on {what}")
+
+    def number(digits):
+        value = float(digits)
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+    arguments, how = call["arguments"].strip() or "{}", {"object_pairs_hook": once, "parse_constant": refuse}
+    try:
+        value = json.loads(arguments, parse_float=number, **how)
+        value = value if isinstance(value, dict) else call["arguments"]
+    except ValueError:
+        value = call["arguments"]
+    name, said = (
+        json.dumps(x, ensure_ascii=False, sort_keys=True, separators=(",", ":")) for x in (call["name"], value)
+    )
+    return f'{{"name":{name},"arguments":{said}}}'
 
 
 def first_answers(answers):

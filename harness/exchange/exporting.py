@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.chat import said as told
+from harness.chat import wire_call
 from harness.errors import ExchangeError
 from harness.exchange import tables
 from harness.exchange.formats.format import OWN
@@ -63,7 +65,7 @@ def _tidy(run: Run) -> Iterator[dict[str, Any]]:
         values = (
             *(provider.name, provider.model, provider.claimed_model, trial.prompt, line.prompt.family, trial.condition),
             *(trial.repeat, attempt.number, ended.status, ended.kind, ended.detail or None),
-            *((said.text, said.reasoning_text) if said else (None, None)),
+            *((told(said), said.reasoning_text) if said else (None, None)),
             *(line.prompt.expected, _messages(line.prompt)),
             *((said.finish_reason, said.served_model, said.backend, said.fingerprint) if said else (None,) * 4),
             *((said.response_id, said.prompt_tokens, said.completion_tokens) if said else (None,) * 3),
@@ -149,6 +151,8 @@ def _chat_completion(line: _Line, run: Run) -> dict[str, Any] | None:
     if said is None:
         return None
     message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": None}
+    if said.tool_calls:
+        message["tool_calls"] = [wire_call(call) for call in said.tool_calls]
     if ended.status == "censored" and ended.kind != "length":
         message["refusal"] = ended.detail or ended.kind
     if said.reasoning_text is not None:
@@ -232,13 +236,13 @@ def _sample_file(line: _Line) -> str:
 
 def _sample(line: _Line, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
     ended = line.record.attempt.exchange.outcome
-    if ended.completion is None or ended.status not in ("valid", "censored") or not ended.completion.text:
+    text = told(ended.completion) if ended.completion else ""
+    if ended.status not in ("valid", "censored") or not text:
         return None
     provider = run.config.provider(line.record.attempt.trial.provider)
     asked = _messages(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content
     settings = {"temperature": provider.temperature, "max_gen_toks": provider.max_tokens}
     key = _key(line, run)
-    text = ended.completion.text
     return {
         "doc_id": numbers[line.prompt.id],
         "doc": {"id": line.prompt.id},

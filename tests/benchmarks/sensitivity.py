@@ -50,7 +50,7 @@ def endpoints(part: str, q2_k: Path | None) -> list[dict[str, Any]]:
 
     def served(name: str, precision: str = "f16", *, repeats: int = 1, **serve: Any) -> dict[str, Any]:
         slots = 2 if part == "context" else 8
-        settings = {"weights": MODEL, "precision": precision, "slots": slots, "context": context, **serve}
+        settings = {"weights": MODEL, "precision": precision, "threads": 1, "slots": slots, "context": context, **serve}
         return {"name": name, "serve": settings, "claims": {"model": MODEL}, "concurrency": slots, "repeats": repeats}
 
     cache = {"cache_type_k": "q4_0", "cache_type_v": "q4_0", "flash_attention": True}

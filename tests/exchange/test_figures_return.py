@@ -13,7 +13,7 @@ from exchanging import take_in
 from harness import exchange
 from harness.analyse import analyse
 from harness.store import Run
-from harness.types import Analysis, Attempt
+from harness.types import Analysis, Attempt, ToolCall
 
 PROMPTS, REPEATS = 6, 4
 # Coverage, lengths and identities also rest on answers that are missing, for which other tools' formats have no line.
@@ -22,7 +22,7 @@ ENDINGS = {"csv": ".csv", "parquet": ".parquet", "lm-eval": "", "vendor-verifier
 
 
 def noisy() -> list[Attempt]:
-    """Two providers that vary, with cut, filtered and replayed answers, and one that came at the second attempt."""
+    """Two providers that vary, with cut, filtered and replayed answers, and calls of tools."""
     dice = random.Random(5)
     given = []
     for provider in "ab":
@@ -40,6 +40,9 @@ def _named(made: Attempt) -> Attempt:
     outcome = made.exchange.outcome
     assert outcome.completion is not None
     said = replace(outcome.completion, response_id=f"{made.trial.provider}-{made.trial.prompt}-{made.trial.repeat}")
+    if said.text == "seven":  # some answers call a tool instead, not always spelled alike
+        spelled = '{"a": 1, "n": 7}' if made.trial.repeat % 2 else '{"n":7.0,"a":1}'
+        said = replace(said, text="", tool_calls=(ToolCall(name="f", arguments=spelled, id=said.response_id),))
     return replace(made, exchange=replace(made.exchange, outcome=replace(outcome, completion=said)))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from harness.chat import CALL_MARK, call_line
 from harness.exchange.answers import plain_content
 from harness.exchange.tables import canonical
+from harness.types import ToolCall
 
 _NAMES = ("text", "error", "refusal", "reasoning", "finish_reason", "served_model", "fingerprint", "response_id")
 _COUNTS = ("prompt_tokens", "completion_tokens")
@@ -41,19 +41,17 @@ def completion_cells(response: Any) -> Mapping[str, Any]:
 
 
 def with_tool_calls(text: str | None, calls: Any) -> str | None:
-    """The text, and behind it each tool call as one line of JSON without its random id."""
+    """The text, and behind it a line for each tool call, spelled as in the texts of our own runs."""
     if not isinstance(calls, list) or not calls:
         return text
-    lines = [canonical({"tool_call": _call(call)}) for call in calls]
-    return "\n".join([text, *lines] if text else lines)
+    return "\n".join(filter(None, (text, *map(_line, calls))))
 
 
-def _call(call: Any) -> Any:
+def _line(call: Any) -> str:
     function = call.get("function") if isinstance(call, dict) else call
     if not isinstance(function, dict):
-        return function
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        with contextlib.suppress(ValueError, RecursionError):
-            arguments = json.loads(arguments)
-    return {"name": function.get("name"), "arguments": arguments}
+        return CALL_MARK + canonical(function)
+    name, arguments = function.get("name"), function.get("arguments")
+    if not isinstance(arguments, str):
+        arguments = "" if arguments is None else canonical(arguments)
+    return call_line(ToolCall(name=name if isinstance(name, str) else canonical(name), arguments=arguments))

@@ -90,4 +90,4 @@ def test_tool_calls_are_compared_without_their_random_ids(tmp_path: Path) -> Non
         call = {"id": f"random-{number}", "type": "function", "function": {"name": "weather", "arguments": arguments}}
         write_jsonl(tmp_path / f"v{number}" / "results.jsonl", [result(1, "", calls=[call], unique=number)])
         texts += list(keys_and_texts(take_in(tmp_path / f"v{number}")).values())
-    assert texts == ['{"tool_call":{"arguments":{"city":"Paris","day":1},"name":"weather"}}'] * 2
+    assert texts == ['\x1e{"name":"weather","arguments":{"city":"Paris","day":1}}'] * 2
