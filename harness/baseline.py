@@ -16,6 +16,10 @@ from harness.history import Baseline, Side
 from harness.store import Run
 from harness.types import Estimate
 
+# An endpoint that agrees with itself less often than this needs so many answers a prompt before it is known what it
+# usually says; with fewer, `tests/benchmarks/nightly.py` finds some changes in the first nights only now and then.
+_SELDOM, _ANSWERS = 0.7, 18
+
 
 def make(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[Baseline, ...]:
     """Pool the runs into one baseline for each provider that answered in them.
@@ -64,16 +68,19 @@ def _one(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
 
 def own_agreement(sides: Sequence[Side]) -> Estimate:
     """EMR over all answers of the runs together: the floor under any comparison with them."""
+    shares = [
+        sum(n * (n - 1) for n in texts.values()) / (texts.total() * (texts.total() - 1)) for texts in _repeated(sides)
+    ]
+    return stats.share_over_prompts(np.array(shares, dtype=np.float64))
+
+
+def _repeated(sides: Sequence[Side]) -> list[Counter[str]]:
+    """How often each text came, for each question that was answered twice or more."""
     pool: dict[str, Counter[str]] = {}
     for side in sides:
         for question, texts in side.texts.items():
             pool.setdefault(question, Counter()).update(texts)
-    shares = [
-        sum(n * (n - 1) for n in texts.values()) / (texts.total() * (texts.total() - 1))
-        for texts in pool.values()
-        if texts.total() >= 2
-    ]
-    return stats.share_over_prompts(np.array(shares, dtype=np.float64))
+    return [texts for texts in pool.values() if texts.total() >= 2]
 
 
 def describe(baseline: Baseline) -> str:
@@ -84,7 +91,18 @@ def describe(baseline: Baseline) -> str:
     runs = ", ".join(side.run for side in baseline.sides)
     return (
         f"{baseline.provider}: {answers} answers from {runs}, set {baseline.set_at}; agrees with itself "
-        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}"
+        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}{_advice(baseline)}"
+    )
+
+
+def _advice(baseline: Baseline) -> str:
+    """What a provider usually says must be known before a night can be unusual: would more runs help?"""
+    known = np.median([texts.total() for texts in _repeated(baseline.sides)])
+    if (baseline.floor.value or 0.0) >= _SELDOM or known >= _ANSWERS:
+        return ""
+    return (
+        f". It seldom agrees with itself, and {known:.0f} answers a prompt say little about what is usual: pool more "
+        f"runs, {_ANSWERS} answers or more"
     )
 
 

@@ -280,6 +280,9 @@ def test_a_baseline_is_an_explicit_act_and_acknowledges_a_change(
         assert main(["baseline", "show", "--config", str(place.file)]) == 3
     assert "noisy: 48 answers from" in shown
     assert "steady: 24 answers from" in shown
+    noisy, steady = (next(x for x in shown.splitlines() if x.startswith(name)) for name in ("noisy", "steady"))
+    assert "6 answers a prompt say little about what is usual: pool more runs" in noisy
+    assert "pool" not in steady
     assert os.path.exists(place.results / "baselines")
     assert json.loads((place.results / "history" / "nights" / "2026-01-04.json").read_text())["night"] == "2026-01-04"
 

@@ -21,8 +21,8 @@ nights before its first (the argument above, for the window as one night), and s
 windows' values is an e-detector as well.
 
 What is not exchangeable and must not alarm: the noise itself varies from night to night. D is quadratic in such a
-shift, and a `tolerance` is subtracted before the p-value is taken; novelty moves with it, and a third of the
-answers that would find their like are tolerated not to. Both make p larger only, so the guarantee stays; that they
+shift, and a `tolerance` is subtracted before the p-value is taken; novelty moves with it, and each prompt's commonest
+text may lose odds to all others, new ones among them. Both make p larger only, so the guarantee stays; that they
 cover real variation is shown by simulation (`tests/benchmarks/nightly.py`).
 """
 
@@ -52,8 +52,8 @@ from harness.stats.null import (
 KAPPAS = (0.05, 0.08, 0.14)
 # Values of D are rounded up to this grid before prompts are added up: p comes out larger, never smaller.
 _STEP = 1 / 1024
-# Of the answers that would equal an earlier one, the share that may be new without counting.
-NOVELTY_TOLERATED = 1 / 3
+# What may be left of the odds of a prompt's commonest text without counting: it falls by .6 on the logit scale.
+ODDS_TOLERATED = 0.55
 # Nights that are held together against those before them, besides the single night.
 WINDOWS = (2, 3)
 # Of the error rate, what all windows have together.
@@ -94,7 +94,7 @@ def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> Drif
     found = signatures(stacked).items()
     usual = expected_novelty(stacked[:, 0], stacked[:, 1])
     new = math.fsum(novelty(stacked[:, 0], stacked[:, 1]) - usual)
-    new -= max(tolerance, NOVELTY_TOLERATED) * math.fsum(1 - usual)
+    new -= math.fsum(novelty_tolerated(usual, _largest_share(stacked.sum(axis=1)), tolerance))
     smaller = upper_tail([(null_of_novelty(of), times) for of, times in found], new)
     if smaller > _DECISIVE:
         smaller = min(
@@ -107,6 +107,19 @@ def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> Drif
         n=len(stacked),
         by_prompt=by_prompt,
     )
+
+
+def novelty_tolerated(
+    usual: NDArray[np.float64], commonest: NDArray[np.float64], tolerance: float
+) -> NDArray[np.float64]:
+    """How far novelty may exceed its mean `usual` without counting, by prompt.
+
+    What the commonest text loses goes to the others, of which as large a part is new as before; and at least
+    `tolerance` of the answers that would find their like may not find it.
+    """
+    lost = commonest * (1 - ODDS_TOLERATED) * (1 - commonest) / (1 - commonest * (1 - ODDS_TOLERATED))
+    of_others = usual / np.maximum(1 - commonest, 1e-9)
+    return np.asarray(np.maximum(tolerance * (1 - usual), lost * of_others))
 
 
 def upper_tail(nulls: Sequence[tuple[Null, int]], threshold: float) -> float:
@@ -189,3 +202,7 @@ def _own_agreement(pooled: NDArray[np.int64]) -> NDArray[np.float64]:
     """EMR of each row of counts."""
     total = pooled.sum(axis=1)
     return np.asarray((pooled * (pooled - 1)).sum(axis=1) / (total * (total - 1)))
+
+
+def _largest_share(pooled: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(pooled.max(axis=1) / pooled.sum(axis=1))

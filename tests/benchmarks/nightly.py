@@ -27,7 +27,7 @@ import numpy as np
 from scipy import special
 
 from harness import stats
-from harness.stats.drift import KAPPAS, NOVELTY_TOLERATED, SHARE_OF_WINDOWS, WINDOWS
+from harness.stats.drift import KAPPAS, SHARE_OF_WINDOWS, WINDOWS, novelty_tolerated
 
 PROMPTS, REPEATS, NIGHTS, ENDPOINTS_OF_A_KIND = 20, 3, 365, 4
 # own EMR -> texts that come again, the share of the commonest one, and whether all others come once only
@@ -127,8 +127,9 @@ def p_values(tonight: Answers, pool: Answers, tolerance: float, deviations: floa
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (excess - allowed) / deviation
         new, usual = novelty(tonight, pool)
-    surprising = np.where(usable, new - usual, 0).sum(axis=1)
-    surprising -= max(tolerance, NOVELTY_TOLERATED) * np.where(usable, 1 - usual, 0).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        commonest = np.maximum(both.texts.max(axis=2), both.once > 0) / total
+        surprising = np.where(usable, new - usual - novelty_tolerated(usual, commonest, tolerance), 0).sum(axis=1)
     found = np.where(usable.any(axis=1), special.ndtr(-np.nan_to_num(z)), np.nan)
     found[(deviation == 0) & usable.any(axis=1)] = 1.0
     close = (excess - allowed > deviations * deviation) | (surprising > 0)

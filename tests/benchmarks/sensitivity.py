@@ -4,7 +4,7 @@ Every endpoint is a llama.cpp server made from SmolLM2-135M-Instruct, eight requ
 the one in 16 bits, which is asked twice and shows the noise floor. Three questions:
 
 families   per family and fault: prompts with another text, answers flipped, repetition and length, for 1,000 tokens
-context    repetition in the continuation of texts of 512 to 4,096 tokens: 16 bits, q4_0, a cache in q4_0
+context    repetition in the continuation of texts of 512 to 7,680 tokens: 16 bits, q4_0, a cache in q4_0; asked once
 border     tokens that tell q8_0 from 16 bits: border prompts (one token each), robust ones, and the families' own
 
 Run on demand: `python tests/benchmarks/sensitivity.py FOLDER families|context|border [--prompts 4] [--probes FILE ...]
@@ -37,7 +37,7 @@ PROMPTS = Path(__file__).parents[2] / "prompts"
 # Tools need a server that parses calls; the long contexts of retrieval cost more than all others together.
 LEFT_OUT = ("tools", "retrieval")
 LONGEST = 2400  # characters of a prompt in the families' part, about 600 tokens
-LENGTHS = (512, 1024, 2048, 4096)
+LENGTHS = (512, 1024, 2048, 4096, 7680)
 GO_ON = "Go on with this text in the same style for another ten paragraphs."
 TOKENS, LOOP_TOKENS = 40, 96
 BASE = "f16"
@@ -54,12 +54,12 @@ def endpoints(part: str, q2_k: Path | None) -> list[dict[str, Any]]:
         return {"name": name, "serve": settings, "claims": {"model": MODEL}, "concurrency": slots, "repeats": repeats}
 
     cache = {"cache_type_k": "q4_0", "cache_type_v": "q4_0", "flash_attention": True}
+    if part == "context":
+        return [served(BASE), served("q4_0", "q4_0"), served("cache-q4_0", **cache)]
     honest, q8_0 = served(BASE, repeats=2), served("q8_0", "q8_0", repeats=2)
-    q4_0, cached = served("q4_0", "q4_0", repeats=2), served("cache-q4_0", repeats=2, **cache)
     if part == "border":
         return [honest, q8_0]
-    if part == "context":
-        return [honest, q4_0, cached]
+    q4_0, cached = served("q4_0", "q4_0", repeats=2), served("cache-q4_0", repeats=2, **cache)
     found = [honest, q8_0, served("q5_0", "q5_0", repeats=2), q4_0, cached]
     found += [
         served("template", chat_template=ALPACA, repeats=2),
