@@ -4,7 +4,7 @@ Every endpoint is a llama.cpp server made from SmolLM2-135M-Instruct, eight requ
 the one in 16 bits, which is asked twice and shows the noise floor. Three questions:
 
 families   per family and fault: prompts with another text, answers flipped, repetition and length, for 1,000 tokens
-context    repetition in the continuation of texts of 512 to 7,680 tokens: 16 bits, q4_0, a cache in q4_0; asked once
+context    repetition in the continuation of texts of 512 to 4,096 tokens: 16 bits, q4_0, a cache in q4_0; asked once
 border     tokens that tell q8_0 from 16 bits: border prompts (one token each), robust ones, and the families' own
 
 Run on demand: `python tests/benchmarks/sensitivity.py FOLDER families|context|border [--prompts 4] [--probes FILE ...]
@@ -37,7 +37,7 @@ PROMPTS = Path(__file__).parents[2] / "prompts"
 # Tools need a server that parses calls; the long contexts of retrieval cost more than all others together.
 LEFT_OUT = ("tools", "retrieval")
 LONGEST = 2400  # characters of a prompt in the families' part, about 600 tokens
-LENGTHS = (512, 1024, 2048, 4096, 7680)
+LENGTHS = (512, 1024, 2048, 4096)
 GO_ON = "Go on with this text in the same style for another ten paragraphs."
 TOKENS, LOOP_TOKENS = 40, 96
 BASE = "f16"
@@ -144,8 +144,8 @@ def collect(folder: Path, part: str, prompts: Iterable[Prompt], q2_k: Path | Non
 # --- tables ----------------------------------------------------------------------------------
 
 
-def spent(analysis: Analysis, provider: str, family: str) -> float:
-    """Tokens of one repeat of a family, prompts and answers."""
+def spent(analysis: Analysis, provider: str, family: str | None) -> float:
+    """Tokens of one repeat of a family (or of all), prompts and answers."""
     repeats = next(p.repeats for p in analysis.providers if p.name == provider)
     found = [
         f.estimate.value or 0.0
@@ -188,7 +188,7 @@ def table_of_families(analysis: Analysis) -> None:
     base = analysis.references[0]
     figures = {(f.metric, f.left, f.family): f.estimate for f in analysis.figures if f.right == base}
     own = {(f.left, f.family): f.estimate for f in analysis.figures if f.metric == "emr" and f.kind == "repeat"}
-    families = sorted({f.family for f in analysis.figures if f.family})
+    families = [*sorted({f.family for f in analysis.figures if f.family}), None]
     others = [p.name for p in analysis.providers if p.name != base]
     for metric in METRICS:
         print(f"\n{metric}: over the prompts of a family [95 %], and for 1,000 tokens\n")
@@ -204,7 +204,7 @@ def table_of_families(analysis: Analysis) -> None:
                 cells.append(f"{cell(estimate)}; {scaled:.1f}")
             itself = own.get((BASE, family))
             tokens = spent(analysis, BASE, family)
-            print(f"| {family} | {n} | {tokens:.0f} | {cell(itself)} | " + " | ".join(cells) + " |")
+            print(f"| {family or 'all'} | {n} | {tokens:.0f} | {cell(itself)} | " + " | ".join(cells) + " |")
 
 
 def table_of_lengths(analysis: Analysis) -> None:
