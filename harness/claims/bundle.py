@@ -226,6 +226,7 @@ def checker(claim: Mapping[str, Any]) -> bytes:
         "of_tokens": claim["rule"] == "deviates_token_by_token",
         "calls": claim["tools"],
         "call_line": claim["tools"],
+        "spelled": claim["tools"],
     }
     source = Path(verifying.__file__).read_text(encoding="utf-8")
     for name in (name for name, is_called in called.items() if not is_called):

@@ -125,26 +125,26 @@ def calls(said, streamed):
 def call_line(call):
     """One spelling for arguments that say the same: keys sorted, 5.0 as 5. What is no JSON object stays a text."""
 
-    def once(pairs):
-        return dict(pairs) if len({key for key, _ in pairs}) == len(pairs) else refuse(pairs)
-
-    def refuse(what):
-        raise ValueError(f"readers differ on {what}")
-
     def number(digits):
         value = float(digits)
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
-    arguments, how = call["arguments"].strip() or "{}", {"object_pairs_hook": once, "parse_constant": refuse}
+    def once(pairs):
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key is given twice")
+        return dict(pairs)
+
     try:
-        value = json.loads(arguments, parse_float=number, **how)
-        value = value if isinstance(value, dict) else call["arguments"]
+        value = json.loads(call["arguments"].strip() or "{}", parse_float=number, object_pairs_hook=once)
+        arguments = spelled(value if isinstance(value, dict) else call["arguments"])
     except ValueError:
-        value = call["arguments"]
-    name, said = (
-        json.dumps(x, ensure_ascii=False, sort_keys=True, separators=(",", ":")) for x in (call["name"], value)
-    )
-    return f'{{"name":{name},"arguments":{said}}}'
+        arguments = spelled(call["arguments"])
+    return f'{{"name":{spelled(call["name"])},"arguments":{arguments}}}'
+
+
+def spelled(value, escaped=False):
+    text = json.dumps(value, ensure_ascii=escaped, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return spelled(value, True) if re.search("[\ud800-\udfff]", text) else text  # no file can hold half a pair
 
 
 def first_answers(answers):

@@ -209,7 +209,7 @@ def table_of_families(analysis: Analysis) -> None:
 
 def table_of_lengths(analysis: Analysis) -> None:
     """Repetition by context length: each endpoint's own, and its excess over 16 bits on the same prompts."""
-    for metric in ("seq_rep_4", "loop"):
+    for metric in ("seq_rep_4", "loop_share"):
         print(f"\n{metric}\n")
         for f in analysis.figures:
             if f.family and f.metric in (metric, f"{metric}_excess"):
