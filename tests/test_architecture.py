@@ -40,7 +40,7 @@ DOORS: dict[str, set[str]] = {
     "report": set(),
     "starter": set(),
     "exchange": {"config", "chat", "store", "suites", "plan", "extractors", "metrics"},
-    "claims": {"config", "plan", "store", "stats"},
+    "claims": {"config", "chat", "plan", "store", "stats"},
     "compare": {"config", "store", "analyse", "metrics", "stats"},
     "history": {"config", "chat", "store", "analyse", "metrics", "stats"},
     "baseline": {"config", "store", "analyse", "stats", "history"},
