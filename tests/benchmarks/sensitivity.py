@@ -212,8 +212,8 @@ def table_of_lengths(analysis: Analysis) -> None:
     for metric in ("seq_rep_4", "loop_share"):
         print(f"\n{metric}\n")
         for f in analysis.figures:
-            if f.family and f.metric in (metric, f"{metric}_excess"):
-                print(f"| {f.family} | {f.left} | {f.metric} | {cell(f.estimate)} | n={f.estimate.n} |")
+            if f.metric in (metric, f"{metric}_excess"):
+                print(f"| {f.family or 'all'} | {f.left} | {f.metric} | {cell(f.estimate)} | n={f.estimate.n} |")
 
 
 def counts(runs: Sequence[store.Run]) -> dict[str, dict[str, list[tuple[str, int, int]]]]:
