@@ -196,11 +196,14 @@ class Defaults(_Strict):
     attempts: Positive = 4
     """Attempts a trial may take in all, the first one included."""
     timeouts: Timeouts = Timeouts()
+    """Of hosted providers; `serve:` entries have half an hour to the first byte and an hour in all, or their own."""
     backoff: Backoff = Backoff()
     breaker: Breaker = Breaker()
 
 
 _INHERITED = tuple(Defaults.model_fields)
+# A CPU needs minutes for a long prompt, and nothing can overload a server of our own but ourselves.
+_TIMEOUTS_HERE = Timeouts(first_byte_s=1800.0, idle_s=1800.0, total_s=3600.0)
 
 
 class Provider(_Strict):
@@ -597,6 +600,8 @@ class Config(_Strict):
         providers = []
         for provider in self.providers:
             inherited = {k: getattr(self.defaults, k) for k in _INHERITED if k not in provider.model_fields_set}
+            if provider.serve and "timeouts" in inherited:
+                inherited["timeouts"] = _TIMEOUTS_HERE
             if provider.model is None and (provider.serve or provider.local):
                 inherited["model"] = (provider.serve or provider.local).weights  # type: ignore[union-attr]
             providers.append(provider.model_copy(update=inherited))

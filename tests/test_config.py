@@ -135,6 +135,28 @@ def test_conditions_and_droppable_fields_must_make_sense(change: dict[str, objec
         config.parse(plain | change, source="t")
 
 
+def test_a_server_of_our_own_has_the_time_a_cpu_needs() -> None:
+    """A long prompt takes minutes on a CPU; the deadlines of a network would throw away what was nearly done."""
+    entries = [
+        {"name": "s", "serve": {"weights": "w"}},
+        {"name": "own", "serve": {"weights": "w"}, "timeouts": {"total_s": 9}},
+        {"name": "h", "base_url": "http://x/v1", "model": "m"},
+    ]
+    defaults = {"timeouts": {"first_byte_s": 20, "total_s": 50}}
+    weights = {"w": {"source": "path:/w.gguf"}}
+    settings = config.parse({"version": 1, "defaults": defaults, "weights": weights, "providers": entries}, source="t")
+    served, own, hosted = (p.timeouts for p in settings.providers)
+    assert served is not None
+    assert served.first_byte_s >= 1200
+    assert served.total_s >= served.first_byte_s
+    assert own is not None
+    assert own.total_s == 9
+    assert hosted is not None
+    assert (hosted.first_byte_s, hosted.total_s) == (20, 50)
+    again = config.parse(settings.model_dump(mode="json", exclude_none=True), source="manifest")
+    assert [p.timeouts for p in again.providers] == [served, own, hosted]
+
+
 def test_a_served_provider_is_told_whether_to_use_its_cache() -> None:
     """A hosted one has no such field: for it only the order of the repeats differs."""
     entries = [{"name": "s", "serve": {"weights": "w"}}, {"name": "h", "base_url": "http://x/v1", "model": "m"}]
