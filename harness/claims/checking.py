@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.claims import bundle as bundling
 from harness.claims import verify_bundle as verifying
 from harness.claims import wording
+from harness.claims.answers import curl
 from harness.claims.page import to_html
 from harness.errors import BundleError
+from harness.types import WireRequest
 
 _LARGEST_BYTES = 4 << 30
 
@@ -26,15 +31,18 @@ def check(path: Path) -> str:
         words = _check_words(files)
     except verifying.Broken as problem:
         raise BundleError(f"{path}: FAILED: {problem}") from None
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:  # what verify.py has no use for is missing
+        raise BundleError(f"{path}: FAILED: not a whole bundle: {type(problem).__name__}: {problem}") from None
     return f"{path}: {line}{words}"
 
 
 def _check_words(files: dict[str, bytes]) -> str:
     """The figures hold; the words around them, the curl lines and the verify.py must be ours too."""
-    claim = json.loads(files["claim.json"])
+    claim, answers = json.loads(files["claim.json"]), verifying.read_answers(files)
     if claim.get("wording") != wording.WORDING:
-        return "; its words are those of another version of tempzero and were not compared"
-    if claim["page"] != bundling.outline(claim, verifying.read_answers(files)):
+        return "; its words and curl lines are those of another version of tempzero and were not compared"
+    _check_curl(files, answers)
+    if claim["page"] != bundling.outline(claim, answers):
         raise verifying.Broken("claim.json: the words of the page are not those that follow from these answers")
     if claim["how"] != {name: wording.how(name) for name in claim["how"]}:
         raise verifying.Broken("claim.json: it is not how its figures are computed")
@@ -43,6 +51,25 @@ def _check_words(files: dict[str, bytes]) -> str:
     if files["verify.py"] != bundling.checker(claim):
         raise verifying.Broken("verify.py is not the one that belongs to these words")
     return ""
+
+
+def _check_curl(files: Mapping[str, bytes], answers: Iterable[Mapping[str, Any]]) -> None:
+    """A reader may run these lines: each must be the one that follows from a request, whatever its key is called."""
+    ours: dict[str, list[Mapping[str, Any]]] = {}
+    for one in answers:
+        ours.setdefault(f"requests/{one['request_sha256'][:16]}.{one['side']}.curl.txt", []).append(one)
+    for name in sorted(ours.keys() | {name for name in files if name.endswith(".curl.txt")}):
+        given = files[name].decode()
+        key = re.search(r'-H "Authorization: Bearer \$([A-Za-z_]\w*)" --data-binary', given)
+        if given not in {curl(_request(one), key and key[1]) for one in ours.get(name, ())}:
+            raise verifying.Broken(f"{name} is not the line that sends this request")
+
+
+def _request(answer: Mapping[str, Any]) -> WireRequest:
+    headers = tuple(answer["request_headers"].items())
+    return WireRequest(
+        method=answer["method"], url=answer["url"], headers=headers, body="", sha256=answer["request_sha256"]
+    )
 
 
 def _read(path: Path) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ def _read(text: str, _args: Args) -> str | None:
     """What the boxes hold, else what the last answer line says; None where boxes hold different things."""
     boxes = {" ".join(box.split()) for box in boxed(text)}
     if boxes:
-        return boxes.pop() if len(boxes) == 1 else None
+        return (boxes.pop() or None) if len(boxes) == 1 else None  # an empty box states nothing
     lines = [match["rest"] for match in _STATED.finditer(text)]
     if not lines or _DENIED.match(lines[-1]):
         return None
@@ -45,7 +45,7 @@ def _can_state(expected: str, _args: Args) -> bool:
 
 MATH = Extractor(
     name="math",
-    version=1,
+    version=2,
     reader=_read,
     can_state=_can_state,
     judged="`pip install tempzero[math]`, then `tempzero report RUN`",

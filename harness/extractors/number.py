@@ -67,7 +67,7 @@ _STATED_ELSEWHERE = re.compile(
     r"|vastaus|odpowiedź|odpověď|válasz|răspunsul|cevap|yanıt|jawaban(?:nya)?|jibu|đáp án|câu trả lời"
     r"|ответ|відповідь|отговор|απάντηση|(?:ال)?(?:جواب|إجابة|اجابة)|پاسخ|(?:ה)?תשובה|उत्तर|जवाब|উত্তর|பதில்|คำตอบ|답변|정답|답)"
     r"|答え|答案|回答|答)(?:[ \t]+(?:finale?|النهائية|endgültig))?[*_ \t\u00a0\u202f]*"
-    r"(?:(?:lautet|ist|est|es|é|è|is|är|er|on|to|je|az|este|adalah|ni|là|είναι|هو|هي|είναι|равен|таков|은|는|が|は|是|为|為|คือ)"
+    r"(?:(?:lautet|ist|est|es|é|è|is|är|er|on|to|je|az|este|adalah|ni|là|هو|هي|είναι|равен|таков|은|는|が|は|是|为|為|คือ)"
     r"(?=[^a-zäöüß])[ \t]*)?(?P<colon>[:：﹕]|(?<=[ \t은는がは是为為คือ]))[*_ \t]*(?P<rest>[^\n]*)",
     re.IGNORECASE,
 )

@@ -118,7 +118,7 @@ def joined_groups(text: str) -> str:
 
 
 def _plain_separator(match: re.Match[str]) -> str:
-    return {"٫": ".", "．": ".", "٬": ",", "，": ",", "、": ","}[match.group()]
+    return {"٫": ".", "．": ".", "٬": ",", "，": ","}[match.group()]
 
 
 def canonical(value: Fraction) -> str:

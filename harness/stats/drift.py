@@ -52,7 +52,8 @@ from harness.stats.null import (
 KAPPAS = (0.05, 0.08, 0.14)
 # Values of D are rounded up to this grid before prompts are added up: p comes out larger, never smaller.
 _STEP = 1 / 1024
-# What may be left of the odds of a prompt's commonest text without counting: it falls by .6 on the logit scale.
+# What may be left of the odds of a prompt's commonest text without counting. It falls by .6 on the logit scale: twice
+# the standard deviation, from night to night, that `tests/benchmarks/nightly.py` gives an endpoint by default.
 ODDS_TOLERATED = 0.55
 # Nights that are held together against those before them, besides the single night.
 WINDOWS = (2, 3)

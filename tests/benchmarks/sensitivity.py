@@ -5,7 +5,8 @@ the one in 16 bits, which is asked twice and shows the noise floor. Three questi
 
 families   per family and fault: prompts with another text, answers flipped, repetition and length, for 1,000 tokens
 context    repetition in the continuation of texts of 512 to 4,096 tokens: 16 bits, q4_0, a cache in q4_0; asked once
-border     tokens that tell q8_0 from 16 bits: border prompts (one token each), robust ones, and the families' own
+border     tokens that tell q8_0 from 16 bits: border prompts (one token each), robust ones, and the families' own;
+           and how much the same 16 bits with flash attention look like another model on them
 
 Run on demand: `python tests/benchmarks/sensitivity.py FOLDER families|context|border [--prompts 4] [--probes FILE ...]
 [--detection RUN] [--quantiser llama-quantize]`; a part whose run folder is there is only tabled again. An estimate is
@@ -41,6 +42,7 @@ LENGTHS = (512, 1024, 2048, 4096)
 GO_ON = "Go on with this text in the same style for another ten paragraphs."
 TOKENS, LOOP_TOKENS = 40, 96
 BASE = "f16"
+OTHERWISE = "f16-flash"  # as honest, computed in another order
 DRAWS = 400
 METRICS = ("excess_divergence", "flips", "seq_rep_4_excess", "length_difference_chars")
 
@@ -58,7 +60,7 @@ def endpoints(part: str, q2_k: Path | None) -> list[dict[str, Any]]:
         return [served(BASE), served("q4_0", "q4_0"), served("cache-q4_0", **cache)]
     honest, q8_0 = served(BASE, repeats=2), served("q8_0", "q8_0", repeats=2)
     if part == "border":
-        return [honest, q8_0]
+        return [honest, q8_0, served(OTHERWISE, repeats=2, flash_attention=True)]
     q4_0, cached = served("q4_0", "q4_0", repeats=2), served("cache-q4_0", repeats=2, **cache)
     found = [honest, q8_0, served("q5_0", "q5_0", repeats=2), q4_0, cached]
     found += [
@@ -227,8 +229,8 @@ def counts(runs: Sequence[store.Run]) -> dict[str, dict[str, list[tuple[str, int
     return found
 
 
-def table_of_power(runs: Sequence[store.Run]) -> None:
-    """How many prompts, and so tokens of both sides together, the test of harness.stats needs to tell q8_0 from f16.
+def table_of_power(runs: Sequence[store.Run], other: str) -> None:
+    """How many prompts, and so tokens of both sides together, the test of harness.stats needs to tell one from f16.
 
     Prompts are drawn with replacement from those that were asked; the test is `one_hot_permutation` at .05, two
     repeats a side, which keeps its level by construction (`calibration.py` measures it).
@@ -237,20 +239,20 @@ def table_of_power(runs: Sequence[store.Run]) -> None:
     said = counts(runs)
     rng = np.random.default_rng(1)
     columns = "prompts | asked | differ | power | prompts needed | answer tokens | with prompts' tokens"
-    print(f"\n{BASE} against q8_0\n\n| {columns} |")
+    print(f"\n{BASE} against {other}\n\n| {columns} |")
     print("|---|---|---|---|---|---|---|")
     groups = {"border": ["border"], "robust": ["robust"]}
     groups["ordinary"] = sorted(set(families.values()) - {"border", "robust"})
     groups |= {name: [name] for name in groups["ordinary"]}
     for name, members in groups.items():
         chosen = [said[p] for p in said if families[p] in members]
-        chosen = [c for c in chosen if len(c[BASE]) >= 2 and len(c["q8_0"]) >= 2]
+        chosen = [c for c in chosen if len(c[BASE]) >= 2 and len(c[other]) >= 2]
         if len(chosen) < 4:
             continue
-        tables = [_table(c[BASE], c["q8_0"]) for c in chosen]
+        tables = [_table(c[BASE], c[other]) for c in chosen]
         differ = sum(int((t[0] * t[1]).sum() == 0) for t in tables)
         answers, prompts = (
-            np.mean([sum(one[i] for side in ("q8_0", BASE) for one in c[side]) for c in chosen]) for i in (2, 1)
+            np.mean([sum(one[i] for side in (other, BASE) for one in c[side]) for c in chosen]) for i in (2, 1)
         )
         for wanted in (0.8, 0.95):
             needed = _needed(tables, wanted, rng)
@@ -300,7 +302,8 @@ def main() -> None:
     print(path)
     if options.part == "border":
         runs = [store.open_run(p) for p in (path, collected(folder, "families")) if p]
-        table_of_power([*runs, *([Kinds(options.detection)] if options.detection else [])])
+        table_of_power([*runs, *([Kinds(options.detection)] if options.detection else [])], "q8_0")
+        table_of_power(runs, OTHERWISE)
     else:
         {"families": table_of_families, "context": table_of_lengths}[options.part](analyse(store.open_run(path)))
     if options.detection and options.part == "families":
