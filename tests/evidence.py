@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from making import make_config, make_run, make_suite, sha256
-
-from harness import store
-from harness.config import Config
-from harness.types import Attempt, Completion, Exchange, Outcome, Times, Trial, WireRequest, WireResponse
+from tempzero import records as store
+from tempzero.config import Config
+from tempzero.types import Attempt, Completion, Exchange, Outcome, Times, Trial, WireRequest, WireResponse
 
 URL = "https://api.example.com/v1/chat/completions"
 _ENDINGS = {

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import exchange, store
-from harness.errors import ExchangeError
-from harness.store import Run
-from harness.types import RecordView
+from tempzero import exchange
+from tempzero import records as store
+from tempzero.errors import ExchangeError
+from tempzero.records import Run
+from tempzero.types import RecordView
 
 MAP = "provider=model,prompt=question,text=answer"
 

@@ -15,11 +15,10 @@ from typing import Any
 
 import msgspec
 from loopback import chunk_values, completion_value, event
-
-from harness.engines.faults import Break, Reply
-from harness.engines.reading import read
-from harness.engines.redaction import Secrets
-from harness.types import Outcome
+from tempzero.engines.hosted.faults import Break, Reply
+from tempzero.engines.hosted.reading import read
+from tempzero.engines.hosted.redaction import Secrets
+from tempzero.types import Outcome
 
 _KNOWN_ENDS = ("stop", "length", "tool_calls", "content_filter", "refusal", "max_tokens", "eos", "safety")
 SECRETS = Secrets(["sk-fuzz-0123456789abcdef"])

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness import config, plan, store
-from harness.config import Config
-from harness.types import (
+from tempzero import config, plan
+from tempzero import records as store
+from tempzero.config import Config
+from tempzero.types import (
     Attempt,
     Completion,
     Exchange,

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from loopback import Call, Loopback, Reply, error, value
 from numpy.typing import NDArray
-
-from harness.engines.in_process import InProcessEngine
-from harness.types import Message
+from tempzero.engines.local.in_process import InProcessEngine
+from tempzero.types import Message
 
 MODEL = "tiny"
 _CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>")

@@ -10,115 +10,139 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "harness"
+PACKAGE = ROOT / "harness" / "tempzero"
 
-# Room -> the rooms it may import. `types` and `errors` are open to all; nobody imports `cli`.
+# Room -> the rooms it may import. `types` and `errors` are open to all; nobody imports `cli`. A room inside a wing has
+# a line of its own where its doors are finer than its wing's: the longest name that is listed holds.
 DOORS: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "config": set(),
+    "config.starter": set(),
     "chat": set(),
     "extractors": {"chat"},
     "suites": {"config", "chat", "extractors"},
     "plan": {"config"},
-    "weights": {"config"},
-    "serve": {"config", "weights"},
-    "store": {"config"},
-    "engines": {"config", "chat", "weights", "store"},
-    "collect": {"config", "engines"},
-    "score": {"config", "store", "metrics"},
-    "judge": {"chat", "store", "extractors"},
-    "check": {"config", "engines"},
-    "probe": {"config", "weights", "engines", "score"},
-    "run": {"config", "check", "suites", "plan", "weights", "serve", "engines", "collect", "store", "score"},
-    "progress": {"run"},
+    "records": {"config"},
+    "engines": {"config", "chat", "records", "engines.hosted", "engines.local", "engines.local.weights"},
+    "engines.hosted": {"config", "chat"},
+    "engines.local": {"config", "chat", "engines.hosted", "engines.local.weights"},
+    "engines.local.weights": {"config"},
+    "collect": {"config", "engines", "engines.hosted"},
+    "reading": {"config", "records", "metrics"},
+    "judgements": {"chat", "records", "extractors"},
+    "check": {"config", "engines", "engines.hosted"},
+    "probe": {"config", "engines", "engines.local", "engines.local.weights", "reading"},
+    "pipeline": {
+        "config",
+        "check",
+        "suites",
+        "plan",
+        "engines",
+        "engines.hosted",
+        "engines.local",
+        "engines.local.weights",
+        "collect",
+        "records",
+        "reading",
+    },
     "metrics": set(),
     "stats": set(),
     "attribute": {"config", "metrics", "stats"},
-    "analyse": {"config", "chat", "plan", "store", "extractors", "metrics", "stats", "attribute"},
-    "gate": {"config"},
-    "report": set(),
-    "starter": set(),
-    "exchange": {"config", "chat", "store", "suites", "plan", "extractors", "metrics"},
-    "claims": {"config", "chat", "plan", "store", "stats"},
-    "compare": {"config", "store", "analyse", "metrics", "stats"},
-    "history": {"config", "chat", "store", "analyse", "metrics", "stats"},
-    "baseline": {"config", "store", "analyse", "stats", "history"},
-    "notify": {"config", "store", "history", "report"},
-    "nightly": {"config", "run", "store", "analyse", "gate", "report", "claims", "history", "notify"},
-    "schedule": {"config"},
-    "prune": {"store", "history"},
-    "trend": {"store", "history", "report"},
+    "analysis": {"config", "chat", "plan", "records", "extractors", "metrics", "stats", "attribute"},
+    "verdict": {"config"},
+    "reports": set(),
+    "exchange": {"config", "chat", "records", "suites", "plan", "extractors", "metrics"},
+    "claims": {"config", "chat", "plan", "records", "stats"},
+    "compare": {"config", "records", "analysis", "metrics", "stats"},
+    "nightly": {
+        "config",
+        "pipeline",
+        "records",
+        "analysis",
+        "verdict",
+        "reports",
+        "claims",
+        "nightly.history",
+        "nightly.notify",
+    },
+    "nightly.history": {"config", "chat", "records", "analysis", "metrics", "stats"},
+    "nightly.baseline": {"config", "records", "analysis", "stats", "nightly.history"},
+    "nightly.notify": {"config", "records", "reports", "nightly.history"},
+    "nightly.trend": {"records", "reports", "nightly.history"},
+    "nightly.prune": {"records", "nightly.history"},
+    "nightly.schedule": {"config"},
+    "cli.progress": {"pipeline"},
     "cli": {
-        "judge",
+        "judgements",
         "check",
         "probe",
-        "baseline",
         "claims",
         "compare",
         "config",
+        "config.starter",
         "plan",
-        "run",
-        "progress",
-        "store",
-        "analyse",
-        "gate",
-        "history",
+        "pipeline",
+        "records",
+        "analysis",
+        "verdict",
         "nightly",
-        "prune",
-        "report",
-        "schedule",
-        "starter",
-        "trend",
+        "nightly.baseline",
+        "nightly.history",
+        "nightly.prune",
+        "nightly.schedule",
+        "nightly.trend",
+        "reports",
         "exchange",
         "suites",
+        "cli.progress",
     },
     "__main__": {"cli"},
 }
 
 # Package -> the rooms that may import it.
 HOMES: dict[str, set[str]] = {
-    "openai": {"engines"},
-    "httpx2": {"engines"},
-    "httpcore2": {"engines"},
-    "h11": {"engines"},
+    "openai": {"engines.hosted"},
+    "httpx2": {"engines.hosted"},
+    "httpcore2": {"engines.hosted"},
+    "h11": {"engines.hosted"},
     "tenacity": {"collect"},
-    "pandas": {"analyse", "report", "exchange"},
+    "pandas": {"analysis"},
     "scipy": {"stats", "metrics", "attribute"},
     "rapidfuzz": {"metrics"},
     "yaml": {"config"},
     "pydantic": {"config"},
-    "msgspec": {"store", "history", "engines"},
-    "apprise": {"notify"},
+    "msgspec": {"records", "nightly.history", "engines.hosted"},
+    "apprise": {"nightly.notify"},
     "jsonschema": {"extractors"},
-    "math_verify": {"judge"},
+    "math_verify": {"judgements"},
     "referencing": {"extractors"},
     "typer": {"cli"},
-    "rich": {"cli", "progress", "report"},
-    "jinja2": {"report", "engines", "trend"},
-    "markupsafe": {"report", "trend"},
-    "cffi": {"engines"},
-    "xllamacpp": {"serve", "engines"},
-    "gguf": {"weights", "engines"},
+    "rich": {"cli", "cli.progress", "reports"},
+    "jinja2": {"reports", "engines.local", "nightly.trend"},
+    "markupsafe": {"reports", "nightly.trend"},
+    "cffi": {"engines.local"},
+    "xllamacpp": {"engines.local"},
+    "gguf": {"engines.local.weights"},
     "numpy": {
-        "weights",
-        "score",
+        "engines.hosted",
+        "engines.local",
+        "engines.local.weights",
+        "reading",
         "probe",
-        "engines",
         "metrics",
         "stats",
         "attribute",
-        "analyse",
-        "report",
+        "analysis",
         "exchange",
         "claims",
         "compare",
-        "history",
-        "baseline",
+        "nightly.history",
+        "nightly.baseline",
     },
-    "torch": {"engines"},
-    "transformers": {"engines"},
-    "huggingface_hub": {"weights"},
+    "torch": {"engines.local"},
+    "transformers": {"engines.local"},
+    "huggingface_hub": {"engines.local.weights"},
     "pyarrow": {"exchange"},
 }
 
@@ -127,32 +151,36 @@ def modules() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
-def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(name: str) -> str:
+    """The longest listed room that a dotted name (without the package's own) stands in; else its first part."""
+    parts = name.split(".")
+    inside = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((room for room in inside if room in DOORS), parts[0])
 
 
 def imported(path: Path) -> Iterator[str]:
+    """Every name that a module imports, with what it takes from there: a module may be taken as a name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide which door is used"
             assert node.module is not None
-            if node.module == "harness":
-                yield from (f"harness.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_doors_open_one_way(path: Path) -> None:
     """A room imports only what stands before it in the pipeline."""
-    room = room_of(path)
+    room = room_of(dotted(path))
     assert room in DOORS, f"{room} is a new room: give it its doors here and its row in the README"
     for name in imported(path):
-        if name.startswith("harness."):
-            other = name.split(".")[1]
+        if name.startswith("tempzero."):
+            other = room_of(name.removeprefix("tempzero."))
             assert other in {room, "types", "errors"} | DOORS[room], f"{path.name} must not import {name}"
 
 
@@ -161,8 +189,8 @@ def test_a_package_from_outside_lives_in_its_rooms(path: Path) -> None:
     """A dependency can be replaced by opening one room."""
     for name in imported(path):
         package = name.split(".")[0]
-        if package != "harness" and package not in sys.stdlib_module_names and package != "__future__":
-            assert room_of(path) in HOMES.get(package, set()), f"{package} in {path.name}"
+        if package != "tempzero" and package not in sys.stdlib_module_names and package != "__future__":
+            assert room_of(dotted(path)) in HOMES.get(package, set()), f"{package} in {path.name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, completion, completion_value, error, value
-
-from harness.cli import main
-from harness.store import open_run
+from tempzero.cli import main
+from tempzero.records import open_run
 
 KEY = "planted-key-0123456789abcdef"
 

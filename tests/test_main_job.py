@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, after, completion, error
-
-from harness.cli import main
+from tempzero.cli import main
 
 KEY = "planted-key-0123456789abcdef"
 ROOT = Path(__file__).parent.parent
@@ -188,7 +187,7 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         trials = [json.loads(line)["attempt"]["trial"] for line in lines]
         return [(t["provider"], t["prompt"].removeprefix("p-")) for t in trials]
 
-    command = [sys.executable, "-m", "harness", "run"]
+    command = [sys.executable, "-m", "tempzero", "run"]
     with Loopback(answer_slowly) as server:
         config = workplace(whole, server.base_url, **slow)
         subprocess.run([*command, "--config", str(config)], env=environ, cwd=ROOT, capture_output=True, check=False)
@@ -314,7 +313,7 @@ def test_a_wrong_command_line_exits_2(arguments: list[str], capfd: pytest.Captur
 
 def test_a_bug_of_ours_is_a_traceback_and_70(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Our own mistakes are never mistaken for a verdict."""
-    monkeypatch.setattr("harness.store.open_run", lambda _: 1 / 0)
+    monkeypatch.setattr("tempzero.records.open_run", lambda _: 1 / 0)
     assert main(["report", str(tmp_path)]) == 70
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from evidence import attempt, run_of
 from exchanging import MAP, row, take_in, write_jsonl
-
-from harness import claims
-from harness.analyse import analyse
-from harness.claims import Accusation
-from harness.errors import UsageError
-from harness.gate import judge
-from harness.store import Run
-from harness.types import Attempt
+from tempzero import claims
+from tempzero.analysis import analyse
+from tempzero.claims import Accusation
+from tempzero.errors import UsageError
+from tempzero.records import Run
+from tempzero.types import Attempt
+from tempzero.verdict.gate import judge
 
 PROMPTS = [f"p{i}" for i in range(6)]
 Script = Callable[[str], Iterator[Attempt]]

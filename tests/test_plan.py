@@ -6,10 +6,9 @@ from collections import Counter
 
 import pytest
 from making import make_config, make_suite
-
-from harness import config, plan
-from harness.errors import UsageError
-from harness.types import Message, Prompt, Suite
+from tempzero import config, plan
+from tempzero.errors import UsageError
+from tempzero.types import Message, Prompt, Suite
 
 
 def test_every_trial_is_planned_exactly_once() -> None:

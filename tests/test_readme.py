@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import yaml
-
-from harness import config, suites
-from harness.cli import app, suite_app
+from tempzero import config, suites
+from tempzero.cli import app, suite_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,7 +32,7 @@ def test_every_option_of_run_is_named() -> None:
     """A reader finds out what `run` takes without running it."""
     import inspect
 
-    from harness import cli
+    from tempzero import cli
 
     options = {name.replace("_", "-") for name in inspect.signature(cli.run).parameters}
     missing = {o for o in options if f"--{o.removesuffix('-output')}" not in README}
@@ -49,8 +48,10 @@ def test_the_tree_names_every_room_and_nothing_else() -> None:
         text=True,
         check=True,
     ).stdout.splitlines()
-    rooms = {p.split("/")[1] for p in tracked if p.startswith("harness/")} - {"__init__.py", "__main__.py"}
-    drawn = {m.rstrip("/") for m in re.findall(r"^  ([a-z_.]+/?) ", TREE[TREE.index("harness/") :], re.MULTILINE)}
+    rooms = {p.split("/")[2] for p in tracked if p.startswith("harness/tempzero/")} - {"__init__.py", "__main__.py"}
+    drawn = {
+        m.rstrip("/") for m in re.findall(r"^  ([a-z_.]+/?) ", TREE[TREE.index("harness/tempzero/") :], re.MULTILINE)
+    }
     assert rooms <= drawn
     top = {p.split("/")[0] for p in tracked} - {"README.md", ".gitignore", "LICENSE"}
     assert {line.split("/")[0].split()[0] for line in TREE.splitlines() if re.match(r"^[a-z.]", line)} == top
@@ -73,7 +74,7 @@ def test_the_shipped_suites_are_what_was_frozen() -> None:
 
 def test_exit_codes_are_documented() -> None:
     """A scheduler can rely on the table."""
-    from harness import cli
+    from tempzero import cli
 
     codes = {*cli.EXIT_CODES.values(), cli.CANNOT_RUN, cli.OUR_BUG, cli.INTERRUPTED}
     table = README[README.index("| exit code |") :].split("\n\n")[0]

@@ -13,16 +13,8 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-
-from harness.metrics import decoding, ways
-from harness.types import (
-    FormReading,
-    Reader,
-    Reading,
-    ScoredResponse,
-    TokenScores,
-    Trial,
-)
+from tempzero.metrics import decoding, ways
+from tempzero.types import FormReading, Reader, Reading, ScoredResponse, TokenScores, Trial
 
 Row = NDArray[np.float32]
 VOCABULARY = 400

@@ -8,11 +8,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tempzero.attribute import Answer, Attribution, attribute
+from tempzero.types import Diagnosis, FormReading, Penalty, Reading, ScoredResponse, VariantReading
 
 from attribute import simulated
 from attribute.simulated import REFERENCE, World, foreign, greedy, penalised, rounding, sampling
-from harness.attribute import Answer, Attribution, attribute
-from harness.types import Diagnosis, FormReading, Penalty, Reading, ScoredResponse, VariantReading
 
 WORLD = World(seed=3, length=50)
 PROMPTS = 12

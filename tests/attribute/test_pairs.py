@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.attribute import Answer, Attribution, attribute
-from harness.metrics import ways
-from harness.types import (
+from tempzero.attribute import Answer, Attribution, attribute
+from tempzero.metrics import ways
+from tempzero.types import (
     Divergence,
     FormReading,
     Reader,

@@ -23,12 +23,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import config as configuration
-from harness import plan as planning
-from harness import store
-from harness.analyse import analyse
-from harness.config import Config
-from harness.types import (
+from tempzero import config as configuration
+from tempzero import plan as planning
+from tempzero import records as store
+from tempzero.analysis import analyse
+from tempzero.config import Config
+from tempzero.types import (
     Attempt,
     Completion,
     Exchange,

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from harness import stats
-from harness.types import Estimate
+from tempzero import stats
+from tempzero.types import Estimate
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

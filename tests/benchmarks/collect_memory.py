@@ -19,12 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import config as configuration
-from harness import plan as planning
-from harness import run as running
-from harness import store
-from harness.collect import collect
-from harness.types import (
+from tempzero import config as configuration
+from tempzero import pipeline as running
+from tempzero import plan as planning
+from tempzero import records as store
+from tempzero.collect import collect
+from tempzero.types import (
     Attempt,
     Completion,
     Exchange,

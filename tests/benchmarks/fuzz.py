@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from harness import store
+from tempzero import records as store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

@@ -52,8 +52,11 @@ def write(path: Path, rows: int) -> None:
 
 def step(name: str, source: Path, results: Path) -> None:
     """One step, in this process; prints seconds and megabytes."""
-    from harness import exchange, gate, report, store
-    from harness.analyse import analyse
+    from tempzero import exchange
+    from tempzero import records as store
+    from tempzero import reports as report
+    from tempzero.analysis import analyse
+    from tempzero.verdict import gate
 
     began = time.monotonic()
     if name == "import":

@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness import config as configuration
-from harness import run as running
-from harness import store
-from harness.types import Attempt, Trial
+from tempzero import config as configuration
+from tempzero import pipeline as running
+from tempzero import records as store
+from tempzero.types import Attempt, Trial
 
 LOOPBACK = Path(__file__).parent.parent / "loopback.py"
 _PROMPTS, _REPEATS = 10, 5
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    importlib.import_module("harness.engines.openai_chat")  # once here, not in every child
+    importlib.import_module("tempzero.engines.hosted.openai_chat")  # once here, not in every child
     moments = random.Random(chosen.seed)
     killed = acknowledged = lost = twice = broken = incomplete = torn = 0
     began = time.monotonic()

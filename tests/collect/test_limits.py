@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-
-from harness.collect.limits import Breaker, Budget, Limits, Pace, Started
-from harness.config import Breaker as Settings
+from tempzero.collect.limits import Breaker, Budget, Limits, Pace, Started
+from tempzero.config import Breaker as Settings
 
 NOON = 1_790_000_000.0  # seconds since the epoch
 

@@ -17,24 +17,24 @@ import yaml
 from loopback import Answer, Loopback, completion, error
 from making import make_manifest, make_suite
 from numpy.typing import NDArray
-
-from harness import config as configuration
-from harness import plan as planning
-from harness import store, suites
-from harness.analyse import analyse
-from harness.cli import main
-from harness.collect import Budget, Limits, collect
-from harness.config import Local, Provider
-from harness.engines import Engine
-from harness.engines import open_engine as opened
-from harness.engines.chat_template import ChatTemplate
-from harness.engines.in_process import InProcessEngine
-from harness.engines.openai_chat import ChatEngine
-from harness.engines.openai_chat import open_engine as open_chat
-from harness.errors import EngineError
-from harness.gate import judge
-from harness.types import Attempt, Ending
-from harness.weights import LocalWeights
+from tempzero import config as configuration
+from tempzero import plan as planning
+from tempzero import records as store
+from tempzero import suites
+from tempzero.analysis import analyse
+from tempzero.cli import main
+from tempzero.collect import Budget, Limits, collect
+from tempzero.config import Local, Provider
+from tempzero.engines import Engine
+from tempzero.engines import open_engine as opened
+from tempzero.engines.hosted.openai_chat import ChatEngine
+from tempzero.engines.hosted.openai_chat import open_engine as open_chat
+from tempzero.engines.local.chat_template import ChatTemplate
+from tempzero.engines.local.in_process import InProcessEngine
+from tempzero.engines.local.weights import LocalWeights
+from tempzero.errors import EngineError
+from tempzero.types import Attempt, Ending
+from tempzero.verdict.gate import judge
 
 
 @dataclass(frozen=True, kw_only=True)

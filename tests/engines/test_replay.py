@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from making import make_attempt, make_config, make_run, make_suite, make_trial
-
-from harness import config
-from harness.engines import Engine, open_engine
-from harness.errors import EngineError, RunFolderError
-from harness.types import Attempt, Exchange, Message, Question, Trial
+from tempzero import config
+from tempzero.engines import Engine, open_engine
+from tempzero.errors import EngineError, RunFolderError
+from tempzero.types import Attempt, Exchange, Message, Question, Trial
 
 
 def replaying(run: Path, provider: str = "a") -> Engine:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from exchanging import MAP, keys_and_texts, row, take_in, views, write_jsonl
 from making import make_attempt, make_config, make_run, make_suite, make_trial
-
-from harness import exchange, store, suites
-from harness.errors import ExchangeError
-from harness.store import Run
-from harness.types import Trial
+from tempzero import exchange, suites
+from tempzero import records as store
+from tempzero.errors import ExchangeError
+from tempzero.records import Run
+from tempzero.types import Trial
 
 TEXTS = [
     "plain",

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from evidence import attempt, run_of
 from exchanging import take_in
-
-from harness import exchange
-from harness.analyse import analyse
-from harness.store import Run
-from harness.types import Analysis, Attempt, ToolCall
+from tempzero import exchange
+from tempzero.analysis import analyse
+from tempzero.records import Run
+from tempzero.types import Analysis, Attempt, ToolCall
 
 PROMPTS, REPEATS = 6, 4
 # Coverage, lengths and identities also rest on answers that are missing, for which other tools' formats have no line.

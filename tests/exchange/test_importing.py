@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from exchanging import MAP, keys_and_texts, refused, row, take_in, views, write_csv, write_jsonl
-
-from harness import cli, gate, store
-from harness.analyse import analyse
-from harness.errors import ExchangeError, RunFolderError
-from harness.types import Message
+from tempzero import cli
+from tempzero import records as store
+from tempzero.analysis import analyse
+from tempzero.errors import ExchangeError, RunFolderError
+from tempzero.types import Message
+from tempzero.verdict import gate
 
 # --- what comes out --------------------------------------------------------------------------
 
@@ -393,8 +394,8 @@ def test_a_damaged_row_far_down_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_stopped_import_leaves_no_run_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the rows would make a run like any other, with other figures."""
-    from harness import exchange
-    from harness.exchange import importing
+    from tempzero import exchange
+    from tempzero.exchange import importing
 
     def stop(phase: str, rows: int) -> None:
         if (phase, rows) == ("writing", 5):
@@ -474,7 +475,7 @@ def test_an_edited_import_does_not_verify(tmp_path: Path) -> None:
 
 def test_nobody_can_be_asked_through_an_import(tmp_path: Path) -> None:
     """A run that is continued or planned anew skips imported providers, and says so."""
-    from harness import plan
+    from tempzero import plan
 
     run = take_in(write_csv(tmp_path / "x.csv", [row()]), MAP)
     chosen, skipped = plan.choose(run.config, {})

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from harness.exchange.answers import Answer, messages, moment, number, said, whole
-from harness.exchange.outcomes import ending, outcome
-from harness.types import Message
+from tempzero.exchange.answers import Answer, messages, moment, number, said, whole
+from tempzero.exchange.outcomes import ending, outcome
+from tempzero.types import Message
 
 
 def answer(text: str | None = "yes", **fields: Any) -> Answer:

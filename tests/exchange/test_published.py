@@ -13,13 +13,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-
-from harness import exchange, store
-from harness.analyse import analyse
-from harness.gate import judge
-from harness.report import write_reports
-from harness.store import Run
-from harness.types import Analysis
+from tempzero import exchange
+from tempzero import records as store
+from tempzero.analysis import analyse
+from tempzero.records import Run
+from tempzero.reports import write_reports
+from tempzero.types import Analysis
+from tempzero.verdict.gate import judge
 
 BESIDE = Path(__file__).parents[2].parent / "shared" / "recorded"
 RECORDED = Path(os.environ.get("TEMPZERO_RECORDED", BESIDE))

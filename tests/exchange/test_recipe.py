@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.errors import ExchangeError
-from harness.exchange import expressions, recipe
-from harness.exchange.expressions import Place
+from tempzero.errors import ExchangeError
+from tempzero.exchange import expressions, recipe
+from tempzero.exchange.expressions import Place
 
 CELLS: dict[str, Any] = {
     "model": "gpt",

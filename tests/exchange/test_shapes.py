@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from exchanging import MAP, refused, take_in
-
-from harness.store import Run
+from tempzero.records import Run
 
 ROWS = [
     {"model": model, "question": question, "run": run, "answer": f"{model} says {number}, \u00e9"}

@@ -9,9 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-from harness.errors import ExchangeError
-from harness.exchange import sources
+from tempzero.errors import ExchangeError
+from tempzero.exchange import sources
 
 CSV = b"model,question,answer\na,q,yes\n"
 

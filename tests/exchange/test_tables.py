@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.errors import ExchangeError
-from harness.exchange import tables
-from harness.exchange.sources import RecordFile
+from tempzero.errors import ExchangeError
+from tempzero.exchange import tables
+from tempzero.exchange.sources import RecordFile
 
 
 def file(tmp_path: Path, data: bytes | str, kind: str = "csv") -> RecordFile:

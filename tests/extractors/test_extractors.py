@@ -9,10 +9,9 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.errors import SuiteError
-from harness.extractors import EXTRACTORS, extract, matches
-from harness.types import ExtractorSpec
+from tempzero.errors import SuiteError
+from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.types import ExtractorSpec
 
 NUMBER = ExtractorSpec(name="number")
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from harness.extractors import EXTRACTORS, extract, matches
-from harness.types import ExtractorSpec
+from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.types import ExtractorSpec
 
 LOWEST_PRECISION = 0.99
 LOWEST_RECALL = 0.9

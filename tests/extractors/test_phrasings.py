@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-
-from harness.extractors import EXTRACTORS, extract, matches
-from harness.types import ExtractorSpec
+from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.types import ExtractorSpec
 
 LOWEST_RECALL = 0.95
 

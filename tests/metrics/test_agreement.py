@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.metrics import agreement
-from harness.metrics.agreement import UNPARSED, Counts
+from tempzero.metrics import agreement
+from tempzero.metrics.agreement import UNPARSED, Counts
 
 
 def counted(*cells: str, segments: tuple[str, ...] = ()) -> Counts:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness.metrics import answers
+from tempzero.metrics import answers
 
 CELL = np.array([0, 0, 0, 1, 1, 1, 2, 2])
 CORRECT = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness.metrics import censoring
-from harness.metrics.censoring import NOT_SAID, Censoring
+from tempzero.metrics import censoring
+from tempzero.metrics.censoring import NOT_SAID, Censoring
 
 
 def detect(*prompts: str, gap: bool = False) -> Censoring | None:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.metrics import agreement, cuts
-from harness.metrics.divergence import common_prefixes
+from tempzero.metrics import agreement, cuts
+from tempzero.metrics.divergence import common_prefixes
 
 CUT = "…"
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import special
-
-from harness.metrics import decoding, ways
-from harness.types import Penalty
+from tempzero.metrics import decoding, ways
+from tempzero.types import Penalty
 
 VOCABULARY = 700
 

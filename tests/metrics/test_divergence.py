@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.metrics import agreement, divergence
-from harness.metrics.agreement import Counts, Ints
+from tempzero.metrics import agreement, divergence
+from tempzero.metrics.agreement import Counts, Ints
 
 TEXTS = st.lists(st.lists(st.text("ab", max_size=6), max_size=6), min_size=1, max_size=3)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness.metrics import lengths
+from tempzero.metrics import lengths
 
 CELL = np.array([2, 0, 0, 0, 0, 2, 3])
 VALUES = np.array([5.0, 9.0, 1.0, 2.0, 100.0, 7.0, np.nan])

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from harness.metrics import agreement
+from tempzero.metrics import agreement
 
 BESIDE = Path(__file__).parents[2].parent / "shared" / "recorded"
 ARCHIVE = Path(os.environ.get("TEMPZERO_RECORDED", BESIDE)) / "llm-stability" / "fine_tuned.tgz"

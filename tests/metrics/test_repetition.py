@@ -6,16 +6,8 @@ import random
 import time
 
 import pytest
-
-from harness.metrics import TEXT_METRICS
-from harness.metrics.repetition import (
-    LOOP_CHARS,
-    compression_ratio,
-    loop_period,
-    loop_share,
-    rep_128,
-    seq_rep_4,
-)
+from tempzero.metrics import TEXT_METRICS
+from tempzero.metrics.repetition import LOOP_CHARS, compression_ratio, loop_period, loop_share, rep_128, seq_rep_4
 
 LIST = "\n".join(f"{i}. Check the {part} and write down what you see." for i, part in enumerate("abcdefghij", 1))
 TABLE = "| city | people | area |\n|---|---|---|\n" + "\n".join(

@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tempzero import config, probe, suites
+from tempzero.cli import main
+from tempzero.engines import open_local
+from tempzero.engines.local.weights import obtain_for
+from tempzero.errors import UsageError
+from tempzero.probe.candidates import in_reading_order
+from tempzero.probe.looking import look_for_certainty, look_for_tie
+from tempzero.types import Message, Prompt
 from tiny_gguf import tiny_model
-
-from harness import config, probe, suites
-from harness.cli import main
-from harness.engines import open_local
-from harness.errors import UsageError
-from harness.probe.candidates import in_reading_order
-from harness.probe.looking import look_for_certainty, look_for_tie
-from harness.types import Message, Prompt
-from harness.weights import obtain_for
 
 LOCAL = {"weights": f"path:{tiny_model()}", "precision": "as_is", "threads": 1, "batch": 64, "context": 512}
 
@@ -128,7 +127,7 @@ def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
 def test_the_shipped_probes_are_ready_and_asked_by_name_only(name: str, kind: str, read: int) -> None:
     """Honest implementations differ on border prompts, so a run that was not asked for them must not hold them."""
     root = Path(__file__).parents[2]
-    found = suites.load(root / "probes" / f"{name}.yaml").prompts
+    found = suites.load(root / "prompts" / "probes" / f"{name}.yaml").prompts
     assert found
     assert all(p.margin is not None and p.tags == (kind,) and p.max_tokens is not None for p in found)
     assert not {p.id for p in found} & {p.id for p in suites.load(root / "prompts").prompts}
@@ -268,7 +267,7 @@ def test_the_command_writes_a_suite_and_never_over_another(tmp_path: Path, capsy
     told = capsys.readouterr()
     assert "20 candidates, " in told.err
     assert "3 border prompts of 20 candidates read, margin at most 2.0000" in told.out
-    assert len(suites.load(tmp_path / "probes" / "border-1.yaml").prompts) == 3
+    assert len(suites.load(tmp_path / "prompts" / "probes" / "border-1.yaml").prompts) == 3
     assert main(asked) == 2
     assert "exists, and a suite never changes under its name" in capsys.readouterr().err
     assert main([*asked, "--max-minutes", "0.01", "--candidates", "400", str(tmp_path / "short.yaml")]) in (0, 3)

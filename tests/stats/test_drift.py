@@ -8,10 +8,9 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from harness import stats
-from harness.stats.drift import Accumulated, change_point, drift_test, upper_tail
-from harness.stats.null import (
+from tempzero import stats
+from tempzero.stats.drift import Accumulated, change_point, drift_test, upper_tail
+from tempzero.stats.null import (
     divergence,
     expected_novelty,
     novelty,

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
-
-from harness import stats
+from tempzero import stats
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 29), (1, 29), (15, 148), (81, 263), (148, 148)])

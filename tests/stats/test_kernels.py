@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from harness import stats
+from tempzero import stats
 
 
 def test_prefix_kernel_counts_the_common_beginning() -> None:

@@ -9,8 +9,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from harness import stats
+from tempzero import stats
 
 Table = NDArray[np.int64]
 

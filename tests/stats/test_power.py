@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import t
-
-from harness import stats
+from tempzero import stats
 
 
 def test_detectable_effect_is_the_textbook_formula() -> None:

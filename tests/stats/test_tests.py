@@ -7,8 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.stats import binomtest, permutation_test
-
-from harness import stats
+from tempzero import stats
 
 
 def result(p_value: float, n: int = 10) -> stats.TestResult:

@@ -8,14 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
-
-from harness import suites
-from harness.cli import main
-from harness.errors import SuiteError
-from harness.extractors import EXTRACTORS
-from harness.suites.generated import GENERATORS, Made, made, words
-from harness.suites.generated.drawing import Draw
-from harness.suites.generated.long_context import tokens_of
+from tempzero import suites
+from tempzero.cli import main
+from tempzero.errors import SuiteError
+from tempzero.extractors import EXTRACTORS
+from tempzero.suites.generated import GENERATORS, Made, made, words
+from tempzero.suites.generated.drawing import Draw
+from tempzero.suites.generated.long_context import tokens_of
 
 # SHA-256 over the JSONL of seed 1, ten prompts each. A change here means a change of every suite that was generated:
 # raise the generator's version, and freeze anew.

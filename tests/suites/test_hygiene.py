@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness import suites
-from harness.cli import main
-from harness.errors import SuiteError
+from tempzero import suites
+from tempzero.cli import main
+from tempzero.errors import SuiteError
 
 SHIPPED = Path(__file__).parents[2] / "prompts"
 LONG = "The miller counted the sacks twice and wrote the number on the door before he went up the hill to the chapel."

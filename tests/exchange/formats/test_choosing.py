@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from exchanging import MAP, row, take_in, views, write_csv, write_jsonl
-
-from harness.errors import ExchangeError
-from harness.exchange import FORMATS
+from tempzero.errors import ExchangeError
+from tempzero.exchange import FORMATS
 
 BATCH = {"id": "x", "custom_id": "c", "response": None, "error": {"code": "x"}}
 VERIFIER = {"data_index": 1, "request": {}, "response": {}, "status": "failed", "last_run_at": "", "hash": "h"}

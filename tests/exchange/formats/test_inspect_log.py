@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from exchanging import keys_and_texts, take_in, views
-
-from harness.errors import ExchangeError
-from harness.types import Message
+from tempzero.errors import ExchangeError
+from tempzero.types import Message
 
 
 def sample(identity: int, epoch: int, text: str, **more: Any) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from exchanging import keys_and_texts, take_in, views, write_jsonl
-
-from harness.errors import ExchangeError
-from harness.store import Run
+from tempzero.errors import ExchangeError
+from tempzero.records import Run
 
 NAME = "samples_gsm8k_2026-01-02T03-04-05.678901.jsonl"
 

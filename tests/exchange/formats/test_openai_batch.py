@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from exchanging import keys_and_texts, take_in, views, write_jsonl
-
-from harness.errors import ExchangeError
+from tempzero.errors import ExchangeError
 
 
 def output(

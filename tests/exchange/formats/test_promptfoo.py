@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from exchanging import keys_and_texts, take_in, views
-
-from harness.errors import ExchangeError
+from tempzero.errors import ExchangeError
 
 
 def result(provider: str, prompt: str, output: Any, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""A Run in, an Analysis out. Pure: same folder, same value.
+
+observations   records -> one row a trial, in columns
+texts          distinct texts -> what is computed once for each
+tallies        one provider's rows -> counts for each prompt
+single, pairs  tallies -> figures, of one provider and of two
+judged         what had to be tried out -> which answers wait, what the others came to
+unread         tallies -> what each extractor could not read
+itself         a tally -> would the test accuse the provider of differing from itself
+book           values for each prompt -> figures with intervals, by family
+reading        what references read token by token -> figures, causes, findings
+findings, pair_findings, evidence, notes, conditions, examples   -> what is said, and what proves it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tempzero.analysis import single
+from tempzero.analysis.book import Book
+from tempzero.analysis.evidence import Case
+from tempzero.analysis.examples import curves, divergences, prompt_rows
+from tempzero.analysis.findings import findings, in_order
+from tempzero.analysis.itself import itself
+from tempzero.analysis.notes import notes
+from tempzero.analysis.observations import NOT_SAID, Observations, observe
+from tempzero.analysis.pairs import compare, pair_up, repetition_excess
+from tempzero.analysis.reading import read_by_references
+from tempzero.analysis.tallies import tally
+from tempzero.analysis.texts import study
+from tempzero.analysis.unread import not_judged, unread_answers
+from tempzero.config import Config, Provider
+from tempzero.records import Run
+from tempzero.types import Analysis, ProviderFacts
+
+__all__ = ["analyse"]
+
+
+def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Analysis:
+    """Compute everything a report needs from a run folder, once. `tell` hears how far each phase of it has come.
+
+    Providers and pairs come in the order of their names, so that nothing depends on the order in
+    which they are configured or answered. Raises RunFolderError for damaged or foreign records.
+    """
+    seen = observe(run, tell)
+    case, book = _case(seen, run.config, tell)
+    shown = divergences(case)
+    reading, read = read_by_references(case, book, run.reading(), shown)
+    manifest = run.manifest
+    skipped = {s.provider for s in manifest.skipped}
+    return Analysis(
+        run_id=manifest.run_id,
+        created_at=manifest.created_at,
+        suite_digest=manifest.suite.digest,
+        plan_digest=manifest.plan_digest,
+        versions=manifest.versions,
+        host=manifest.host,
+        providers=tuple(_facts(p, run.config) for p in run.config.providers if p.name not in skipped),
+        references=tuple(r for r in run.config.run.references if r not in skipped),
+        skipped=manifest.skipped,
+        prompts=len(seen.prompts),
+        records=seen.records,
+        figures=book.figures(),
+        failures=_failures(seen),
+        findings=in_order((*findings(case), *read)),
+        curves=curves(case),
+        divergences=shown,
+        prompt_rows=prompt_rows(case),
+        notes=(*manifest.notes, *not_judged(seen), *notes(case)),
+        endings=manifest.sessions[-1].endings if manifest.sessions else (),
+        reading=reading,
+        unread_answers=tuple(unread_answers(seen, case.texts, case.tallies)),
+    )
+
+
+def _case(seen: Observations, config: Config, tell: Callable[[str, float], None]) -> tuple[Case, Book]:
+    """Count, compare and enter every figure."""
+    tell("comparing", 0.0)
+    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
+    tallies = []
+    for lane in seen.lanes:
+        text = lane.text.copy()
+        text[text != NOT_SAID] = new[text[text != NOT_SAID]]
+        tallies.append(tally(replace(lane, text=text), texts, seen.prompts))
+        tell("comparing", 0.5 * len(tallies) / len(seen.lanes))
+    book, references = Book(seen.prompts), config.run.references
+    for one in tallies:
+        single.coverage(book, one, len(seen.prompts))
+        single.repeat(book, one, texts)
+    halves = itself(book, tallies, config.gates.alpha)
+    comparisons = compare(book, pair_up(tallies, references), texts, config.gates.alpha)
+    for one in tallies:
+        single.repetition(book, one)
+        single.answered(book, one)
+        single.identity(book, one, seen.identities)
+        single.speed(book, one)
+        single.cost(book, one)
+    repetition_excess(book, tallies, references)
+    tell("comparing", 1.0)
+    return Case(
+        prompts=seen.prompts,
+        identities=seen.identities,
+        texts=texts,
+        tallies=tallies,
+        comparisons=comparisons,
+        halves=halves,
+        references=references,
+        alpha=config.gates.alpha,
+    ), book
+
+
+def _failures(seen: Observations) -> tuple[tuple[str, str, int], ...]:
+    """How often each provider's attempts failed in which way, and how many trials were never asked."""
+    found = dict(seen.failures)
+    for lane in seen.lanes:
+        key = (lane.provider.name, "not_asked")
+        never = int(single.planned_trials(lane, len(seen.prompts)).sum()) - lane.prompt.size
+        if never:
+            found[key] = found.get(key, 0) + never
+    return tuple((provider, kind, number) for (provider, kind), number in sorted(found.items()))
+
+
+def _facts(provider: Provider, config: Config) -> ProviderFacts:
+    assert provider.repeats is not None, "providers are resolved when they are loaded"
+    assert provider.concurrency is not None, "providers are resolved when they are loaded"
+    return ProviderFacts(
+        name=provider.name,
+        model=provider.model or provider.name,
+        claimed_model=provider.claimed_model,
+        claimed_precision=provider.claims.precision,
+        is_reference=provider.name in config.run.references,
+        engine=provider.engine,
+        concurrency=provider.concurrency,
+        repeats=provider.repeats,
+        temperature=provider.temperature,
+        pinned=provider.pinned,
+    )

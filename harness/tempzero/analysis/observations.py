@@ -1,0 +1,328 @@
+"""A Run in, one row for each trial out, as columns of integers: names, texts and identities are numbered.
+
+A million records fit because a text is kept once for each prompt, however often it was answered.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tempzero.analysis.judged import Judged, judged
+from tempzero.chat import as_written, said
+from tempzero.config import DEFAULT_CONDITION, Config, Provider
+from tempzero.errors import RunFolderError
+from tempzero.metrics.agreement import Floats, Ints
+from tempzero.plan import fits
+from tempzero.records import Run
+from tempzero.types import Completion, Prompt, RecordView
+
+VALID, CENSORED, MISSING, EXCLUDED = range(4)
+_STATUS = {"valid": VALID, "censored": CENSORED, "missing": MISSING, "excluded": EXCLUDED}
+
+# Stands for "the provider did not say"; every other number is 0 or larger.
+NOT_SAID = -1
+_LARGEST = 2**53
+
+_WHOLE_NUMBERS = (
+    "provider",
+    "condition",
+    "prompt",
+    "repeat",
+    "number",
+    "status",
+    "text",
+    "spelled",
+    "answered",
+    "finish",
+    "identity",
+    "request",
+    "bits",
+    "prompt_tokens",
+    "completion_tokens",
+    "in_flight",
+)
+_TOLD_EVERY = 5_000
+_SECONDS = ("latency_s", "first_byte_s")
+_TRIAL = ["condition", "provider", "prompt", "repeat"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Identity:
+    """Who answered, as the response says: None where it says nothing."""
+
+    served_model: str | None
+    backend: str | None
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lane:
+    """One provider under one condition: a row for each trial asked, by prompt and repeat.
+
+    `text` numbers a comparable text (whole, or cut at its token limit), `answered` is 1 for whole
+    and empty answers; −1 stands for what is not there, NaN for a time that is not known.
+    """
+
+    provider: Provider
+    condition: str
+    prompt: Ints
+    repeat: Ints
+    status: Ints
+    text: Ints
+    # Of prompts that offer tools: numbers the comparable text with its calls letter by letter.
+    spelled: Ints
+    answered: Ints
+    finish: Ints
+    identity: Ints
+    segment: Ints
+    bits: Ints
+    prompt_tokens: Ints
+    completion_tokens: Ints
+    latency_s: Floats
+    first_byte_s: Floats
+    most_in_flight: int
+    # Sums over every attempt of a prompt, retries included.
+    attempts: Ints
+    attempts_without_usage: Ints
+    spent_prompt_tokens: Ints
+    spent_completion_tokens: Ints
+    # By prompt: whether it was to be asked; what the provider's context cannot hold was not, and is no gap.
+    planned: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observations:
+    """Everything a run recorded that analysis looks at. `texts` numbers (prompt, text, is whole).
+
+    `asked` are the prompts as they were asked, `prompts` the same as answers may be read of them: see `judged`.
+    """
+
+    prompts: tuple[Prompt, ...]
+    asked: tuple[Prompt, ...]
+    judged: Judged
+    lanes: tuple[Lane, ...]
+    texts: dict[tuple[int, str, bool], int]
+    identities: tuple[Identity, ...]
+    failures: dict[tuple[str, str], int]
+    records: int
+
+
+def observe(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
+    """Read a run's records; the providers come in the order of their names, whatever their order in the file.
+
+    `tell` hears now and then which share of the records has been read.
+
+    A trial's outcome is its first valid or censored attempt, else its last attempt.
+    Raises RunFolderError for a record of a provider or prompt that the manifest does not know.
+    """
+    skipped = {s.provider for s in run.manifest.skipped}
+    providers = sorted((p for p in run.config.providers if p.name not in skipped), key=lambda p: p.name)
+    prompts = run.manifest.suite.prompts
+    reader = _Reader(run, providers, prompts)
+    expected = max(1, run.manifest.sessions[-1].records if run.manifest.sessions else 1)
+    for number, view in enumerate(run.views()):
+        reader.read(view)
+        if number % _TOLD_EVERY == 0:
+            tell("reading", min(1.0, number / expected))
+    attempts = reader.frame()
+    tried = judged(prompts, reader.texts, run.judgements())
+    return Observations(
+        prompts=tried.prompts,
+        asked=prompts,
+        judged=tried,
+        lanes=tuple(_lanes(attempts, providers, run.config, reader, prompts)),
+        texts=reader.texts,
+        identities=tuple(reader.identities),
+        failures=dict(reader.failures),
+        records=len(attempts),
+    )
+
+
+class _Numbers(dict[Hashable, int]):
+    """Gives each new key the next number."""
+
+    def __missing__(self, key: Hashable) -> int:
+        self[key] = number = len(self)
+        return number
+
+
+class _Reader:
+    """Turns records into two flat arrays, one number after the other, a fixed number of them a record."""
+
+    def __init__(self, run: Run, providers: Iterable[Provider], prompts: Sequence[Prompt]) -> None:
+        self._run = run
+        self._providers = {p.name: i for i, p in enumerate(providers)}
+        self._prompts = {p.id: i for i, p in enumerate(prompts)}
+        self._finish, self._identity, self._request, self._bits = _Numbers(), _Numbers(), _Numbers(), _Numbers()
+        self._text, self._spelled = _Numbers(), _Numbers()
+        self._offers_tools = [bool(p.tools) for p in prompts]
+        self._whole_numbers, self._seconds = array("q"), array("d")
+        self.conditions = _Numbers()
+        self.failures: Counter[tuple[str, str]] = Counter()
+
+    def names(self) -> list[str]:
+        """The conditions met, in order."""
+        return sorted(cast("list[str]", list(self.conditions)))
+
+    @property
+    def texts(self) -> dict[tuple[int, str, bool], int]:
+        return cast("dict[tuple[int, str, bool], int]", self._text)
+
+    @property
+    def identities(self) -> list[Identity]:
+        return [
+            Identity(served_model=model, backend=backend, fingerprint=fingerprint)
+            for model, backend, fingerprint in cast(
+                "dict[tuple[str | None, str | None, str | None], int]", self._identity
+            )
+        ]
+
+    def read(self, view: RecordView) -> None:
+        trial, outcome, times = view.trial, view.outcome, view.times
+        try:
+            provider, prompt = self._providers[trial.provider], self._prompts[trial.prompt]
+        except KeyError as unknown:
+            raise RunFolderError(
+                f"{self._run.path}: a record speaks of {unknown}, which the manifest does not know; "
+                "were records.jsonl and manifest.json taken from two runs?"
+            ) from None
+        status, completion = _STATUS[outcome.status], outcome.completion
+        if status == MISSING:
+            self.failures[trial.provider, outcome.kind] += 1
+        self._whole_numbers.extend(
+            (
+                provider,
+                self.conditions[trial.condition],
+                prompt,
+                trial.repeat,
+                view.number,
+                status,
+                *self._content(prompt, status, outcome.kind, completion),
+                self._request[view.request_sha256],
+                *self._usage(prompt, completion),
+                times.in_flight,
+            )
+        )
+        end, first = times.end_s, times.first_byte_s
+        self._seconds.extend((math.nan if end is None else end, math.nan if first is None else first))
+
+    def _content(
+        self, prompt: int, status: int, kind: str, answer: Completion | None
+    ) -> tuple[int, int, int, int, int]:
+        """text, spelled, answered, finish, identity; an empty answer and an empty cut one are no text to compare."""
+        if answer is None or status > CENSORED:
+            return NOT_SAID, NOT_SAID, 0, NOT_SAID, NOT_SAID
+        whole, cut = status == VALID and kind == "complete", status == CENSORED and kind == "length"
+        finish = answer.finish_reason
+        text = said(answer) if answer.tool_calls else answer.text
+        comparable = bool(text) and (whole or cut)
+        spelled = comparable and self._offers_tools[prompt]
+        return (
+            self._text[prompt, text, whole] if comparable else NOT_SAID,
+            self._spelled[prompt, as_written(answer), whole] if spelled else NOT_SAID,
+            int(whole or (status == VALID and kind == "empty")),
+            NOT_SAID if finish is None else self._finish[finish],
+            self._identity[answer.served_model, answer.backend, answer.fingerprint],
+        )
+
+    def _usage(self, prompt: int, answer: Completion | None) -> tuple[int, int, int]:
+        """bits, prompt_tokens, completion_tokens; bits stand for logits and token ids of in-process engines."""
+        if answer is None:
+            return NOT_SAID, NOT_SAID, NOT_SAID
+        logits, asked, given = answer.logits_sha256, answer.prompt_tokens, answer.completion_tokens
+        return (
+            NOT_SAID if logits is None else self._bits[prompt, logits, answer.token_ids],
+            NOT_SAID if asked is None else _plausible(asked),
+            NOT_SAID if given is None else _plausible(given),
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """One row for each attempt."""
+        rows = np.frombuffer(self._whole_numbers, dtype=np.int64).reshape(-1, len(_WHOLE_NUMBERS))
+        seconds = np.frombuffer(self._seconds, dtype=np.float64).reshape(-1, len(_SECONDS))
+        frame = pd.DataFrame(rows, columns=list(_WHOLE_NUMBERS))
+        for index, name in enumerate(_SECONDS):
+            frame[name] = seconds[:, index]
+        return frame
+
+
+def _plausible(tokens: int) -> int:
+    """A provider may report any number; what no 64-bit column can hold is held at its end."""
+    return tokens if 0 <= tokens <= _LARGEST else min(max(tokens, 0), _LARGEST)
+
+
+def _lanes(
+    attempts: pd.DataFrame,
+    providers: list[Provider],
+    config: Config,
+    reader: _Reader,
+    prompts: Sequence[Prompt],
+) -> Iterable[Lane]:
+    """A lane for every provider and condition that was planned, asked or not; of imported records for what is there."""
+    trials = _trials(attempts)
+    planned = {c.name: c for c in config.conditions}
+    for condition in sorted({*reader.names(), *planned}) or [DEFAULT_CONDITION]:
+        number = reader.conditions[condition]
+        for index, provider in enumerate(providers):
+            asked = attempts[(attempts.condition == number) & (attempts.provider == index)]
+            under = provider if not planned else None
+            if condition in planned:
+                under = config.under(provider, planned[condition])
+            if asked.empty and (provider.imported is not None or under is None):
+                continue  # it was never to be asked so: that is no gap
+            of_lane = trials[(trials.condition == number) & (trials.provider == index)]
+            yield _lane(under or provider, condition, asked, of_lane, prompts)
+
+
+def _trials(attempts: pd.DataFrame) -> pd.DataFrame:
+    """The attempt that counts of each trial: the first usable one, else the last."""
+    usable = attempts.status <= CENSORED
+    preference = np.where(usable, attempts.number, _LARGEST - attempts.number)
+    ranked = attempts.assign(preference=preference).sort_values([*_TRIAL, "preference"], kind="stable")
+    return ranked.drop_duplicates(_TRIAL)
+
+
+def _lane(
+    provider: Provider, condition: str, attempts: pd.DataFrame, trials: pd.DataFrame, prompts: Sequence[Prompt]
+) -> Lane:
+    def summed(column: NDArray[np.int64]) -> Ints:
+        total = np.zeros(len(prompts), dtype=np.int64)
+        np.add.at(total, attempts.prompt.to_numpy(), column)
+        return total
+
+    spent_prompt, spent_completion = attempts.prompt_tokens.to_numpy(), attempts.completion_tokens.to_numpy()
+    usable = attempts.status.to_numpy() <= CENSORED
+    identity, request = trials.identity.to_numpy(), trials.request.to_numpy()
+    return Lane(
+        provider=provider,
+        condition=condition,
+        prompt=trials.prompt.to_numpy(),
+        repeat=trials.repeat.to_numpy(),
+        status=trials.status.to_numpy(),
+        text=trials.text.to_numpy(),
+        spelled=trials.spelled.to_numpy(),
+        answered=trials.answered.to_numpy(),
+        finish=trials.finish.to_numpy(),
+        identity=identity,
+        segment=request * (1 + int(identity.max(initial=0))) + identity,
+        bits=trials.bits.to_numpy(),
+        prompt_tokens=trials.prompt_tokens.to_numpy(),
+        completion_tokens=trials.completion_tokens.to_numpy(),
+        latency_s=trials.latency_s.to_numpy(),
+        first_byte_s=trials.first_byte_s.to_numpy(),
+        most_in_flight=int(attempts.in_flight.max()) if len(attempts) else 0,
+        attempts=summed(np.ones(len(attempts), dtype=np.int64)),
+        attempts_without_usage=summed((usable & ((spent_prompt < 0) | (spent_completion < 0))).astype(np.int64)),
+        spent_prompt_tokens=summed(np.maximum(spent_prompt, 0)),
+        spent_completion_tokens=summed(np.maximum(spent_completion, 0)),
+        planned=np.array([fits(provider, prompt) for prompt in prompts], dtype=bool),
+    )

@@ -1,0 +1,172 @@
+"""Comparisons in, Findings about pairs of providers out; p-values are corrected over all pairs of the run (Holm)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tempzero import stats
+from tempzero.analysis.evidence import Case, commonest_trials, one_trial_each, shown, some, under, visible_differences
+from tempzero.analysis.observations import NOT_SAID
+from tempzero.analysis.pairs import Comparison, Pair, excess, flips
+from tempzero.metrics import agreement
+from tempzero.metrics.agreement import Floats
+from tempzero.metrics.answers import by_majority
+from tempzero.types import Estimate, Finding, Trial
+
+
+def different(case: Case) -> Iterable[Finding]:
+    """Excess divergence that chance does not explain: labels permuted within prompt, Holm over every pair."""
+    corrected = stats.holm([c.test.p_value for c in case.comparisons])
+    for comparison, p_value in zip(case.comparisons, corrected, strict=True):
+        if p_value > case.alpha:
+            continue
+        pair = comparison.pair
+        matched = comparison.match[~np.isnan(comparison.match)]
+        against_reference = pair.kind == "reference"
+        words = "deviates from the reference" if against_reference else "differs from"
+        yield _finding(
+            "deviates_from_reference" if against_reference else "differs",
+            pair,
+            f"{words} {pair.right.name}{under(pair.subject.condition)} by more than either differs from itself: excess "
+            f"divergence {shown(comparison.estimate)} (p = {p_value:.2g} after Holm over {len(corrected)} pairs); "
+            f"texts differ on {int((matched < 1).sum())} of {matched.size} prompts, "
+            f"cross-EMR {shown(stats.share_over_prompts(matched))}",
+            comparison.estimate,
+            p_value,
+            _largest_excess(comparison, case),
+        )
+
+
+def prompt_tokens_differ(case: Case) -> Iterable[Finding]:
+    """The same messages and weights give the same number; another one means another template or prompt.
+
+    Where the reference reports its numbers, providers are held against it and not against each other.
+    """
+    told = {
+        _group(c.pair) for c in case.comparisons if c.pair.kind == "reference" and c.pair.right.prompt_tokens.cell.size
+    }
+    for pair in (c.pair for c in case.comparisons):
+        if pair.kind == "cross" and _group(pair) in told:
+            continue
+        left, right = (agreement.commonest(t.prompt_tokens) for t in (pair.left, pair.right))
+        both = (left != NOT_SAID) & (right != NOT_SAID)
+        differ = np.flatnonzero(both & (left != right))
+        if not differ.size:
+            continue
+        low, high = int((left - right)[differ].min()), int((left - right)[differ].max())
+        by = f"always by {low:+d}" if low == high else f"by {low:+d} to {high:+d}"
+        match = agreement.cross_match(pair.left.prompt_tokens, pair.right.prompt_tokens)
+        yield _finding(
+            "prompt_tokens_differ",
+            pair,
+            f"counts other prompt_tokens than {pair.right.name}{under(pair.subject.condition)} on {differ.size} of "
+            f"{int(both.sum())} prompts, {by}: another chat template, tokenizer or hidden system prompt",
+            stats.share_over_prompts(match[~np.isnan(match)]),
+            None,
+            _each(pair, differ.tolist(), case),
+        )
+
+
+def answers_differ(case: Case) -> Iterable[Finding]:
+    """Exact McNemar on the prompts that one side gets right by majority and the other does not."""
+    sides = [tuple(by_majority(t.correct) for t in (c.pair.left, c.pair.right)) for c in case.comparisons]
+    tested = [i for i, (left, right) in enumerate(sides) if not np.isnan(left + right).all()]
+    raw = [stats.mcnemar_exact(*_only(*sides[i])) for i in tested]
+    for index, p_value in zip(tested, stats.holm(raw), strict=True):
+        if p_value > case.alpha:
+            continue
+        pair = case.comparisons[index].pair
+        only_left, only_right = _only(*sides[index])
+        flipped = flips(pair)
+        number = int((~np.isnan(flipped)).sum())
+        yield _finding(
+            "answers_differ",
+            pair,
+            f"and {pair.right.name}{under(pair.subject.condition)} are not equally often right: of {number} prompts "
+            f"{only_left} are right only with {pair.left.name} and {only_right} only with {pair.right.name} "
+            f"(exact McNemar p = {p_value:.2g} after Holm over {len(tested)} pairs)",
+            stats.proportion(only_left + only_right, number),
+            p_value,
+            _each(pair, np.flatnonzero(flipped == 1).tolist(), case),
+        )
+
+
+def repeats_more(case: Case) -> Iterable[Finding]:
+    """Paired sign-flip test of seq-rep-4 over the reference, by prompt."""
+    pairs = [c.pair for c in case.comparisons if c.pair.kind == "reference"]
+    differences = [excess("seq_rep_4", pair.left, [pair.right]) for pair in pairs]
+    tests = [stats.sign_flip(d[~np.isnan(d)]) for d in differences]
+    corrected = stats.holm([t.p_value for t in tests])
+    for pair, values, test, p_value in zip(pairs, differences, tests, corrected, strict=True):
+        if p_value > case.alpha or test.statistic <= 0:
+            continue
+        estimate = stats.mean_over_prompts(values[~np.isnan(values)], bounds=(-1, 1))
+        most = np.argsort(-np.nan_to_num(values), kind="stable")[: int((values > 0).sum())]
+        yield _finding(
+            "repeats_more",
+            pair,
+            f"repeats itself more than the reference {pair.right.name}{under(pair.subject.condition)} on the same "
+            f"prompts: seq-rep-4 excess {shown(estimate)} (sign-flip p = {p_value:.2g} after Holm over "
+            f"{len(tests)} providers)",
+            estimate,
+            p_value,
+            _each(pair, most.tolist(), case),
+        )
+
+
+def loops_more(case: Case) -> Iterable[Finding]:
+    """Exact McNemar on the prompts whose responses end in a loop by majority."""
+    pairs = [c.pair for c in case.comparisons if c.pair.kind == "reference"]
+    sides = [tuple(by_majority(t.metrics["loop_share"]) for t in (p.left, p.right)) for p in pairs]
+    corrected = stats.holm([stats.mcnemar_exact(*_only(*s)) for s in sides])
+    for pair, (left, right), p_value in zip(pairs, sides, corrected, strict=True):
+        only_left, only_right = _only(left, right)
+        if p_value > case.alpha or only_left <= only_right:
+            continue
+        yield _finding(
+            "loops_more",
+            pair,
+            f"falls into loops more often than the reference {pair.right.name}{under(pair.subject.condition)}: "
+            f"{only_left} prompts loop only there, {only_right} only in the reference (exact McNemar "
+            f"p = {p_value:.2g} after Holm over {len(pairs)} providers)",
+            stats.proportion(only_left, int((~np.isnan(left + right)).sum())),
+            p_value,
+            _each(pair, np.flatnonzero((left == 1) & (right == 0)).tolist(), case),
+        )
+
+
+def _finding(
+    rule: str, pair: Pair, says: str, estimate: Estimate, p_value: float | None, evidence: tuple[Trial, ...]
+) -> Finding:
+    return Finding(
+        rule=rule,
+        subject=pair.left.name,
+        other=pair.right.name,
+        message=f"{pair.left.name} {says}",
+        estimate=estimate,
+        p_value=p_value,
+        evidence=evidence,
+    )
+
+
+def _largest_excess(comparison: Comparison, case: Case) -> tuple[Trial, ...]:
+    """The commonest text of each side, on the prompts with the largest excess."""
+    left, right = comparison.pair.left, comparison.pair.right
+    prompts, _ = visible_differences(left, right, case.texts)
+    largest = prompts[np.lexsort((prompts, -np.nan_to_num(comparison.excess[prompts])))]
+    return some(t for j in largest.tolist() for t in commonest_trials(left, right, j, case.prompts))
+
+
+def _each(pair: Pair, prompts: list[int], case: Case) -> tuple[Trial, ...]:
+    return some(t for j in prompts for t in one_trial_each(pair.left, pair.right, j, case.prompts))
+
+
+def _group(pair: Pair) -> tuple[str, str]:
+    return pair.left.lane.provider.claimed_model, pair.subject.condition
+
+
+def _only(left: Floats, right: Floats) -> tuple[int, int]:
+    """On how many prompts only the left side, and only the right side, is 1."""
+    return int(((left == 1) & (right == 0)).sum()), int(((left == 0) & (right == 1)).sum())

@@ -1,0 +1,146 @@
+"""A Lane and the texts in, everything that is counted for each prompt of one provider out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.analysis.observations import CENSORED, NOT_SAID, VALID, Lane
+from tempzero.analysis.texts import Texts
+from tempzero.metrics import answers, censoring, lengths
+from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count, emr, renamed
+from tempzero.metrics.censoring import Censoring
+from tempzero.metrics.cuts import settle
+from tempzero.types import Prompt, Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """One provider under one condition, counted. Arrays have one value for each prompt unless said.
+
+    Comparable texts are whole ones and ones cut at the token limit. `raw` counts them as they are,
+    `own` after cut ones were settled among this provider's responses (see `metrics.cuts`), and
+    `output` gives that for each row of the lane; `whole` counts whole texts only. `answer` counts
+    parsed answers of prompts with an extractor, `spelled` answers to offered tools with calls letter by letter.
+    """
+
+    lane: Lane
+    output: Ints
+    raw: Counts
+    own: Counts
+    whole: Counts
+    answer: Counts
+    spelled: Counts
+    finish: Counts
+    prompt_tokens: Counts
+    emr: Floats
+    unparsed: Floats
+    correct: Floats
+    correct_rows: tuple[Ints, Floats]
+    chars: Floats
+    metrics: Mapping[str, Floats]
+    # Not None where sampling stopped at the first divergence: agreement of such repeats would be false.
+    stopped: Censoring | None
+    # The first row of each prompt in the lane, and one more for the end.
+    starts: Ints
+
+    @property
+    def name(self) -> str:
+        return self.lane.provider.name
+
+    @property
+    def k(self) -> int:
+        """Repeats that figures over all repeats are defined for: the planned number, at least two."""
+        return max(2, repeats(self.lane))
+
+    def trial(self, row: int, prompts: Sequence[Prompt]) -> Trial:
+        """The primary key of a row of the lane."""
+        return Trial(
+            provider=self.name,
+            prompt=prompts[int(self.lane.prompt[row])].id,
+            condition=self.lane.condition,
+            repeat=int(self.lane.repeat[row]),
+        )
+
+    def first_row(self, prompt: int, text: int) -> int:
+        """The earliest repeat of a prompt that gave exactly this text."""
+        start, end = self.starts[prompt], self.starts[prompt + 1]
+        return int(start + np.flatnonzero(self.lane.text[start:end] == text)[0])
+
+
+def repeats(lane: Lane) -> int:
+    """The repeats planned of each prompt; of imported records the most that any prompt has."""
+    if lane.provider.imported is not None:
+        return int(lane.repeat.max(initial=0)) + 1
+    assert lane.provider.repeats is not None, "providers are resolved when they are loaded"
+    return lane.provider.repeats
+
+
+def tally(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
+    """Count one lane. `lane.text` holds the numbers of `texts`."""
+    cells = len(prompts)
+    comparable = lane.text != NOT_SAID
+    raw = _counted(lane, lane.text, comparable, cells)
+    output = _settled(lane, comparable, texts)
+    own = _counted(lane, output, comparable, cells)
+    whole = comparable & (lane.answered == 1)
+    usable = lane.status <= CENSORED
+    asks = np.array([p.extractor is not None for p in prompts], dtype=bool)
+    parses = (lane.answered == 1) & asks[lane.prompt]
+    answer = np.full(lane.text.size, UNPARSED, dtype=np.int64)
+    answer[comparable] = texts.answer[lane.text[comparable]]
+    correct_rows = _correct_rows(lane, texts, prompts)
+    return Tally(
+        lane=lane,
+        output=output,
+        raw=raw,
+        own=own,
+        whole=_counted(lane, lane.text, whole, cells),
+        answer=_counted(lane, answer, parses, cells),
+        spelled=_counted(lane, lane.spelled, lane.spelled != NOT_SAID, cells),
+        finish=_counted(lane, lane.finish, usable & (lane.finish != NOT_SAID), cells),
+        prompt_tokens=_counted(lane, lane.prompt_tokens, usable & (lane.prompt_tokens != NOT_SAID), cells),
+        emr=emr(own),
+        unparsed=lengths.mean(lane.prompt[parses], (answer[parses] == UNPARSED).astype(np.float64), cells=cells),
+        correct=answers.accuracy(*correct_rows, cells=cells),
+        correct_rows=correct_rows,
+        chars=_mean(lane, texts.length.astype(np.float64), comparable, cells),
+        stopped=None
+        if lane.provider.imported is None
+        else censoring.detect(lane.prompt, lane.repeat, output, cells=cells),
+        metrics={name: _mean(lane, values, comparable, cells) for name, values in texts.metrics.items()},
+        starts=np.searchsorted(lane.prompt, np.arange(cells + 1)),
+    )
+
+
+def _counted(lane: Lane, output: Ints, rows: NDArray[np.bool_], cells: int) -> Counts:
+    return count(lane.prompt[rows], output[rows], cells=cells, segment=lane.segment[rows])
+
+
+def _settled(lane: Lane, rows: NDArray[np.bool_], texts: Texts) -> Ints:
+    """Each row's text, or the one it counts as among the repeats of its request under one identity."""
+    if not texts.longer or not rows.any():
+        return lane.text
+    _, unit = np.unique(np.stack([lane.prompt[rows], lane.segment[rows]]), axis=1, return_inverse=True)
+    unit = unit.ravel()
+    new = settle([count(unit, lane.text[rows], cells=1 + int(unit.max()))], texts.longer)
+    output = lane.text.copy()
+    output[rows] = renamed(unit, lane.text[rows], new)
+    return output
+
+
+def _correct_rows(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> tuple[Ints, Floats]:
+    """The prompt and the correctness of every answered row whose prompt expects something."""
+    expects = np.array([p.extractor is not None and p.expected is not None for p in prompts], dtype=bool)
+    rows = (lane.status == VALID) & (lane.answered == 1) & expects[lane.prompt]
+    correct = np.zeros(int(rows.sum()))
+    text = lane.text[rows]
+    correct[text != NOT_SAID] = texts.correct[text[text != NOT_SAID]]
+    return lane.prompt[rows], correct
+
+
+def _mean(lane: Lane, of_text: Floats, rows: NDArray[np.bool_], cells: int) -> Floats:
+    return lengths.mean(lane.prompt[rows], of_text[lane.text[rows]], cells=cells)

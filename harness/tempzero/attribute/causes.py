@@ -1,0 +1,406 @@
+"""Everything that was fitted of one provider in, its Diagnoses out: which causes hold, and how surely.
+
+The order of the questions is the rule. Too few tokens decide nothing. Then what would make every other fit
+meaningless: a penalty, another rendering of the prompt. Then whether honest rounding explains all; if not,
+whether only a share of the responses is odd; whether the misses are those of a coarser form; whether tokens were
+chosen that no rounding and no temperature would have chosen (another prompt or model); and last whether rounding
+or sampling explains the misses better: by repeats first, then by how the misses are spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tempzero.attribute import endings
+from tempzero.attribute.fingerprints import Fingerprint, fingerprint
+from tempzero.attribute.fits import Fits, against_honest, fit
+from tempzero.attribute.mixtures import SUSPICIOUS, Mixture, mixture
+from tempzero.attribute.noise import Form, unexplained
+from tempzero.attribute.outrunning import Outrun, outrun
+from tempzero.attribute.penalties import PenaltyFit, penalty
+from tempzero.attribute.prompts import Offset, VariantFit, offset, variants
+from tempzero.attribute.readings import Lane, Table
+from tempzero.attribute.repeats import Repeats, repeats
+from tempzero.attribute.shapes import Shape, shape
+from tempzero.attribute.tails import T_EARLY, Tokenwise, tokenwise
+from tempzero.types import Diagnosis, Estimate, FormReading, FormScale, NoiseFloor, Trial, VariantReading
+
+MIN_TOKENS, MIN_PROMPTS = 200, 5
+# Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
+NOT_HONEST = 7.0
+# How far the misses must be spread beyond a form's, in standard errors over prompts, to speak for sampling.
+SHAPE = 3.5
+# The largest rounding thought possible where no coarser form was read, in logits.
+LARGEST_SCALE = 2.0
+EVIDENCE = 20
+
+Strength = Literal["shown", "likely", "undecided"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patient:
+    """One provider under one condition with what its causes are judged by. `seeded`: a seed went with each request."""
+
+    table: Table
+    lane: Lane
+    floor: NoiseFloor
+    forms: Sequence[Form]
+    readings: Sequence[FormReading]
+    variants: Sequence[VariantReading]
+    seeded: bool
+
+    def says(
+        self,
+        cause: str,
+        strength: Strength,
+        message: str,
+        estimate: Estimate | None = None,
+        evidence: Iterable[Trial] = (),
+    ) -> Diagnosis:
+        return Diagnosis(
+            reference=self.table.reader.reference,
+            provider=self.lane.provider,
+            condition=self.lane.condition,
+            cause=cause,
+            strength=strength,
+            message=message,
+            estimate=estimate,
+            evidence=tuple(evidence)[:EVIDENCE],
+        )
+
+    def worst(self) -> tuple[Trial, ...]:
+        """The responses with the largest margins, the largest first, each sequence once."""
+        tokens, rows = self.table.tokens, self.lane.distinct
+        largest = np.maximum.reduceat(tokens.margin, tokens.start[:-1])[self.lane.sequence[rows]]
+        order = np.argsort(-largest, kind="stable")
+        return tuple(self.lane.trials[rows[i]] for i in order if largest[i] > 0)
+
+
+def diagnose(patient: Patient) -> tuple[Diagnosis, ...]:
+    """What holds of one provider, the main cause first."""
+    tokens = int(patient.table.tokens.length[patient.lane.sequence].sum())
+    prompts = int(np.unique(patient.lane.prompt).size)
+    if tokens < MIN_TOKENS or prompts < MIN_PROMPTS:
+        message = f"too little was read: {tokens} tokens of {prompts} prompts, {MIN_TOKENS} of {MIN_PROMPTS} are needed"
+        return (patient.says("unknown", "undecided", message),)
+    main = _main(patient)
+    return (*main, *_cut_short(patient, main))
+
+
+def _main(patient: Patient) -> tuple[Diagnosis, ...]:
+    table, lane = patient.table, patient.lane
+    fits = fit(table, lane, patient.floor)
+    if fits is None:
+        return (_by_margins(patient),)
+    best_penalty = penalty(table, lane)
+    if best_penalty is not None and best_penalty.shown:
+        return (_penalty(patient, best_penalty),)
+    best_variant = next((v for v in variants(table.reader.reference, lane, patient.variants) if v.shown), None)
+    if best_variant is not None:
+        return (_variant(patient, best_variant, offset(lane)),)
+    against = against_honest(fits)
+    if against < NOT_HONEST:
+        return (_faithful(patient, fits, against),)
+    mixed = mixture(fits)
+    if mixed.shown:
+        return (_mixture(patient, mixed),)
+    alike = fingerprint(table, lane, patient.readings, patient.floor.epsilon)
+    if alike is not None and alike.shown:
+        return (_same_as_form(patient, fits, alike, None),)
+    found = tokenwise(table, lane, fits, _largest_scale(patient))
+    again = repeats(table, lane)
+    beyond = outrun(table, lane, patient.forms)
+    if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
+        causes: tuple[Diagnosis, ...] = (_same_as_form(patient, fits, alike, again),)
+    else:
+        causes = (
+            _foreign(patient, found, beyond)
+            or _other_model(patient, again, beyond)
+            or _decoding(patient, fits, again, shape(table, lane, fits, patient.forms))
+        )
+    return (*causes, *_whatever_the_cause(patient, fits, causes))
+
+
+def _whatever_the_cause(patient: Patient, fits: Fits, causes: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
+    """That it is not honest rounding stands, even where no cause is more than likely."""
+    if fits.floor_measured and not any(d.strength == "shown" for d in causes):
+        words = "whatever the cause: honest rounding is ruled out"
+        yield patient.says("not_faithful", "shown", words, None, patient.worst())
+
+
+# --- nothing wrong ---------------------------------------------------------------------------
+
+
+def _by_margins(patient: Patient) -> Diagnosis:
+    odd = unexplained(patient.table, patient.floor.epsilon)
+    missed = int(patient.table.tokens.summed(odd)[patient.lane.sequence].sum())
+    if not missed:
+        return patient.says("faithful", "likely", "no token is missed beyond near-ties")
+    message = f"{missed} tokens are missed beyond near-ties; this reader saw too little of each distribution to say why"
+    return patient.says("unknown", "undecided", message, evidence=patient.worst())
+
+
+def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
+    """Honest rounding explains everything; what coarser forms that would also do so is said."""
+    scale = fits.scale
+    high = scale.high if scale.high is not None else fits.noises[-1]
+    alike = [f.form for f in patient.floor.forms if not f.honest and _low(f) <= high]
+    missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
+    total = int(patient.table.tokens.length[patient.lane.sequence].sum())
+    suspects = _suspicious(patient, mixture(fits))
+    words = f"{missed} of {total} tokens are missed, and rounding of the honest forms' size explains them"
+    if not missed:
+        words = "every token is the reference's choice"
+    if not fits.floor_measured:
+        return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
+    if suspects:
+        words = (
+            f"{missed} of {total} tokens are missed; but for {len(suspects)} responses honest rounding explains them"
+        )
+        return patient.says("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
+    if alike:
+        return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
+    return patient.says("faithful", "likely" if against > 0 else "shown", words, scale)
+
+
+def _low(form: FormScale) -> float:
+    return next((v for v in (form.scale.low, form.scale.value) if v is not None), float("inf"))
+
+
+# --- a penalty, another prompt ---------------------------------------------------------------
+
+
+def _penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
+    rest = found.tokens - found.hits
+    seen = found.seen_misses / found.misses if found.misses else 0.0
+    message = (
+        f"{found.penalty.kind} penalty {found.penalty.strength:g} (window: {found.penalty.window}) makes "
+        f"{found.hits} of {found.tokens} tokens the first choice, against {found.plain_hits} without; {seen:.0%} of "
+        f"the misses stand where that choice was in the context, as {found.seen_share:.0%} of all tokens do; {rest} "
+        "tokens stay missed"
+    )
+    return patient.says("penalty", "shown", message, found.strength, patient.worst())
+
+
+def _variant(patient: Patient, found: VariantFit, counted: Offset | None) -> Diagnosis:
+    message = (
+        f'behind the variant "{found.name}" {found.hits} of {found.tokens} tokens are the first choice, '
+        f"against {found.plain_hits} behind the prompt as sent"
+    )
+    return patient.says("other_prompt", "shown", message + _counted(counted), None, patient.worst())
+
+
+def _counted(counted: Offset | None) -> str:
+    if counted is None or not counted.differ:
+        return ""
+    by = f"{counted.low:+d}" if counted.low == counted.high else f"{counted.low:+d} to {counted.high:+d}"
+    return f"; its prompt_tokens differ on {counted.differ} of {counted.prompts} prompts by {by}"
+
+
+# --- a share of the responses ----------------------------------------------------------------
+
+
+def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
+    suspicious = _suspicious(patient, found)
+    size = f"temperature {found.size:g}" if found.kind == "sampled" else f"rounding of scale {found.size:g}"
+    message = (
+        f"{len(suspicious)} of {len(patient.lane.trials)} responses do not come from what gave the others: they fit "
+        f"{size}, the others honest rounding"
+    )
+    return patient.says("mixture", "shown", message, found.share, suspicious)
+
+
+def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
+    """The responses that hardly come from an honest computation, the surest first."""
+    order = np.argsort(-found.posterior, kind="stable")
+    return [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
+
+
+# --- a form of the reference's own model -----------------------------------------------------
+
+
+def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint, again: Repeats | None) -> Diagnosis:
+    """Shown by the fingerprint alone, or by a weaker one and repeats that are the same without a seed."""
+    message = (
+        f"on {found.same} of {found.departures} prompts it leaves the reference's text where, and with the choice with "
+        f"which, {found.form} leaves it"
+    )
+    repeated = again is not None and again.judgement == "same" and not patient.seeded
+    strength: Strength = "shown" if found.shown or repeated else "likely"
+    if repeated:
+        message += "; its repeats are the same"
+    if not fits.floor_measured:
+        strength = "undecided"
+    return patient.says("coarser", strength, message, fits.scale, patient.worst())
+
+
+# --- another model or prompt -----------------------------------------------------------------
+
+
+def _foreign(patient: Patient, found: Tokenwise, beyond: Outrun | None) -> tuple[Diagnosis, ...]:
+    """Tokens that neither any temperature nor rounding as large as the coarsest form's would have chosen.
+
+    Another prompt shows in the first tokens. Elsewhere very coarse weights choose such tokens too, so another model
+    must also go beyond the coarsest form.
+    """
+    if not found.foreign:
+        return ()
+    counted = offset(patient.lane)
+    tokens, lane = patient.table.tokens, patient.lane
+    match = 1 - tokens.summed(tokens.missed)[lane.sequence].sum() / tokens.length[lane.sequence].sum()
+    message = (
+        f"about {found.share:.0%} of the tokens were chosen by something else, where neither a temperature nor "
+        f"rounding would have; {match:.1%} of all match"
+    )
+    prompted, early = counted is not None and counted.always, found.early >= T_EARLY
+    if prompted or early:
+        where = ", most of them among the first tokens" if early else ""
+        strength: Strength = "shown" if early else "likely"
+        return (patient.says("other_prompt", strength, message + where + _counted(counted), None, patient.worst()),)
+    if beyond is not None and not beyond.shown:
+        return ()
+    message += ", early and late alike" + _counted(counted)
+    return (patient.says("other_model", "shown", message, None, patient.worst()),)
+
+
+def _other_model(patient: Patient, again: Repeats, beyond: Outrun | None) -> tuple[Diagnosis, ...]:
+    """Greedy, and far beyond the coarsest form that was read: no proof, for weights could be coarser still."""
+    if beyond is None or not beyond.shown or again.judgement != "same" or patient.seeded:
+        return ()
+    counted = offset(patient.lane)
+    if counted is not None and counted.always:
+        message = "its large margins are those of no coarser form" + _counted(counted)
+        return (patient.says("other_prompt", "likely", message, None, patient.worst()),)
+    message = (
+        f"{beyond.misses.value or 0:.0%} of its tokens are missed, against {beyond.form_misses:.0%} by {beyond.form}, "
+        f"the coarsest form read; {beyond.share.value or 0:.1%} are off by more than {beyond.margin:.2g} logits, as at "
+        f"most {beyond.of_form:.1%} of that form's are. Its repeats are the same: another model, or weights coarser "
+        "than any that are in use"
+    )
+    return (patient.says("other_model", "likely", message, beyond.misses, patient.worst()),)
+
+
+def _largest_scale(patient: Patient) -> float:
+    """The largest rounding that is thought possible: half as much again as the coarsest form's that was read."""
+    known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
+    return 1.5 * max(known) if known else LARGEST_SCALE
+
+
+# --- rounding or sampling --------------------------------------------------------------------
+
+
+def _decoding(patient: Patient, fits: Fits, again: Repeats, spread: Shape) -> tuple[Diagnosis, ...]:
+    """Repeats decide first: draws vary, a coarser model repeats its misses. Then how the misses are spread."""
+    judged = None if again.judgement == "same" and patient.seeded else again.judgement
+    cause, strength = _judged(judged, spread)
+    if cause == "coarser" and _at_coarsest(patient, fits):
+        strength = "likely"
+    if cause == "coarser" and not fits.floor_measured:
+        strength = "undecided"
+    both = {
+        "sampled": (_sampled_words(again), fits.temperature),
+        "coarser": (_coarser_words(patient, fits), fits.scale),
+    }
+    if cause in both:
+        return (patient.says(cause, strength, *both[cause], patient.worst()),)
+    beyond = _beyond_forms(patient, fits)
+    causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
+    words = f"not honest rounding; {causes}: the misses fit each. More prompts, repeated without a seed, would tell"
+    if again.judgement == "same":
+        words += "; its repeats are the same, but a seed was sent"
+    return (
+        patient.says("not_faithful", "shown" if fits.floor_measured else "undecided", words, None, patient.worst()),
+        patient.says("sampled", "undecided", "if it samples: at this temperature", fits.temperature, patient.worst()),
+        patient.says("coarser", "undecided", f"if it is {both['coarser'][0]}", fits.scale, patient.worst()),
+    )
+
+
+def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
+    """Only a spread wider than the forms' own speaks: a narrower one may be sampling cut off by top-p or min-p."""
+    sampling = spread.held and spread.t >= SHAPE
+    if judged == "vary":
+        return "sampled", "shown"
+    if judged == "same":
+        return "coarser", "likely" if sampling else "shown"
+    return ("sampled", "likely") if sampling else ("not_faithful", "undecided")
+
+
+def _sampled_words(again: Repeats) -> str:
+    words = "the misses are spread as sampling at a temperature spreads them"
+    if again.judgement == "vary":
+        return f"{words}, and repeats differ as often as independent draws do"
+    return words
+
+
+def _coarser_words(patient: Patient, fits: Fits) -> str:
+    words = "greedy, with rounding beyond that of the honest forms (or sampled with a fixed seed of its own)"
+    if _at_coarsest(patient, fits):
+        words += ", so much that it may be another model"
+    alike = _alike(patient, fits)
+    if alike:
+        return f"{words}, as much of it as in {', '.join(alike)}"
+    around = sorted((f.scale.value, f.form) for f in patient.floor.forms if not f.honest and f.scale.value is not None)
+    at = fits.scale.value or 0.0
+    below = [name for value, name in around if value < at]
+    above = [name for value, name in around if value >= at]
+    if below and above:
+        return f"{words}, between {below[-1]} and {above[0]}"
+    if around:
+        return f"{words}, {'more than' if below else 'less than'} in {below[-1] if below else above[0]}"
+    return f"{words}; no coarser form was read to compare it with"
+
+
+def _alike(patient: Patient, fits: Fits) -> list[str]:
+    """The coarser forms whose scale of rounding may be the provider's."""
+    return [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+
+
+def _at_coarsest(patient: Patient, fits: Fits) -> bool:
+    """Whether the misses may be as many as the coarsest form's: from there on coarse weights and another model meet."""
+    known = [f.scale.value for f in patient.floor.forms if not f.honest and f.scale.value is not None]
+    return bool(known) and fits.scale.high is not None and fits.scale.high >= max(known)
+
+
+def _beyond_forms(patient: Patient, fits: Fits) -> bool:
+    """Whether the misses are more than those of any coarser form that was read."""
+    known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
+    return fits.scale.low is not None and fits.scale.low > max(known, default=LARGEST_SCALE)
+
+
+def _overlap(one: Estimate, other: Estimate) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high
+
+
+# --- cut short -------------------------------------------------------------------------------
+
+
+def _cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
+    short = endings.below_their_limit(patient.table, patient.lane)
+    if len({t.prompt for t in short}) >= 2:
+        message = f"{len(short)} responses were cut at fewer tokens than were asked for"
+        yield patient.says("cut_short", "shown", message, None, short)
+    ends = endings.improbable_ends(patient.table, patient.lane)
+    ended = sum(s.ended for s in patient.lane.scored)
+    elsewhere = endings.improbable_elsewhere(patient.table, patient.lane)
+    if len({t.prompt for t in ends}) >= 2 and len(ends) / max(ended, 1) > 10 * elsewhere:
+        message = f"{len(ends)} of {ended} responses that ended by themselves end where the reference would hardly have"
+        foreign = any(d.cause in ("other_model", "other_prompt", "mixture") for d in main)
+        yield patient.says("cut_short", "likely" if foreign else "shown", message, None, ends)
+
+
+def effective_temperature(fits: Fits, cause: str) -> Estimate | None:
+    """0 where the choice is greedy; None where something else than decoding explains the tokens."""
+    fitted = fits.temperature
+    if cause in ("faithful", "coarser"):
+        return Estimate(value=0.0, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
+    if cause == "sampled":
+        return fitted
+    if cause == "not_faithful":
+        return Estimate(value=fitted.value, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
+    return None

@@ -1,0 +1,50 @@
+"""How responses end in, those that were cut short out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tempzero.attribute.readings import Lane, Table
+from tempzero.types import Trial
+
+# An end is negligible where the reference gives it this log-probability or less (one in 8,000), and this margin.
+NEGLIGIBLE_LOGPROB, NEGLIGIBLE_MARGIN = -9.0, 6.0
+# Re-tokenized text may count a few tokens fewer than the provider's limit was.
+_COUNTED_BY_PROVIDER, _COUNTED_HERE = 0.95, 0.75
+
+
+def improbable_ends(table: Table, lane: Lane) -> tuple[Trial, ...]:
+    """Responses that ended by themselves where the reference would hardly have."""
+    tokens = table.tokens
+    last = tokens.start[1:] - 1
+    logprob = tokens.top[last] - tokens.margin[last]
+    odd = (logprob <= NEGLIGIBLE_LOGPROB) & (tokens.margin[last] >= NEGLIGIBLE_MARGIN)
+    ended = np.array([s.ended for s in lane.scored], dtype=np.bool_)
+    return tuple(lane.trials[i] for i in np.flatnonzero(odd[lane.sequence] & ended))
+
+
+def improbable_elsewhere(table: Table, lane: Lane) -> float:
+    """The share of all other tokens that are as improbable as such an end."""
+    tokens = table.tokens
+    odd = (tokens.top - tokens.margin <= NEGLIGIBLE_LOGPROB) & (tokens.margin >= NEGLIGIBLE_MARGIN)
+    odd[tokens.start[1:] - 1] = False
+    length = tokens.length[lane.sequence].sum()
+    return float(tokens.summed(odd)[lane.sequence].sum() / length) if length else 0.0
+
+
+def below_their_limit(table: Table, lane: Lane) -> tuple[Trial, ...]:
+    """Responses that were cut at a token limit that is smaller than the one asked for."""
+    return tuple(t for t, short in zip(lane.trials, _short(table, lane), strict=True) if short)
+
+
+def _short(table: Table, lane: Lane) -> Iterable[bool]:
+    lengths = table.tokens.length[lane.sequence].tolist()
+    for answer, length in zip(lane.answers, lengths, strict=True):
+        if answer is None or not answer.cut or answer.max_tokens is None:
+            yield False
+        elif answer.completion_tokens is not None:
+            yield answer.completion_tokens < _COUNTED_BY_PROVIDER * answer.max_tokens - 1
+        else:
+            yield length < _COUNTED_HERE * answer.max_tokens - 1

@@ -1,0 +1,149 @@
+"""What a reference read in, measures for each prompt of each provider out: match rate, Token-DiFR, margins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.attribute.noise import Form, unexplained
+from tempzero.attribute.readings import Flags, Floats, Lane, Table
+
+CLIP_PERCENTILE = 99.9
+# (name, first token, the one after the last), counted from 0.
+POSITIONS = (("tokens_1_4", 0, 4), ("tokens_5_16", 4, 16), ("tokens_17_64", 16, 64), ("tokens_65_up", 64, 2**62))
+CONTEXTS = (
+    ("context_below_256", 0, 256),
+    ("context_256_1023", 256, 1024),
+    ("context_1024_4095", 1024, 4096),
+    ("context_4096_up", 4096, 2**62),
+)
+QUANTILES = (90.0, 99.0, 99.9)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """One value for each prompt, NaN where it has none; `bounds` are what no prompt's value can pass."""
+
+    provider: str
+    condition: str
+    reference: str
+    metric: str
+    values: Floats
+    unit: str
+    bounds: tuple[float, float]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """Where margins are cut off before they are averaged, and whose percentile that is."""
+
+    at: float
+    source: str
+
+
+def clip(table: Table, forms: Sequence[Form]) -> Clip:
+    """The 99.9th percentile of a trusted run: of the honest forms, or where they show no margin, of all responses.
+
+    Where neither has one the largest margin read is taken: then nothing is cut off.
+    """
+    honest = [f.margin for f in forms if f.honest]
+    if honest:
+        at = float(np.percentile(np.concatenate(honest), CLIP_PERCENTILE))
+        if at > 0:
+            return Clip(at=at, source="the reference's honest forms")
+    numbers = np.concatenate([lane.sequence for lane in table.lanes])
+    weights = np.repeat(np.bincount(numbers, minlength=len(table.roots)), table.tokens.length)
+    share = CLIP_PERCENTILE / 100
+    at = float(np.quantile(table.tokens.margin, share, weights=weights, method="inverted_cdf"))
+    if at > 0:
+        return Clip(at=at, source="all responses read")
+    return Clip(at=float(table.tokens.margin.max(initial=0.0)) or 1.0, source="no margin was above 0")
+
+
+def measures(table: Table, forms: Sequence[Form], epsilon: float | None) -> tuple[Measure, ...]:
+    """Every measure of every provider, the reference's own responses included."""
+    cut = clip(table, forms)
+    odd = unexplained(table, epsilon)
+    return tuple(m for lane in table.lanes for m in _of_lane(table, lane, cut, odd))
+
+
+def difr_of_form(form: Form, cut: Clip, prompts: int) -> Floats:
+    """A form's own Token-DiFR for each prompt, on the same clip: the spread of trusted runs."""
+    return _ratio(
+        np.bincount(form.prompt, np.minimum(form.margin, cut.at), prompts),
+        np.bincount(form.prompt, minlength=prompts).astype(np.float64),
+    )
+
+
+def _of_lane(table: Table, lane: Lane, cut: Clip, odd: Flags) -> Iterable[Measure]:
+    tokens = table.tokens
+    everywhere = np.ones(tokens.margin.size, dtype=np.bool_)
+
+    def measure(metric: str, values: Floats, unit: str, high: float, note: str = "") -> Measure:
+        return Measure(
+            provider=lane.provider,
+            condition=lane.condition,
+            reference=table.reader.reference,
+            metric=metric,
+            values=values,
+            unit=unit,
+            bounds=(0.0, high),
+            note=note,
+        )
+
+    hit = (~tokens.missed).astype(np.float64)
+    yield measure("token_match_rate", _mean(table, lane, hit, everywhere), "share", 1.0)
+    clipped = np.minimum(tokens.margin, cut.at)
+    note = f"margins clipped at {cut.at:.3g}, the 99.9th percentile of {cut.source}"
+    yield measure("token_difr", _mean(table, lane, clipped, everywhere), "logits", cut.at, note)
+    yield measure("unexplained_share", _mean(table, lane, odd.astype(np.float64), everywhere), "share", 1.0)
+    whole = tokens.summed(tokens.missed)[lane.sequence] == 0
+    yield measure("all_tokens_match", _by_prompt(lane, whole.astype(np.float64), table), "share", 1.0)
+    for percent, values in zip(QUANTILES, _quantiles(table, lane), strict=True):
+        top = float(tokens.margin.max(initial=0.0)) or 1.0
+        yield measure(f"margin_p{percent:g}", values, "logits", top)
+    for name, first, after in POSITIONS:
+        chosen = (tokens.position >= first) & (tokens.position < after)
+        yield measure(f"token_match_rate_{name}", _mean(table, lane, hit, chosen), "share", 1.0)
+    for name, first, after in CONTEXTS:
+        chosen = (tokens.context >= first) & (tokens.context < after)
+        yield measure(f"token_match_rate_{name}", _mean(table, lane, hit, chosen), "share", 1.0)
+
+
+def _mean(table: Table, lane: Lane, values: Floats, chosen: Flags) -> Floats:
+    """Mean over the chosen tokens of each prompt's responses."""
+    prompts = len(table.prompts)
+    total = table.tokens.summed(values * chosen)[lane.sequence]
+    number = table.tokens.summed(chosen)[lane.sequence]
+    return _ratio(np.bincount(lane.prompt, total, prompts), np.bincount(lane.prompt, number, prompts))
+
+
+def _by_prompt(lane: Lane, values: Floats, table: Table) -> Floats:
+    prompts = len(table.prompts)
+    number = np.bincount(lane.prompt, minlength=prompts).astype(np.float64)
+    return _ratio(np.bincount(lane.prompt, values, prompts), number)
+
+
+def _ratio(total: NDArray[Any], number: NDArray[Any]) -> Floats:
+    return np.asarray(np.divide(total, number, out=np.full(total.size, np.nan), where=number > 0))
+
+
+def _quantiles(table: Table, lane: Lane) -> list[Floats]:
+    """Quantiles of the margins of each prompt's distinct responses."""
+    found = [np.full(len(table.prompts), np.nan) for _ in QUANTILES]
+    rows = lane.distinct
+    parts: dict[int, list[Floats]] = {}
+    for prompt, sequence in zip(lane.prompt[rows].tolist(), lane.sequence[rows].tolist(), strict=True):
+        start, end = table.tokens.start[sequence], table.tokens.start[sequence + 1]
+        parts.setdefault(prompt, []).append(table.tokens.margin[start:end])
+    for prompt, margins in parts.items():
+        for values, quantile in zip(
+            found, np.percentile(np.concatenate(margins), QUANTILES, method="inverted_cdf"), strict=True
+        ):
+            values[prompt] = quantile
+    return found

@@ -1,0 +1,190 @@
+"""The forms a reference was read in and its own responses in, how far it may be trusted out: the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero import stats
+from tempzero.attribute.readings import Floats, Ints, Lane, Table
+from tempzero.types import Estimate, FormReading, FormScale, MarginProfile, NoiseFloor
+
+# Margins at which profiles are given, in logits: even steps on a logarithmic scale.
+PROFILE_AT = (*(float(f"{a}e{b}") for b in (-3, -2, -1, 0) for a in (1, 2, 5)), 10.0, 20.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """One form's readings, joined: a value for each token, with the number of its prompt."""
+
+    name: str
+    honest: bool
+    change: Floats
+    margin: Floats
+    prompt: Ints
+    # A row for each prompt: the sums over its tokens on the reader's grids, and how many tokens are missed.
+    rounded: Floats
+    sampled: Floats
+    misses: Floats
+
+
+def forms(table: Table, readings: Iterable[FormReading]) -> tuple[Form, ...]:
+    """The forms of one reader, honest ones first, by name."""
+    by_name: dict[tuple[bool, str], list[FormReading]] = {}
+    known = set(table.prompts)
+    for one in readings:
+        if one.reference == table.reader.reference and one.margin and one.trial.prompt in known:
+            by_name.setdefault((not one.honest, one.form), []).append(one)
+    return tuple(_form(table, of) for _, of in sorted(by_name.items(), key=lambda item: item[0]))
+
+
+def _form(table: Table, readings: Sequence[FormReading]) -> Form:
+    cells = {name: i for i, name in enumerate(table.prompts)}
+    prompt = np.array([cells[r.trial.prompt] for r in readings], dtype=np.int64)
+    length = np.array([len(r.margin) for r in readings], dtype=np.int64)
+    _, row = np.unique(prompt, return_inverse=True)
+    return Form(
+        name=readings[0].form,
+        honest=readings[0].honest,
+        change=np.concatenate([np.asarray(r.gap_change, dtype=np.float64) for r in readings]),
+        margin=np.concatenate([np.asarray(r.margin, dtype=np.float64) for r in readings]),
+        prompt=np.repeat(prompt, length),
+        rounded=_by_prompt([r.rounded for r in readings], row),
+        sampled=_by_prompt([r.sampled for r in readings], row),
+        misses=np.bincount(row, [sum(m > 0 for m in r.margin) for r in readings]).astype(np.float64),
+    )
+
+
+def _by_prompt(rows: Sequence[Sequence[float]], row: Ints) -> Floats:
+    """A row for each reading in, their sums for each prompt out; no columns where any reading has none."""
+    width = min(len(r) for r in rows)
+    total = np.zeros((int(row.max()) + 1, width if all(len(r) == width for r in rows) else 0))
+    if total.shape[1]:
+        np.add.at(total, row, np.array(rows, dtype=np.float64))
+    return total
+
+
+def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:
+    """The noise floor of one reader.
+
+    Epsilon is half the LARGEST change of a gap, not a percentile of the changes: it is to bound what honest
+    computations do, and a percentile would leave one honest token in a thousand beyond it.
+    """
+    honest = [f for f in known if f.honest]
+    changes = np.concatenate([f.change for f in honest]) if honest else np.empty(0)
+    scales = tuple(_scale(table, f) for f in known)
+    largest = max((_noise(f) for f in honest), key=lambda e: e.value or 0.0, default=None)
+    epsilon = float(changes.max()) / 2 if changes.size else None
+    tokens, misses, unexplained = _own(table, epsilon)
+    return NoiseFloor(
+        reference=table.reader.reference,
+        epsilon=epsilon,
+        tokens=int(changes.size),
+        scale=largest,
+        forms=scales,
+        own_tokens=tokens,
+        own_misses=misses,
+        own_unexplained=unexplained,
+    )
+
+
+def _noise(form: Form) -> Estimate:
+    """The scale of rounding as the changes of gaps show it: their root mean square, by prompt.
+
+    Far more exact than the choices are, of which a few turn at most; it is held against their likelihood in the tests.
+    """
+    _, prompt = np.unique(form.prompt, return_inverse=True)
+    squares = np.bincount(prompt, np.square(form.change)) / np.bincount(prompt)
+    mean = stats.mean_over_prompts(squares)
+    low, high = (None if v is None else float(np.sqrt(max(v, 0.0))) for v in (mean.low, mean.high))
+    return Estimate(
+        value=float(np.sqrt(np.square(form.change).mean())),
+        low=low,
+        high=high,
+        n=mean.n,
+        method="root mean square of the changes of gaps; t over prompts",
+    )
+
+
+def near_ties(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
+    """Tokens at which an honest computation may choose otherwise: the two best are at most 2 epsilon apart."""
+    if epsilon is None:
+        return np.zeros(table.tokens.gap.size, dtype=np.bool_)
+    near: NDArray[np.bool_] = table.tokens.gap <= 2 * epsilon
+    return near
+
+
+def unexplained(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
+    """Tokens that are neither the reference's choice nor the other half of a near-tie."""
+    odd: NDArray[np.bool_] = table.tokens.missed & ~((table.tokens.rank == 2) & near_ties(table, epsilon))
+    return odd
+
+
+def _own(table: Table, epsilon: float | None) -> tuple[int, int, int]:
+    """Of the reference's own generated tokens: how many there are, are missed, and are missed beyond near-ties."""
+    own = {int(i) for lane in table.lanes if lane.provider == table.reader.reference for i in lane.sequence}
+    if not own:
+        return 0, 0, 0
+    chosen = np.array(sorted(own))
+    tokens = table.tokens
+    return (
+        int(tokens.length[chosen].sum()),
+        int(tokens.summed(tokens.missed)[chosen].sum()),
+        int(tokens.summed(unexplained(table, epsilon))[chosen].sum()),
+    )
+
+
+def _scale(table: Table, form: Form) -> FormScale:
+    grid = table.reader.noises
+    if form.rounded.shape[1] == len(grid) and len(grid) > 1 and form.rounded.shape[0]:
+        scale = stats.profile_maximum(grid, form.rounded)
+    else:
+        scale = Estimate(value=None, low=None, high=None, n=0, method="maximum likelihood")
+    return FormScale(
+        form=form.name,
+        honest=form.honest,
+        tokens=form.margin.size,
+        match=float((form.margin == 0).mean()),
+        scale=scale,
+    )
+
+
+def profiles(table: Table, known: Sequence[Form]) -> tuple[MarginProfile, ...]:
+    """The margin profiles of every provider, then of every form."""
+    of_lanes = (
+        _profile(table, lane.provider, lane.condition, "provider", _margins(table, lane)) for lane in table.lanes
+    )
+    of_forms = (_profile(table, f.name, None, "honest" if f.honest else "coarser", (f.margin, None)) for f in known)
+    return (*of_lanes, *of_forms)
+
+
+def _margins(table: Table, lane: Lane) -> tuple[Floats, Floats | None]:
+    """Each distinct sequence's margins, weighted by how many responses it is."""
+    numbers, times = np.unique(lane.sequence, return_counts=True)
+    chosen = np.zeros(len(table.roots))
+    chosen[numbers] = times
+    weights = np.repeat(chosen, table.tokens.length)
+    used = weights > 0
+    return table.tokens.margin[used], weights[used]
+
+
+def _profile(
+    table: Table, who: str, condition: str | None, kind: str, values: tuple[Floats, Floats | None]
+) -> MarginProfile:
+    margin, weights = values
+    bins = np.searchsorted(PROFILE_AT, margin, side="right")
+    counts = np.bincount(bins, weights=weights, minlength=len(PROFILE_AT) + 1)
+    at_least = counts[::-1].cumsum()[::-1][1:]
+    total = counts.sum()
+    return MarginProfile(
+        reference=table.reader.reference,
+        who=who,
+        condition=condition,
+        kind=kind,  # type: ignore[arg-type]
+        tokens=round(float(total)),
+        at=PROFILE_AT,
+        shares=tuple((at_least / total).tolist()) if total else tuple(0.0 for _ in PROFILE_AT),
+    )

@@ -1,0 +1,18 @@
+"""A Run and a finding in, an evidence bundle that anyone can check out; a bundle in, verified or not.
+
+accusing       findings -> what is to be claimed
+answers        the records of one condition -> flat answers, and their bytes as files
+readings       two answers -> what the reference's logits say where they part
+bundle         run + accusation -> the zip, or the reason why the records do not support the claim
+wording        what is claimed -> the page's words; page sets them as HTML
+verify_bundle  bundle -> figures and verdict, computed anew; it is also the `verify.py` inside each bundle
+checking       a bundle's file or folder -> one line that it holds, or a BundleError
+"""
+
+from __future__ import annotations
+
+from tempzero.claims.accusing import Accusation, accuse, accuse_by_rule
+from tempzero.claims.bundle import Bundle, file_name, make
+from tempzero.claims.checking import check
+
+__all__ = ["Accusation", "Bundle", "accuse", "accuse_by_rule", "check", "file_name", "make"]

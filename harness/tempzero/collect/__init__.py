@@ -1,0 +1,112 @@
+"""A Plan and engines in, every attempt handed to `write` as it ends: lanes, turns, limits, retries, resume.
+
+Each provider has a lane for each condition it is asked under: at most `concurrency` requests under way,
+trials in plan order. Lanes of one provider take turns and share its limits; so do lanes that share a
+resource (this machine's cores). All others run side by side.
+
+lane      one provider under one condition: slots, trials, the one retry loop
+access    what all lanes of a provider share: its engines, its limits, and whether it is still asked
+limits    pure rules: pace, breaker, budget
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Container, Coroutine, Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from tempzero.collect.access import Access, Job
+from tempzero.collect.lane import Lane, all_of
+from tempzero.collect.limits import Budget, Limits
+from tempzero.config import Config
+from tempzero.engines import Engine
+from tempzero.types import Attempt, Ending, Plan, PlannedTrial, Suite, Trial
+
+__all__ = ["Budget", "Limits", "collect"]
+
+
+def _ignore(attempt: Attempt) -> None:
+    """The progress callback of a caller who does not watch."""
+
+
+async def collect(
+    plan: Plan,
+    *,
+    config: Config,
+    suite: Suite,
+    engines: Mapping[str, Engine],
+    attempts: Mapping[Trial, int],
+    complete: Container[Trial],
+    write: Callable[[Attempt], None],
+    progress: Callable[[Attempt], None] = _ignore,
+    stop: asyncio.Event | None = None,
+    budget: Budget | None = None,
+    without: Collection[str] = (),
+    renew: Callable[[str], Engine] | None = None,
+) -> tuple[Ending, ...]:
+    """Ask every trial of the plan that is not `complete`; each attempt is written before the slot's next request.
+
+    `engines` are by provider name; one under `provider/condition` goes before it. `attempts` are those of
+    earlier sessions: numbers go on from there, and they count towards the provider's limit, but a trial that
+    is not complete is asked at least once more. Providers in `without` are not asked. `renew` opens an engine
+    again, with its key read anew, once a provider refuses a key that it took before.
+
+    A permanent fault (a refused key, no credit), an outage or a spent budget ends the asking: trials not asked
+    leave no record, and the reasons are given back. Returns when all is asked, or soon after `stop` is set;
+    requests then in flight are cancelled and leave no record, as on cancellation. Whatever an engine or
+    `write` raises ends everything and comes out as it is.
+    """
+    job = Job(
+        prompts={p.id: p for p in suite.prompts},
+        seed=plan.seed,
+        write=write,
+        progress=progress,
+        budget=budget or Budget(Limits()),
+        renew=renew,
+    )
+    asked = {t.trial.provider for t in plan.trials} - set(without)
+    accesses = [Access(p, engines, job) for p in config.providers if p.name in asked]
+    waiting: dict[tuple[str, str], list[PlannedTrial]] = {}
+    for planned in plan.trials:
+        if planned.trial not in complete:
+            waiting.setdefault((planned.trial.provider, planned.trial.condition), []).append(planned)
+    lanes = []
+    for access, condition in product(accesses, config.asked_under()):
+        provider, trials = config.under(access.provider, condition), waiting.get((access.provider.name, condition.name))
+        if provider is not None and trials:
+            lanes.append(Lane(provider, condition, access, trials, attempts, job))
+    await _until_stopped(all_of([_take_turns(group) for group in _groups(lanes)]), stop)
+    reasons = [Ending(provider=a.provider.name, reason=a.ended) for a in accesses if a.ended]
+    return (*([Ending(provider=None, reason=job.budget.exhausted)] if job.budget.exhausted else []), *reasons)
+
+
+def _groups(lanes: Iterable[Lane]) -> list[list[Lane]]:
+    """Lanes of one resource or one provider together, every other lane alone."""
+    groups: dict[tuple[str, str], list[Lane]] = {}
+    for lane in lanes:
+        shared = lane.provider.resource_group
+        groups.setdefault(("provider", lane.provider.name) if shared is None else ("resource", shared), []).append(lane)
+    return list(groups.values())
+
+
+async def _take_turns(lanes: Sequence[Lane]) -> None:
+    """One lane at a time; always the one furthest behind in the plan, so that matched blocks stay close in time."""
+    while waiting := [lane for lane in lanes if lane.next_block is not None]:
+        lane = min(waiting, key=lambda one: one.next_block or 0)
+        await lane.run(lane.rest() if len(lanes) == 1 else lane.turn())
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event | None) -> None:
+    if stop is None:
+        await work
+        return
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)

@@ -1,0 +1,174 @@
+"""One provider in: when its lanes may send the next request, and what each outcome means for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tempzero.collect.limits import Breaker, Budget, Pace, Started
+from tempzero.config import Provider
+from tempzero.engines import Engine
+from tempzero.engines.hosted.faults import PERMANENT
+from tempzero.errors import EngineError
+from tempzero.types import Attempt, Exchange, Outcome, PlannedTrial, Prompt
+
+# Without a connection nothing was sent, so nothing can be charged.
+_NEVER_CHARGED = ("network", "tls")
+
+
+class News:
+    """Wakes everybody who waits whenever anything has changed."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def tell(self) -> None:
+        """Wake all who wait now."""
+        told, self._next = self._next, asyncio.Event()
+        told.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is news, or that long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._next.wait()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What all lanes of one call share."""
+
+    prompts: Mapping[str, Prompt]
+    seed: int
+    write: Callable[[Attempt], None]
+    progress: Callable[[Attempt], None]
+    budget: Budget
+    renew: Callable[[str], Engine] | None
+    news: News = field(default_factory=News)
+    accesses: list[Access] = field(default_factory=list)
+
+
+class Access:
+    """A provider's engines, limits and standing. `ended` says why it is not asked any more."""
+
+    def __init__(self, provider: Provider, engines: Mapping[str, Engine], job: Job) -> None:
+        assert provider.backoff is not None, "providers are resolved when they are loaded"
+        assert provider.breaker is not None
+        self.provider = provider
+        self.breaker = Breaker(provider.breaker)
+        self.ended: str | None = None
+        self.closed = asyncio.Event()
+        self._settings = provider.breaker
+        self._longest_s = provider.backoff.max_s
+        self._pace = Pace(rpm=provider.rpm, tpm=provider.tpm, longest_s=self._longest_s)
+        name = provider.name
+        self._engines = {key: e for key, e in engines.items() if key == name or key.startswith(f"{name}/")}
+        self._job = job
+        self._turn = asyncio.Lock()  # who waited longest goes first, so that trials start in the plan's order
+        self._now = asyncio.get_running_loop().time
+        self._answered = False
+        self._renewed_at: float | None = None
+        job.accesses.append(self)
+
+    def engine(self, condition: str) -> Engine:
+        """The engine that asks under a condition."""
+        name = self.provider.name
+        return self._engines.get(f"{name}/{condition}") or self._engines[name]
+
+    async def admit(self, planned: PlannedTrial) -> Started | None:
+        """Wait until this request may start, and count it; None when nothing may start any more."""
+        tokens, most_usd = planned.prompt_tokens + planned.max_tokens, self._most_usd(planned)
+        async with self._turn:
+            while not self.closed.is_set():
+                now = self._now()
+                wait_s = max(self._pace.wait_s(now, tokens), self.breaker.wait_s(now))
+                if wait_s <= 0:
+                    admitted = self._job.budget.admit(most_usd)
+                    if admitted == "go":
+                        self.breaker.start()
+                        return self._pace.start(now, tokens)
+                    if admitted == "no":
+                        for access in self._job.accesses:
+                            access.closed.set()
+                        self._job.news.tell()
+                        return None
+                    wait_s = math.inf
+                await self._job.news.wait(wait_s)
+        return None
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but not past the end of the asking."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.closed.wait()
+
+    def heed(self, planned: PlannedTrial, started: Started, exchange: Exchange) -> None:
+        """What an exchange means for every lane of this provider: waits, a new key, or the end."""
+        now, outcome = self._now(), exchange.outcome
+        self._settle(planned, started, exchange)
+        if exchange.response is not None:
+            self._pace.heed(now, started, exchange.response.headers)
+        asked_s = outcome.retry_after_s or 0.0
+        self._pace.hold(now, asked_s)
+        if outcome.status == "missing" and outcome.retry != "never":
+            self.breaker.failed(now, started)
+        else:
+            self.breaker.answered()
+            self._answered = self._answered or outcome.status != "missing"
+        self._end_if_hopeless(now, started, outcome, asked_s)
+        self._job.news.tell()
+
+    def _end_if_hopeless(self, now: float, started: Started, outcome: Outcome, asked_s: float) -> None:
+        what = f"{outcome.kind}: {outcome.detail}"
+        if outcome.kind in PERMANENT:
+            if not (outcome.kind == "auth" and self._answered and self._has_new_key(now, started)):
+                self._end(what)
+        elif asked_s > self._longest_s:
+            self._end(
+                f"it asks for {asked_s:g} s of silence, longer than backoff.max_s ({self._longest_s:g} s); {what}"
+            )
+        elif self.breaker.has_given_up:
+            tries = f"{self._settings.failures} failures in a row and {self._settings.probes} more tries"
+            self._end(f"given up after {tries}; the last: {what}")
+
+    def _end(self, reason: str) -> None:
+        self.ended = self.ended or reason
+        self.closed.set()
+
+    def _has_new_key(self, now: float, started: Started) -> bool:
+        """A key that worked before is refused: read it anew, once. Requests begun before that are asked again too."""
+        if self._renewed_at is not None:
+            return started.at_s < self._renewed_at
+        self._renewed_at = now
+        if self._job.renew is not None:
+            try:
+                self._engines = {key: self._job.renew(key) for key in self._engines}
+            except EngineError:
+                return False
+        return True
+
+    def _most_usd(self, planned: PlannedTrial) -> float:
+        return self._usd(planned.prompt_tokens, planned.max_tokens)
+
+    def _usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        price = self.provider.price
+        if price is None:
+            return 0.0
+        return (prompt_tokens * price.input_per_mtok + completion_tokens * price.output_per_mtok) / 1e6
+
+    def _settle(self, planned: PlannedTrial, started: Started, exchange: Exchange) -> None:
+        """Enter what the request took: as reported; nothing for a refusal; else the most it can have been."""
+        outcome, completion = exchange.outcome, exchange.outcome.completion
+        refused = exchange.response is not None and exchange.response.status >= 400
+        if refused or (exchange.response is None and outcome.kind in _NEVER_CHARGED):
+            tokens, usd = 0, 0.0
+        elif completion is None or completion.prompt_tokens is None or completion.completion_tokens is None:
+            tokens, usd = started.own_tokens, self._most_usd(planned)
+        else:
+            tokens = completion.prompt_tokens + completion.completion_tokens
+            usd = self._usd(completion.prompt_tokens, completion.completion_tokens)
+        self._pace.used(started, tokens)
+        self._job.budget.settle(self._most_usd(planned), usd)

@@ -1,0 +1,179 @@
+"""One provider's trials under one condition in, its attempts out: slots, plan order, and the one retry loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from tempzero.collect.access import Access, Job
+from tempzero.config import Condition, Provider
+from tempzero.types import Attempt, Outcome, PlannedTrial, Question, Trial
+
+# A turn of a concurrent lane: this many trials for each request in flight, so that it is
+# really that many for most of the turn. A serial lane gives up its turn after one block.
+_TRIALS_PER_SLOT = 4
+
+
+class Lane:
+    """A provider under one condition. `provider` carries what the condition changes."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        condition: Condition,
+        access: Access,
+        trials: Sequence[PlannedTrial],
+        attempts: Mapping[Trial, int],
+        job: Job,
+    ) -> None:
+        assert provider.concurrency is not None, "providers are resolved when they are loaded"
+        assert provider.attempts is not None
+        assert provider.backoff is not None
+        self.provider = provider
+        self._condition = condition
+        self._access = access
+        self._trials = trials
+        self._next = 0
+        self._attempts = attempts
+        self._job = job
+        self._slots = provider.concurrency
+        self._most_attempts = provider.attempts
+        self._backoff = provider.backoff
+        self._in_flight = 0
+        # Put off because the provider was in trouble: asked again after all others.
+        self._deferred: list[_UnderWay] = []
+
+    @property
+    def next_block(self) -> int | None:
+        """Where this lane is in the plan; None when there is nothing left to ask."""
+        if self._access.closed.is_set():
+            return None
+        if self._next < len(self._trials):
+            return self._trials[self._next].block
+        return self._trials[-1].block if self._deferred else None
+
+    def rest(self) -> Iterator[_UnderWay]:
+        """All trials left."""
+        return self._drawn(len(self._trials))
+
+    def turn(self) -> Iterator[_UnderWay]:
+        """The trials of one turn: whole blocks, enough of them to keep every slot busy."""
+        wanted = 1 if self._slots == 1 else _TRIALS_PER_SLOT * self._slots
+        end = min(self._next + wanted, len(self._trials))
+        while end < len(self._trials) and self._trials[end].block == self._trials[end - 1].block:
+            end += 1
+        return self._drawn(end)
+
+    def _drawn(self, end: int) -> Iterator[_UnderWay]:
+        """Trials up to there, one by one as slots become free, deferred ones last; none once the asking has ended."""
+        while not self._access.closed.is_set() and self._next < end:
+            self._next += 1
+            planned = self._trials[self._next - 1]
+            self._access.breaker.trial()
+            yield _UnderWay(planned, self._attempts.get(planned.trial, 0), self._most_attempts)
+        waiting = len(self._deferred) if self._next == len(self._trials) else 0
+        while not self._access.closed.is_set() and waiting and self._deferred:
+            waiting -= 1
+            yield self._deferred.pop(0)
+
+    async def run(self, trials: Iterator[_UnderWay]) -> None:
+        """Ask those trials with as many requests under way as the lane has slots."""
+
+        async def slot() -> None:
+            for trial in trials:
+                await self._ask(trial)
+
+        await all_of([slot() for _ in range(min(self._slots, len(self._trials)))])
+
+    async def _ask(self, trial: _UnderWay) -> None:
+        """Ask one trial until it has an outcome that stands, or is put off: the one retry loop there is."""
+        retrying = AsyncRetrying(
+            sleep=self._access.pause,
+            retry=retry_if_result(lambda outcome: outcome is not None and self._again(outcome, trial)),
+            wait=lambda state: self._wait_s(state, trial),
+        )
+        await retrying(self._attempt, trial)
+
+    async def _attempt(self, trial: _UnderWay) -> Outcome | None:
+        """One request, recorded. None: the asking ended before this request could start."""
+        planned = trial.planned
+        started = await self._access.admit(planned)
+        if started is None:
+            return None
+        prompt = self._job.prompts[planned.trial.prompt]
+        question = Question(
+            trial=planned.trial,
+            messages=prompt.messages,
+            sampling=self.provider.sampling(planned.max_tokens),
+            stream=self._condition.stream,
+            tools=prompt.tools,
+            tool_choice=prompt.tool_choice,
+        )
+        self._in_flight += 1
+        in_flight = self._in_flight
+        try:
+            exchange = await self._access.engine(planned.trial.condition).ask(question)
+        finally:
+            self._in_flight -= 1
+        exchange = replace(exchange, times=replace(exchange.times, in_flight=in_flight))
+        trial.number += 1
+        attempt = Attempt(trial=planned.trial, number=trial.number, block=planned.block, exchange=exchange)
+        self._job.write(attempt)
+        self._access.heed(planned, started, exchange)
+        self._job.progress(attempt)
+        return exchange.outcome
+
+    def _again(self, outcome: Outcome, trial: _UnderWay) -> bool:
+        """By the rule of the fault, within the trial's attempts and the provider's retries."""
+        if self._access.closed.is_set() or trial.attempts_left <= 0:
+            return False
+        # A refused key would have ended the asking, were it not to be tried again with the key read anew.
+        if outcome.retry == "never" and outcome.kind != "auth":
+            return False
+        if outcome.retry == "once":
+            first = outcome.kind not in trial.had_once
+            trial.had_once.add(outcome.kind)
+            if not first:
+                return False
+        if self._access.breaker.is_open:
+            self._deferred.append(trial)
+            return False
+        return self._access.breaker.may_retry()
+
+    def _wait_s(self, state: RetryCallState, trial: _UnderWay) -> float:
+        """Nothing where the provider named a time (it holds the whole lane), else exponential with jitter."""
+        assert state.outcome is not None, "asked only after an attempt"
+        if state.outcome.result().retry_after_s:
+            return 0.0
+        longest_s: float = min(self._backoff.max_s, self._backoff.first_s * 2 ** (state.attempt_number - 1))
+        return longest_s * random.Random(f"{self._job.seed} {trial.planned.trial} {trial.number}").uniform(0.5, 1.0)
+
+
+class _UnderWay:
+    """One trial while it is being asked: attempts made in all, and those it has left."""
+
+    def __init__(self, planned: PlannedTrial, made: int, most: int) -> None:
+        self.planned = planned
+        self.number = made
+        self.had_once: set[str] = set()
+        self._most = most
+
+    @property
+    def attempts_left(self) -> int:
+        return self._most - self.number
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Everything side by side. The first exception cancels the rest and comes out itself, not in a group."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

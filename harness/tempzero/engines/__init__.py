@@ -1,0 +1,110 @@
+"""A provider entry in, an engine out: something that answers one question at a time.
+
+Adding one: a module here, and a line in `open_engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tempzero.config import Local, Provider
+from tempzero.errors import EngineError
+from tempzero.types import Exchange, Question
+
+if TYPE_CHECKING:
+    from tempzero.engines.hosted.prompt_logprobs import EndpointReader
+    from tempzero.engines.local.in_process import InProcessEngine, Model
+    from tempzero.engines.local.weights import LocalWeights
+
+
+class Engine(Protocol):
+    """Asks one provider. Retries, files and metrics are not its business."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What this engine says of itself for the manifest: JSON values, no secrets."""
+        ...
+
+    async def ask(self, question: Question) -> Exchange:
+        """Ask once. A provider's failure is an Exchange whose outcome is missing, never an exception."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections, threads and memory."""
+        ...
+
+
+def open_engine(
+    provider: Provider,
+    *,
+    environ: Mapping[str, str],
+    weights: LocalWeights | None = None,
+    base_url: str | None = None,
+) -> Engine:
+    """Start the engine of a provider entry; `base_url` is where a `serve:` entry is listening.
+
+    Raises EngineError when it cannot start, RunFolderError when a run to replay is damaged.
+    """
+    # Imported when needed: a run against hosted providers loads no inference library, and the other way round.
+    if provider.replay is not None:
+        from tempzero.engines.replay import open_engine as open_replay
+
+        return open_replay(provider)
+    if provider.local is None:
+        from tempzero.engines.hosted.openai_chat import open_engine as open_chat
+
+        return open_chat(provider, environ=environ, served_at=base_url)
+    if weights is None:
+        raise EngineError(f"{provider.name}: a local engine needs a model file")
+    return open_local(provider, weights)
+
+
+def open_local(provider: Provider, weights: LocalWeights) -> InProcessEngine:
+    """The engine of a `local:` entry: it answers, and gives the logits that scoring reads. Raises EngineError."""
+    if provider.engine == "transformers":
+        from tempzero.engines.local.transformers import open_engine as open_transformers
+
+        return open_transformers(provider, weights)
+    from tempzero.engines.local.llama_cpp import open_engine as open_llama_cpp
+
+    return open_llama_cpp(provider, weights)
+
+
+def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
+    """The reader of a `base_url:` provider with `reads:`, tried once. Raises EngineError."""
+    from tempzero.engines.hosted import prompt_logprobs
+
+    return prompt_logprobs.open_reader(provider, environ=environ)
+
+
+def open_model(settings: Local, weights: LocalWeights) -> Model:
+    """A bare model with these settings, for reading only; `close` it. Raises EngineError."""
+    if settings.engine == "transformers":
+        from tempzero.engines.local.transformers import TransformersModel
+
+        return TransformersModel(weights, settings)
+    from tempzero.engines.local.llama_cpp import LlamaModel
+
+    return LlamaModel(str(weights.path), settings)
+
+
+def in_form(local: Local, form: str) -> tuple[Local, bool]:
+    """The settings of another form of a reference, and whether it is a faithful way to compute the same weights.
+
+    `form` is a name as in `config.Score.forms`. Raises EngineError where the engine has no such form.
+    """
+    name, _, value = form.partition("=")
+    if local.engine != "llama_cpp" and name not in ("threads", "batch"):
+        raise EngineError(f"only llama_cpp has this form, not {local.engine}")
+    if name in ("threads", "batch"):
+        return local.model_copy(update={name: int(value)}), True
+    if name == "flash_attention":
+        return local.model_copy(update={"flash_attention": True}), True
+    if name == "cache":
+        honest = value in ("f16", "bf16")
+        # llama.cpp keeps coarse values only with flash attention.
+        kept = {"cache_type_k": value, "cache_type_v": value, "flash_attention": not honest}
+        return local.model_copy(update=kept), honest
+    if name == "weights":
+        return local.model_copy(update={"weights": value, "precision": "as_is"}), False
+    return local.model_copy(update={"precision": name}), name in ("f16", "bf16")

@@ -1,0 +1,113 @@
+"""The tidy table that `tempzero export` writes (CSV, JSONL or Parquet): one row for each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tempzero.exchange.formats.format import Format, Rows, Sample, whole_rows
+from tempzero.exchange.sources import RecordFile
+from tempzero.exchange.tables import Row
+
+COLUMNS = (
+    "provider",
+    "model",
+    "claims",
+    "prompt_id",
+    "family",
+    "condition",
+    "repeat",
+    "attempt",
+    "status",
+    "kind",
+    "detail",
+    "text",
+    "reasoning",
+    "expected",
+    "prompt",
+    "finish_reason",
+    "served_model",
+    "backend",
+    "fingerprint",
+    "response_id",
+    "prompt_tokens",
+    "completion_tokens",
+    "started_at",
+    "latency_s",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "request_sha256",
+)
+_ALL = frozenset(COLUMNS)
+# A text that a spreadsheet would take for a formula (or that begins with this mark) gets this mark in CSV.
+MARK = "'"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", MARK)
+
+
+def guarded(text: str) -> str:
+    """A text as it stands in the CSV: no spreadsheet takes it for a formula."""
+    return f"{MARK}{text}" if text.startswith(_FORMULA) else text
+
+
+def unguarded(text: str) -> str:
+    """The text that `guarded` was given."""
+    return text[1:] if text.startswith(MARK) and text[1:].startswith(_FORMULA) else text
+
+
+def _recognises(sample: Sample) -> bool:
+    return sample.columns >= _ALL
+
+
+def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
+    return _read
+
+
+def _read(file: RecordFile) -> Iterator[Row]:
+    for row in whole_rows(file, _ALL):
+        cells = dict(row.cells)
+        if file.kind == "csv":
+            cells = {k: unguarded(v) for k, v in cells.items()}
+        status, said = cells["status"], f"{cells['kind']}: {cells['detail'] or ''}"
+        cells["@error"] = said if status == "missing" else None
+        cells["@refusal"] = said if status == "censored" and cells["kind"] != "length" else None
+        cells["@finish_reason"] = "length" if cells["kind"] == "length" else cells["finish_reason"]
+        cells["@cached"] = "cached" if status == "excluded" else None
+        yield Row(cells, row.line)
+
+
+TIDY = Format(
+    name="tempzero",
+    about="the tidy table of `tempzero export`",
+    recognises=_recognises,
+    rows=_rows,
+    as_is=True,
+    fields={
+        "provider": "provider",
+        "model": "model",
+        "claims": "claims",
+        "id": "prompt_id",
+        "prompt": "prompt",
+        "family": "family",
+        "condition": "condition",
+        "repeat": "repeat",
+        "text": "text",
+        "reasoning": "reasoning",
+        "expected": "expected",
+        "error": "@error",
+        "refusal": "@refusal",
+        "cached": "@cached",
+        "finish_reason": "@finish_reason",
+        "served_model": "served_model",
+        "backend": "backend",
+        "fingerprint": "fingerprint",
+        "response_id": "response_id",
+        "prompt_tokens": "prompt_tokens",
+        "completion_tokens": "completion_tokens",
+        "date": "started_at",
+        "latency_s": "latency_s",
+        "temperature": "temperature",
+        "top_p": "top_p",
+        "max_tokens": "max_tokens",
+    },
+)

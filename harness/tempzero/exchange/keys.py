@@ -1,0 +1,222 @@
+"""Answers in, the key each belongs under out: the same in both passes over a source."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tempzero.errors import ExchangeError
+from tempzero.exchange.answers import Answer
+from tempzero.exchange.recipe import SAMPLING, Recipe
+from tempzero.exchange.sources import natural
+from tempzero.exchange.tables import sound
+from tempzero.plan import CONDITION
+
+FAMILY = "imported"
+MOST_CONDITIONS = 5000
+_MOST_PROVIDERS = 500
+_MOST_REPEATS = 1 << 20
+_LONGEST_NAME = 100
+_LONGEST_CONDITION = 200
+# What names in providers.yaml and prompt files may hold: they become parts of file names and table cells.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._@:+-]+")
+
+
+@dataclass(slots=True)
+class Question:
+    """A prompt as it was first met. `text` is its cell, None where only an id was given."""
+
+    number: int
+    id: str
+    text: str | None
+    expected: str | None
+    family: str | None
+    family_name: str
+    place: str
+
+
+@dataclass(slots=True)
+class Who:
+    """A provider as it was first met. `name` fits into a configuration."""
+
+    number: int
+    name: str
+    written: str
+    model: str | None
+    claims: str | None
+
+
+@dataclass(slots=True)
+class Lane:
+    """One provider under one condition; `repeats` numbers the table's own labels in the order of first sight."""
+
+    who: Who
+    condition: str
+    condition_number: int
+    sampling: dict[str, Any]
+    place: str
+    repeats: dict[str, int] = field(default_factory=dict)
+    most_repeats: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.who.number * MOST_CONDITIONS + self.condition_number
+
+    def ranks(self) -> list[int]:
+        """By number of first sight, the repeat's place among all of this lane in natural order."""
+        if not self.repeats:
+            return list(range(self.most_repeats))
+        ranked = {label: rank for rank, label in enumerate(sorted(self.repeats, key=natural))}
+        return [ranked[label] for label in self.repeats]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Provider and condition (the lane), prompt, and repeat by number of first sight."""
+
+    lane: Lane
+    question: Question
+    repeat: int
+
+    @property
+    def packed(self) -> int:
+        """The same as one number."""
+        return ((self.lane.number << 32 | self.question.number) << 32) | self.repeat
+
+
+class _Names:
+    """Gives each written name one that may stand in a run folder, and no two of them the same."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, written: str) -> str:
+        found = self._given.get(written)
+        if found is None:
+            found = fitting_name(written)
+            if found in self._taken:
+                found = f"{found[: _LONGEST_NAME - 9]}-{_hash(written, 8)}"
+            self._given[written] = found
+            self._taken.add(found)
+        return found
+
+
+class Keys:
+    """Numbers providers, conditions, prompts and repeats as they come."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.numbered = "repeat" not in recipe.fields
+        self.providers: dict[str, Who] = {}
+        self.conditions: dict[str, int] = {}
+        self.questions: dict[str, Question] = {}
+        self.lanes: dict[tuple[str, str], Lane] = {}
+        self._next: dict[tuple[int, int], int] = {}
+        self._provider_names, self._ids, self._families = _Names(), _Names(), _Names()
+
+    def of(self, answer: Answer) -> Key:
+        """Raises ExchangeError where the row lacks a part of its key."""
+        lane = self.lanes.get((answer.provider, answer.condition or CONDITION)) or self._new_lane(answer)
+        name = answer.prompt if answer.id is None else answer.id
+        if name is None:
+            raise ExchangeError(f"{answer.place}: has no prompt or id; every row must say what was asked")
+        question = self.questions.get(name) or self._new_question(name, answer)
+        return Key(lane, question, self._repeat(lane, question, answer))
+
+    def every_lane(self) -> list[Lane]:
+        """Each lane once, however its condition was written."""
+        return list({lane.number: lane for lane in self.lanes.values()}.values())
+
+    def restart(self) -> None:
+        """Before another pass: rows without a repeat of their own are numbered from 0 again."""
+        self._next.clear()
+
+    def _repeat(self, lane: Lane, question: Question, answer: Answer) -> int:
+        if self.numbered:
+            at = (lane.number, question.number)
+            number = self._next[at] = self._next.get(at, -1) + 1
+            lane.most_repeats = max(lane.most_repeats, number + 1)
+            return number
+        label = answer.repeat
+        if label is None:
+            raise ExchangeError(f"{answer.place}: has no repeat; leave it out of the mapping to number rows in order")
+        found = lane.repeats.get(label)
+        if found is None:
+            found = lane.repeats[label] = _bounded(len(lane.repeats), _MOST_REPEATS, "repeat", answer)
+            lane.most_repeats = found + 1
+        return found
+
+    def _new_lane(self, answer: Answer) -> Lane:
+        written = answer.condition or CONDITION
+        condition = _condition(_characters(written, answer))
+        if condition not in self.conditions:
+            self.conditions[condition] = _bounded(len(self.conditions), MOST_CONDITIONS, "condition", answer)
+        lane = self.lanes.get((answer.provider, condition)) or Lane(
+            who=self.providers.get(answer.provider) or self._new_provider(answer),
+            condition=condition,
+            condition_number=self.conditions[condition],
+            sampling={name: getattr(answer, name) for name in SAMPLING},
+            place=answer.place,
+        )
+        self.lanes[answer.provider, condition] = self.lanes[answer.provider, written] = lane
+        return lane
+
+    def _new_provider(self, answer: Answer) -> Who:
+        written = _characters(answer.provider, answer)
+        name = self._provider_names.of(written)
+        number = _bounded(len(self.providers), _MOST_PROVIDERS, "provider", answer)
+        for text in (answer.model, answer.claims):
+            _characters(text or "", answer)
+        who = Who(number=number, name=name, written=written, model=answer.model, claims=answer.claims)
+        self.providers[answer.provider] = who
+        return who
+
+    def _new_question(self, name: str, answer: Answer) -> Question:
+        _characters(name, answer)
+        question = Question(
+            number=len(self.questions),
+            id=self._ids.of(f"q-{_hash(name, 16)}" if answer.id is None else name),
+            text=None if answer.prompt is None else _characters(answer.prompt, answer),
+            expected=None if answer.expected is None else _characters(answer.expected, answer),
+            family=answer.family,
+            family_name=self._families.of(_characters(answer.family or FAMILY, answer)),
+            place=answer.place,
+        )
+        self.questions[name] = question
+        return question
+
+
+def fitting_name(written: str) -> str:
+    """The name itself where it may stand in a run folder; "openai/gpt-4" becomes "openai-gpt-4"."""
+    if _NAME.fullmatch(written):
+        return written
+    name = _NOT_IN_A_NAME.sub("-", written).strip("-._@:+")[:_LONGEST_NAME]
+    return name or f"name-{_hash(written, 8)}"
+
+
+def _condition(written: str) -> str:
+    """One line of bearable length."""
+    line = " ".join(written.split())
+    return line if len(line) <= _LONGEST_CONDITION else f"{line[:_LONGEST_CONDITION]}... {_hash(written, 8)}"
+
+
+def _hash(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _characters(text: str, answer: Answer) -> str:
+    if not sound(text):
+        raise ExchangeError(
+            f"{answer.place}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+        )
+    return text
+
+
+def _bounded(number: int, most: int, what: str, answer: Answer) -> int:
+    if number >= most:
+        value = str(getattr(answer, what))[:60]
+        raise ExchangeError(f'{answer.place}: more than {most} values of {what} ("{value}"); is another column meant?')
+    return number

@@ -1,0 +1,167 @@
+"""An Answer of another tool in, its Outcome out: what is no answer (an error, silence, a refusal) never passes for one.
+
+Tools write failures where answers stand: "LLM Error", "No response", "nan", an exception's text.
+Such a text counted as an answer agrees with itself perfectly, and so yields a false figure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tempzero.exchange.answers import Answer
+from tempzero.exchange.tables import sound
+from tempzero.types import Completion, Outcome, Status
+
+_CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
+_FILTERED = frozenset(
+    {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "blocklist", "spii"}
+)
+_FAILED = frozenset({"error", "failed", "cancelled", "timeout"})
+
+# Whole texts that tools leave in place of an answer. Case counts: a model may well say "none".
+_NO_ANSWER = frozenset(
+    {
+        *("nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "#N/A", "[object Object]"),
+        *("ERROR", "[ERROR]", "<error>", "<ERROR>", "API Error", "API error", "API_ERROR", "#ERROR"),
+        *("LLM Error", "LLM error", "LLM_ERROR", "Request failed", "request failed", "[TIMEOUT]", "TIMEOUT"),
+        *("No response", "No Response", "NO RESPONSE", "no response", "No response.", "[No response]", "[NO RESPONSE]"),
+    }
+)
+# What exceptions of clients look like when their text is stored as the answer.
+_ERROR_TEXTS = (
+    r"error code: [45]\d\d - ",
+    r"[45]\d\d (?:client|server) error: ",
+    r"http(?: status)?(?: code)? error:? [45]\d\d\b",
+    r"\[?api[ _]error\]?\s*:",
+    r"(?:an )?error(?: occurred)?:\s*(?:rate.?limit|time.?out|connection|request|api|http|429|5\d\d|server|quota)\b",
+    r"traceback \(most recent call last\):",
+    r"(?:openai|litellm|httpx2?|requests|aiohttp|anthropic|botocore|urllib3?)(?:\.\w+)*\.\w*(?:error|exception|timeout)\b",
+    r"(?:ratelimit|api\w*|internalserver|badrequest|authentication|notfound|timeout|connection|read|connect)error\b\s*[:(]",
+)
+_ERROR_TEXT = re.compile("|".join(_ERROR_TEXTS), re.IGNORECASE)
+_LONGEST_ERROR_TEXT = 2000
+
+# A refusal stands at the start and says little else. Longer texts that begin so may still answer.
+_UNABLE = (
+    r"i(?: can['’]?t| cannot| can not| won['’]t| will not| am (?:unable|not able) to|['’]m (?:unable|not able) to)"
+)
+_DENIED = (
+    "help|assist|comply|fulfill?|provide|create|generate|write|engage|discuss|support|do that|continue|participate|"
+    "answer (?:that|this)|share"
+)
+_REFUSALS = (
+    rf"(?:i['’]m|i am)(?: very| really| so)? sorry,? (?:but )?(?:{_UNABLE}|as an ai|that['’]?s not something)",
+    rf"(?:sorry|apologies|i apologi[sz]e),? (?:but )?{_UNABLE}",
+    rf"{_UNABLE} (?:{_DENIED})\b",
+    r"i (?:must|have to) (?:decline|refuse)\b",
+    r"i decline to\b",
+)
+_REFUSAL = re.compile(rf"\s*(?:{'|'.join(_REFUSALS)})", re.IGNORECASE)
+_LONGEST_REFUSAL = 400
+
+_ERROR_KINDS = (
+    ("rate_limited", re.compile(r"\b429\b|rate.?limit|too many requests", re.IGNORECASE)),
+    ("quota", re.compile(r"\b402\b|insufficient.(quota|credit|funds|balance)", re.IGNORECASE)),
+    ("auth", re.compile(r"\b401\b|unauthori[sz]ed|invalid.{0,10}api.?key", re.IGNORECASE)),
+    ("timeout", re.compile(r"time.?out|timed out|\b(408|504|524)\b", re.IGNORECASE)),
+    ("prompt_too_long", re.compile(r"context.(length|window)|maximum.context|too.many.tokens", re.IGNORECASE)),
+    ("blocked", re.compile(r"content.(policy|filter|management)|moderation|safety", re.IGNORECASE)),
+    ("server", re.compile(r"\b5\d\d\b|server.error|overloaded|unavailable|bad gateway", re.IGNORECASE)),
+    ("network", re.compile(r"connection|network|dns|resolve", re.IGNORECASE)),
+)
+_KINDS = frozenset(kind for kind, _ in _ERROR_KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a response ended, in the words of `Outcome`."""
+
+    status: Status
+    kind: str
+    detail: str = ""
+    flags: tuple[str, ...] = ()
+
+
+_WHOLE = Ending("valid", "complete")
+_LENGTH = Ending("censored", "length")
+_CACHED = Ending("excluded", "cached")
+_REFUSED = Ending("censored", "refusal", "recognised by its words", ("refusal_by_wording",))
+_EMPTY = Ending("missing", "empty", "no text was recorded")
+_BROKEN = Ending("missing", "encoding", "the text holds half of a surrogate pair, which is no character")
+
+
+def ending(answer: Answer, *, as_is: bool) -> Ending:
+    """How this response ended.
+
+    `as_is` believes every text that is not empty; what columns say of errors, refusals, caches
+    and cut texts counts in any case.
+    """
+    text = answer.text
+    finish = answer.finish_reason.strip().casefold() if answer.finish_reason else ""
+    if answer.error is not None or finish in _FAILED:
+        return _missing(answer.error or f"finish reason {finish}")
+    if text is not None and not sound(text):
+        return _BROKEN
+    if answer.cached is not None:
+        return _CACHED
+    if answer.refusal is not None or finish in _FILTERED:
+        return Ending("censored", "content_filter", _clean(answer.refusal) or f"finish reason {finish}")
+    if text is None or not text or text.isspace():
+        return _EMPTY
+    if not as_is and is_error_text(text) and text.strip() != answer.expected:
+        return _missing(" ".join(text.split())[:200])
+    if finish in _CUT:
+        return _LENGTH
+    return _REFUSED if not as_is and is_refusal(text) else _WHOLE
+
+
+def outcome(answer: Answer, *, as_is: bool) -> Outcome:
+    """The same with what the model said."""
+    end = ending(answer, as_is=as_is)
+    said = None if end.status == "missing" else completion(answer)
+    return Outcome(status=end.status, kind=end.kind, detail=end.detail, flags=end.flags, completion=said)
+
+
+def completion(answer: Answer) -> Completion:
+    """What the model said, as it was recorded."""
+    return Completion(
+        text=answer.text or _clean(answer.refusal) or "",
+        reasoning_text=_clean(answer.reasoning),
+        finish_reason=_clean(answer.finish_reason),
+        served_model=_clean(answer.served_model),
+        backend=_clean(answer.backend),
+        fingerprint=_clean(answer.fingerprint),
+        response_id=_clean(answer.response_id),
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+    )
+
+
+def is_error_text(text: str) -> bool:
+    """Whether a whole text is what tools write in place of an answer."""
+    if len(text) > _LONGEST_ERROR_TEXT:
+        return False
+    stripped = text.strip()
+    return stripped in _NO_ANSWER or _ERROR_TEXT.match(stripped) is not None
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text does nothing but refuse, by its English wording."""
+    return len(text) <= _LONGEST_REFUSAL and _REFUSAL.match(text) is not None
+
+
+def _error_kind(words: str) -> str:
+    named = words.partition(":")[0]
+    if named in _KINDS:
+        return named
+    return next((kind for kind, pattern in _ERROR_KINDS if pattern.search(words)), "failed")
+
+
+def _missing(detail: str) -> Ending:
+    return Ending("missing", _error_kind(detail), _clean(detail) or ascii(detail))
+
+
+def _clean(text: str | None) -> str | None:
+    """The text, or None where it holds what no UTF-8 file can; the row itself keeps it, escaped."""
+    return text if text is not None and sound(text) else None

@@ -1,0 +1,278 @@
+"""Every Answer of a source in, once; a Survey of it out: who, what and how often, or the reasons for refusing it.
+
+Nothing is written before the whole source has been surveyed: an import succeeds whole or not at all.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tempzero.errors import ExchangeError
+from tempzero.exchange.answers import Answer
+from tempzero.exchange.factors import Factors
+from tempzero.exchange.keys import Key, Keys, Lane
+from tempzero.exchange.outcomes import Ending, ending
+from tempzero.exchange.recipe import SAMPLING, Recipe
+from tempzero.metrics import censoring
+from tempzero.metrics.agreement import Ints, changes
+from tempzero.plan import CONDITION
+
+SAMPLING_CENSORED = "sampling: censored"
+"""How a note begins that speaks of repeats which stopped at the first divergence."""
+
+_LINES_OF_A_KIND = 5
+# Fields that may be empty in every row without a mistake in the mapping.
+_MAY_BE_EMPTY = frozenset({"error", "refusal", "cached", "reasoning", "date"})
+
+# What a survey looks at in every row; other mapped fields only until one row had a value.
+_NEEDED = frozenset(
+    ("provider", "id", "prompt", "condition", "repeat", "text", "expected", "family", "claims", "error", "refusal")
+) | {"cached", "finish_reason", "response_id", *SAMPLING}
+
+Find = Callable[[Collection[int]], Mapping[int, Answer]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What a source holds. `retried` are packed keys that have a row without an output."""
+
+    keys: Keys
+    answers: int
+    outcomes: Mapping[tuple[str, str], int]
+    retried: frozenset[int]
+    notes: tuple[str, ...]
+
+
+class Surveyor:
+    """Takes answers one after the other; `finish` gives the Survey, or raises ExchangeError with the reasons."""
+
+    def __init__(self, recipe: Recipe, *, mapped: Collection[str]) -> None:
+        """`mapped` are the fields that the user named: each must have a value somewhere.
+
+        `needs` names the fields that answers are still looked at for; it shrinks.
+        """
+        self._recipe = recipe
+        self._keys = Keys(recipe)
+        self._factors = Factors(
+            {c for e in (*recipe.fields.values(), *(w.expression for w in recipe.where)) for c in e.columns},
+            numbered=self._keys.numbered,
+        )
+        self._sampling = [name for name in SAMPLING if name in recipe.fields]
+        self._answered: set[int] = set()
+        self._retried: set[int] = set()
+        self._response_ids: set[int] = set()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._never = {"text", *mapped} - _MAY_BE_EMPTY
+        self.needs = _NEEDED | self._never
+        self._collided: list[tuple[int, Answer]] = []
+        self._problems: defaultdict[str, list[str]] = defaultdict(list)
+        self._numbers: Counter[str] = Counter()
+        self._sequence = array("q")
+
+    @property
+    def keys(self) -> Keys:
+        return self._keys
+
+    def see(self, answer: Answer) -> None:
+        """Note one answer. Raises ExchangeError where its key cannot be told."""
+        key = self._keys.of(answer)
+        ended = ending(answer, as_is=self._recipe.as_is)
+        self._outcomes[ended.status, ended.kind] += 1
+        self._same_question(key, answer)
+        self._same_provider(key.lane, answer)
+        self._once(key.packed, ended, answer)
+        if self._recipe.format is None:
+            self._factors.see((key.lane.number, key.question.number), answer.cells)
+        if self._never:
+            never = {n for n in self._never if getattr(answer, n) in (None, "")}
+            if never != self._never:
+                self._never, self.needs = never, _NEEDED | never
+        said = ended.status in ("valid", "censored")
+        output = hash(answer.text) & 0x7FFF_FFFF_FFFF_FFFF if said else censoring.NOT_SAID
+        self._sequence.extend((key.lane.number, key.question.number, key.repeat, output))
+
+    def finish(self, find: Find) -> Survey:
+        """Everything has been seen. `find` gives the first answer of each packed key, to name what collided."""
+        if not self._outcomes:
+            text = self._recipe.fields["text"]
+            starred = f"text={text.written}: no row has a value there" if text.starred else ""
+            chosen = f" with {' and '.join(w.written for w in self._recipe.where)}" if self._recipe.where else ""
+            raise ExchangeError(starred or f"there are no rows to import{chosen}")
+        first = find({packed for packed, _ in self._collided}) if self._collided else {}
+        for packed, answer in self._collided:
+            self._problem("collision", _collision(first[packed], answer, self._recipe))
+        for name in sorted(self._never):
+            self._problem("nothing", f"{name}={self._recipe.fields[name].written}: no row has a value there")
+        for line in self._factors.problems():
+            self._problem("factors", line)
+        if not any(status in ("valid", "censored") for status, _ in self._outcomes):
+            self._problem("failed", self._all_failed())
+        if self._problems:
+            raise ExchangeError("\n".join(self._lines()))
+        return Survey(
+            keys=self._keys,
+            answers=self._outcomes.total(),
+            outcomes=self._outcomes,
+            retried=frozenset(self._retried),
+            notes=tuple(self._notes()),
+        )
+
+    # --- what would make a figure false ------------------------------------------------------
+
+    def _same_question(self, key: Key, answer: Answer) -> None:
+        question = key.question
+        if answer.prompt != question.text:
+            self._problem(
+                "question",
+                f'{answer.place}: the id "{question.id}" stands for another text than at {question.place}; '
+                "put what tells them apart into the id, e.g. id=task+number",
+            )
+        if question.expected is None:
+            question.expected = answer.expected
+        for field, value in (("expected", question.expected), ("family", question.family)):
+            if field in self._recipe.fields and (getattr(answer, field) or value) != value:
+                self._problem(
+                    field,
+                    f'{answer.place}: the prompt "{question.id}" has {field} "{getattr(answer, field)[:40]}", but '
+                    f'"{str(value)[:40]}" at {question.place}; is it another question? then put {field} into the id',
+                )
+
+    def _same_provider(self, lane: Lane, answer: Answer) -> None:
+        if answer.claims != lane.who.claims:
+            self._problem(
+                "claims",
+                f'{answer.place}: the provider "{lane.who.written}" claims {answer.claims}, but {lane.who.claims} at '
+                f"{lane.place}; make them two, e.g. provider=provider+model",
+            )
+        for name in self._sampling:
+            if getattr(answer, name) != lane.sampling[name]:
+                self._problem(
+                    f"sampling {name} {lane.number}",
+                    f"{answer.place}: several conditions under one key: {name} is {getattr(answer, name)}, but "
+                    f'{lane.sampling[name]} at {lane.place}, both of provider "{lane.who.written}"'
+                    f"{_under(lane)}; put it into the key, e.g. condition={self._recipe.fields[name].written}",
+                    most=1,
+                )
+
+    def _once(self, packed: int, ended: Ending, answer: Answer) -> None:
+        if ended.status == "missing":
+            self._retried.add(packed)
+            return
+        if packed in self._answered:
+            self._numbers["collision"] += 1
+            if len(self._collided) < _LINES_OF_A_KIND:
+                self._collided.append((packed, answer))
+                self._numbers["collision"] -= 1
+        self._answered.add(packed)
+        if answer.response_id is not None and answer.match is None:
+            unique = hash((answer.provider, answer.response_id))
+            if unique in self._response_ids:
+                self._problem(
+                    "response id",
+                    f'{answer.place}: the response id "{answer.response_id[:60]}" has occurred before: the same '
+                    "response twice would count as a repeat that agrees perfectly",
+                )
+            self._response_ids.add(unique)
+
+    def _all_failed(self) -> str:
+        error = self._recipe.fields.get("error")
+        hint = f"; is error={error.written} the right column?" if error is not None else ""
+        counted = ", ".join(f"{number} {kind}" for (_, kind), number in self._outcomes.most_common(3))
+        return f"no row holds an answer: {counted}{hint}"
+
+    def _problem(self, kind: str, line: str, *, most: int = _LINES_OF_A_KIND) -> None:
+        if len(self._problems[kind]) < most:
+            self._problems[kind].append(line)
+        else:
+            self._numbers[kind] += 1
+
+    def _lines(self) -> Iterator[str]:
+        for kind, lines in self._problems.items():
+            yield from lines
+            if self._numbers[kind]:
+                yield f"... and {self._numbers[kind]} more rows like these"
+
+    # --- what a reader of the figures must know -----------------------------------------------
+
+    def _notes(self) -> Iterator[str]:
+        for (status, kind), number in sorted(self._outcomes.items()):
+            if (status, kind) != ("valid", "complete"):
+                yield f"{number} of {self._outcomes.total()} rows are {_WORDS.get(kind, kind)}: {_COUNTED_AS[status]}"
+        for column in self._factors.repetitions():
+            yield (
+                f'rows were numbered in their order; the column "{column}" seems to number the repeats: '
+                f"with repeat={column} duplicates would be noticed"
+            )
+        yield from self._censored()
+
+    def _censored(self) -> Iterator[str]:
+        rows = np.frombuffer(self._sequence, dtype=np.int64).reshape(-1, 4)
+        for lane in sorted(self._keys.every_lane(), key=lambda at: (at.who.name, at.condition)):
+            of_lane = rows[rows[:, 0] == lane.number]
+            ranks = np.asarray(lane.ranks(), dtype=np.int64)
+            prompt, repeat, output = _trials(of_lane[:, 1], ranks[of_lane[:, 2]], of_lane[:, 3])
+            found = censoring.detect(prompt, repeat, output, cells=len(self._keys.questions))
+            if found is not None:
+                survivors = ", ".join(f"{n} of {found.prompts} after {k}" for k, n in _shown(found.survivors))
+                yield (
+                    f"{SAMPLING_CENSORED}: {lane.who.name}{_under(lane)}: {found.short} of {found.prompts} prompts "
+                    f"have fewer than {found.longest} repeats, and none was asked again after its first divergence; "
+                    f"TARr of what is left would be false. Prompts without divergence: {survivors}"
+                )
+
+
+_WORDS = {
+    "empty": "empty",
+    "refusal": "refusals by their wording",
+    "content_filter": "refusals or filtered",
+    "length": "cut at their token limit",
+    "cached": "from a cache",
+    "failed": "failures",
+    "encoding": "no valid text",
+}
+_COUNTED_AS = {
+    "missing": "imported as missing, not as answers",
+    "censored": "imported as cut, not as whole answers",
+    "excluded": "imported, and left out of every figure",
+    "valid": "imported as answers",
+}
+
+
+def _collision(first: Answer, second: Answer, recipe: Recipe) -> str:
+    differing = [
+        c for c in {**first.cells, **second.cells} if first.cells.get(c) != second.cells.get(c) and c[:1] != "@"
+    ]
+    where = f"{second.place}:"
+    if not differing:
+        return f"{where} the same row as {first.place}: a duplicate would count as an answer of its own"
+    texts = recipe.fields["text"].columns
+    telling = [c for c in differing if c not in texts] or differing
+    return (
+        f"{where} several conditions under one key: provider, prompt, condition and repeat are those of {first.place}, "
+        f"but it differs in {', '.join(differing[:6])}; put what tells them apart into the key, e.g. "
+        f"condition={telling[0]}, or leave repeat out if they are repeats"
+    )
+
+
+def _trials(prompt: Ints, repeat: Ints, output: Ints) -> tuple[Ints, Ints, Ints]:
+    """One row for each trial: the one with an output, where an attempt failed before."""
+    order = np.lexsort((-output, repeat, prompt))
+    prompt, repeat, output = prompt[order], repeat[order], output[order]
+    first = changes(prompt, repeat)
+    return prompt[first], repeat[first], output[first]
+
+
+def _shown(survivors: tuple[int, ...]) -> list[tuple[int, int]]:
+    """A dozen of the counts, the last one included."""
+    counts = list(enumerate(survivors, start=1))
+    step = -(-len(counts) // 12)
+    return counts[:: step if step > 1 else 1] + (counts[-1:] if (len(counts) - 1) % step else [])
+
+
+def _under(lane: Lane) -> str:
+    return "" if lane.condition == CONDITION else f' in condition "{lane.condition}"'

@@ -1,0 +1,134 @@
+"""A run folder in, what its answers came to that had to be tried out (code run, mathematics compared) in judged.jsonl.
+
+running     code and cases -> how many came out right, from a process behind barriers
+enclosed    that process: raises its barriers, then runs a stranger's function
+maths       two expressions -> equal or not, from a process that can be given up on
+comparing   that process
+
+Trying out is no analysis: it costs time, and a clock has a say in it. So each text is judged once, the judgement
+is kept, and the analysis reads it like any other file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tempzero import records as store
+from tempzero.chat import said
+from tempzero.extractors import EXTRACTORS, asked_sha256, extract
+from tempzero.extractors.code import FAILS, PASSES, cases_of
+from tempzero.judgements import maths, running
+from tempzero.types import Judgement, Prompt
+
+__all__ = ["judge"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Waiting:
+    """A text that no judgement is about yet, and what its extractor found in it."""
+
+    prompt: Prompt
+    asked_sha256: str
+    text_sha256: str
+    found: str
+
+
+def judge(path: Path, *, run_code: bool, say: Callable[[str], None]) -> int:
+    """Judge what was not judged before; give the number of new judgements.
+
+    Code is run only with `run_code`; mathematics are compared where the extra `math` is installed. What is left
+    over stays "not judged" and is said so. Raises RunFolderError, and EngineError where code is to be run and this
+    machine cannot raise the barriers.
+    """
+    waiting = list(_waiting(store.open_run(path)))
+    code = [w for w in waiting if _name(w) == "code"] if run_code else []
+    mathematics = [w for w in waiting if _name(w) == "math"] if maths.available() else []
+    if not code and not mathematics:
+        return 0
+    with ExitStack() as stack:
+        writer = stack.enter_context(store.judging(path))
+        for one in code:
+            writer.append(_run(one))
+        if mathematics:
+            known = _known_answers(store.open_run(path))
+            comparer = stack.enter_context(maths.Comparer())
+            for one in mathematics:
+                writer.append(_compare(one, comparer, known))
+    say(f"judged {len(code)} code answers and {len(mathematics)} mathematical ones")
+    return len(code) + len(mathematics)
+
+
+def _waiting(run: store.Run) -> Iterator[_Waiting]:
+    """Each text once; whole answers only, as the analysis reads no others."""
+    judged = {p.id: p for p in run.manifest.suite.prompts if p.extractor and EXTRACTORS[p.extractor.name].judged}
+    if not judged:
+        return
+    asked = {id: asked_sha256(p.extractor, p.expected) for id, p in judged.items() if p.extractor}
+    known = {(j.prompt, j.asked_sha256, j.text_sha256) for j in run.judgements()}
+    for view in run.views():
+        prompt, outcome = judged.get(view.trial.prompt), view.outcome
+        if prompt is None or outcome.completion is None or (outcome.status, outcome.kind) != ("valid", "complete"):
+            continue
+        text = said(outcome.completion)
+        key = (prompt.id, asked[prompt.id], hashlib.sha256(text.encode()).hexdigest())
+        if key in known or prompt.extractor is None:
+            continue
+        known.add(key)
+        found = extract(prompt.extractor, text)
+        if found is not None:
+            yield _Waiting(prompt=prompt, asked_sha256=key[1], text_sha256=key[2], found=found)
+
+
+def _name(waiting: _Waiting) -> str:
+    return waiting.prompt.extractor.name if waiting.prompt.extractor else ""
+
+
+def _run(one: _Waiting) -> Judgement:
+    assert one.prompt.extractor is not None, "only prompts with an extractor wait"
+    args = one.prompt.extractor.args
+    trialled = running.trial(one.found, args["function"], cases_of(args))
+    answer = PASSES if trialled.passes else FAILS
+    return _judgement(
+        one, answer, None if one.prompt.expected is None else answer == one.prompt.expected, trialled.detail
+    )
+
+
+def _known_answers(run: store.Run) -> dict[str, list[str]]:
+    """The different answers that each question has had so far, by `asked_sha256`, in the order they were met."""
+    known: dict[str, list[str]] = {}
+    for judgement in run.judgements():
+        answers = known.setdefault(judgement.asked_sha256, [])
+        if judgement.answer is not None and judgement.answer not in answers:
+            answers.append(judgement.answer)
+    return known
+
+
+def _compare(one: _Waiting, comparer: maths.Comparer, known: dict[str, list[str]]) -> Judgement:
+    """An answer equal to one met before is that answer; a new one is named as it is typeset."""
+    expected, answers = one.prompt.expected, known.setdefault(one.asked_sha256, [])
+    compared = comparer.compare(one.found, [*([] if expected is None else [expected]), *answers])
+    if compared.problem:
+        return _judgement(one, None, None if expected is None else False, compared.problem)
+    equal_to = list(compared.equal)
+    correct = None if expected is None else equal_to.pop(0)
+    answer = next((a for a, same in zip(answers, equal_to, strict=True) if same), expected if correct else one.found)
+    if answer is not None and answer not in answers:
+        answers.append(answer)
+    return _judgement(one, answer, correct, "")
+
+
+def _judgement(one: _Waiting, answer: str | None, correct: bool | None, detail: str) -> Judgement:
+    return Judgement(
+        seq=0,
+        previous="",
+        prompt=one.prompt.id,
+        asked_sha256=one.asked_sha256,
+        text_sha256=one.text_sha256,
+        answer=answer,
+        correct=correct,
+        detail=detail,
+    )

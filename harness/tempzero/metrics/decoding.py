@@ -1,0 +1,230 @@
+"""Rows of logits and the tokens that followed in, each token's standing and the likelihood of ways of decoding out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.metrics import ways
+from tempzero.metrics.ways import Choice, Ways
+from tempzero.types import DecodingSums
+
+_LAST = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standings:
+    """One value for each token; see `types.TokenScores`."""
+
+    token_ids: tuple[int, ...]
+    argmax: tuple[int, ...]
+    margin: tuple[float, ...]
+    logprob: tuple[float, ...]
+    rank: tuple[int, ...]
+    gap: tuple[float, ...]
+    seen: tuple[int, ...]
+    sums: DecodingSums | None
+
+
+def read(
+    rows: Iterable[NDArray[np.float32]],
+    token_ids: Sequence[int],
+    prompt_ids: Sequence[int],
+    *,
+    end_ids: Sequence[int] = (),
+) -> Standings:
+    """How a response's tokens stand in the distributions they were chosen from.
+
+    `rows` yields, in order, one row of logits for each token of the response; further rows are not
+    read. Where the response ended by itself with a token that is not known, `end_ids` are those it
+    may have been: the likeliest of them then counts as its last token, from one row more.
+    Raises ValueError where there are fewer rows than tokens.
+    """
+    reading = _Reading(prompt_ids)
+    wanted = len(token_ids) + bool(end_ids)
+    for at, row in enumerate(itertools.islice(rows, wanted)):
+        reading.take(row, token_ids[at] if at < len(token_ids) else max(end_ids, key=lambda t: float(row[t])))
+    if len(reading.margin) < wanted:
+        raise ValueError(f"{len(reading.margin)} rows of logits for {wanted} tokens")
+    return reading.standings()
+
+
+class Told(Protocol):
+    """What an endpoint tells of one token: see `engines.prompt_logprobs_forms.TokenStanding`."""
+
+    @property
+    def token_id(self) -> int: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def top1_id(self) -> int: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def gap(self) -> float: ...
+
+
+def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
+    """The same of tokens that an endpoint read: all but the sums, which need whole distributions."""
+    context, seen = set(prompt_ids), []
+    for token in tokens:
+        seen.append(int(token.top1_id in context))
+        context.add(token.token_id)
+    return Standings(
+        token_ids=tuple(t.token_id for t in tokens),
+        argmax=tuple(t.top1_id for t in tokens),
+        margin=tuple(t.margin for t in tokens),
+        logprob=tuple(t.logprob for t in tokens),
+        rank=tuple(t.rank for t in tokens),
+        gap=tuple(t.gap for t in tokens),
+        seen=tuple(seen),
+        sums=None,
+    )
+
+
+def likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:
+    """Log-likelihoods of one choice, as `ways` has them; penalties, which need a context, left out."""
+    found = Ways(vocabulary=row.size)
+    found.put(_Sweep.over(row.size).of(row, token, {}).choice)
+    return found.sums()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Standing:
+    """What one row of logits says of one token; `best` is the reference's choice."""
+
+    best: int
+    logprob: float
+    rank: int
+    gap: float
+    choice: Choice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sweep:
+    """Passes over rows of logits, in memory that each next row uses again: fresh memory would cost more than they."""
+
+    below: NDArray[np.float32]
+    work: NDArray[np.float32]
+    bins: NDArray[np.intp]
+    near: NDArray[np.bool_]
+
+    @classmethod
+    def over(cls, vocabulary: int) -> _Sweep:
+        return cls(
+            below=np.empty(vocabulary, np.float32),
+            work=np.empty(vocabulary, np.float32),
+            bins=np.empty(vocabulary, np.intp),
+            near=np.empty(vocabulary, np.bool_),
+        )
+
+    def of(self, row: NDArray[np.float32], token: int, windows: dict[str, NDArray[np.int32]]) -> _Standing:
+        best = int(row.argmax())
+        below = np.subtract(row, row[best], out=self.below)
+        near = np.flatnonzero(np.greater(below, np.float32(-ways.REACH), out=self.near))
+        margin = -float(below[token])
+        total = float(np.exp(below, out=self.work).sum())
+        return _Standing(
+            best=best,
+            logprob=-margin - math.log(total),
+            rank=1 if token == best else 1 + int(np.count_nonzero(below > below[token])),
+            gap=_second(below, best, near),
+            choice=Choice(
+                token=token,
+                best=float(row[best]),
+                margin=margin,
+                near=near,
+                logits=row[near],
+                far=self._far(),
+                often={name: counts[near] for name, counts in windows.items()},
+            ),
+        )
+
+    def _far(self) -> NDArray[np.intp]:
+        """How many tokens beyond reach lie in each bin."""
+        np.multiply(self.below, np.float32(-ways.BINS_A_LOGIT), out=self.work)
+        np.minimum(self.work, np.float32(ways.DEEPEST * ways.BINS_A_LOGIT), out=self.work)
+        np.copyto(self.bins, self.work, casting="unsafe")
+        counts = np.bincount(self.bins, minlength=ways.BINS)
+        counts[: int(ways.REACH * ways.BINS_A_LOGIT)] = 0
+        return counts
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What has been read of one response so far."""
+
+    prompt_ids: Sequence[int]
+    context: list[int] = field(init=False)
+    windows: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    argmax: list[int] = field(default_factory=list)
+    margin: list[float] = field(default_factory=list)
+    logprob: list[float] = field(default_factory=list)
+    rank: list[int] = field(default_factory=list)
+    gap: list[float] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    sweep: _Sweep | None = None
+    ways: Ways | None = None
+
+    def __post_init__(self) -> None:
+        self.context = list(self.prompt_ids)
+
+    def take(self, row: NDArray[np.float32], token: int) -> None:
+        """One more token and the logits it was chosen from."""
+        if self.sweep is None or self.ways is None:
+            self._begin(row.size)
+        assert self.sweep is not None, "begun above"
+        assert self.ways is not None, "begun above"
+        standing = self.sweep.of(row, token, self.windows)
+        self.argmax.append(standing.best)
+        self.margin.append(standing.choice.margin)
+        self.logprob.append(standing.logprob)
+        self.rank.append(standing.rank)
+        self.gap.append(standing.gap)
+        self.seen.append(int(self.windows["all"][standing.best] > 0))
+        self.ways.put(standing.choice)
+        self._extend(token)
+
+    def standings(self) -> Standings:
+        return Standings(
+            token_ids=tuple(self.context[len(self.prompt_ids) :]),
+            argmax=tuple(self.argmax),
+            margin=tuple(self.margin),
+            logprob=tuple(self.logprob),
+            rank=tuple(self.rank),
+            gap=tuple(self.gap),
+            seen=tuple(self.seen),
+            sums=(self.ways or Ways(vocabulary=1)).sums(),
+        )
+
+    def _begin(self, vocabulary: int) -> None:
+        self.sweep, self.ways = _Sweep.over(vocabulary), Ways(vocabulary=vocabulary)
+        windows: dict[str, Sequence[int]] = {"all": self.context, "last_64": self.context[-_LAST:], "response": ()}
+        self.windows = {
+            name: np.bincount(np.asarray(ids, np.int64), minlength=vocabulary).astype(np.int32)
+            for name, ids in windows.items()
+        }
+
+    def _extend(self, token: int) -> None:
+        for counts in self.windows.values():
+            counts[token] += 1
+        if len(self.context) >= _LAST:
+            self.windows["last_64"][self.context[-_LAST]] -= 1
+        self.context.append(token)
+
+
+def _second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> float:
+    """Largest logit minus the second largest."""
+    if near.size > 1:
+        return -float(np.partition(below[near], near.size - 2)[near.size - 2])
+    others = below.copy()
+    others[best] = -np.inf
+    return -float(others.max())

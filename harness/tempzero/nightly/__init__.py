@@ -1,0 +1,12 @@
+"""A providers.yaml in, one night decided, on file and told out. Whatever kills it, calling it again finishes the night.
+
+job       lock, run, compare, decide, write, tell: each step leaves a file and is skipped where the file is there
+locking   one at a time
+proving   a changed provider -> an evidence bundle of tonight against its baseline
+"""
+
+from __future__ import annotations
+
+from tempzero.nightly.job import Asked, Outcome, nightly
+
+__all__ = ["Asked", "Outcome", "nightly"]

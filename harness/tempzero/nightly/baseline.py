@@ -1,0 +1,121 @@
+"""Run folders in, the baselines of their providers out: an explicit act, never the first run by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tempzero import stats
+from tempzero.analysis import analyse
+from tempzero.config import Gates
+from tempzero.errors import UsageError
+from tempzero.nightly import history
+from tempzero.nightly.history import Baseline, Side
+from tempzero.records import Run
+from tempzero.types import Estimate
+
+# An endpoint that agrees with itself less often than this needs so many answers a prompt before it is known what it
+# usually says; with fewer, `tests/benchmarks/nightly.py` finds some changes in the first nights only now and then.
+_SELDOM, _ANSWERS = 0.7, 18
+
+
+def make(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[Baseline, ...]:
+    """Pool the runs into one baseline for each provider that answered in them.
+
+    Raises UsageError where a provider's settings differ between the runs, or where it answered too little to be
+    held against; nothing is written.
+    """
+    sides = [side for run in runs for side in history.condense(run, analyse(run))]
+    names = sorted({s.provider for s in sides if not only or s.provider in only})
+    unknown = sorted(set(only) - set(names))
+    if unknown or not names:
+        known = ", ".join(sorted({s.provider for s in sides})) or "none"
+        raise UsageError(f"--providers: not in these runs: {', '.join(unknown) or 'any'}; known: {known}")
+    if len({run.manifest.suite.digest for run in runs}) > 1:
+        raise UsageError("these runs asked different suites; a baseline is of one: set one after the other")
+    gates = runs[-1].config.gates
+    found = [_one([s for s in sides if s.provider == name], runs[-1], gates, now) for name in names]
+    return tuple(found)
+
+
+def _one(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
+    name = sides[0].provider
+    if len({s.settings for s in sides}) > 1:
+        raise UsageError(f"{name}: was asked with different settings in these runs; they cannot be one baseline")
+    weak = [s for s in sides if s.answered < gates.min_coverage * s.planned]
+    if weak:
+        raise UsageError(
+            f"{name}: only {weak[0].answered} of {weak[0].planned} calls were answered in {weak[0].run}; "
+            f"an outage is no baseline: leave that run out, or this provider with --providers"
+        )
+    floor = own_agreement(sides)
+    if floor.n < gates.min_prompts:
+        raise UsageError(
+            f"{name}: {floor.n} prompts were answered twice or more; {gates.min_prompts} are needed. "
+            "Take a run with more prompts, or with --repeats 3"
+        )
+    return Baseline(
+        format=history.FORMAT,
+        provider=name,
+        set_at=now,
+        suite_digest=run.manifest.suite.digest,
+        floor=floor,
+        sides=tuple(sides),
+    )
+
+
+def own_agreement(sides: Sequence[Side]) -> Estimate:
+    """EMR over all answers of the runs together: the floor under any comparison with them."""
+    shares = [
+        sum(n * (n - 1) for n in texts.values()) / (texts.total() * (texts.total() - 1)) for texts in _repeated(sides)
+    ]
+    return stats.share_over_prompts(np.array(shares, dtype=np.float64))
+
+
+def _repeated(sides: Sequence[Side]) -> list[Counter[str]]:
+    """How often each text came, for each question that was answered twice or more."""
+    pool: dict[str, Counter[str]] = {}
+    for side in sides:
+        for question, texts in side.texts.items():
+            pool.setdefault(question, Counter()).update(texts)
+    return [texts for texts in pool.values() if texts.total() >= 2]
+
+
+def describe(baseline: Baseline) -> str:
+    """One line for a screen."""
+    floor = baseline.floor
+    interval = f" [{floor.low:.3f}, {floor.high:.3f}]" if floor.low is not None and floor.high is not None else ""
+    answers = sum(side.answered for side in baseline.sides)
+    runs = ", ".join(side.run for side in baseline.sides)
+    return (
+        f"{baseline.provider}: {answers} answers from {runs}, set {baseline.set_at}; agrees with itself "
+        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}{_advice(baseline)}"
+    )
+
+
+def _advice(baseline: Baseline) -> str:
+    """What a provider usually says must be known before a night can be unusual: would more runs help?"""
+    known = np.median([texts.total() for texts in _repeated(baseline.sides)])
+    if (baseline.floor.value or 0.0) >= _SELDOM or known >= _ANSWERS:
+        return ""
+    return (
+        f". It seldom agrees with itself, and {known:.0f} answers a prompt say little about what is usual: pool more "
+        f"runs, {_ANSWERS} answers or more"
+    )
+
+
+def clear(results: Path, providers: Collection[str]) -> tuple[str, ...]:
+    """Remove the baselines of these providers (none named: all of them); give their names."""
+    found = history.read_baselines(results)
+    known = {b.provider for b in found}
+    unknown = sorted(set(providers) - known)
+    if unknown:
+        raise UsageError(f"no baseline of {', '.join(unknown)}; there is: {', '.join(sorted(known)) or 'none'}")
+    names = set(providers) or known
+    for one in found:
+        if one.provider in names:
+            history.baseline_file(results, one).unlink()
+    return tuple(sorted(names))

@@ -1,0 +1,161 @@
+"""A Run in, a Side for each of its providers out: hashes counted instead of texts, and what responses state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tempzero.analysis.observations import NOT_SAID, observe
+from tempzero.analysis.tallies import Tally, tally
+from tempzero.analysis.texts import Texts, study
+from tempzero.chat import wire_message
+from tempzero.config import Provider
+from tempzero.metrics.agreement import UNPARSED, Counts, commonest, pooled
+from tempzero.nightly.history.nights import Side
+from tempzero.records import Run
+from tempzero.types import Analysis, Figure, Prompt, RecordView
+
+# Figures whose nightly course is drawn: kind -> metrics, None for all.
+_KEPT: Mapping[str, frozenset[str] | None] = {
+    "coverage": frozenset({"coverage", "censored_share"}),
+    "repeat": frozenset({"emr"}),
+    "cross": frozenset({"cross_emr", "excess_divergence"}),
+    "reference": None,
+    "answers": frozenset({"accuracy", "verbosity_chars"}),
+    "repetition": frozenset({"seq_rep_4", "loop_share"}),
+    "speed": frozenset({"latency_s"}),
+    "cost": frozenset({"calls", "cost_usd"}),
+}
+_MEASURES = ("seq_rep_4", "loop_share")
+_SHOWN_CHARS = 2000
+_LABELS = ("served_model", "fingerprint", "backend")
+
+
+def condense(run: Run, analysis: Analysis) -> tuple[Side, ...]:
+    """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError."""
+    seen = observe(run)
+    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
+    questions = [question(p) for p in seen.prompts]
+    said = _Said(run)
+    sides = []
+    for lane in seen.lanes:
+        numbered = lane.text.copy()
+        numbered[numbered != NOT_SAID] = new[numbered[numbered != NOT_SAID]]
+        counted = tally(replace(lane, text=numbered), texts, seen.prompts)
+        sides.append(_side(counted, texts, questions, said, run, analysis.figures))
+    return tuple(sides)
+
+
+def question(prompt: Prompt) -> str:
+    """A prompt's id with a digest of its words: the same id with other words is another question."""
+    words: list[Any] = [[(m.role, m.content) for m in prompt.messages], prompt.max_tokens]
+    if prompt.tools or any(m.tool_calls or m.tool_call_id for m in prompt.messages):
+        words += [[wire_message(m) for m in prompt.messages], prompt.tools, prompt.tool_choice]
+    return f"{prompt.id}#{_digest(words, 8)}"
+
+
+def settings(provider: Provider) -> str:
+    """Digest of what is sent besides the prompt: where it differs, another question was asked."""
+    sampling = provider.sampling()
+    sent = [provider.claimed_model, provider.temperature, provider.top_p, provider.seed, sampling.max_tokens]
+    return _digest([*sent, provider.parameter_names.model_dump(), provider.extra_body], 16)
+
+
+class _Said:
+    """What the responses of each provider say of themselves, and how its attempts ended."""
+
+    def __init__(self, run: Run) -> None:
+        self.kinds: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.latency_s: dict[str, list[float]] = defaultdict(list)
+        self.times: dict[str, list[str]] = defaultdict(list)
+        for view in run.views():
+            self._read(view)
+
+    def _read(self, view: RecordView) -> None:
+        name, outcome = view.trial.provider, view.outcome
+        self.times[name].append(view.times.started_at)
+        self.kinds[name, view.trial.prompt][outcome.kind] += 1
+        if outcome.completion is None or outcome.status not in ("valid", "censored"):
+            return
+        for label in _LABELS:
+            value = getattr(outcome.completion, label)
+            if value is not None:
+                self.labels[name, label].add(value[:200])
+        if view.times.end_s is not None:
+            self.latency_s[name].append(view.times.end_s)
+
+
+def _side(
+    counted: Tally, texts: Texts, questions: Sequence[str], said: _Said, run: Run, figures: Iterable[Figure]
+) -> Side:
+    provider, name = counted.lane.provider, counted.name
+    prompts = run.manifest.suite.prompts
+    refused = (j for j, p in enumerate(prompts) if set(said.kinds[name, p.id]) == {"content_filter"})
+    hashes = {i: _digest(texts.text[i], 16) for i in set(pooled(counted.raw).output.tolist())}
+    times = sorted(t for t in said.times[name] if t)
+    asked = commonest(counted.prompt_tokens)
+    modal = commonest(counted.raw)
+    prices = provider.price
+    return Side(
+        provider=name,
+        run=run.manifest.run_id,
+        started_at=times[0] if times else run.manifest.created_at,
+        ended_at=times[-1] if times else run.manifest.created_at,
+        settings=settings(provider),
+        planned=int(counted.lane.planned.sum()) * (provider.repeats or 0),
+        answered=int((counted.lane.status <= 1).sum()),
+        texts=_by_question(counted.raw, questions, hashes),
+        answers=_by_question(counted.answer, questions, {i: _digest(a, 16) for i, a in enumerate(texts.answers)}),
+        values={
+            "accuracy": _known(counted.correct, questions),
+            "chars": _known(counted.chars, questions),
+            **{name: _known(counted.metrics[name], questions) for name in _MEASURES},
+        },
+        prompt_tokens={q: int(asked[j]) for j, q in enumerate(questions) if asked[j] != NOT_SAID},
+        refused=tuple(questions[j] for j in refused),
+        labels={label: tuple(sorted(said.labels[name, label])) for label in _LABELS},
+        price=None if prices is None else (prices.input_per_mtok, prices.output_per_mtok),
+        latency_s=statistics.median(said.latency_s[name]) if said.latency_s[name] else None,
+        figures=tuple(f for f in figures if name in _subjects(f) and f.family is None and _is_kept(f)),
+        one_token=tuple(
+            q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.sampling().max_tokens) == 1
+        ),
+        shown={q: texts.text[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
+    )
+
+
+def _subjects(figure: Figure) -> tuple[str | None, ...]:
+    """A figure of two peers stands once, and speaks of both."""
+    return (figure.left, figure.right) if figure.kind == "cross" else (figure.left,)
+
+
+def _is_kept(figure: Figure) -> bool:
+    metrics = _KEPT.get(figure.kind, frozenset())
+    return metrics is None or figure.metric in metrics
+
+
+def _by_question(counts: Counts, questions: Sequence[str], names: Mapping[int, str]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    rows = pooled(counts)
+    for cell, output, number in zip(rows.cell.tolist(), rows.output.tolist(), rows.count.tolist(), strict=True):
+        if output != UNPARSED:
+            one = found.setdefault(questions[cell], {})
+            one[names[output]] = one.get(names[output], 0) + number
+    return found
+
+
+def _known(values: np.ndarray[Any, np.dtype[np.float64]], questions: Sequence[str]) -> dict[str, float]:
+    return {q: v for q, v in zip(questions, values.tolist(), strict=True) if not math.isnan(v)}
+
+
+def _digest(value: Any, length: int) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]

@@ -1,0 +1,255 @@
+"""The nouns of a history, and its files: baselines/<provider>.<suite>.json and history/nights/<night>.json in results.
+
+A night's file is written once, in one step, when the night is decided; everything later is computed from these files.
+Format 1: first version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from tempzero import records as store
+from tempzero.errors import RunFolderError, UsageError
+from tempzero.types import Estimate, Figure
+
+FORMAT = 1
+BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
+_LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
+
+Counts = Mapping[str, Mapping[str, int]]
+State = Literal["ok", "changed", "no data", "no baseline"]
+# The ordinary night, and the one that asks more now and then: each is held against a baseline of its own.
+Depth = Literal["nightly", "deep"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One provider in one run, condensed. Questions are `<prompt id>#<digest of its words>`, texts are hashes.
+
+    `settings` digests what must agree before two sides may be compared. `values` are means over repeats of measures
+    of single texts, by metric and question; `one_token` the questions that ask for a single token; `shown` the
+    commonest text of each question, kept for baselines only.
+    """
+
+    provider: str
+    run: str
+    started_at: str
+    ended_at: str
+    settings: str
+    planned: int
+    answered: int
+    texts: Counts
+    answers: Counts
+    values: Mapping[str, Mapping[str, float]]
+    prompt_tokens: Mapping[str, int]
+    refused: tuple[str, ...]
+    labels: Mapping[str, tuple[str, ...]]
+    price: tuple[float, float] | None
+    latency_s: float | None
+    figures: tuple[Figure, ...] = ()
+    one_token: tuple[str, ...] = ()
+    shown: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """What a provider is held against on one suite: the runs that somebody chose. `floor` is its own EMR in them."""
+
+    format: int
+    provider: str
+    set_at: str
+    suite_digest: str
+    floor: Estimate
+    sides: tuple[Side, ...]
+
+    @property
+    def questions(self) -> frozenset[str]:
+        """All that was asked in its runs."""
+        return frozenset(question for side in self.sides for question in side.texts)
+
+    @property
+    def key(self) -> str:
+        """Stands for this very baseline in the nights that were held against it."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that a response or the configuration states, and that is not as it was: no test is needed.
+
+    `telling` ones are worth a message of their own; the others change by themselves on many providers.
+    """
+
+    what: str
+    before: str
+    now: str
+    telling: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One measure tonight against the baseline; `p_value` is of this night alone and raises no alarm."""
+
+    measure: str
+    before: float | None
+    now: Estimate
+    change: Estimate | None
+    p_value: float | None
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Telling:
+    """A prompt on which tonight differs from before: its excess divergence, and the commonest text of each side."""
+
+    prompt: str
+    excess: float
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What one night says of one provider.
+
+    `tested` is False where there was too little data or nothing to hold it against; `reason` says which. `match` is
+    agreement with the baseline, `floor` the baseline's with itself. `windows` are the p-values of the last two nights
+    together, and of three. `bets` are the evidence's parts after this night; `evidence` is an alarm from `alarm_at`
+    on. `since` and `until` name the first changed night and the last night before it.
+    """
+
+    state: State
+    tested: bool
+    reason: str
+    baseline: str | None
+    p_value: float | None = None
+    windows: tuple[float, ...] = ()
+    excess: Estimate | None = None
+    match: Estimate | None = None
+    floor: Estimate | None = None
+    bets: tuple[float, ...] = ()
+    evidence: float = 0.0
+    alarm_at: float = 0.0
+    calm: int = 0
+    missing: int = 0
+    since: str | None = None
+    until: str | None = None
+    telling: tuple[Telling, ...] = ()
+    events: tuple[Event, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One provider's part of a night."""
+
+    side: Side
+    decision: Decision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Night:
+    """One night, decided."""
+
+    format: int
+    night: str
+    run: str
+    created_at: str
+    entries: tuple[Entry, ...]
+    depth: Depth = "nightly"
+
+    def entry(self, provider: str) -> Entry | None:
+        """That provider's part; None where it took none."""
+        return next((e for e in self.entries if e.side.provider == provider), None)
+
+
+T = TypeVar("T")
+
+
+def check_label(night: str) -> str:
+    """A night is named by its date, and where there are several a day, by a word after it. Raises UsageError."""
+    if not _LABEL.match(night):
+        raise UsageError(f'--night: "{night}" names no night; write a date, e.g. 2026-01-31 or 2026-01-31-noon')
+    return night
+
+
+def write_night(results: Path, night: Night) -> Path:
+    """Put a decided night on file, in one step."""
+    return _write(results / HISTORY / NIGHTS / f"{night.night}.json", night)
+
+
+def read_nights(results: Path) -> tuple[Night, ...]:
+    """Every night on file, in order. Raises RunFolderError for a damaged one."""
+    files = sorted((results / HISTORY / NIGHTS).glob("[0-9]*.json"), key=lambda path: path.stem)
+    return tuple(_read(path, Night) for path in files)
+
+
+def write_baseline(results: Path, baseline: Baseline) -> Path:
+    """Make this the provider's baseline, in place of those that have a question in common with it."""
+    path = _write(baseline_file(results, baseline), baseline)
+    for older in read_baselines(results):
+        replaced = baseline_file(results, older)
+        if older.provider == baseline.provider and older.questions & baseline.questions and replaced != path:
+            replaced.unlink()
+    return path
+
+
+def read_baselines(results: Path) -> tuple[Baseline, ...]:
+    """Every baseline, by provider."""
+    found = [_read(path, Baseline) for path in sorted((results / BASELINES).glob("*.json"))]
+    return tuple(sorted(found, key=lambda baseline: baseline.provider))
+
+
+def baseline_file(results: Path, baseline: Baseline) -> Path:
+    """Where a baseline stands; names of providers may hold what file systems do not take well."""
+    return results / BASELINES / f"{quote(baseline.provider, safe='@+')}.{baseline.suite_digest[:12]}.json"
+
+
+def baseline_of(baselines: Iterable[Baseline], side: Side, suite_digest: str) -> Baseline | None:
+    """What to hold a provider's night against: the baseline of this very suite, else that of most of its questions."""
+    own = [b for b in baselines if b.provider == side.provider]
+    same = [b for b in own if b.suite_digest == suite_digest]
+    asked = side.texts.keys()
+    near = sorted((b for b in own if b.questions & asked), key=lambda b: len(b.questions & asked))
+    return same[0] if same else near[-1] if near else None
+
+
+def standing(nights: Sequence[Night], night: str) -> tuple[tuple[Night, Entry], ...]:
+    """The latest entry of each provider and each kind of night, up to and with this one."""
+    latest: dict[tuple[str, Depth], tuple[Night, Entry]] = {}
+    for one in nights:
+        if one.night <= night:
+            latest |= {(entry.side.provider, one.depth): (one, entry) for entry in one.entries}
+    return tuple(latest.values())
+
+
+def without_texts(side: Side) -> Side:
+    """The same for a night's file, where texts would only take room."""
+    return replace(side, shown={})
+
+
+def _write(path: Path, value: Night | Baseline) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store.write_atomically(path, msgspec.json.encode(value) + b"\n")
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        value = msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"{path}: damaged: {error}; restore it from a copy or remove it") from None
+    if getattr(value, "format", None) != FORMAT:
+        raise RunFolderError(f"{path}: written in another format; this tempzero reads format {FORMAT}")
+    return value

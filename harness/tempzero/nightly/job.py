@@ -1,0 +1,278 @@
+"""What to ask tonight in, the night decided and told out. Every step is skipped where its result is on file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from tempzero import pipeline as running
+from tempzero import records as store
+from tempzero import reports as report
+from tempzero.analysis import analyse
+from tempzero.config import Config, Deep, Nightly
+from tempzero.errors import RunFolderError, UsageError
+from tempzero.nightly import history, notify
+from tempzero.nightly.history import Baseline, Depth, Entry, Night, Notice, Tonight
+from tempzero.nightly.locking import alone
+from tempzero.nightly.proving import prove
+from tempzero.pipeline import Collected, Limits, Watcher
+from tempzero.records import Run
+from tempzero.types import SuiteName
+from tempzero.verdict import gate
+
+# Messages that could not be delivered are tried again for this many nights.
+_TRIED_NIGHTS = 14
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What the command line narrows down or limits; the rest stands in providers.yaml. `deep` None: when it is due."""
+
+    only: Sequence[str] = ()
+    prompts: Path | None = None
+    suite: SuiteName | None = None
+    tags: Sequence[str] = ()
+    repeats: int | None = None
+    limit: int | None = None
+    deep: bool | None = None
+    check: bool = True
+    limits: Limits = running.NO_LIMITS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How the night went. An interrupted night is finished by calling again; `undelivered` channels are tried again."""
+
+    night: str
+    outcome: Literal["pass", "finding", "inconclusive", "interrupted"]
+    sentences: tuple[str, ...]
+    stopped: tuple[str, ...] = ()
+    told: tuple[Notice, ...] = ()
+    undelivered: tuple[str, ...] = ()
+
+
+def nightly(
+    config: Config,
+    root: Path,
+    night: str,
+    *,
+    asked: Asked,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    write: Callable[[str], None] = print,
+) -> Outcome:
+    """Check, run, compare, decide, write, tell. Raises UsageError at once where another night is under way.
+
+    `write` takes what a CI reads on stdout. A night that is on file already is not asked again; what was not
+    delivered is.
+    """
+    history.check_label(night)
+    results = root / config.run.results
+    with alone(results / "history"):
+        nights = history.read_nights(results)
+        done = next((n for n in nights if n.night == night), None)
+        stopped: tuple[str, ...] = ()
+        if done is None:
+            notify.begun(config.notify, root, night)
+            depth = kind_of_night(config.nightly, nights, night, asked.deep)
+            watcher.say(f"the night of {night}" + (", a deep one" if depth == "deep" else ""))
+            collected = _collected(config, root, night, depth, asked, environ, watcher)
+            stopped = tuple(f"{e.provider or 'the night'}: {e.reason}" for e in collected.endings)
+            if collected.interrupted:
+                sentence = f"interrupted; calling it again finishes the night of {night}"
+                return Outcome(night=night, outcome="interrupted", sentences=(sentence,), stopped=stopped)
+            done = _decided(config, results, night, depth, collected, nights)
+            history.write_night(results, done)
+        watcher.say(f"decided: the night of {night}")
+        return replace(_told(config, root, results, done, environ, write), stopped=stopped)
+
+
+def kind_of_night(rules: Nightly, nights: Sequence[Night], night: str, wanted: bool | None) -> Depth:
+    """Whether this night is a deep one: where that is wanted, or `every_days` after the last that brought data.
+
+    Raises UsageError where a deep night is wanted and none is configured.
+    """
+    if rules.deep is None:
+        if wanted:
+            raise UsageError("--deep: no deep night is configured; say what it asks under nightly.deep")
+        return "nightly"
+    if wanted is not None:
+        return "deep" if wanted else "nightly"
+    deep = [n for n in nights if n.depth == "deep" and n.night < night]
+    with_data = [n.night for n in deep if any(not e.decision.missing for e in n.entries)]
+    if not with_data:
+        return "deep"
+    passed = date.fromisoformat(night[:10]) - date.fromisoformat(with_data[-1][:10])
+    return "deep" if passed.days >= rules.deep.every_days else "nightly"
+
+
+def _collected(
+    config: Config,
+    root: Path,
+    night: str,
+    depth: Depth,
+    asked: Asked,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+) -> Collected:
+    """The night's run: a new one, or the one that a killed job has left, with what that left of its limits."""
+    results = root / config.run.results
+    name = f"{config.run.name}-{night}"
+    rules = config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
+    limits = _limits(asked.limits, rules, config.nightly)
+    begun = sorted(p for p in results.glob(f"*Z-{name}") if (p / store.MANIFEST).is_file())
+    if begun:
+        left = _left(limits, begun[-1])
+        return running.resume(begun[-1], environ=environ, watcher=watcher, limits=left, check=asked.check)
+    section = config.run.model_copy(update={"name": name})
+    given = asked.prompts or asked.suite or asked.tags
+    prepared = running.prepare(
+        config.model_copy(update={"run": section}),
+        root,
+        environ=environ,
+        only=asked.only,
+        prompts=asked.prompts or (root / rules.prompts if rules.prompts and not given else None),
+        suite=asked.suite or (None if given else rules.suite),
+        tags=asked.tags or (() if given else rules.tags),
+        repeats=asked.repeats or rules.repeats,
+        limit=asked.limit,
+    )
+    return running.start(prepared, results, environ=environ, watcher=watcher, limits=limits, check=asked.check)
+
+
+def _limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
+    """The command line's, else those of this kind of night, else those of any."""
+
+    def first(*values: float | None) -> float | None:
+        return next((v for v in values if v is not None), None)
+
+    requests = first(asked.max_requests, rules.max_requests, usual.max_requests)
+    return Limits(
+        max_cost_usd=first(asked.max_cost_usd, rules.max_cost_usd, usual.max_cost_usd),
+        max_requests=None if requests is None else int(requests),
+        max_minutes=first(asked.max_minutes, rules.max_minutes, usual.max_minutes),
+    )
+
+
+def _left(limits: Limits, path: Path) -> Limits:
+    """What calls of this night that were killed have left of requests and money."""
+    opened = store.open_run(path)
+    requests, cost_usd = opened.preflights(), 0.0
+    prices = {p.name: p.price for p in opened.config.providers}
+    for view in opened.views():
+        requests += 1
+        answer, price = view.outcome.completion, prices[view.trial.provider]
+        if answer is not None and price is not None:
+            tokens_in, tokens_out = answer.prompt_tokens or 0, answer.completion_tokens or 0
+            cost_usd += (tokens_in * price.input_per_mtok + tokens_out * price.output_per_mtok) / 1e6
+    return replace(
+        limits,
+        max_requests=None if limits.max_requests is None else max(0, limits.max_requests - requests),
+        max_cost_usd=None if limits.max_cost_usd is None else max(0.0, limits.max_cost_usd - cost_usd),
+    )
+
+
+def _decided(
+    config: Config, results: Path, night: str, depth: Depth, collected: Collected, nights: Sequence[Night]
+) -> Night:
+    """Hold every provider of the run against its baseline, and write the run's own report."""
+    opened = store.open_run(collected.path)
+    analysis = analyse(opened)
+    report.write_reports(analysis, gate.judge(analysis, config.gates), collected.path)
+    baselines = history.read_baselines(results)
+    reasons = {e.provider: e.reason for e in collected.endings}
+    entries = tuple(
+        Entry(
+            side=history.without_texts(side),
+            decision=history.decide(
+                Tonight(
+                    night=night,
+                    depth=depth,
+                    side=side,
+                    stopped=reasons.get(side.provider) or reasons.get(None) or "",
+                ),
+                history.baseline_of(baselines, side, opened.manifest.suite.digest),
+                history.past(nights, side.provider, night),
+                config.nightly,
+                config.gates,
+            ),
+        )
+        for side in history.condense(opened, analysis)
+    )
+    return Night(
+        format=history.FORMAT,
+        night=night,
+        run=opened.manifest.run_id,
+        created_at=opened.manifest.created_at,
+        entries=entries,
+        depth=depth,
+    )
+
+
+def _told(
+    config: Config, root: Path, results: Path, done: Night, environ: Mapping[str, str], write: Callable[[str], None]
+) -> Outcome:
+    """Deliver what has not been delivered, and write the files that others read. A failure here loses nothing."""
+    nights = history.read_nights(results)
+    recent = {n.night for n in nights[-_TRIED_NIGHTS:]}
+    found = history.notices(nights, no_data_nights=config.nightly.no_data_nights)
+    due = tuple(_proven(n, nights, results, environ) for n in found if n.night in recent)
+    undelivered = notify.deliver(config.notify, due, results / "history" / "delivered", environ=environ)
+    others = _still_changed(nights, done, history.read_baselines(results))
+    notify.write_files(config.notify, root, done, nights, others)
+    tonight = tuple(n for n in due if n.night == done.night)
+    notify.show_in_ci(done, tonight, others, environ=environ, write=write)
+    sentences = (
+        *map(_sentence, done.entries),
+        *(f"{_sentence(entry)} ({night.depth} nights)" for night, entry in others),
+    )
+    ended: Literal["pass", "finding", "inconclusive"] = "finding" if others else outcome(done)
+    return Outcome(night=done.night, outcome=ended, sentences=sentences, told=tonight, undelivered=undelivered)
+
+
+def _still_changed(
+    nights: Sequence[Night], done: Night, baselines: Sequence[Baseline]
+) -> tuple[tuple[Night, Entry], ...]:
+    """Providers that the other kind of night found changed, and whose baseline has not been replaced since."""
+    current = {b.key for b in baselines}
+    return tuple(
+        (night, entry)
+        for night, entry in history.standing(nights, done.night)
+        if night.depth != done.depth and entry.decision.state == "changed" and entry.decision.baseline in current
+    )
+
+
+def _proven(notice: Notice, nights: Sequence[Night], results: Path, environ: Mapping[str, str]) -> Notice:
+    """With the path of its evidence bundle, or why there is none."""
+    if notice.kind != "changed":
+        return notice
+    night = next(n for n in nights if n.night == notice.night)
+    entry = night.entry(notice.provider)
+    key = entry.decision.baseline if entry is not None else None
+    baseline = next((b for b in history.read_baselines(results) if b.key == key), None)
+    if baseline is None:
+        return notice  # the baseline has been replaced since: acknowledged
+    try:
+        opened: Run = store.open_run(results / night.run)
+    except RunFolderError as reason:
+        return replace(notice, details=(*notice.details, f"no evidence bundle: {reason}"))
+    path, why = prove(results, night.night, opened, baseline, environ=environ)
+    return replace(notice, details=(*notice.details, f"evidence bundle: {path}" if path else why))
+
+
+def outcome(night: Night) -> Literal["pass", "finding", "inconclusive"]:
+    """finding: a provider is changed, or states something else; inconclusive: one has no data or no baseline."""
+    decisions = [e.decision for e in night.entries]
+    if any(d.state == "changed" or any(e.telling for e in d.events) for d in decisions):
+        return "finding"
+    return "pass" if decisions and all(d.state == "ok" for d in decisions) else "inconclusive"
+
+
+def _sentence(entry: Entry) -> str:
+    decision = entry.decision
+    since = f" since the night of {decision.since}" if decision.since else ""
+    events = "".join(f"; {e.what} is not what it was" for e in decision.events if e.telling)
+    return f"{entry.side.provider}: {decision.state}{since}: {decision.reason}{events}"

@@ -1,0 +1,32 @@
+"""A changed provider's runs in, an evidence bundle out: tonight's records beside the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tempzero import claims
+from tempzero import records as store
+from tempzero.errors import RunFolderError, UsageError
+from tempzero.nightly.history import Baseline
+from tempzero.records import Run
+
+EVIDENCE = "evidence"
+
+
+def prove(
+    results: Path, night: str, tonight: Run, baseline: Baseline, *, environ: Mapping[str, str]
+) -> tuple[Path | None, str]:
+    """The bundle's path, or None and why there is none. Written once; a night decided again finds it there."""
+    path = results / "history" / EVIDENCE / f"{night}-{baseline.provider}.zip"
+    if path.is_file():
+        return path, ""
+    try:
+        before = [store.open_run(results / side.run) for side in baseline.sides]
+        accusation = claims.accuse_by_rule("changed", baseline.provider)
+        bundle = claims.make(tonight, accusation, environ=environ, before=before)
+    except (UsageError, RunFolderError) as reason:
+        return None, f"no evidence bundle: {reason}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.write_atomically(path, bundle.packed())
+    return path, ""

@@ -1,0 +1,103 @@
+"""A results folder and a limit in, old runs removed or compressed out; baselines, findings and evidence stay."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from tempzero import records as store
+from tempzero.errors import RunFolderError, UsageError
+from tempzero.nightly import history
+from tempzero.types import Manifest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """What becomes of one run within the limit, and why. `kept` ones are as they were."""
+
+    run: str
+    what: Literal["removed", "compressed", "kept"]
+    why: str
+
+
+def choose(
+    results: Path, *, now: datetime, older_than_days: int | None, keep: int | None, compress: bool
+) -> tuple[Taken, ...]:
+    """Decide on every run that the limits name, oldest first. Raises UsageError without a limit."""
+    if older_than_days is None and keep is None:
+        raise UsageError("prune: say which runs: --older-than-days N, or --keep N")
+    runs = sorted((m.created_at, path.name) for path, m in _runs(results))
+    if keep is not None:
+        runs = runs[: max(0, len(runs) - keep)]
+    if older_than_days is not None:
+        limit = now - timedelta(days=older_than_days)
+        runs = [(begun, name) for begun, name in runs if datetime.fromisoformat(begun) < limit]
+    needed = _needed(results)
+    return tuple(_taken(results / name, needed, compress=compress) for _, name in runs)
+
+
+def carry_out(results: Path, chosen: Sequence[Taken]) -> int:
+    """Do it; give the bytes saved. A night's own file stays, so the history keeps every night."""
+    saved = 0
+    for taken in chosen:
+        path = results / taken.run
+        if taken.what == "compressed":
+            saved += store.compress(path)
+        elif taken.what == "removed":
+            saved += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+            shutil.rmtree(path)
+    return saved
+
+
+def _taken(path: Path, needed: dict[str, str], *, compress: bool) -> Taken:
+    if not _is_finished(path):
+        return Taken(run=path.name, what="kept", why="not finished, or being written to")
+    if compress:
+        if not (path / store.RECORDS).exists():
+            return Taken(run=path.name, what="kept", why="is compressed already")
+        return Taken(run=path.name, what="compressed", why="beyond the limit")
+    why = needed.get(path.name) or _finding(path)
+    return (
+        Taken(run=path.name, what="kept", why=why)
+        if why
+        else Taken(run=path.name, what="removed", why="beyond the limit")
+    )
+
+
+def _runs(results: Path) -> Iterator[tuple[Path, Manifest]]:
+    for file in sorted(results.glob(f"*/{store.MANIFEST}")):
+        try:
+            yield file.parent, store.open_run(file.parent).manifest
+        except RunFolderError:
+            continue  # not ours to judge, so not ours to remove
+
+
+def _needed(results: Path) -> dict[str, str]:
+    """Runs that are never removed, and what for."""
+    needed = {}
+    for night in history.read_nights(results):
+        for entry in night.entries:
+            if entry.decision.state == "changed" or any(e.telling for e in entry.decision.events):
+                needed[night.run] = f"shows that {entry.side.provider} changed"
+    for baseline in history.read_baselines(results):
+        needed |= {side.run: f"baseline of {baseline.provider}" for side in baseline.sides}
+    return needed
+
+
+def _finding(path: Path) -> str:
+    """Why the run's own report keeps it; empty where it found nothing."""
+    try:
+        outcome = json.loads((path / "summary.json").read_bytes())["verdict"]["outcome"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "has no report; `tempzero report` says whether it found anything"
+    return "its report has findings" if outcome == "finding" else ""
+
+
+def _is_finished(path: Path) -> bool:
+    sessions = store.open_run(path).manifest.sessions
+    return bool(sessions) and sessions[-1].ended_at is not None

@@ -1,0 +1,176 @@
+"""The wish for a scheduler in, a unit ready to install out: a GitHub workflow, systemd units, or a crontab line.
+
+Every unit runs `tempzero nightly`, which may be killed and called again; each carries notes on its scheduler's traps.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tempzero.config import Config
+from tempzero.errors import UsageError
+
+TARGETS = ("github", "systemd", "cron")
+_TIME = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
+_PLAIN_PATH = re.compile(r"^[A-Za-z0-9_./+-]+$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where the job runs and when: `at` is HH:MM in UTC; `secrets` are names of variables, never values."""
+
+    config: Path
+    at: str
+    secrets: Sequence[str]
+    results: str
+    python: str = sys.executable
+
+
+def names_of_secrets(config: Config) -> tuple[str, ...]:
+    """The variables that the enabled providers and the notifications need."""
+    names = [v for p in config.providers if p.enabled for v in p.variables()]
+    names += [hook.url_env for hook in config.notify.webhooks]
+    return tuple(sorted({*names, *config.notify.apprise_env}))
+
+
+def unit(target: str, place: Place) -> Mapping[str, str]:
+    """The files of a unit by name. Raises UsageError for a target, time or path that cannot be put into one."""
+    if not _TIME.match(place.at):
+        raise UsageError(f'--at: "{place.at}" is no time; write HH:MM in UTC, e.g. 03:17')
+    for path in (str(place.config), place.python, place.results):
+        if not _PLAIN_PATH.match(path):
+            raise UsageError(
+                f'"{path}": a unit file cannot hold this path safely; use one of letters, digits and /._+-'
+            )
+    if target == "github":
+        return {".github/workflows/nightly.yml": _github(place)}
+    if target == "systemd":
+        return {"tempzero-nightly.service": _service(place), "tempzero-nightly.timer": _timer(place)}
+    if target == "cron":
+        return {"crontab": _cron(place)}
+    raise UsageError(f'schedule: "{target}" is none of {", ".join(TARGETS)}')
+
+
+def _github(place: Place) -> str:
+    hour, minute = place.at.split(":")
+    given = "".join(f"          {name}: ${{{{ secrets.{name} }}}}\n" for name in place.secrets)
+    environment = f"        env:\n{given}" if given else ""
+    return f"""\
+# Nightly drift watch. Traps:
+# - `schedule` runs on the default branch only, in UTC, and late when GitHub is busy: never at full hours.
+# - In a public repository GitHub switches a workflow off after 60 days without activity, and a disabled file takes all
+#   of its triggers along: that is why this is a file of its own. `gh workflow enable nightly.yml` turns it on again.
+# - A cache entry that nobody reads for 7 days is dropped. The artefact lasts longer; keep baselines/ elsewhere too.
+# - Secrets are empty in forks: providers without their key are skipped, and the job says so.
+# - Each runner is another machine: latency steps mean little here.
+name: nightly
+on:
+  schedule:
+    - cron: "{int(minute)} {int(hour)} * * *"
+  workflow_dispatch:
+permissions:
+  contents: read
+concurrency:
+  group: tempzero-nightly
+  cancel-in-progress: false
+jobs:
+  nightly:
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    steps:
+      - uses: actions/checkout@v5
+        with:
+          persist-credentials: false
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "3.11"
+          cache: pip
+      - run: python -m pip install -e .
+      - uses: actions/cache@v4
+        with:
+          path: {place.results}
+          key: tempzero-history-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}
+          restore-keys: tempzero-history-
+      - name: nightly
+        run: tempzero nightly --config {place.config}
+{environment}      - name: history page
+        if: always()
+        run: tempzero history --config {place.config}
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: tempzero-nightly
+          path: {place.results}
+          retention-days: 90
+"""
+
+
+def _service(place: Place) -> str:
+    folder = place.config.parent
+    return f"""\
+# tempzero-nightly.service: put both files into /etc/systemd/system (or ~/.config/systemd/user), then
+#   systemctl enable --now tempzero-nightly.timer
+# Traps:
+# - Keys go into the environment file, mode 0600, one NAME=value a line: {", ".join(place.secrets) or "none needed"}
+# - 1 (a finding) and 3 (no data) are results, not failures of the unit: SuccessExitStatus says so. Remove 1 to have
+#   `systemctl --failed` and OnFailure= speak up on findings.
+# - A user's timer runs only while the user is logged in, unless `loginctl enable-linger` was said.
+[Unit]
+Description=tempzero: hold the providers against their baselines
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+WorkingDirectory={folder}
+EnvironmentFile=-{folder}/tempzero.env
+ExecStart={place.python} -m tempzero nightly --config {place.config}
+ExecStartPost=-{place.python} -m tempzero history --config {place.config}
+SuccessExitStatus=1 3
+TimeoutStartSec=2h
+Nice=10
+NoNewPrivileges=yes
+PrivateTmp=yes
+"""
+
+
+def _timer(place: Place) -> str:
+    return f"""\
+# Traps:
+# - Persistent=true makes up for a night that the machine slept through, as soon as it wakes; a night is named by its
+#   UTC date, so two starts on one date are one night.
+# - RandomizedDelaySec varies the hour, since load at the provider does; nightly.time_blocks keeps hours apart.
+[Unit]
+Description=tempzero every night
+
+[Timer]
+OnCalendar=*-*-* {place.at}:00 UTC
+Persistent=true
+RandomizedDelaySec=45min
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def _cron(place: Place) -> str:
+    hour, minute = place.at.split(":")
+    folder = place.config.parent
+    environment = folder / "tempzero.env"
+    command = (
+        f"cd {shlex.quote(str(folder))} && set -a && if [ -f {environment} ]; then . {environment}; fi && set +a && "
+        f"{place.python} -m tempzero nightly --config {place.config} >> {folder / place.results}/nightly.log 2>&1"
+    )
+    return f"""\
+# Traps:
+# - cron gives a job almost no environment: the line names every path, and reads keys from {environment} (mode 0600).
+# - cron's hour is the machine's local time, which may skip or repeat it; a night is named by its UTC date.
+# - cron does not make up for nights that the machine slept through; systemd's timer does.
+# - A per cent sign ends the command in a crontab; there is none here.
+{int(minute)} {int(hour)} * * * mkdir -p {folder / place.results} && {command}
+"""

@@ -1,0 +1,12 @@
+"""All nights in, a folder of static pages out that opens without a server, and the same as Markdown and JSON.
+
+series   nights -> what is drawn: values with intervals, floors, events, a calendar with missing nights
+drawing  series -> geometry of charts; the templates make SVG of it
+pages    the files: index.html, one page a provider, history.md, history.json
+"""
+
+from __future__ import annotations
+
+from tempzero.nightly.trend.pages import to_json, to_markdown, write_pages
+
+__all__ = ["to_json", "to_markdown", "write_pages"]

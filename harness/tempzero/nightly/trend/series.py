@@ -1,0 +1,223 @@
+"""Nights in, one provider's course out: values by day, floors, events, and a calendar in which missing nights show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from tempzero.nightly import history
+from tempzero.nightly.history import Entry, Night, event_words
+from tempzero.types import Estimate
+
+_WORST_FIRST = ("changed", "no data", "no baseline", "ok")
+MISSING = "no run"
+_TITLES = {
+    "answers": "Parsed answers: excess divergence",
+    "accuracy": "Accuracy",
+    "chars": "Length, characters",
+    "seq_rep_4": "Repetition (seq-rep-4)",
+    "loop_share": "Share of answers that end in a loop",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One night's value; `day` counts from the history's first day."""
+
+    day: int
+    night: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """One measure over the nights. `level` is what it is held against: a floor, the baseline, the alarm."""
+
+    title: str
+    unit: str
+    level_name: str
+    points: tuple[Point, ...]
+    levels: tuple[tuple[int, float], ...]
+    bounded: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Day:
+    """One day of the calendar; `run` is empty where there was none."""
+
+    date: str
+    state: str
+    night: str
+    run: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """Something that happened: a change, its end, or an event."""
+
+    day: int
+    night: str
+    run: str
+    telling: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """One provider over all nights; `latest` is its last entry, or that of a kind of night that finds it changed."""
+
+    provider: str
+    days: tuple[Day, ...]
+    series: tuple[Series, ...]
+    marks: tuple[Mark, ...]
+    latest: Entry
+
+
+def courses(nights: Sequence[Night]) -> tuple[Course, ...]:
+    """Every provider's course, by name."""
+    names = sorted({e.side.provider for n in nights for e in n.entries})
+    first = _day(nights[0].night) if nights else date.min
+    return tuple(_course(name, nights, first) for name in names)
+
+
+def _course(name: str, nights: Sequence[Night], first: date) -> Course:
+    own = [(n, e) for n in nights if (e := n.entry(name)) is not None]
+    kinds = list(dict.fromkeys(n.depth for n in nights))
+    drawn, marks = [], []
+    for depth in kinds:
+        alike = [(n, e) for n, e in own if n.depth == depth]
+        label = f" ({depth} nights)" if len(kinds) > 1 else ""
+        drawn += [replace(s, title=s.title + label) for s in _series(alike, first) if s.points]
+        marks += [replace(m, words=m.words + label) for m in _marks(alike, first)]
+    latest = [entry for _, entry in history.standing(nights, nights[-1].night) if entry.side.provider == name]
+    return Course(
+        provider=name,
+        days=tuple(_calendar(own, first, _day(nights[-1].night))),
+        series=tuple(drawn),
+        marks=tuple(sorted(marks, key=lambda m: m.night)),
+        latest=next((e for e in latest if e.decision.state == "changed"), own[-1][1]),
+    )
+
+
+def _series(own: Sequence[tuple[Night, Entry]], first: date) -> Iterator[Series]:
+    tested = [(n, e) for n, e in own if e.decision.missing == 0]
+    draw = _Drawer(tested, first)
+    yield draw.estimates("Equals its baseline", lambda e: e.decision.match, "floor: the baseline's own EMR", _floor)
+    yield draw.estimates("Agrees with itself (EMR)", lambda e: _figure(e, "repeat", "emr"))
+    yield draw.estimates("Same text as the reference", lambda e: _figure(e, "reference", "cross_emr"))
+    yield draw.estimates("Same text as its peers (mean)", lambda e: _figure(e, "cross", "cross_emr"))
+    yield draw.values("Evidence of a change (log10)", _evidence, "alarm", _alarm)
+    for measure in sorted({line.measure for _, e in tested for line in e.decision.lines}):
+        title = _TITLES.get(measure, measure)
+        yield draw.estimates(title, _now(measure), "baseline", _before(measure))
+
+
+def _now(measure: str) -> Callable[[Entry], Estimate | None]:
+    return lambda entry: next((line.now for line in entry.decision.lines if line.measure == measure), None)
+
+
+def _before(measure: str) -> Callable[[Entry], float | None]:
+    return lambda entry: next((line.before for line in entry.decision.lines if line.measure == measure), None)
+
+
+class _Drawer:
+    """Reads one measure after the other from the same nights."""
+
+    def __init__(self, entries: Sequence[tuple[Night, Entry]], first: date) -> None:
+        self._entries = entries
+        self._first = first
+
+    def estimates(
+        self,
+        title: str,
+        read: Callable[[Entry], Estimate | None],
+        level_name: str = "",
+        level: Callable[[Entry], float | None] = lambda _: None,
+    ) -> Series:
+        points, levels = [], []
+        for night, entry in self._entries:
+            found, day = read(entry), (_day(night.night) - self._first).days
+            if found is not None and found.value is not None:
+                points.append(
+                    Point(day=day, night=night.night, value=found.value, low=found.low, high=found.high, n=found.n)
+                )
+                held = level(entry)
+                levels += [(day, held)] if held is not None else []
+        within = all(0 <= p.value <= 1 for p in points)
+        return Series(
+            title=title, unit="", level_name=level_name, points=tuple(points), levels=tuple(levels), bounded=within
+        )
+
+    def values(
+        self,
+        title: str,
+        read: Callable[[Entry], float | None],
+        level_name: str,
+        level: Callable[[Entry], float | None],
+    ) -> Series:
+        def known(entry: Entry) -> Estimate | None:
+            value = read(entry)
+            return None if value is None else Estimate(value=value, low=None, high=None, n=0, method="")
+
+        return self.estimates(title, known, level_name, level)
+
+
+def _floor(entry: Entry) -> float | None:
+    return None if entry.decision.floor is None else entry.decision.floor.value
+
+
+def _evidence(entry: Entry) -> float | None:
+    return math.log10(max(entry.decision.evidence, 1e-3)) if entry.decision.tested else None
+
+
+def _alarm(entry: Entry) -> float | None:
+    return math.log10(entry.decision.alarm_at) if entry.decision.tested else None
+
+
+def _figure(entry: Entry, kind: str, metric: str) -> Estimate | None:
+    """The figure; of several (peers) their mean, which has no interval."""
+    found = [f.estimate for f in entry.side.figures if (f.kind, f.metric) == (kind, metric)]
+    known = [e for e in found if e.value is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    mean = math.fsum(e.value or 0.0 for e in known) / len(known)
+    return Estimate(value=mean, low=None, high=None, n=min(e.n for e in known), method="mean over the peers")
+
+
+def _calendar(own: Sequence[tuple[Night, Entry]], first: date, last: date) -> Iterator[Day]:
+    by_day: dict[date, list[tuple[Night, Entry]]] = {}
+    for night, entry in own:
+        by_day.setdefault(_day(night.night), []).append((night, entry))
+    for offset in range((last - first).days + 1):
+        day = first + timedelta(days=offset)
+        found = sorted(by_day.get(day, []), key=lambda pair: _WORST_FIRST.index(pair[1].decision.state))
+        if found:
+            night, entry = found[0]
+            state, words = entry.decision.state, entry.decision.reason
+            yield Day(date=day.isoformat(), state=state, night=night.night, run=night.run, words=words)
+        else:
+            yield Day(date=day.isoformat(), state=MISSING, night="", run="", words="no night on file")
+
+
+def _marks(own: Iterable[tuple[Night, Entry]], first: date) -> Iterator[Mark]:
+    before = "ok"
+    for night, entry in own:
+        day, decision = (_day(night.night) - first).days, entry.decision
+        for event in decision.events:
+            words = event_words(event)
+            yield Mark(day=day, night=night.night, run=night.run, telling=event.telling, words=words)
+        if decision.tested and (decision.state == "changed") != (before == "changed"):
+            since = f", since the night of {decision.since}" if decision.since else ""
+            words = f"{decision.state}{since}: {decision.reason}"
+            yield Mark(day=day, night=night.night, run=night.run, telling=True, words=words)
+        before = decision.state if decision.tested else before
+
+
+def _day(night: str) -> date:
+    return date.fromisoformat(night[:10])

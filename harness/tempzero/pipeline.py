@@ -1,0 +1,536 @@
+"""A Config in, a finished run folder out: engines started, the plan collected, recorded and read by its references."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import os
+import platform
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tempzero import check as checking
+from tempzero import plan as planning
+from tempzero import records as store
+from tempzero import suites
+from tempzero.check import Preflight
+from tempzero.collect import Budget, Limits, collect
+from tempzero.config import Config, Local, Provider
+from tempzero.engines import Engine, in_form, open_engine, open_local, open_model, open_reader
+from tempzero.engines.hosted import clock
+from tempzero.engines.local import weights
+from tempzero.engines.local.serve import Served, serving
+from tempzero.errors import EngineError, RunFolderError, UsageError, WeightsError
+from tempzero.reading.score import ByEndpoint, ByLogits, Scorer
+from tempzero.types import Attempt, Ending, Manifest, Plan, Suite, SuiteName
+
+__all__ = ["Collected", "Limits", "Prepared", "Watcher", "prepare", "resume", "start"]
+
+NO_LIMITS = Limits()
+# An answer is shown as had once it has been forced to the disk; so often at most.
+_SYNC_EVERY_S = 0.2
+_VERSIONS_OF = ("tempzero", "openai", "httpx2", "numpy", "pandas", "scipy", "xllamacpp", "gguf", "jinja2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A run that is planned and not yet paid for."""
+
+    config: Config
+    suite: Suite
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watcher:
+    """Who is told what while a run goes on: lines for a log, and every attempt as it is recorded."""
+
+    say: Callable[[str], None]
+    begin: Callable[[Plan, int], None]
+    attempt: Callable[[Attempt], None]
+    read: Callable[[str, int, int], None]
+    """A reference, how many of the waiting responses it has read, and how many there are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """Where the run is, whether somebody interrupted it, and why what was left unasked was."""
+
+    path: Path
+    interrupted: bool
+    endings: tuple[Ending, ...]
+
+
+def prepare(
+    config: Config,
+    root: Path,
+    *,
+    environ: Mapping[str, str],
+    only: Sequence[str] = (),
+    prompts: Path | None = None,
+    suite: SuiteName | None = None,
+    tags: Sequence[str] = (),
+    repeats: int | None = None,
+    limit: int | None = None,
+) -> Prepared:
+    """Load the prompts and lay out the plan; nothing is started, spent or written.
+
+    `root` is the folder of providers.yaml; the other arguments go before the configuration
+    (`tags`: only prompts with one of them; `limit`: prompts at most). Raises SuiteError and UsageError.
+    """
+    if repeats is not None:
+        changed = tuple(p.model_copy(update={"repeats": repeats}) for p in config.providers)
+        config = config.model_copy(update={"providers": changed})
+    # Prompts that were named on the command line are all meant, unless a suite is named beside them.
+    size = suite or ("deep" if prompts else config.run.suite)
+    asked = _narrowed(suites.load(prompts or root / config.run.prompts, size), tags, limit)
+    chosen, skipped = planning.choose(config, environ, only)
+    if not chosen:
+        raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
+    return Prepared(config=config, suite=asked, plan=planning.build(config, asked, skipped=skipped))
+
+
+def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
+    """The prompts that carry one of the tags (no tags: all), thinned out evenly to `limit`."""
+    kept = [p for p in suite.prompts if not tags or set(tags) & set(p.tags)]
+    if not kept:
+        known = sorted({tag for p in suite.prompts for tag in p.tags})
+        raise UsageError(f"no prompt carries the tag {' or '.join(tags)}; tags in use: {', '.join(known) or 'none'}")
+    if limit is not None:
+        kept = kept[:: max(1, -(-len(kept) // limit))][:limit]
+    if len(kept) == len(suite.prompts):
+        return suite
+    return replace(suite, prompts=tuple(kept), digest=suites.digest(kept), name=None, version=None)
+
+
+def start(
+    prepared: Prepared,
+    results: Path,
+    *,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    limits: Limits = NO_LIMITS,
+    check: bool = True,
+) -> Collected:
+    """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError, UsageError.
+
+    With `check` every hosted provider is asked for one token first; whoever would refuse every request is not
+    asked, and where that leaves nobody but a reference, nothing is started.
+    """
+    _can_hold(limits, prepared)
+    return asyncio.run(_start(prepared, results, environ, watcher, limits, check))
+
+
+def resume(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    limits: Limits = NO_LIMITS,
+    check: bool = True,
+) -> Collected:
+    """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
+    run = store.open_run(path)
+    manifest = run.manifest
+    plan = planning.build(run.config, manifest.suite, skipped=manifest.skipped)
+    if plan.digest != manifest.plan_digest:
+        raise RunFolderError(
+            f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
+        )
+    prepared = Prepared(config=run.config, suite=manifest.suite, plan=plan)
+    unset = [v for p in _asked(prepared) for v in p.variables() if not environ.get(v)]
+    if unset:
+        raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
+    _can_hold(limits, prepared)
+    return asyncio.run(_resume(prepared, path, environ, watcher, limits, check))
+
+
+def score(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
+    """Let every reference that can read the responses; what was read before is not read again.
+
+    A reference can that runs in this process, or whose endpoint `reads`.
+
+    Gives the names of the references that read. Raises EngineError, WeightsError, RunFolderError, and
+    UsageError where a reference must not judge.
+    """
+    run = store.open_run(path)
+    skipped = {s.provider for s in run.manifest.skipped}
+    readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
+    readers = [p for p in readers if p.local is not None or p.reads is not None]
+    with store.scoring(path) as writer:
+        for provider in readers:
+            if provider.local is not None:
+                _read_here(run, provider, provider.local, writer, watcher)
+            else:
+                _read_through(run, provider, environ, writer, watcher)
+    return tuple(p.name for p in readers)
+
+
+def _read_through(
+    run: store.Run, provider: Provider, environ: Mapping[str, str], writer: store.ScoreWriter, watcher: Watcher
+) -> None:
+    reader = open_reader(provider, environ=environ)
+    try:
+        scorer = Scorer(run, provider.name, ByEndpoint(reader), writer.append)
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+        scorer.read_variants(run.config.score)
+    finally:
+        asyncio.run(reader.aclose())
+
+
+def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher) -> None:
+    settings = run.config.score
+    engine = open_local(provider, weights.obtain_for(run.config, local, say=watcher.say))
+    try:
+        scorer = Scorer(run, provider.name, ByLogits(engine), writer.append)
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+        for form in settings.forms if scorer.form_sample(settings) else ():
+            try:
+                changed, honest = in_form(local, form)
+                model = open_model(changed, weights.obtain_for(run.config, changed, say=watcher.say))
+            except (EngineError, WeightsError) as problem:
+                watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
+                continue
+            try:
+                watcher.say(f"{provider.name}: reading as {form}")
+                scorer.read_form(form, engine, model, honest=honest, settings=settings)
+            finally:
+                model.close()
+        scorer.read_variants(settings)
+    finally:
+        asyncio.run(engine.aclose())
+
+
+def _can_hold(limits: Limits, prepared: Prepared) -> None:
+    """A limit on the cost means nothing where a price is missing."""
+    unpriced = [p.name for p in _asked(prepared) if p.base_url is not None and p.price is None]
+    if limits.max_cost_usd is not None and unpriced:
+        raise UsageError(
+            f"--max-cost: {', '.join(unpriced)} has no price; give "
+            "`price: {input_per_mtok: ..., output_per_mtok: ...}` (0 for an endpoint that costs nothing)"
+        )
+
+
+async def _start(
+    prepared: Prepared, results: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+) -> Collected:
+    flights = await _preflight(prepared, environ, watcher.say) if check else ()
+    prepared, notes = _as_accepted(prepared, flights)
+    refused = _refused(prepared, flights)
+    async with _engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+        path = store.create_run(results, _manifest(prepared, opened.engines, opened.served, notes))
+        return await _collect(prepared, path, opened, watcher, limits, flights, refused)
+
+
+async def _resume(
+    prepared: Prepared, path: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+) -> Collected:
+    flights = await _preflight(prepared, environ, watcher.say) if check else ()
+    refused = _refused(prepared, flights)
+    async with _engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+        return await _collect(prepared, path, opened, watcher, limits, flights, refused)
+
+
+async def _preflight(
+    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None]
+) -> tuple[Preflight, ...]:
+    flights = await checking.before_run(_asked(prepared), environ=environ)
+    for flight in flights:
+        last = flight.looked[-1].exchange.outcome
+        if last.status == "missing":
+            what = "is not asked" if flight.refused else "is asked all the same"
+            say(f"check: {flight.provider.name} {what}: {last.kind}: {last.detail}")
+    return flights
+
+
+def _as_accepted(prepared: Prepared, flights: Sequence[Preflight]) -> tuple[Prepared, tuple[str, ...]]:
+    """The plan without the fields that a provider refuses and `may_drop` lets go, and a note on each."""
+    changed = {f.provider.name: f.provider for f in flights if f.dropped}
+    if not changed:
+        return prepared, ()
+    providers = tuple(changed.get(p.name, p) for p in prepared.config.providers)
+    config = prepared.config.model_copy(update={"providers": providers})
+    plan = planning.build(config, prepared.suite, skipped=prepared.plan.skipped)
+    notes = [
+        f"{f.provider.name}: it refuses {' and '.join(f.dropped)}; asked without, as may_drop allows"
+        for f in flights
+        if f.dropped
+    ]
+    return Prepared(config=config, suite=prepared.suite, plan=plan), tuple(notes)
+
+
+def _refused(prepared: Prepared, flights: Sequence[Preflight]) -> tuple[Ending, ...]:
+    """Who is not asked and why; everybody, where the check leaves nobody but references."""
+    found = [
+        Ending(provider=f.provider.name, reason=f"the check before the run: {f.refused}") for f in flights if f.refused
+    ]
+    names = {e.provider for e in found}
+    left = [p.name for p in _asked(prepared) if p.name not in names]
+    if found and not set(left) - set(prepared.config.run.references):
+        reason = "the check before the run left nobody to compare, so nothing was asked"
+        found += [Ending(provider=name, reason=reason) for name in left]
+    return tuple(found)
+
+
+async def _collect(
+    prepared: Prepared,
+    path: Path,
+    opened: _Opened,
+    watcher: Watcher,
+    limits: Limits,
+    flights: Sequence[Preflight],
+    refused: Sequence[Ending],
+) -> Collected:
+    looked = [one for flight in flights for one in flight.looked]
+    budget = Budget(limits, requests=len(looked), cost_usd=sum(_usd(f) for f in flights))
+    stopping, clocks = _Stopping(), _Clocks()
+    with _stop_on_signals(stopping), store.writing(path, now=_now()) as writer:
+        store.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
+        progress = store.open_run(path).progress()
+        watcher.begin(prepared.plan, len(progress.complete))
+        stopping.after(limits.max_minutes)
+        async with _acknowledging(writer, watcher.attempt, stopping) as had:
+            endings = await collect(
+                prepared.plan,
+                config=prepared.config,
+                suite=prepared.suite,
+                engines=opened.engines,
+                attempts=progress.attempts,
+                complete=progress.complete,
+                write=lambda attempt: clocks.look(writer.append(attempt).attempt),
+                progress=had,
+                stop=stopping.event,
+                budget=budget,
+                without=[e.provider for e in refused if e.provider],
+                renew=opened.renew,
+            )
+        endings = (*refused, *endings)
+        if stopping.by_deadline:
+            endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
+        store.finish_session(path, writer, now=_now(), endings=endings, notes=clocks.notes())
+    return Collected(path=path, interrupted=stopping.by_signal, endings=endings)
+
+
+def _usd(flight: Preflight) -> float:
+    """What the check itself cost, as far as it was reported."""
+    price, answers = flight.provider.price, [one.exchange.outcome.completion for one in flight.looked]
+    if price is None:
+        return 0.0
+    return sum(
+        ((a.prompt_tokens or 0) * price.input_per_mtok + (a.completion_tokens or 0) * price.output_per_mtok) / 1e6
+        for a in answers
+        if a is not None
+    )
+
+
+class _Clocks:
+    """Whose clock is far from this machine's."""
+
+    def __init__(self) -> None:
+        self._ahead_s: dict[str, float] = {}
+
+    def look(self, attempt: Attempt) -> None:
+        """Once a provider is enough."""
+        if "clock_skew" in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
+            self._ahead_s[attempt.trial.provider] = clock.ahead_s(attempt.exchange) or 0.0
+
+    def notes(self) -> list[str]:
+        """A line for each: nobody knows which of the two is right."""
+        return [
+            f"{name}: its clock is {abs(s):.0f} s {'ahead of' if s > 0 else 'behind'} this machine's; times of day in "
+            "the records are this machine's, durations need neither"
+            for name, s in self._ahead_s.items()
+        ]
+
+
+class _Stopping:
+    """When and why collecting stops before its end."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.by_signal = self.by_deadline = False
+
+    def after(self, minutes: float | None) -> None:
+        """Stop at a deadline: what is then under way is cancelled."""
+        if minutes is not None:
+            asyncio.get_running_loop().call_later(60 * minutes, self._deadline)
+
+    def _deadline(self) -> None:
+        self.by_deadline = True
+        self.event.set()
+
+
+@contextlib.asynccontextmanager
+async def _acknowledging(
+    writer: store.RunWriter, show: Callable[[Attempt], None], stopping: _Stopping
+) -> AsyncIterator[Callable[[Attempt], None]]:
+    """Show an attempt once it is on the disk: one sync, in a thread, for all that were written meanwhile."""
+    written: list[Attempt] = []
+    news, over = asyncio.Event(), asyncio.Event()
+
+    def had(attempt: Attempt) -> None:
+        written.append(attempt)
+        news.set()
+
+    async def acknowledge() -> None:
+        while not over.is_set() or written:
+            if not over.is_set():
+                await news.wait()
+            news.clear()
+            batch = written[:]
+            written.clear()
+            await asyncio.to_thread(writer.sync)
+            for attempt in batch:
+                show(attempt)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SYNC_EVERY_S):
+                    await over.wait()
+
+    working = asyncio.ensure_future(acknowledge())
+    working.add_done_callback(lambda _: stopping.event.set())  # a disk that cannot be synced to ends the run
+    try:
+        yield had
+    finally:
+        over.set()
+        news.set()
+        await working
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """What answers: engines by provider (or `provider/condition`), local servers, and a way to open an engine anew."""
+
+    engines: dict[str, Engine]
+    served: dict[str, Served]
+    renew: Callable[[str], Engine]
+
+
+@contextlib.asynccontextmanager
+async def _engines(
+    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None], *, without: Sequence[str | None]
+) -> AsyncIterator[_Opened]:
+    """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
+    async with contextlib.AsyncExitStack() as stack:
+        engines: dict[str, Engine] = {}
+        served: dict[str, Served] = {}
+
+        def renew(name: str) -> Engine:
+            """The engine of a hosted provider once more, its key read anew."""
+            provider = prepared.config.provider(name.partition("/")[0])
+            engine = open_engine(provider, environ=environ) if provider.base_url is not None else engines[name]
+            stack.push_async_callback(engine.aclose)
+            return engine
+
+        for provider in (p for p in _asked(prepared) if p.name not in without):
+            spec = provider.serve or provider.local
+            file = None
+            if spec is not None:
+                file = await asyncio.to_thread(weights.obtain_for, prepared.config, spec, say=say)
+            base_url = None
+            if provider.serve is not None and file is not None:
+                served[provider.name] = await stack.enter_async_context(serving(provider, file))
+                base_url = served[provider.name].base_url
+            for name, entry in _entries(prepared.config, provider):
+                engine = await asyncio.to_thread(open_engine, entry, environ=environ, weights=file, base_url=base_url)
+                stack.push_async_callback(engine.aclose)
+                engines[name] = engine
+            say(f"ready: {provider.name}")
+        yield _Opened(engines=engines, served=served, renew=renew)
+
+
+def _entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
+    """The provider, and where a condition changes its request bodies, the provider under it as well."""
+    found = [(provider.name, provider)]
+    for condition in config.asked_under():
+        under = config.under(provider, condition)
+        if under is not None and under.extra_body != provider.extra_body:
+            found.append((f"{provider.name}/{condition.name}", under))
+    return found
+
+
+def _asked(prepared: Prepared) -> list[Provider]:
+    skipped = {s.provider for s in prepared.plan.skipped}
+    return [p for p in prepared.config.providers if p.name not in skipped]
+
+
+def _manifest(
+    prepared: Prepared, engines: Mapping[str, Engine], served: Mapping[str, Served], notes: tuple[str, ...]
+) -> Manifest:
+    now = datetime.now(UTC)
+    described: dict[str, dict[str, Any]] = {
+        name: dict(engine.describe()) for name, engine in engines.items() if "/" not in name
+    }
+    for name, server in served.items():
+        described[name]["server"] = dict(server.description)
+    return Manifest(
+        format=store.FORMAT,
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{prepared.config.run.name}",
+        created_at=now.isoformat(timespec="seconds"),
+        config=prepared.config.model_dump(mode="json"),
+        suite=prepared.suite,
+        plan_digest=prepared.plan.digest,
+        plan_seed=prepared.plan.seed,
+        skipped=prepared.plan.skipped,
+        versions=_versions(),
+        host=_host(),
+        engines=described,
+        notes=(*prepared.suite.remarks, *notes),
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _VERSIONS_OF:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if commit.returncode == 0:
+        versions["git"] = commit.stdout.strip()
+    return versions
+
+
+def _host() -> dict[str, Any]:
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return {"system": platform.platform(), "cpu": model, "cores": os.cpu_count()}
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stopping: _Stopping) -> Any:
+    """The first Ctrl-C (or SIGTERM) ends the run cleanly; a second one is not waited for."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def interrupted() -> None:
+        if stopping.by_signal and task is not None:
+            task.cancel()
+        stopping.by_signal = True
+        stopping.event.set()
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    with contextlib.suppress(NotImplementedError):  # Windows loops take no handlers: KeyboardInterrupt ends the run
+        for number in handled:
+            loop.add_signal_handler(number, interrupted)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,216 @@
+"""Config and prompts in, a Plan out: trials in matched blocks, a seeded order, a digest, an estimate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown
+from tempzero.types import (
+    FamilyEstimate,
+    LeftOut,
+    Message,
+    Plan,
+    PlannedTrial,
+    Prompt,
+    ProviderEstimate,
+    Skipped,
+    Suite,
+    Trial,
+)
+
+CONDITION = DEFAULT_CONDITION
+NOT_CHOSEN = "not among --providers"
+
+# English runs at about four characters a token; three keeps the estimate an upper one for most text.
+_CHARS_PER_TOKEN = 3
+_TEMPLATE_TOKENS_PER_MESSAGE = 8
+# Hardly any text runs longer a token: what does not fit by this count does not fit.
+_MOST_CHARS_PER_TOKEN = 5
+
+
+def choose(
+    config: Config, environ: Mapping[str, str], only: Collection[str] = ()
+) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
+    """The providers that take part, and those that do not with the reason.
+
+    `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
+    """
+    refuse_unknown(config, only)
+    chosen, skipped = [], []
+    for provider in config.providers:
+        reason = _reason_to_skip(provider, environ, only)
+        if reason is None:
+            chosen.append(provider)
+        else:
+            skipped.append(Skipped(provider=provider.name, reason=reason))
+    return tuple(chosen), tuple(skipped)
+
+
+def build(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> Plan:
+    """Lay out every trial of every provider that is not skipped. Pure: same input, same plan.
+
+    A block is one prompt asked of every provider once under each condition. The repeats of a
+    prompt are as far apart as the run is long, so that a slow change of the provider shows as
+    divergence (under a condition with a warm cache they follow one another); the order of prompts
+    within a repeat and of providers within a block is drawn from the seed.
+    """
+    left_out = {s.provider for s in skipped}
+    providers = [p for p in config.providers if p.name not in left_out]
+    lanes = [
+        _Asked(provider, condition)
+        for condition in config.asked_under()
+        for p in providers
+        if (provider := config.under(p, condition)) is not None
+    ]
+    order = random.Random(config.run.seed)
+    trials: list[PlannedTrial] = []
+    block = 0
+    for round_ in range(max((lane.repeats for lane in lanes), default=0)):
+        for prompt in order.sample(suite.prompts, len(suite.prompts)):
+            for lane in order.sample(lanes, len(lanes)):
+                if fits(lane.provider, prompt):
+                    trials += [_planned(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
+            block += 1
+    return Plan(
+        trials=tuple(trials),
+        seed=config.run.seed,
+        digest=_digest(config, providers, suite, trials),
+        estimates=tuple(_estimate(p, [t for t in trials if t.trial.provider == p.name]) for p in providers),
+        skipped=tuple(skipped),
+        families=_by_family(providers, suite, trials),
+        left_out=_left_out(providers, suite),
+    )
+
+
+def fits(provider: Provider, prompt: Prompt) -> bool:
+    """Whether the provider's context could hold prompt and answer, as far as it is known.
+
+    Only what is surely too long is left out. Where it is close the provider is asked, and says itself that it is
+    too long: that answer is recorded, and costs nothing.
+    """
+    if provider.context_tokens is None:
+        return True
+    characters = sum(len(message.content) for message in prompt.messages)
+    tokens = characters // _MOST_CHARS_PER_TOKEN + provider.sampling(prompt.max_tokens).max_tokens
+    return tokens <= provider.context_tokens
+
+
+def _left_out(providers: Sequence[Provider], suite: Suite) -> tuple[LeftOut, ...]:
+    found = []
+    for provider in providers:
+        names = tuple(prompt.id for prompt in suite.prompts if not fits(provider, prompt))
+        if names and provider.context_tokens is not None:
+            found.append(LeftOut(provider=provider.name, context=provider.context_tokens, prompts=names))
+    return tuple(found)
+
+
+class _Asked:
+    """A provider under one condition."""
+
+    def __init__(self, provider: Provider, condition: Condition) -> None:
+        assert provider.repeats is not None, "providers are resolved when they are loaded"
+        self.provider, self.condition, self.repeats = provider, condition, provider.repeats
+
+    def repeats_in(self, round_: int) -> range:
+        """Which repeats of a prompt a round asks: one, or with a warm cache all of them in the first round."""
+        if self.condition.cache == "warm":
+            return range(self.repeats if round_ == 0 else 0)
+        return range(round_, min(round_ + 1, self.repeats))
+
+
+def _reason_to_skip(provider: Provider, environ: Mapping[str, str], only: Collection[str]) -> str | None:
+    if only and provider.name not in only:
+        return NOT_CHOSEN
+    if provider.imported is not None:
+        return "imported: its answers were recorded by another tool"
+    if not provider.enabled and provider.name not in only:
+        return "enabled: false"
+    unset = [v for v in provider.variables() if not environ.get(v)]
+    return f"environment variable {' and '.join(unset)} not set" if unset else None
+
+
+def _planned(lane: _Asked, prompt: Prompt, repeat: int, block: int) -> PlannedTrial:
+    trial = Trial(provider=lane.provider.name, prompt=prompt.id, condition=lane.condition.name, repeat=repeat)
+    return PlannedTrial(
+        trial=trial,
+        block=block,
+        max_tokens=lane.provider.sampling(prompt.max_tokens).max_tokens,
+        prompt_tokens=_prompt_tokens(prompt),
+    )
+
+
+def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]) -> str:
+    content: dict[str, Any] = {
+        "suite": suite.digest,
+        "providers": [
+            {
+                "name": p.name,
+                "model": p.model,
+                "body": p.extra_body,
+                "stream": p.stream,
+                "sampling": asdict(p.sampling()),
+            }
+            for p in providers
+        ],
+        "trials": [(t.block, t.trial.provider, t.trial.prompt, t.trial.repeat, t.max_tokens) for t in trials],
+    }
+    if config.conditions:
+        content["conditions"] = [c.model_dump(mode="json") for c in config.conditions]
+        content["under"] = [t.trial.condition for t in trials]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _estimate(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:
+    return ProviderEstimate(
+        provider=provider.name,
+        calls=len(trials),
+        prompt_tokens=sum(t.prompt_tokens for t in trials),
+        completion_tokens=sum(t.max_tokens for t in trials),
+        cost_usd=_cost_usd(provider, trials),
+    )
+
+
+def _cost_usd(provider: Provider, trials: Iterable[PlannedTrial]) -> float | None:
+    price = provider.price
+    if price is None:
+        return None
+    return sum(t.prompt_tokens * price.input_per_mtok + t.max_tokens * price.output_per_mtok for t in trials) / 1e6
+
+
+def _by_family(
+    providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]
+) -> tuple[FamilyEstimate, ...]:
+    family_of = {prompt.id: prompt.family for prompt in suite.prompts}
+    own: dict[str, list[PlannedTrial]] = {prompt.family: [] for prompt in suite.prompts}
+    for trial in trials:
+        own[family_of[trial.trial.prompt]].append(trial)
+    return tuple(_of_family(name, providers, suite, own[name]) for name in sorted(own))
+
+
+def _of_family(
+    name: str, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]
+) -> FamilyEstimate:
+    costs = [_cost_usd(p, (t for t in trials if t.trial.provider == p.name)) for p in providers]
+    priced = [cost for cost in costs if cost is not None]
+    return FamilyEstimate(
+        family=name,
+        prompts=sum(prompt.family == name for prompt in suite.prompts),
+        calls=len(trials),
+        prompt_tokens=sum(t.prompt_tokens for t in trials),
+        completion_tokens=sum(t.max_tokens for t in trials),
+        cost_usd=sum(priced) if priced else None,
+    )
+
+
+def _prompt_tokens(prompt: Prompt) -> int:
+    offered = len(json.dumps(prompt.tools, ensure_ascii=False)) if prompt.tools else 0
+    return sum(_tokens(m) for m in prompt.messages) + -(-offered // _CHARS_PER_TOKEN)
+
+
+def _tokens(message: Message) -> int:
+    return -(-len(message.content) // _CHARS_PER_TOKEN) + _TEMPLATE_TOKENS_PER_MESSAGE

@@ -1,0 +1,50 @@
+"""An Analysis and a Verdict in, the reports out: report.html, report.md, summary.json, tables/*.csv, and the screen.
+
+Nothing is measured or decided here. Same Analysis and Verdict, same bytes: no clock, no locale, no random order.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from tempzero.reports import html, markdown, screen, summary, tables
+from tempzero.reports.lookup import View
+from tempzero.reports.sections import sections
+from tempzero.types import Analysis, Verdict
+
+
+def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
+    """Write every report file into a run folder, each in one step, in place of an older one.
+
+    Returns the paths: report.html, report.md, summary.json, then the tables. Raises OSError
+    where the folder cannot be written.
+    """
+    parts = sections(View(analysis, verdict))
+    texts = {
+        "report.html": html.render(parts, run_id=analysis.run_id, created_at=analysis.created_at),
+        "report.md": markdown.render(parts, run_id=analysis.run_id, created_at=analysis.created_at),
+        "summary.json": summary.render(analysis, verdict),
+        **{f"tables/{name}": text for name, text in tables.render(analysis).items()},
+    }
+    return tuple(_write(folder / name, text) for name, text in texts.items())
+
+
+def show(analysis: Analysis, verdict: Verdict, console: Console) -> None:
+    """Print one table for each question, then the verdict for every provider, worst first."""
+    screen.show(sections(View(analysis, verdict)), console)
+
+
+def _write(path: Path, text: str) -> Path:
+    """Replace the file in one step, so that a reader never meets half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path

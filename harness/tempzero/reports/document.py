@@ -1,0 +1,251 @@
+"""The parts a report is made of; sections build them, and each output (HTML, Markdown, screen) draws them its way.
+
+Every text in here is raw, as hostile as what a model wrote: escaping is the drawing side's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tempzero.reports.charts import CurveChart, HeatMap
+from tempzero.types import Divergence, Trial
+
+Tone = Literal["plain", "good", "watch", "bad", "muted"]
+Medium = Literal["html", "markdown", "screen"]
+EVERYWHERE: frozenset[Medium] = frozenset({"html", "markdown", "screen"})
+ON_PAPER: frozenset[Medium] = frozenset({"html", "markdown"})
+ON_SCREEN: frozenset[Medium] = frozenset({"screen"})
+IN_HTML: frozenset[Medium] = frozenset({"html"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Whisker:
+    """A value with its interval inside [0, 1], to be drawn beside the number."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One table cell. `interval` follows the value; `why` says why a value or an interval is not there.
+
+    `method` names the interval, for those who ask.
+    """
+
+    text: str
+    interval: str = ""
+    why: str = ""
+    tone: Tone = "plain"
+    whisker: Whisker | None = None
+    method: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A table column; `hint` explains the heading, `screen` keeps it on the screen as well."""
+
+    heading: str
+    hint: str = ""
+    numeric: bool = False
+    screen: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows under columns; the first column heads its row.
+
+    `grouped`: neighbouring rows of one first cell belong together. `folded`: shown on demand
+    where that is possible. `more`: what was left out, and where it is.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    grouped: bool = False
+    folded: bool = False
+    more: str = ""
+    media: frozenset[Medium] = EVERYWHERE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+    tone: Tone = "plain"
+    media: frozenset[Medium] = EVERYWHERE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bullets:
+    """Short sentences, one below the other."""
+
+    items: tuple[str, ...]
+    media: frozenset[Medium] = EVERYWHERE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """Names with their values; values are shown in a fixed-width face."""
+
+    pairs: tuple[tuple[str, str], ...]
+    media: frozenset[Medium] = EVERYWHERE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definition:
+    """A term of the legend."""
+
+    name: str
+    metric: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definitions:
+    """The legend."""
+
+    items: tuple[Definition, ...]
+    media: frozenset[Medium] = ON_PAPER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """One provider's verdict with its reasons and its main figures (name, value)."""
+
+    provider: str
+    role: str
+    outcome: Literal["pass", "finding", "inconclusive"]
+    reasons: tuple[str, ...]
+    figures: tuple[tuple[str, Cell], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdicts:
+    """The run's verdict in one sentence, and every provider's, worst first."""
+
+    outcome: Literal["pass", "finding", "inconclusive"]
+    headline: str
+    judged: tuple[Judged, ...]
+    media: frozenset[Medium] = EVERYWHERE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundItem:
+    """One finding with the trials that prove it; `more` says how many of them are not listed here."""
+
+    title: str
+    rule: str
+    who: str
+    message: str
+    figure: str
+    evidence: tuple[Trial, ...]
+    more: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The findings."""
+
+    items: tuple[FoundItem, ...]
+    media: frozenset[Medium] = ON_PAPER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One of two compared texts around the first difference: shared start, differing part, shared end."""
+
+    who: str
+    before: str
+    first: str
+    rest: str
+    after: str
+    omitted_before: int
+    omitted_after: int
+    char: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextPair:
+    """Two responses to one prompt, side by side."""
+
+    divergence: Divergence
+    title: str
+    left: Side
+    right: Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextPairs:
+    """Divergences of one sort, each as two texts side by side; `more` says what was left out."""
+
+    caption: str
+    pairs: tuple[TextPair, ...]
+    more: str = ""
+    media: frozenset[Medium] = ON_PAPER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Tokens that match (level 0), or one that does not: 1 to 4 by its margin. `parts`: here the two texts part."""
+
+    text: str
+    level: int
+    hint: str = ""
+    parts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadSide:
+    """One response as the reference reads it, around the first token that differs."""
+
+    who: str
+    summary: str
+    pieces: tuple[Piece, ...]
+    omitted_before: int
+    omitted_after: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadPair:
+    """Two responses that part, with what the reference says of the token where they do."""
+
+    title: str
+    verdict: str
+    sides: tuple[ReadSide, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadPairs:
+    """Divergences as the reference reads them."""
+
+    caption: str
+    pairs: tuple[ReadPair, ...]
+    more: str = ""
+    media: frozenset[Medium] = ON_PAPER
+
+
+Block = (
+    Table | Paragraph | Bullets | Facts | Definitions | Verdicts | Found | TextPairs | ReadPairs | HeatMap | CurveChart
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A question with its answer. `lead` says in one or two sentences what one sees."""
+
+    anchor: str
+    title: str
+    lead: str
+    blocks: tuple[Block, ...]
+    media: frozenset[Medium] = EVERYWHERE
+
+
+def drawn_on(section: Section, medium: Medium) -> list[Block]:
+    """The section's blocks for one medium; charts are drawn in HTML only, their tables everywhere."""
+    return [b for b in section.blocks if medium in (IN_HTML if isinstance(b, HeatMap | CurveChart) else b.media)]

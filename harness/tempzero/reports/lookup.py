@@ -1,0 +1,130 @@
+"""An Analysis and a Verdict in, quick look-ups out: which figure, which reference, which provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tempzero.types import Analysis, Figure, PromptRow, ProviderFacts, Verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Subject:
+    """A provider under one condition: what one table row speaks of."""
+
+    provider: str
+    condition: str
+
+
+class View:
+    """What the sections look at. Built once for each report; nothing in it changes."""
+
+    def __init__(self, analysis: Analysis, verdict: Verdict) -> None:
+        self.analysis = analysis
+        self.verdict = verdict
+        self._facts = {p.name: p for p in analysis.providers}
+        self._order = {p.name: i for i, p in enumerate(analysis.providers)}
+        self._figures: dict[tuple[str, str, str, str | None, str, str | None], Figure] = {}
+        for figure in analysis.figures:
+            key = (figure.kind, figure.metric, figure.left, figure.right, figure.condition, figure.family)
+            known = self._figures.get(key)
+            # Of one metric at several k the largest k is shown; the tables hold them all.
+            if known is None or (figure.k or 0) > (known.k or 0):
+                self._figures[key] = figure
+        self.conditions = tuple(dict.fromkeys(_conditions(analysis)))
+
+    def figure(
+        self, kind: str, metric: str, left: Subject, right: str | None = None, family: str | None = None
+    ) -> Figure | None:
+        """One figure, or None where the analysis has none."""
+        return self._figures.get((kind, metric, left.provider, right, left.condition, family))
+
+    def against(self, metric: str, left: Subject, right: str) -> Figure | None:
+        """A figure of two providers, whichever of them it names first, reference or not."""
+        for kind in ("reference", "cross"):
+            found = self.figure(kind, metric, left, right)
+            if found is None:
+                found = self.figure(kind, metric, Subject(provider=right, condition=left.condition), left.provider)
+            if found is not None:
+                return found
+        return None
+
+    def figures(self, kind: str) -> list[Figure]:
+        """All figures of a kind over all prompt families, in the analysis's order."""
+        return [f for f in self._figures.values() if f.kind == kind and f.family is None]
+
+    def by_k(self, kind: str, metric: str) -> dict[Subject, dict[int, Figure]]:
+        """A metric over all prompt families at every number of repeats that it was computed for, in the run's order."""
+        found: dict[Subject, dict[int, Figure]] = {}
+        for f in self.analysis.figures:
+            if (f.kind, f.metric, f.family) == (kind, metric, None) and f.k is not None:
+                found.setdefault(Subject(provider=f.left, condition=f.condition), {})[f.k] = f
+        return {subject: found[subject] for subject in self._sorted(found)}
+
+    def subjects(self, *kinds: str) -> list[Subject]:
+        """Who has figures of these kinds, in the run's order."""
+        found = {Subject(provider=f.left, condition=f.condition) for f in self._figures.values() if f.kind in kinds}
+        return self._sorted(found)
+
+    def families(self, kind: str, metric: str) -> list[str]:
+        """The prompt families for which a metric was computed."""
+        return sorted({f.family for f in self._figures.values() if f.kind == kind and f.metric == metric and f.family})
+
+    def facts(self, provider: str) -> ProviderFacts | None:
+        """What the run recorded of a provider."""
+        return self._facts.get(provider)
+
+    def reference_of(self, provider: str) -> str | None:
+        """The reference a provider is compared with: the one that claims the same model."""
+        facts = self._facts.get(provider)
+        if facts is None:
+            return None
+        for name in self.analysis.references:
+            other = self._facts.get(name)
+            if other is not None and other.claimed_model == facts.claimed_model:
+                return name if name != provider else None
+        return None
+
+    def notes_of(self, provider: str) -> tuple[str, ...]:
+        """The analysis's notes on one provider, without its name before them."""
+        starts = (f"{provider}: ", f"{provider} (")
+        return tuple(n.removeprefix(starts[0]) for n in self.analysis.notes if n.startswith(starts))
+
+    def other_notes(self) -> tuple[str, ...]:
+        """The notes that speak of no judged provider, or of the run as a whole."""
+        judged = tuple(s for p in self.verdict.providers for s in (f"{p.provider}: ", f"{p.provider} ("))
+        return tuple(n for n in self.analysis.notes if not n.startswith(judged))
+
+    def is_reference(self, provider: str) -> bool:
+        """Whether a provider plays the role of the reference."""
+        return provider in self.analysis.references
+
+    def label(self, subject: Subject) -> str:
+        """The provider's name, its condition where there are several, and its role."""
+        label = self.name(subject)
+        return f"{label} (reference)" if self.is_reference(subject.provider) else label
+
+    def name(self, subject: Subject) -> str:
+        """The provider's name, with the condition where the run has several."""
+        return f"{subject.provider} · {subject.condition}" if len(self.conditions) > 1 else subject.provider
+
+    def groups(self) -> list[tuple[str, list[Subject]]]:
+        """Who may be compared with whom: providers of one claimed model under one condition."""
+        groups: dict[tuple[str, str], list[Subject]] = {}
+        for subject in self.subjects("repeat", "cross", "reference"):
+            facts = self.facts(subject.provider)
+            model = facts.claimed_model if facts else subject.provider
+            groups.setdefault((model, subject.condition), []).append(subject)
+        return [(self._group_title(*key), members) for key, members in groups.items()]
+
+    def _group_title(self, model: str, condition: str) -> str:
+        return f"{model}, {condition}" if len(self.conditions) > 1 else model
+
+    def _sorted(self, subjects: Iterable[Subject]) -> list[Subject]:
+        last = len(self._order)
+        return sorted(subjects, key=lambda s: (self._order.get(s.provider, last), s.provider, s.condition))
+
+
+def _conditions(analysis: Analysis) -> Iterable[str]:
+    rows: Iterable[Figure | PromptRow] = (*analysis.figures, *analysis.prompt_rows)
+    return (row.condition for row in rows)

@@ -1,0 +1,42 @@
+"""Figures of kind coverage and failures in, the answer to "What failed?" out."""
+
+from __future__ import annotations
+
+from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
+from tempzero.reports.faults import fault_words
+from tempzero.reports.lookup import View
+from tempzero.reports.sections.figure_tables import other_figures, provider_table
+
+_METRICS = ("coverage", "censored_share", "missing_share", "excluded_share", "empty_share")
+
+
+def build(view: View) -> Section:
+    """Coverage, and every kind of failure."""
+    table = provider_table(view, caption="Coverage", kind="coverage", metrics=_METRICS, on_screen=_METRICS[:3])
+    further = other_figures(view, "coverage", _METRICS)
+    return Section(
+        anchor="coverage",
+        title="What failed?",
+        lead="A failed request is no answer: it never counts as divergence, but it lowers coverage.",
+        blocks=tuple(b for b in (table, _failures(view), further) if b is not None),
+    )
+
+
+def _failures(view: View) -> Table | Paragraph:
+    failures = sorted(view.analysis.failures, key=lambda f: (f[0], -f[2], f[1]))
+    if not failures:
+        return Paragraph(text="No attempt failed.")
+    return Table(
+        caption="Failed, cut or odd attempts, by kind",
+        columns=(
+            Column(heading="Provider"),
+            Column(heading="Kind"),
+            Column(heading="What happened"),
+            Column(heading="Count", numeric=True),
+        ),
+        rows=tuple(
+            (Cell(text=provider), Cell(text=kind), Cell(text=fault_words(kind)), Cell(text=f"{count:,}"))
+            for provider, kind, count in failures
+        ),
+        grouped=True,
+    )

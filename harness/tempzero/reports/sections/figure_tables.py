@@ -1,0 +1,120 @@
+"""Metrics in, a table with one row for each provider (or pair) out: what most sections show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Table
+from tempzero.reports.legend import term, term_of
+from tempzero.reports.lookup import Subject, View
+from tempzero.reports.wording import cell, figure_text
+from tempzero.types import Figure
+
+MAX_ROWS = 300
+
+Right = Callable[[Subject], str | None]
+
+
+def nobody(_: Subject) -> str | None:
+    """The right-hand side of figures that compare with nobody."""
+    return None
+
+
+def columns(metrics: Sequence[str], units: dict[str, str], *, on_screen: Sequence[str]) -> tuple[Column, ...]:
+    """One column a metric, with its definition as the hint."""
+    words = [term(m, units.get(m, "share")) for m in metrics]
+    return tuple(
+        Column(heading=w.heading, hint=w.definition, numeric=True, screen=w.metric in on_screen) for w in words
+    )
+
+
+def provider_table(
+    view: View,
+    *,
+    caption: str,
+    kind: str,
+    metrics: Sequence[str],
+    on_screen: Sequence[str],
+    right: Right = nobody,
+    subjects: Sequence[Subject] | None = None,
+) -> Table:
+    """A row for each provider, a column for each metric of one kind that anybody has."""
+    rows = list(subjects) if subjects is not None else view.subjects(kind)
+    known = {f.metric: f.unit for f in view.figures(kind)}
+    shown = [m for m in metrics if m in known] or list(metrics[:1])
+    return Table(
+        caption=caption,
+        columns=(Column(heading="Provider"), *columns(shown, known, on_screen=on_screen)),
+        rows=tuple(
+            (
+                Cell(text=view.label(s)),
+                *(cell(view.figure(kind, m, s, right(s)), term(m, known.get(m, "share"))) for m in shown),
+            )
+            for s in rows
+        ),
+        media=EVERYWHERE if set(on_screen) & set(shown) else ON_PAPER,
+    )
+
+
+def family_table(
+    view: View,
+    *,
+    caption: str,
+    kind: str,
+    metric: str,
+    right: Right = nobody,
+    subjects: Sequence[Subject] | None = None,
+) -> Table | None:
+    """One metric by family of prompts, folded; None where the analysis has it only over all prompts."""
+    families = view.families(kind, metric)
+    if not families:
+        return None
+    words = term(metric)
+    rows = list(subjects) if subjects is not None else view.subjects(kind)
+    return Table(
+        caption=caption,
+        columns=(Column(heading="Provider"), *(Column(heading=f, numeric=True, screen=False) for f in families)),
+        rows=tuple(
+            (
+                Cell(text=view.label(s)),
+                *(cell(view.figure(kind, metric, s, right(s), family), words) for family in families),
+            )
+            for s in rows
+        ),
+        folded=True,
+        media=ON_PAPER,
+    )
+
+
+def other_figures(view: View, kind: str, shown: Sequence[str]) -> Table | None:
+    """The figures of a kind that the section has no column for, one a row: a new metric shows without new code."""
+    rest = [f for f in view.figures(kind) if f.metric not in shown]
+    if not rest:
+        return None
+    kept = rest[:MAX_ROWS]
+    more = f"{len(rest) - len(kept)} more are in tables/{kind}.csv." if len(rest) > len(kept) else ""
+    return Table(
+        caption="Further figures",
+        columns=(
+            Column(heading="Provider"),
+            Column(heading="Compared with"),
+            Column(heading="Figure"),
+            Column(heading="Value", numeric=True),
+        ),
+        rows=tuple(_figure_row(view, f) for f in kept),
+        folded=True,
+        more=more,
+        media=ON_PAPER,
+    )
+
+
+def _figure_row(view: View, figure: Figure) -> tuple[Cell, ...]:
+    subject = Subject(provider=figure.left, condition=figure.condition)
+    heading = term_of(figure).heading
+    value = cell(figure, term_of(figure))
+    return (Cell(text=view.label(subject)), Cell(text=figure.right or ""), Cell(text=heading), value)
+
+
+def pair_text(figure: Figure | None) -> str:
+    """A figure of a pair in few words, or that it was not measured."""
+    return figure_text(figure) if figure is not None else "not measured"

@@ -1,0 +1,85 @@
+"""Survival curves in, the charts and tables "still identical after t characters" out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tempzero.reports.charts import CurveChart, curve_chart, share_after
+from tempzero.reports.document import ON_PAPER, Cell, Column, Paragraph, Section, Table
+from tempzero.reports.lookup import Subject, View
+from tempzero.reports.numbers import value_text
+from tempzero.types import SurvivalCurve
+
+_MARKS = (0, 10, 30, 100, 300, 1000, 3000, 10000)
+
+Named = list[tuple[str, SurvivalCurve]]
+
+
+def build(view: View) -> Section:
+    """How far into the text responses stay the same."""
+    own, against = _own(view), _against(view)
+    blocks = (
+        *_parts("A provider's own repeats: share of pairs still identical", own),
+        *_parts("Against the reference: share of pairs still identical", against),
+    )
+    nothing = Paragraph(text="No pair of responses could be compared.", tone="muted")
+    return Section(
+        anchor="survival",
+        title="How far do texts stay the same?",
+        lead="Each curve starts at 1 and drops wherever a pair of responses parts. Pairs that never part stay: the "
+        "curve ends at the share of identical pairs.",
+        blocks=blocks or (nothing,),
+        media=ON_PAPER,
+    )
+
+
+def _own(view: View) -> Named:
+    return [(_name(view, c), c) for c in view.analysis.curves if c.kind == "repeat"]
+
+
+def _against(view: View) -> Named:
+    """Curves against the reference; without any reference, those between all pairs."""
+    crossing = [c for c in view.analysis.curves if c.kind != "repeat" and c.right is not None]
+    reference = [c for c in crossing if c.right is not None and view.is_reference(c.right)]
+    if reference:
+        return [(_name(view, c), c) for c in reference]
+    return [(f"{_name(view, c)} and {c.right}", c) for c in crossing]
+
+
+def _name(view: View, curve: SurvivalCurve) -> str:
+    return view.name(Subject(provider=curve.left, condition=curve.condition))
+
+
+def _parts(title: str, named: Named) -> list[CurveChart | Table]:
+    if not named:
+        return []
+    summary = "; ".join(f"{name}: {share_after(c, 10**12):.2f} of {c.pairs} pairs never part" for name, c in named)
+    return [curve_chart(title, named, summary=summary), _table(title, named)]
+
+
+def _table(title: str, named: Named) -> Table:
+    longest = max((c.positions[-1] for _, c in named if c.positions), default=0)
+    marks = _chosen(longest)
+    return Table(
+        caption=f"{title} after so many characters",
+        columns=(
+            Column(heading="Provider"),
+            *(Column(heading=f"{m:,}", numeric=True) for m in marks),
+            Column(heading="to the end", numeric=True),
+            Column(heading="pairs", numeric=True),
+        ),
+        rows=tuple(
+            (
+                Cell(text=name),
+                *(Cell(text=value_text(share_after(c, m), "share")) for m in marks),
+                Cell(text=value_text(share_after(c, 10**12), "share")),
+                Cell(text=f"{c.pairs:,}"),
+            )
+            for name, c in named
+        ),
+        folded=True,
+    )
+
+
+def _chosen(longest: int) -> Sequence[int]:
+    return [m for m in _MARKS if m < longest] or [0]

@@ -1,0 +1,123 @@
+"""Per-prompt tables of output counts in, the p-value that two sides differ out. Labels permuted within prompt.
+
+A table has a row for each side and a column for each distinct output of the prompt. Two sides that answer alike
+make every assignment of the prompt's outputs to them equally likely, whatever the prompt: no further assumption.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.stats.intervals import exact_proportion
+from tempzero.stats.null import divergence, null_sums, signatures, stack
+from tempzero.stats.tests import TestResult
+from tempzero.types import Estimate
+
+_Counts = NDArray[np.int64]
+_AA_PERMUTATIONS = 9999
+_AT_ONCE = 500
+
+
+def one_hot_permutation(tables: Sequence[_Counts], *, seed: int = 0, permutations: int = 999) -> TestResult:
+    """Does A differ from B by more than each differs from itself? One-sided, on the mean excess divergence D.
+
+    `tables[j]` is 2 x K: how often A and B gave each distinct output of prompt j. Prompts with fewer than two outputs
+    on a side are left out. Prompts of one signature share one null distribution, so that the cost hardly grows with
+    the number of prompts. p = (c + 1) / (permutations + 1) (Phipson and Smyth 2010).
+    """
+    stacked = stack(tables)
+    observed = math.fsum(divergence(stacked[:, 0], stacked[:, 1]))
+    null = null_sums(signatures(stacked), np.random.default_rng(seed), permutations)
+    return _one_sided(observed, null, len(stacked), "excess divergence, labels permuted within prompt")
+
+
+def mmd_permutation(
+    tables: Sequence[_Counts], kernels: Sequence[NDArray[np.float64]], *, seed: int = 0, permutations: int = 999
+) -> TestResult:
+    """The same for any kernel: one-sided, on unbiased MMD² within prompt (Gretton et al. 2012), averaged.
+
+    `kernels[j]` is K x K over the distinct outputs of prompt j. A table of shape H x 2 x K counts H time blocks
+    apart: labels are then permuted within prompt and block only.
+    """
+    rng = np.random.default_rng(seed)
+    observed, null, n = 0.0, np.zeros(permutations), 0
+    for table, kernel in zip(tables, kernels, strict=True):
+        blocks = np.asarray(table, dtype=np.int64)
+        blocks = blocks if blocks.ndim == 3 else blocks[None]
+        counts, pooled = blocks.sum(axis=0), blocks.sum(axis=(0, 1))
+        if counts.sum(axis=1).min() < 2:
+            continue
+        n += 1
+        if np.count_nonzero(pooled) > 1:
+            observed += float(_mmd2(counts[:1], pooled, kernel)[0])
+            null += _mmd2(_relabelled(blocks, rng, permutations), pooled, kernel)
+    return _one_sided(observed, null, n, "MMD², labels permuted within prompt")
+
+
+def aa_splits(counts: Sequence[_Counts], *, seed: int = 0, splits: int = 200, alpha: float = 0.05) -> Estimate:
+    """How often `one_hot_permutation` would say that one side differs from itself; exact interval over the splits.
+
+    `counts[j]` is how often each distinct output of prompt j occurred. The repeats are split in two at random, the
+    two halves tested, `splits` times; prompts with fewer than four repeats are left out. This measures that the test
+    keeps its level on data of this shape. It cannot see a side that changes in time: for that, test its first half
+    against its second.
+    """
+    rng = np.random.default_rng(seed)
+    enough = [c for c in (np.asarray(c, dtype=np.int64) for c in counts) if c.sum() >= 4]
+    if not enough:
+        return exact_proportion(0, 0)
+    # Any split into such halves has the same margins, so one null serves all.
+    found = signatures(stack([np.stack([half := _first_half(c), c - half]) for c in enough]))
+    null = np.sort(null_sums(found, rng, _AA_PERMUTATIONS))
+    observed = np.zeros(splits)
+    for (n, _, pooled), prompts in found.items():
+        for at_once in _portions(prompts if len(pooled) > 1 else 0):
+            halves = rng.multivariate_hypergeometric(pooled, n, size=at_once * splits)
+            observed += divergence(halves, np.array(pooled) - halves).reshape(at_once, splits).sum(axis=0)
+    hits = null.size - np.searchsorted(null, observed - _tolerance(len(enough)))
+    return exact_proportion(int(np.count_nonzero((hits + 1) / (null.size + 1) <= alpha)), splits)
+
+
+def _portions(number: int) -> Iterator[int]:
+    """The number in parts that fit into memory."""
+    yield from (min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE))
+
+
+def _first_half(counts: _Counts) -> _Counts:
+    """How often each output is among the first half, were the repeats sorted by output."""
+    filled = np.minimum(counts.cumsum(), counts.sum() // 2)
+    return np.asarray(np.diff(filled, prepend=0))
+
+
+def _relabelled(blocks: _Counts, rng: np.random.Generator, size: int) -> _Counts:
+    """Counts of the left side under `size` random relabellings within each block."""
+    left = np.zeros((size, blocks.shape[2]), dtype=np.int64)
+    for block in blocks:
+        left += rng.multivariate_hypergeometric(block.sum(axis=0), int(block[0].sum()), size=size)
+    return left
+
+
+def _mmd2(left: _Counts, pooled: _Counts, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    right = pooled - left
+    n, m, own = int(left[0].sum()), int(right[0].sum()), np.diag(kernel)
+    left_kernel = left @ kernel
+    within_left = ((left_kernel * left).sum(axis=1) - left @ own) / (n * (n - 1))
+    within_right = (((right @ kernel) * right).sum(axis=1) - right @ own) / (m * (m - 1))
+    return np.asarray(within_left + within_right - 2 * (left_kernel * right).sum(axis=1) / (n * m))
+
+
+def _one_sided(observed: float, null: NDArray[np.float64], n: int, method: str) -> TestResult:
+    if n == 0:
+        return TestResult(statistic=0.0, p_value=1.0, n=0, permutations=0, method=method)
+    hits = int(np.count_nonzero(null >= observed - _tolerance(n)))
+    p_value = (hits + 1) / (null.size + 1)
+    return TestResult(statistic=observed / n, p_value=p_value, n=n, permutations=null.size, method=method)
+
+
+def _tolerance(prompts: int) -> float:
+    """Sums that are equal on paper differ by rounding; a tie counts against the claim."""
+    return 1e-12 * prompts

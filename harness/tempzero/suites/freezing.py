@@ -1,0 +1,88 @@
+"""A folder of prompts and its suites.lock in, an error out where a frozen suite is no longer what it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tempzero.errors import SuiteError
+from tempzero.types import SuiteName
+
+LOCK = "suites.lock"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frozen:
+    """A suite under its name and version: how many prompts, and the digest over all they ask."""
+
+    version: int
+    prompts: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """All suites of a folder as they were frozen, and each prompt's own digest, so that a change can be named."""
+
+    suites: Mapping[str, Frozen]
+    prompts: Mapping[str, str]
+
+
+def read_lock(folder: Path) -> Lock | None:
+    """What was frozen in this folder, or None. Raises SuiteError for a file that does not say so."""
+    path = folder / LOCK
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        suites = {name: Frozen(**fields) for name, fields in value["suites"].items()}
+        return Lock(suites=suites, prompts=dict(value["prompts"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise SuiteError(
+            f"{path}: cannot be read: {problem!r}; delete it and run `tempzero suite freeze {folder}`"
+        ) from None
+
+
+def renewed(old: Lock | None, digests: Mapping[SuiteName, tuple[str, int]], prompts: Mapping[str, str]) -> Lock:
+    """The lock of what is there now: a suite that has changed gets the next version."""
+    suites: dict[str, Frozen] = {}
+    for name, (digest, count) in digests.items():
+        before = old.suites.get(name) if old else None
+        version = 1 if before is None else before.version + (before.digest != digest)
+        suites[name] = Frozen(version=version, prompts=count, digest=digest)
+    return Lock(suites=suites, prompts=dict(sorted(prompts.items())))
+
+
+def write_lock(folder: Path, lock: Lock) -> Path:
+    """Write the lock beside the prompts. Raises SuiteError."""
+    path = folder / LOCK
+    value = {"suites": {name: asdict(frozen) for name, frozen in lock.suites.items()}, "prompts": lock.prompts}
+    try:
+        path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise SuiteError(f"{path}: cannot be written: {problem.strerror}") from None
+    return path
+
+
+def refuse_changed(folder: Path, old: Lock, new: Lock) -> None:
+    """Raise SuiteError where a frozen suite is not what it was: which suites, which prompts, and what to do."""
+    moved = [name for name in {**old.suites, **new.suites} if old.suites.get(name) != new.suites.get(name)]
+    if not moved:
+        return
+    changes = [
+        *_named("changed", [p for p in new.prompts if p in old.prompts and new.prompts[p] != old.prompts[p]]),
+        *_named("added", [p for p in new.prompts if p not in old.prompts]),
+        *_named("removed", [p for p in old.prompts if p not in new.prompts]),
+    ] or ["prompts moved from one suite to another"]
+    frozen = ", ".join(f"{name} (version {old.suites[name].version})" if name in old.suites else name for name in moved)
+    raise SuiteError(
+        f"{folder / LOCK}: frozen, and no longer what was frozen: {frozen}: {'; '.join(changes)}; "
+        f"undo that, or run `tempzero suite freeze {folder}` to give it the next version"
+    )
+
+
+def _named(what: str, prompts: Sequence[str]) -> list[str]:
+    more = f" and {len(prompts) - 3} more" if len(prompts) > 3 else ""
+    return [f"{what} {', '.join(prompts[:3])}{more}"] if prompts else []

@@ -1,0 +1,106 @@
+"""A seed and a place in, a sum or a word problem of several steps with one whole number as its answer out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tempzero.suites.generated.drawing import Draw
+from tempzero.suites.generated.generator import Generator, Made, OneOf, Settings, Whole
+from tempzero.suites.generated.words import BOXES, COUNTED, NAMES
+
+# Which steps follow one another is fixed by the prompt's place: every seed has the same mix of them.
+_STEPS = ("more", "fewer", "twice", "half", "fewer", "more")
+_MOST = 200
+
+
+def _make(seed: int, index: int, settings: Settings) -> Made:
+    steps, form = int(settings["steps"]), str(settings["form"])
+    draw = Draw("arithmetic", 1, steps, form, seed, index)
+    told = _sum(draw, index, steps) if index % 4 == 3 else _story(draw, index, steps)
+    return Made(
+        stem=f"arithmetic-{steps}-{form}",
+        prompt=f"{told.text} {_FORMS[form]}",
+        extractor={"name": "number"},
+        expected=str(told.value),
+    )
+
+
+_FORMS: Mapping[str, str] = {
+    "direct": "Reply with the number only.",
+    "worked": 'Work it out step by step, then write a last line that starts with "Answer:".',
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    text: str
+    value: int
+
+
+def _story(draw: Draw, index: int, steps: int) -> _Told:
+    """Somebody has things, something happens to them `steps` times, and how many there are now is asked."""
+    while True:
+        told = _attempt(draw, index, steps)
+        if told is not None:
+            return told
+
+
+def _attempt(draw: Draw, index: int, steps: int) -> _Told | None:
+    """A story, or None where its numbers do not come out whole, or too large or small."""
+    name, other = draw.sample(NAMES, 2)
+    thing = draw.pick(COUNTED)
+    if index % 2:
+        boxes, each = draw.between(3, 6), draw.between(4, 9)
+        value, text = boxes * each, [f"{name} has {boxes} {draw.pick(BOXES)} with {each} {thing} each."]
+        steps -= 1
+    else:
+        value = draw.between(12, 39)
+        text = [f"{name} has {value} {thing}."]
+    for step in range(steps):
+        happens = _STEPS[(index // 2 + step * (1 + index % 3)) % len(_STEPS)]
+        change = draw.between(3, 19)
+        if happens == "more":
+            value += change
+            text.append(f"{other} brings {change} more.")
+        elif happens == "fewer":
+            value -= change
+            text.append(f"{name} gives {change} of them away.")
+        elif happens == "twice":
+            value *= 2
+            text.append("Then the number doubles.")
+        else:
+            if value % 2:
+                return None
+            value //= 2
+            text.append(f"{name} sells half of them.")
+        if not 2 <= value <= _MOST:
+            return None
+    return _Told(text=f"{' '.join(text)} How many {thing} does {name} have in the end?", value=value)
+
+
+def _sum(draw: Draw, index: int, steps: int) -> _Told:
+    """An expression with `steps` operations, multiplication before addition."""
+    while True:
+        value = product = draw.between(3, 12)
+        text = str(value)
+        total = 0
+        for step in range(steps):
+            operation = "+*-"[(index // 4 + step) % 3]
+            number = draw.between(2, 9) if operation == "*" else draw.between(3, 29)
+            text += f" {operation} {number}"
+            if operation == "*":
+                product *= number
+            else:
+                total, product = total + product, number if operation == "+" else -number
+        value = total + product
+        if 2 <= value <= _MOST:
+            return _Told(text=f"What is {text.replace('*', '×')}?", value=value)
+
+
+ARITHMETIC = Generator(
+    name="arithmetic",
+    version=1,
+    make=_make,
+    parameters={"steps": Whole(low=1, high=8, default=2), "form": OneOf(words=tuple(_FORMS))},
+)

@@ -1,0 +1,117 @@
+"""An Analysis and thresholds in, a Verdict out: pass, finding, or inconclusive, never a silent pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tempzero.config import Gates
+from tempzero.types import Analysis, Figure, Finding, ProviderFacts, ProviderVerdict, Verdict
+
+_WORST_FIRST = ("finding", "inconclusive", "pass")
+
+
+def judge(analysis: Analysis, gates: Gates) -> Verdict:
+    """Judge every provider, worst first; the run's outcome is the worst of theirs."""
+    verdicts = [_judge_provider(p, analysis, gates) for p in analysis.providers]
+    verdicts.sort(key=lambda v: (_WORST_FIRST.index(v.outcome), v.provider))
+    outcome = verdicts[0].outcome if verdicts else "inconclusive"
+    return Verdict(outcome=outcome, providers=tuple(verdicts))
+
+
+def _judge_provider(provider: ProviderFacts, analysis: Analysis, gates: Gates) -> ProviderVerdict:
+    figures = _Figures(analysis, provider.name)
+    against = [f.message for f in analysis.findings if _counts_against(f, provider, analysis, gates)]
+    against += _thresholds(figures, gates)
+    if against:
+        return ProviderVerdict(provider=provider.name, outcome="finding", reasons=tuple(against))
+    doubts = _doubts(provider, figures, analysis, gates)
+    if doubts:
+        return ProviderVerdict(provider=provider.name, outcome="inconclusive", reasons=tuple(doubts))
+    return ProviderVerdict(provider=provider.name, outcome="pass", reasons=tuple(figures.praise()))
+
+
+def _counts_against(finding: Finding, provider: ProviderFacts, analysis: Analysis, gates: Gates) -> bool:
+    if finding.rule in gates.ignore:
+        return False
+    if finding.other is None or finding.other in analysis.references:
+        return finding.subject == provider.name
+    # A difference between two peers accuses nobody as long as a reference can say which of them strays.
+    has_reference = any(p.is_reference and p.claimed_model == provider.claimed_model for p in analysis.providers)
+    return not has_reference and provider.name in (finding.subject, finding.other)
+
+
+class _Figures:
+    """Looks one provider's figures over all prompt families up by name."""
+
+    def __init__(self, analysis: Analysis, provider: str) -> None:
+        self._rows = [f for f in analysis.figures if f.left == provider and f.family is None]
+
+    def get(self, kind: str, metric: str) -> list[Figure]:
+        return [f for f in self._rows if f.kind == kind and f.metric == metric]
+
+    def praise(self) -> list[str]:
+        reasons = []
+        for kind, metric, words in (
+            ("repeat", "emr", "agrees with itself"),
+            ("reference", "cross_emr", "agrees with the reference"),
+        ):
+            for figure in self.get(kind, metric):
+                e = figure.estimate
+                if e.value is not None and e.low is not None and e.high is not None:
+                    reasons.append(f"{words}: {e.value:.3f} [{e.low:.3f}, {e.high:.3f}], n={e.n}")
+        return reasons
+
+
+def _thresholds(figures: _Figures, gates: Gates) -> list[str]:
+    """Only an interval that lies wholly on the wrong side of a threshold is a finding."""
+    below: Callable[[Figure, float], bool] = lambda f, t: f.estimate.high is not None and f.estimate.high < t  # noqa: E731
+    above: Callable[[Figure, float], bool] = lambda f, t: f.estimate.low is not None and f.estimate.low > t  # noqa: E731
+    rules = (
+        ("repeat", "emr", gates.min_emr, below, "min_emr"),
+        ("reference", "cross_emr", gates.min_reference_match, below, "min_reference_match"),
+        ("reference", "excess_divergence", gates.max_excess_divergence, above, "max_excess_divergence"),
+    )
+    return [
+        f"gates.{name}: {metric} is {figure.estimate.value:.3f} "
+        f"[{figure.estimate.low:.3f}, {figure.estimate.high:.3f}], the threshold is {threshold}"
+        for kind, metric, threshold, breaks, name in rules
+        if threshold is not None
+        for figure in figures.get(kind, metric)
+        if breaks(figure, threshold)
+    ]
+
+
+def _doubts(provider: ProviderFacts, figures: _Figures, analysis: Analysis, gates: Gates) -> list[str]:
+    """What keeps a provider without findings from passing."""
+    doubts = []
+    # A text cut at max_tokens is still evidence up to the cut, so it counts as answered.
+    shares: dict[str, float] = {}
+    for figure in (f for m in ("coverage", "censored_share") for f in figures.get("coverage", m)):
+        shares[figure.condition] = shares.get(figure.condition, 0.0) + (figure.estimate.value or 0)
+    answered = min(shares.values(), default=0.0)  # under the condition that fared worst
+    if answered < 1:
+        for ending in analysis.endings:
+            if ending.provider is None:
+                doubts.append(f"the run was stopped before its end: {ending.reason}")
+            elif ending.provider == provider.name:
+                doubts.append(f"it was not asked to the end: {ending.reason}")
+    if answered < gates.min_coverage:
+        doubts.append(f"only {answered:.0%} of the planned trials were answered; {gates.min_coverage:.0%} are needed")
+    measured = figures.get("repeat", "emr")
+    repeats = [f for f in measured if f.estimate.value is not None]
+    refused = [f.estimate.method for f in measured if f.estimate.method.startswith("refused: ")]
+    if not repeats and refused:
+        doubts.append(f"the agreement of its repeats is {refused[0]}; see how many prompts survived how many repeats")
+    elif not repeats:
+        doubts.append("its repeats were not measured: fewer than two comparable responses to every prompt")
+    elif all(f.estimate.n < gates.min_prompts for f in repeats):
+        doubts.append(f"too few prompts with repeats: {repeats[0].estimate.n}; {gates.min_prompts} are needed")
+    if not provider.is_reference and _has_reference(provider, analysis):
+        compared = [f for f in figures.get("reference", "cross_emr") if f.estimate.n >= gates.min_prompts]
+        if not compared:
+            doubts.append(f"compared with the reference on fewer than {gates.min_prompts} prompts")
+    return doubts
+
+
+def _has_reference(provider: ProviderFacts, analysis: Analysis) -> bool:
+    return any(p.is_reference and p.claimed_model == provider.claimed_model for p in analysis.providers)

@@ -1,0 +1,122 @@
+"""A run folder with scores: figures, findings and the verdict follow from what the reference read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from attribute import simulated
+from attribute.simulated import REFERENCE, Choice, World, greedy, quantised, rounding
+from making import make_attempt, make_run, make_suite
+from tempzero import config
+from tempzero import records as store
+from tempzero import reports as report
+from tempzero.analysis import analyse
+from tempzero.types import Analysis, ScoredResponse, ScoreLine
+from tempzero.verdict import gate
+
+PROMPTS = 10
+WORLD = World(seed=9, length=40)
+SETTINGS = config.parse(
+    {
+        "version": 1,
+        "run": {"reference": REFERENCE},
+        "providers": [
+            {"name": name, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": 2, "temperature": 0}
+            for name in (REFERENCE, "x")
+        ],
+    },
+    source="test",
+)
+
+
+def _responses(provider: str, choose: Choice) -> Iterable[ScoredResponse]:
+    for prompt in range(PROMPTS):
+        tokens, rows = WORLD.answer(choose, prompt, 1)
+        first = simulated.scored(WORLD, provider, prompt, 0, tokens, rows)
+        yield first
+        again = replace(first.trial, repeat=1)
+        yield replace(first, trial=again, same_as=first.trial, scores=None, sums=None)
+
+
+def _run(folder: Path, choose: Choice, *, scored: bool = True) -> store.Run:
+    """Two providers, two repeats; each token is two characters, as the simulated scores say."""
+    responses = [*_responses(REFERENCE, greedy), *_responses("x", choose)]
+    texts = {s.trial: _text(s) for s in responses if s.scores is not None}
+    attempts = [make_attempt(s.trial, texts[s.same_as or s.trial]) for s in responses]
+    path = make_run(folder, SETTINGS, make_suite(PROMPTS), attempts)
+    if scored:
+        lines = list(store.open_run(path).lines())
+        forms = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
+        forms += simulated.form(WORLD, "q4_0", False, quantised(1.2), range(PROMPTS), 1.2)
+        with store.scoring(path) as writer:
+            writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
+            for form in forms:
+                writer.append(ScoreLine(seq=0, previous="", form=form))
+            for line, response in zip(lines, responses, strict=True):
+                of_record = replace(response, record_sha256=hashlib.sha256(line).hexdigest())
+                writer.append(ScoreLine(seq=0, previous="", scored=of_record))
+    return store.open_run(path)
+
+
+def _text(response: ScoredResponse) -> str:
+    assert response.scores is not None
+    return "".join(f"{chr(97 + t % 26)}{chr(97 + t // 26)}" for t in response.scores.token_ids[:-1])
+
+
+def _outcomes(analysis: Analysis) -> dict[str, str]:
+    return {p.provider: p.outcome for p in gate.judge(analysis, SETTINGS.gates).providers}
+
+
+def test_a_coarser_provider_is_found_and_the_reference_is_not(tmp_path: Path) -> None:
+    """Figures of kind scored, a deviation from the trusted forms, the cause: all of x, none of the reference."""
+    analysis = analyse(_run(tmp_path, quantised(1.2)))
+    rules = {(f.rule, f.subject, f.other) for f in analysis.findings}
+    assert ("deviates_token_by_token", "x", REFERENCE) in rules
+    assert ("cause_coarser", "x", REFERENCE) in rules
+    assert not any(f.subject == REFERENCE for f in analysis.findings)
+    assert _outcomes(analysis) == {"x": "finding", REFERENCE: "pass"}
+    match = next(
+        f for f in analysis.figures if (f.kind, f.metric, f.left, f.family) == ("scored", "token_match_rate", "x", None)
+    )
+    assert match.right == REFERENCE
+    assert match.estimate.n == PROMPTS
+    assert match.estimate.value is not None
+    assert match.estimate.value < 0.97
+    assert analysis.reading is not None
+    assert {p.verdict for p in analysis.reading.pairs} == {"unexplained"}
+
+
+def test_an_honest_provider_gets_no_finding_from_the_reading(tmp_path: Path) -> None:
+    """Honest rounding stays below the floor, whatever single near-ties it turns."""
+    analysis = analyse(_run(tmp_path, rounding(0.004)))
+    assert not [f for f in analysis.findings if f.rule.startswith(("cause_", "deviates_token"))]
+    assert analysis.reading is not None
+    assert [d.cause for d in analysis.reading.diagnoses] == ["faithful"]
+
+
+def test_without_scores_nothing_is_read_and_nothing_changes(tmp_path: Path) -> None:
+    """A run that was not scored has the figures it always had, and no reading."""
+    with_scores = analyse(_run(tmp_path / "a", quantised(1.2)))
+    without = analyse(_run(tmp_path / "b", quantised(1.2), scored=False))
+    assert without.reading is None
+    assert without.figures == tuple(f for f in with_scores.figures if f.kind != "scored")
+    assert not [f for f in without.findings if f.rule.startswith(("cause_", "deviates_token"))]
+
+
+def test_the_report_of_a_scored_run_holds_the_diagnosis(tmp_path: Path) -> None:
+    """From the folder to the page: the sentence, the coloured tokens, the tables, and the same bytes twice."""
+    run = _run(tmp_path, quantised(1.2))
+    analysis = analyse(run)
+    verdict = gate.judge(analysis, SETTINGS.gates)
+    paths = report.write_reports(analysis, verdict, tmp_path / "one")
+    again = report.write_reports(analyse(run), verdict, tmp_path / "two")
+    assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "Coarser weights or cache" in page
+    assert 'class="m' in page
+    assert "coarser" in (tmp_path / "one" / "tables" / "diagnoses.csv").read_text()
+    assert "token_match_rate" in (tmp_path / "one" / "tables" / "scored.csv").read_text()
+    assert "unexplained" in (tmp_path / "one" / "tables" / "token_causes.csv").read_text()

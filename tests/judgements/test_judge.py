@@ -1,0 +1,148 @@
+"""A run with code and tool answers in, judged once and reported; without judging, nothing is called wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from making import make_attempt, make_config, make_run, make_trial
+from tempzero import judgements as judge
+from tempzero import records as store
+from tempzero.analysis import analyse
+from tempzero.cli import main
+from tempzero.errors import RunFolderError
+from tempzero.judgements import maths
+from tempzero.reports import write_reports
+from tempzero.types import Analysis, Attempt, Completion, ExtractorSpec, Message, Outcome, Prompt, Suite, ToolCall
+from tempzero.verdict import gate
+
+RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"
+WRONG = "```python\ndef double(x):\n    return x ** 2 + 0\n```"
+ASKED = (Message(role="user", content="q"),)
+CODE = ExtractorSpec(
+    name="code", args={"function": "double", "cases": '[{"in": [2], "out": 4}, {"in": [3], "out": 6}]'}
+)
+TOOLS = ({"type": "function", "function": {"name": "look"}},)
+
+
+def suite(*prompts: Prompt) -> Suite:
+    return Suite(prompts=prompts, digest="d")
+
+
+def code_run(folder: Path) -> Path:
+    """Provider a is right on both prompts, b wrong on one and without code on the other."""
+    prompts = [Prompt(id=f"p{i}", messages=ASKED, family="code", extractor=CODE, expected="passes") for i in range(2)]
+    said = {("a", "p0"): RIGHT, ("a", "p1"): RIGHT, ("b", "p0"): WRONG, ("b", "p1"): "Multiply by two."}
+    attempts = [make_attempt(make_trial(p, q, r), text) for (p, q), text in said.items() for r in range(2)]
+    return make_run(folder, make_config(), suite(*prompts), attempts)
+
+
+def accuracy(analysis: Analysis) -> dict[str, float | None]:
+    return {
+        f.left: f.estimate.value
+        for f in analysis.figures
+        if f.metric == "accuracy" and f.family is None and f.right is None
+    }
+
+
+def rows(analysis: Analysis) -> dict[str, tuple[int, int, int]]:
+    return {r.provider: (r.answers, r.unparsed, r.waiting) for r in analysis.unread_answers}
+
+
+def test_code_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
+    """Running is off by default; then there is no accuracy, and the report says what would give one."""
+    path = code_run(tmp_path)
+    assert judge.judge(path, run_code=False, say=print) == 0
+    analysis = analyse(store.open_run(path))
+    assert set(accuracy(analysis).values()) <= {None}
+    assert rows(analysis) == {"a": (4, 0, 4), "b": (4, 0, 4)}
+    assert any("not judged" in note and "--run-code" in note for note in analysis.notes)
+    assert not (path / store.JUDGED).exists()
+
+
+def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
+    """Each text is judged once; from then on analysis is a pure reading of files."""
+    path = code_run(tmp_path)
+    assert judge.judge(path, run_code=True, say=print) == 3  # right twice, as answers to two prompts, and wrong once
+    assert judge.judge(path, run_code=True, say=print) == 0
+    run = store.open_run(path)
+    run.verify()
+    assert [(j.prompt, j.answer, j.correct) for j in run.judgements()] == [
+        ("p0", "passes", True),
+        ("p1", "passes", True),
+        ("p0", "fails", False),
+    ]
+    analysis = analyse(run)
+    assert accuracy(analysis) == {"a": 1.0, "b": 0.0}
+    assert rows(analysis) == {"a": (4, 0, 0), "b": (4, 2, 0)}
+
+
+def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
+    """A verdict nobody can vouch for is no evidence."""
+    path = code_run(tmp_path)
+    judge.judge(path, run_code=True, say=print)
+    file = path / store.JUDGED
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0].replace("2 of 2", "1 of 2"), *lines[1:]]) + "\n")
+    with pytest.raises(RunFolderError, match="the hash chain breaks here"):
+        store.open_run(path).verify()
+
+
+def test_the_report_shows_what_each_extractor_could_not_read(tmp_path: Path) -> None:
+    """An extractor that reads one provider worse is no fair judge of it: html, markdown and csv all show it."""
+    path = code_run(tmp_path)
+    assert main(["report", str(path), "--run-code"]) in (0, 1, 3)
+    run = store.open_run(path)
+    before = {p.name: p.read_bytes() for p in (*path.glob("report.*"), *(path / "tables").iterdir())}
+    analysis = analyse(run)
+    write_reports(analysis, gate.judge(analysis, run.config.gates), path)
+    assert before == {p.name: p.read_bytes() for p in (*path.glob("report.*"), *(path / "tables").iterdir())}
+    assert "code,1,b,default,4,2,0,0.5" in (path / "tables" / "unparsed.csv").read_text()
+    for name in ("report.md", "report.html"):
+        assert "Unreadable answers by extractor and provider" in (path / name).read_text()
+
+
+@pytest.mark.skipif(not maths.available(), reason="needs the extra math")
+def test_mathematical_answers_are_judged_by_value(tmp_path: Path) -> None:
+    """One half and its decimal are one answer, right or wrong; so are two spellings of a wrong one."""
+    prompts = [
+        Prompt(id="p0", messages=ASKED, family="maths", extractor=ExtractorSpec(name="math"), expected="\\frac{1}{2}")
+    ]
+    said = {"a": ["\\boxed{0.5}", "\\boxed{\\frac{2}{4}}"], "b": ["Answer: $\\frac{3}{4}$", "\\boxed{0.75}"]}
+    attempts = [make_attempt(make_trial(p, "p0", r), t) for p, texts in said.items() for r, t in enumerate(texts)]
+    path = make_run(tmp_path, make_config(), suite(*prompts), attempts)
+    assert judge.judge(path, run_code=False, say=print) == 4
+    run = store.open_run(path)
+    assert len({j.answer for j in run.judgements()}) == 2
+    assert accuracy(analyse(run)) == {"a": 1.0, "b": 0.0}
+
+
+def test_calls_are_compared_by_what_they_call(tmp_path: Path) -> None:
+    """Order of keys and spaces are the server's; they are told apart, and accuse nobody of another answer."""
+    asked = Prompt(
+        id="p0", messages=ASKED, family="tools", extractor=ExtractorSpec(name="tool_call"), tools=TOOLS,
+        expected='look({"b": 1.0, "a": "x"})',
+    )  # fmt: skip
+    spelled = {"a": ['{"a": "x", "b": 1}', '{"a": "x", "b": 1}'], "b": ['{"b":1,"a":"x"}', '{"a":"x","b":1.0}']}
+    attempts = [_call(p, r, arguments) for p, all in spelled.items() for r, arguments in enumerate(all)]
+    path = make_run(tmp_path, make_config(), suite(asked), attempts)
+    analysis = analyse(store.open_run(path))
+    found = {(f.metric, f.left, f.right): f.estimate.value for f in analysis.figures if f.family is None}
+    assert accuracy(analysis) == {"a": 1.0, "b": 1.0}
+    assert found["emr", "b", None] == 1.0
+    assert found["emr_as_written", "b", None] == 0.0
+    assert found["emr_as_written", "a", None] == 1.0
+    assert found["cross_emr", "a", "b"] == 1.0
+    assert found["cross_emr_as_written", "a", "b"] == 0.0
+    assert json.loads((path / "manifest.json").read_text())["suite"]["prompts"][0]["tools"]
+
+
+def _call(provider: str, repeat: int, arguments: str) -> Attempt:
+    attempt = make_attempt(make_trial(provider, "p0", repeat))
+    completion = Completion(
+        text="", finish_reason="tool_calls", tool_calls=(ToolCall(name="look", arguments=arguments, id=f"c{repeat}"),)
+    )
+    outcome = Outcome(status="valid", kind="complete", completion=completion)
+    return replace(attempt, exchange=replace(attempt.exchange, outcome=outcome))

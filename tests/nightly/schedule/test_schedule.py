@@ -1,0 +1,99 @@
+"""The printed units work as they are: they are run, or read by what will read them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from loopback import Loopback
+from tempzero.errors import UsageError
+from tempzero.nightly import schedule
+from tempzero.nightly.schedule import Place
+
+PLACE = Place(config=Path("/srv/tempzero/providers.yaml"), at="03:17", secrets=("A_KEY", "HOOK"), results="results")
+
+
+def test_the_workflow_has_a_schedule_a_button_a_group_and_secrets_by_name() -> None:
+    """What GitHub would run: one job a time, with a time limit, no secret in the file."""
+    (text,) = schedule.unit("github", PLACE).values()
+    flow = yaml.load(text, yaml.BaseLoader)
+    assert flow["on"] == {"schedule": [{"cron": "17 3 * * *"}], "workflow_dispatch": ""}
+    assert flow["concurrency"]["cancel-in-progress"] == "false"
+    job = flow["jobs"]["nightly"]
+    assert job["timeout-minutes"] == "60"
+    (night,) = [s for s in job["steps"] if s.get("name") == "nightly"]
+    assert night["env"] == {"A_KEY": "${{ secrets.A_KEY }}", "HOOK": "${{ secrets.HOOK }}"}
+
+
+def test_the_workflow_passes_a_linter(tmp_path: Path) -> None:
+    """actionlint knows GitHub's own rules."""
+    linter = shutil.which("actionlint") or str(Path(sys.executable).with_name("actionlint"))
+    if not Path(linter).is_file():
+        pytest.skip("no actionlint here")
+    file = tmp_path / "nightly.yml"
+    file.write_text(next(iter(schedule.unit("github", PLACE).values())))
+    done = subprocess.run([linter, str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_passes_an_audit(tmp_path: Path) -> None:
+    """Nothing in it lets a stranger's text run, or leaves a token where the artefact takes it along."""
+    auditor = shutil.which("zizmor") or str(Path(sys.executable).with_name("zizmor"))
+    if not Path(auditor).is_file():
+        pytest.skip("no zizmor here; it is in the extra dev")
+    (tmp_path / "nightly.yml").write_text(next(iter(schedule.unit("github", PLACE).values())))
+    # GitHub's own actions are named by their major version, which is what a reader can keep up to date by hand.
+    rules = {"rules": {"unpinned-uses": {"config": {"policies": {"actions/*": "ref-pin"}}}}}
+    (tmp_path / "zizmor.yml").write_text(yaml.safe_dump(rules))
+    command = [auditor, "--offline", "--quiet", "--config", tmp_path / "zizmor.yml", tmp_path / "nightly.yml"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_units_pass_systemds_own_check(tmp_path: Path) -> None:
+    """A directive that systemd does not know would be ignored in silence."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd here")
+    place = Place(config=tmp_path / "providers.yaml", at="03:17", secrets=(), results="results")
+    files = []
+    for name, text in schedule.unit("systemd", place).items():
+        files.append(tmp_path / name)
+        files[-1].write_text(text)
+    done = subprocess.run([analyze, "verify", *map(str, files)], capture_output=True, text=True, check=False)
+    ours = [line for line in done.stderr.splitlines() if "tempzero" in line]
+    assert not ours, done.stderr
+    calendar = subprocess.run([analyze, "calendar", "*-*-* 03:17:00 UTC"], capture_output=True, check=False)
+    assert calendar.returncode == 0
+
+
+def test_the_crontab_line_runs_as_written_in_an_empty_environment(tmp_path: Path) -> None:
+    """cron gives a job no PATH to speak of and reads keys from nowhere; the line brings what it needs."""
+    prompts = [{"id": f"q{i}", "prompt": f"q{i}"} for i in range(2)]
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "test.yaml").write_text(yaml.safe_dump({"family": "test", "prompts": prompts}))
+    (tmp_path / "tempzero.env").write_text("A_KEY=planted-key-0123456789abcdef\n")
+    with Loopback() as server:
+        entry = {"name": "a", "base_url": server.base_url, "model": "m", "api_key_env": "A_KEY", "repeats": 2}
+        (tmp_path / "providers.yaml").write_text(yaml.safe_dump({"version": 1, "providers": [entry]}))
+        place = Place(config=tmp_path / "providers.yaml", at="03:17", secrets=("A_KEY",), results="results")
+        text = schedule.unit("cron", place)["crontab"]
+        (line,) = [line for line in text.splitlines() if not line.startswith("#")]
+        command = line.split(maxsplit=5)[5]
+        done = subprocess.run(["/bin/sh", "-c", command], env={}, cwd="/", check=False)
+        assert server.calls
+        assert server.calls[0].headers["authorization"] == "Bearer planted-key-0123456789abcdef"
+    log = (tmp_path / "results" / "nightly.log").read_text()
+    assert done.returncode == 3, log
+    assert "no baseline" in log
+
+
+@pytest.mark.parametrize(("target", "at"), [("at", "03:17"), ("cron", "25:00"), ("cron", "3:17; rm")])
+def test_what_cannot_be_scheduled_is_said(target: str, at: str) -> None:
+    """A unit with nonsense in it would fail at night, where nobody sees it."""
+    with pytest.raises(UsageError):
+        schedule.unit(target, Place(config=Path("/a/providers.yaml"), at=at, secrets=(), results="results"))
