@@ -10,7 +10,8 @@ from typing import Any
 from making import make_config, make_run, make_suite, sha256
 from tempzero import records as store
 from tempzero.config import Config
-from tempzero.types import Attempt, Completion, Exchange, Outcome, Times, Trial, WireRequest, WireResponse
+from tempzero.types.asked import Trial
+from tempzero.types.recorded import Attempt, Completion, Exchange, Outcome, Times, WireRequest, WireResponse
 
 URL = "https://api.example.com/v1/chat/completions"
 _ENDINGS = {

@@ -13,7 +13,7 @@ from tempzero import exchange
 from tempzero import records as store
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
-from tempzero.types import RecordView
+from tempzero.types.recorded import RecordView
 
 MAP = "provider=model,prompt=question,text=answer"
 

@@ -18,7 +18,7 @@ from loopback import chunk_values, completion_value, event
 from tempzero.engines.hosted.faults import Break, Reply
 from tempzero.engines.hosted.reading import read
 from tempzero.engines.hosted.redaction import Secrets
-from tempzero.types import Outcome
+from tempzero.types.recorded import Outcome
 
 _KNOWN_ENDS = ("stop", "length", "tool_calls", "content_filter", "refusal", "max_tokens", "eos", "safety")
 SECRETS = Secrets(["sk-fuzz-0123456789abcdef"])

@@ -11,20 +11,8 @@ from typing import Any
 from tempzero import config, plan
 from tempzero import records as store
 from tempzero.config import Config
-from tempzero.types import (
-    Attempt,
-    Completion,
-    Exchange,
-    Manifest,
-    Message,
-    Outcome,
-    Prompt,
-    Suite,
-    Times,
-    Trial,
-    WireRequest,
-    WireResponse,
-)
+from tempzero.types.asked import Message, Prompt, Suite, Trial
+from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
 NOW = "2026-01-02T03:04:05.000+00:00"
 

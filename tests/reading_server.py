@@ -10,7 +10,7 @@ import numpy as np
 from loopback import Call, Loopback, Reply, error, value
 from numpy.typing import NDArray
 from tempzero.engines.local.in_process import InProcessEngine
-from tempzero.types import Message
+from tempzero.types.asked import Message
 
 MODEL = "tiny"
 _CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>")

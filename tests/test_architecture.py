@@ -197,3 +197,28 @@ def test_a_package_from_outside_lives_in_its_rooms(path: Path) -> None:
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     """Line one of a module tells a reader whether to go on reading."""
     assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+# Left of the run folder nobody knows what will be concluded; right of it nobody needs more than that and the keys.
+LEFT_OF_THE_WAIST = (
+    "engines",
+    "engines.hosted",
+    "engines.local",
+    "engines.local.weights",
+    "collect",
+    "plan",
+    "records",
+)
+RIGHT_OF_IT = ("stats", "verdict", "reports")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nouns_are_imported_from_the_part_that_a_room_may_know(path: Path) -> None:
+    """What is concluded never leaks into what is collected, and reports are made of conclusions alone."""
+    room, wing = room_of(dotted(path)), dotted(path).split(".")[0]
+    for name in imported(path):
+        if name.startswith("tempzero.types"):
+            part = name.split(".")[2] if name.count(".") > 1 else ""
+            assert part in {"asked", "recorded", "scored", "concluded"}, f"{path.name}: name the part, not {name}"
+            assert part != "concluded" or room not in LEFT_OF_THE_WAIST, f"{path.name} must not import {name}"
+            assert part in {"asked", "concluded"} or wing not in RIGHT_OF_IT, f"{path.name} must not import {name}"

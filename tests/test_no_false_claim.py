@@ -13,7 +13,7 @@ from tempzero.analysis import analyse
 from tempzero.claims import Accusation
 from tempzero.errors import UsageError
 from tempzero.records import Run
-from tempzero.types import Attempt
+from tempzero.types.recorded import Attempt
 from tempzero.verdict.gate import judge
 
 PROMPTS = [f"p{i}" for i in range(6)]

@@ -19,7 +19,7 @@ from tempzero import config
 from tempzero import pipeline as running
 from tempzero.cli import main
 from tempzero.records import RECORDS, open_run
-from tempzero.types import Suite
+from tempzero.types.asked import Suite
 
 ROOT = Path(__file__).parent.parent
 

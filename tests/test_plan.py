@@ -8,7 +8,7 @@ import pytest
 from making import make_config, make_suite
 from tempzero import config, plan
 from tempzero.errors import UsageError
-from tempzero.types import Message, Prompt, Suite
+from tempzero.types.asked import Message, Prompt, Suite
 
 
 def test_every_trial_is_planned_exactly_once() -> None:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from tempzero.types import Completion, Message, ToolCall
+from tempzero.types.asked import Message, ToolCall
+from tempzero.types.recorded import Completion
 
 # Stands before each call in the text of an answer; nothing that a model writes looks so by accident.
 CALL_MARK = "\x1e"

@@ -19,7 +19,8 @@ from tempzero.config import Config, Provider, expand
 from tempzero.engines import open_engine
 from tempzero.engines.hosted.faults import PERMANENT, one_line
 from tempzero.errors import EngineError
-from tempzero.types import Completion, Exchange, Message, Outcome, Question, Trial
+from tempzero.types.asked import Message, Question, Trial
+from tempzero.types.recorded import Completion, Exchange, Outcome
 
 COLUMNS = (
     "key",

@@ -28,7 +28,8 @@ from tempzero.engines.local import weights
 from tempzero.engines.local.serve import Served, serving
 from tempzero.errors import EngineError, RunFolderError, UsageError, WeightsError
 from tempzero.reading.score import ByEndpoint, ByLogits, Scorer
-from tempzero.types import Attempt, Ending, Manifest, Plan, Suite, SuiteName
+from tempzero.types.asked import Plan, Suite, SuiteName
+from tempzero.types.recorded import Attempt, Ending, Manifest
 
 __all__ = ["Collected", "Limits", "Prepared", "Watcher", "prepare", "resume", "start"]
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown
-from tempzero.types import (
+from tempzero.types.asked import (
     FamilyEstimate,
     LeftOut,
     Message,

@@ -15,21 +15,9 @@ from tempzero.analysis import analyse
 from tempzero.config import Config
 from tempzero.errors import RunFolderError
 from tempzero.records import open_run
-from tempzero.types import (
-    Analysis,
-    Attempt,
-    Completion,
-    Estimate,
-    ExtractorSpec,
-    Figure,
-    Finding,
-    Message,
-    Outcome,
-    Prompt,
-    Suite,
-    Times,
-    Trial,
-)
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
+from tempzero.types.concluded import Analysis, Estimate, Figure, Finding
+from tempzero.types.recorded import Attempt, Completion, Outcome, Times
 
 ANSWER = ExtractorSpec(name="answer_line")
 

@@ -14,7 +14,8 @@ from tempzero import config
 from tempzero import records as store
 from tempzero import reports as report
 from tempzero.analysis import analyse
-from tempzero.types import Analysis, ScoredResponse, ScoreLine
+from tempzero.types.concluded import Analysis
+from tempzero.types.scored import ScoredResponse, ScoreLine
 from tempzero.verdict import gate
 
 PROMPTS = 10

@@ -14,7 +14,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 from tempzero.metrics import decoding, ways
-from tempzero.types import FormReading, Reader, Reading, ScoredResponse, TokenScores, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.scored import FormReading, Reader, Reading, ScoredResponse, TokenScores
 
 Row = NDArray[np.float32]
 VOCABULARY = 400

@@ -9,7 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 from tempzero.attribute import Answer, Attribution, attribute
-from tempzero.types import Diagnosis, FormReading, Penalty, Reading, ScoredResponse, VariantReading
+from tempzero.types.concluded import Diagnosis
+from tempzero.types.scored import FormReading, Penalty, Reading, ScoredResponse, VariantReading
 
 from attribute import simulated
 from attribute.simulated import REFERENCE, World, foreign, greedy, penalised, rounding, sampling

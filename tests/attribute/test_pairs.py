@@ -5,16 +5,9 @@ from __future__ import annotations
 import pytest
 from tempzero.attribute import Answer, Attribution, attribute
 from tempzero.metrics import ways
-from tempzero.types import (
-    Divergence,
-    FormReading,
-    Reader,
-    Reading,
-    ReferenceReading,
-    ScoredResponse,
-    TokenScores,
-    Trial,
-)
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Divergence, ReferenceReading
+from tempzero.types.scored import FormReading, Reader, Reading, ScoredResponse, TokenScores
 
 READER = Reader(
     reference="r",

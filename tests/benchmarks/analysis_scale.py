@@ -28,21 +28,8 @@ from tempzero import plan as planning
 from tempzero import records as store
 from tempzero.analysis import analyse
 from tempzero.config import Config
-from tempzero.types import (
-    Attempt,
-    Completion,
-    Exchange,
-    ExtractorSpec,
-    Manifest,
-    Message,
-    Outcome,
-    Prompt,
-    Suite,
-    Times,
-    Trial,
-    WireRequest,
-    WireResponse,
-)
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
+from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
 PROVIDERS, REPEATS = 10, 10
 _NOW = "2026-01-01T00:00:00.000+00:00"

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from attribute import simulated
 from attribute.simulated import Choice, World, foreign, greedy, penalised, rounding, sampling
 from tempzero.attribute import Answer, Attribution, attribute
-from tempzero.types import FormReading, Reading, ScoredResponse, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.scored import FormReading, Reading, ScoredResponse
 
 PROMPTS, REPEATS, LENGTH = 20, 2, 50
 HONEST, COARSE = 0.004, {"q8_0": 0.15, "q5_0": 0.7, "q4_0": 1.5}

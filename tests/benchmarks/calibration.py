@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from tempzero import stats
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

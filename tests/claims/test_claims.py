@@ -31,7 +31,10 @@ from tempzero.claims.page import to_html
 from tempzero.engines.hosted import faults, reading
 from tempzero.errors import BundleError, TempzeroError, UsageError
 from tempzero.records import Run
-from tempzero.types import Analysis, Attempt, ScoreLine, ToolCall, WireRequest
+from tempzero.types.asked import ToolCall
+from tempzero.types.concluded import Analysis
+from tempzero.types.recorded import Attempt, WireRequest
+from tempzero.types.scored import ScoreLine
 
 SELF = Accusation(rule="nondeterministic", subject="a")
 CROSS = Accusation(rule="differs", subject="a", others=("b",))

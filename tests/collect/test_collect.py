@@ -16,7 +16,8 @@ from tempzero import plan as planning
 from tempzero.collect import Budget, Limits, collect
 from tempzero.config import Config
 from tempzero.engines import Engine, open_engine
-from tempzero.types import Attempt, Ending, Exchange, Plan, Question, Trial
+from tempzero.types.asked import Plan, Question, Trial
+from tempzero.types.recorded import Attempt, Ending, Exchange
 
 QUICK = {"first_s": 0.02, "max_s": 1.0}
 SLOW_S = 0.05

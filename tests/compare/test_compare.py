@@ -16,7 +16,8 @@ from tempzero import cli
 from tempzero.compare import Change, Comparison, Shift, compare, to_json, to_markdown
 from tempzero.errors import UsageError
 from tempzero.records import Run, open_run
-from tempzero.types import Attempt, ExtractorSpec, Message, Prompt, Suite
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite
+from tempzero.types.recorded import Attempt
 
 PROMPTS = 10
 

@@ -33,7 +33,7 @@ from tempzero.engines.local.chat_template import ChatTemplate
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.weights import LocalWeights
 from tempzero.errors import EngineError
-from tempzero.types import Attempt, Ending
+from tempzero.types.recorded import Attempt, Ending
 from tempzero.verdict.gate import judge
 
 

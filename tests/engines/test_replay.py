@@ -11,7 +11,8 @@ from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero import config
 from tempzero.engines import Engine, open_engine
 from tempzero.errors import EngineError, RunFolderError
-from tempzero.types import Attempt, Exchange, Message, Question, Trial
+from tempzero.types.asked import Message, Question, Trial
+from tempzero.types.recorded import Attempt, Exchange
 
 
 def replaying(run: Path, provider: str = "a") -> Engine:

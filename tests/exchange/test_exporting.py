@@ -14,7 +14,7 @@ from tempzero import exchange, suites
 from tempzero import records as store
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
-from tempzero.types import Trial
+from tempzero.types.asked import Trial
 
 TEXTS = [
     "plain",

@@ -12,7 +12,9 @@ from exchanging import take_in
 from tempzero import exchange
 from tempzero.analysis import analyse
 from tempzero.records import Run
-from tempzero.types import Analysis, Attempt, ToolCall
+from tempzero.types.asked import ToolCall
+from tempzero.types.concluded import Analysis
+from tempzero.types.recorded import Attempt
 
 PROMPTS, REPEATS = 6, 4
 # Coverage, lengths and identities also rest on answers that are missing, for which other tools' formats have no line.

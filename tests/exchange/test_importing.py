@@ -11,7 +11,7 @@ from tempzero import cli
 from tempzero import records as store
 from tempzero.analysis import analyse
 from tempzero.errors import ExchangeError, RunFolderError
-from tempzero.types import Message
+from tempzero.types.asked import Message
 from tempzero.verdict import gate
 
 # --- what comes out --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tempzero.exchange.answers import Answer, messages, moment, number, said, whole
 from tempzero.exchange.outcomes import ending, outcome
-from tempzero.types import Message
+from tempzero.types.asked import Message
 
 
 def answer(text: str | None = "yes", **fields: Any) -> Answer:

@@ -18,7 +18,7 @@ from tempzero import records as store
 from tempzero.analysis import analyse
 from tempzero.records import Run
 from tempzero.reports import write_reports
-from tempzero.types import Analysis
+from tempzero.types.concluded import Analysis
 from tempzero.verdict.gate import judge
 
 BESIDE = Path(__file__).parents[2].parent / "shared" / "recorded"

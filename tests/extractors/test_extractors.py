@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, extract, matches
-from tempzero.types import ExtractorSpec
+from tempzero.types.asked import ExtractorSpec
 
 NUMBER = ExtractorSpec(name="number")
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {

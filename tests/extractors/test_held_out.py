@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tempzero.extractors import EXTRACTORS, extract, matches
-from tempzero.types import ExtractorSpec
+from tempzero.types.asked import ExtractorSpec
 
 LOWEST_PRECISION = 0.99
 LOWEST_RECALL = 0.9

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from tempzero.extractors import EXTRACTORS, extract, matches
-from tempzero.types import ExtractorSpec
+from tempzero.types.asked import ExtractorSpec
 
 LOWEST_RECALL = 0.95
 

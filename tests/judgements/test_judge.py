@@ -15,7 +15,9 @@ from tempzero.cli import main
 from tempzero.errors import RunFolderError
 from tempzero.judgements import maths
 from tempzero.reports import write_reports
-from tempzero.types import Analysis, Attempt, Completion, ExtractorSpec, Message, Outcome, Prompt, Suite, ToolCall
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, ToolCall
+from tempzero.types.concluded import Analysis
+from tempzero.types.recorded import Attempt, Completion, Outcome
 from tempzero.verdict import gate
 
 RIGHT = "```python\ndef double(x):\n    return 2 * x\n```"

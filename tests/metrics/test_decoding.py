@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 from tempzero.metrics import decoding, ways
-from tempzero.types import Penalty
+from tempzero.types.scored import Penalty
 
 VOCABULARY = 700
 

@@ -18,7 +18,7 @@ from tempzero.engines.local.weights import obtain_for
 from tempzero.errors import UsageError
 from tempzero.probe.candidates import in_reading_order
 from tempzero.probe.looking import look_for_certainty, look_for_tie
-from tempzero.types import Message, Prompt
+from tempzero.types.asked import Message, Prompt
 from tiny_gguf import tiny_model
 
 LOCAL = {"weights": f"path:{tiny_model()}", "precision": "as_is", "threads": 1, "batch": 64, "context": 512}

@@ -23,7 +23,9 @@ from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
 from tempzero.pipeline import Watcher
 from tempzero.reading.score import ByLogits, Scorer
-from tempzero.types import Attempt, Completion, Exchange, Question, Reading, Sampling, ScoredResponse, Suite, Trial
+from tempzero.types.asked import Question, Sampling, Suite, Trial
+from tempzero.types.recorded import Attempt, Completion, Exchange
+from tempzero.types.scored import Reading, ScoredResponse
 from tiny_gguf import tiny_model
 
 SUITE = make_suite(2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from tempzero.types import (
+from tempzero.types.asked import Skipped, Trial
+from tempzero.types.concluded import (
     Analysis,
     Diagnosis,
     Divergence,
@@ -23,10 +24,8 @@ from tempzero.types import (
     ReadText,
     ReadToken,
     ReferenceReading,
-    Skipped,
     Standing,
     SurvivalCurve,
-    Trial,
     Verdict,
 )
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from tempzero.reports.charts import HeatValue, curve_chart, heat_map, share_after
-from tempzero.types import SurvivalCurve
+from tempzero.types.concluded import SurvivalCurve
 
 
 def _curve(positions: tuple[int, ...], shares: tuple[float, ...], left: str = "a") -> SurvivalCurve:

@@ -14,7 +14,7 @@ from tempzero.reports import html, write_reports
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import sections
 from tempzero.reports.sections.prompts import MAX_PROMPT_ROWS
-from tempzero.types import Analysis, Divergence, Verdict
+from tempzero.types.concluded import Analysis, Divergence, Verdict
 
 Attributes = dict[str, str | None]
 

@@ -14,7 +14,8 @@ from tempzero import suites
 from tempzero.chat import said
 from tempzero.extractors import EXTRACTORS, extract, matches
 from tempzero.extractors.code import cases_of
-from tempzero.types import Completion, ExtractorSpec, Prompt, ToolCall
+from tempzero.types.asked import ExtractorSpec, Prompt, ToolCall
+from tempzero.types.recorded import Completion
 
 PROMPTS = {prompt.id: prompt for prompt in suites.load(Path(__file__).parents[2] / "prompts").prompts}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tempzero import suites
 from tempzero.errors import SuiteError
-from tempzero.types import Message, ToolCall
+from tempzero.types.asked import Message, ToolCall
 
 WEATHER = """
     tools:

@@ -13,7 +13,7 @@ import pytest
 from tempzero import suites
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, Extractor
-from tempzero.types import ExtractorSpec, Message, Prompt, Suite, SuiteName
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, SuiteName
 
 SHIPPED = Path(__file__).parents[2] / "prompts"
 

@@ -32,7 +32,7 @@ from tempzero.analysis.texts import study
 from tempzero.analysis.unread import not_judged, unread_answers
 from tempzero.config import Config, Provider
 from tempzero.records import Run
-from tempzero.types import Analysis, ProviderFacts
+from tempzero.types.concluded import Analysis, ProviderFacts
 
 __all__ = ["analyse"]
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.metrics.agreement import Floats
-from tempzero.types import Estimate, Figure, Prompt
+from tempzero.types.asked import Prompt
+from tempzero.types.concluded import Estimate, Figure
 
 Estimator = Callable[[Floats], Estimate]
 

@@ -15,7 +15,8 @@ from tempzero.analysis.texts import Texts
 from tempzero.metrics.agreement import Ints, commonest
 from tempzero.metrics.divergence import common_prefixes
 from tempzero.plan import CONDITION
-from tempzero.types import Estimate, Prompt, Trial
+from tempzero.types.asked import Prompt, Trial
+from tempzero.types.concluded import Estimate
 
 # Trials shown with a finding; its message gives the total.
 EVIDENCE = 20

@@ -15,7 +15,7 @@ from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
 from tempzero.metrics import divergence
 from tempzero.metrics.agreement import Floats, commonest, pooled, responses
-from tempzero.types import Divergence, PromptRow, SurvivalCurve
+from tempzero.types.concluded import Divergence, PromptRow, SurvivalCurve
 
 # Examples of divergence shown for each provider and each pair: those that part earliest.
 EXAMPLES = 3

@@ -13,7 +13,7 @@ from tempzero.analysis.pair_findings import answers_differ, different, loops_mor
 from tempzero.analysis.single import identical_bits
 from tempzero.analysis.tallies import Tally, repeats
 from tempzero.metrics.agreement import Floats
-from tempzero.types import Finding
+from tempzero.types.concluded import Finding
 
 _ORDER = (
     "reference_not_reproducible",

@@ -14,7 +14,7 @@ from tempzero.analysis.pairs import permutations
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics import agreement
 from tempzero.metrics.agreement import Counts, Ints
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 # As between two providers: each half of a prompt's repeats has to show its own noise.
 _FEWEST_REPEATS = 4

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tempzero.extractors import EXTRACTORS, asked_sha256, extract
-from tempzero.types import Judgement, Prompt
+from tempzero.types.asked import Prompt
+from tempzero.types.scored import Judgement
 
 # An answer, and whether it is the expected one: None where nothing is expected.
 Verdict = tuple[str | None, bool | None]

@@ -23,7 +23,8 @@ from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints
 from tempzero.plan import fits
 from tempzero.records import Run
-from tempzero.types import Completion, Prompt, RecordView
+from tempzero.types.asked import Prompt
+from tempzero.types.recorded import Completion, RecordView
 
 VALID, CENSORED, MISSING, EXCLUDED = range(4)
 _STATUS = {"valid": VALID, "censored": CENSORED, "missing": MISSING, "excluded": EXCLUDED}

@@ -13,7 +13,8 @@ from tempzero.analysis.pairs import Comparison, Pair, excess, flips
 from tempzero.metrics import agreement
 from tempzero.metrics.agreement import Floats
 from tempzero.metrics.answers import by_majority
-from tempzero.types import Estimate, Finding, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Estimate, Finding
 
 
 def different(case: Case) -> Iterable[Finding]:

@@ -17,7 +17,7 @@ from tempzero.analysis.texts import Texts
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
 from tempzero.metrics.agreement import Counts, Floats, Ints, relabelled
 from tempzero.metrics.cuts import settle
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

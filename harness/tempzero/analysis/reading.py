@@ -10,7 +10,9 @@ from tempzero.analysis.book import Book, Subject, bounded
 from tempzero.analysis.evidence import Case, shown, under
 from tempzero.analysis.observations import CENSORED, NOT_SAID
 from tempzero.attribute import ACCUSING, Answer, Attribution, Trusted, attribute, deviates
-from tempzero.types import Diagnosis, Divergence, Estimate, Finding, Reading, ReferenceReading, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Diagnosis, Divergence, Estimate, Finding, ReferenceReading
+from tempzero.types.scored import Reading
 
 
 def read_by_references(

@@ -14,7 +14,7 @@ from tempzero.analysis.texts import Texts
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence, lengths
 from tempzero.metrics.agreement import Floats, Ints
 from tempzero.metrics.censoring import Censoring
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 UP_TO_THE_CUT = "cut texts up to the cut"
 

@@ -14,7 +14,7 @@ from tempzero.metrics import answers, censoring, lengths
 from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count, emr, renamed
 from tempzero.metrics.censoring import Censoring
 from tempzero.metrics.cuts import settle
-from tempzero.types import Prompt, Trial
+from tempzero.types.asked import Prompt, Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from tempzero.metrics import TEXT_METRICS
 from tempzero.metrics.agreement import UNPARSED, Floats, Ints
 from tempzero.metrics.cuts import continuations
 from tempzero.metrics.divergence import common_prefixes
-from tempzero.types import Prompt
+from tempzero.types.asked import Prompt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

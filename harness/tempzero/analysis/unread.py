@@ -12,7 +12,7 @@ from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
 from tempzero.extractors import EXTRACTORS
 from tempzero.metrics.agreement import UNPARSED
-from tempzero.types import UnreadAnswers
+from tempzero.types.concluded import UnreadAnswers
 
 
 def unread_answers(seen: Observations, texts: Texts, tallies: Sequence[Tally]) -> Iterator[UnreadAnswers]:

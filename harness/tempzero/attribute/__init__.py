@@ -21,7 +21,9 @@ from tempzero.attribute.fits import fit
 from tempzero.attribute.measures import Measure, clip, difr_of_form, measures
 from tempzero.attribute.noise import Form, floor, forms, profiles
 from tempzero.attribute.readings import Answer, Floats, Lane, Table, tables
-from tempzero.types import Diagnosis, Divergence, Estimate, NoiseFloor, Reading, ReferenceReading, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Diagnosis, Divergence, Estimate, NoiseFloor, ReferenceReading
+from tempzero.types.scored import Reading
 
 __all__ = ["ACCUSING", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute", "deviates", "trusted"]
 

@@ -27,7 +27,9 @@ from tempzero.attribute.readings import Lane, Table
 from tempzero.attribute.repeats import Repeats, repeats
 from tempzero.attribute.shapes import Shape, shape
 from tempzero.attribute.tails import T_EARLY, Tokenwise, tokenwise
-from tempzero.types import Diagnosis, Estimate, FormReading, FormScale, NoiseFloor, Trial, VariantReading
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Diagnosis, Estimate, FormScale, NoiseFloor
+from tempzero.types.scored import FormReading, VariantReading
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
 # Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.

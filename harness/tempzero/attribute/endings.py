@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tempzero.attribute.readings import Lane, Table
-from tempzero.types import Trial
+from tempzero.types.asked import Trial
 
 # An end is negligible where the reference gives it this log-probability or less (one in 8,000), and this margin.
 NEGLIGIBLE_LOGPROB, NEGLIGIBLE_MARGIN = -9.0, 6.0

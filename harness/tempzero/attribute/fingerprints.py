@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from tempzero import stats
 from tempzero.attribute.readings import Lane, Table
-from tempzero.types import Estimate, FormReading
+from tempzero.types.concluded import Estimate
+from tempzero.types.scored import FormReading
 
 # Margins of one token, read twice, differ by no more than this, or by what honest forms differ by.
 _SAME_MARGIN = 0.005

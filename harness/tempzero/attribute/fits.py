@@ -10,7 +10,7 @@ from scipy import special
 
 from tempzero import stats
 from tempzero.attribute.readings import Floats, Ints, Lane, Table
-from tempzero.types import Estimate, NoiseFloor
+from tempzero.types.concluded import Estimate, NoiseFloor
 
 # Other honest computations than the ones that were read may round up to this much more.
 TOLERANCE = 2.0

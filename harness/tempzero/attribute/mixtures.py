@@ -12,7 +12,7 @@ from scipy import special
 from tempzero import stats
 from tempzero.attribute.fits import Fits, uneven
 from tempzero.attribute.readings import Floats
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 _SHARES = np.unique(np.concatenate([np.geomspace(0.002, 0.2, 24), 1 - np.geomspace(0.01, 0.8, 16)]))
 SUSPICIOUS = 0.95

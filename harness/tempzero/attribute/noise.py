@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.attribute.readings import Floats, Ints, Lane, Table
-from tempzero.types import Estimate, FormReading, FormScale, MarginProfile, NoiseFloor
+from tempzero.types.concluded import Estimate, FormScale, MarginProfile, NoiseFloor
+from tempzero.types.scored import FormReading
 
 # Margins at which profiles are given, in logits: even steps on a logarithmic scale.
 PROFILE_AT = (*(float(f"{a}e{b}") for b in (-3, -2, -1, 0) for a in (1, 2, 5)), 10.0, 20.0)

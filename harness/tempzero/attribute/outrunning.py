@@ -15,7 +15,7 @@ from tempzero import stats
 from tempzero.attribute.kernels import places_of
 from tempzero.attribute.noise import Form
 from tempzero.attribute.readings import Flags, Floats, Ints, Lane, Table
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 # Margins as large as only this share of the coarsest form's tokens have; a form must have read some tokens to tell.
 RARE, LEAST_TOKENS = 0.01, 100

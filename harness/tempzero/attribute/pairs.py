@@ -7,17 +7,9 @@ from itertools import pairwise
 from typing import Literal
 
 from tempzero.attribute.readings import Answer, Lane, Table
-from tempzero.types import (
-    Divergence,
-    PairCause,
-    Partings,
-    ReadText,
-    ReadToken,
-    ScoredResponse,
-    Standing,
-    TokenScores,
-    Trial,
-)
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Divergence, PairCause, Partings, ReadText, ReadToken, Standing
+from tempzero.types.scored import ScoredResponse, TokenScores
 
 Verdict = Literal["near-tie", "unexplained"]
 END = "⟨end⟩"

@@ -8,7 +8,8 @@ import numpy as np
 
 from tempzero.attribute.fits import t_statistic
 from tempzero.attribute.readings import Floats, Lane, Table
-from tempzero.types import Estimate, Penalty
+from tempzero.types.concluded import Estimate
+from tempzero.types.scored import Penalty
 
 _DRAWS = 1999
 P_VALUE = 0.01

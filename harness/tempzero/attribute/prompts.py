@@ -9,7 +9,7 @@ import numpy as np
 
 from tempzero.attribute.fits import PROMPT_CAP
 from tempzero.attribute.readings import Lane
-from tempzero.types import VariantReading
+from tempzero.types.scored import VariantReading
 
 # Evidence for a variant, in nats of capped evidence over prompts, and the share of the misses that it explains.
 EVIDENCE, EXPLAINS = 9.0, 0.2

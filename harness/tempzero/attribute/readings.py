@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.types import Reader, Reading, ScoredResponse, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.scored import Reader, Reading, ScoredResponse
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

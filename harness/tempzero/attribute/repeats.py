@@ -9,7 +9,7 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.attribute.readings import Floats, Lane, Table
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 # Sampled repeats agree with each other about as rarely as with the greedy text.
 _SURPLUS = 0.15

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tempzero.claims.wording import RULES
 from tempzero.errors import UsageError
-from tempzero.types import Finding
+from tempzero.types.concluded import Finding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from tempzero.chat import said
 from tempzero.records import Run
-from tempzero.types import Record, Trial, WireRequest, WireResponse
+from tempzero.types.asked import Trial
+from tempzero.types.recorded import Record, WireRequest, WireResponse
 
 # What stands for the HTTP method in records that another tool collected.
 IMPORTED = "IMPORT"

@@ -15,7 +15,7 @@ from tempzero.claims import wording
 from tempzero.claims.answers import curl
 from tempzero.claims.page import to_html
 from tempzero.errors import BundleError
-from tempzero.types import WireRequest
+from tempzero.types.recorded import WireRequest
 
 _LARGEST_BYTES = 4 << 30
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tempzero.claims.answers import Answers
-from tempzero.types import FormReading, Reading, ScoredResponse, TokenScores, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.scored import FormReading, Reading, ScoredResponse, TokenScores
 
 _CLIP_PERCENTILE = 99.9
 _KEPT = ("token_ids", "ends", "margin", "rank", "gap")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tempzero.errors import TempzeroError, UsageError
-from tempzero.types import SuiteName
+from tempzero.types.asked import SuiteName
 
 if TYPE_CHECKING:
     from tempzero.check import Checked
     from tempzero.pipeline import Prepared, Watcher
-    from tempzero.types import Verdict
+    from tempzero.types.concluded import Verdict
 
 EXIT_CODES = {"pass": 0, "finding": 1, "inconclusive": 3}
 CANNOT_RUN, OUR_BUG, INTERRUPTED = 2, 70, 130

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tempzero.pipeline import Watcher
-from tempzero.types import Attempt, Plan
+from tempzero.types.asked import Plan
+from tempzero.types.recorded import Attempt
 
 _LOG_EVERY_S = 20.0
 

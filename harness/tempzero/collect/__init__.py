@@ -21,7 +21,8 @@ from tempzero.collect.lane import Lane, all_of
 from tempzero.collect.limits import Budget, Limits
 from tempzero.config import Config
 from tempzero.engines import Engine
-from tempzero.types import Attempt, Ending, Plan, PlannedTrial, Suite, Trial
+from tempzero.types.asked import Plan, PlannedTrial, Suite, Trial
+from tempzero.types.recorded import Attempt, Ending
 
 __all__ = ["Budget", "Limits", "collect"]
 

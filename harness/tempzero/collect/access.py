@@ -13,7 +13,8 @@ from tempzero.config import Provider
 from tempzero.engines import Engine
 from tempzero.engines.hosted.faults import PERMANENT
 from tempzero.errors import EngineError
-from tempzero.types import Attempt, Exchange, Outcome, PlannedTrial, Prompt
+from tempzero.types.asked import PlannedTrial, Prompt
+from tempzero.types.recorded import Attempt, Exchange, Outcome
 
 # Without a connection nothing was sent, so nothing can be charged.
 _NEVER_CHARGED = ("network", "tls")

@@ -12,7 +12,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from tempzero.collect.access import Access, Job
 from tempzero.config import Condition, Provider
-from tempzero.types import Attempt, Outcome, PlannedTrial, Question, Trial
+from tempzero.types.asked import PlannedTrial, Question, Trial
+from tempzero.types.recorded import Attempt, Outcome
 
 # A turn of a concurrent lane: this many trials for each request in flight, so that it is
 # really that many for most of the turn. A serial lane gives up its turn after one block.

@@ -20,7 +20,10 @@ from tempzero.metrics.agreement import Floats
 from tempzero.metrics.answers import by_majority
 from tempzero.metrics.cuts import settle
 from tempzero.records import Run
-from tempzero.types import Estimate, Judgement, RecordView, Suite
+from tempzero.types.asked import Suite
+from tempzero.types.concluded import Estimate
+from tempzero.types.recorded import RecordView
+from tempzero.types.scored import Judgement
 
 Metric = Literal["texts", "answers", "length"]
 

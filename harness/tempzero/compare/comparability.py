@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tempzero.config import Provider
 from tempzero.records import Run
-from tempzero.types import Prompt
+from tempzero.types.asked import Prompt
 
 Consequence = Literal["refused", "flagged"]
 

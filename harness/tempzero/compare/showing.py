@@ -9,7 +9,7 @@ from typing import Literal
 
 from tempzero.compare.changes import Change, Shift
 from tempzero.compare.comparability import Mismatch
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 # Labels that a provider may change every night; the other signals mean that something else was measured.
 _RESTLESS = ("fingerprint", "backend")

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tempzero.errors import ConfigError, TempzeroError, UsageError
-from tempzero.types import Sampling, SuiteName
+from tempzero.types.asked import Sampling, SuiteName
 
 SCHEMA_FILE = Path(__file__).with_name("providers.schema.json")
 

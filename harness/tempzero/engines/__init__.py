@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tempzero.config import Local, Provider
 from tempzero.errors import EngineError
-from tempzero.types import Exchange, Question
+from tempzero.types.asked import Question
+from tempzero.types.recorded import Exchange
 
 if TYPE_CHECKING:
     from tempzero.engines.hosted.prompt_logprobs import EndpointReader

@@ -15,7 +15,8 @@ from tempzero.config import Provider
 from tempzero.engines.hosted.faults import missing
 from tempzero.errors import EngineError
 from tempzero.records import open_run
-from tempzero.types import Exchange, Question, Times, WireRequest
+from tempzero.types.asked import Question
+from tempzero.types.recorded import Exchange, Times, WireRequest
 
 
 class ReplayEngine:

@@ -14,7 +14,7 @@ from tempzero.errors import ExchangeError
 from tempzero.exchange.expressions import Cells, Expression, Getter, Place, bind, label, matches
 from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.tables import Row, canonical, sound
-from tempzero.types import Message
+from tempzero.types.asked import Message
 
 # Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.
 _NO = frozenset(

@@ -18,7 +18,8 @@ from tempzero.exchange.formats.format import OWN
 from tempzero.exchange.formats.openai_batch import written_key
 from tempzero.exchange.formats.tidy import COLUMNS, guarded
 from tempzero.records import Run
-from tempzero.types import Prompt, Record
+from tempzero.types.asked import Prompt
+from tempzero.types.recorded import Record
 
 _PARQUET_ROWS = 10_000
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tempzero.exchange.answers import Answer
 from tempzero.exchange.tables import sound
-from tempzero.types import Completion, Outcome, Status
+from tempzero.types.recorded import Completion, Outcome, Status
 
 _CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
 _FILTERED = frozenset(

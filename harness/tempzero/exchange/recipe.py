@@ -11,7 +11,7 @@ from typing import Any
 from tempzero.config import read_yaml
 from tempzero.errors import ExchangeError, SuiteError
 from tempzero.exchange.expressions import Expression, constant, label, parse, suggest
-from tempzero.types import ExtractorSpec
+from tempzero.types.asked import ExtractorSpec
 
 FIELDS: Mapping[str, str] = {
     "provider": "who was asked (needed)",

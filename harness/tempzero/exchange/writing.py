@@ -24,7 +24,8 @@ from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.sources import Source
 from tempzero.exchange.survey import Survey
 from tempzero.exchange.tables import canonical
-from tempzero.types import Attempt, Exchange, Manifest, Prompt, Suite, Times, Trial, WireRequest, WireResponse
+from tempzero.types.asked import Prompt, Suite, Trial
+from tempzero.types.recorded import Attempt, Exchange, Manifest, Times, WireRequest, WireResponse
 
 COMMON_MODEL = "imported"
 """What providers are taken to claim where the records do not say: they are compared with each other."""

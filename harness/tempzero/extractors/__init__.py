@@ -24,7 +24,7 @@ from tempzero.extractors.regex import REGEX
 from tempzero.extractors.term import TERM
 from tempzero.extractors.tool_call import TOOL_CALL
 from tempzero.extractors.yes_no import YES_NO
-from tempzero.types import ExtractorSpec
+from tempzero.types.asked import ExtractorSpec
 
 __all__ = ["EXTRACTORS", "Extractor", "asked_sha256", "extract", "matches"]
 

@@ -22,7 +22,8 @@ from tempzero.chat import said
 from tempzero.extractors import EXTRACTORS, asked_sha256, extract
 from tempzero.extractors.code import FAILS, PASSES, cases_of
 from tempzero.judgements import maths, running
-from tempzero.types import Judgement, Prompt
+from tempzero.types.asked import Prompt
+from tempzero.types.scored import Judgement
 
 __all__ = ["judge"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tempzero.metrics import ways
 from tempzero.metrics.ways import Choice, Ways
-from tempzero.types import DecodingSums
+from tempzero.types.scored import DecodingSums
 
 _LAST = 64
 

@@ -15,7 +15,7 @@ from tempzero.errors import UsageError
 from tempzero.nightly import history
 from tempzero.nightly.history import Baseline, Side
 from tempzero.records import Run
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 # An endpoint that agrees with itself less often than this needs so many answers a prompt before it is known what it
 # usually says; with fewer, `tests/benchmarks/nightly.py` finds some changes in the first nights only now and then.

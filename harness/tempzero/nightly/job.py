@@ -20,7 +20,7 @@ from tempzero.nightly.locking import alone
 from tempzero.nightly.proving import prove
 from tempzero.pipeline import Collected, Limits, Watcher
 from tempzero.records import Run
-from tempzero.types import SuiteName
+from tempzero.types.asked import SuiteName
 from tempzero.verdict import gate
 
 # Messages that could not be delivered are tried again for this many nights.

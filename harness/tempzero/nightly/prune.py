@@ -13,7 +13,7 @@ from typing import Literal
 from tempzero import records as store
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history
-from tempzero.types import Manifest
+from tempzero.types.recorded import Manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ from tempzero.probe.candidates import in_reading_order, seeded
 from tempzero.probe.looking import Engine, Kind, Looked, look_for_certainty, look_for_tie, moved
 from tempzero.probe.writing import suite_text
 from tempzero.reading import score
-from tempzero.types import Prompt
+from tempzero.types.asked import Prompt
 
 __all__ = ["Found", "Kind", "Rule", "Where", "reference", "rule", "search", "seeded", "suite_text", "summary"]
 

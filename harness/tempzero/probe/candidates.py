@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tempzero.probe.looking import Kind
-from tempzero.types import Message, Prompt
+from tempzero.types.asked import Message, Prompt
 
 T = TypeVar("T")
 

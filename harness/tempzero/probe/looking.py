@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempzero.errors import EngineError
-from tempzero.types import Message, Prompt
+from tempzero.types.asked import Message, Prompt
 
 Kind = Literal["border", "robust"]
 """border: a near-tie, which the slightest change of numerics turns; robust: nothing that is only rounding turns it."""

@@ -19,16 +19,15 @@ from tempzero.config import Local, Score, Variant
 from tempzero.errors import EngineError, UsageError
 from tempzero.metrics import decoding, ways
 from tempzero.records import Run
-from tempzero.types import (
-    Completion,
+from tempzero.types.asked import Message, Trial
+from tempzero.types.recorded import Completion
+from tempzero.types.scored import (
     DecodingSums,
     FormReading,
-    Message,
     Reader,
     ScoredResponse,
     ScoreLine,
     TokenScores,
-    Trial,
     Unread,
     VariantReading,
 )

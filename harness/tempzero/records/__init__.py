@@ -36,22 +36,20 @@ import msgspec
 
 from tempzero import config as configuration
 from tempzero.errors import RunFolderError
-from tempzero.types import (
+from tempzero.types.asked import Trial
+from tempzero.types.recorded import (
     Attempt,
     Ending,
     Exchange,
-    Judgement,
     Manifest,
     Outcome,
-    Reading,
     Record,
     RecordView,
-    ScoreLine,
     Seal,
     Session,
     Times,
-    Trial,
 )
+from tempzero.types.scored import Judgement, Reading, ScoreLine
 
 try:
     import fcntl

@@ -13,7 +13,7 @@ from rich.console import Console
 from tempzero.reports import html, markdown, screen, summary, tables
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import sections
-from tempzero.types import Analysis, Verdict
+from tempzero.types.concluded import Analysis, Verdict
 
 
 def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:

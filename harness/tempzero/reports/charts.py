@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tempzero.types import SurvivalCurve
+from tempzero.types.concluded import SurvivalCurve
 
 CELL_WIDTH, CELL_HEIGHT = 116, 62
 _LABEL_WIDTH, _HEAD_HEIGHT = 190, 34

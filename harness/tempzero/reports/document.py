@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tempzero.reports.charts import CurveChart, HeatMap
-from tempzero.types import Divergence, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Divergence
 
 Tone = Literal["plain", "good", "watch", "bad", "muted"]
 Medium = Literal["html", "markdown", "screen"]

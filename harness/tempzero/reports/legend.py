@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tempzero.reports.numbers import Style
-from tempzero.types import Figure
+from tempzero.types.concluded import Figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tempzero.types import Analysis, Figure, PromptRow, ProviderFacts, Verdict
+from tempzero.types.concluded import Analysis, Figure, PromptRow, ProviderFacts, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

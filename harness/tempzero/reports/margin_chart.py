@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tempzero.reports.charts import COLOURS, DASHES, LABEL_STEP, LEFT, PLOT_WIDTH, TOP, CurveChart, CurveLine, Tick
 from tempzero.reports.charts import fitting as shortened
 from tempzero.reports.charts import spread as apart
-from tempzero.types import MarginProfile
+from tempzero.types.concluded import MarginProfile
 
 _NAMES_WIDTH = 230
 _LEAST_SHARE = 1e-5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 Style = Literal["share", "number", "count", "usd"]
 """share: unit interval or a difference of shares; number: three significant digits; count: whole; usd: money."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from tempzero.types import Analysis, Divergence, Estimate, Figure, Finding, Verdict
+from tempzero.types.concluded import Analysis, Divergence, Estimate, Figure, Finding, Verdict
 
 FORMAT = 1
 """The layout of summary.json. 1: first version."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from tempzero.reports.summary import SIGNIFICANT_DIGITS
 from tempzero.reports.visible import shorten, visible
 from tempzero.reports.wording import trial_words
-from tempzero.types import Analysis, Figure, PromptRow
+from tempzero.types.concluded import Analysis, Figure, PromptRow
 
 KINDS = ("coverage", "repeat", "cross", "reference", "scored", "repetition", "answers", "identity", "speed", "cost")
 MAX_CELL_CHARS = 2000

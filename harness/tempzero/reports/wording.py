@@ -6,7 +6,8 @@ from tempzero.reports.document import Cell, Whisker
 from tempzero.reports.legend import Term, term, term_of
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, interval_text, value_text
-from tempzero.types import Figure, Trial, Verdict
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Figure, Verdict
 
 OUTCOMES = {"finding": "finding", "inconclusive": "inconclusive", "pass": "pass"}
 SIGNS = {"finding": "▲", "inconclusive": "○", "pass": "✓"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2

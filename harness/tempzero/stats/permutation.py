@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tempzero.stats.intervals import exact_proportion
 from tempzero.stats.null import divergence, null_sums, signatures, stack
 from tempzero.stats.tests import TestResult
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 _Counts = NDArray[np.int64]
 _AA_PERMUTATIONS = 9999

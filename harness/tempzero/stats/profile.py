@@ -11,7 +11,7 @@ from scipy import special
 from scipy.interpolate import Akima1DInterpolator
 
 from tempzero.stats.intervals import CONFIDENCE
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 _Floats = NDArray[np.float64]
 _STEPS = 24  # points between two of the grid's

@@ -30,7 +30,7 @@ from tempzero.suites.files import (
 from tempzero.suites.freezing import Lock, read_lock, refuse_changed, renewed, write_lock
 from tempzero.suites.lint import Written, asked_twice, nearly_twice, remarks
 from tempzero.suites.tools import check_expected_calls, json_value, tool_calls, tool_choice, tools
-from tempzero.types import ExtractorSpec, Message, Prompt, Suite, SuiteName, ToolCall
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, SuiteName, ToolCall
 
 __all__ = ["NAMES", "digest", "freeze", "generate", "lint", "load"]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tempzero.errors import SuiteError
-from tempzero.types import SuiteName
+from tempzero.types.asked import SuiteName
 
 LOCK = "suites.lock"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from tempzero.suites.files import Entry, Place
-from tempzero.types import Prompt
+from tempzero.types.asked import Prompt
 
 NEAR = 0.7
 """Two prompts that share more than this of all their runs of `_RUN` characters ask the same thing."""

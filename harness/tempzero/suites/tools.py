@@ -10,7 +10,7 @@ from typing import Any
 from tempzero.extractors.json_schema import schema_problem
 from tempzero.extractors.tool_call import names_in
 from tempzero.suites.files import Place, kind, known_only
-from tempzero.types import Prompt, ToolCall
+from tempzero.types.asked import Prompt, ToolCall
 
 # What every provider takes for a name.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

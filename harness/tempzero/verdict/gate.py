@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tempzero.config import Gates
-from tempzero.types import Analysis, Figure, Finding, ProviderFacts, ProviderVerdict, Verdict
+from tempzero.types.concluded import Analysis, Figure, Finding, ProviderFacts, ProviderVerdict, Verdict
 
 _WORST_FIRST = ("finding", "inconclusive", "pass")
 

@@ -31,7 +31,7 @@ from tempzero import records as store
 from tempzero.collect import collect
 from tempzero.config import Config
 from tempzero.engines import open_engine
-from tempzero.types import Attempt
+from tempzero.types.recorded import Attempt
 
 KEY = 'sk-Planted/k+y&"0123456789abcdef'
 ACCOUNT = "account-0123456789"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tempzero.engines.hosted.faults import PERMANENT, one_line, refused
-from tempzero.types import Outcome
+from tempzero.types.recorded import Outcome
 
 
 def refusal(status: int, error: Any = None, headers: Mapping[str, str] | None = None) -> Outcome:

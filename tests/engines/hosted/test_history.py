@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tempzero.engines.hosted.history import History
-from tempzero.types import Completion, Outcome
+from tempzero.types.recorded import Completion, Outcome
 
 
 def judged(history: History, request: str = "r", end_s: float = 1.0, **fields: Any) -> Outcome:

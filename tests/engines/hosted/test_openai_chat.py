@@ -37,7 +37,8 @@ from tempzero.engines import open_engine
 from tempzero.engines.hosted.redaction import REDACTED
 from tempzero.engines.hosted.wire import BYTE_CAP
 from tempzero.errors import EngineError
-from tempzero.types import Exchange, Message, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
+from tempzero.types.recorded import Exchange
 
 KEY = "test-key-0123456789"
 PATIENT = {"connect_s": 5.0, "first_byte_s": 5.0, "idle_s": 5.0, "total_s": 10.0}

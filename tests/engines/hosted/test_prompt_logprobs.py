@@ -20,7 +20,7 @@ from tempzero.engines.local.llama_cpp import open_engine
 from tempzero.engines.local.weights import LocalWeights, obtain
 from tempzero.errors import ConfigError, EngineError
 from tempzero.metrics import decoding
-from tempzero.types import Message, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
 from tiny_gguf import tiny_model
 
 KEY = "test-key-0123456789"

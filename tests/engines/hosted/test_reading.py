@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loopback import completion_value
 from tempzero.engines.hosted.faults import Break, Reply
 from tempzero.engines.hosted.reading import read
-from tempzero.types import Completion, Outcome
+from tempzero.types.recorded import Completion, Outcome
 
 
 def reading(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, **fields: Any) -> Outcome:

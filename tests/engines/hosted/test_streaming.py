@@ -33,7 +33,8 @@ from tempzero.engines.hosted.faults import Reply as Read
 from tempzero.engines.hosted.reading import read
 from tempzero.engines.local.serve import serving
 from tempzero.engines.local.weights import obtain
-from tempzero.types import Completion, Exchange, Message, Outcome, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
+from tempzero.types.recorded import Completion, Exchange, Outcome
 from tiny_gguf import tiny_model
 
 

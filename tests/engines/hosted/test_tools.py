@@ -10,7 +10,8 @@ import pytest
 from loopback import Loopback, Reply, completion, error, stream
 from tempzero import config
 from tempzero.engines import open_engine
-from tempzero.types import Exchange, Message, Question, Sampling, ToolCall, Trial
+from tempzero.types.asked import Message, Question, Sampling, ToolCall, Trial
+from tempzero.types.recorded import Exchange
 
 WEATHER = {
     "type": "function",

@@ -15,7 +15,7 @@ from tempzero.engines.local.llama_cpp import open_engine
 from tempzero.engines.local.serve import serving
 from tempzero.engines.local.weights import LocalWeights, obtain
 from tempzero.errors import EngineError
-from tempzero.types import Message
+from tempzero.types.asked import Message
 from tiny_gguf import TEMPLATE, tiny_model
 
 SMOLLM2 = Weights(

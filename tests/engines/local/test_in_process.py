@@ -17,7 +17,8 @@ from tempzero.engines.local.chat_template import ChatTemplate
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.weights import LocalWeights
 from tempzero.errors import EngineError
-from tempzero.types import Message, Outcome, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
+from tempzero.types.recorded import Outcome
 
 END = 256
 

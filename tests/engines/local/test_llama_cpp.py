@@ -20,7 +20,8 @@ from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.llama_cpp import open_engine
 from tempzero.engines.local.weights import LocalWeights, obtain
 from tempzero.errors import EngineError
-from tempzero.types import Completion, Exchange, Message, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
+from tempzero.types.recorded import Completion, Exchange
 from tiny_gguf import CONTEXT, tiny_model
 
 Opener = Callable[..., InProcessEngine]

@@ -17,7 +17,7 @@ from tempzero.engines.local import llama_cpp, transformers
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.weights import LocalWeights, obtain
 from tempzero.metrics import decoding
-from tempzero.types import Message
+from tempzero.types.asked import Message
 from tiny_gguf import tiny_model
 
 TOLERANCE = 1e-3

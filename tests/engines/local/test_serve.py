@@ -23,7 +23,7 @@ from tempzero.engines.local.llama_cpp import open_engine
 from tempzero.engines.local.serve import Served, serving
 from tempzero.engines.local.weights import LocalWeights, obtain
 from tempzero.errors import EngineError
-from tempzero.types import Message, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
 from tiny_gguf import tiny_model
 
 

@@ -13,7 +13,8 @@ from tempzero.engines.local import llama_cpp, transformers
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.weights import LocalWeights, obtain
 from tempzero.errors import EngineError
-from tempzero.types import Completion, Message, Question, Sampling, Trial
+from tempzero.types.asked import Message, Question, Sampling, Trial
+from tempzero.types.recorded import Completion
 from tiny_gguf import tiny_model
 
 CONVERSATIONS = (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from exchanging import keys_and_texts, take_in, views
 from tempzero.errors import ExchangeError
-from tempzero.types import Message
+from tempzero.types.asked import Message
 
 
 def sample(identity: int, epoch: int, text: str, **more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tempzero.config import Notify, Webhook
 from tempzero.nightly import notify
 from tempzero.nightly.history import FORMAT, Decision, Entry, Event, Night, Notice, Side, Telling
 from tempzero.nightly.history.nights import Depth, State
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 HOSTILE = "<!channel> @everyone [x](http://evil.example) *b* `c` \u202e\n::error::forged | # <script>"
 

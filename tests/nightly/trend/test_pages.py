@@ -13,7 +13,7 @@ import pytest
 from tempzero.nightly import trend
 from tempzero.nightly.history import FORMAT, Decision, Entry, Event, Line, Night, Side, Telling
 from tempzero.nightly.history.nights import State
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = "<script>document.documentElement.dataset.ran = 1</script>\u202e"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tempzero.engines.hosted.faults import http_date_s
-from tempzero.types import Exchange
+from tempzero.types.recorded import Exchange
 
 # Less is what clocks without care differ by, and what a response takes on its way.
 LARGEST_SKEW_S = 120.0

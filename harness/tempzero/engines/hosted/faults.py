@@ -48,7 +48,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tempzero.types import Outcome
+from tempzero.types.recorded import Outcome
 
 # Whoever meets one of these meets it with every further request to this provider.
 PERMANENT = frozenset({"auth", "quota", "model_unavailable", "tls", "redirect"})

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from tempzero.engines.hosted.faults import missing
-from tempzero.types import Completion, Outcome
+from tempzero.types.recorded import Completion, Outcome
 
 # No model writes so fast, first byte and network included; a cache does.
 _FASTEST_TOKENS_S = 20_000.0

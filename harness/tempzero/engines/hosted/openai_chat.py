@@ -30,7 +30,8 @@ from tempzero.engines.hosted.reading import read
 from tempzero.engines.hosted.redaction import REDACTED, Secrets
 from tempzero.engines.hosted.wire import BYTE_CAP, Wire, WireAnswer
 from tempzero.errors import EngineError
-from tempzero.types import Exchange, Outcome, Question, Times, WireRequest, WireResponse
+from tempzero.types.asked import Question
+from tempzero.types.recorded import Exchange, Outcome, Times, WireRequest, WireResponse
 
 _PATH = "/chat/completions"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -21,7 +21,7 @@ from tempzero.engines.hosted.openai_chat import open_engine as open_channel
 from tempzero.engines.hosted.prompt_logprobs_forms import FORMS, Malformed, TokenStanding, first_choice, token_ids_in
 from tempzero.engines.hosted.reading import same_model
 from tempzero.errors import EngineError
-from tempzero.types import Message
+from tempzero.types.asked import Message
 
 __all__ = ["EndpointReader", "TokenStanding", "open_reader"]
 

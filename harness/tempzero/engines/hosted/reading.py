@@ -26,7 +26,8 @@ from tempzero.engines.hosted.faults import (
 )
 from tempzero.engines.hosted.packing import is_packed, unpack
 from tempzero.engines.hosted.parsing import parsed
-from tempzero.types import Completion, Outcome, ToolCall
+from tempzero.types.asked import ToolCall
+from tempzero.types.recorded import Completion, Outcome
 
 # Finish reasons, in lower case: an answer, a cut one, a withheld one, another thing than an answer, or none at all.
 _FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed"})

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tempzero.errors import EngineError
-from tempzero.types import Message
+from tempzero.types.asked import Message
 
 _MARK = "c4a1b7"  # a text no template holds by itself, to see whether a message's content comes through
 

@@ -20,7 +20,8 @@ from tempzero.chat import wire_message, wire_tools
 from tempzero.config import Provider
 from tempzero.engines.local.chat_template import ChatTemplate, template_source
 from tempzero.errors import EngineError
-from tempzero.types import Completion, Exchange, Message, Outcome, Question, Times, WireRequest, WireResponse
+from tempzero.types.asked import Message, Question
+from tempzero.types.recorded import Completion, Exchange, Outcome, Times, WireRequest, WireResponse
 
 if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights

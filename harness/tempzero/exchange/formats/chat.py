@@ -8,7 +8,7 @@ from typing import Any
 from tempzero.chat import CALL_MARK, call_line
 from tempzero.exchange.answers import plain_content
 from tempzero.exchange.tables import canonical
-from tempzero.types import ToolCall
+from tempzero.types.asked import ToolCall
 
 _NAMES = ("text", "error", "refusal", "reasoning", "finish_reason", "served_model", "fingerprint", "response_id")
 _COUNTS = ("prompt_tokens", "completion_tokens")

@@ -21,7 +21,9 @@ from tempzero.config import Provider
 from tempzero.metrics.agreement import UNPARSED, Counts, commonest, pooled
 from tempzero.nightly.history.nights import Side
 from tempzero.records import Run
-from tempzero.types import Analysis, Figure, Prompt, RecordView
+from tempzero.types.asked import Prompt
+from tempzero.types.concluded import Analysis, Figure
+from tempzero.types.recorded import RecordView
 
 # Figures whose nightly course is drawn: kind -> metrics, None for all.
 _KEPT: Mapping[str, frozenset[str] | None] = {

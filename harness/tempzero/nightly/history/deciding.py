@@ -15,7 +15,7 @@ from tempzero.config import Gates, Nightly
 from tempzero.nightly.history.events import events
 from tempzero.nightly.history.lines import answers_in, lines
 from tempzero.nightly.history.nights import Baseline, Counts, Decision, Depth, Entry, Event, Night, Side, State, Telling
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 CALM_P, CALM_NIGHTS = 0.05, 2
 MOST_TELLING = 3

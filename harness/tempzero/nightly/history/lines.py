@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.nightly.history.nights import Baseline, Counts, Line, Side
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 _BOUNDS: Mapping[str, tuple[float, float] | None] = {
     "accuracy": (-1.0, 1.0),

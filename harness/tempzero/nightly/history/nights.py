@@ -18,7 +18,7 @@ import msgspec
 
 from tempzero import records as store
 from tempzero.errors import RunFolderError, UsageError
-from tempzero.types import Estimate, Figure
+from tempzero.types.concluded import Estimate, Figure
 
 FORMAT = 1
 BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"

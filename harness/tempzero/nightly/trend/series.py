@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from tempzero.nightly import history
 from tempzero.nightly.history import Entry, Night, event_words
-from tempzero.types import Estimate
+from tempzero.types.concluded import Estimate
 
 _WORST_FIRST = ("changed", "no data", "no baseline", "ok")
 MISSING = "no run"

@@ -11,7 +11,7 @@ from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, value_text
 from tempzero.reports.sections.figure_tables import MAX_ROWS, columns, other_figures, pair_text
 from tempzero.reports.wording import cell
-from tempzero.types import Figure
+from tempzero.types.concluded import Figure
 
 _TEXTS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
 _FORMS = ("answer_agreement", "flips", "finish_reason_agreement", "length_difference_chars")

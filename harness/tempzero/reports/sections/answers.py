@@ -8,7 +8,7 @@ from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, interval_text, value_text
 from tempzero.reports.sections.figure_tables import MAX_ROWS, other_figures, provider_table
 from tempzero.reports.wording import cell
-from tempzero.types import UnreadAnswers
+from tempzero.types.concluded import UnreadAnswers
 
 _METRICS = ("accuracy", "unparsed_share", "verbosity_chars")
 _REPEAT = ("accuracy_spread", "best_accuracy", "worst_accuracy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
 from tempzero.reports.lookup import View
 from tempzero.reports.numbers import UNDEFINED
-from tempzero.types import ProviderFacts
+from tempzero.types.concluded import ProviderFacts
 
 
 def build(view: View) -> Section:

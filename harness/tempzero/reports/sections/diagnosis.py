@@ -12,7 +12,7 @@ from tempzero.reports.margin_chart import margin_chart
 from tempzero.reports.numbers import estimate_text
 from tempzero.reports.sections.figure_tables import family_table, other_figures, provider_table
 from tempzero.reports.wording import CAUSES, named_cell
-from tempzero.types import Diagnosis, NoiseFloor, ReferenceReading
+from tempzero.types.concluded import Diagnosis, NoiseFloor, ReferenceReading
 
 _MAIN = ("token_match_rate", "token_difr", "effective_temperature", "rounding_scale", "unexplained_share")
 _WHERE = (

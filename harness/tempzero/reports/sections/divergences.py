@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from tempzero.reports.document import ON_PAPER, Paragraph, Section, Side, TextPair, TextPairs
 from tempzero.reports.lookup import View
 from tempzero.reports.visible import shorten, visible
-from tempzero.types import Divergence, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Divergence
 
 MAX_PAIRS_EACH = 60
 _CONTEXT, _DIFFERING, _TAIL = 160, 900, 80

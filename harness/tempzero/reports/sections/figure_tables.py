@@ -8,7 +8,7 @@ from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Table
 from tempzero.reports.legend import term, term_of
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.wording import cell, figure_text
-from tempzero.types import Figure
+from tempzero.types.concluded import Figure
 
 MAX_ROWS = 300
 

@@ -6,7 +6,7 @@ from tempzero.reports.document import ON_PAPER, Found, FoundItem, Paragraph, Sec
 from tempzero.reports.lookup import View
 from tempzero.reports.numbers import estimate_text, p_text
 from tempzero.reports.wording import rule_words
-from tempzero.types import Finding
+from tempzero.types.concluded import Finding
 
 MAX_EVIDENCE = 12
 

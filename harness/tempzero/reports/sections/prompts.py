@@ -9,7 +9,7 @@ from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, value_text
 from tempzero.reports.visible import one_line, shorten
 from tempzero.reports.wording import counted
-from tempzero.types import PromptRow
+from tempzero.types.concluded import PromptRow
 
 MAX_PROMPT_ROWS = 300
 _ANSWERS = 4

@@ -11,7 +11,7 @@ from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED
 from tempzero.reports.sections.figure_tables import family_table, other_figures, provider_table
 from tempzero.reports.wording import cell
-from tempzero.types import Figure
+from tempzero.types.concluded import Figure
 
 _METRICS = ("emr", "tarr", "tara", "unique_outputs", "modal_share", "ned")
 _SURVIVORS = "survivors"

@@ -8,7 +8,7 @@ from tempzero.reports.charts import CurveChart, curve_chart, share_after
 from tempzero.reports.document import ON_PAPER, Cell, Column, Paragraph, Section, Table
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import value_text
-from tempzero.types import SurvivalCurve
+from tempzero.types.concluded import SurvivalCurve
 
 _MARKS = (0, 10, 30, 100, 300, 1000, 3000, 10000)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from tempzero.reports.document import ON_PAPER, Paragraph, Piece, ReadPair, ReadPairs, ReadSide, Section
 from tempzero.reports.lookup import View
 from tempzero.reports.visible import shorten
-from tempzero.types import PairCause, ReadText, ReadToken, ReferenceReading, Standing, Trial
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import PairCause, ReadText, ReadToken, ReferenceReading, Standing
 
 MAX_PAIRS = 60
 _BEFORE, _AFTER = 60, 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tempzero.reports.document import Block, Cell, Judged, Paragraph, Section, Verdicts
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.wording import headline, named_cell
-from tempzero.types import ProviderVerdict
+from tempzero.types.concluded import ProviderVerdict
 
 _WORST_FIRST = ("finding", "inconclusive", "pass")
 

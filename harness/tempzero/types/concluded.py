@@ -1,0 +1,333 @@
+"""What is concluded: figures, findings, diagnoses, verdicts, as frozen values without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tempzero.types.asked import Skipped, Trial
+from tempzero.types.recorded import Ending
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A value with its interval and the number of independent units (prompts unless said).
+
+    All three numbers are None where the figure is undefined; `low` and `high` are None
+    where `n` is too small for an interval. `method` names the interval.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """One number of the analysis: a row of the tidy frame, of summary.json and of the tables.
+
+    `kind`: coverage | repeat | cross | reference | scored | repetition | answers | identity | speed | cost.
+    `left` is the provider the figure speaks of, `right` whom it is compared with (None: nobody).
+    `family` None means all prompts. `k` is the number of repeats the figure is defined for.
+    """
+
+    kind: str
+    metric: str
+    left: str
+    right: str | None
+    condition: str
+    family: str | None
+    k: int | None
+    estimate: Estimate
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A statement the data support, with the trials that prove it.
+
+    `rule`: nondeterministic | differs | deviates_from_reference | prompt_tokens_differ |
+    identity_changed | low_coverage | answers_differ | repeats_more | ...
+    `p_value` is after Holm's correction where a test backs the rule.
+    """
+
+    rule: str
+    subject: str
+    other: str | None
+    message: str
+    estimate: Estimate | None
+    p_value: float | None
+    evidence: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurvivalCurve:
+    """Share of response pairs still identical after `positions[i]` characters (METRICS A, Div_Index).
+
+    `kind` repeat (right is None) or cross. Identical pairs are censored at their length: they
+    never leave the curve, which therefore ends at the share of identical pairs.
+    """
+
+    kind: str
+    left: str
+    right: str | None
+    condition: str
+    positions: tuple[int, ...]
+    shares: tuple[float, ...]
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Divergence:
+    """Two responses to one prompt that differ, and the first character at which they do."""
+
+    prompt: str
+    left: Trial
+    right: Trial
+    left_text: str
+    right_text: str
+    at_char: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptRow:
+    """One provider on one prompt: counts of outcomes, distinct texts, and agreement.
+
+    `emr` is None below two valid responses; `match_reference` is the cross-EMR with the
+    reference; `answers` the distinct parsed answers with their counts (None: unparsed).
+    """
+
+    prompt: str
+    family: str
+    provider: str
+    condition: str
+    planned: int
+    valid: int
+    censored: int
+    missing: int
+    distinct: int
+    modal_share: float | None
+    emr: float | None
+    match_reference: float | None
+    expected: str | None
+    answers: tuple[tuple[str | None, int], ...]
+    modal_text: str | None
+    mean_chars: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderFacts:
+    """Who was compared, as the run recorded it: what a report's head shows of one provider."""
+
+    name: str
+    model: str
+    claimed_model: str
+    claimed_precision: str | None
+    is_reference: bool
+    engine: str
+    concurrency: int
+    repeats: int
+    temperature: float | None
+    pinned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormScale:
+    """Another form of the reference's own model: how much rounding its choices show, by maximum likelihood."""
+
+    form: str
+    honest: bool
+    tokens: int
+    match: float
+    scale: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseFloor:
+    """How far the reference itself may be trusted.
+
+    `epsilon` bounds what another honest computation does to a logit (METRICS F), seen over `tokens` tokens of
+    honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
+    where none was read.
+    Of the reference's own `own_tokens` generated tokens `own_misses` are not what it chooses when it reads them;
+    `own_unexplained` of those are no near-ties.
+    """
+
+    reference: str
+    epsilon: float | None
+    tokens: int
+    scale: Estimate | None
+    forms: tuple[FormScale, ...]
+    own_tokens: int
+    own_misses: int
+    own_unexplained: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarginProfile:
+    """Share of tokens whose margin is at least `at[i]`: of a provider, or of a form of the reference's own model."""
+
+    reference: str
+    who: str
+    condition: str | None
+    kind: Literal["provider", "honest", "coarser"]
+    tokens: int
+    at: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """A cause that was looked for in one provider's tokens, and how strongly they speak for it.
+
+    `cause`: faithful | coarser | sampled | penalty | other_prompt | other_model | mixture | cut_short |
+    not_faithful (ruled out, by a cause that stays open) | unknown.
+    `strength`: shown (rules out the others by a calibrated rule) | likely | undecided. `estimate` is the
+    cause's own size: a rounding scale in logits, a temperature, a penalty, a share of the responses.
+    """
+
+    reference: str
+    provider: str
+    condition: str
+    cause: str
+    strength: Literal["shown", "likely", "undecided"]
+    message: str
+    estimate: Estimate | None
+    evidence: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where one token stands among all that could have come at its place."""
+
+    text: str
+    margin: float
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairCause:
+    """Two responses to one prompt at their first different token, `gap` there the distance of the two best.
+
+    near-tie: they are the two best, and rounding may turn them; unread: `reason` says what is missing.
+    """
+
+    reference: str
+    left: Trial
+    right: Trial
+    verdict: Literal["near-tie", "unexplained", "unread"]
+    at_token: int | None = None
+    gap: float | None = None
+    left_token: Standing | None = None
+    right_token: Standing | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Partings:
+    """How often the distinct texts of one provider (`right` None) or of two part in a near-tie, and how often not."""
+
+    reference: str
+    kind: Literal["repeat", "cross", "reference"]
+    left: str
+    right: str | None
+    condition: str
+    near_tie: int
+    unexplained: int
+    unread: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadToken:
+    """One token of a shown text; `instead` is what the reference would have said, None where the same."""
+
+    text: str
+    margin: float
+    rank: int
+    instead: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadText:
+    """A shown response, token by token."""
+
+    reference: str
+    trial: Trial
+    tokens: tuple[ReadToken, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceReading:
+    """What the references' reading of the responses says: the floor, profiles, diagnoses, and where texts part."""
+
+    floors: tuple[NoiseFloor, ...]
+    profiles: tuple[MarginProfile, ...]
+    diagnoses: tuple[Diagnosis, ...]
+    pairs: tuple[PairCause, ...]
+    partings: tuple[Partings, ...]
+    texts: tuple[ReadText, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadAnswers:
+    """How many of a provider's whole answers one extractor could not read; `waiting` ones were not tried out yet.
+
+    `share` is a mean over the prompts whose answers are all judged.
+    """
+
+    extractor: str
+    version: int
+    provider: str
+    condition: str
+    answers: int
+    unparsed: int
+    waiting: int
+    share: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Analysis:
+    """Everything a report needs, computed once. Pure: same run folder, same value."""
+
+    run_id: str
+    created_at: str
+    suite_digest: str
+    plan_digest: str
+    versions: Mapping[str, str]
+    host: Mapping[str, Any]
+    providers: tuple[ProviderFacts, ...]
+    references: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    prompts: int
+    records: int
+    figures: tuple[Figure, ...]
+    failures: tuple[tuple[str, str, int], ...]
+    findings: tuple[Finding, ...]
+    curves: tuple[SurvivalCurve, ...]
+    divergences: tuple[Divergence, ...]
+    prompt_rows: tuple[PromptRow, ...]
+    notes: tuple[str, ...]
+    # Why the last session left trials unasked.
+    endings: tuple[Ending, ...] = ()
+    reading: ReferenceReading | None = None
+    unread_answers: tuple[UnreadAnswers, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderVerdict:
+    """pass | finding | inconclusive for one provider, with the reasons in plain words."""
+
+    provider: str
+    outcome: Literal["pass", "finding", "inconclusive"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The run's verdict: the worst of its providers' (finding > inconclusive > pass)."""
+
+    outcome: Literal["pass", "finding", "inconclusive"]
+    providers: tuple[ProviderVerdict, ...]

@@ -1,0 +1,205 @@
+"""What came back: exchanges, attempts, records, and what a run folder says of itself, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tempzero.types.asked import Skipped, Suite, ToolCall, Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireRequest:
+    """The exact request. `url` carries no secret; `headers` are kept by allow-list.
+
+    In-process engines write the canonical JSON of what they were asked as `body`
+    and `local:<engine>` as `url`, so that every record has one shape.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WireResponse:
+    """The exact response bytes: `body` where they are UTF-8, else `body_base64`.
+
+    `size_bytes` and `sha256` are of the bytes received (flag `key_redacted`: of the bytes kept,
+    a provider had echoed the API key); `complete` is False where the body was cut (byte cap,
+    reset, deadline). `status` is 0 for in-process engines.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str | None
+    body_base64: str | None
+    sha256: str
+    size_bytes: int
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Times:
+    """`started_at` is wall-clock UTC (ISO 8601); seconds are monotonic, from sending on.
+
+    `first_content_s` is when the first of the model's own text had come: known of event streams only.
+    `in_flight` counts the requests of the same lane under way when this one started,
+    itself included: the load this client put on the provider. Imported records leave what the
+    other tool did not write down unknown: an empty `started_at`, None seconds, 0 in flight.
+    """
+
+    started_at: str
+    first_byte_s: float | None
+    end_s: float | None
+    in_flight: int
+    first_content_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """The model output as the provider gave it. Null stays None; reasoning and tool calls are kept apart."""
+
+    text: str
+    reasoning_text: str | None = None
+    finish_reason: str | None = None
+    served_model: str | None = None
+    backend: str | None = None
+    fingerprint: str | None = None
+    response_id: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    token_ids: tuple[int, ...] | None = None
+    # SHA-256 over the float32 logits of every generated position; in-process engines only.
+    logits_sha256: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+Status = Literal["valid", "censored", "missing", "excluded"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How one attempt ended.
+
+    `status`: valid (complete text) | censored (real output, cut) | missing (no output) |
+    excluded (a replayed answer). `kind` names it finer: `complete`, `empty`, `length`,
+    `content_filter`, `rate_limited`, `server`, `timeout`, `network`, `auth`, ... (the fault
+    catalogue in `engines/faults.py`). `detail` is one human line without secrets. `flags` mark what is
+    odd about a usable answer. `retry` is the rule for this fault; `retry_after_s` is what the
+    provider asked for.
+    """
+
+    status: Status
+    kind: str
+    detail: str = ""
+    flags: tuple[str, ...] = ()
+    retry: Literal["never", "once", "yes"] = "never"
+    retry_after_s: float | None = None
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """One request and what came of it: what an engine returns, failure or not."""
+
+    request: WireRequest
+    response: WireResponse | None
+    times: Times
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One exchange of a trial; `number` counts from 1 over the life of the run, resumes included."""
+
+    trial: Trial
+    number: int
+    block: int
+    exchange: Exchange
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One line of records.jsonl: an attempt with its place in the hash chain.
+
+    `previous` is the SHA-256 of the preceding line's bytes (without newline);
+    for the first line, of the plan digest.
+    """
+
+    seq: int
+    previous: str
+    attempt: Attempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordView:
+    """A record without its bytes: what analysis needs of a line, a tenth of its size."""
+
+    trial: Trial
+    number: int
+    block: int
+    request_sha256: str
+    times: Times
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """Why something was not asked to the end: one provider, or (`provider` None) the whole session."""
+
+    provider: str | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One sitting of collecting: a run that was interrupted and resumed has several.
+
+    `endings` say why trials were left unasked in it.
+    """
+
+    started_at: str
+    ended_at: str | None
+    records: int
+    head: str | None
+    torn_tail: str | None = None
+    endings: tuple[Ending, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """How many lines a finished session left in a file, and the hash of the last one."""
+
+    lines: int
+    head: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a run folder says of itself; self-contained and free of secrets.
+
+    `config` is the resolved providers.yaml as JSON values (see `config.Config`), `engines` what
+    each engine says of itself by provider name, `versions` and `host` where it ran. `notes` are
+    lines a reader of the figures must know, e.g. what an import left out. `scores` seals scores.jsonl.
+    """
+
+    format: int
+    run_id: str
+    created_at: str
+    config: Mapping[str, Any]
+    suite: Suite
+    plan_digest: str
+    plan_seed: int
+    skipped: tuple[Skipped, ...]
+    versions: Mapping[str, str]
+    host: Mapping[str, Any]
+    engines: Mapping[str, Mapping[str, Any]]
+    sessions: tuple[Session, ...] = ()
+    scores: Seal | None = None
+    notes: tuple[str, ...] = ()

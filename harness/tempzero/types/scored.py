@@ -1,0 +1,196 @@
+"""What references read and trials of answers came to: the lines of scores.jsonl and judged.jsonl, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tempzero.types.asked import Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Penalty:
+    """A repetition rule applied to logits before the choice, as serving engines define them.
+
+    `kind` repetition divides positive logits of tokens already in the window by `strength` and
+    multiplies negative ones; frequency subtracts `strength` for each occurrence, presence once.
+    `window`: the tokens that count: `all` (prompt and response), `last_64` of them, `response`.
+    """
+
+    kind: Literal["repetition", "frequency", "presence"]
+    window: Literal["all", "last_64", "response"]
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reader:
+    """Who read the responses of one claimed model, and the grids its sums are given on.
+
+    `engine` is what the reading engine says of itself. `exact` is False where only the most likely
+    tokens were visible (an endpoint's `prompt_logprobs`): there the sums over grids are absent.
+    """
+
+    reference: str
+    claimed_model: str
+    engine: Mapping[str, Any]
+    vocabulary: int
+    exact: bool
+    temperatures: tuple[float, ...]
+    noises: tuple[float, ...]
+    penalties: tuple[Penalty, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenScores:
+    """One value for each token of a response, under the reference, in the response's own context.
+
+    A response that ended by itself has the token that ends the turn as its last one. `ends[i]` is
+    how many characters of the response's text stand complete after token i. `margin` is the largest
+    logit minus this token's (0 where the reference agrees), `gap` largest minus second largest
+    logit, `rank` counts from 1, `seen` is 1 where the reference's choice already stood in the
+    prompt or response. `instead` are the texts of the reference's choices where they differ from the tokens, in order
+    (empty for one that adds no text: the end of the turn).
+    """
+
+    token_ids: tuple[int, ...]
+    ends: tuple[int, ...]
+    argmax: tuple[int, ...]
+    margin: tuple[float, ...]
+    logprob: tuple[float, ...]
+    rank: tuple[int, ...]
+    gap: tuple[float, ...]
+    seen: tuple[int, ...]
+    instead: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodingSums:
+    """How likely a response's tokens are under ways of decoding: sums over its tokens, in nats.
+
+    `sampled[i]`: log-likelihood of sampling at `Reader.temperatures[i]`; `rounded[i]`: of greedy decoding from
+    logits with Gaussian noise of scale `Reader.noises[i]` (see `metrics.decoding`). `penalised[i]`: how many tokens
+    are the greedy choice under `Reader.penalties[i]`.
+    """
+
+    sampled: tuple[float, ...]
+    rounded: tuple[float, ...]
+    penalised: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredResponse:
+    """A response as the reference reads it (teacher forcing): one line of scores.jsonl.
+
+    `record_sha256` is the hash of the line of records.jsonl it was read from. `prompt_tokens` is the
+    reference's own count. `tokens_from`: the provider's token ids, or the text tokenized again;
+    `round_trip` says whether the ids give exactly the text back; `settled` counts the places where a text could be cut
+    into tokens in two ways and the way that the reference finds likelier was taken. A response with the same prompt and
+    tokens as an earlier one has the same scores: it names that one in `same_as` and leaves `scores` out.
+    """
+
+    trial: Trial
+    number: int
+    record_sha256: str
+    reference: str
+    prompt_tokens: int
+    tokens_from: Literal["provider", "text"]
+    round_trip: bool
+    settled: int
+    ended: bool
+    same_as: Trial | None
+    scores: TokenScores | None
+    sums: DecodingSums | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """A usable response that the reference could not read, and why."""
+
+    trial: Trial
+    number: int
+    record_sha256: str
+    reference: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormReading:
+    """The same response read by another form of the reference's own model, against the plain reading.
+
+    `honest` forms compute the same weights another way (threads, batch, 16 bits): the noise floor.
+    The others are coarser weights or caches: profiles to compare providers with. One value for each
+    token: `gap_change` is |gap there - gap here| of the plain reading's two best tokens, `margin` the
+    plain reading's margin of the token that the form would choose (0: the same one). `rounded` and
+    `sampled` are the sums of `DecodingSums` for the form's choices.
+    """
+
+    reference: str
+    form: str
+    honest: bool
+    trial: Trial
+    gap_change: tuple[float, ...]
+    margin: tuple[float, ...]
+    rounded: tuple[float, ...]
+    sampled: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantReading:
+    """A response read behind another rendering of its prompt (template, system message): does it fit better?
+
+    Sums over the response's tokens: `hits` of the reference's choice, and their log-likelihood `logprob`
+    at temperature 1, here and (`plain_*`) behind the prompt as it was sent.
+    """
+
+    reference: str
+    variant: str
+    trial: Trial
+    prompt_tokens: int
+    tokens: int
+    hits: int
+    logprob: float
+    plain_hits: int
+    plain_logprob: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreLine:
+    """One line of scores.jsonl with its place in the hash chain; exactly one of the others is not None."""
+
+    seq: int
+    previous: str
+    reader: Reader | None = None
+    scored: ScoredResponse | None = None
+    unread: Unread | None = None
+    form: FormReading | None = None
+    variant: VariantReading | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """All of scores.jsonl that is still about the records: what attribution works on."""
+
+    readers: tuple[Reader, ...] = ()
+    scored: tuple[ScoredResponse, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    forms: tuple[FormReading, ...] = ()
+    variants: tuple[VariantReading, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What an answer came to that reading alone could not tell: one line of judged.jsonl, with its place in the chain.
+
+    It is about a text (`text_sha256`) as an answer to a prompt; `asked_sha256` is of the prompt's extractor with
+    its version and arguments and of the expected answer. `answer` None: it could not be read after all.
+    """
+
+    seq: int
+    previous: str
+    prompt: str
+    asked_sha256: str
+    text_sha256: str
+    answer: str | None
+    correct: bool | None
+    detail: str
