@@ -1,0 +1,1 @@
+"""An Analysis and thresholds in, a Verdict out."""
