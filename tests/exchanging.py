@@ -40,7 +40,7 @@ def take_in(
     source: Path, *maps: str, notes: list[str] | None = None, inputs: Path | None = None, **options: Any
 ) -> Run:
     """Import `source` into a run folder beside it, and open that."""
-    recipe = exchange.from_options(maps=maps, **options)
+    recipe = exchange.recipe_from_options(maps=maps, **options)
     results = source.parent / "results"
     name = f"run{len(list(results.glob('*'))) if results.exists() else 0}"
     say = notes.append if notes is not None else lambda line: None

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 from loopback import chunk_values, completion_value, event
-from tempzero.engines.hosted.faults import Break, Reply
-from tempzero.engines.hosted.reading import read
+from tempzero.engines.hosted.fault_catalogue import Break, Reply
 from tempzero.engines.hosted.redaction import Secrets
+from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.types.recorded import Outcome
 
 _KNOWN_ENDS = ("stop", "length", "tool_calls", "content_filter", "refusal", "max_tokens", "eos", "safety")
@@ -101,7 +101,7 @@ def judge(case: Case) -> Outcome:
     """Read a case; AssertionError where something was accepted that is no answer."""
     cleaned, _ = SECRETS.removed_from(case.body)
     SECRETS.hidden_in(cleaned, coding=case.headers.get("content-encoding", "identity"))
-    outcome = read(
+    outcome = classify_reply(
         Reply(
             asked_model="m",
             asked_stream=case.asked_stream,

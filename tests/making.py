@@ -26,7 +26,7 @@ def make_config(names: Iterable[str] = ("a", "b"), repeats: int = 2, **provider:
     entries = [
         {"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": repeats, **provider} for n in names
     ]
-    return config.parse({"version": 1, "providers": entries}, source="test")
+    return config.parse_config({"version": 1, "providers": entries}, source="test")
 
 
 def make_suite(count: int = 3) -> Suite:
@@ -39,12 +39,12 @@ def make_suite(count: int = 3) -> Suite:
 
 def make_manifest(settings: Config, suite: Suite, run_id: str = "run") -> Manifest:
     return Manifest(
-        format=store.FORMAT,
+        format=store.RUN_FORMAT,
         run_id=run_id,
         created_at=NOW,
         config=settings.model_dump(mode="json"),
         suite=suite,
-        plan_digest=plan.build(settings, suite).digest,
+        plan_digest=plan.build_plan(settings, suite).digest,
         plan_seed=settings.run.seed,
         skipped=(),
         versions={"python": "3"},
@@ -89,7 +89,7 @@ def make_trial(provider: str = "a", prompt: str = "p0", repeat: int = 0) -> Tria
 def make_run(folder: Path, settings: Config, suite: Suite, attempts: Iterable[Attempt], run_id: str = "run") -> Path:
     """A finished run folder that holds those attempts."""
     path = store.create_run(folder, make_manifest(settings, suite, run_id))
-    with store.writing(path, now=NOW) as writer:
+    with store.open_run_writer(path, now=NOW) as writer:
         for attempt in attempts:
             writer.append(attempt)
         store.finish_session(path, writer, now=NOW)

@@ -68,7 +68,7 @@ def test_nothing_is_found_that_was_not_shown(script: Script, tmp_path: Path) -> 
 def test_nothing_is_claimed_that_was_not_shown(script: Script, tmp_path: Path) -> None:
     """No bundle is made of it either; of a router one is made that says so (see the tests of claims)."""
     with pytest.raises(UsageError, match="not claimed"):
-        claims.make(answered(tmp_path, script), Accusation(rule="nondeterministic", subject="a"), environ={})
+        claims.make_bundle(answered(tmp_path, script), Accusation(rule="nondeterministic", subject="a"), environ={})
 
 
 @pytest.mark.parametrize(

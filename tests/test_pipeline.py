@@ -187,10 +187,10 @@ def test_the_suite_is_chosen_by_the_file_or_by_the_command_line(tmp_path: Path) 
         "- {id: b, family: f, prompt: 'What is new today?'}\n"
     )
     provider = {"name": "p", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
-    settings = config.parse({"version": 1, "run": {"suite": "quick"}, "providers": [provider]}, source="test")
+    settings = config.parse_config({"version": 1, "run": {"suite": "quick"}, "providers": [provider]}, source="test")
 
     def asked(**named: Any) -> Suite:
-        return running.prepare(settings, tmp_path, environ={}, **named).suite
+        return running.prepare_run(settings, tmp_path, environ={}, **named).suite
 
     assert [p.id for p in asked().prompts] == ["a"]
     assert (asked().name, asked().remarks) == ("quick", ())

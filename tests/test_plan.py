@@ -13,7 +13,7 @@ from tempzero.types.asked import Message, Prompt, Suite
 
 def test_every_trial_is_planned_exactly_once() -> None:
     """No repeat is lost or asked twice."""
-    built = plan.build(make_config(("a", "b", "c"), repeats=4), make_suite(5))
+    built = plan.build_plan(make_config(("a", "b", "c"), repeats=4), make_suite(5))
     counts = Counter(t.trial for t in built.trials)
     assert len(counts) == 3 * 5 * 4
     assert set(counts.values()) == {1}
@@ -21,7 +21,7 @@ def test_every_trial_is_planned_exactly_once() -> None:
 
 def test_a_block_asks_every_provider_the_same_prompt_once() -> None:
     """Providers are compared at about the same time, so that the hour does not look like a provider."""
-    built = plan.build(make_config(("a", "b", "c"), repeats=2), make_suite(4))
+    built = plan.build_plan(make_config(("a", "b", "c"), repeats=2), make_suite(4))
     blocks = {b: [t.trial for t in built.trials if t.block == b] for b in {t.block for t in built.trials}}
     assert len(blocks) == 8
     for trials in blocks.values():
@@ -31,7 +31,7 @@ def test_a_block_asks_every_provider_the_same_prompt_once() -> None:
 
 def test_repeats_of_a_prompt_are_spread_over_the_run() -> None:
     """Two repeats never follow each other: each round of prompts is finished before the next begins."""
-    built = plan.build(make_config(("a",), repeats=3), make_suite(4))
+    built = plan.build_plan(make_config(("a",), repeats=3), make_suite(4))
     assert [t.trial.repeat for t in built.trials] == [0] * 4 + [1] * 4 + [2] * 4
 
 
@@ -39,16 +39,16 @@ def test_the_seed_alone_decides_the_order() -> None:
     """A plan can be laid out again from the manifest, and another seed gives another order."""
     settings, suite = make_config(repeats=3), make_suite(6)
     other = settings.model_copy(update={"run": settings.run.model_copy(update={"seed": 2})})
-    assert plan.build(settings, suite) == plan.build(settings, suite)
-    assert plan.build(settings, suite).trials != plan.build(other, suite).trials
-    assert plan.build(settings, suite).digest != plan.build(other, suite).digest
+    assert plan.build_plan(settings, suite) == plan.build_plan(settings, suite)
+    assert plan.build_plan(settings, suite).trials != plan.build_plan(other, suite).trials
+    assert plan.build_plan(settings, suite).digest != plan.build_plan(other, suite).digest
 
 
 def test_the_digest_covers_what_is_sent() -> None:
     """Two runs with one digest have asked the same things with the same sampling."""
     suite = make_suite()
     digests = {
-        plan.build(make_config(**extra), suite).digest
+        plan.build_plan(make_config(**extra), suite).digest
         for extra in ({}, {"temperature": None}, {"seed": 8}, {"extra_body": {"x": 1}}, {"max_tokens": 9})
     }
     assert len(digests) == 5
@@ -57,22 +57,22 @@ def test_the_digest_covers_what_is_sent() -> None:
 def test_a_provider_without_its_key_is_skipped_with_the_reason() -> None:
     """A missing key never silently shrinks a comparison."""
     settings = make_config(("a", "b"), api_key_env="SOME_KEY")
-    chosen, skipped = plan.choose(settings, {})
+    chosen, skipped = plan.choose_providers(settings, {})
     assert chosen == ()
     assert [s.reason for s in skipped] == ["environment variable SOME_KEY not set"] * 2
-    assert len(plan.choose(settings, {"SOME_KEY": "x"})[0]) == 2
+    assert len(plan.choose_providers(settings, {"SOME_KEY": "x"})[0]) == 2
 
 
 def test_an_unknown_provider_on_the_command_line_is_refused() -> None:
     """A typing error must not become a run without that provider."""
     with pytest.raises(UsageError, match='no provider is called "c"; known: a, b'):
-        plan.choose(make_config(), {}, ["c"])
+        plan.choose_providers(make_config(), {}, ["c"])
 
 
 def test_the_cost_is_an_upper_bound_from_the_given_prices() -> None:
     """3 prompts x 2 repeats x 100 tokens at $2 a million, plus the prompts at $1."""
     settings = make_config(("a",), repeats=2, max_tokens=100, price={"input_per_mtok": 1.0, "output_per_mtok": 2.0})
-    (estimate,) = plan.build(settings, make_suite(3)).estimates
+    (estimate,) = plan.build_plan(settings, make_suite(3)).estimates
     assert estimate.calls == 6
     assert estimate.completion_tokens == 600
     assert estimate.cost_usd == pytest.approx((600 * 2 + estimate.prompt_tokens) / 1e6)
@@ -81,11 +81,11 @@ def test_the_cost_is_an_upper_bound_from_the_given_prices() -> None:
 def test_providers_may_have_repeats_of_their_own() -> None:
     """The reference can be asked twice while others are asked often."""
     entry = {"base_url": "http://x/v1", "model": "m"}
-    settings = config.parse(
+    settings = config.parse_config(
         {"version": 1, "providers": [{"name": "a", "repeats": 1, **entry}, {"name": "b", "repeats": 3, **entry}]},
         source="t",
     )
-    counts = Counter(t.trial.provider for t in plan.build(settings, make_suite(2)).trials)
+    counts = Counter(t.trial.provider for t in plan.build_plan(settings, make_suite(2)).trials)
     assert counts == {"a": 2, "b": 6}
 
 
@@ -99,7 +99,7 @@ CONDITIONS = [
 def test_every_provider_is_asked_under_every_condition_that_names_it() -> None:
     """A block asks one prompt under all conditions, so that the hour does not look like the load."""
     value = make_config(("a", "b"), repeats=2).model_dump(mode="json") | {"conditions": CONDITIONS}
-    built = plan.build(config.parse(value, source="t"), make_suite(4))
+    built = plan.build_plan(config.parse_config(value, source="t"), make_suite(4))
     counts = Counter((t.trial.provider, t.trial.condition) for t in built.trials)
     assert counts == {
         ("a", "serial"): 12,
@@ -115,7 +115,7 @@ def test_every_provider_is_asked_under_every_condition_that_names_it() -> None:
 def test_repeats_follow_one_another_where_the_cache_is_to_be_warm() -> None:
     """What a warm prefix cache does shows only while the prompt is still in it."""
     value = make_config(("a",), repeats=3).model_dump(mode="json") | {"conditions": [CONDITIONS[2]]}
-    built = plan.build(config.parse(value, source="t"), make_suite(4))
+    built = plan.build_plan(config.parse_config(value, source="t"), make_suite(4))
     assert [t.trial.repeat for t in built.trials] == [0, 1, 2] * 4
 
 
@@ -123,7 +123,7 @@ def test_conditions_change_the_digest() -> None:
     """Two runs of one digest were asked under the same load."""
     suite, plain = make_suite(), make_config().model_dump(mode="json")
     digests = {
-        plan.build(config.parse(plain | {"conditions": conditions}, source="t"), suite).digest
+        plan.build_plan(config.parse_config(plain | {"conditions": conditions}, source="t"), suite).digest
         for conditions in ([], [{"name": "x"}], [{"name": "x", "concurrency": 2}], [{"name": "x", "stream": True}])
     }
     assert len(digests) == 4
@@ -140,11 +140,11 @@ def test_what_a_context_cannot_hold_is_left_out_and_said() -> None:
     prompts = (_long("short", 100), _long("long", 1_000))
     suite = Suite(prompts=prompts, digest="d")
     for context, asked in ((None, 2), (1_050, 2), (1_049, 1), (149, 0)):
-        built = plan.build(make_config(("a",), repeats=3, context=context), suite)
+        built = plan.build_plan(make_config(("a",), repeats=3, context=context), suite)
         assert len(built.trials) == 3 * asked
         assert built.estimates[0].calls == 3 * asked
         assert [len(one.prompts) for one in built.left_out] == ([2 - asked] if asked < 2 else [])
-    (left_out,) = plan.build(make_config(("a",), context=1_000), suite).left_out
+    (left_out,) = plan.build_plan(make_config(("a",), context=1_000), suite).left_out
     assert (left_out.provider, left_out.context, left_out.prompts) == ("a", 1_000, ("long",))
 
 
@@ -152,12 +152,12 @@ def test_a_family_costs_what_its_prompts_cost() -> None:
     """Whoever looks for a cheaper suite sees where the tokens go; the families add up to the whole."""
     suite = Suite(prompts=(_long("one", 100), _long("two", 200), _long("three", 300)), digest="d")
     priced = make_config(("a", "b"), repeats=2, price={"input_per_mtok": 1.0, "output_per_mtok": 2.0})
-    built = plan.build(priced, suite)
+    built = plan.build_plan(priced, suite)
     assert [family.family for family in built.families] == ["family one", "family three", "family two"]
     assert [(f.prompts, f.calls, f.completion_tokens) for f in built.families] == [(1, 4, 200)] * 3
     for figure in ("calls", "prompt_tokens", "completion_tokens"):
         assert sum(getattr(f, figure) for f in built.families) == sum(getattr(e, figure) for e in built.estimates)
     family, provider = (sum(one.cost_usd or 0 for one in of) for of in (built.families, built.estimates))
     assert family == pytest.approx(provider)
-    unpriced = plan.build(make_config(("a",)), suite)
+    unpriced = plan.build_plan(make_config(("a",)), suite)
     assert {f.cost_usd for f in unpriced.families} == {None}

@@ -60,15 +60,15 @@ def test_the_tree_names_every_room_and_nothing_else() -> None:
 def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
     """What a reader copies works."""
     nightly, provider, prompt = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    config.parse({"version": 1, **yaml.safe_load(provider), **yaml.safe_load(nightly)}, source="README")
+    config.parse_config({"version": 1, **yaml.safe_load(provider), **yaml.safe_load(nightly)}, source="README")
     file = tmp_path / "prompts.yaml"
     file.write_text(prompt)
-    assert suites.load(file).prompts[0].expected == "Paris"
+    assert suites.load_suite(file).prompts[0].expected == "Paris"
 
 
 def test_the_shipped_suites_are_what_was_frozen() -> None:
     """A prompt or an extractor that has changed shows here first: `tempzero suite freeze` gives the next version."""
-    suite = suites.load(ROOT / "prompts", "quick")
+    suite = suites.load_suite(ROOT / "prompts", "quick")
     assert suite.version is not None
 
 

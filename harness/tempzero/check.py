@@ -15,14 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tempzero.config import Config, Provider, expand
+from tempzero.config import Config, Provider, expand_variables
 from tempzero.engines import open_engine
-from tempzero.engines.hosted.faults import PERMANENT, one_line
+from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS, to_printable_line
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question, Trial
 from tempzero.types.recorded import Completion, Exchange, Outcome
 
-COLUMNS = (
+CHECK_COLUMNS = (
     "key",
     "endpoint",
     "model",
@@ -37,21 +37,21 @@ COLUMNS = (
     "served model",
     "fingerprint",
 )
-_PLAIN = "Reply with the single word yes."
-_COUNT = "Count from 1 to 30, separated by single spaces. Write nothing else."
-_FREE = "Write twelve random English words."
+_YES_PROMPT = "Reply with the single word yes."
+_COUNT_PROMPT = "Count from 1 to 30, separated by single spaces. Write nothing else."
+_RANDOM_PROMPT = "Write twelve random English words."
 # A check is a look, not a run: whoever takes longer is said to have taken longer.
 _DEADLINE_S = 20.0
 _LONGEST_WAIT_S = 5.0
 _LARGEST_LIST_BYTES = 8 * 1024 * 1024
 _REMEDY = " (name the field in may_drop, or leave it out: temperature: null)"
-_REFUSALS = ("unsupported_param", "bad_request")
+_REFUSAL_KINDS = ("unsupported_param", "bad_request")
 
-State = Literal["pass", "finding", "inconclusive"]
+CheckState = Literal["pass", "finding", "inconclusive"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Looked:
+class CheckExchange:
     """One exchange of a check and what it was for."""
 
     provider: str
@@ -67,77 +67,79 @@ class Preflight:
     provider: Provider
     dropped: tuple[str, ...]
     refused: str | None
-    looked: tuple[Looked, ...]
+    looked: tuple[CheckExchange, ...]
 
 
 @dataclass(kw_only=True, slots=True)
-class Checked:
+class ProviderCheck:
     """What was found out about one provider: a word for each of COLUMNS that applies, and remarks with remedies."""
 
     provider: str
     claimed_model: str
-    state: State = "pass"
+    state: CheckState = "pass"
     words: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def remark(self, state: State, text: str) -> None:
+    def remark(self, state: CheckState, text: str) -> None:
         """Say what is wrong; a finding weighs more than what could not be found out."""
         self.remarks.append(text)
         if self.state != "finding":
             self.state = state
 
 
-async def before_run(providers: Iterable[Provider], *, environ: Mapping[str, str]) -> tuple[Preflight, ...]:
+async def preflight_providers(providers: Iterable[Provider], *, environ: Mapping[str, str]) -> tuple[Preflight, ...]:
     """Ask every hosted provider for one token: is the key good, does the endpoint answer, is the model there?
 
     Only what would befall every request counts against a provider; a passing fault is left to the run.
     """
     hosted = [p for p in providers if p.base_url is not None]
-    return tuple(await asyncio.gather(*[_short(p, environ) for p in hosted]))
+    return tuple(await asyncio.gather(*[_preflight_provider(p, environ) for p in hosted]))
 
 
-async def check(providers: Sequence[Provider], *, environ: Mapping[str, str]) -> tuple[Checked, ...]:
+async def check_providers(providers: Sequence[Provider], *, environ: Mapping[str, str]) -> tuple[ProviderCheck, ...]:
     """Look at every hosted provider, side by side. Raises nothing for what a provider does."""
-    rows = await asyncio.gather(*[_Look(p, environ).all() for p in providers if p.base_url is not None])
+    rows = await asyncio.gather(*[_ProviderChecker(p, environ).all() for p in providers if p.base_url is not None])
     _compare_prompt_tokens(rows)
     return tuple(rows)
 
 
-def outcome(rows: Iterable[Checked]) -> State:
+def worst_state(rows: Iterable[ProviderCheck]) -> CheckState:
     """The worst of theirs; nobody looked at is not a pass."""
     states = {row.state for row in rows}
     return "finding" if "finding" in states else "inconclusive" if "inconclusive" in states or not states else "pass"
 
 
-def hosted(config: Config, environ: Mapping[str, str], only: Sequence[str]) -> tuple[list[Provider], list[Provider]]:
+def select_hosted(
+    config: Config, environ: Mapping[str, str], only: Sequence[str]
+) -> tuple[list[Provider], list[Provider]]:
     """The hosted providers that can be looked at, and those whose variables are not set."""
     wanted = [p for p in config.providers if p.base_url and (p.name in only if only else p.enabled)]
     unset = [p for p in wanted if any(not environ.get(v) for v in p.variables())]
     return [p for p in wanted if p not in unset], unset
 
 
-async def _short(provider: Provider, environ: Mapping[str, str]) -> Preflight:
-    looked: list[Looked] = []
+async def _preflight_provider(provider: Provider, environ: Mapping[str, str]) -> Preflight:
+    looked: list[CheckExchange] = []
     dropped: list[str] = []
     while True:
-        exchange = await _ask(provider, environ, "answer", _PLAIN, max_tokens=1)
-        looked.append(Looked(provider=provider.name, what="answer", exchange=exchange))
-        refused_field = _refused_field(provider, exchange.outcome)
+        exchange = await _ask_provider(provider, environ, "answer", _YES_PROMPT, max_tokens=1)
+        looked.append(CheckExchange(provider=provider.name, what="answer", exchange=exchange))
+        refused_field = _find_refused_field(provider, exchange.outcome)
         if refused_field is None:
             break
         provider = provider.without(refused_field)
         dropped.append(refused_field)
     last = exchange.outcome
-    refused = f"{last.kind}: {last.detail}" if last.kind in PERMANENT else None
+    refused = f"{last.kind}: {last.detail}" if last.kind in PERMANENT_FAULTS else None
     # Every request would carry that field. What this one's limit of one token brought about says nothing of them.
     if last.kind == "unsupported_param" and "max_" not in last.detail:
         refused = f"{last.kind}: {last.detail}{_REMEDY}"
     return Preflight(provider=provider, dropped=tuple(dropped), refused=refused, looked=tuple(looked))
 
 
-def _refused_field(provider: Provider, said: Outcome) -> str | None:
+def _find_refused_field(provider: Provider, said: Outcome) -> str | None:
     """The field that a refusal speaks of, if it was sent and may be left out."""
-    if said.kind not in _REFUSALS:
+    if said.kind not in _REFUSAL_KINDS:
         return None
     for name in provider.may_drop:
         sent = provider.extra_body.get(name) if name in provider.extra_body else getattr(provider, name, None)
@@ -146,7 +148,7 @@ def _refused_field(provider: Provider, said: Outcome) -> str | None:
     return None
 
 
-async def _ask(
+async def _ask_provider(
     provider: Provider,
     environ: Mapping[str, str],
     what: str,
@@ -179,22 +181,22 @@ async def _ask(
         await engine.aclose()
 
 
-class _Look:
+class _ProviderChecker:
     """One provider, looked at from all sides."""
 
     def __init__(self, provider: Provider, environ: Mapping[str, str]) -> None:
         self._provider, self._environ = provider, environ
-        self._row = Checked(provider=provider.name, claimed_model=provider.claimed_model)
+        self._row = ProviderCheck(provider=provider.name, claimed_model=provider.claimed_model)
         self._answers: list[Completion] = []
         self._cached = False
 
-    async def all(self) -> Checked:
+    async def all(self) -> ProviderCheck:
         """Everything, one request after the other: a check must not be what brings a rate limit about."""
         words, provider = self._row.words, self._provider
         words["key"] = "set" if provider.api_key_env else "none"
         try:
-            words["model"] = await asyncio.to_thread(_listed, provider, self._environ)
-            first = await self._asked("answer", _PLAIN, max_tokens=16)
+            words["model"] = await asyncio.to_thread(_look_up_model, provider, self._environ)
+            first = await self._asked("answer", _YES_PROMPT, max_tokens=16)
         except EngineError as problem:
             self._row.remark("inconclusive", str(problem))
             return self._row
@@ -216,7 +218,7 @@ class _Look:
 
     async def _asked(self, what: str, prompt: str, *, max_tokens: int, **more: Any) -> Completion | Outcome:
         """The completion, or the outcome that came instead."""
-        exchange = await _ask(self._provider, self._environ, what, prompt, max_tokens=max_tokens, **more)
+        exchange = await _ask_provider(self._provider, self._environ, what, prompt, max_tokens=max_tokens, **more)
         said = exchange.outcome
         self._cached = self._cached or said.status == "excluded"
         if said.completion is None or said.status == "missing":
@@ -228,7 +230,7 @@ class _Look:
         if self._provider.temperature is None:
             self._row.words["temperature 0"] = "not sent"
             return
-        second = await self._asked("again", _PLAIN, max_tokens=16)
+        second = await self._asked("again", _YES_PROMPT, max_tokens=16)
         if isinstance(second, Outcome):
             self._row.words["temperature 0"] = second.kind
             return
@@ -243,9 +245,9 @@ class _Look:
             return
         texts = []
         for what, seed in (("seed", 11), ("seed again", 11), ("other seed", 12)):
-            answer = await self._asked(what, _FREE, max_tokens=16, temperature=1.0, seed=seed)
+            answer = await self._asked(what, _RANDOM_PROMPT, max_tokens=16, temperature=1.0, seed=seed)
             if isinstance(answer, Outcome):
-                self._row.words["seed"] = "refused" if answer.kind in _REFUSALS else answer.kind
+                self._row.words["seed"] = "refused" if answer.kind in _REFUSAL_KINDS else answer.kind
                 return
             texts.append(answer.text)
         same, other = texts[0] == texts[1], texts[0] == texts[2]
@@ -254,7 +256,7 @@ class _Look:
             self._row.remarks.append("one seed gave two texts at temperature 1: the seed has no effect you can rely on")
 
     async def _max_tokens(self) -> None:
-        answer = await self._asked("max_tokens", _COUNT, max_tokens=3)
+        answer = await self._asked("max_tokens", _COUNT_PROMPT, max_tokens=3)
         if isinstance(answer, Outcome):
             self._row.words["max_tokens"] = answer.kind
             self._row.remark("inconclusive", f"a limit of 3 tokens: {answer.kind}: {answer.detail}")
@@ -264,12 +266,14 @@ class _Look:
         self._row.words["max_tokens"] = "honoured" if kept else "ignored"
         if not kept:
             got = f"{answer.completion_tokens} tokens, finish_reason {answer.finish_reason}"
-            self._row.remark("finding", f"a limit of 3 tokens gave {one_line(got)}; see parameter_names.max_tokens")
+            self._row.remark(
+                "finding", f"a limit of 3 tokens gave {to_printable_line(got)}; see parameter_names.max_tokens"
+            )
 
     async def _stop(self) -> None:
-        answer = await self._asked("stop", _COUNT, max_tokens=40, extra={"stop": ["7"]})
+        answer = await self._asked("stop", _COUNT_PROMPT, max_tokens=40, extra={"stop": ["7"]})
         if isinstance(answer, Outcome):
-            self._row.words["stop"] = "refused" if answer.kind in _REFUSALS else answer.kind
+            self._row.words["stop"] = "refused" if answer.kind in _REFUSAL_KINDS else answer.kind
             return
         word = "ignored" if "7" in answer.text else "honoured" if "6" in answer.text else "cannot tell"
         self._row.words["stop"] = word
@@ -277,12 +281,17 @@ class _Look:
             self._row.remark("finding", "the text went on past a stop string")
 
     async def _logprobs(self) -> None:
-        exchange = await _ask(
-            self._provider, self._environ, "logprobs", _PLAIN, max_tokens=3, extra={"logprobs": True, "top_logprobs": 2}
+        exchange = await _ask_provider(
+            self._provider,
+            self._environ,
+            "logprobs",
+            _YES_PROMPT,
+            max_tokens=3,
+            extra={"logprobs": True, "top_logprobs": 2},
         )
         said = exchange.outcome
         if said.status == "missing":
-            self._row.words["logprobs"] = "refused" if said.kind in _REFUSALS else said.kind
+            self._row.words["logprobs"] = "refused" if said.kind in _REFUSAL_KINDS else said.kind
             return
         self._row.words["logprobs"] = "given" if _has_logprobs(exchange) else "ignored"
 
@@ -293,16 +302,16 @@ class _Look:
         words["cache"] = "replays" if self._cached else f"prefix, {warm} tokens" if warm else "none seen"
         if self._cached:
             row.remark("finding", "a response cache answered; switch it off (extra_headers), or repeats prove nothing")
-        backends = sorted({one_line(a.backend) for a in self._answers if a.backend})
+        backends = sorted({to_printable_line(a.backend) for a in self._answers if a.backend})
         words["upstream"] = ", ".join(backends) or ("pinned" if self._provider.pinned else "not pinned")
         if len(backends) > 1:
             row.remark("finding", f"{len(backends)} upstreams answered ({', '.join(backends)}); pin one in extra_body")
         elif not self._provider.pinned:
             row.remarks.append("it is not pinned: its router may choose another upstream for each request")
-        words["served model"] = one_line(first.served_model or "not said")
+        words["served model"] = to_printable_line(first.served_model or "not said")
         prints = {a.fingerprint for a in self._answers if a.fingerprint}
         words["fingerprint"] = (
-            one_line(first.fingerprint or "not said") if len(prints) < 2 else f"{len(prints)} of them"
+            to_printable_line(first.fingerprint or "not said") if len(prints) < 2 else f"{len(prints)} of them"
         )
 
 
@@ -314,9 +323,9 @@ def _has_logprobs(exchange: Exchange) -> bool:
         return False
 
 
-def _compare_prompt_tokens(rows: Sequence[Checked]) -> None:
+def _compare_prompt_tokens(rows: Sequence[ProviderCheck]) -> None:
     """The same messages to what claims to be one model must come to the same number of tokens."""
-    by_model: dict[str, dict[str, list[Checked]]] = {}
+    by_model: dict[str, dict[str, list[ProviderCheck]]] = {}
     for row in rows:
         if row.words.get("prompt_tokens", "not said") != "not said":
             by_model.setdefault(row.claimed_model, {}).setdefault(row.words["prompt_tokens"], []).append(row)
@@ -334,9 +343,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _listed(provider: Provider, environ: Mapping[str, str]) -> str:
+def _look_up_model(provider: Provider, environ: Mapping[str, str]) -> str:
     """Is the model in the endpoint's own list?"""
-    url = expand(provider.base_url or "", environ) + "/models"
+    url = expand_variables(provider.base_url or "", environ) + "/models"
     request = urllib.request.Request(url, headers={**provider.extra_headers, "accept": "application/json"})
     key = environ.get(provider.api_key_env or "", "").strip()
     if key:
@@ -346,7 +355,7 @@ def _listed(provider: Provider, environ: Mapping[str, str]) -> str:
         handlers.append(urllib.request.ProxyHandler({}))  # plain http goes direct, as the requests of a run do
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=_DEADLINE_S) as response:
-            listed = _ids(json.loads(response.read(_LARGEST_LIST_BYTES)))
+            listed = _parse_model_ids(json.loads(response.read(_LARGEST_LIST_BYTES)))
     except urllib.error.HTTPError as error:
         return f"no list (HTTP {error.code})"
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
@@ -356,7 +365,7 @@ def _listed(provider: Provider, environ: Mapping[str, str]) -> str:
     return "listed" if provider.model in listed else "not listed"
 
 
-def _ids(value: Any) -> set[str]:
+def _parse_model_ids(value: Any) -> set[str]:
     models = value.get("data", value.get("models")) if isinstance(value, dict) else value
     if not isinstance(models, list):
         return set()

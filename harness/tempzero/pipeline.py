@@ -20,27 +20,27 @@ from tempzero import plan as planning
 from tempzero import records as store
 from tempzero import suites
 from tempzero.check import Preflight
-from tempzero.collect import Budget, Limits, collect
+from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Config, Local, Provider
-from tempzero.engines import Engine, in_form, open_engine, open_local, open_model, open_reader
+from tempzero.engines import Engine, apply_form, open_engine, open_local_engine, open_model, open_reader
 from tempzero.engines.hosted import clock
 from tempzero.engines.local import weights
-from tempzero.engines.local.serve import Served, serving
+from tempzero.engines.local.serve import RunningServer, run_server
 from tempzero.errors import EngineError, RunFolderError, UsageError, WeightsError
-from tempzero.reading.score import ByEndpoint, ByLogits, Scorer
+from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
 from tempzero.types.asked import Plan, Suite, SuiteName
 from tempzero.types.recorded import Attempt, Ending, Manifest
 
-__all__ = ["Collected", "Limits", "Prepared", "Watcher", "prepare", "resume", "start"]
+__all__ = ["CollectedRun", "Limits", "PreparedRun", "Watcher", "prepare_run", "resume_run", "start_run"]
 
 NO_LIMITS = Limits()
 # An answer is shown as had once it has been forced to the disk; so often at most.
 _SYNC_EVERY_S = 0.2
-_VERSIONS_OF = ("tempzero", "openai", "httpx2", "numpy", "pandas", "scipy", "xllamacpp", "gguf", "jinja2")
+_VERSIONED_PACKAGES = ("tempzero", "openai", "httpx2", "numpy", "pandas", "scipy", "xllamacpp", "gguf", "jinja2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedRun:
     """A run that is planned and not yet paid for."""
 
     config: Config
@@ -60,7 +60,7 @@ class Watcher:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Collected:
+class CollectedRun:
     """Where the run is, whether somebody interrupted it, and why what was left unasked was."""
 
     path: Path
@@ -68,7 +68,7 @@ class Collected:
     endings: tuple[Ending, ...]
 
 
-def prepare(
+def prepare_run(
     config: Config,
     root: Path,
     *,
@@ -79,7 +79,7 @@ def prepare(
     tags: Sequence[str] = (),
     repeats: int | None = None,
     limit: int | None = None,
-) -> Prepared:
+) -> PreparedRun:
     """Load the prompts and lay out the plan; nothing is started, spent or written.
 
     `root` is the folder of providers.yaml; the other arguments go before the configuration
@@ -90,14 +90,14 @@ def prepare(
         config = config.model_copy(update={"providers": changed})
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
-    asked = _narrowed(suites.load(prompts or root / config.run.prompts, size), tags, limit)
-    chosen, skipped = planning.choose(config, environ, only)
+    asked = _narrow_suite(suites.load_suite(prompts or root / config.run.prompts, size), tags, limit)
+    chosen, skipped = planning.choose_providers(config, environ, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
-    return Prepared(config=config, suite=asked, plan=planning.build(config, asked, skipped=skipped))
+    return PreparedRun(config=config, suite=asked, plan=planning.build_plan(config, asked, skipped=skipped))
 
 
-def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
+def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
     """The prompts that carry one of the tags (no tags: all), thinned out evenly to `limit`."""
     kept = [p for p in suite.prompts if not tags or set(tags) & set(p.tags)]
     if not kept:
@@ -107,52 +107,52 @@ def _narrowed(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
         kept = kept[:: max(1, -(-len(kept) // limit))][:limit]
     if len(kept) == len(suite.prompts):
         return suite
-    return replace(suite, prompts=tuple(kept), digest=suites.digest(kept), name=None, version=None)
+    return replace(suite, prompts=tuple(kept), digest=suites.digest_prompts(kept), name=None, version=None)
 
 
-def start(
-    prepared: Prepared,
+def start_run(
+    prepared: PreparedRun,
     results: Path,
     *,
     environ: Mapping[str, str],
     watcher: Watcher,
     limits: Limits = NO_LIMITS,
     check: bool = True,
-) -> Collected:
+) -> CollectedRun:
     """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError, UsageError.
 
     With `check` every hosted provider is asked for one token first; whoever would refuse every request is not
     asked, and where that leaves nobody but a reference, nothing is started.
     """
-    _can_hold(limits, prepared)
-    return asyncio.run(_start(prepared, results, environ, watcher, limits, check))
+    _require_prices(limits, prepared)
+    return asyncio.run(_start_session(prepared, results, environ, watcher, limits, check))
 
 
-def resume(
+def resume_run(
     path: Path,
     *,
     environ: Mapping[str, str],
     watcher: Watcher,
     limits: Limits = NO_LIMITS,
     check: bool = True,
-) -> Collected:
+) -> CollectedRun:
     """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
     run = store.open_run(path)
     manifest = run.manifest
-    plan = planning.build(run.config, manifest.suite, skipped=manifest.skipped)
+    plan = planning.build_plan(run.config, manifest.suite, skipped=manifest.skipped)
     if plan.digest != manifest.plan_digest:
         raise RunFolderError(
             f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
         )
-    prepared = Prepared(config=run.config, suite=manifest.suite, plan=plan)
-    unset = [v for p in _asked(prepared) for v in p.variables() if not environ.get(v)]
+    prepared = PreparedRun(config=run.config, suite=manifest.suite, plan=plan)
+    unset = [v for p in _planned_providers(prepared) for v in p.variables() if not environ.get(v)]
     if unset:
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
-    _can_hold(limits, prepared)
-    return asyncio.run(_resume(prepared, path, environ, watcher, limits, check))
+    _require_prices(limits, prepared)
+    return asyncio.run(_resume_session(prepared, path, environ, watcher, limits, check))
 
 
-def score(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
+def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
     """Let every reference that can read the responses; what was read before is not read again.
 
     A reference can that runs in this process, or whose endpoint `reads`.
@@ -164,37 +164,39 @@ def score(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[
     skipped = {s.provider for s in run.manifest.skipped}
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
     readers = [p for p in readers if p.local is not None or p.reads is not None]
-    with store.scoring(path) as writer:
+    with store.open_score_writer(path) as writer:
         for provider in readers:
             if provider.local is not None:
-                _read_here(run, provider, provider.local, writer, watcher)
+                _read_in_process(run, provider, provider.local, writer, watcher)
             else:
-                _read_through(run, provider, environ, writer, watcher)
+                _read_through_endpoint(run, provider, environ, writer, watcher)
     return tuple(p.name for p in readers)
 
 
-def _read_through(
+def _read_through_endpoint(
     run: store.Run, provider: Provider, environ: Mapping[str, str], writer: store.ScoreWriter, watcher: Watcher
 ) -> None:
     reader = open_reader(provider, environ=environ)
     try:
-        scorer = Scorer(run, provider.name, ByEndpoint(reader), writer.append)
+        scorer = Scorer(run, provider.name, EndpointReference(reader), writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
         scorer.read_variants(run.config.score)
     finally:
         asyncio.run(reader.aclose())
 
 
-def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher) -> None:
+def _read_in_process(
+    run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher
+) -> None:
     settings = run.config.score
-    engine = open_local(provider, weights.obtain_for(run.config, local, say=watcher.say))
+    engine = open_local_engine(provider, weights.obtain_weights_for(run.config, local, say=watcher.say))
     try:
-        scorer = Scorer(run, provider.name, ByLogits(engine), writer.append)
+        scorer = Scorer(run, provider.name, LogitsReference(engine), writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
         for form in settings.forms if scorer.form_sample(settings) else ():
             try:
-                changed, honest = in_form(local, form)
-                model = open_model(changed, weights.obtain_for(run.config, changed, say=watcher.say))
+                changed, honest = apply_form(local, form)
+                model = open_model(changed, weights.obtain_weights_for(run.config, changed, say=watcher.say))
             except (EngineError, WeightsError) as problem:
                 watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
                 continue
@@ -208,9 +210,9 @@ def _read_here(run: store.Run, provider: Provider, local: Local, writer: store.S
         asyncio.run(engine.aclose())
 
 
-def _can_hold(limits: Limits, prepared: Prepared) -> None:
+def _require_prices(limits: Limits, prepared: PreparedRun) -> None:
     """A limit on the cost means nothing where a price is missing."""
-    unpriced = [p.name for p in _asked(prepared) if p.base_url is not None and p.price is None]
+    unpriced = [p.name for p in _planned_providers(prepared) if p.base_url is not None and p.price is None]
     if limits.max_cost_usd is not None and unpriced:
         raise UsageError(
             f"--max-cost: {', '.join(unpriced)} has no price; give "
@@ -218,30 +220,30 @@ def _can_hold(limits: Limits, prepared: Prepared) -> None:
         )
 
 
-async def _start(
-    prepared: Prepared, results: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
-) -> Collected:
-    flights = await _preflight(prepared, environ, watcher.say) if check else ()
-    prepared, notes = _as_accepted(prepared, flights)
-    refused = _refused(prepared, flights)
-    async with _engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
-        path = store.create_run(results, _manifest(prepared, opened.engines, opened.served, notes))
-        return await _collect(prepared, path, opened, watcher, limits, flights, refused)
+async def _start_session(
+    prepared: PreparedRun, results: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+) -> CollectedRun:
+    flights = await _run_preflight(prepared, environ, watcher.say) if check else ()
+    prepared, notes = _drop_refused_fields(prepared, flights)
+    refused = _find_refused_providers(prepared, flights)
+    async with _open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+        path = store.create_run(results, _build_run_manifest(prepared, opened.engines, opened.served, notes))
+        return await _collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
-async def _resume(
-    prepared: Prepared, path: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
-) -> Collected:
-    flights = await _preflight(prepared, environ, watcher.say) if check else ()
-    refused = _refused(prepared, flights)
-    async with _engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
-        return await _collect(prepared, path, opened, watcher, limits, flights, refused)
+async def _resume_session(
+    prepared: PreparedRun, path: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+) -> CollectedRun:
+    flights = await _run_preflight(prepared, environ, watcher.say) if check else ()
+    refused = _find_refused_providers(prepared, flights)
+    async with _open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+        return await _collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
-async def _preflight(
-    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None]
+async def _run_preflight(
+    prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> tuple[Preflight, ...]:
-    flights = await checking.before_run(_asked(prepared), environ=environ)
+    flights = await checking.preflight_providers(_planned_providers(prepared), environ=environ)
     for flight in flights:
         last = flight.looked[-1].exchange.outcome
         if last.status == "missing":
@@ -250,54 +252,54 @@ async def _preflight(
     return flights
 
 
-def _as_accepted(prepared: Prepared, flights: Sequence[Preflight]) -> tuple[Prepared, tuple[str, ...]]:
+def _drop_refused_fields(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[PreparedRun, tuple[str, ...]]:
     """The plan without the fields that a provider refuses and `may_drop` lets go, and a note on each."""
     changed = {f.provider.name: f.provider for f in flights if f.dropped}
     if not changed:
         return prepared, ()
     providers = tuple(changed.get(p.name, p) for p in prepared.config.providers)
     config = prepared.config.model_copy(update={"providers": providers})
-    plan = planning.build(config, prepared.suite, skipped=prepared.plan.skipped)
+    plan = planning.build_plan(config, prepared.suite, skipped=prepared.plan.skipped)
     notes = [
         f"{f.provider.name}: it refuses {' and '.join(f.dropped)}; asked without, as may_drop allows"
         for f in flights
         if f.dropped
     ]
-    return Prepared(config=config, suite=prepared.suite, plan=plan), tuple(notes)
+    return PreparedRun(config=config, suite=prepared.suite, plan=plan), tuple(notes)
 
 
-def _refused(prepared: Prepared, flights: Sequence[Preflight]) -> tuple[Ending, ...]:
+def _find_refused_providers(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[Ending, ...]:
     """Who is not asked and why; everybody, where the check leaves nobody but references."""
     found = [
         Ending(provider=f.provider.name, reason=f"the check before the run: {f.refused}") for f in flights if f.refused
     ]
     names = {e.provider for e in found}
-    left = [p.name for p in _asked(prepared) if p.name not in names]
+    left = [p.name for p in _planned_providers(prepared) if p.name not in names]
     if found and not set(left) - set(prepared.config.run.references):
         reason = "the check before the run left nobody to compare, so nothing was asked"
         found += [Ending(provider=name, reason=reason) for name in left]
     return tuple(found)
 
 
-async def _collect(
-    prepared: Prepared,
+async def _collect_session(
+    prepared: PreparedRun,
     path: Path,
     opened: _Opened,
     watcher: Watcher,
     limits: Limits,
     flights: Sequence[Preflight],
     refused: Sequence[Ending],
-) -> Collected:
+) -> CollectedRun:
     looked = [one for flight in flights for one in flight.looked]
-    budget = Budget(limits, requests=len(looked), cost_usd=sum(_usd(f) for f in flights))
-    stopping, clocks = _Stopping(), _Clocks()
-    with _stop_on_signals(stopping), store.writing(path, now=_now()) as writer:
+    budget = Budget(limits, requests=len(looked), cost_usd=sum(_preflight_cost_usd(f) for f in flights))
+    stopping, clocks = _StopSwitch(), _ClockSkews()
+    with _stop_on_signals(stopping), store.open_run_writer(path, now=_session_timestamp()) as writer:
         store.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
         progress = store.open_run(path).progress()
         watcher.begin(prepared.plan, len(progress.complete))
         stopping.after(limits.max_minutes)
-        async with _acknowledging(writer, watcher.attempt, stopping) as had:
-            endings = await collect(
+        async with _acknowledge_attempts(writer, watcher.attempt, stopping) as had:
+            endings = await collect_attempts(
                 prepared.plan,
                 config=prepared.config,
                 suite=prepared.suite,
@@ -314,11 +316,11 @@ async def _collect(
         endings = (*refused, *endings)
         if stopping.by_deadline:
             endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
-        store.finish_session(path, writer, now=_now(), endings=endings, notes=clocks.notes())
-    return Collected(path=path, interrupted=stopping.by_signal, endings=endings)
+        store.finish_session(path, writer, now=_session_timestamp(), endings=endings, notes=clocks.notes())
+    return CollectedRun(path=path, interrupted=stopping.by_signal, endings=endings)
 
 
-def _usd(flight: Preflight) -> float:
+def _preflight_cost_usd(flight: Preflight) -> float:
     """What the check itself cost, as far as it was reported."""
     price, answers = flight.provider.price, [one.exchange.outcome.completion for one in flight.looked]
     if price is None:
@@ -330,7 +332,7 @@ def _usd(flight: Preflight) -> float:
     )
 
 
-class _Clocks:
+class _ClockSkews:
     """Whose clock is far from this machine's."""
 
     def __init__(self) -> None:
@@ -339,7 +341,7 @@ class _Clocks:
     def look(self, attempt: Attempt) -> None:
         """Once a provider is enough."""
         if "clock_skew" in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
-            self._ahead_s[attempt.trial.provider] = clock.ahead_s(attempt.exchange) or 0.0
+            self._ahead_s[attempt.trial.provider] = clock.clock_lead_s(attempt.exchange) or 0.0
 
     def notes(self) -> list[str]:
         """A line for each: nobody knows which of the two is right."""
@@ -350,7 +352,7 @@ class _Clocks:
         ]
 
 
-class _Stopping:
+class _StopSwitch:
     """When and why collecting stops before its end."""
 
     def __init__(self) -> None:
@@ -368,8 +370,8 @@ class _Stopping:
 
 
 @contextlib.asynccontextmanager
-async def _acknowledging(
-    writer: store.RunWriter, show: Callable[[Attempt], None], stopping: _Stopping
+async def _acknowledge_attempts(
+    writer: store.RunWriter, show: Callable[[Attempt], None], stopping: _StopSwitch
 ) -> AsyncIterator[Callable[[Attempt], None]]:
     """Show an attempt once it is on the disk: one sync, in a thread, for all that were written meanwhile."""
     written: list[Attempt] = []
@@ -404,22 +406,22 @@ async def _acknowledging(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Opened:
+class _OpenedEngines:
     """What answers: engines by provider (or `provider/condition`), local servers, and a way to open an engine anew."""
 
     engines: dict[str, Engine]
-    served: dict[str, Served]
+    served: dict[str, RunningServer]
     renew: Callable[[str], Engine]
 
 
 @contextlib.asynccontextmanager
-async def _engines(
-    prepared: Prepared, environ: Mapping[str, str], say: Callable[[str], None], *, without: Sequence[str | None]
-) -> AsyncIterator[_Opened]:
+async def _open_engines(
+    prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None], *, without: Sequence[str | None]
+) -> AsyncIterator[_OpenedEngines]:
     """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
     async with contextlib.AsyncExitStack() as stack:
         engines: dict[str, Engine] = {}
-        served: dict[str, Served] = {}
+        served: dict[str, RunningServer] = {}
 
         def renew(name: str) -> Engine:
             """The engine of a hosted provider once more, its key read anew."""
@@ -428,24 +430,24 @@ async def _engines(
             stack.push_async_callback(engine.aclose)
             return engine
 
-        for provider in (p for p in _asked(prepared) if p.name not in without):
+        for provider in (p for p in _planned_providers(prepared) if p.name not in without):
             spec = provider.serve or provider.local
             file = None
             if spec is not None:
-                file = await asyncio.to_thread(weights.obtain_for, prepared.config, spec, say=say)
+                file = await asyncio.to_thread(weights.obtain_weights_for, prepared.config, spec, say=say)
             base_url = None
             if provider.serve is not None and file is not None:
-                served[provider.name] = await stack.enter_async_context(serving(provider, file))
+                served[provider.name] = await stack.enter_async_context(run_server(provider, file))
                 base_url = served[provider.name].base_url
-            for name, entry in _entries(prepared.config, provider):
+            for name, entry in _list_engine_entries(prepared.config, provider):
                 engine = await asyncio.to_thread(open_engine, entry, environ=environ, weights=file, base_url=base_url)
                 stack.push_async_callback(engine.aclose)
                 engines[name] = engine
             say(f"ready: {provider.name}")
-        yield _Opened(engines=engines, served=served, renew=renew)
+        yield _OpenedEngines(engines=engines, served=served, renew=renew)
 
 
-def _entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
+def _list_engine_entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
     """The provider, and where a condition changes its request bodies, the provider under it as well."""
     found = [(provider.name, provider)]
     for condition in config.asked_under():
@@ -455,13 +457,13 @@ def _entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
     return found
 
 
-def _asked(prepared: Prepared) -> list[Provider]:
+def _planned_providers(prepared: PreparedRun) -> list[Provider]:
     skipped = {s.provider for s in prepared.plan.skipped}
     return [p for p in prepared.config.providers if p.name not in skipped]
 
 
-def _manifest(
-    prepared: Prepared, engines: Mapping[str, Engine], served: Mapping[str, Served], notes: tuple[str, ...]
+def _build_run_manifest(
+    prepared: PreparedRun, engines: Mapping[str, Engine], served: Mapping[str, RunningServer], notes: tuple[str, ...]
 ) -> Manifest:
     now = datetime.now(UTC)
     described: dict[str, dict[str, Any]] = {
@@ -470,7 +472,7 @@ def _manifest(
     for name, server in served.items():
         described[name]["server"] = dict(server.description)
     return Manifest(
-        format=store.FORMAT,
+        format=store.RUN_FORMAT,
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{prepared.config.run.name}",
         created_at=now.isoformat(timespec="seconds"),
         config=prepared.config.model_dump(mode="json"),
@@ -478,16 +480,16 @@ def _manifest(
         plan_digest=prepared.plan.digest,
         plan_seed=prepared.plan.seed,
         skipped=prepared.plan.skipped,
-        versions=_versions(),
-        host=_host(),
+        versions=_installed_versions(),
+        host=_describe_host(),
         engines=described,
         notes=(*prepared.suite.remarks, *notes),
     )
 
 
-def _versions() -> dict[str, str]:
+def _installed_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in _VERSIONS_OF:
+    for name in _VERSIONED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     commit = subprocess.run(
@@ -501,7 +503,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _host() -> dict[str, Any]:
+def _describe_host() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -510,7 +512,7 @@ def _host() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals(stopping: _Stopping) -> Any:
+def _stop_on_signals(stopping: _StopSwitch) -> Any:
     """The first Ctrl-C (or SIGTERM) ends the run cleanly; a second one is not waited for."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -533,5 +535,5 @@ def _stop_on_signals(stopping: _Stopping) -> Any:
                 loop.remove_signal_handler(number)
 
 
-def _now() -> str:
+def _session_timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")

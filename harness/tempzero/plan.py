@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown
+from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown_providers
 from tempzero.types.asked import (
     FamilyEstimate,
     LeftOut,
@@ -33,14 +33,14 @@ _TEMPLATE_TOKENS_PER_MESSAGE = 8
 _MOST_CHARS_PER_TOKEN = 5
 
 
-def choose(
+def choose_providers(
     config: Config, environ: Mapping[str, str], only: Collection[str] = ()
 ) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
     """The providers that take part, and those that do not with the reason.
 
     `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
     """
-    refuse_unknown(config, only)
+    refuse_unknown_providers(config, only)
     chosen, skipped = [], []
     for provider in config.providers:
         reason = _reason_to_skip(provider, environ, only)
@@ -51,7 +51,7 @@ def choose(
     return tuple(chosen), tuple(skipped)
 
 
-def build(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> Plan:
+def build_plan(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> Plan:
     """Lay out every trial of every provider that is not skipped. Pure: same input, same plan.
 
     A block is one prompt asked of every provider once under each condition. The repeats of a
@@ -62,7 +62,7 @@ def build(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> P
     left_out = {s.provider for s in skipped}
     providers = [p for p in config.providers if p.name not in left_out]
     lanes = [
-        _Asked(provider, condition)
+        _PlanLane(provider, condition)
         for condition in config.asked_under()
         for p in providers
         if (provider := config.under(p, condition)) is not None
@@ -73,21 +73,21 @@ def build(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> P
     for round_ in range(max((lane.repeats for lane in lanes), default=0)):
         for prompt in order.sample(suite.prompts, len(suite.prompts)):
             for lane in order.sample(lanes, len(lanes)):
-                if fits(lane.provider, prompt):
-                    trials += [_planned(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
+                if fits_context(lane.provider, prompt):
+                    trials += [_plan_trial(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
             block += 1
     return Plan(
         trials=tuple(trials),
         seed=config.run.seed,
-        digest=_digest(config, providers, suite, trials),
-        estimates=tuple(_estimate(p, [t for t in trials if t.trial.provider == p.name]) for p in providers),
+        digest=_digest_plan(config, providers, suite, trials),
+        estimates=tuple(_estimate_provider(p, [t for t in trials if t.trial.provider == p.name]) for p in providers),
         skipped=tuple(skipped),
-        families=_by_family(providers, suite, trials),
-        left_out=_left_out(providers, suite),
+        families=_estimate_families(providers, suite, trials),
+        left_out=_find_oversized_prompts(providers, suite),
     )
 
 
-def fits(provider: Provider, prompt: Prompt) -> bool:
+def fits_context(provider: Provider, prompt: Prompt) -> bool:
     """Whether the provider's context could hold prompt and answer, as far as it is known.
 
     Only what is surely too long is left out. Where it is close the provider is asked, and says itself that it is
@@ -100,16 +100,16 @@ def fits(provider: Provider, prompt: Prompt) -> bool:
     return tokens <= provider.context_tokens
 
 
-def _left_out(providers: Sequence[Provider], suite: Suite) -> tuple[LeftOut, ...]:
+def _find_oversized_prompts(providers: Sequence[Provider], suite: Suite) -> tuple[LeftOut, ...]:
     found = []
     for provider in providers:
-        names = tuple(prompt.id for prompt in suite.prompts if not fits(provider, prompt))
+        names = tuple(prompt.id for prompt in suite.prompts if not fits_context(provider, prompt))
         if names and provider.context_tokens is not None:
             found.append(LeftOut(provider=provider.name, context=provider.context_tokens, prompts=names))
     return tuple(found)
 
 
-class _Asked:
+class _PlanLane:
     """A provider under one condition."""
 
     def __init__(self, provider: Provider, condition: Condition) -> None:
@@ -134,17 +134,17 @@ def _reason_to_skip(provider: Provider, environ: Mapping[str, str], only: Collec
     return f"environment variable {' and '.join(unset)} not set" if unset else None
 
 
-def _planned(lane: _Asked, prompt: Prompt, repeat: int, block: int) -> PlannedTrial:
+def _plan_trial(lane: _PlanLane, prompt: Prompt, repeat: int, block: int) -> PlannedTrial:
     trial = Trial(provider=lane.provider.name, prompt=prompt.id, condition=lane.condition.name, repeat=repeat)
     return PlannedTrial(
         trial=trial,
         block=block,
         max_tokens=lane.provider.sampling(prompt.max_tokens).max_tokens,
-        prompt_tokens=_prompt_tokens(prompt),
+        prompt_tokens=_estimate_prompt_tokens(prompt),
     )
 
 
-def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]) -> str:
+def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]) -> str:
     content: dict[str, Any] = {
         "suite": suite.digest,
         "providers": [
@@ -165,37 +165,37 @@ def _digest(config: Config, providers: Sequence[Provider], suite: Suite, trials:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _estimate(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:
+def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:
     return ProviderEstimate(
         provider=provider.name,
         calls=len(trials),
         prompt_tokens=sum(t.prompt_tokens for t in trials),
         completion_tokens=sum(t.max_tokens for t in trials),
-        cost_usd=_cost_usd(provider, trials),
+        cost_usd=_planned_cost_usd(provider, trials),
     )
 
 
-def _cost_usd(provider: Provider, trials: Iterable[PlannedTrial]) -> float | None:
+def _planned_cost_usd(provider: Provider, trials: Iterable[PlannedTrial]) -> float | None:
     price = provider.price
     if price is None:
         return None
     return sum(t.prompt_tokens * price.input_per_mtok + t.max_tokens * price.output_per_mtok for t in trials) / 1e6
 
 
-def _by_family(
+def _estimate_families(
     providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]
 ) -> tuple[FamilyEstimate, ...]:
     family_of = {prompt.id: prompt.family for prompt in suite.prompts}
     own: dict[str, list[PlannedTrial]] = {prompt.family: [] for prompt in suite.prompts}
     for trial in trials:
         own[family_of[trial.trial.prompt]].append(trial)
-    return tuple(_of_family(name, providers, suite, own[name]) for name in sorted(own))
+    return tuple(_estimate_family(name, providers, suite, own[name]) for name in sorted(own))
 
 
-def _of_family(
+def _estimate_family(
     name: str, providers: Sequence[Provider], suite: Suite, trials: Sequence[PlannedTrial]
 ) -> FamilyEstimate:
-    costs = [_cost_usd(p, (t for t in trials if t.trial.provider == p.name)) for p in providers]
+    costs = [_planned_cost_usd(p, (t for t in trials if t.trial.provider == p.name)) for p in providers]
     priced = [cost for cost in costs if cost is not None]
     return FamilyEstimate(
         family=name,
@@ -207,10 +207,10 @@ def _of_family(
     )
 
 
-def _prompt_tokens(prompt: Prompt) -> int:
+def _estimate_prompt_tokens(prompt: Prompt) -> int:
     offered = len(json.dumps(prompt.tools, ensure_ascii=False)) if prompt.tools else 0
-    return sum(_tokens(m) for m in prompt.messages) + -(-offered // _CHARS_PER_TOKEN)
+    return sum(_estimate_message_tokens(m) for m in prompt.messages) + -(-offered // _CHARS_PER_TOKEN)
 
 
-def _tokens(message: Message) -> int:
+def _estimate_message_tokens(message: Message) -> int:
     return -(-len(message.content) // _CHARS_PER_TOKEN) + _TEMPLATE_TOKENS_PER_MESSAGE

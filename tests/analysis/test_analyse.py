@@ -37,7 +37,7 @@ def settings(*names: str, reference: str | None = "ref", repeats: int = 3, **of:
     entry = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": repeats}
     entries = [{"name": n, **entry, **of.get(n, {})} for n in names]
     run = {"reference": reference} if reference in names else {}
-    return configuration.parse({"version": 1, "providers": entries, "run": run}, source="test")
+    return configuration.parse_config({"version": 1, "providers": entries, "run": run}, source="test")
 
 
 def whole(text: str, **said: Any) -> Outcome:

@@ -20,7 +20,7 @@ from tempzero.verdict import gate
 
 PROMPTS = 10
 WORLD = World(seed=9, length=40)
-SETTINGS = config.parse(
+SETTINGS = config.parse_config(
     {
         "version": 1,
         "run": {"reference": REFERENCE},
@@ -52,7 +52,7 @@ def _run(folder: Path, choose: Choice, *, scored: bool = True) -> store.Run:
         lines = list(store.open_run(path).lines())
         forms = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
         forms += simulated.form(WORLD, "q4_0", False, quantised(1.2), range(PROMPTS), 1.2)
-        with store.scoring(path) as writer:
+        with store.open_score_writer(path) as writer:
             writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
             for form in forms:
                 writer.append(ScoreLine(seq=0, previous="", form=form))

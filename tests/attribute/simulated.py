@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from tempzero.metrics import decoding, ways
+from tempzero.metrics import decoding, decoding_ways
 from tempzero.types.asked import Trial
 from tempzero.types.scored import FormReading, Reader, Reading, ScoredResponse, TokenScores
 
@@ -27,9 +27,9 @@ READER = Reader(
     engine={"engine": "simulated"},
     vocabulary=VOCABULARY,
     exact=True,
-    temperatures=ways.TEMPERATURES,
-    noises=ways.NOISES,
-    penalties=ways.PENALTIES,
+    temperatures=decoding_ways.TEMPERATURES,
+    noises=decoding_ways.NOISES,
+    penalties=decoding_ways.PENALTIES,
 )
 
 
@@ -139,7 +139,7 @@ class World:
 
 def scored(world: World, provider: str, prompt: int, repeat: int, tokens: list[int], rows: list[Row]) -> ScoredResponse:
     """A response as the reference reads it."""
-    standings = decoding.read(rows, tokens, world.prompt_ids(prompt))
+    standings = decoding.read_logit_rows(rows, tokens, world.prompt_ids(prompt))
     missed = sum(r > 1 for r in standings.rank)
     return ScoredResponse(
         trial=Trial(provider=provider, prompt=f"p{prompt}", condition="default", repeat=repeat),
@@ -174,7 +174,7 @@ def form(world: World, name: str, honest: bool, choose: Choice, read: Iterable[i
         _, rows = world.answer(greedy, prompt, 0)
         rng = np.random.default_rng((world.seed, prompt, crc32(name.encode())))
         chosen = [choose(rng, r, [], i) for i, r in enumerate(rows)]
-        standings = [decoding.read([r], [t], ()) for r, t in zip(rows, chosen, strict=True)]
+        standings = [decoding.read_logit_rows([r], [t], ()) for r, t in zip(rows, chosen, strict=True)]
         found.append(
             FormReading(
                 reference=REFERENCE,

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tempzero.attribute import Answer, Attribution, attribute
+from tempzero.attribute import Attribution, ReportedAnswer, attribute_reading
 from tempzero.types.concluded import Diagnosis
 from tempzero.types.scored import FormReading, Penalty, Reading, ScoredResponse, VariantReading
 
@@ -69,7 +69,7 @@ def _judged(
     *,
     forms: Sequence[FormReading] | None = None,
     variants: Sequence[VariantReading] = (),
-    answers: dict[object, Answer] | None = None,
+    answers: dict[object, ReportedAnswer] | None = None,
     seeded: bool = False,
 ) -> Attribution:
     own, known = _calibration()
@@ -80,16 +80,16 @@ def _judged(
         variants=tuple(variants),
     )
     prompts = [f"p{i}" for i in range(PROMPTS)]
-    return attribute(reading, answers or {}, prompts, (), {"x"} if seeded else ())  # type: ignore[arg-type]
+    return attribute_reading(reading, answers or {}, prompts, (), {"x"} if seeded else ())  # type: ignore[arg-type]
 
 
 def _main(found: Attribution) -> Diagnosis:
     return found.reading.diagnoses[0]
 
 
-def _answer(response: ScoredResponse, **said: object) -> Answer:
+def _answer(response: ScoredResponse, **said: object) -> ReportedAnswer:
     given = {"text": "", "cut": False, "prompt_tokens": None, "completion_tokens": None, "max_tokens": None, **said}
-    return Answer(trial=response.trial, **given)  # type: ignore[arg-type]
+    return ReportedAnswer(trial=response.trial, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["quieter", "honest", "noisier"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tempzero.attribute import Answer, Attribution, attribute
-from tempzero.metrics import ways
+from tempzero.attribute import Attribution, ReportedAnswer, attribute_reading
+from tempzero.metrics import decoding_ways
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence, ReferenceReading
 from tempzero.types.scored import FormReading, Reader, Reading, ScoredResponse, TokenScores
@@ -15,9 +15,9 @@ READER = Reader(
     engine={},
     vocabulary=100,
     exact=False,
-    temperatures=ways.TEMPERATURES,
-    noises=ways.NOISES,
-    penalties=ways.PENALTIES,
+    temperatures=decoding_ways.TEMPERATURES,
+    noises=decoding_ways.NOISES,
+    penalties=decoding_ways.PENALTIES,
 )
 
 
@@ -74,13 +74,13 @@ def _attributed(
         prompt="p", left=one.trial, right=other.trial, left_text=texts[0], right_text=texts[1], at_char=0
     )
     answers = {
-        s.trial: Answer(
+        s.trial: ReportedAnswer(
             trial=s.trial, text=text, cut=False, prompt_tokens=None, completion_tokens=None, max_tokens=None
         )
         for s, text in zip((one, other), texts, strict=True)
     }
     reading = Reading(readers=(READER,), scored=(one, other), forms=(_form(0.02),))
-    return attribute(reading, answers, ["p"], [shown], ())
+    return attribute_reading(reading, answers, ["p"], [shown], ())
 
 
 def _read(*args: object, **kwargs: object) -> ReferenceReading:
@@ -126,7 +126,7 @@ def test_a_response_that_was_not_read_says_so() -> None:
     missing = _scored(_trial("a", 1), "abd", (1, 1, 2), 0.01)
     reading = Reading(readers=(READER,), scored=(one,), forms=(_form(0.02),))
     shown = Divergence(prompt="p", left=one.trial, right=missing.trial, left_text="abc", right_text="abd", at_char=2)
-    (pair,) = attribute(reading, {}, ["p"], [shown], ()).reading.pairs
+    (pair,) = attribute_reading(reading, {}, ["p"], [shown], ()).reading.pairs
     assert (pair.verdict, pair.reason) == ("unread", "a, repeat 1 was not read")
 
 

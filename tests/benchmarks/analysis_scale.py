@@ -61,7 +61,9 @@ def settings() -> Config:
     """p0 is the reference."""
     names = [f"p{i}" for i in range(PROVIDERS)]
     entries = [{"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": REPEATS} for n in names]
-    return configuration.parse({"version": 1, "providers": entries, "run": {"reference": "p0"}}, source="benchmark")
+    return configuration.parse_config(
+        {"version": 1, "providers": entries, "run": {"reference": "p0"}}, source="benchmark"
+    )
 
 
 def text(provider: int, prompt: int, repeat: int, all_different: bool) -> str:
@@ -123,7 +125,7 @@ def write(folder: Path, responses: int, all_different: bool) -> Path:
     """A finished run folder with that many responses."""
     config, prompts = settings(), suite(max(1, responses // (PROVIDERS * REPEATS)))
     manifest = Manifest(
-        format=store.FORMAT,
+        format=store.RUN_FORMAT,
         run_id=f"scale-{responses}",
         created_at=_NOW,
         config=config.model_dump(mode="json"),
@@ -136,7 +138,7 @@ def write(folder: Path, responses: int, all_different: bool) -> Path:
         engines={},
     )
     path = store.create_run(folder, manifest)
-    with store.writing(path, now=_NOW) as writer:
+    with store.open_run_writer(path, now=_NOW) as writer:
         for one in attempts(config, prompts, all_different):
             writer.append(one)
         store.finish_session(path, writer, now=_NOW)

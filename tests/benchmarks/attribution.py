@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from attribute import simulated
 from attribute.simulated import Choice, World, foreign, greedy, penalised, rounding, sampling
-from tempzero.attribute import Answer, Attribution, attribute
+from tempzero.attribute import Attribution, ReportedAnswer, attribute_reading
 from tempzero.types.asked import Trial
 from tempzero.types.scored import FormReading, Reading, ScoredResponse
 
@@ -124,10 +124,12 @@ def judge(
     reading = Reading(readers=(simulated.READER,), scored=(*own, *run), forms=tuple(forms))
     prompts = list(dict.fromkeys(s.trial.prompt for s in (*own, *run)))
     answers = {
-        s.trial: Answer(trial=s.trial, text="", cut=False, prompt_tokens=None, completion_tokens=None, max_tokens=None)
+        s.trial: ReportedAnswer(
+            trial=s.trial, text="", cut=False, prompt_tokens=None, completion_tokens=None, max_tokens=None
+        )
         for s in run
     }
-    return attribute(reading, answers, prompts, (), {"x"} if seeded else ())
+    return attribute_reading(reading, answers, prompts, (), {"x"} if seeded else ())
 
 
 def main() -> None:

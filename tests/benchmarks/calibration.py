@@ -171,7 +171,7 @@ def plain_proportions(runs: int) -> Iterator[str]:
     yield "### Coverage of the intervals for independent units, %\n"
     yield from header("interval", [f"n = {n}, share {r}" for n in SIZES for r in REGIONS])
     rng = np.random.default_rng(13)
-    for interval in (stats.proportion, stats.exact_proportion):
+    for interval in (stats.wilson_proportion, stats.exact_proportion):
         cells = []
         for n in SIZES:
             for low, high in REGIONS.values():
@@ -263,7 +263,7 @@ def null_sign_flip(rng: np.random.Generator, seed: int, texts: Texts, *, prompts
     """Difference of two exact-match rates of equal sides."""
     chances = mixed_prompts(rng, prompts)
     rates = [(c * (c - 1)).sum(axis=1) / 20 for c in (ask(rng, chances, 5), ask(rng, chances, 5))]
-    return stats.sign_flip(rates[0] - rates[1], seed=seed, permutations=1999).p_value
+    return stats.sign_flip_test(rates[0] - rates[1], seed=seed, permutations=1999).p_value
 
 
 def null_mcnemar(rng: np.random.Generator, seed: int, texts: Texts) -> float:
@@ -322,7 +322,7 @@ def aa_shares(runs: int) -> Iterator[str]:
     yield from header("shape", ["rejected, %", "exact 95 %, upper"])
     for prompts, repeats in ((5, 10), (20, 10), (100, 6), (30, 30)):
         rng = np.random.default_rng([15, prompts])
-        estimate = stats.aa_splits(list(ask(rng, mixed_prompts(rng, prompts), repeats)), splits=runs)
+        estimate = stats.aa_rejection_rate(list(ask(rng, mixed_prompts(rng, prompts), repeats)), splits=runs)
         yield row(f"{prompts} prompts x {repeats}", [percent(estimate.value), percent(estimate.high)])
 
 
@@ -388,7 +388,7 @@ def detectable(runs: int) -> Iterator[str]:
         planned = [stats.minimum_detectable_effect(rng.normal(size=prompts)) or 0.0 for _ in range(200)]
         shift = float(np.mean(planned))
         found = sum(
-            stats.sign_flip(rng.normal(shift, 1, size=prompts), seed=s, permutations=999).p_value <= ALPHA
+            stats.sign_flip_test(rng.normal(shift, 1, size=prompts), seed=s, permutations=999).p_value <= ALPHA
             for s in range(runs)
         )
         yield row(f"sign-flip, {prompts} prompts", [percent(found / runs)])
@@ -428,7 +428,7 @@ def row(first: str, cells: Sequence[str]) -> str:
 
 def rates(hits: int, runs: int) -> list[str]:
     """Share rejected and the upper limit of its Wilson interval."""
-    estimate = stats.proportion(hits, runs)
+    estimate = stats.wilson_proportion(hits, runs)
     return [percent(estimate.value), percent(estimate.high)]
 
 

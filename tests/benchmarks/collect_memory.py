@@ -23,7 +23,7 @@ from tempzero import config as configuration
 from tempzero import pipeline as running
 from tempzero import plan as planning
 from tempzero import records as store
-from tempzero.collect import collect
+from tempzero.collect import collect_attempts
 from tempzero.types.asked import Message, Prompt, Question, Suite
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
@@ -76,15 +76,15 @@ async def _measure(calls: int) -> None:
     suite = Suite(prompts=prompts, digest="0" * 64)
     entry = {"name": "a", "base_url": "http://127.0.0.1:9/v1", "model": "m", "concurrency": 16}
     entry["repeats"] = max(1, calls // _PROMPTS)
-    config = configuration.parse({"version": 1, "providers": [entry]}, source="benchmark")
-    plan = planning.build(config, suite)
+    config = configuration.parse_config({"version": 1, "providers": [entry]}, source="benchmark")
+    plan = planning.build_plan(config, suite)
     with tempfile.TemporaryDirectory() as folder:
         path = store.create_run(Path(folder), _manifest(config, suite, plan.digest))
         watch = _Watch(len(plan.trials))
-        stopping = running._Stopping()
-        with store.writing(path, now=_NOW) as writer:
-            async with running._acknowledging(writer, watch.attempt, stopping) as had:
-                await collect(
+        stopping = running._StopSwitch()
+        with store.open_run_writer(path, now=_NOW) as writer:
+            async with running._acknowledge_attempts(writer, watch.attempt, stopping) as had:
+                await collect_attempts(
                     plan,
                     config=config,
                     suite=suite,
@@ -124,7 +124,7 @@ def _peak_mib() -> float:
 
 def _manifest(config: configuration.Config, suite: Suite, digest: str) -> Manifest:
     return Manifest(
-        format=store.FORMAT,
+        format=store.RUN_FORMAT,
         run_id="bench",
         created_at=_NOW,
         config=config.model_dump(mode="json"),

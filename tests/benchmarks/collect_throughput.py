@@ -28,10 +28,10 @@ import openai
 from tempzero import config as configuration
 from tempzero import plan as planning
 from tempzero import records as store
-from tempzero.collect import collect
+from tempzero.collect import collect_attempts
 from tempzero.config import Config
 from tempzero.engines import open_engine
-from tempzero.engines.hosted.openai_chat import request_body
+from tempzero.engines.hosted.openai_chat import build_request_body
 from tempzero.types.asked import Message, Prompt, Question, Suite
 from tempzero.types.recorded import Manifest
 
@@ -59,20 +59,20 @@ def suite() -> Suite:
 def settings(base_url: str, in_flight: int, requests: int, stream: bool) -> Config:
     provider = {"name": "bench", "base_url": base_url, "model": "m", "concurrency": in_flight, "stream": stream}
     provider["api_key_env"] = "BENCH_KEY"
-    return configuration.parse(
+    return configuration.parse_config(
         {"version": 1, "providers": [{**provider, "repeats": requests // _PROMPTS}]}, source="benchmark"
     )
 
 
 def bodies(config: Config, count: int) -> Iterator[str]:
     """The very bodies that `collect` sends, in the same order."""
-    plan, messages = planning.build(config, suite()), {p.id: p.messages for p in suite().prompts}
+    plan, messages = planning.build_plan(config, suite()), {p.id: p.messages for p in suite().prompts}
     provider = config.providers[0]
     for planned in plan.trials[:count]:
         question = Question(
             trial=planned.trial, messages=messages[planned.trial.prompt], sampling=provider.sampling(planned.max_tokens)
         )
-        yield request_body(provider, question)
+        yield build_request_body(provider, question)
 
 
 async def bare_httpx2(base_url: str, in_flight: int, requests: int, stream: bool) -> float:
@@ -122,13 +122,13 @@ async def official_client(base_url: str, in_flight: int, requests: int, stream: 
 async def collecting(base_url: str, in_flight: int, requests: int, stream: bool) -> float:
     """Requests per second of `collect` with a real engine and a real run folder."""
     config = settings(base_url, in_flight, requests, stream)
-    plan = planning.build(config, suite())
+    plan = planning.build_plan(config, suite())
     engine = open_engine(config.providers[0], environ={"BENCH_KEY": "sk-bench-0123456789abcdef"})
     with tempfile.TemporaryDirectory() as folder:
         path = store.create_run(Path(folder), _manifest(config, plan.digest))
-        with store.writing(path, now=_NOW) as writer:
+        with store.open_run_writer(path, now=_NOW) as writer:
             began = time.perf_counter()
-            await collect(
+            await collect_attempts(
                 plan,
                 config=config,
                 suite=suite(),
@@ -145,7 +145,7 @@ async def collecting(base_url: str, in_flight: int, requests: int, stream: bool)
 
 def _manifest(config: Config, digest: str) -> Manifest:
     return Manifest(
-        format=store.FORMAT,
+        format=store.RUN_FORMAT,
         run_id="bench",
         created_at=_NOW,
         config=config.model_dump(mode="json"),

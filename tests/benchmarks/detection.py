@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tempzero import records as store
 from tempzero import stats
-from tempzero.attribute import ACCUSING, Answer, deviates, trusted
-from tempzero.attribute.causes import Patient, diagnose
-from tempzero.attribute.measures import measures
-from tempzero.attribute.noise import floor, forms
-from tempzero.attribute.readings import tables
+from tempzero.attribute import ACCUSING_CAUSES, ReportedAnswer, find_trusted_form, is_above_trusted
+from tempzero.attribute.causes import Patient, diagnose_provider
+from tempzero.attribute.measures import measure_providers
+from tempzero.attribute.noise import join_forms, measure_noise_floor
+from tempzero.attribute.reader_tables import build_tables
 from tempzero.stats.kernels import hamming_kernel
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis
@@ -62,7 +62,7 @@ class Folder:
     """A scored run, taken apart: what each endpoint said to each prompt, and how it reads."""
 
     reading: Reading
-    answers: dict[Trial, Answer]
+    answers: dict[Trial, ReportedAnswer]
     scored: dict[str, dict[str, list[ScoredResponse]]]
     prompts: tuple[str, ...]
     reference: str
@@ -108,14 +108,14 @@ def opened(path: Path, which: str) -> Folder:
     return Folder(reading=reading, answers=answers_of(run), scored=scored, prompts=prompts, reference=reference)
 
 
-def answers_of(run: store.Run) -> dict[Trial, Answer]:
+def answers_of(run: store.Run) -> dict[Trial, ReportedAnswer]:
     asked = {p.id: p.max_tokens for p in run.manifest.suite.prompts}
     found = {}
     for view in run.views():
         completion = view.outcome.completion
         if completion is not None:
             provider = run.config.provider(view.trial.provider)
-            found[view.trial] = Answer(
+            found[view.trial] = ReportedAnswer(
                 trial=view.trial,
                 text=completion.text,
                 cut=completion.finish_reason == "length",
@@ -171,23 +171,25 @@ def attributed(folder: Folder, draw: Draw, mine: Sequence[ScoredResponse]) -> tu
         answers[name] = replace(folder.answers[one.trial], trial=name)
     variants = tuple(replace(v, trial=renamed[v.trial]) for v in folder.reading.variants if v.trial in renamed)
     part = replace(folder.reading, scored=_shared(scored), variants=variants)
-    (table,) = tables(part, answers, tuple(draw.sources))
-    known = forms(table, part.forms)
-    ground = floor(table, known)
+    (table,) = build_tables(part, answers, tuple(draw.sources))
+    known = join_forms(table, part.forms)
+    ground = measure_noise_floor(table, known)
     (lane,) = (x for x in table.lanes if x.provider == draw.endpoint)
     patient = Patient(
         table=table, lane=lane, floor=ground, forms=known, readings=part.forms, variants=variants, seeded=False
     )
-    found = diagnose(patient)
-    if any(d.cause in ACCUSING and d.strength == "shown" for d in found):
+    found = diagnose_provider(patient)
+    if any(d.cause in ACCUSING_CAUSES and d.strength == "shown" for d in found):
         return found, True
     if any(d.cause == "faithful" for d in found):
         return found, False
     of = next(
-        m for m in measures(table, known, ground.epsilon) if (m.metric, m.provider) == ("token_difr", draw.endpoint)
+        m
+        for m in measure_providers(table, known, ground.epsilon)
+        if (m.metric, m.provider) == ("token_difr", draw.endpoint)
     )
     difr = stats.mean_over_prompts(of.values[~np.isnan(of.values)], bounds=of.bounds)
-    return found, any(deviates(difr, t) for t in trusted(table, known))
+    return found, any(is_above_trusted(difr, t) for t in find_trusted_form(table, known))
 
 
 def _shared(scored: Sequence[ScoredResponse]) -> tuple[ScoredResponse, ...]:

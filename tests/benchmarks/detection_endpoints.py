@@ -30,7 +30,7 @@ import yaml
 from gguf import GGUFReader, GGUFWriter
 from tempzero import config
 from tempzero import pipeline as run
-from tempzero.cli.progress import watcher
+from tempzero.cli.progress import make_watcher
 from tempzero.engines.local import weights
 
 MODEL = "smollm2-135m-instruct"
@@ -158,7 +158,7 @@ def main() -> None:
     suite = {"family": "detection", "prompts": prompts(options.prompts, options.draw)}
     (folder / "prompts" / "detection.yaml").write_text(yaml.safe_dump(suite, allow_unicode=True))
     source = {"source": SOURCE, "sha256": SHA256, "licence": "Apache-2.0", "size_mb": 93}
-    exact = weights.obtain(config.Weights(**source), precision="f32", say=print)  # type: ignore[arg-type]
+    exact = weights.obtain_weights(config.Weights(**source), precision="f32", say=print)  # type: ignore[arg-type]
     pruned = folder / "without-layers.gguf"
     if not pruned.exists():
         without_layers(exact.path, pruned, frozenset({12, 17, 22}))
@@ -184,11 +184,11 @@ def main() -> None:
         "providers": [reference, *chosen],
     }
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    loaded = config.load(file)
-    prepared = run.prepare(loaded, folder, environ={})
-    collected = run.start(prepared, folder / "results", environ={}, watcher=watcher())
+    loaded = config.load_config(file)
+    prepared = run.prepare_run(loaded, folder, environ={})
+    collected = run.start_run(prepared, folder / "results", environ={}, watcher=make_watcher())
     if not collected.interrupted:
-        run.score(collected.path, environ={}, watcher=watcher())
+        run.score_run(collected.path, environ={}, watcher=make_watcher())
     print(collected.path)
 
 

@@ -60,7 +60,7 @@ def step(name: str, source: Path, results: Path) -> None:
 
     began = time.monotonic()
     if name == "import":
-        recipe = exchange.from_options(maps=[MAP], extractor="number")
+        recipe = exchange.recipe_from_options(maps=[MAP], extractor="number")
         exchange.import_records(source, results=results, recipe=recipe, name="scale")
     elif name == "verify":
         store.open_run(next(results.iterdir())).verify()

@@ -85,13 +85,13 @@ def _start_and_kill(folder: Path, after_s: float) -> tuple[set[Trial], bool]:
 
 
 def _start(folder: Path, out: int) -> None:
-    settings = configuration.load(folder / "providers.yaml")
-    prepared = running.prepare(settings, folder, environ={})
-    running.start(prepared, folder / "results", environ={}, watcher=_watcher(out), check=False)
+    settings = configuration.load_config(folder / "providers.yaml")
+    prepared = running.prepare_run(settings, folder, environ={})
+    running.start_run(prepared, folder / "results", environ={}, watcher=_watcher(out), check=False)
 
 
 def _resume(path: Path, out: int) -> None:
-    running.resume(path, environ={}, watcher=_watcher(out), check=False)
+    running.resume_run(path, environ={}, watcher=_watcher(out), check=False)
 
 
 def _watcher(out: int) -> running.Watcher:

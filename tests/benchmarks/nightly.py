@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 from tempzero import stats
-from tempzero.stats.drift import KAPPAS, SHARE_OF_WINDOWS, WINDOWS, novelty_tolerated
+from tempzero.stats.drift import KAPPAS, SHARE_OF_WINDOWS, WINDOWS, tolerated_novelty
 
 PROMPTS, REPEATS, NIGHTS, ENDPOINTS_OF_A_KIND = 20, 3, 365, 4
 # own EMR -> texts that come again, the share of the commonest one, and whether all others come once only
@@ -128,7 +128,7 @@ def p_values(tonight: Answers, pool: Answers, tolerance: float, deviations: floa
         new, usual = novelty(tonight, pool)
     with np.errstate(invalid="ignore"):
         commonest = np.maximum(both.texts.max(axis=2), both.once > 0) / total
-        surprising = np.where(usable, new - usual - novelty_tolerated(usual, commonest, tolerance), 0).sum(axis=1)
+        surprising = np.where(usable, new - usual - tolerated_novelty(usual, commonest, tolerance), 0).sum(axis=1)
     found = np.where(usable.any(axis=1), special.ndtr(-np.nan_to_num(z)), np.nan)
     found[(deviation == 0) & usable.any(axis=1)] = 1.0
     close = (excess - allowed > deviations * deviation) | (surprising > 0)
@@ -325,7 +325,7 @@ def own_agreement(world: World) -> float:
 
 def report(arguments: argparse.Namespace) -> Iterator[str]:
     rng = np.random.default_rng(arguments.seed)
-    alarm = stats.threshold(arguments.budget)
+    alarm = stats.alarm_threshold(arguments.budget)
     tolerance, kinds = arguments.tolerance, arguments.kinds.split(",") if arguments.kinds else KINDS
     size = ENDPOINTS_OF_A_KIND * arguments.years
     yield (

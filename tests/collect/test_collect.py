@@ -13,7 +13,7 @@ from loopback import Answer, Call, Loopback, Pause, Reply, Reset, after, complet
 from making import make_config, make_suite
 from tempzero import config as configuration
 from tempzero import plan as planning
-from tempzero.collect import Budget, Limits, collect
+from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Config
 from tempzero.engines import Engine, open_engine
 from tempzero.types.asked import Plan, Question, Trial
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        return planning.build(self.config, self.suite)
+        return planning.build_plan(self.config, self.suite)
 
     async def go(self, stop: asyncio.Event | None = None) -> None:
         opened = {p.name: open_engine(p, environ={}) for p in self.config.providers}
@@ -56,7 +56,7 @@ class Run:
             return opened[name]
 
         try:
-            self.endings = await collect(
+            self.endings = await collect_attempts(
                 self.plan,
                 config=self.config,
                 suite=self.suite,
@@ -540,4 +540,4 @@ def test_each_condition_has_its_own_load_and_they_take_turns() -> None:
 
 def config_with(settings: Config, conditions: list[dict[str, Any]]) -> Config:
     value = settings.model_dump(mode="json") | {"conditions": conditions}
-    return configuration.parse(value, source="test")
+    return configuration.parse_config(value, source="test")

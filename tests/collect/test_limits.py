@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from tempzero.collect.limits import Breaker, Budget, Limits, Pace, Started
+from tempzero.collect.request_limits import Breaker, Budget, Limits, Pace, StartedRequest
 from tempzero.config import Breaker as Settings
 
 NOON = 1_790_000_000.0  # seconds since the epoch
@@ -15,8 +15,8 @@ def pace(**settings: float) -> Pace:
     return Pace(**{"rpm": None, "tpm": None, "longest_s": 100.0, **settings}, wall=lambda: NOON)  # type: ignore[arg-type]
 
 
-def begun(at_s: float) -> Started:
-    return Started(at_s=at_s, requests=0, tokens=0, own_tokens=0)
+def begun(at_s: float) -> StartedRequest:
+    return StartedRequest(at_s=at_s, requests=0, tokens=0, own_tokens=0)
 
 
 def test_tokens_a_minute_space_requests_by_their_size() -> None:

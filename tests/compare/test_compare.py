@@ -13,7 +13,7 @@ import pytest
 from evidence import answers, attempt, run_of
 from making import make_config, make_run, make_suite
 from tempzero import cli
-from tempzero.compare import Change, Comparison, Shift, compare, to_json, to_markdown
+from tempzero.compare import Change, Comparison, Shift, compare_runs, comparison_to_json, comparison_to_markdown
 from tempzero.errors import UsageError
 from tempzero.records import Run, open_run
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite
@@ -33,7 +33,7 @@ def a_run(folder: Path, attempts: Iterable[Attempt], suite: Suite | None = None,
 
 
 def compared(tmp_path: Path, left: Iterable[Attempt], right: Iterable[Attempt], **both: Any) -> Comparison:
-    return compare(a_run(tmp_path / "left", left, **both), a_run(tmp_path / "right", right, **both))
+    return compare_runs(a_run(tmp_path / "left", left, **both), a_run(tmp_path / "right", right, **both))
 
 
 def change_of(comparison: Comparison, provider: str = "a") -> Change:
@@ -69,8 +69,8 @@ def test_the_same_texts_are_no_change(tmp_path: Path) -> None:
     assert found.outcome == "pass"
     assert shift(found, "texts").p_value == 1
     assert shift(found, "texts").detectable is not None
-    assert "no change found" in to_markdown(found)
-    assert "unchanged" not in to_markdown(found)
+    assert "no change found" in comparison_to_markdown(found)
+    assert "unchanged" not in comparison_to_markdown(found)
 
 
 def test_noise_is_no_change(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_provider_asked_differently_is_refused_by_name(key: str, left: Any, ri
     """Different parameters make different texts; calling that drift would be a false alarm."""
     runs = [a_run(tmp_path / str(i), answers("a", texts()), **given) for i, given in enumerate((left, right))]
     with pytest.raises(UsageError, match=rf"a: {key} is .* not compared"):
-        compare(*runs)
+        compare_runs(*runs)
 
 
 def test_one_refused_provider_leaves_the_others_but_no_pass(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_one_refused_provider_leaves_the_others_but_no_pass(tmp_path: Path) -> N
     left, right = a_run(tmp_path / "left", given), a_run(tmp_path / "right", given)
     changed = [p if p.name == "a" else p.model_copy(update={"seed": 99}) for p in right.config.providers]
     right.config = right.config.model_copy(update={"providers": tuple(changed)})
-    found = compare(left, right)
+    found = compare_runs(left, right)
     assert [c.provider for c in found.changes] == ["a"]
     assert [(m.subject, m.key, m.consequence) for m in found.mismatches] == [("b", "seed", "refused")]
     assert found.outcome == "inconclusive"
@@ -193,12 +193,12 @@ def test_another_address_is_flagged(tmp_path: Path) -> None:
     """It may be the very cause of a change, so it stands beside it; the texts are compared all the same."""
     left = a_run(tmp_path / "left", answers("a", texts()), model="m", claims={"model": "weights"})
     right = a_run(tmp_path / "right", answers("a", texts()), model="m-turbo", claims={"model": "weights"})
-    found = compare(left, right)
+    found = compare_runs(left, right)
     assert ("a", "model", "m", "m-turbo", "flagged") in [
         (m.subject, m.key, m.left, m.right, m.consequence) for m in found.mismatches
     ]
     assert found.outcome == "pass"
-    assert "a: model is m on the left and m-turbo on the right" in to_markdown(found)
+    assert "a: model is m on the left and m-turbo on the right" in comparison_to_markdown(found)
 
 
 def test_only_prompts_in_the_same_words_are_compared(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_only_prompts_in_the_same_words_are_compared(tmp_path: Path) -> None:
     left = a_run(tmp_path / "left", answers("a", texts()))
     given = [a for a in answers("a", texts()) if a.trial.prompt != f"p{PROMPTS - 1}"]
     right = a_run(tmp_path / "right", [*given, attempt("a", "new", 0, "x")], suite=other)
-    found = compare(left, right)
+    found = compare_runs(left, right)
     assert found.prompts == PROMPTS - 2
     named = {(m.subject, m.key) for m in found.mismatches}
     assert named >= {
@@ -226,7 +226,7 @@ def test_answers_read_differently_are_not_compared(tmp_path: Path) -> None:
     """The extractor is part of the measurement: with another one, texts can be compared and answers cannot."""
     left = a_run(tmp_path / "left", answers("a", stating("4")), suite=asking())
     right = a_run(tmp_path / "right", answers("a", stating("4")), suite=asking(extractor="number"))
-    found = compare(left, right)
+    found = compare_runs(left, right)
     assert {t.metric for t in change_of(found).shifts} == {"texts", "length"}
     assert ("answers to prompt p0", "extractor or expected answer") in {(m.subject, m.key) for m in found.mismatches}
 
@@ -237,7 +237,7 @@ def test_runs_without_a_common_prompt_are_refused(tmp_path: Path) -> None:
     left = a_run(tmp_path / "left", answers("a", texts()))
     right = a_run(tmp_path / "right", [], suite=Suite(prompts=tuple(other), digest="other"))
     with pytest.raises(UsageError, match="no prompt in common"):
-        compare(left, right)
+        compare_runs(left, right)
 
 
 def test_too_few_prompts_are_inconclusive(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_too_few_prompts_are_inconclusive(tmp_path: Path) -> None:
     given = {name: value for name, value in texts().items() if name in ("p0", "p1")}
     found = compared(tmp_path, answers("a", given), answers("a", given))
     assert found.outcome == "inconclusive"
-    assert "fewer than 5 prompts" in to_markdown(found)
+    assert "fewer than 5 prompts" in comparison_to_markdown(found)
 
 
 def test_failures_are_no_change(tmp_path: Path) -> None:
@@ -270,9 +270,9 @@ def test_failures_are_no_change(tmp_path: Path) -> None:
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     """A comparison is a pure function of two folders."""
     left, right = (a_run(tmp_path / str(i), answers("a", dice(i))) for i in (1, 2))
-    assert to_json(compare(left, right)) == to_json(compare(left, right))
-    assert to_markdown(compare(left, right)) == to_markdown(compare(left, right))
-    value = json.loads(to_json(compare(left, right)))
+    assert comparison_to_json(compare_runs(left, right)) == comparison_to_json(compare_runs(left, right))
+    assert comparison_to_markdown(compare_runs(left, right)) == comparison_to_markdown(compare_runs(left, right))
+    value = json.loads(comparison_to_json(compare_runs(left, right)))
     assert value["outcome"] == "pass"
     assert value["changes"][0]["shifts"][0]["metric"] == "texts"
 
@@ -281,9 +281,9 @@ def test_hostile_labels_stay_on_their_line(tmp_path: Path) -> None:
     """A provider may name its model anything; the terminal and the table stay whole."""
     name = "\x1b[31m|\n# x `y` <b>\u202e"
     found = compared(tmp_path, answers("a", texts()), answers("a", texts(), model=name))
-    shown = to_markdown(found)
+    shown = comparison_to_markdown(found)
     assert not any(c in shown for c in "\x1b\u202e")
-    assert shown.count("\n") == to_markdown(
+    assert shown.count("\n") == comparison_to_markdown(
         compared(tmp_path / "2", answers("a", texts()), answers("a", texts(), model="n"))
     ).count("\n")
 
@@ -295,7 +295,9 @@ def test_conditions_are_compared_with_their_own(tmp_path: Path) -> None:
         return [replace(a, trial=replace(a.trial, condition=condition)) for a in answers("a", texts(suffix))]
 
     left = [*under("serial", ""), *under("burst", " b")]
-    found = compare(run_of(tmp_path / "left", left, prompts=PROMPTS), run_of(tmp_path / "right", left, prompts=PROMPTS))
+    found = compare_runs(
+        run_of(tmp_path / "left", left, prompts=PROMPTS), run_of(tmp_path / "right", left, prompts=PROMPTS)
+    )
     assert [c.condition for c in found.changes if c.provider == "a"] == ["burst", "serial"]
     assert all(c.match.value == 1 for c in found.changes if c.provider == "a")
 

@@ -18,13 +18,13 @@ def refused(tmp_path: Path, text: str) -> list[str]:
     file = tmp_path / "providers.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as error:
-        config.load(file)
+        config.load_config(file)
     return [line.removeprefix(str(file)) for line in str(error.value).splitlines()]
 
 
 def test_the_shipped_file_is_valid_and_needs_no_key_for_its_local_endpoints() -> None:
     """A fresh clone runs without editing anything."""
-    shipped = config.load(ROOT / "providers.yaml")
+    shipped = config.load_config(ROOT / "providers.yaml")
     ready = [p for p in shipped.providers if not p.variables() and p.enabled]
     assert len([p for p in ready if p.serve]) >= 3
     assert [p.name for p in ready if p.local] == ["cpu-reference"]
@@ -33,8 +33,8 @@ def test_the_shipped_file_is_valid_and_needs_no_key_for_its_local_endpoints() ->
 
 def test_the_shipped_json_schema_is_the_one_the_code_enforces() -> None:
     """Editors complete what the parser accepts, no more and no less."""
-    assert config.SCHEMA_FILE.read_text() == config.schema()
-    json.loads(config.schema())
+    assert config.SCHEMA_FILE.read_text() == config.build_config_schema()
+    json.loads(config.build_config_schema())
 
 
 def test_every_mistake_in_a_file_is_said_at_once_with_line_path_and_remedy(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_broken_file_is_refused_with_what_would_be_right(tmp_path: Path, text:
 def test_a_null_temperature_is_omitted_and_an_absent_one_is_inherited() -> None:
     """`temperature: null` and no `temperature` at all are different wishes."""
     entry = {"base_url": "https://example.com/v1", "model": "m"}
-    parsed = config.parse(
+    parsed = config.parse_config(
         {"version": 1, "providers": [{"name": "a", "temperature": None, **entry}, {"name": "b", **entry}]}, source="t"
     )
     assert parsed.provider("a").sampling().temperature is None
@@ -114,8 +114,8 @@ def test_a_null_temperature_is_omitted_and_an_absent_one_is_inherited() -> None:
 
 def test_a_resolved_configuration_survives_the_manifest() -> None:
     """A run is read back with the values it was made with, whatever today's defaults are."""
-    shipped = config.load(ROOT / "providers.yaml")
-    assert config.parse(json.loads(json.dumps(shipped.model_dump(mode="json"))), source="m") == shipped
+    shipped = config.load_config(ROOT / "providers.yaml")
+    assert config.parse_config(json.loads(json.dumps(shipped.model_dump(mode="json"))), source="m") == shipped
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_conditions_and_droppable_fields_must_make_sense(change: dict[str, objec
     """A condition that asks nobody, or a field that nothing drops, would go unnoticed for a whole run."""
     plain = {"version": 1, "providers": [{"name": "a", "base_url": "http://x/v1", "model": "m"}]}
     with pytest.raises(ConfigError, match=expected):
-        config.parse(plain | change, source="t")
+        config.parse_config(plain | change, source="t")
 
 
 def test_a_server_of_our_own_has_the_time_a_cpu_needs() -> None:
@@ -143,7 +143,9 @@ def test_a_server_of_our_own_has_the_time_a_cpu_needs() -> None:
     ]
     defaults = {"timeouts": {"first_byte_s": 20, "total_s": 50}}
     weights = {"w": {"source": "path:/w.gguf"}}
-    settings = config.parse({"version": 1, "defaults": defaults, "weights": weights, "providers": entries}, source="t")
+    settings = config.parse_config(
+        {"version": 1, "defaults": defaults, "weights": weights, "providers": entries}, source="t"
+    )
     served, own, hosted = (p.timeouts for p in settings.providers)
     assert served is not None
     assert served.first_byte_s >= 1200
@@ -152,7 +154,7 @@ def test_a_server_of_our_own_has_the_time_a_cpu_needs() -> None:
     assert own.total_s == 9
     assert hosted is not None
     assert (hosted.first_byte_s, hosted.total_s) == (20, 50)
-    again = config.parse(settings.model_dump(mode="json", exclude_none=True), source="manifest")
+    again = config.parse_config(settings.model_dump(mode="json", exclude_none=True), source="manifest")
     assert [p.timeouts for p in again.providers] == [served, own, hosted]
 
 
@@ -160,7 +162,7 @@ def test_a_served_provider_is_told_whether_to_use_its_cache() -> None:
     """A hosted one has no such field: for it only the order of the repeats differs."""
     entries = [{"name": "s", "serve": {"weights": "w"}}, {"name": "h", "base_url": "http://x/v1", "model": "m"}]
     conditions = [{"name": "cold", "cache": "cold"}, {"name": "warm", "cache": "warm"}]
-    settings = config.parse({"version": 1, "providers": entries, "conditions": conditions}, source="t")
+    settings = config.parse_config({"version": 1, "providers": entries, "conditions": conditions}, source="t")
     served, hosted = settings.providers
     bodies = [[settings.under(p, c).extra_body for c in settings.conditions] for p in (served, hosted)]  # type: ignore[union-attr]
     assert bodies == [[{"cache_prompt": False}, {"cache_prompt": True}], [{}, {}]]

@@ -23,12 +23,12 @@ from tempzero import records as store
 from tempzero import suites
 from tempzero.analysis import analyse
 from tempzero.cli import main
-from tempzero.collect import Budget, Limits, collect
+from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Local, Provider
 from tempzero.engines import Engine
 from tempzero.engines import open_engine as opened
 from tempzero.engines.hosted.openai_chat import ChatEngine
-from tempzero.engines.hosted.openai_chat import open_engine as open_chat
+from tempzero.engines.hosted.openai_chat import open_chat_engine as open_chat
 from tempzero.engines.local.chat_template import ChatTemplate
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.weights import LocalWeights
@@ -91,16 +91,16 @@ def collected(
     common = {"model": "m", "repeats": 1, "attempts": 3, "backoff": {"first_s": 0.01, "max_s": 1.0}}
     entries = [common | dict(e) for e in entries]
     run = {"run": {"reference": reference}} if reference else {}
-    settings = configuration.parse({"version": 1, "providers": entries, **run}, source="test")
+    settings = configuration.parse_config({"version": 1, "providers": entries, **run}, source="test")
     suite = make_suite(prompts)
-    plan = planning.build(settings, suite)
+    plan = planning.build_plan(settings, suite)
     path = store.create_run(folder, make_manifest(settings, suite))
     attempts: list[Attempt] = []
 
     async def go() -> tuple[Ending, ...]:
         asking = {p.name: opened(p, environ={}) for p in settings.providers if p.base_url} | dict(engines or {})
-        with store.writing(path, now="2026-01-01T00:00:00+00:00") as writer:
-            endings = await collect(
+        with store.open_run_writer(path, now="2026-01-01T00:00:00+00:00") as writer:
+            endings = await collect_attempts(
                 plan,
                 config=settings,
                 suite=suite,
@@ -125,9 +125,9 @@ def _(folder: Path) -> Seen:
     environ = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     with Loopback() as server:
         entry = {"name": "a", "base_url": server.base_url}
-        provider = configuration.parse({"version": 1, "providers": [{**entry, "model": "m"}]}, source="test").providers[
-            0
-        ]
+        provider = configuration.parse_config(
+            {"version": 1, "providers": [{**entry, "model": "m"}]}, source="test"
+        ).providers[0]
         direct = open_chat(provider, environ=environ)
         far = open_chat(provider.model_copy(update={"base_url": "https://far.invalid/v1"}), environ=environ)
         assert (direct.describe()["through_proxy"], far.describe()["through_proxy"]) == (False, True)
@@ -275,7 +275,7 @@ def _first(reply: Any) -> Answer:
 def _(folder: Path) -> Seen:
     prompts = [{"id": "p0", "prompt": "What day is it today?"}, {"id": "p1", "prompt": "What is 2 + 3?"}]
     (folder / "prompts.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
-    said = suites.lint(folder / "prompts.yaml")
+    said = suites.lint_prompts(folder / "prompts.yaml")
     assert said
     assert all("prompts[0].prompt" in remark and "changes with the day" in remark for remark in said)
     return Seen(shown="lint (before anything is asked)", attempts=0, retried=False, requests=0)

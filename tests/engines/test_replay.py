@@ -17,7 +17,7 @@ from tempzero.types.recorded import Attempt, Exchange
 
 def replaying(run: Path, provider: str = "a") -> Engine:
     entry: dict[str, Any] = {"name": "again", "replay": {"run": str(run), "provider": provider}}
-    settings = config.parse({"version": 1, "providers": [entry]}, source="test")
+    settings = config.parse_config({"version": 1, "providers": [entry]}, source="test")
     return open_engine(settings.providers[0], environ={})
 
 

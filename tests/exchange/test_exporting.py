@@ -81,7 +81,7 @@ def test_the_tidy_table_keeps_outcomes_and_settings(run: Run, tmp_path: Path, fo
             ours.temperature,
             ours.top_p,
         )
-    assert back.manifest.suite.digest == suites.digest(run.manifest.suite.prompts)
+    assert back.manifest.suite.digest == suites.digest_prompts(run.manifest.suite.prompts)
 
 
 def test_cut_and_cached_answers_stay_so(tmp_path: Path) -> None:

@@ -403,7 +403,7 @@ def test_a_stopped_import_leaves_no_run_behind(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(importing, "_STEP", 1)
     source = write_csv(tmp_path / "x.csv", [row(question=f"q{i}") for i in range(9)])
-    recipe = exchange.from_options(maps=[MAP])
+    recipe = exchange.recipe_from_options(maps=[MAP])
     with pytest.raises(KeyboardInterrupt):
         exchange.import_records(source, results=tmp_path / "results", recipe=recipe, progress=stop)
     assert list((tmp_path / "results").iterdir()) == []
@@ -478,6 +478,6 @@ def test_nobody_can_be_asked_through_an_import(tmp_path: Path) -> None:
     from tempzero import plan
 
     run = take_in(write_csv(tmp_path / "x.csv", [row()]), MAP)
-    chosen, skipped = plan.choose(run.config, {})
+    chosen, skipped = plan.choose_providers(run.config, {})
     assert chosen == ()
     assert skipped[0].reason == "imported: its answers were recorded by another tool"

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tempzero.exchange.answers import Answer, messages, moment, number, said, whole
-from tempzero.exchange.outcomes import ending, outcome
+from tempzero.exchange.foreign_answers import (
+    ForeignAnswer,
+    parse_messages,
+    parse_number,
+    parse_remark,
+    parse_timestamp,
+    parse_whole_number,
+)
+from tempzero.exchange.outcomes import build_outcome, classify_ending
 from tempzero.types.asked import Message
 
 
-def answer(text: str | None = "yes", **fields: Any) -> Answer:
-    return Answer(file="x.csv", line=2, cells={}, match=None, provider="a", text=text, **fields)
+def answer(text: str | None = "yes", **fields: Any) -> ForeignAnswer:
+    return ForeignAnswer(file="x.csv", line=2, cells={}, match=None, provider="a", text=text, **fields)
 
 
 def ended(text: str | None = "yes", *, as_is: bool = False, **fields: Any) -> tuple[str, str]:
-    found = ending(answer(text, **fields), as_is=as_is)
+    found = classify_ending(answer(text, **fields), as_is=as_is)
     return found.status, found.kind
 
 
@@ -126,14 +133,14 @@ def test_what_columns_say_counts(fields: dict[str, str], end: tuple[str, str]) -
 def test_half_a_character_is_no_text() -> None:
     """JSON can hold what no UTF-8 file can; it must neither crash nor be repaired in silence."""
     assert ended("broken \ud800") == ("missing", "encoding")
-    found = outcome(answer("fine", finish_reason="sto\udfffp"), as_is=False)
+    found = build_outcome(answer("fine", finish_reason="sto\udfffp"), as_is=False)
     assert found.completion is not None
     assert found.completion.finish_reason is None
 
 
 def test_a_refusal_in_words_of_its_own_is_kept() -> None:
     """OpenAI puts the refusing words beside the content; they are what the model said."""
-    found = outcome(answer(None, refusal="I won't"), as_is=False)
+    found = build_outcome(answer(None, refusal="I won't"), as_is=False)
     assert found.completion is not None
     assert found.completion.text == "I won't"
 
@@ -143,13 +150,25 @@ def test_a_refusal_in_words_of_its_own_is_kept() -> None:
 )
 def test_words_for_nothing_say_nothing(value: Any) -> None:
     """A column of errors is full of such words where all went well."""
-    assert said(value) is None
+    assert parse_remark(value) is None
 
 
 def test_values_get_their_types() -> None:
     """Tables write numbers as text, and gaps as anything."""
-    assert (number("4.5"), number("nan"), number(""), number(True), number("x")) == (4.5, None, None, None, None)
-    assert (whole("12"), whole("12.0"), whole(12.5), whole(-1), whole("1e300")) == (12, 12, None, None, None)
+    assert (parse_number("4.5"), parse_number("nan"), parse_number(""), parse_number(True), parse_number("x")) == (
+        4.5,
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (
+        parse_whole_number("12"),
+        parse_whole_number("12.0"),
+        parse_whole_number(12.5),
+        parse_whole_number(-1),
+        parse_whole_number("1e300"),
+    ) == (12, 12, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +188,7 @@ def test_values_get_their_types() -> None:
 )
 def test_a_date_in_doubt_is_no_date(written: Any, iso: str) -> None:
     """07/02 is February for some and July for others; nothing is invented."""
-    assert moment(written) == iso
+    assert parse_timestamp(written) == iso
 
 
 def test_a_prompt_is_chat_or_words() -> None:
@@ -177,7 +196,7 @@ def test_a_prompt_is_chat_or_words() -> None:
     chat = (
         '[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}]'
     )
-    assert messages(chat) == (Message(role="system", content="Be brief."), Message(role="user", content="Hi"))
+    assert parse_messages(chat) == (Message(role="system", content="Be brief."), Message(role="user", content="Hi"))
     for text in (
         "Hi",
         "[1, 2]",
@@ -186,5 +205,5 @@ def test_a_prompt_is_chat_or_words() -> None:
         "[" * 100_000,
         '[{"role":"user","content":"\\udc00"}]',
     ):
-        assert messages(text) == (Message(role="user", content=text),)
-    assert messages(None) == ()
+        assert parse_messages(text) == (Message(role="user", content=text),)
+    assert parse_messages(None) == ()

@@ -38,7 +38,7 @@ def imported(tmp: Path, name: str, **options: object) -> Run:
     source = RECORDED / name
     if not source.exists():
         pytest.skip(f"no recorded responses at {source}; set TEMPZERO_RECORDED to their folder")
-    recipe = exchange.from_options(**options)  # type: ignore[arg-type]
+    recipe = exchange.recipe_from_options(**options)  # type: ignore[arg-type]
     return store.open_run(exchange.import_records(source, results=tmp, recipe=recipe))
 
 

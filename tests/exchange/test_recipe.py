@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tempzero.errors import ExchangeError
 from tempzero.exchange import expressions, recipe
-from tempzero.exchange.expressions import Place
+from tempzero.exchange.expressions import FilePlace
 
 CELLS: dict[str, Any] = {
     "model": "gpt",
@@ -21,8 +21,8 @@ CELLS: dict[str, Any] = {
 
 
 def value(written: str, cells: dict[str, Any] = CELLS, columns: tuple[str, ...] | None = None) -> Any:
-    place = Place(name="runs/gpt-4/out_run3.csv", around="top", columns=columns)
-    return expressions.bind(expressions.parse(written), "text", place)(cells)
+    place = FilePlace(name="runs/gpt-4/out_run3.csv", around="top", columns=columns)
+    return expressions.bind_expression(expressions.parse_expression(written), "text", place)(cells)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_column_may_be_called_anything() -> None:
 
 def test_a_star_stands_for_each_item_or_column() -> None:
     """Repeats often stand beside each other in one row."""
-    assert expressions.matches(expressions.parse("answer_*"), CELLS) == ["1", "2"]
-    assert expressions.matches(expressions.parse("meta.list[*].text"), CELLS) == ["0", "1"]
+    assert expressions.find_star_matches(expressions.parse_expression("answer_*"), CELLS) == ["1", "2"]
+    assert expressions.find_star_matches(expressions.parse_expression("meta.list[*].text"), CELLS) == ["0", "1"]
     assert value("meta.list[*].text", {**CELLS, "@match": "1"}) == "second"
     assert value("answer_*", {**CELLS, "@match": "2"}) == "two"
 
@@ -81,8 +81,8 @@ def test_the_command_line_and_a_file_say_the_same(tmp_path: Path) -> None:
         "map:\n  provider: {value: gpt-4}\n  text: response\n  condition: [config.temperature, task]\n  id: qid\n"
     )
     written = ["provider:=gpt-4,text=response", "condition=config.temperature+task,id=qid,rows=data.items"]
-    one = recipe.from_options(mapping=path)
-    two = recipe.from_options(
+    one = recipe.recipe_from_options(mapping=path)
+    two = recipe.recipe_from_options(
         maps=written,
         form="lm-eval",
         only=["*.jsonl"],
@@ -93,12 +93,12 @@ def test_the_command_line_and_a_file_say_the_same(tmp_path: Path) -> None:
     )
     assert one == two
     assert one.fields["provider"].constant == "gpt-4"
-    assert recipe.from_options(mapping=path, maps=["text=other"]).fields["text"].written == "other"
+    assert recipe.recipe_from_options(mapping=path, maps=["text=other"]).fields["text"].written == "other"
 
 
 def test_a_comma_may_stand_in_a_constant_or_pattern() -> None:
     """Only a piece with an equals sign begins a new field."""
-    found = recipe.from_command_line(["provider:=a, b", "id=@stem~(x{1,2}),text=t"])
+    found = recipe.recipe_from_maps(["provider:=a, b", "id=@stem~(x{1,2}),text=t"])
     assert found.fields["provider"].constant == "a, b"
     assert found.fields["id"].pattern == "(x{1,2})"
     assert found.fields["text"].written == "t"
@@ -116,7 +116,7 @@ def test_a_comma_may_stand_in_a_constant_or_pattern() -> None:
 def test_a_wrong_mapping_is_said_at_once(maps: list[str], complaint: str) -> None:
     """Before any file is opened."""
     with pytest.raises(ExchangeError, match=complaint):
-        recipe.from_command_line(maps)
+        recipe.recipe_from_maps(maps)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_wrong_mapping_file_is_said_at_once(tmp_path: Path, text: str, complai
     path = tmp_path / "map.yaml"
     path.write_text(text)
     with pytest.raises(ExchangeError, match=complaint):
-        recipe.from_file(path)
+        recipe.recipe_from_file(path)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_wrong_mapping_file_is_said_at_once(tmp_path: Path, text: str, complai
 def test_a_wrong_extractor_is_said_at_once(name: str, arguments: list[str], complaint: str) -> None:
     """An extractor is part of the measurement; it must be the one that was meant."""
     with pytest.raises(ExchangeError, match=complaint):
-        recipe.from_options(extractor=name, arguments=arguments)
+        recipe.recipe_from_options(extractor=name, arguments=arguments)
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_a_wrong_extractor_is_said_at_once(name: str, arguments: list[str], comp
 def test_what_a_mapping_must_say(maps: str, complaint: str) -> None:
     """Without these three there is nothing to compare."""
     with pytest.raises(ExchangeError, match=complaint):
-        recipe.from_command_line([maps]).checked()
+        recipe.recipe_from_maps([maps]).checked()

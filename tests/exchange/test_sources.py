@@ -16,7 +16,7 @@ CSV = b"model,question,answer\na,q,yes\n"
 
 
 def names(path: Path, *only: str) -> list[str]:
-    with sources.opened(path, only=only) as source:
+    with sources.open_source(path, only=only) as source:
         return [file.name for file in source.files]
 
 
@@ -54,7 +54,7 @@ MEMBERS = {
 def test_an_archive_gives_its_tables_in_natural_order(tmp_path: Path, make: object) -> None:
     """run-2 comes before run-10, and what macOS and others put beside is named as left out."""
     path = make(tmp_path / ("a.tgz" if make is make_tar else "a.zip"), MEMBERS)  # type: ignore[operator]
-    with sources.opened(path) as source:
+    with sources.open_source(path) as source:
         assert [f.name for f in source.files] == ["runs/x-2.csv", "runs/x-10.csv"]
         assert source.files[0].path.read_bytes() == CSV
         assert "left out: 2 files (resource forks that macOS puts beside the real files)" in source.notices
@@ -125,7 +125,7 @@ def test_a_lone_file_is_known_by_its_content(tmp_path: Path) -> None:
     """A name without a known ending is no obstacle."""
     for data, kind in ((CSV, "csv"), (b'{"a": 1}\n{"a": 2}\n', "jsonl"), (b'[{"a": 1}]', "json"), (b"a\tb\n", "tsv")):
         (tmp_path / "records.txt").write_bytes(data)
-        with sources.opened(tmp_path / "records.txt") as source:
+        with sources.open_source(tmp_path / "records.txt") as source:
             assert source.files[0].kind == kind
 
 
@@ -136,10 +136,10 @@ def test_the_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
     (folder / "x.csv").write_bytes(CSV)
     (folder / "y.csv").write_bytes(CSV + b"b,q,no\n")
     packed = make_tar(tmp_path / "a.tgz", {"x.csv": CSV, "y.csv": CSV + b"b,q,no\n"})
-    with sources.opened(folder) as one, sources.opened(packed) as two:
+    with sources.open_source(folder) as one, sources.open_source(packed) as two:
         assert one.sha256 == two.sha256
     (folder / "y.csv").write_bytes(CSV + b"b,q,No\n")
-    with sources.opened(folder) as other, sources.opened(packed) as two:
+    with sources.open_source(folder) as other, sources.open_source(packed) as two:
         assert other.sha256 != two.sha256
 
 

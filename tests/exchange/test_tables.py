@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tempzero.errors import ExchangeError
-from tempzero.exchange import tables
+from tempzero.exchange import table_reading
 from tempzero.exchange.sources import RecordFile
 
 
@@ -20,7 +20,7 @@ def file(tmp_path: Path, data: bytes | str, kind: str = "csv") -> RecordFile:
 
 
 def cells(tmp_path: Path, data: bytes | str, kind: str = "csv", at: str = "") -> list[dict[str, Any]]:
-    return [dict(row.cells) for row in tables.rows(file(tmp_path, data, kind), at=at)]
+    return [dict(row.cells) for row in table_reading.read_rows(file(tmp_path, data, kind), at=at)]
 
 
 def test_csv_cells_are_exact(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_csv_cells_are_exact(tmp_path: Path) -> None:
 
 def test_csv_rows_know_their_line(tmp_path: Path) -> None:
     """A complaint must lead to the place in the file."""
-    rows = list(tables.rows(file(tmp_path, 'a,b\n1,"x\ny"\n3,4\n')))
+    rows = list(table_reading.read_rows(file(tmp_path, 'a,b\n1,"x\ny"\n3,4\n')))
     assert [row.line for row in rows] == [3, 4]
 
 
@@ -116,9 +116,9 @@ def test_a_document_gives_the_list_it_holds(tmp_path: Path) -> None:
 
 def test_canonical_json_has_one_form() -> None:
     """The recorded row must hash the same however its keys were ordered, and always be JSON."""
-    assert tables.canonical({"b": 1, "a": "é"}) == '{"a":"é","b":1}'
-    assert tables.canonical({"x": float("nan"), "y": b"\xff"}) == '{"x":"nan","y":"\\\\xff"}'
-    assert tables.canonical({"x": "\ud800"}) == '{"x":"\\ud800"}'
+    assert table_reading.canonical_json({"b": 1, "a": "é"}) == '{"a":"é","b":1}'
+    assert table_reading.canonical_json({"x": float("nan"), "y": b"\xff"}) == '{"x":"nan","y":"\\\\xff"}'
+    assert table_reading.canonical_json({"x": "\ud800"}) == '{"x":"\\ud800"}'
 
 
 def test_parquet_rows_come_out_typed(tmp_path: Path) -> None:
@@ -127,11 +127,14 @@ def test_parquet_rows_come_out_typed(tmp_path: Path) -> None:
     import pyarrow.parquet as parquet
 
     parquet.write_table(arrow.table({"a": ["x", None], "n": [1, 2]}), tmp_path / "x.parquet")
-    found = [dict(row.cells) for row in tables.rows(tables.beside(tmp_path / "x.parquet", "parquet"))]
+    found = [
+        dict(row.cells)
+        for row in table_reading.read_rows(table_reading.record_file_at(tmp_path / "x.parquet", "parquet"))
+    ]
     assert found == [{"a": "x", "n": 1}, {"a": None, "n": 2}]
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(ExchangeError, match=r"bad\.parquet: not Parquet that can be read"):
-        list(tables.rows(tables.beside(tmp_path / "bad.parquet", "parquet")))
+        list(table_reading.read_rows(table_reading.record_file_at(tmp_path / "bad.parquet", "parquet")))
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

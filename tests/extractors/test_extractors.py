@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tempzero.errors import SuiteError
-from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.types.asked import ExtractorSpec
 
 NUMBER = ExtractorSpec(name="number")
@@ -57,7 +57,7 @@ TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=25).map(" ".j
 @settings(max_examples=150, deadline=None)
 def test_no_text_breaks_an_extractor(spec: ExtractorSpec, text: str) -> None:
     """Model output is hostile input: whatever it is, the answer is text or None."""
-    answer = extract(spec, text)
+    answer = extract_answer(spec, text)
     assert answer is None or answer.strip()
 
 
@@ -65,10 +65,10 @@ def test_no_text_breaks_an_extractor(spec: ExtractorSpec, text: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_number_read_is_in_canonical_form(text: str) -> None:
     """Answers are counted as texts, so one value has one spelling, and reading it again changes nothing."""
-    answer = extract(NUMBER, text)
+    answer = extract_answer(NUMBER, text)
     if answer is not None:
         assert re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9]|/[1-9]\d*)?", answer)
-        assert extract(NUMBER, answer) == answer
+        assert extract_answer(NUMBER, answer) == answer
 
 
 HOSTILE = {
@@ -105,14 +105,14 @@ HOSTILE = {
 def test_a_hostile_text_takes_no_longer_than_a_long_one(spec: ExtractorSpec, text: str) -> None:
     """A looping or malicious response must not stop the analysis."""
     started = time.process_time()
-    extract(spec, text)
+    extract_answer(spec, text)
     assert time.process_time() - started < 5.0
 
 
 def test_no_answer_matches_nothing() -> None:
     """Two silences never agree, and silence is no right answer."""
-    assert not matches(NUMBER, None, "42")
-    assert not matches(ExtractorSpec(name="answer_line"), None, "None")
+    assert not is_expected_answer(NUMBER, None, "42")
+    assert not is_expected_answer(ExtractorSpec(name="answer_line"), None, "None")
 
 
 @pytest.mark.parametrize(
@@ -128,27 +128,27 @@ def test_no_answer_matches_nothing() -> None:
 )
 def test_numbers_are_compared_by_value(answer: str, expected: str, same: bool) -> None:
     """18 and 18.0 are one answer; 1/3 and .333 are two."""
-    assert matches(NUMBER, answer, expected) is same
+    assert is_expected_answer(NUMBER, answer, expected) is same
 
 
 def test_texts_are_compared_but_for_case_and_space() -> None:
     """A model that shouts gives the same answer."""
     spec = ExtractorSpec(name="answer_line")
-    assert matches(spec, "NEW  york", "New York")
-    assert not matches(spec, "New York City", "New York")
+    assert is_expected_answer(spec, "NEW  york", "New York")
+    assert not is_expected_answer(spec, "New York City", "New York")
 
 
 def test_json_numbers_are_compared_by_value_and_texts_are_not() -> None:
     """18 and 18.0 are one JSON number, but a text that only holds a number stays a text."""
     spec = ExtractorSpec(name="json_field", args={"field": "n"})
-    assert matches(spec, extract(spec, '{"n": 18.0}'), "18")
-    assert not matches(spec, extract(spec, '{"n": "18 kg"}'), "18")
+    assert is_expected_answer(spec, extract_answer(spec, '{"n": 18.0}'), "18")
+    assert not is_expected_answer(spec, extract_answer(spec, '{"n": "18 kg"}'), "18")
 
 
 def test_an_unknown_extractor_is_named() -> None:
     """A run recorded by a newer version says what is missing, instead of a KeyError."""
     with pytest.raises(SuiteError, match='"sentiment" is not known'):
-        extract(ExtractorSpec(name="sentiment"), "fine")
+        extract_answer(ExtractorSpec(name="sentiment"), "fine")
 
 
 def test_every_extractor_carries_a_version_and_its_own_name() -> None:
@@ -217,11 +217,11 @@ def test_an_expected_answer_must_be_readable(spec: ExtractorSpec, expected: str,
 
 def test_a_text_beyond_all_measure_is_not_read() -> None:
     """Work on one response is bounded; what was not read in full gives no answer."""
-    assert extract(NUMBER, "word " * 30_000 + "\nAnswer: 42") is None
-    assert extract(NUMBER, "<think>" + "word " * 30_000 + "</think>Answer: 42") == "42"
+    assert extract_answer(NUMBER, "word " * 30_000 + "\nAnswer: 42") is None
+    assert extract_answer(NUMBER, "<think>" + "word " * 30_000 + "</think>Answer: 42") == "42"
 
 
 def test_a_pattern_reads_the_end_of_a_long_text() -> None:
     """The cap on the searched text keeps the end, where answers stand."""
     spec = ExtractorSpec(name="regex", args={"pattern": r"Total: (\d+)"})
-    assert extract(spec, "Total: 17\n" + "word " * 6_000 + "Total: 18") == "18"
+    assert extract_answer(spec, "Total: 17\n" + "word " * 6_000 + "Total: 18") == "18"

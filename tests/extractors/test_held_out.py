@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.types.asked import ExtractorSpec
 
 LOWEST_PRECISION = 0.99
@@ -23,8 +23,8 @@ def outcomes() -> list[tuple[str, str, str | None, str | None]]:
         args = {k: v if isinstance(v, str) else json.dumps(v) for k, v in group.get("args", {}).items()}
         spec = ExtractorSpec(name=group["extractor"], args=args)
         for text, label in group["phrasings"]:
-            read = extract(spec, text)
-            same = label is not None and matches(spec, read, label)
+            read = extract_answer(spec, text)
+            same = label is not None and is_expected_answer(spec, read, label)
             found.append((spec.name, text, label, label if same else read))
     return found
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.types.asked import ExtractorSpec
 
 LOWEST_RECALL = 0.95
@@ -46,7 +46,7 @@ def test_there_are_enough_phrasings_of_every_extractor() -> None:
 @pytest.mark.parametrize("phrasing", ALL, ids=lambda p: f"{p.spec.name}-{p.text[:40]!r}")
 def test_what_is_extracted_is_what_the_text_says(phrasing: Phrasing) -> None:
     """A wrong answer is worse than none: precision on these phrasings is 1."""
-    found = extract(phrasing.spec, phrasing.text)
+    found = extract_answer(phrasing.spec, phrasing.text)
     assert found in (None, phrasing.answer)
 
 
@@ -56,7 +56,7 @@ def test_stated_answers_are_found(
 ) -> None:
     """An extractor that always says None would be precise too: recall has a floor, and is printed."""
     stated = [p for p in ALL if p.spec.name == name and p.answer is not None]
-    missed = [p.text for p in stated if extract(p.spec, p.text) is None]
+    missed = [p.text for p in stated if extract_answer(p.spec, p.text) is None]
     recall = 1 - len(missed) / len(stated)
     record_property(f"recall_{name}", recall)
     with capsys.disabled():
@@ -66,4 +66,4 @@ def test_stated_answers_are_found(
 
 def test_an_extracted_answer_matches_its_label() -> None:
     """Extraction and comparison agree on what an answer looks like."""
-    assert all(matches(p.spec, p.answer, p.answer) for p in ALL if p.answer is not None)
+    assert all(is_expected_answer(p.spec, p.answer, p.answer) for p in ALL if p.answer is not None)

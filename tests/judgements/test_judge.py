@@ -61,7 +61,7 @@ def test_code_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
     assert set(accuracy(analysis).values()) <= {None}
     assert rows(analysis) == {"a": (4, 0, 4), "b": (4, 0, 4)}
     assert any("not judged" in note and "--run-code" in note for note in analysis.notes)
-    assert not (path / store.JUDGED).exists()
+    assert not (path / store.JUDGEMENTS).exists()
 
 
 def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
     """A verdict nobody can vouch for is no evidence."""
     path = code_run(tmp_path)
     judge.judge(path, run_code=True, say=print)
-    file = path / store.JUDGED
+    file = path / store.JUDGEMENTS
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0].replace("2 of 2", "1 of 2"), *lines[1:]]) + "\n")
     with pytest.raises(RunFolderError, match="the hash chain breaks here"):

@@ -17,17 +17,17 @@ def test_accuracy_is_the_share_of_correct_repeats() -> None:
 
 def test_best_and_worst_need_all_k_repeats() -> None:
     """More repeats make the best better and the worst worse, so both are for a given k."""
-    assert answers.best(CELL, CORRECT, 3, cells=4) == pytest.approx([1, 0, np.nan, np.nan], nan_ok=True)
-    assert answers.worst(CELL, CORRECT, 3, cells=4) == pytest.approx([0, 0, np.nan, np.nan], nan_ok=True)
+    assert answers.best_accuracy(CELL, CORRECT, 3, cells=4) == pytest.approx([1, 0, np.nan, np.nan], nan_ok=True)
+    assert answers.worst_accuracy(CELL, CORRECT, 3, cells=4) == pytest.approx([0, 0, np.nan, np.nan], nan_ok=True)
 
 
 def test_a_majority_is_more_than_half() -> None:
     """Half right is not right: a tie must not depend on which answer came first."""
-    found = answers.by_majority(np.array([2 / 3, 0.5, 1, np.nan]))
+    found = answers.majority_vote(np.array([2 / 3, 0.5, 1, np.nan]))
     assert found == pytest.approx([1, 0, 1, np.nan], nan_ok=True)
 
 
 def test_flips_go_both_ways() -> None:
     """Correct to incorrect and back both count, which equal accuracies would hide."""
-    found = answers.flips(np.array([1.0, 0.0, 1.0, np.nan]), np.array([0.0, 1.0, 1.0, 1.0]))
+    found = answers.answer_flips(np.array([1.0, 0.0, 1.0, np.nan]), np.array([0.0, 1.0, 1.0, 1.0]))
     assert found == pytest.approx([1, 1, 0, np.nan], nan_ok=True)

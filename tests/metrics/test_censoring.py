@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tempzero.metrics import censoring
-from tempzero.metrics.censoring import NOT_SAID, Censoring
+from tempzero.metrics import stopped_sampling
+from tempzero.metrics.stopped_sampling import NO_OUTPUT, StoppedSampling
 
 
-def detect(*prompts: str, gap: bool = False) -> Censoring | None:
+def detect(*prompts: str, gap: bool = False) -> StoppedSampling | None:
     """Each prompt as a word, one letter an output ("AAB"); "." is a repeat without an output."""
     rows = [
-        (cell, repeat + (gap and cell == 0 and repeat > 0), NOT_SAID if letter == "." else ord(letter))
+        (cell, repeat + (gap and cell == 0 and repeat > 0), NO_OUTPUT if letter == "." else ord(letter))
         for cell, prompt in enumerate(prompts)
         for repeat, letter in enumerate(prompt)
     ]
     rng = np.random.default_rng(1)
     columns = np.array(rng.permutation(rows), dtype=np.int64).T
-    return censoring.detect(*columns, cells=len(prompts) + 1)
+    return stopped_sampling.detect_stopped_sampling(*columns, cells=len(prompts) + 1)
 
 
 def test_stopping_right_after_the_divergence_is_seen() -> None:
     """Short prompts that end in their only divergence were not asked again because of it."""
     found = detect("AAAA", "AAB", "AB", "AAAA")
-    assert found == Censoring(prompts=4, longest=4, short=2, survivors=(4, 3, 2, 2))
+    assert found == StoppedSampling(prompts=4, longest=4, short=2, survivors=(4, 3, 2, 2))
 
 
 def test_dropping_the_divergent_answer_is_seen() -> None:
@@ -64,4 +64,4 @@ def test_a_failed_repeat_is_no_divergence() -> None:
 def test_no_rows_are_no_verdict() -> None:
     """A provider that was never asked is not censored."""
     empty = np.zeros(0, dtype=np.int64)
-    assert censoring.detect(empty, empty, empty, cells=3) is None
+    assert stopped_sampling.detect_stopped_sampling(empty, empty, empty, cells=3) is None

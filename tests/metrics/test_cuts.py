@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tempzero.metrics import agreement, cuts
-from tempzero.metrics.divergence import common_prefixes
+from tempzero.metrics.divergence import common_prefix_lengths
 
 CUT = "…"
 
@@ -21,12 +21,12 @@ def settled(*responses: str) -> agreement.Counts:
     texts = sorted({(r.removesuffix(CUT), not r.endswith(CUT)) for r in responses})
     number = {text: i for i, text in enumerate(texts)}
     plain = [t for t, _ in texts]
-    shared = np.array([-1, *common_prefixes(plain[1:], plain[:-1])])
+    shared = np.array([-1, *common_prefix_lengths(plain[1:], plain[:-1])])
     length, cut = np.array([len(t) for t in plain]), np.array([not whole for _, whole in texts])
     output = np.array([number[r.removesuffix(CUT), not r.endswith(CUT)] for r in responses])
-    counts = agreement.count(np.zeros_like(output), output, cells=1)
-    longer = cuts.continuations(length, cut, shared)
-    return agreement.relabelled(counts, cuts.settle([counts], longer))
+    counts = agreement.count_outputs(np.zeros_like(output), output, cells=1)
+    longer = cuts.find_continuations(length, cut, shared)
+    return agreement.relabel_counts(counts, cuts.settle_cuts([counts], longer))
 
 
 def test_texts_cut_at_one_place_agree() -> None:
@@ -72,12 +72,12 @@ def test_cut_texts_of_several_lengths_settle_on_one() -> None:
 def test_two_sides_are_settled_together() -> None:
     """A side that is always cut one token sooner agrees with one that is not."""
     shared = np.array([-1, 2])
-    longer = cuts.continuations(np.array([2, 3]), np.array([True, True]), shared)
-    left = agreement.count(np.zeros(2, np.int64), np.zeros(2, np.int64), cells=1)
-    right = agreement.count(np.zeros(2, np.int64), np.ones(2, np.int64), cells=1)
-    new = cuts.settle([left, right], longer)
-    sides = [agreement.relabelled(side, new) for side in (left, right)]
-    assert agreement.cross_match(*sides) == pytest.approx([1])
+    longer = cuts.find_continuations(np.array([2, 3]), np.array([True, True]), shared)
+    left = agreement.count_outputs(np.zeros(2, np.int64), np.zeros(2, np.int64), cells=1)
+    right = agreement.count_outputs(np.zeros(2, np.int64), np.ones(2, np.int64), cells=1)
+    new = cuts.settle_cuts([left, right], longer)
+    sides = [agreement.relabel_counts(side, new) for side in (left, right)]
+    assert agreement.cross_match_rate(*sides) == pytest.approx([1])
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=2, max_size=8), st.data())
@@ -93,7 +93,7 @@ def test_settling_never_merges_what_visibly_differs(texts: list[str], data: st.D
 def counts_of(responses: list[str]) -> agreement.Counts:
     number = {r: i for i, r in enumerate(sorted(set(responses)))}
     output = np.array([number[r] for r in responses])
-    return agreement.count(np.zeros_like(output), output, cells=1)
+    return agreement.count_outputs(np.zeros_like(output), output, cells=1)
 
 
 def visibly_differ(a: str, b: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import special
-from tempzero.metrics import decoding, ways
+from tempzero.metrics import decoding, decoding_ways
 from tempzero.types.scored import Penalty
 
 VOCABULARY = 700
@@ -22,19 +22,19 @@ def rows(count: int, seed: int = 5, spread: float = 3.5) -> NDArray[np.float32]:
 def direct_sampled(row: NDArray[np.float32], token: int, temperature: float) -> float:
     logits = row.astype(np.float64) / temperature
     log_p = logits[token] - special.logsumexp(logits)
-    return math.log((1 - ways.STRAY) * math.exp(log_p) + ways.STRAY / row.size)
+    return math.log((1 - decoding_ways.STRAY_SHARE) * math.exp(log_p) + decoding_ways.STRAY_SHARE / row.size)
 
 
 def direct_rounded(row: NDArray[np.float32], token: int, noise: float) -> float:
     margins = (row.max() - row).astype(np.float64) / noise
     odds = special.ndtr(-margins) / special.ndtr(margins)
-    return math.log((1 - ways.STRAY) * odds[token] / odds.sum() + ways.STRAY / row.size)
+    return math.log((1 - decoding_ways.STRAY_SHARE) * odds[token] / odds.sum() + decoding_ways.STRAY_SHARE / row.size)
 
 
 def test_standings_of_a_case_counted_by_hand() -> None:
     """Margin, rank, gap and log-probability mean what METRICS says they mean."""
     row = np.log(np.array([0.5, 0.25, 0.15, 0.1], np.float32))
-    read = decoding.read([row, row, row], [0, 1, 3], [1])
+    read = decoding.read_logit_rows([row, row, row], [0, 1, 3], [1])
     assert read.argmax == (0, 0, 0)
     assert read.rank == (1, 2, 4)
     assert read.margin == pytest.approx((0, math.log(2), math.log(5)), abs=1e-6)
@@ -47,11 +47,11 @@ def test_sums_equal_the_definitions_computed_over_the_whole_vocabulary() -> None
     """Counting far rivals in bins changes no likelihood that anything is decided by."""
     logits = rows(40)
     tokens = [int(np.argsort(row)[-1 - (i % 4)]) for i, row in enumerate(logits)]
-    sums = decoding.read(logits, tokens, []).sums
+    sums = decoding.read_logit_rows(logits, tokens, []).sums
     pairs = list(zip(logits, tokens, strict=True))
-    for at, temperature in enumerate(ways.TEMPERATURES):
+    for at, temperature in enumerate(decoding_ways.TEMPERATURES):
         assert sums.sampled[at] == pytest.approx(sum(direct_sampled(r, t, temperature) for r, t in pairs), rel=1e-3)
-    for at, noise in enumerate(ways.NOISES):
+    for at, noise in enumerate(decoding_ways.NOISES):
         assert sums.rounded[at] == pytest.approx(sum(direct_rounded(r, t, noise) for r, t in pairs), rel=2e-3)
 
 
@@ -61,14 +61,18 @@ def test_likelihoods_are_those_of_what_is_drawn() -> None:
     logits = rows(600, spread=1.5)
     sampled = [int((row + 0.6 * draw.gumbel(size=row.size)).argmax()) for row in logits]
     rounded = [int((row + 0.3 / math.sqrt(2) * draw.standard_normal(row.size)).argmax()) for row in logits]
-    assert ways.TEMPERATURES[int(np.argmax(decoding.read(logits, sampled, []).sums.sampled))] == 0.6
-    assert ways.NOISES[int(np.argmax(decoding.read(logits, rounded, []).sums.rounded))] in (0.2, 0.3, 0.45)
+    assert decoding_ways.TEMPERATURES[int(np.argmax(decoding.read_logit_rows(logits, sampled, []).sums.sampled))] == 0.6
+    assert decoding_ways.NOISES[int(np.argmax(decoding.read_logit_rows(logits, rounded, []).sums.rounded))] in (
+        0.2,
+        0.3,
+        0.45,
+    )
 
 
-@pytest.mark.parametrize("index", range(len(ways.PENALTIES)))
+@pytest.mark.parametrize("index", range(len(decoding_ways.PENALTIES)))
 def test_a_penalised_greedy_text_is_the_greedy_text_under_its_penalty(index: int) -> None:
     """A hidden penalty is recognised exactly: its window, its counts, its signs."""
-    penalty = ways.PENALTIES[index]
+    penalty = decoding_ways.PENALTIES[index]
     prompt = [3, 3, 9, *range(100, 180)]
     context, tokens = list(prompt), []
     logits = rows(250, seed=index) * np.float32(0.4) - np.float32(3)
@@ -78,9 +82,9 @@ def test_a_penalised_greedy_text_is_the_greedy_text_under_its_penalty(index: int
         token = int(penalised(row.astype(np.float64), context, len(prompt), penalty).argmax())
         tokens.append(token)
         context.append(token)
-    hits = decoding.read(logits, tokens, prompt).sums.penalised
+    hits = decoding.read_logit_rows(logits, tokens, prompt).sums.penalised
     assert hits[index] == len(tokens)
-    assert decoding.read(logits, logits.argmax(axis=1).tolist(), prompt).sums.penalised[index] < len(tokens)
+    assert decoding.read_logit_rows(logits, logits.argmax(axis=1).tolist(), prompt).sums.penalised[index] < len(tokens)
 
 
 def penalised(row: NDArray[np.float64], context: list[int], prompt: int, penalty: Penalty) -> NDArray[np.float64]:
@@ -99,15 +103,15 @@ def test_one_stray_token_decides_nothing() -> None:
     """A single impossible token costs a bounded amount under every hypothesis."""
     row = np.full(VOCABULARY, -40, np.float32)
     row[0] = 10
-    least = math.log(ways.STRAY / VOCABULARY)
-    sums = decoding.read([row], [5], []).sums
+    least = math.log(decoding_ways.STRAY_SHARE / VOCABULARY)
+    sums = decoding.read_logit_rows([row], [5], []).sums
     assert min(*sums.sampled, *sums.rounded) == pytest.approx(least, abs=1e-6)
 
 
 def test_an_unknown_end_token_is_the_likeliest_that_may_have_ended_the_turn() -> None:
     """How a response ended is judged too, where only its text is known."""
     first, last = rows(2)
-    read = decoding.read([first, last], [int(first.argmax())], [], end_ids=(7, 8))
+    read = decoding.read_logit_rows([first, last], [int(first.argmax())], [], end_ids=(7, 8))
     likelier = 7 if last[7] > last[8] else 8
     assert read.token_ids == (int(first.argmax()), likelier)
     assert read.margin[1] == pytest.approx(float(last.max() - last[likelier]))
@@ -116,4 +120,4 @@ def test_an_unknown_end_token_is_the_likeliest_that_may_have_ended_the_turn() ->
 def test_too_few_rows_are_refused() -> None:
     """A token without its distribution is never scored by a neighbour's."""
     with pytest.raises(ValueError, match="1 rows of logits for 2 tokens"):
-        decoding.read(rows(1), [1, 2], [])
+        decoding.read_logit_rows(rows(1), [1, 2], [])

@@ -22,17 +22,17 @@ class Pool:
         self.number = {key: i for i, key in enumerate(self.keys)}
         self.texts = [t for _, t in self.keys]
         inside = [a[0] == b[0] for a, b in zip(self.keys[1:], self.keys, strict=False)]
-        common = divergence.common_prefixes(self.texts[1:], self.texts[:-1])
+        common = divergence.common_prefix_lengths(self.texts[1:], self.texts[:-1])
         self.shared: Ints = np.array([-1, *np.where(inside, common, -1)][: len(self.keys)], dtype=np.int64)
 
     def counts(self, cells: list[list[str]]) -> Counts:
         cell = np.array([j for j, texts in enumerate(cells) for _ in texts], dtype=np.int64)
         output = np.array([self.number[j, t] for j, texts in enumerate(cells) for t in texts], dtype=np.int64)
-        return agreement.count(cell, output, cells=len(cells))
+        return agreement.count_outputs(cell, output, cells=len(cells))
 
     def mean_distance(self, pairs: divergence.Pairs) -> list[float]:
         sides = ([self.texts[i] for i in side] for side in (pairs.left, pairs.right))
-        return list(divergence.mean_distance(pairs, divergence.distances(*sides)))
+        return list(divergence.mean_distance(pairs, divergence.normalised_distances(*sides)))
 
 
 def still_alike(a: str, b: str, position: int) -> bool:
@@ -87,23 +87,23 @@ def test_survival_ends_at_the_share_of_identical_pairs() -> None:
 def test_repeats_under_two_identities_make_no_pair() -> None:
     """Survival is of repeats of one request under one identity, as the EMR is."""
     pool = Pool([["ab", "ac"]])
-    counts = agreement.count(np.zeros(2, np.int64), np.arange(2), cells=1, segment=np.arange(2))
+    counts = agreement.count_outputs(np.zeros(2, np.int64), np.arange(2), cells=1, segment=np.arange(2))
     assert divergence.repeat_survival(counts, pool.shared) is None
 
 
 def test_the_grid_is_sparse_and_reaches_beyond_the_longest() -> None:
     """A fixed grid keeps curves comparable and small."""
-    assert divergence.grid(20) == (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
-    assert divergence.grid(0) == (0, 1)
-    assert divergence.grid(100_000)[-1] > 100_000
-    assert len(divergence.grid(100_000)) < 50
+    assert divergence.survival_positions(20) == (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
+    assert divergence.survival_positions(0) == (0, 1)
+    assert divergence.survival_positions(100_000)[-1] > 100_000
+    assert len(divergence.survival_positions(100_000)) < 50
 
 
 def test_earliest_partings_come_first() -> None:
     """A report shows the pair of each prompt that parts earliest, the earliest prompt first."""
     cells = [["same", "same"], ["abcd", "abce", "abcf"], ["xy", "xz", "q"]]
     pool = Pool(cells)
-    found = divergence.earliest_partings(pool.counts(cells), pool.shared)
+    found = divergence.find_first_differences(pool.counts(cells), pool.shared)
     assert [(p.cell, pool.texts[p.left], pool.texts[p.right], p.at_char) for p in found] == [
         (2, "q", "xy", 0),
         (1, "abcd", "abce", 3),
@@ -136,7 +136,7 @@ def test_many_distinct_texts_are_sampled_without_bias() -> None:
     found = pool.mean_distance(divergence.repeat_pairs(counts))
     assert found == pool.mean_distance(divergence.repeat_pairs(counts))
     pairs = [(a, b) for texts in cells for a, b in combinations(texts, 2)]
-    exact = divergence.distances([a for a, _ in pairs], [b for _, b in pairs]).mean()
+    exact = divergence.normalised_distances([a for a, _ in pairs], [b for _, b in pairs]).mean()
     assert np.mean(found) == pytest.approx(exact, abs=0.01)
     across = pool.mean_distance(divergence.cross_pairs(counts, counts))
     assert np.mean(across) == pytest.approx(exact * 39 / 40, abs=0.01)
@@ -144,4 +144,4 @@ def test_many_distinct_texts_are_sampled_without_bias() -> None:
 
 def test_prefixes_are_counted_in_characters() -> None:
     """Positions are characters as Python counts them, also beyond ASCII and for broken surrogates."""
-    assert divergence.common_prefixes(["añb", "\ud800x", ""], ["añc", "\ud800y", "a"]).tolist() == [2, 1, 0]
+    assert divergence.common_prefix_lengths(["añb", "\ud800x", ""], ["añc", "\ud800y", "a"]).tolist() == [2, 1, 0]

@@ -49,5 +49,5 @@ def test_a_quantised_copy_under_the_same_name_alarms_that_night_and_nothing_befo
     entry = found[-1].entry("ep")
     assert entry is not None
     assert entry.decision.since == "2026-01-04"
-    assert "| ep | changed | 2026-01-04 |" in trend.to_markdown(found)
+    assert "| ep | changed | 2026-01-04 |" in trend.history_to_markdown(found)
     assert main(["verify", str(tmp_path / "results" / "history" / "evidence" / "2026-01-04-ep.zip")]) == 0

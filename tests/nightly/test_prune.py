@@ -23,7 +23,7 @@ def make_run(results: Path, day: int, outcome: str = "pass", *, finished: bool =
         make_manifest(settings, suite, run_id=f"run-{day:02}"), created_at=f"2026-01-{day:02}T00:00:00+00:00"
     )
     path = store.create_run(results, manifest)
-    with store.writing(path, now=manifest.created_at) as writer:
+    with store.open_run_writer(path, now=manifest.created_at) as writer:
         writer.append_many(make_attempt(make_trial("a", f"p{i}")) for i in range(2))
         if finished:
             store.finish_session(path, writer, now=manifest.created_at)
@@ -33,8 +33,8 @@ def make_run(results: Path, day: int, outcome: str = "pass", *, finished: bool =
 
 def choose(results: Path, **limits: int | None) -> list[tuple[str, str]]:
     limits = {"older_than_days": None, "keep": None} | limits
-    found = prune.choose(results, now=NOW, compress=False, **limits)  # type: ignore[arg-type]
-    prune.carry_out(results, found)
+    found = prune.choose_runs(results, now=NOW, compress=False, **limits)  # type: ignore[arg-type]
+    prune.prune_runs(results, found)
     return [(t.run, t.what) for t in found]
 
 
@@ -53,14 +53,14 @@ def test_a_compressed_run_is_read_and_verified_as_before(tmp_path: Path) -> None
     """Compressing saves room and changes nothing that is read; nothing more can be added."""
     path = make_run(tmp_path, 1)
     before, head = list(store.open_run(path).lines()), store.open_run(path).verify()
-    found = prune.choose(tmp_path, now=NOW, older_than_days=0, keep=None, compress=True)
-    assert prune.carry_out(tmp_path, found) > 0
+    found = prune.choose_runs(tmp_path, now=NOW, older_than_days=0, keep=None, compress=True)
+    assert prune.prune_runs(tmp_path, found) > 0
     assert not (path / store.RECORDS).exists()
     assert list(store.open_run(path).lines()) == before
     assert store.open_run(path).verify() == head
-    with pytest.raises(RunFolderError, match="gunzip"), store.writing(path, now="now"):
+    with pytest.raises(RunFolderError, match="gunzip"), store.open_run_writer(path, now="now"):
         pass
-    packed = path / store.COMPRESSED
+    packed = path / store.COMPRESSED_RECORDS
     packed.write_bytes(gzip.compress(b"".join(line + b"\n" for line in before[:1]), mtime=0))
     with pytest.raises(RunFolderError):
         store.open_run(path).verify()

@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from tempzero import config, probe, suites
 from tempzero.cli import main
-from tempzero.engines import open_local
-from tempzero.engines.local.weights import obtain_for
+from tempzero.engines import open_local_engine
+from tempzero.engines.local.weights import obtain_weights_for
 from tempzero.errors import UsageError
-from tempzero.probe.candidates import in_reading_order
-from tempzero.probe.looking import look_for_certainty, look_for_tie
+from tempzero.probe.answer_paths import find_certain_path, find_tie_path
+from tempzero.probe.candidates import order_for_reading
 from tempzero.types.asked import Message, Prompt
 from tiny_gguf import tiny_model
 
@@ -36,21 +36,21 @@ def settings(**local: object) -> config.Config:
         {"name": "far", "base_url": "http://127.0.0.1:9/v1", "model": "m", "claims": {"model": "tiny"}},
     ]
     document = {"version": 1, "run": {"reference": "ref"}, "score": {"forms": ["f16", "q8_0"]}, "providers": entries}
-    return config.parse(document, source="test")
+    return config.parse_config(document, source="test")
 
 
-def search(kind: str, *, number: int = 60, stop_at: int = 0, **rule: object) -> probe.Found:
-    chosen, where = settings(), probe.seeded(probe.rule(kind, count=1).kind, number=number, seed=3)
+def search(kind: str, *, number: int = 60, stop_at: int = 0, **rule: object) -> probe.SearchResult:
+    chosen, where = settings(), probe.generate_candidates(probe.build_rule(kind, count=1).kind, number=number, seed=3)
 
     def progress(done: int, of: int) -> None:
         if done == stop_at:
             raise KeyboardInterrupt
 
-    return probe.search(
+    return probe.search_prompts(
         chosen,
-        probe.reference(chosen),
-        probe.rule(kind, **{"count": 5, **rule}),  # type: ignore[arg-type]
-        probe.Where(candidates=where, origin="seed 3"),
+        probe.choose_reference(chosen),
+        probe.build_rule(kind, **{"count": 5, **rule}),  # type: ignore[arg-type]
+        probe.SearchSpace(candidates=where, origin="seed 3"),
         say=lambda _: None,
         progress=progress,
     )
@@ -61,7 +61,7 @@ def paths(prompts: Sequence[Prompt], tokens: int) -> list[list[tuple[float, str,
     chosen = settings()
     provider = chosen.provider("ref")
     assert provider.local is not None
-    engine = open_local(provider, obtain_for(chosen, provider.local, say=print))
+    engine = open_local_engine(provider, obtain_weights_for(chosen, provider.local, say=print))
     try:
         found = []
         for prompt in prompts:
@@ -83,7 +83,7 @@ def paths(prompts: Sequence[Prompt], tokens: int) -> list[list[tuple[float, str,
 def test_border_prompts_are_the_narrowest_that_honest_computations_may_turn() -> None:
     """A prompt that rounding cannot turn is no border prompt, and a wider one must not stand before a narrower."""
     found = search("border", margin=1.5, number=150)
-    read = paths(probe.seeded("border", number=150, seed=3), 1)
+    read = paths(probe.generate_candidates("border", number=150, seed=3), 1)
     showing = [m for ((m, one, other),) in read if "\ufffd" not in one + other and one.strip() and other.strip()]
     narrow = sorted(m for m in showing if m <= 1.5)
     assert len(narrow) > 3
@@ -102,7 +102,9 @@ def test_robust_prompts_keep_their_margin_to_the_end() -> None:
     assert found.chosen
     told = [one.margin for one in found.chosen]
     assert told == sorted(told, reverse=True)
-    read = [[margin for margin, *_ in path] for path in paths(probe.seeded("robust", number=60, seed=3), 3)]
+    read = [
+        [margin for margin, *_ in path] for path in paths(probe.generate_candidates("robust", number=60, seed=3), 3)
+    ]
     wide = sorted((min(path) for path in read if min(path) >= 0.4 and len(path) >= 2), reverse=True)
     assert told == pytest.approx(wide, abs=1e-4)
 
@@ -111,11 +113,11 @@ def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
     """It is loaded like any other, carries its margins, and says with which weights they were found."""
     for kind, rule in (("border", {"margin": 1.5}), ("robust", {"margin": 0.3, "tokens": 3})):
         found = search(kind, **rule)
-        text = probe.suite_text(found)
-        assert text == probe.suite_text(search(kind, **rule)), "the same bytes again"
+        text = probe.to_suite_text(found)
+        assert text == probe.to_suite_text(search(kind, **rule)), "the same bytes again"
         file = tmp_path / f"{kind}.yaml"
         file.write_text(text, encoding="utf-8")
-        loaded = suites.load(file).prompts
+        loaded = suites.load_suite(file).prompts
         assert [p.messages for p in loaded] == [one.prompt.messages for one in found.chosen]
         assert [p.margin for p in loaded] == [round(one.margin, 4) for one in found.chosen]
         assert {(p.family, p.tags, p.max_tokens) for p in loaded} == {(kind, (kind,), found.rule.tokens)}
@@ -127,11 +129,11 @@ def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
 def test_the_shipped_probes_are_ready_and_asked_by_name_only(name: str, kind: str, read: int) -> None:
     """Honest implementations differ on border prompts, so a run that was not asked for them must not hold them."""
     root = Path(__file__).parents[2]
-    found = suites.load(root / "prompts" / "probes" / f"{name}.yaml").prompts
+    found = suites.load_suite(root / "prompts" / "probes" / f"{name}.yaml").prompts
     assert found
     assert all(p.margin is not None and p.tags == (kind,) and p.max_tokens is not None for p in found)
-    assert not {p.id for p in found} & {p.id for p in suites.load(root / "prompts").prompts}
-    drawn = {p.id for p in probe.seeded(kind, number=read, seed=1)}  # type: ignore[arg-type]
+    assert not {p.id for p in found} & {p.id for p in suites.load_suite(root / "prompts").prompts}
+    drawn = {p.id for p in probe.generate_candidates(kind, number=read, seed=1)}  # type: ignore[arg-type]
     assert {p.id for p in found} <= drawn, "anyone can search for them again"
 
 
@@ -143,8 +145,8 @@ def test_any_text_survives_the_file(tmp_path: Path) -> None:
     turns = tuple(Message(role=r, content=strange) for r in ("system", "user"))  # type: ignore[arg-type]
     changed = replace(found, chosen=(replace(first, prompt=replace(first.prompt, messages=turns)),))
     file = tmp_path / "a.yaml"
-    file.write_text(probe.suite_text(changed), encoding="utf-8")
-    assert suites.load(file).prompts[0].messages == turns
+    file.write_text(probe.to_suite_text(changed), encoding="utf-8")
+    assert suites.load_suite(file).prompts[0].messages == turns
 
 
 def test_what_was_found_before_an_interrupt_is_kept() -> None:
@@ -152,26 +154,26 @@ def test_what_was_found_before_an_interrupt_is_kept() -> None:
     found = search("border", margin=1.5, stop_at=40)
     assert (found.stopped, found.read, found.candidates) == ("interrupted", 40, 60)
     assert found.chosen
-    assert any("20 candidates were not read" in line for line in probe.summary(found))
+    assert any("20 candidates were not read" in line for line in probe.summarise_search(found))
 
 
 def test_the_same_seed_gives_the_same_candidates_everywhere() -> None:
     """Nobody could check a search whose candidates depend on the machine or on the version of Python."""
     digests = {}
     for kind in ("border", "robust"):
-        found = probe.seeded(kind, number=300, seed=1)  # type: ignore[arg-type]
+        found = probe.generate_candidates(kind, number=300, seed=1)  # type: ignore[arg-type]
         assert len({p.messages for p in found}) == len({p.id for p in found}) == 300
         said = "\n".join(m.content for p in found for m in p.messages)
         digests[kind] = hashlib.sha256(said.encode()).hexdigest()[:16]
-        assert found[:200] == probe.seeded(kind, number=200, seed=1)  # type: ignore[arg-type]
-        assert not {p.id for p in found} & {p.id for p in probe.seeded(kind, number=50, seed=2)}  # type: ignore[arg-type]
+        assert found[:200] == probe.generate_candidates(kind, number=200, seed=1)  # type: ignore[arg-type]
+        assert not {p.id for p in found} & {p.id for p in probe.generate_candidates(kind, number=50, seed=2)}  # type: ignore[arg-type]
     assert digests == {"border": "bc9189844bf0a1ea", "robust": "47514fca19446a74"}
 
 
 def test_candidates_that_share_a_beginning_are_read_together() -> None:
     """What they share is then computed once; but a search cut short must still have seen all kinds."""
-    candidates = probe.seeded("border", number=300, seed=1)
-    ordered = in_reading_order(candidates)
+    candidates = probe.generate_candidates("border", number=300, seed=1)
+    ordered = order_for_reading(candidates)
     assert {p.id for p in ordered[:128]} == {p.id for p in candidates[:128]}
     texts = [p.messages[0].content for p in ordered]
     assert texts[:128] == sorted(texts[:128])
@@ -212,7 +214,7 @@ PROMPT = Prompt(id="p", family="f", messages=(Message(role="user", content="x"),
 )
 def test_a_tie_that_no_text_would_show_is_no_border(best: int, second: int, shows: bool) -> None:
     """A response cut after "a" counts as the beginning of "ab"; blanks, ends and half characters do not show at all."""
-    looked = look_for_tie(Scripted({best: 1.0, second: 0.5}), PROMPT, [0], 1)
+    looked = find_tie_path(Scripted({best: 1.0, second: 0.5}), PROMPT, [0], 1)
     assert (looked is not None) == shows
     if looked:
         assert (looked.margin, looked.steps[0].best, looked.steps[0].second) == (0.5, best, second)
@@ -221,7 +223,7 @@ def test_a_tie_that_no_text_would_show_is_no_border(best: int, second: int, show
 def test_the_narrowest_of_several_tokens_decides() -> None:
     """With --tokens, a border prompt has a tie among its first few tokens; what follows the end is no token."""
     rows = ({1: 3.0, 3: 1.0}, {3: 2.0, 1: 1.75}, {6: 2.0, 1: 1.0}, {1: 1.0, 3: 1.0})
-    looked = look_for_tie(Scripted(*rows), PROMPT, [0], 4)
+    looked = find_tie_path(Scripted(*rows), PROMPT, [0], 4)
     assert looked is not None
     assert (looked.margin, looked.at, len(looked.steps)) == (0.25, 1, 3)
 
@@ -238,21 +240,23 @@ def test_the_narrowest_of_several_tokens_decides() -> None:
 )
 def test_a_robust_path_is_long_enough_and_sure_of_its_end(rows: tuple[dict[int, float], ...], robust: bool) -> None:
     """Where a text ends is decided by a token like any other; a path of one token would prove little."""
-    assert (look_for_certainty(Scripted(*rows), PROMPT, [0], 4, 1.0) is not None) == robust
+    assert (find_certain_path(Scripted(*rows), PROMPT, [0], 4, 1.0) is not None) == robust
 
 
 def test_who_cannot_be_searched_with_is_told_so(tmp_path: Path) -> None:
     """An endpoint gives no whole distributions, and a coarse copy would find its own ties, not the model's."""
     chosen = settings()
-    where = probe.Where(candidates=probe.seeded("border", number=2, seed=1), origin="")
+    where = probe.SearchSpace(candidates=probe.generate_candidates("border", number=2, seed=1), origin="")
     for provider, said in (
         (chosen.provider("far"), "far: a search needs whole distributions"),
         (settings(cache_type_k="f16").provider("ref"), "ref computes in less than 32 bits"),
     ):
         with pytest.raises(UsageError, match=said):
-            probe.search(chosen, provider, probe.rule("border", count=1), where, say=print, progress=lambda *_: None)
+            probe.search_prompts(
+                chosen, provider, probe.build_rule("border", count=1), where, say=print, progress=lambda *_: None
+            )
     with pytest.raises(UsageError, match="--kind bordr: say border or robust"):
-        probe.rule("bordr", count=1)
+        probe.build_rule("bordr", count=1)
 
 
 def test_the_command_writes_a_suite_and_never_over_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +271,7 @@ def test_the_command_writes_a_suite_and_never_over_another(tmp_path: Path, capsy
     told = capsys.readouterr()
     assert "20 candidates, " in told.err
     assert "3 border prompts of 20 candidates read, margin at most 2.0000" in told.out
-    assert len(suites.load(tmp_path / "prompts" / "probes" / "border-1.yaml").prompts) == 3
+    assert len(suites.load_suite(tmp_path / "prompts" / "probes" / "border-1.yaml").prompts) == 3
     assert main(asked) == 2
     assert "exists, and a suite never changes under its name" in capsys.readouterr().err
     assert main([*asked, "--max-minutes", "0.01", "--candidates", "400", str(tmp_path / "short.yaml")]) in (0, 3)

@@ -16,13 +16,13 @@ from tempzero import config
 from tempzero import pipeline as run
 from tempzero import records as store
 from tempzero.config import Config
-from tempzero.engines import open_local
+from tempzero.engines import open_local_engine
 from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
 from tempzero.pipeline import Watcher
-from tempzero.reading.score import ByLogits, Scorer
+from tempzero.reading.scorer import LogitsReference, Scorer
 from tempzero.types.asked import Question, Sampling, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange
 from tempzero.types.scored import Reading, ScoredResponse
@@ -43,7 +43,7 @@ QUIET = Watcher(say=lambda _: None, begin=lambda *_: None, attempt=lambda _: Non
 def settings(**score: object) -> Config:
     """A tiny model as the reference, and an endpoint that claims to serve it."""
     local = {"weights": f"path:{tiny_model()}", "precision": "as_is", "threads": 1, "batch": 64, "context": 512}
-    return config.parse(
+    return config.parse_config(
         {
             "version": 1,
             "defaults": {"repeats": 2},
@@ -63,7 +63,7 @@ def opened(chosen: Config) -> InProcessEngine:
     provider = chosen.provider("ref")
     assert provider.local is not None
     source = config.Weights(source=provider.local.weights)
-    return open_local(provider, weights.obtain(source, precision="as_is", say=lambda _: None))
+    return open_local_engine(provider, weights.obtain_weights(source, precision="as_is", say=lambda _: None))
 
 
 def own_answers(chosen: Config, suite: Suite = SUITE, max_tokens: int = 12) -> list[Attempt]:
@@ -92,7 +92,7 @@ def said(provider: str, prompt: str, completion: Completion, repeat: int = 0, st
 
 def scored(folder: Path, attempts: list[Attempt], chosen: Config) -> tuple[Path, Reading]:
     path = make_run(folder, chosen, SUITE, attempts)
-    assert run.score(path, environ={}, watcher=QUIET) == ("ref",)
+    assert run.score_run(path, environ={}, watcher=QUIET) == ("ref",)
     return path, store.open_run(path).reading()
 
 
@@ -131,7 +131,7 @@ def test_a_providers_text_is_read_as_an_engine_would_read_it(tmp_path: Path) -> 
     assert one.scores.argmax == tuple(rows.argmax(axis=1).tolist())
     assert one.scores.ends[-1] == len(text)
     assert len(one.scores.instead) == sum(a != t for a, t in zip(one.scores.argmax, ids, strict=True))
-    expected = decoding.read(rows, ids, prompt).sums
+    expected = decoding.read_logit_rows(rows, ids, prompt).sums
     assert one.sums is not None
     assert one.sums.sampled == pytest.approx(expected.sampled, abs=1e-3)
 
@@ -191,9 +191,9 @@ def test_scoring_goes_on_where_it_stopped(tmp_path: Path) -> None:
     sealed = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(sealed | {"scores": None}))  # a killed scorer has sealed nothing
     file.write_bytes(b"".join(lines[:2]) + lines[2][:40])
-    run.score(path, environ={}, watcher=QUIET)
+    run.score_run(path, environ={}, watcher=QUIET)
     assert file.read_bytes() == b"".join(lines)
-    run.score(path, environ={}, watcher=QUIET)
+    run.score_run(path, environ={}, watcher=QUIET)
     assert store.open_run(path).reading() == whole
 
 
@@ -262,10 +262,10 @@ def test_a_quantised_reference_must_not_judge(tmp_path: Path) -> None:
     """It would miss its own tokens; the remedy stands in the line."""
     coarse = settings().model_dump(mode="json")
     coarse["providers"][0]["local"]["precision"] = "q8_0"
-    chosen = config.parse(coarse, source="test")
+    chosen = config.parse_config(coarse, source="test")
     path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="then", finish_reason="stop"))])
     with pytest.raises(UsageError, match="precision: f32"):
-        run.score(path, environ={}, watcher=QUIET)
+        run.score_run(path, environ={}, watcher=QUIET)
 
 
 class Spelling:
@@ -297,7 +297,7 @@ def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path
     answers = [said("b", "p0", Completion(text="ab", finish_reason="stop"))]
     answers += [said("b", "p1", Completion(text="ac", finish_reason="length"))]
     path, lines = make_run(tmp_path, chosen, SUITE, answers), []
-    Scorer(store.open_run(path), "ref", ByLogits(Spelling()), lines.append).read_responses(lambda *_: None)
+    Scorer(store.open_run(path), "ref", LogitsReference(Spelling()), lines.append).read_responses(lambda *_: None)
     honest, other = (line.scored for line in lines if line.scored is not None)
     assert honest.scores is not None
     assert other.scores is not None

@@ -67,7 +67,7 @@ def test_a_torn_last_line_is_tolerated_and_kept_as_evidence(run_path: Path) -> N
     with (run_path / store.RECORDS).open("ab") as file:
         file.write(b'{"seq":4,"previous":"abc')
     assert len(list(store.open_run(run_path).records())) == 4
-    with store.writing(run_path, now=NOW) as writer:
+    with store.open_run_writer(run_path, now=NOW) as writer:
         writer.append(make_attempt(make_trial(repeat=9)))
         store.finish_session(run_path, writer, now=NOW)
     run = store.open_run(run_path)
@@ -86,8 +86,8 @@ def test_rubbish_inside_the_file_is_named_by_line(run_path: Path) -> None:
 
 def test_only_one_writer_at_a_time(run_path: Path) -> None:
     """Two runs on one folder would tear the chain; the second is told so."""
-    with store.writing(run_path, now=NOW), pytest.raises(RunFolderError, match="another tempzero"):  # noqa: SIM117
-        with store.writing(run_path, now=NOW):
+    with store.open_run_writer(run_path, now=NOW), pytest.raises(RunFolderError, match="another tempzero"):  # noqa: SIM117
+        with store.open_run_writer(run_path, now=NOW):
             pass
 
 
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_on(run_path: Pat
     (run_path / store.RECORDS).mkdir()
     with (
         pytest.raises(RunFolderError, match=r"cannot be written: Is a directory.*--resume"),
-        store.writing(run_path, now=NOW),
+        store.open_run_writer(run_path, now=NOW),
     ):
         pass
     with pytest.raises(RunFolderError, match="cannot be written"):

@@ -12,8 +12,8 @@ import pytest
 from reports import synthetic
 from tempzero.reports import html, write_reports
 from tempzero.reports.lookup import View
-from tempzero.reports.sections import sections
-from tempzero.reports.sections.prompts import MAX_PROMPT_ROWS
+from tempzero.reports.sections import build_sections
+from tempzero.reports.sections.prompt_by_prompt import MAX_PROMPT_ROWS
 from tempzero.types.concluded import Analysis, Divergence, Verdict
 
 Attributes = dict[str, str | None]
@@ -50,8 +50,8 @@ class _Page(HTMLParser):
 
 
 def _render(analysis: Analysis, verdict: Verdict) -> str:
-    parts = sections(View(analysis, verdict))
-    return html.render(parts, run_id=analysis.run_id, created_at=analysis.created_at)
+    parts = build_sections(View(analysis, verdict))
+    return html.render_html(parts, run_id=analysis.run_id, created_at=analysis.created_at)
 
 
 @cache

@@ -11,8 +11,8 @@ from markdown_it.token import Token
 from reports import synthetic
 from tempzero.reports import markdown
 from tempzero.reports.lookup import View
-from tempzero.reports.sections import sections
-from tempzero.reports.visible import one_line
+from tempzero.reports.sections import build_sections
+from tempzero.reports.visible import to_one_line
 
 _PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 _MORE = (
@@ -32,7 +32,7 @@ def _render(hostile: bool) -> str:
     analysis = synthetic.hostile_analysis() if hostile else synthetic.analysis()
     verdict = synthetic.hostile_verdict() if hostile else synthetic.verdict()
     view = View(analysis, verdict)
-    return markdown.render(sections(view), run_id=analysis.run_id, created_at=analysis.created_at)
+    return markdown.render_markdown(build_sections(view), run_id=analysis.run_id, created_at=analysis.created_at)
 
 
 def _flat(tokens: list[Token]) -> Iterator[Token]:
@@ -44,19 +44,19 @@ def _flat(tokens: list[Token]) -> Iterator[Token]:
 @pytest.mark.parametrize("text", [*synthetic.HOSTILE, *_MORE])
 def test_escaped_text_reads_as_itself(text: str) -> None:
     """A text, escaped and read by a Markdown parser, is one paragraph of exactly that text."""
-    tokens = _PARSER.parse(markdown.escape(text))
+    tokens = _PARSER.parse(markdown.escape_markdown(text))
     assert [t.type for t in tokens] == ["paragraph_open", "inline", "paragraph_close"]
     shown = "".join(t.content for t in tokens[1].children or [])
     assert {t.type for t in tokens[1].children or []} <= {"text", "text_special", "softbreak"}
-    assert shown == one_line(text).strip()
+    assert shown == to_one_line(text).strip()
 
 
 @pytest.mark.parametrize("text", synthetic.HOSTILE)
 def test_code_shows_exactly_the_text(text: str) -> None:
     """Back-ticks in a text cannot end its code span or block."""
-    inline = [t for t in _flat(_PARSER.parse(markdown.code(text))) if t.type == "code_inline"]
-    assert [t.content for t in inline] == [one_line(text)]
-    fences = [t for t in _PARSER.parse("\n".join(markdown.fenced(text))) if t.type == "fence"]
+    inline = [t for t in _flat(_PARSER.parse(markdown.to_code_span(text))) if t.type == "code_inline"]
+    assert [t.content for t in inline] == [to_one_line(text)]
+    fences = [t for t in _PARSER.parse("\n".join(markdown.to_code_block(text))) if t.type == "fence"]
     assert len(fences) == 1
     assert "</" not in text or "</" in fences[0].content
 

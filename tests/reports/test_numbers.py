@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from reports.synthetic import estimate
-from tempzero.reports.numbers import estimate_text, p_text, value_text
+from tempzero.reports.numbers import estimate_text, p_value_text, value_text
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_an_estimate_carries_interval_and_n() -> None:
 
 def test_p_values() -> None:
     """A small p-value is bounded, never shown as zero."""
-    assert p_text(0.004) == "p = 0.0040"
-    assert p_text(0.00001) == "p < 0.0001"
+    assert p_value_text(0.004) == "p = 0.0040"
+    assert p_value_text(0.00001) == "p < 0.0001"

@@ -17,8 +17,8 @@ import pytest
 from markdown_it import MarkdownIt
 from reports import synthetic
 from rich.console import Console
-from tempzero.reports import show, write_reports
-from tempzero.reports.visible import one_line, visible
+from tempzero.reports import show_report, write_reports
+from tempzero.reports.visible import make_visible, to_one_line
 
 
 @pytest.fixture(scope="module", params=["plain", "hostile"])
@@ -45,7 +45,7 @@ def _markdown_text(folder: Path) -> str:
 @cache
 def _screen(width: int = 120) -> str:
     file = io.StringIO()
-    show(synthetic.analysis(), synthetic.verdict(), Console(file=file, width=width, force_terminal=False))
+    show_report(synthetic.analysis(), synthetic.verdict(), Console(file=file, width=width, force_terminal=False))
     return file.getvalue()
 
 
@@ -109,9 +109,9 @@ def test_every_finding_is_said_everywhere(reports: Path) -> None:
     html, markdown = _html_text(reports), _markdown_text(reports)
     assert [f["message"] for f in summary["findings"]] == [f.message for f in findings]
     for finding in findings:
-        assert visible(finding.message) in html
+        assert make_visible(finding.message) in html
         # Markdown takes runs of spaces for one.
-        assert " ".join(one_line(finding.message).split()) in " ".join(markdown.split())
+        assert " ".join(to_one_line(finding.message).split()) in " ".join(markdown.split())
 
 
 def test_every_failure_kind_is_said_everywhere(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from reports import synthetic
 from rich.cells import cell_len
 from rich.console import Console
-from tempzero.reports import show
+from tempzero.reports import show_report
 
 
 @cache
@@ -18,9 +18,9 @@ def _shown(width: int = 120, *, hostile: bool = False, terminal: bool = False, e
     file = io.TextIOWrapper(raw, encoding=encoding, newline="")
     console = Console(file=file, width=width, force_terminal=terminal, color_system="standard" if terminal else None)
     if hostile:
-        show(synthetic.hostile_analysis(), synthetic.hostile_verdict(), console)
+        show_report(synthetic.hostile_analysis(), synthetic.hostile_verdict(), console)
     else:
-        show(synthetic.analysis(), synthetic.verdict(), console)
+        show_report(synthetic.analysis(), synthetic.verdict(), console)
     file.flush()
     return raw.getvalue().decode(encoding)
 

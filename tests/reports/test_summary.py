@@ -14,7 +14,7 @@ from tempzero.reports import summary
 def test_every_figure_round_trips() -> None:
     """Each figure comes back with its names, k, n, method and its numbers to ten digits; none is left out."""
     analysis = synthetic.analysis()
-    rows = json.loads(summary.render(analysis, synthetic.verdict()))["figures"]
+    rows = json.loads(summary.render_summary(analysis, synthetic.verdict()))["figures"]
     assert len(rows) == len(analysis.figures)
     for row, figure in zip(rows, analysis.figures, strict=True):
         for name in ("kind", "metric", "left", "right", "condition", "family", "k", "unit"):
@@ -28,7 +28,7 @@ def test_every_figure_round_trips() -> None:
 def test_findings_name_their_trials() -> None:
     """The trials that prove a finding are there as keys, all of them."""
     analysis = synthetic.analysis()
-    rows = json.loads(summary.render(analysis, synthetic.verdict()))["findings"]
+    rows = json.loads(summary.render_summary(analysis, synthetic.verdict()))["findings"]
     for row, finding in zip(rows, analysis.findings, strict=True):
         assert [(t["provider"], t["prompt"], t["condition"], t["repeat"]) for t in row["evidence"]] == [
             (t.provider, t.prompt, t.condition, t.repeat) for t in finding.evidence
@@ -39,9 +39,9 @@ def test_findings_name_their_trials() -> None:
 def test_verdict_and_provenance_are_there() -> None:
     """Who reads only this file knows the verdict, its reasons, the run and its digests."""
     analysis, verdict = synthetic.analysis(), synthetic.verdict()
-    value = json.loads(summary.render(analysis, verdict))
+    value = json.loads(summary.render_summary(analysis, verdict))
     assert list(value)[:3] == ["format", "run", "verdict"]
-    assert value["format"] == summary.FORMAT
+    assert value["format"] == summary.SUMMARY_FORMAT
     assert value["verdict"]["outcome"] == "finding"
     assert [p["reasons"] for p in value["verdict"]["providers"]] == [list(p.reasons) for p in verdict.providers]
     assert value["run"]["suite_digest"] == analysis.suite_digest
@@ -55,7 +55,7 @@ def test_the_last_bits_of_a_sum_change_no_byte() -> None:
     texts = []
     for value in sums:
         figure = synthetic.figure("repeat", "emr", "a", synthetic.estimate(value, -0.0, 1.0))
-        texts.append(summary.render(replace(synthetic.analysis(), figures=(figure,)), synthetic.verdict()))
+        texts.append(summary.render_summary(replace(synthetic.analysis(), figures=(figure,)), synthetic.verdict()))
     assert sums[0] != sums[1]
     assert texts[0] == texts[1]
     assert "-0.0" not in texts[0]
@@ -65,20 +65,20 @@ def test_the_order_of_a_mapping_changes_no_byte() -> None:
     """Versions and host facts are sorted, however they were put together."""
     analysis = synthetic.analysis()
     other = replace(analysis, versions=dict(reversed(list(analysis.versions.items()))))
-    assert summary.render(analysis, synthetic.verdict()) == summary.render(other, synthetic.verdict())
+    assert summary.render_summary(analysis, synthetic.verdict()) == summary.render_summary(other, synthetic.verdict())
 
 
 def test_what_is_not_finite_is_null() -> None:
     """NaN and infinity are no JSON; they become null and never a number."""
     figure = synthetic.figure("repeat", "emr", "a", synthetic.estimate(math.nan, math.inf, None))
-    text = summary.render(replace(synthetic.analysis(), figures=(figure,)), synthetic.verdict())
+    text = summary.render_summary(replace(synthetic.analysis(), figures=(figure,)), synthetic.verdict())
     row = json.loads(text, parse_constant=pytest.fail)["figures"][0]
     assert (row["value"], row["low"]) == (None, None)
 
 
 def test_hostile_text_stays_ascii_and_comes_back() -> None:
     """Nothing in the raw file can act on a terminal, and the text is not changed by that."""
-    text = summary.render(synthetic.hostile_analysis(), synthetic.hostile_verdict())
+    text = summary.render_summary(synthetic.hostile_analysis(), synthetic.hostile_verdict())
     assert text.isascii()
     assert not any(ord(c) < 32 and c != "\n" for c in text)
     assert tuple(json.loads(text)["notes"]) == synthetic.HOSTILE

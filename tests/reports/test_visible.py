@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from tempzero.reports.visible import one_line, shorten, visible
+from tempzero.reports.visible import make_visible, shorten_text, to_one_line
 
 
 @pytest.mark.parametrize(
@@ -23,18 +23,18 @@ from tempzero.reports.visible import one_line, shorten, visible
 )
 def test_what_acts_is_shown_as_its_code(text: str, shown: str) -> None:
     """Controls, direction marks and odd line ends become visible; scripts and emoji stay as they are."""
-    assert visible(text) == shown
+    assert make_visible(text) == shown
 
 
 def test_any_character_can_be_written() -> None:
     """Whatever Unicode holds, lone surrogates included, the result is valid UTF-8 and one line."""
     every = "".join(map(chr, range(sys.maxunicode + 1)))
-    line = one_line(every)
+    line = to_one_line(every)
     line.encode("utf-8")
     assert len(line.splitlines()) == 1
 
 
 def test_shortening_says_what_is_missing() -> None:
     """A shortened text names the number of characters left out; a short one is untouched."""
-    assert shorten("abcdef", 4) == "abcd… (+2 characters)"
-    assert shorten("abcd", 4) == "abcd"
+    assert shorten_text("abcdef", 4) == "abcd… (+2 characters)"
+    assert shorten_text("abcd", 4) == "abcd"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tempzero import stats
-from tempzero.stats.drift import Accumulated, change_point, drift_test, upper_tail
+from tempzero.stats.drift import AccumulatedEvidence, change_point, drift_test, upper_tail
 from tempzero.stats.null import (
-    divergence,
+    count_signatures,
     expected_novelty,
-    novelty,
+    novelty_null_distribution,
+    novelty_share,
     null_distribution,
-    null_of_novelty,
-    signatures,
-    stack,
+    row_divergence,
+    stack_tables,
 )
 
 Table = NDArray[np.int64]
@@ -45,18 +45,18 @@ def by_hand(tables: list[Table], statistic: object, threshold: float) -> float:
 
 
 def more_novelty(left: Table, right: Table) -> NDArray[np.float64]:
-    return novelty(left, right) - expected_novelty(left, right)
+    return novelty_share(left, right) - expected_novelty(left, right)
 
 
 @pytest.mark.parametrize(
     ("statistic", "null"),
-    [(divergence, null_distribution), (more_novelty, null_of_novelty)],
+    [(row_divergence, null_distribution), (more_novelty, novelty_null_distribution)],
     ids=["excess", "novelty"],
 )
 def test_the_tail_is_that_of_all_relabellings(statistic: object, null: object) -> None:
     """The p-value is exact, and where it is rounded it is rounded against an alarm."""
     tables = [table([2, 1, 0], [1, 2, 2]), table([3, 0], [1, 4]), table([1, 1, 1], [2, 0, 1])]
-    nulls = [(null(of), times) for of, times in signatures(stack(tables)).items()]  # type: ignore[operator]
+    nulls = [(null(of), times) for of, times in count_signatures(stack_tables(tables)).items()]  # type: ignore[operator]
     for threshold in (-0.4, 0.0, 0.13, 0.31, 0.7):
         exact = by_hand(tables, statistic, threshold)
         assert exact <= upper_tail(nulls, threshold) + 1e-9
@@ -73,11 +73,11 @@ def test_agreement_is_no_evidence_and_nothing_is_no_evidence() -> None:
 def test_a_whole_swap_is_beyond_the_alarm_in_one_night_and_one_prompt_is_not() -> None:
     """What a night's calls can prove, they prove at once; a near-tie that flips on one prompt is not a new model."""
     quiet, other = table([3], [30]), table([3, 0], [0, 30])
-    alarm = stats.threshold(0.1)
+    alarm = stats.alarm_threshold(0.1)
     swap = drift_test([other] * 20, tolerance=0.05)
-    assert Accumulated().after(swap.p_value).value > alarm
+    assert AccumulatedEvidence().after(swap.p_value).value > alarm
     flip = drift_test([other] + [quiet] * 19, tolerance=0.05)
-    assert Accumulated().after(flip.p_value).value < alarm
+    assert AccumulatedEvidence().after(flip.p_value).value < alarm
 
 
 def test_nights_are_independent_while_nothing_changes() -> None:
@@ -105,11 +105,11 @@ def test_the_evidence_alarms_no_more_often_than_the_budget() -> None:
     """With uniform p-values the mean time between false alarms is at least the threshold, whatever the bets."""
     rng = np.random.default_rng(11)
     threshold, nights = 100.0, 20_000
-    alarms, found = 0, Accumulated()
+    alarms, found = 0, AccumulatedEvidence()
     for p, *windows in rng.random((nights, 1 + len(stats.WINDOWS))):
         found = found.after(float(p), windows)
         if found.value >= threshold:
-            alarms, found = alarms + 1, Accumulated()
+            alarms, found = alarms + 1, AccumulatedEvidence()
     assert 0 < alarms <= nights / threshold
 
 
@@ -126,7 +126,7 @@ def test_new_texts_on_half_of_the_prompts_show_where_answers_seldom_agree() -> N
     rng = np.random.default_rng(8)
     shares = [1 / 3] + [2 / 21] * 7
     for runs, nights in ((33, 1), (3, 3)):
-        pool, found, seen = rng.multinomial(3 * runs, shares, size=20), Accumulated(), []
+        pool, found, seen = rng.multinomial(3 * runs, shares, size=20), AccumulatedEvidence(), []
         for _ in range(nights):
             tonight = np.zeros((20, 16), dtype=np.int64)
             tonight[:10, 8:] = rng.multinomial(3, shares, size=10)
@@ -144,4 +144,4 @@ def test_new_texts_on_half_of_the_prompts_show_where_answers_seldom_agree() -> N
                     for pair in zip(windows, against, strict=True)
                 ],
             )
-        assert found.value > stats.threshold(0.1)
+        assert found.value > stats.alarm_threshold(0.1)

@@ -17,7 +17,7 @@ def test_proportions_agree_with_scipy(successes: int, n: int) -> None:
     """Both intervals for a share are the ones that the textbooks name."""
     test = binomtest(successes, n)
     for estimate, expected in (
-        (stats.proportion(successes, n), test.proportion_ci(method="wilson")),
+        (stats.wilson_proportion(successes, n), test.proportion_ci(method="wilson")),
         (stats.exact_proportion(successes, n), test.proportion_ci(method="exact")),
     ):
         assert estimate.value == successes / n
@@ -34,7 +34,7 @@ def test_wilson_reproduces_newcombes_worked_examples() -> None:
         (1, 29): (0.0061, 0.1718),
     }
     for (successes, n), limits in published.items():
-        estimate = stats.proportion(successes, n)
+        estimate = stats.wilson_proportion(successes, n)
         assert (estimate.low, estimate.high) == pytest.approx(limits, abs=5e-5)
 
 
@@ -78,7 +78,7 @@ def test_the_edge_says_what_the_rule_of_three_says() -> None:
 def test_repeats_within_prompts_do_not_count_as_prompts() -> None:
     """Ten prompts of a hundred repeats are ten units: the interval is far wider than a thousand answers would give."""
     shares = np.array([0.0, 1.0] * 5)
-    by_prompt, pooled = stats.share_over_prompts(shares), stats.proportion(500, 1000)
+    by_prompt, pooled = stats.share_over_prompts(shares), stats.wilson_proportion(500, 1000)
     assert by_prompt.low is not None
     assert pooled.low is not None
     assert by_prompt.low < 0.25 < 0.46 < pooled.low
@@ -165,7 +165,7 @@ def test_too_little_gives_no_interval_and_no_warning() -> None:
             empty, one = interval(np.array([])), interval(np.array([0.4]))
             assert (empty.value, empty.low, empty.high, empty.n) == (None, None, None, 0)
             assert (one.value, one.low, one.high, one.n) == (0.4, None, None, 1)
-        for counts in (stats.proportion, stats.exact_proportion):
+        for counts in (stats.wilson_proportion, stats.exact_proportion):
             assert counts(0, 0).value is None
 
 

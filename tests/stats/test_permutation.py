@@ -204,18 +204,18 @@ def test_splitting_one_side_measures_the_level() -> None:
     """A side tested against itself is accused about as often as alpha allows; the interval is exact."""
     rng = np.random.default_rng(11)
     counts = list(rng.multinomial(20, rng.dirichlet([1, 1, 1], size=30)))
-    estimate = stats.aa_splits(counts, splits=2000)
+    estimate = stats.aa_rejection_rate(counts, splits=2000)
     assert estimate.value is not None
     assert 0.03 <= estimate.value <= 0.065
     assert estimate.n == 2000
     exact = stats.exact_proportion(round(estimate.value * 2000), 2000)
     assert (estimate.low, estimate.high) == (exact.low, exact.high)
-    assert stats.aa_splits(counts, seed=1) == stats.aa_splits(counts, seed=1)
+    assert stats.aa_rejection_rate(counts, seed=1) == stats.aa_rejection_rate(counts, seed=1)
 
 
 def test_splitting_needs_four_repeats() -> None:
     """Three repeats cannot be split into two sides that know their own noise."""
-    assert stats.aa_splits([np.array([2, 1]), np.array([3])]).value is None
-    assert stats.aa_splits([]).n == 0
-    constant = stats.aa_splits([np.array([10]), np.array([4, 0])])
+    assert stats.aa_rejection_rate([np.array([2, 1]), np.array([3])]).value is None
+    assert stats.aa_rejection_rate([]).n == 0
+    constant = stats.aa_rejection_rate([np.array([10]), np.array([4, 0])])
     assert constant.value == 0.0

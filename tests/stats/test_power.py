@@ -19,7 +19,9 @@ def test_an_effect_of_that_size_is_found_four_times_out_of_five() -> None:
     """The announced power is the power of the sign-flip test that is used."""
     rng = np.random.default_rng(1)
     shift = np.mean([stats.minimum_detectable_effect(rng.normal(size=20)) or 0 for _ in range(200)])
-    found = sum(stats.sign_flip(rng.normal(shift, 1, size=20), permutations=199).p_value <= 0.05 for _ in range(400))
+    found = sum(
+        stats.sign_flip_test(rng.normal(shift, 1, size=20), permutations=199).p_value <= 0.05 for _ in range(400)
+    )
     assert 0.72 <= found / 400 <= 0.9
 
 

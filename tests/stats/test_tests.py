@@ -43,7 +43,7 @@ def test_mcnemar_without_discordant_prompts_finds_nothing() -> None:
 def test_sign_flip_of_few_prompts_is_exact(size: int) -> None:
     """Up to 13 differing prompts every sign pattern is tried, as scipy does."""
     d = np.random.default_rng(size).normal(0.5, 1, size=size).round(1)
-    ours = stats.sign_flip(d)
+    ours = stats.sign_flip_test(d)
     # Exchanging the two sides of a prompt flips the sign of its difference.
     theirs = permutation_test(
         (d, np.zeros(size)),
@@ -61,8 +61,8 @@ def test_sign_flip_sampled_meets_sign_flip_exact() -> None:
     """With more prompts patterns are drawn; ties of size are drawn together and change nothing."""
     rng = np.random.default_rng(4)
     for d in (rng.normal(0.4, 1, size=12), np.array([1, 1, -1, 2, 2, 1, -2, 3, -1, -1, 0.5, 1])):
-        exact = stats.sign_flip(d)
-        sampled = stats.sign_flip(d, permutations=4000)
+        exact = stats.sign_flip_test(d)
+        sampled = stats.sign_flip_test(d, permutations=4000)
         assert exact.permutations == 0
         assert sampled.permutations == 4000
         assert sampled.p_value == pytest.approx(exact.p_value, abs=0.03)
@@ -71,17 +71,17 @@ def test_sign_flip_sampled_meets_sign_flip_exact() -> None:
 def test_sign_flip_is_two_sided_seeded_and_never_zero() -> None:
     """The direction does not matter, the seed does, and a clear case still has p = 1 / (B + 1)."""
     d = np.random.default_rng(6).normal(0.1, 1, size=60)
-    assert stats.sign_flip(d, seed=3) == stats.sign_flip(d, seed=3)
-    assert stats.sign_flip(-d, seed=3).p_value == stats.sign_flip(d, seed=3).p_value
-    assert stats.sign_flip(np.ones(100)).p_value == 1 / 10_000
+    assert stats.sign_flip_test(d, seed=3) == stats.sign_flip_test(d, seed=3)
+    assert stats.sign_flip_test(-d, seed=3).p_value == stats.sign_flip_test(d, seed=3).p_value
+    assert stats.sign_flip_test(np.ones(100)).p_value == 1 / 10_000
 
 
 def test_equal_prompts_count_but_carry_no_evidence() -> None:
     """Prompts without a difference enter n and the mean; the p-value is that of the others."""
     d = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    padded = stats.sign_flip(np.r_[d, np.zeros(94)])
+    padded = stats.sign_flip_test(np.r_[d, np.zeros(94)])
     assert padded.n == 100
-    assert padded.p_value == stats.sign_flip(d).p_value == 2 / 64
+    assert padded.p_value == stats.sign_flip_test(d).p_value == 2 / 64
     assert padded.statistic == pytest.approx(0.21)
 
 
@@ -90,7 +90,7 @@ def test_nothing_to_test_is_no_evidence_and_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for d in (np.array([]), np.zeros(5), np.array([0.3])):
-            assert stats.sign_flip(d).p_value == 1.0
+            assert stats.sign_flip_test(d).p_value == 1.0
         assert stats.composite_null_test([]).p_value == 1.0
 
 

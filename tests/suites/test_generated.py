@@ -12,9 +12,9 @@ from tempzero import suites
 from tempzero.cli import main
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS
-from tempzero.suites.generated import GENERATORS, Made, made, words
-from tempzero.suites.generated.drawing import Draw
-from tempzero.suites.generated.long_context import tokens_of
+from tempzero.suites.generated import GENERATORS, GeneratedPrompt, generate_prompts, words
+from tempzero.suites.generated.long_context import estimate_tokens
+from tempzero.suites.generated.seeded_draw import Draw
 
 # SHA-256 over the JSONL of seed 1, ten prompts each. A change here means a change of every suite that was generated:
 # raise the generator's version, and freeze anew.
@@ -32,7 +32,7 @@ BYTES = {
 @pytest.mark.parametrize("name", GENERATORS)
 def test_the_same_seed_gives_the_same_bytes_for_ever(name: str) -> None:
     """Two people who name the same seed have asked the same: on another machine, in another year."""
-    text = suites.generate(name, seed=1, count=10, settings=())
+    text = suites.generate_jsonl(name, seed=1, count=10, settings=())
     assert hashlib.sha256(text.encode()).hexdigest() == BYTES[name]
 
 
@@ -52,14 +52,14 @@ def test_draws_are_fair_and_known() -> None:
 def test_another_seed_gives_other_prompts_of_the_same_kinds(name: str) -> None:
     """Fresh variants are as hard: the same kinds in the same places, with other names and numbers."""
     count = 20 if name in ("arithmetic", "logic", "repetition") else 5
-    one, two = (dict(made(GENERATORS[name], seed=seed, count=count, settings={})) for seed in (1, 2))
+    one, two = (dict(generate_prompts(GENERATORS[name], seed=seed, count=count, settings={})) for seed in (1, 2))
     both = {m.prompt for m in one.values()} & {m.prompt for m in two.values()}
     assert len(both) <= (4 if name == "repetition" else 0)  # there are not so many places to make lists of
     assert [_kind(m) for m in one.values()] == [_kind(m) for m in two.values()]
     assert len({_kind(m) for m in one.values()}) > (1 if count == 20 else 0)
 
 
-def _kind(one: Made) -> tuple[str, str]:
+def _kind(one: GeneratedPrompt) -> tuple[str, str]:
     """What a prompt is apart from names, things and numbers: what is asked in the end, and how it is read."""
     asked = " ".join(re.split(r"(?<=[.?\n]) ?", one.prompt)[-3:])
     asked = re.sub(rf"find in an? [a-z ]+|\d+|\b(?:{'|'.join(_WORDS)})s?\b", "_", asked)
@@ -71,14 +71,14 @@ _WORDS = [word for name, listed in vars(words).items() if name.isupper() for wor
 
 def test_a_prompt_does_not_depend_on_how_many_are_made() -> None:
     """A suite can grow without changing what it asks already."""
-    few, many = (list(made(GENERATORS["logic"], seed=3, count=n, settings={})) for n in (4, 9))
+    few, many = (list(generate_prompts(GENERATORS["logic"], seed=3, count=n, settings={})) for n in (4, 9))
     assert many[:4] == few
 
 
 def test_stories_and_sums_have_the_answer_that_is_expected_of_them() -> None:
     """The arithmetic is done once more, from the text alone."""
     for steps in range(1, 7):
-        for name, one in made(GENERATORS["arithmetic"], seed=5, count=24, settings={"steps": steps}):
+        for name, one in generate_prompts(GENERATORS["arithmetic"], seed=5, count=24, settings={"steps": steps}):
             assert str(_reckoned(one.prompt)) == one.expected, name
 
 
@@ -107,7 +107,9 @@ def test_puzzles_have_the_answer_that_is_expected_of_them() -> None:
     """Each kind of puzzle is solved once more, from the text alone; yes and no are asked for equally often."""
     answers = []
     for steps in (1, 2, 4):
-        for index, (name, one) in enumerate(made(GENERATORS["logic"], seed=4, count=40, settings={"steps": steps})):
+        for index, (name, one) in enumerate(
+            generate_prompts(GENERATORS["logic"], seed=4, count=40, settings={"steps": steps})
+        ):
             solved = (_tallest, _box, _follows, _lamp, _place)[index % 5](one.prompt)
             assert solved == one.expected, name
             answers.append(one.expected)
@@ -155,8 +157,8 @@ def _place(prompt: str) -> str:
 @pytest.mark.parametrize("name", ["needle", "needles", "count", "total"])
 def test_a_long_text_fills_its_context_and_holds_its_answer(name: str, tokens: int) -> None:
     """A context of so many tokens is nearly full, with room for template and answer; the answer is in the text."""
-    for prompt_id, one in made(GENERATORS[name], seed=7, count=2, settings={"tokens": tokens}):
-        assert 0.94 * tokens <= tokens_of(one.prompt) <= tokens - 90
+    for prompt_id, one in generate_prompts(GENERATORS[name], seed=7, count=2, settings={"tokens": tokens}):
+        assert 0.94 * tokens <= estimate_tokens(one.prompt) <= tokens - 90
         assert _found(name, one.prompt) == one.expected, prompt_id
 
 
@@ -175,7 +177,7 @@ def _found(name: str, prompt: str) -> str:
 def test_a_needle_moves_through_one_text_and_asks_the_same_at_every_length() -> None:
     """What differs between depths is the depth alone, and between lengths the length."""
     short, long = (
-        [one for _, one in made(GENERATORS["needle"], seed=2, count=5, settings={"tokens": tokens})]
+        [one for _, one in generate_prompts(GENERATORS["needle"], seed=2, count=5, settings={"tokens": tokens})]
         for tokens in (1_024, 4_096)
     )
     fact = re.findall(r"The number of the locker at the \w+ is \d{4}\. ?", short[0].prompt)[0].strip()
@@ -189,8 +191,8 @@ def test_every_expected_answer_can_be_read(tmp_path: Path) -> None:
     """A generated prompt is a prompt like any other: its file loads, and its extractor reads its own answer."""
     file = tmp_path / "a.jsonl"
     for name in GENERATORS:
-        file.write_text(suites.generate(name, seed=9, count=10, settings=[*_short(name), "max_tokens=32"]))
-        for prompt in suites.load(file).prompts:
+        file.write_text(suites.generate_jsonl(name, seed=9, count=10, settings=[*_short(name), "max_tokens=32"]))
+        for prompt in suites.load_suite(file).prompts:
             assert prompt.max_tokens == 32
             if prompt.expected is not None and prompt.extractor is not None:
                 reader = EXTRACTORS[prompt.extractor.name]
@@ -205,7 +207,7 @@ def test_a_declaration_is_the_same_as_the_text_it_stands_for(tmp_path: Path) -> 
     declared.write_text("family: logic\ngenerate: [{generator: logic, seed: 3, count: 6, steps: 3, max_tokens: 8}]\n")
     assert main(["suite", "generate", "logic", "--seed", "3", "--count", "6", "--set", "steps=3", "--set",
                  "max_tokens=8", "--out", str(spelled)]) == 0  # fmt: skip
-    assert suites.load(declared).digest == suites.load(spelled).digest
+    assert suites.load_suite(declared).digest == suites.load_suite(spelled).digest
     assert [json.loads(line)["family"] for line in spelled.read_text().splitlines()] == ["logic"] * 6
 
 
@@ -217,8 +219,8 @@ def _short(name: str) -> list[str]:
 def test_no_generator_asks_for_what_changes(tmp_path: Path, name: str) -> None:
     """The lint passes generated prompts over, so their vocabulary is looked at here."""
     file = tmp_path / "a.jsonl"
-    file.write_text(suites.generate(name, seed=6, count=20, settings=_short(name)))
-    assert [line for line in suites.lint(file) if "nearly the same" not in line] == []
+    file.write_text(suites.generate_jsonl(name, seed=6, count=20, settings=_short(name)))
+    assert [line for line in suites.lint_prompts(file) if "nearly the same" not in line] == []
 
 
 @pytest.mark.parametrize(
@@ -237,5 +239,5 @@ def test_a_bad_declaration_is_refused_in_words(tmp_path: Path, item: str, says: 
     file = tmp_path / "a.yaml"
     file.write_text(f"family: f\ngenerate:\n  - {item}\n")
     with pytest.raises(SuiteError) as caught:
-        suites.load(file)
+        suites.load_suite(file)
     assert f"a.yaml:3: {says}" in str(caught.value)

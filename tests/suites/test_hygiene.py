@@ -48,10 +48,10 @@ def written(folder: Path, text: str, name: str = "a.yaml") -> Path:
 def test_what_makes_a_right_answer_change_is_named(tmp_path: Path, asks: str, word: str, because: str) -> None:
     """Such a prompt drifts by itself, and the provider would be blamed: the run says so, with the line."""
     file = written(tmp_path, f"- id: a\n  family: f\n  prompt: '{asks}'\n")
-    (remark,) = suites.load(file).remarks
+    (remark,) = suites.load_suite(file).remarks
     assert remark.startswith(f'{file}:3: [0].prompt: "{word}": ')
     assert because in remark
-    assert suites.lint(file) == (remark,)
+    assert suites.lint_prompts(file) == (remark,)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_what_makes_a_right_answer_change_is_named(tmp_path: Path, asks: str, wo
 )
 def test_what_stays_true_is_left_alone(tmp_path: Path, asks: str) -> None:
     """A lint that cries wolf is switched off."""
-    assert suites.lint(written(tmp_path, f"- {{id: a, family: f, prompt: '{asks}'}}")) == ()
+    assert suites.lint_prompts(written(tmp_path, f"- {{id: a, family: f, prompt: '{asks}'}}")) == ()
 
 
 def test_a_word_whose_meaning_the_prompt_fixes_is_allowed_by_name(tmp_path: Path) -> None:
     """In a story "today" is the story's day; the author says so once, beside the prompt."""
     text = "- {id: a, family: f, prompt: 'Today is the fair, and the current is strong. When is it?', allow: [today]}"
-    (remark,) = suites.lint(written(tmp_path, text))
+    (remark,) = suites.lint_prompts(written(tmp_path, text))
     assert '"current"' in remark
 
 
@@ -83,25 +83,25 @@ def test_the_same_question_twice_is_refused(tmp_path: Path) -> None:
         tmp_path, "- {id: a, family: f, prompt: Name a fruit.}\n- {id: b, family: f, prompt: name  a fruit.}"
     )
     with pytest.raises(SuiteError) as caught:
-        suites.load(file)
+        suites.load_suite(file)
     assert str(caught.value).startswith(f"{file}:2: [1].prompt: asks the same as a ({file}:1); leave one out, or give")
     same = "- {id: a, family: f, prompt: Name a fruit., variants: v}\n"
-    assert len(suites.load(written(tmp_path, same + same.replace("id: a", "id: b"))).prompts) == 2
+    assert len(suites.load_suite(written(tmp_path, same + same.replace("id: a", "id: b"))).prompts) == 2
 
 
 def test_nearly_the_same_question_is_named_and_variants_are_not(tmp_path: Path) -> None:
     """A word changed in a long text is the same observation once more, unless that is the point."""
     other = LONG.replace("twice", "again")
     pair = "- {{id: a, family: f, prompt: '{0}'{2}}}\n- {{id: b, family: f, prompt: '{1}'{2}}}"
-    (line,) = suites.lint(written(tmp_path, pair.format(LONG, other, "")))
+    (line,) = suites.lint_prompts(written(tmp_path, pair.format(LONG, other, "")))
     assert "[1].prompt: is nearly the same as a" in line
-    assert suites.lint(written(tmp_path, pair.format(LONG, other, ", variants: sacks"))) == ()
-    assert suites.lint(written(tmp_path, pair.format(LONG, "Who counted the sacks?", ""))) == ()
+    assert suites.lint_prompts(written(tmp_path, pair.format(LONG, other, ", variants: sacks"))) == ()
+    assert suites.lint_prompts(written(tmp_path, pair.format(LONG, "Who counted the sacks?", ""))) == ()
 
 
 def test_the_shipped_prompts_are_clean() -> None:
     """No shipped prompt has an answer that changes, and none is asked twice; generated ones are read too."""
-    assert suites.lint(SHIPPED) == ()
+    assert suites.lint_prompts(SHIPPED) == ()
 
 
 def test_a_frozen_suite_is_never_changed_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,22 +110,22 @@ def test_a_frozen_suite_is_never_changed_in_silence(tmp_path: Path, capsys: pyte
     written(folder, "- {id: a, family: f, prompt: Name a fruit., suite: quick}\n- {id: b, family: f, prompt: Count.}")
     assert main(["suite", "freeze", str(folder)]) == 0
     assert "quick: version 1, 1 prompts, digest" in capsys.readouterr().out
-    assert (suites.load(folder, "quick").version, suites.load(folder).version) == (1, 1)
+    assert (suites.load_suite(folder, "quick").version, suites.load_suite(folder).version) == (1, 1)
 
     written(folder, "- {id: a, family: f, prompt: Name a fruit., suite: quick}\n- {id: b, family: f, prompt: Sing.}")
     with pytest.raises(SuiteError) as caught:
-        suites.load(folder, "quick")
+        suites.load_suite(folder, "quick")
     assert str(caught.value) == (
         f"{folder}/suites.lock: frozen, and no longer what was frozen: deep (version 1): changed b; "
         f"undo that, or run `tempzero suite freeze {folder}` to give it the next version"
     )
-    assert suites.load(folder / "a.yaml").version is None
+    assert suites.load_suite(folder / "a.yaml").version is None
 
     assert main(["suite", "freeze", str(folder)]) == 0
-    assert (suites.load(folder, "quick").version, suites.load(folder).version) == (1, 2)
+    assert (suites.load_suite(folder, "quick").version, suites.load_suite(folder).version) == (1, 2)
     written(folder, "- {id: c, family: f, prompt: Sing a song.}", "c.yaml")
     with pytest.raises(SuiteError, match=r"deep \(version 2\): added c; undo"):
-        suites.load(folder)
+        suites.load_suite(folder)
 
 
 def test_a_generated_prompt_is_frozen_with_the_rest(tmp_path: Path) -> None:
@@ -133,10 +133,10 @@ def test_a_generated_prompt_is_frozen_with_the_rest(tmp_path: Path) -> None:
     folder = tmp_path / "prompts"
     text = "family: f\nsuite: quick\ngenerate: [{generator: logic, seed: 1, count: 2}]\n"
     written(folder, text)
-    suites.freeze(folder)
+    suites.freeze_suites(folder)
     written(folder, text.replace("seed: 1", "seed: 2"))
     with pytest.raises(SuiteError, match=r"added logic-2-direct-s2-01, logic-2-direct-s2-02; removed logic"):
-        suites.load(folder)
+        suites.load_suite(folder)
 
 
 def test_what_the_lint_names_is_not_frozen(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_what_the_lint_names_is_not_frozen(tmp_path: Path) -> None:
     folder = tmp_path / "prompts"
     written(folder, "- {id: a, family: f, prompt: 'What is new today?'}")
     with pytest.raises(SuiteError, match=r'"today": .*\n.*not frozen; put right what is said above'):
-        suites.freeze(folder)
+        suites.freeze_suites(folder)
     assert not (folder / "suites.lock").exists()
 
 
@@ -154,7 +154,7 @@ def test_a_broken_lock_is_no_licence(tmp_path: Path) -> None:
     written(folder, "- {id: a, family: f, prompt: Name a fruit.}")
     written(folder, "{", "suites.lock")
     with pytest.raises(SuiteError, match=r"suites\.lock: cannot be read: .*delete it and run `tempzero suite freeze"):
-        suites.load(folder)
+        suites.load_suite(folder)
 
 
 def test_the_lint_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

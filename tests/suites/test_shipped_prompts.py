@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tempzero import suites
-from tempzero.chat import said
-from tempzero.extractors import EXTRACTORS, extract, matches
-from tempzero.extractors.code import cases_of
+from tempzero.chat_messages import to_answer_text
+from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
+from tempzero.extractors.code import parse_cases
 from tempzero.types.asked import ExtractorSpec, Prompt, ToolCall
 from tempzero.types.recorded import Completion
 
-PROMPTS = {prompt.id: prompt for prompt in suites.load(Path(__file__).parents[2] / "prompts").prompts}
+PROMPTS = {prompt.id: prompt for prompt in suites.load_suite(Path(__file__).parents[2] / "prompts").prompts}
 
 # What a good answer looks like where it is not the expected word itself.
 RIGHT = {
@@ -72,8 +72,8 @@ def misread(answers: Mapping[str, str], right: bool) -> list[str]:
         prompt = PROMPTS[name]
         assert prompt.extractor is not None
         assert prompt.expected is not None
-        answer = extract(prompt.extractor, text)
-        if matches(prompt.extractor, answer, prompt.expected) != right:
+        answer = extract_answer(prompt.extractor, text)
+        if is_expected_answer(prompt.extractor, answer, prompt.expected) != right:
             found.append(f"{name}: {answer}")
     return found
 
@@ -91,7 +91,9 @@ def called(prompt: Prompt) -> str:
     if prompt.expected == "no call":
         return "I am glad to talk."
     calls = [re.fullmatch(r"(\w+)\((.*)\)", line) for line in (prompt.expected or "").splitlines()]
-    return said(Completion(text="", tool_calls=tuple(ToolCall(name=c[1], arguments=c[2]) for c in calls if c)))
+    return to_answer_text(
+        Completion(text="", tool_calls=tuple(ToolCall(name=c[1], arguments=c[2]) for c in calls if c))
+    )
 
 
 def test_a_right_answer_to_a_shipped_prompt_is_read_as_right() -> None:
@@ -185,6 +187,6 @@ def test_the_cases_of_every_function_to_write_are_passed_by_a_right_one() -> Non
     asked = [p.extractor for p in PROMPTS.values() if p.extractor and p.extractor.name == "code"]
     assert {spec.args["function"] for spec in asked} == {solution.__name__ for solution in solutions}
     for spec, solution in ((spec, one) for spec in asked for one in solutions if spec.args["function"] == one.__name__):
-        assert extract(spec, f"```python\n{inspect.getsource(solution)}```") is not None
-        for case in cases_of(spec.args):
+        assert extract_answer(spec, f"```python\n{inspect.getsource(solution)}```") is not None
+        for case in parse_cases(spec.args):
             assert solution(*case.args) == case.out, f"{solution.__name__}{case.args}"

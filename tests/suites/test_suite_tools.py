@@ -29,7 +29,7 @@ prompts:
 def loaded(tmp_path: Path, text: str) -> suites.Suite:
     path = tmp_path / "t.yaml"
     path.write_text(text, encoding="utf-8")
-    return suites.load(path)
+    return suites.load_suite(path)
 
 
 def test_a_tool_arrives_with_its_keys_in_order(tmp_path: Path) -> None:
@@ -48,7 +48,8 @@ def test_tools_are_part_of_the_digest_down_to_their_order(tmp_path: Path) -> Non
     function = dict(reversed(prompt.tools[0]["function"].items()))
     turned = replace(prompt, tools=({"type": "function", "function": function},))
     digests = {
-        suites.digest([p]) for p in (prompt, turned, replace(prompt, tools=()), replace(prompt, tool_choice="none"))
+        suites.digest_prompts([p])
+        for p in (prompt, turned, replace(prompt, tools=()), replace(prompt, tool_choice="none"))
     }
     assert len(digests) == 4
 

@@ -33,7 +33,7 @@ PLAIN = """
 @cache
 def shipped(name: SuiteName) -> Suite:
     """A shipped suite, loaded once."""
-    return suites.load(SHIPPED, name)
+    return suites.load_suite(SHIPPED, name)
 
 
 def written(folder: Path, text: str, name: str = "a.yaml") -> Path:
@@ -47,14 +47,14 @@ def written(folder: Path, text: str, name: str = "a.yaml") -> Path:
 def complaint(path: Path) -> str:
     """What loading this path says is wrong, with the folder's name taken out."""
     with pytest.raises(SuiteError) as caught:
-        suites.load(path)
+        suites.load_suite(path)
     folder = path if path.is_dir() else path.parent
     return str(caught.value).replace(f"{folder}/", "")
 
 
 def test_every_key_of_a_prompt_arrives(tmp_path: Path) -> None:
     """What the author wrote is what is asked, to the letter."""
-    (prompt,) = suites.load(written(tmp_path, PLAIN)).prompts
+    (prompt,) = suites.load_suite(written(tmp_path, PLAIN)).prompts
     assert prompt == Prompt(
         id="capital",
         messages=(
@@ -72,10 +72,10 @@ def test_every_key_of_a_prompt_arrives(tmp_path: Path) -> None:
 
 def test_a_margin_arrives_and_changes_nothing_that_is_asked(tmp_path: Path) -> None:
     """It tells what a search measured; the question is the same without it, and so is its digest."""
-    plain = suites.load(written(tmp_path, "- {id: a, family: f, prompt: x}"))
-    told = suites.load(written(tmp_path, "- {id: a, family: f, prompt: x, margin: 0.25}"))
-    lines = suites.load(written(tmp_path, '{"id": "a", "family": "f", "prompt": "x", "margin": 0.25}', "a.jsonl"))
-    cells = suites.load(written(tmp_path, "id,family,prompt,margin\na,f,x,0.25\n", "a.csv"))
+    plain = suites.load_suite(written(tmp_path, "- {id: a, family: f, prompt: x}"))
+    told = suites.load_suite(written(tmp_path, "- {id: a, family: f, prompt: x, margin: 0.25}"))
+    lines = suites.load_suite(written(tmp_path, '{"id": "a", "family": "f", "prompt": "x", "margin": 0.25}', "a.jsonl"))
+    cells = suites.load_suite(written(tmp_path, "id,family,prompt,margin\na,f,x,0.25\n", "a.csv"))
     assert (plain.prompts[0].margin, told.prompts[0].margin) == (None, 0.25)
     assert told == lines == cells
     assert told.digest == plain.digest
@@ -99,7 +99,7 @@ def test_one_prompt_in_three_formats_is_one_prompt(tmp_path: Path) -> None:
         written(tmp_path, json.dumps({**fields, "tags": tags, "suite": "quick"}) + "\n", "a.jsonl"),
         written(tmp_path, f"{','.join(fields)},tags,suite\n{row},easy; smoke,quick\n", "a.csv"),
     ]
-    loaded = [suites.load(file) for file in files]
+    loaded = [suites.load_suite(file) for file in files]
     assert loaded[0] == loaded[1] == loaded[2]
 
 
@@ -114,7 +114,7 @@ prompts:
   - {id: one, prompt: 1 + 1, expected: 2}
   - {id: two, prompt: Count., extractor: null, max_tokens: 99, family: loops, tags: []}
 """
-    one, two = suites.load(written(tmp_path, text)).prompts
+    one, two = suites.load_suite(written(tmp_path, text)).prompts
     assert (one.family, one.extractor, one.max_tokens, one.tags) == (
         "sums",
         ExtractorSpec(name="number"),
@@ -133,7 +133,7 @@ def test_several_turns_and_an_empty_system_message_are_kept(tmp_path: Path) -> N
 - {id: empty, family: chat, system: "", prompt: Hi}
 - {id: none, family: chat, prompt: Hi}
 """
-    turns, empty, none = suites.load(written(tmp_path, text)).prompts
+    turns, empty, none = suites.load_suite(written(tmp_path, text)).prompts
     assert [m.role for m in turns.messages] == ["user", "assistant", "user"]
     assert empty.messages[0] == Message(role="system", content="")
     assert len(none.messages) == 1
@@ -146,7 +146,7 @@ def test_files_come_by_name_and_prompts_by_place(tmp_path: Path) -> None:
     written(tmp_path, "id,family,prompt\nm,f,w\n", "sub/c.csv")
     written(tmp_path, "# how to write prompts", "README.md")
     written(tmp_path, "rubbish", ".hidden.swp")
-    assert [prompt.id for prompt in suites.load(tmp_path).prompts] == ["z", "c", "a", "m"]
+    assert [prompt.id for prompt in suites.load_suite(tmp_path).prompts] == ["z", "c", "a", "m"]
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_files_come_by_name_and_prompts_by_place(tmp_path: Path) -> None:
 def test_a_number_is_kept_as_it_is_written(tmp_path: Path, expected: str, kept: str) -> None:
     """YAML would make 3.5 of 3.50; the author's text is what counts."""
     text = f"- {{id: n, family: f, prompt: x, extractor: number, expected: {expected}}}"
-    assert suites.load(written(tmp_path, text)).prompts[0].expected == kept
+    assert suites.load_suite(written(tmp_path, text)).prompts[0].expected == kept
 
 
 def test_json_numbers_are_kept_as_they_are_written(tmp_path: Path) -> None:
     """The same for JSONL."""
     line = '{"id": "n", "family": "f", "prompt": "x", "extractor": "number", "expected": 3.50}'
-    assert suites.load(written(tmp_path, line, "a.jsonl")).prompts[0].expected == "3.50"
+    assert suites.load_suite(written(tmp_path, line, "a.jsonl")).prompts[0].expected == "3.50"
 
 
 @pytest.mark.parametrize("expected", ["12:30", "010", "1_000", "0x10", "1.0e+3", ".5"])
@@ -301,7 +301,7 @@ def test_a_csv_cell_may_hold_lines_commas_and_an_extractor_with_arguments(tmp_pa
     text = (
         'id,prompt,family,extractor,expected,tags\na,"one,\ntwo",f,"{""name"": ""json_field"", ""field"": ""b""}",x,\n'
     )
-    (prompt,) = suites.load(written(tmp_path, "\ufeff" + text, "a.csv")).prompts
+    (prompt,) = suites.load_suite(written(tmp_path, "\ufeff" + text, "a.csv")).prompts
     assert prompt.messages[0].content == "one,\ntwo"
     assert prompt.extractor == ExtractorSpec(name="json_field", args={"field": "b"})
     assert prompt.tags == ()
@@ -318,12 +318,12 @@ def test_other_files_are_not_passed_over_in_silence(tmp_path: Path) -> None:
 def test_an_empty_folder_is_no_suite(tmp_path: Path) -> None:
     """A run without prompts would pass every gate."""
     with pytest.raises(SuiteError, match="holds no prompt file"):
-        suites.load(tmp_path)
+        suites.load_suite(tmp_path)
 
 
 def test_the_digest_covers_what_is_asked_and_how_it_is_read(tmp_path: Path) -> None:
     """Two suites have one digest exactly if the same prompts would be asked and read alike."""
-    first = suites.load(written(tmp_path, PLAIN)).digest
+    first = suites.load_suite(written(tmp_path, PLAIN)).digest
     changes = [
         ("What is", "What's"),
         ("You are brief.", "You are very brief."),
@@ -333,26 +333,26 @@ def test_the_digest_covers_what_is_asked_and_how_it_is_read(tmp_path: Path) -> N
         ("expected: Paris", "expected: paris"),
         ("max_tokens: 16", "max_tokens: 17"),
     ]
-    digests = [suites.load(written(tmp_path, PLAIN.replace(*change), "b.yaml")).digest for change in changes]
+    digests = [suites.load_suite(written(tmp_path, PLAIN.replace(*change), "b.yaml")).digest for change in changes]
     assert len({first, *digests}) == 1 + len(changes)
-    assert suites.load(written(tmp_path, PLAIN.replace("smoke", "other"), "b.yaml")).digest == first
+    assert suites.load_suite(written(tmp_path, PLAIN.replace("smoke", "other"), "b.yaml")).digest == first
 
 
 def test_the_digest_covers_the_version_of_the_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same text read by other rules is another measurement."""
     path = written(tmp_path, PLAIN)
-    before = suites.load(path).digest
+    before = suites.load_suite(path).digest
     newer = dataclasses.replace(EXTRACTORS["answer_line"], version=EXTRACTORS["answer_line"].version + 1)
     monkeypatch.setitem(cast(dict[str, Extractor], EXTRACTORS), "answer_line", newer)
-    assert suites.load(path).digest != before
+    assert suites.load_suite(path).digest != before
 
 
 def test_the_digest_does_not_depend_on_the_order_of_prompts(tmp_path: Path) -> None:
     """Renaming a file moves prompts, but asks nothing else."""
-    forward = suites.load(written(tmp_path, "- {id: a, family: f, prompt: x}\n- {id: b, family: f, prompt: y}"))
-    backward = suites.load(written(tmp_path, "- {id: b, family: f, prompt: y}\n- {id: a, family: f, prompt: x}"))
+    forward = suites.load_suite(written(tmp_path, "- {id: a, family: f, prompt: x}\n- {id: b, family: f, prompt: y}"))
+    backward = suites.load_suite(written(tmp_path, "- {id: b, family: f, prompt: y}\n- {id: a, family: f, prompt: x}"))
     assert forward.digest == backward.digest
-    assert forward.digest == suites.digest(backward.prompts)
+    assert forward.digest == suites.digest_prompts(backward.prompts)
 
 
 def test_a_larger_suite_asks_what_a_smaller_one_does(tmp_path: Path) -> None:
@@ -364,12 +364,12 @@ prompts: [{id: a, prompt: x}, {id: b, prompt: y, suite: quick}]
 """
     written(tmp_path, text)
     written(tmp_path, "- {id: c, family: f, prompt: z}", "b.yaml")
-    loaded = {name: suites.load(tmp_path, name) for name in suites.NAMES}
+    loaded = {name: suites.load_suite(tmp_path, name) for name in suites.SUITE_NAMES}
     asked = {name: [prompt.id for prompt in suite.prompts] for name, suite in loaded.items()}
     assert asked == {"quick": ["b"], "standard": ["a", "b"], "deep": ["a", "b", "c"]}
-    assert loaded["quick"].digest == suites.digest(loaded["deep"].prompts[1:2])
+    assert loaded["quick"].digest == suites.digest_prompts(loaded["deep"].prompts[1:2])
     with pytest.raises(SuiteError, match="no prompt belongs to the suite quick; say `suite: quick`"):
-        suites.load(tmp_path / "b.yaml", "quick")
+        suites.load_suite(tmp_path / "b.yaml", "quick")
 
 
 def test_the_shipped_quick_suite_fits_its_budget() -> None:
@@ -390,7 +390,7 @@ def test_every_shipped_family_has_its_row_in_the_table() -> None:
     assert set(rows) == {
         path.name for path in SHIPPED.iterdir() if path.is_file() and path.suffix not in (".md", ".lock")
     }
-    families = {name: suites.load(SHIPPED / name).prompts for name in rows}
+    families = {name: suites.load_suite(SHIPPED / name).prompts for name in rows}
     for name, own in families.items():
         assert rows[name] == (f"{len(own):,}", f"{sum(p.max_tokens or 0 for p in own):,}"), name
     prompts = [prompt for own in families.values() for prompt in own]
@@ -402,9 +402,9 @@ def test_the_suites_have_as_many_prompts_as_the_table_says() -> None:
     """What a run of a suite asks is known before it is paid for."""
     table = (SHIPPED / "README.md").read_text()
     counts = dict(re.findall(r"^\| `(quick|standard|deep)` \|.*\| ([\d,]+) \|$", table, re.MULTILINE))
-    assert counts == {name: f"{len(shipped(name).prompts):,}" for name in suites.NAMES}
+    assert counts == {name: f"{len(shipped(name).prompts):,}" for name in suites.SUITE_NAMES}
     answers = dict(re.findall(r"^\| `(quick|standard|deep)` \|.*\| ([\d,]+) \| [\d,]+ \|$", table, re.MULTILINE))
-    assert answers == {n: f"{sum(p.max_tokens or 0 for p in shipped(n).prompts):,}" for n in suites.NAMES}
+    assert answers == {n: f"{sum(p.max_tokens or 0 for p in shipped(n).prompts):,}" for n in suites.SUITE_NAMES}
 
 
 def test_the_standard_suite_has_long_prompts_for_load_and_answers_to_check() -> None:

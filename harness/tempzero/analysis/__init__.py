@@ -17,19 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tempzero.analysis import single
+from tempzero.analysis import provider_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.evidence import Case
-from tempzero.analysis.examples import curves, divergences, prompt_rows
-from tempzero.analysis.findings import findings, in_order
-from tempzero.analysis.itself import itself
-from tempzero.analysis.notes import notes
-from tempzero.analysis.observations import NOT_SAID, Observations, observe
-from tempzero.analysis.pairs import compare, pair_up, repetition_excess
-from tempzero.analysis.reading import read_by_references
-from tempzero.analysis.tallies import tally
-from tempzero.analysis.texts import study
-from tempzero.analysis.unread import not_judged, unread_answers
+from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
+from tempzero.analysis.findings import collect_findings, sort_findings
+from tempzero.analysis.notes import collect_notes
+from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
+from tempzero.analysis.pair_figures import compare_pairs, enter_repetition_excess, pair_tallies
+from tempzero.analysis.reference_reading import build_reference_reading
+from tempzero.analysis.self_comparison import compare_halves
+from tempzero.analysis.tallies import tally_lane
+from tempzero.analysis.texts import study_texts
+from tempzero.analysis.unread_answers import count_unread_answers, note_unjudged_answers
 from tempzero.config import Config, Provider
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, ProviderFacts
@@ -43,10 +43,10 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     Providers and pairs come in the order of their names, so that nothing depends on the order in
     which they are configured or answered. Raises RunFolderError for damaged or foreign records.
     """
-    seen = observe(run, tell)
-    case, book = _case(seen, run.config, tell)
-    shown = divergences(case)
-    reading, read = read_by_references(case, book, run.reading(), shown)
+    seen = observe_run(run, tell)
+    case, book = _build_case(seen, run.config, tell)
+    shown = pick_divergences(case)
+    reading, read = build_reference_reading(case, book, run.reading(), shown)
     manifest = run.manifest
     skipped = {s.provider for s in manifest.skipped}
     return Analysis(
@@ -56,47 +56,47 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         plan_digest=manifest.plan_digest,
         versions=manifest.versions,
         host=manifest.host,
-        providers=tuple(_facts(p, run.config) for p in run.config.providers if p.name not in skipped),
+        providers=tuple(_provider_facts(p, run.config) for p in run.config.providers if p.name not in skipped),
         references=tuple(r for r in run.config.run.references if r not in skipped),
         skipped=manifest.skipped,
         prompts=len(seen.prompts),
         records=seen.records,
         figures=book.figures(),
-        failures=_failures(seen),
-        findings=in_order((*findings(case), *read)),
-        curves=curves(case),
+        failures=_count_failures(seen),
+        findings=sort_findings((*collect_findings(case), *read)),
+        curves=build_survival_curves(case),
         divergences=shown,
-        prompt_rows=prompt_rows(case),
-        notes=(*manifest.notes, *not_judged(seen), *notes(case)),
+        prompt_rows=build_prompt_rows(case),
+        notes=(*manifest.notes, *note_unjudged_answers(seen), *collect_notes(case)),
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
         reading=reading,
-        unread_answers=tuple(unread_answers(seen, case.texts, case.tallies)),
+        unread_answers=tuple(count_unread_answers(seen, case.texts, case.tallies)),
     )
 
 
-def _case(seen: Observations, config: Config, tell: Callable[[str, float], None]) -> tuple[Case, Book]:
+def _build_case(seen: Observations, config: Config, tell: Callable[[str, float], None]) -> tuple[Case, Book]:
     """Count, compare and enter every figure."""
     tell("comparing", 0.0)
-    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
+    texts, new = study_texts(seen.texts, seen.prompts, seen.judged.answers)
     tallies = []
     for lane in seen.lanes:
         text = lane.text.copy()
         text[text != NOT_SAID] = new[text[text != NOT_SAID]]
-        tallies.append(tally(replace(lane, text=text), texts, seen.prompts))
+        tallies.append(tally_lane(replace(lane, text=text), texts, seen.prompts))
         tell("comparing", 0.5 * len(tallies) / len(seen.lanes))
     book, references = Book(seen.prompts), config.run.references
     for one in tallies:
-        single.coverage(book, one, len(seen.prompts))
-        single.repeat(book, one, texts)
-    halves = itself(book, tallies, config.gates.alpha)
-    comparisons = compare(book, pair_up(tallies, references), texts, config.gates.alpha)
+        provider_figures.enter_coverage(book, one, len(seen.prompts))
+        provider_figures.enter_repeat_agreement(book, one, texts)
+    halves = compare_halves(book, tallies, config.gates.alpha)
+    comparisons = compare_pairs(book, pair_tallies(tallies, references), texts, config.gates.alpha)
     for one in tallies:
-        single.repetition(book, one)
-        single.answered(book, one)
-        single.identity(book, one, seen.identities)
-        single.speed(book, one)
-        single.cost(book, one)
-    repetition_excess(book, tallies, references)
+        provider_figures.enter_repetition(book, one)
+        provider_figures.enter_answer_figures(book, one)
+        provider_figures.enter_identity_counts(book, one, seen.identities)
+        provider_figures.enter_speed(book, one)
+        provider_figures.enter_cost(book, one)
+    enter_repetition_excess(book, tallies, references)
     tell("comparing", 1.0)
     return Case(
         prompts=seen.prompts,
@@ -110,18 +110,18 @@ def _case(seen: Observations, config: Config, tell: Callable[[str, float], None]
     ), book
 
 
-def _failures(seen: Observations) -> tuple[tuple[str, str, int], ...]:
+def _count_failures(seen: Observations) -> tuple[tuple[str, str, int], ...]:
     """How often each provider's attempts failed in which way, and how many trials were never asked."""
     found = dict(seen.failures)
     for lane in seen.lanes:
         key = (lane.provider.name, "not_asked")
-        never = int(single.planned_trials(lane, len(seen.prompts)).sum()) - lane.prompt.size
+        never = int(provider_figures.count_planned_trials(lane, len(seen.prompts)).sum()) - lane.prompt.size
         if never:
             found[key] = found.get(key, 0) + never
     return tuple((provider, kind, number) for (provider, kind), number in sorted(found.items()))
 
 
-def _facts(provider: Provider, config: Config) -> ProviderFacts:
+def _provider_facts(provider: Provider, config: Config) -> ProviderFacts:
     assert provider.repeats is not None, "providers are resolved when they are loaded"
     assert provider.concurrency is not None, "providers are resolved when they are loaded"
     return ProviderFacts(

@@ -26,17 +26,17 @@ class Subject:
     right: str | None = None
 
 
-def bounded(low: float, high: float) -> Estimator:
+def bounded_mean(low: float, high: float) -> Estimator:
     """Mean over prompts of a value that cannot leave [low, high]."""
     return lambda values: stats.mean_over_prompts(values, bounds=(low, high))
 
 
 def share_of_prompts(values: Floats) -> Estimate:
     """Share of the prompts whose value is 1 rather than 0."""
-    return stats.proportion(int(values.sum()), values.size)
+    return stats.wilson_proportion(int(values.sum()), values.size)
 
 
-def total(values: Floats) -> Estimate:
+def sum_over_prompts(values: Floats) -> Estimate:
     """Plain sum: counted, not estimated, so it has no interval."""
     return Estimate(
         value=float(values.sum()) if values.size else None, low=None, high=None, n=values.size, method="sum"
@@ -71,8 +71,8 @@ class Book:
         for family, members in self._families:
             chosen = values[members & defined]
             if family is None or chosen.size:
-                self.put(subject, metric, _noted(estimate(chosen), note), unit=unit, k=k, family=family)
-        return _noted(estimate(values[defined]), note)
+                self.put(subject, metric, _append_note(estimate(chosen), note), unit=unit, k=k, family=family)
+        return _append_note(estimate(values[defined]), note)
 
     def put(
         self,
@@ -113,5 +113,5 @@ class Book:
         return tuple(sorted(self._figures, key=key))
 
 
-def _noted(estimate: Estimate, note: str) -> Estimate:
+def _append_note(estimate: Estimate, note: str) -> Estimate:
     return replace(estimate, method=f"{estimate.method}; {note}") if note else estimate

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tempzero.analysis.itself import Halves
 from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity
-from tempzero.analysis.pairs import Comparison
+from tempzero.analysis.pair_figures import Comparison
+from tempzero.analysis.self_comparison import Halves
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
-from tempzero.metrics.agreement import Ints, commonest
-from tempzero.metrics.divergence import common_prefixes
+from tempzero.metrics.agreement import Ints, commonest_outputs
+from tempzero.metrics.divergence import common_prefix_lengths
 from tempzero.plan import CONDITION
 from tempzero.types.asked import Prompt, Trial
 from tempzero.types.concluded import Estimate
 
 # Trials shown with a finding; its message gives the total.
-EVIDENCE = 20
+MOST_EVIDENCE = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +36,12 @@ class Case:
     alpha: float
 
 
-def some(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+def take_evidence(trials: Iterable[Trial]) -> tuple[Trial, ...]:
     """The first EVIDENCE trials, without drawing more of them than that."""
-    return tuple(t for _, t in zip(range(EVIDENCE), trials, strict=False))
+    return tuple(t for _, t in zip(range(MOST_EVIDENCE), trials, strict=False))
 
 
-def shown(estimate: Estimate) -> str:
+def describe_estimate(estimate: Estimate) -> str:
     """An estimate in words: value, interval if there is one, and the number of prompts."""
     if estimate.value is None:
         return "not measured"
@@ -49,18 +49,18 @@ def shown(estimate: Estimate) -> str:
     return f"{estimate.value:.3f}{interval}, n={estimate.n}"
 
 
-def under(condition: str) -> str:
+def condition_suffix(condition: str) -> str:
     """Names the condition unless it is the plain one."""
     return "" if condition == CONDITION else f" (condition {condition})"
 
 
-def load(tally: Tally) -> str:
+def load_suffix(tally: Tally) -> str:
     """The most requests this client had under way at once; nothing where that was not recorded."""
     most = tally.lane.most_in_flight
     return f", with up to {most} in flight" if most else ""
 
 
-def different_repeats(tally: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, ...]:
+def find_different_repeats(tally: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, ...]:
     """Two repeats of one request, answered under one identity, whose texts visibly differ."""
     rows = np.arange(tally.starts[prompt], tally.starts[prompt + 1])
     text, segment = tally.lane.text, tally.lane.segment
@@ -73,7 +73,7 @@ def different_repeats(tally: Tally, prompt: int, prompts: Sequence[Prompt]) -> t
     return ()
 
 
-def different_bits(tally: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, ...]:
+def find_different_bits(tally: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, ...]:
     """A prompt's first repeat, and the first one whose logits or token ids are others."""
     rows = np.arange(tally.starts[prompt], tally.starts[prompt + 1])
     rows = rows[(tally.lane.status[rows] <= CENSORED) & (tally.lane.bits[rows] != NOT_SAID)]
@@ -81,26 +81,26 @@ def different_bits(tally: Tally, prompt: int, prompts: Sequence[Prompt]) -> tupl
     return tally.trial(int(rows[0]), prompts), tally.trial(int(differ[0]), prompts)
 
 
-def visible_differences(left: Tally, right: Tally, texts: Texts) -> tuple[Ints, Ints]:
+def find_visible_differences(left: Tally, right: Tally, texts: Texts) -> tuple[Ints, Ints]:
     """Prompts on which the two sides' commonest texts part, and the characters at which they do.
 
     A cut text that the other one begins with shows no difference.
     """
-    a, b = commonest(left.raw), commonest(right.raw)
+    a, b = commonest_outputs(left.raw), commonest_outputs(right.raw)
     prompts = np.flatnonzero((a != NOT_SAID) & (b != NOT_SAID) & (a != b))
     a, b = a[prompts], b[prompts]
-    at = common_prefixes([texts.text[i] for i in a.tolist()], [texts.text[i] for i in b.tolist()])
+    at = common_prefix_lengths([texts.text[i] for i in a.tolist()], [texts.text[i] for i in b.tolist()])
     unseen = (texts.cut[a] & (at == texts.length[a])) | (texts.cut[b] & (at == texts.length[b]))
     return prompts[~unseen], at[~unseen]
 
 
-def commonest_trials(left: Tally, right: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, Trial]:
+def pick_commonest_trials(left: Tally, right: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, Trial]:
     """On each side the earliest trial that gave the side's commonest text."""
-    rows = [t.first_row(prompt, int(commonest(t.raw)[prompt])) for t in (left, right)]
+    rows = [t.first_row(prompt, int(commonest_outputs(t.raw)[prompt])) for t in (left, right)]
     return left.trial(rows[0], prompts), right.trial(rows[1], prompts)
 
 
-def one_trial_each(left: Tally, right: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, ...]:
+def pick_answered_trials(left: Tally, right: Tally, prompt: int, prompts: Sequence[Prompt]) -> tuple[Trial, ...]:
     """On each side the first trial that was answered."""
     found = []
     for tally in (left, right):

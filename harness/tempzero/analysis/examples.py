@@ -7,53 +7,55 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tempzero.analysis.evidence import Case, commonest_trials, visible_differences
+from tempzero.analysis.evidence import Case, find_visible_differences, pick_commonest_trials
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
-from tempzero.analysis.pairs import Comparison
-from tempzero.analysis.single import outcomes, planned_trials
+from tempzero.analysis.pair_figures import Comparison
+from tempzero.analysis.provider_figures import count_outcomes, count_planned_trials
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
 from tempzero.metrics import divergence
-from tempzero.metrics.agreement import Floats, commonest, pooled, responses
+from tempzero.metrics.agreement import Floats, commonest_outputs, count_responses, pool_segments
 from tempzero.types.concluded import Divergence, PromptRow, SurvivalCurve
 
 # Examples of divergence shown for each provider and each pair: those that part earliest.
-EXAMPLES = 3
+DIVERGENCES_SHOWN = 3
 
 
-def curves(case: Case) -> tuple[SurvivalCurve, ...]:
+def build_survival_curves(case: Case) -> tuple[SurvivalCurve, ...]:
     """Share of pairs still identical after so many characters, for every provider and pair that has any."""
     found = []
     for tally in case.tallies:
         survival = divergence.repeat_survival(tally.own, case.texts.shared)
         if survival is not None:
-            found.append(_curve("repeat", tally.name, None, tally.lane.condition, survival))
+            found.append(_to_survival_curve("repeat", tally.name, None, tally.lane.condition, survival))
     for c in case.comparisons:
         survival = divergence.cross_survival(c.left, c.right, case.texts.shared)
         if survival is not None:
             subject = c.pair.subject
-            found.append(_curve("cross", subject.left, subject.right, subject.condition, survival))
+            found.append(_to_survival_curve("cross", subject.left, subject.right, subject.condition, survival))
     return tuple(found)
 
 
-def divergences(case: Case) -> tuple[Divergence, ...]:
+def pick_divergences(case: Case) -> tuple[Divergence, ...]:
     """For every provider and pair the few prompts whose texts part earliest."""
-    own = (d for tally in case.tallies for d in _own_divergences(tally, case))
-    cross = (d for c in case.comparisons for d in _pair_divergences(c, case))
+    own = (d for tally in case.tallies for d in _find_own_divergences(tally, case))
+    cross = (d for c in case.comparisons for d in _find_pair_divergences(c, case))
     return (*own, *cross)
 
 
-def prompt_rows(case: Case) -> tuple[PromptRow, ...]:
+def build_prompt_rows(case: Case) -> tuple[PromptRow, ...]:
     """A row for every prompt and provider, by prompt."""
     match = {
         (c.pair.left.name, c.pair.subject.condition): c.match for c in case.comparisons if c.pair.kind == "reference"
     }
     nothing = np.full(len(case.prompts), np.nan)
-    columns = [_rows(t, match.get((t.name, t.lane.condition), nothing), case) for t in case.tallies]
+    columns = [_build_provider_rows(t, match.get((t.name, t.lane.condition), nothing), case) for t in case.tallies]
     return tuple(row for prompt in zip(*columns, strict=True) for row in prompt if row.planned)
 
 
-def _curve(kind: str, left: str, right: str | None, condition: str, survival: divergence.Survival) -> SurvivalCurve:
+def _to_survival_curve(
+    kind: str, left: str, right: str | None, condition: str, survival: divergence.Survival
+) -> SurvivalCurve:
     return SurvivalCurve(
         kind=kind,
         left=left,
@@ -65,8 +67,8 @@ def _curve(kind: str, left: str, right: str | None, condition: str, survival: di
     )
 
 
-def _own_divergences(tally: Tally, case: Case) -> Iterable[Divergence]:
-    for parting in divergence.earliest_partings(tally.own, case.texts.shared)[:EXAMPLES]:
+def _find_own_divergences(tally: Tally, case: Case) -> Iterable[Divergence]:
+    for parting in divergence.find_first_differences(tally.own, case.texts.shared)[:DIVERGENCES_SHOWN]:
         start, end = tally.starts[parting.cell], tally.starts[parting.cell + 1]
         rows = [
             int(
@@ -88,32 +90,32 @@ def _own_divergences(tally: Tally, case: Case) -> Iterable[Divergence]:
         )
 
 
-def _pair_divergences(comparison: Comparison, case: Case) -> Iterable[Divergence]:
+def _find_pair_divergences(comparison: Comparison, case: Case) -> Iterable[Divergence]:
     left, right = comparison.pair.left, comparison.pair.right
-    prompts, at = visible_differences(left, right, case.texts)
-    for index in np.lexsort((prompts, at))[:EXAMPLES].tolist():
+    prompts, at = find_visible_differences(left, right, case.texts)
+    for index in np.lexsort((prompts, at))[:DIVERGENCES_SHOWN].tolist():
         prompt = int(prompts[index])
-        trials = commonest_trials(left, right, prompt, case.prompts)
+        trials = pick_commonest_trials(left, right, prompt, case.prompts)
         yield Divergence(
             prompt=case.prompts[prompt].id,
             left=trials[0],
             right=trials[1],
-            left_text=case.texts.text[commonest(left.raw)[prompt]],
-            right_text=case.texts.text[commonest(right.raw)[prompt]],
+            left_text=case.texts.text[commonest_outputs(left.raw)[prompt]],
+            right_text=case.texts.text[commonest_outputs(right.raw)[prompt]],
             at_char=int(at[index]),
         )
 
 
-def _rows(tally: Tally, match: Floats, case: Case) -> Iterator[PromptRow]:
+def _build_provider_rows(tally: Tally, match: Floats, case: Case) -> Iterator[PromptRow]:
     lane, cells = tally.lane, len(case.prompts)
-    planned = planned_trials(lane, cells)
-    valid, censored, excluded = (outcomes(lane, s, cells) for s in (VALID, CENSORED, EXCLUDED))
-    texts, modal = pooled(tally.own), commonest(tally.own)
-    number = responses(texts)
+    planned = count_planned_trials(lane, cells)
+    valid, censored, excluded = (count_outcomes(lane, s, cells) for s in (VALID, CENSORED, EXCLUDED))
+    texts, modal = pool_segments(tally.own), commonest_outputs(tally.own)
+    number = count_responses(texts)
     distinct = np.bincount(texts.cell, minlength=cells)
     largest = np.zeros(cells)
     np.maximum.at(largest, texts.cell, texts.count)
-    parsed = _parsed(tally, case.texts, cells)
+    parsed = _count_parsed_answers(tally, case.texts, cells)
     for j, prompt in enumerate(case.prompts):
         yield PromptRow(
             prompt=prompt.id,
@@ -126,23 +128,23 @@ def _rows(tally: Tally, match: Floats, case: Case) -> Iterator[PromptRow]:
             missing=int(planned[j] - valid[j] - censored[j] - excluded[j]),
             distinct=int(distinct[j]),
             modal_share=float(largest[j] / number[j]) if number[j] else None,
-            emr=_known(tally.emr[j]),
-            match_reference=_known(match[j]),
+            emr=_none_if_nan(tally.emr[j]),
+            match_reference=_none_if_nan(match[j]),
             expected=prompt.expected,
             answers=parsed[j],
             modal_text=case.texts.text[modal[j]] if number[j] else None,
-            mean_chars=_known(tally.chars[j]),
+            mean_chars=_none_if_nan(tally.chars[j]),
         )
 
 
-def _parsed(tally: Tally, texts: Texts, cells: int) -> list[tuple[tuple[str | None, int], ...]]:
+def _count_parsed_answers(tally: Tally, texts: Texts, cells: int) -> list[tuple[tuple[str | None, int], ...]]:
     """Each prompt's parsed answers with their counts, the commonest first; None stands for unparsed."""
     found: list[Counter[str | None]] = [Counter() for _ in range(cells)]
-    rows = pooled(tally.answer)
+    rows = pool_segments(tally.answer)
     for cell, output, number in zip(rows.cell.tolist(), rows.output.tolist(), rows.count.tolist(), strict=True):
         found[cell][None if output == NOT_SAID else texts.answers[output]] += number
     return [tuple(sorted(c.items(), key=lambda item: (-item[1], item[0] is None, item[0] or ""))) for c in found]
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

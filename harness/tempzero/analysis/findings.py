@@ -7,15 +7,29 @@ from collections.abc import Iterable
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis.evidence import Case, different_bits, different_repeats, load, shown, some, under
+from tempzero.analysis.evidence import (
+    Case,
+    condition_suffix,
+    describe_estimate,
+    find_different_bits,
+    find_different_repeats,
+    load_suffix,
+    take_evidence,
+)
 from tempzero.analysis.observations import NOT_SAID, Identity
-from tempzero.analysis.pair_findings import answers_differ, different, loops_more, prompt_tokens_differ, repeats_more
-from tempzero.analysis.single import identical_bits
-from tempzero.analysis.tallies import Tally, repeats
+from tempzero.analysis.pair_findings import (
+    find_answer_differences,
+    find_divergent_pairs,
+    find_more_loops,
+    find_more_repetition,
+    find_prompt_token_differences,
+)
+from tempzero.analysis.provider_figures import identical_bits_share
+from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.metrics.agreement import Floats
 from tempzero.types.concluded import Finding
 
-_ORDER = (
+_RULE_ORDER = (
     "reference_not_reproducible",
     "nondeterministic",
     "identity_changed",
@@ -37,25 +51,31 @@ _ORDER = (
 )
 
 
-def findings(case: Case) -> tuple[Finding, ...]:
+def collect_findings(case: Case) -> tuple[Finding, ...]:
     """Everything that the texts and records show."""
     found: list[Finding] = []
     for tally in case.tallies:
-        found += _nondeterministic(tally, case)
-        found += _identity_changed(tally, case)
+        found += _find_nondeterminism(tally, case)
+        found += _find_identity_change(tally, case)
         if tally.name in case.references:
-            found += _reference_not_reproducible(tally, case)
-    for rule in (different, prompt_tokens_differ, answers_differ, repeats_more, loops_more):
+            found += _find_irreproducible_reference(tally, case)
+    for rule in (
+        find_divergent_pairs,
+        find_prompt_token_differences,
+        find_answer_differences,
+        find_more_repetition,
+        find_more_loops,
+    ):
         found += rule(case)
     return tuple(found)
 
 
-def in_order(found: Iterable[Finding]) -> tuple[Finding, ...]:
+def sort_findings(found: Iterable[Finding]) -> tuple[Finding, ...]:
     """In a fixed order: by rule, then by whom they speak of."""
-    return tuple(sorted(found, key=lambda f: (_ORDER.index(f.rule), f.subject, f.other or "", f.message)))
+    return tuple(sorted(found, key=lambda f: (_RULE_ORDER.index(f.rule), f.subject, f.other or "", f.message)))
 
 
-def _nondeterministic(tally: Tally, case: Case) -> Iterable[Finding]:
+def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
     """An existence proof: the same request bytes and the same identity, yet different texts."""
     measured = ~np.isnan(tally.emr)
     diverged = np.flatnonzero(measured & (tally.emr < 1)).tolist()
@@ -66,23 +86,23 @@ def _nondeterministic(tally: Tally, case: Case) -> Iterable[Finding]:
     temperature = "no temperature sent" if provider.temperature is None else f"temperature {provider.temperature:g}"
     names = ", ".join(f'"{case.prompts[j].id}"' for j in diverged[:3]) + (", ..." if len(diverged) > 3 else "")
     router = "" if provider.pinned else "; it is not pinned, so its router may have chosen several upstreams"
-    often = f"EMR {shown(estimate)}"
+    often = f"EMR {describe_estimate(estimate)}"
     if tally.stopped is not None:
         often = "how often cannot be said, since prompts were no longer asked after their first divergence"
     yield Finding(
         rule="nondeterministic",
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{under(lane.condition)}: the same request gave different texts on {len(diverged)} of "
-        f"{estimate.n} prompts ({names}) in {repeats(lane)} repeats, {temperature}{load(tally)}; "
+        message=f"{tally.name}{condition_suffix(lane.condition)}: the same request gave different texts on {len(diverged)} of "
+        f"{estimate.n} prompts ({names}) in {planned_repeats(lane)} repeats, {temperature}{load_suffix(tally)}; "
         f"{often}{router}",
         estimate=estimate if tally.stopped is None else None,
         p_value=None,
-        evidence=some(trial for j in diverged for trial in different_repeats(tally, j, case.prompts)),
+        evidence=take_evidence(trial for j in diverged for trial in find_different_repeats(tally, j, case.prompts)),
     )
 
 
-def _identity_changed(tally: Tally, case: Case) -> Iterable[Finding]:
+def _find_identity_change(tally: Tally, case: Case) -> Iterable[Finding]:
     numbers, first = np.unique(tally.lane.identity, return_index=True)
     seen = [(case.identities[i], row) for i, row in zip(numbers.tolist(), first.tolist(), strict=True) if i != NOT_SAID]
     if len(seen) < 2:
@@ -92,15 +112,15 @@ def _identity_changed(tally: Tally, case: Case) -> Iterable[Finding]:
         rule="identity_changed",
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{under(tally.lane.condition)} answered under {len(seen)} identities within this run: "
-        f"{_changes([identity for identity, _ in seen])}; repeats are compared within one identity only{router}",
+        message=f"{tally.name}{condition_suffix(tally.lane.condition)} answered under {len(seen)} identities within this run: "
+        f"{_describe_identity_change([identity for identity, _ in seen])}; repeats are compared within one identity only{router}",
         estimate=None,
         p_value=None,
-        evidence=some(tally.trial(row, case.prompts) for _, row in sorted(seen, key=lambda s: s[1])),
+        evidence=take_evidence(tally.trial(row, case.prompts) for _, row in sorted(seen, key=lambda s: s[1])),
     )
 
 
-def _changes(seen: list[Identity]) -> str:
+def _describe_identity_change(seen: list[Identity]) -> str:
     """Which of the three changed, and between what; shortened, since a provider may say anything."""
     parts = []
     for name in ("served_model", "backend", "fingerprint"):
@@ -110,9 +130,9 @@ def _changes(seen: list[Identity]) -> str:
     return ", ".join(parts)
 
 
-def _reference_not_reproducible(tally: Tally, case: Case) -> Iterable[Finding]:
+def _find_irreproducible_reference(tally: Tally, case: Case) -> Iterable[Finding]:
     """By logits and token ids where the engine gives them, else by text."""
-    bits = identical_bits(tally.lane, len(tally.emr))
+    bits = identical_bits_share(tally.lane, len(tally.emr))
     by_bits = not np.isnan(bits).all()
     same: Floats = bits if by_bits else tally.emr
     measured = ~np.isnan(same)
@@ -120,15 +140,15 @@ def _reference_not_reproducible(tally: Tally, case: Case) -> Iterable[Finding]:
     if not broken:
         return
     estimate = stats.share_over_prompts(same[measured])
-    proof = different_bits if by_bits else different_repeats
+    proof = find_different_bits if by_bits else find_different_repeats
     yield Finding(
         rule="reference_not_reproducible",
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{under(tally.lane.condition)} is the reference, and yet its own repeats have different "
+        message=f"{tally.name}{condition_suffix(tally.lane.condition)} is the reference, and yet its own repeats have different "
         f"{'logits or token ids' if by_bits else 'texts'} on {len(broken)} of {estimate.n} prompts; whatever is "
         "compared with it carries that noise",
         estimate=estimate,
         p_value=None,
-        evidence=some(trial for j in broken for trial in proof(tally, j, case.prompts)),
+        evidence=take_evidence(trial for j in broken for trial in proof(tally, j, case.prompts)),
     )

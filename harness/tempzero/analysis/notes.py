@@ -7,24 +7,24 @@ from collections.abc import Iterable
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis.conditions import between_conditions, short_of_load
-from tempzero.analysis.evidence import Case, load, under
+from tempzero.analysis.conditions import note_condition_differences, note_unreached_load
+from tempzero.analysis.evidence import Case, condition_suffix, load_suffix
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
-from tempzero.analysis.single import identical_bits
-from tempzero.analysis.tallies import Tally, repeats
+from tempzero.analysis.provider_figures import identical_bits_share
+from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.analysis.texts import Texts
 
 
-def notes(case: Case) -> tuple[str, ...]:
+def collect_notes(case: Case) -> tuple[str, ...]:
     """Bounds where nothing was seen, what was left out or cut, and what could not be measured."""
     found: list[str] = []
     for tally in case.tallies:
-        who = f"{tally.name}{under(tally.lane.condition)}"
-        found += (f"{who}: {note}" for note in _of_one(tally, case))
-    return (*found, *between_conditions(case))
+        who = f"{tally.name}{condition_suffix(tally.lane.condition)}"
+        found += (f"{who}: {note}" for note in _note_provider(tally, case))
+    return (*found, *note_condition_differences(case))
 
 
-def _changed(tally: Tally, case: Case) -> Iterable[str]:
+def _note_change_within_run(tally: Tally, case: Case) -> Iterable[str]:
     """Corrected over all providers: one of twenty would stand out by chance."""
     corrected = stats.holm([h.test.p_value for h in case.halves])
     for halves, p_value in zip(case.halves, corrected, strict=True):
@@ -35,16 +35,16 @@ def _changed(tally: Tally, case: Case) -> Iterable[str]:
             )
 
 
-def _of_one(tally: Tally, case: Case) -> Iterable[str]:
-    yield from _nothing_seen(tally)
-    yield from _changed(tally, case)
-    yield from _bits(tally)
-    yield from _left_out(tally)
-    yield from _loops(tally, case.texts)
-    yield from short_of_load(tally)
+def _note_provider(tally: Tally, case: Case) -> Iterable[str]:
+    yield from _note_no_divergence(tally)
+    yield from _note_change_within_run(tally, case)
+    yield from _note_identical_bits(tally)
+    yield from _note_uncompared_responses(tally)
+    yield from _note_loops(tally, case.texts)
+    yield from note_unreached_load(tally)
 
 
-def _nothing_seen(tally: Tally) -> Iterable[str]:
+def _note_no_divergence(tally: Tally) -> Iterable[str]:
     measured = int((~np.isnan(tally.emr)).sum())
     if tally.stopped is not None:
         yield (
@@ -55,13 +55,13 @@ def _nothing_seen(tally: Tally) -> Iterable[str]:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"
     elif not (tally.emr < 1).any():
         yield (
-            f"no divergence in {repeats(tally.lane)} repeats of {measured} prompts{load(tally)}; the rate of prompts "
+            f"no divergence in {planned_repeats(tally.lane)} repeats of {measured} prompts{load_suffix(tally)}; the rate of prompts "
             f"that diverge is below {stats.rule_of_three(measured):.1%} (95 %)"
         )
 
 
-def _bits(tally: Tally) -> Iterable[str]:
-    same = identical_bits(tally.lane, len(tally.emr))
+def _note_identical_bits(tally: Tally) -> Iterable[str]:
+    same = identical_bits_share(tally.lane, len(tally.emr))
     rows = (tally.lane.status <= CENSORED) & (tally.lane.bits != NOT_SAID)
     repeated = np.maximum(np.bincount(tally.lane.prompt[rows], minlength=same.size) - 1, 0)
     if repeated.any():
@@ -72,7 +72,7 @@ def _bits(tally: Tally) -> Iterable[str]:
         )
 
 
-def _left_out(tally: Tally) -> Iterable[str]:
+def _note_uncompared_responses(tally: Tally) -> Iterable[str]:
     lane = tally.lane
     unheld = int((~lane.planned).sum())
     if unheld:
@@ -93,7 +93,7 @@ def _left_out(tally: Tally) -> Iterable[str]:
             yield f"{number} responses were {words}; they are in no agreement figure"
 
 
-def _loops(tally: Tally, texts: Texts) -> Iterable[str]:
+def _note_loops(tally: Tally, texts: Texts) -> Iterable[str]:
     rows = tally.lane.text != NOT_SAID
     text = tally.lane.text[rows]
     looping = texts.metrics["loop_share"][text] == 1

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tempzero.analysis.judged import Judged, judged
-from tempzero.chat import as_written, said
+from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
+from tempzero.chat_messages import to_answer_text, to_verbatim_text
 from tempzero.config import DEFAULT_CONDITION, Config, Provider
 from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints
-from tempzero.plan import fits
+from tempzero.plan import fits_context
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
 from tempzero.types.recorded import Completion, RecordView
@@ -31,9 +31,9 @@ _STATUS = {"valid": VALID, "censored": CENSORED, "missing": MISSING, "excluded":
 
 # Stands for "the provider did not say"; every other number is 0 or larger.
 NOT_SAID = -1
-_LARGEST = 2**53
+_LARGEST_TOKENS = 2**53
 
-_WHOLE_NUMBERS = (
+_INTEGER_COLUMNS = (
     "provider",
     "condition",
     "prompt",
@@ -51,9 +51,9 @@ _WHOLE_NUMBERS = (
     "completion_tokens",
     "in_flight",
 )
-_TOLD_EVERY = 5_000
-_SECONDS = ("latency_s", "first_byte_s")
-_TRIAL = ["condition", "provider", "prompt", "repeat"]
+_PROGRESS_EVERY = 5_000
+_SECONDS_COLUMNS = ("latency_s", "first_byte_s")
+_TRIAL_KEY = ["condition", "provider", "prompt", "repeat"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -109,7 +109,7 @@ class Observations:
 
     prompts: tuple[Prompt, ...]
     asked: tuple[Prompt, ...]
-    judged: Judged
+    judged: JudgedAnswers
     lanes: tuple[Lane, ...]
     texts: dict[tuple[int, str, bool], int]
     identities: tuple[Identity, ...]
@@ -117,7 +117,7 @@ class Observations:
     records: int
 
 
-def observe(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
+def observe_run(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
     """Read a run's records; the providers come in the order of their names, whatever their order in the file.
 
     `tell` hears now and then which share of the records has been read.
@@ -128,19 +128,19 @@ def observe(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     skipped = {s.provider for s in run.manifest.skipped}
     providers = sorted((p for p in run.config.providers if p.name not in skipped), key=lambda p: p.name)
     prompts = run.manifest.suite.prompts
-    reader = _Reader(run, providers, prompts)
+    reader = _RecordReader(run, providers, prompts)
     expected = max(1, run.manifest.sessions[-1].records if run.manifest.sessions else 1)
     for number, view in enumerate(run.views()):
         reader.read(view)
-        if number % _TOLD_EVERY == 0:
+        if number % _PROGRESS_EVERY == 0:
             tell("reading", min(1.0, number / expected))
     attempts = reader.frame()
-    tried = judged(prompts, reader.texts, run.judgements())
+    tried = look_up_judgements(prompts, reader.texts, run.judgements())
     return Observations(
         prompts=tried.prompts,
         asked=prompts,
         judged=tried,
-        lanes=tuple(_lanes(attempts, providers, run.config, reader, prompts)),
+        lanes=tuple(_build_lanes(attempts, providers, run.config, reader, prompts)),
         texts=reader.texts,
         identities=tuple(reader.identities),
         failures=dict(reader.failures),
@@ -148,7 +148,7 @@ def observe(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     )
 
 
-class _Numbers(dict[Hashable, int]):
+class _Numbering(dict[Hashable, int]):
     """Gives each new key the next number."""
 
     def __missing__(self, key: Hashable) -> int:
@@ -156,18 +156,18 @@ class _Numbers(dict[Hashable, int]):
         return number
 
 
-class _Reader:
+class _RecordReader:
     """Turns records into two flat arrays, one number after the other, a fixed number of them a record."""
 
     def __init__(self, run: Run, providers: Iterable[Provider], prompts: Sequence[Prompt]) -> None:
         self._run = run
         self._providers = {p.name: i for i, p in enumerate(providers)}
         self._prompts = {p.id: i for i, p in enumerate(prompts)}
-        self._finish, self._identity, self._request, self._bits = _Numbers(), _Numbers(), _Numbers(), _Numbers()
-        self._text, self._spelled = _Numbers(), _Numbers()
+        self._finish, self._identity, self._request, self._bits = _Numbering(), _Numbering(), _Numbering(), _Numbering()
+        self._text, self._spelled = _Numbering(), _Numbering()
         self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
-        self.conditions = _Numbers()
+        self.conditions = _Numbering()
         self.failures: Counter[tuple[str, str]] = Counter()
 
     def names(self) -> list[str]:
@@ -224,12 +224,12 @@ class _Reader:
             return NOT_SAID, NOT_SAID, 0, NOT_SAID, NOT_SAID
         whole, cut = status == VALID and kind == "complete", status == CENSORED and kind == "length"
         finish = answer.finish_reason
-        text = said(answer) if answer.tool_calls else answer.text
+        text = to_answer_text(answer) if answer.tool_calls else answer.text
         comparable = bool(text) and (whole or cut)
         spelled = comparable and self._offers_tools[prompt]
         return (
             self._text[prompt, text, whole] if comparable else NOT_SAID,
-            self._spelled[prompt, as_written(answer), whole] if spelled else NOT_SAID,
+            self._spelled[prompt, to_verbatim_text(answer), whole] if spelled else NOT_SAID,
             int(whole or (status == VALID and kind == "empty")),
             NOT_SAID if finish is None else self._finish[finish],
             self._identity[answer.served_model, answer.backend, answer.fingerprint],
@@ -242,34 +242,34 @@ class _Reader:
         logits, asked, given = answer.logits_sha256, answer.prompt_tokens, answer.completion_tokens
         return (
             NOT_SAID if logits is None else self._bits[prompt, logits, answer.token_ids],
-            NOT_SAID if asked is None else _plausible(asked),
-            NOT_SAID if given is None else _plausible(given),
+            NOT_SAID if asked is None else _clamp_tokens(asked),
+            NOT_SAID if given is None else _clamp_tokens(given),
         )
 
     def frame(self) -> pd.DataFrame:
         """One row for each attempt."""
-        rows = np.frombuffer(self._whole_numbers, dtype=np.int64).reshape(-1, len(_WHOLE_NUMBERS))
-        seconds = np.frombuffer(self._seconds, dtype=np.float64).reshape(-1, len(_SECONDS))
-        frame = pd.DataFrame(rows, columns=list(_WHOLE_NUMBERS))
-        for index, name in enumerate(_SECONDS):
+        rows = np.frombuffer(self._whole_numbers, dtype=np.int64).reshape(-1, len(_INTEGER_COLUMNS))
+        seconds = np.frombuffer(self._seconds, dtype=np.float64).reshape(-1, len(_SECONDS_COLUMNS))
+        frame = pd.DataFrame(rows, columns=list(_INTEGER_COLUMNS))
+        for index, name in enumerate(_SECONDS_COLUMNS):
             frame[name] = seconds[:, index]
         return frame
 
 
-def _plausible(tokens: int) -> int:
+def _clamp_tokens(tokens: int) -> int:
     """A provider may report any number; what no 64-bit column can hold is held at its end."""
-    return tokens if 0 <= tokens <= _LARGEST else min(max(tokens, 0), _LARGEST)
+    return tokens if 0 <= tokens <= _LARGEST_TOKENS else min(max(tokens, 0), _LARGEST_TOKENS)
 
 
-def _lanes(
+def _build_lanes(
     attempts: pd.DataFrame,
     providers: list[Provider],
     config: Config,
-    reader: _Reader,
+    reader: _RecordReader,
     prompts: Sequence[Prompt],
 ) -> Iterable[Lane]:
     """A lane for every provider and condition that was planned, asked or not; of imported records for what is there."""
-    trials = _trials(attempts)
+    trials = _choose_attempts(attempts)
     planned = {c.name: c for c in config.conditions}
     for condition in sorted({*reader.names(), *planned}) or [DEFAULT_CONDITION]:
         number = reader.conditions[condition]
@@ -281,18 +281,18 @@ def _lanes(
             if asked.empty and (provider.imported is not None or under is None):
                 continue  # it was never to be asked so: that is no gap
             of_lane = trials[(trials.condition == number) & (trials.provider == index)]
-            yield _lane(under or provider, condition, asked, of_lane, prompts)
+            yield _build_lane(under or provider, condition, asked, of_lane, prompts)
 
 
-def _trials(attempts: pd.DataFrame) -> pd.DataFrame:
+def _choose_attempts(attempts: pd.DataFrame) -> pd.DataFrame:
     """The attempt that counts of each trial: the first usable one, else the last."""
     usable = attempts.status <= CENSORED
-    preference = np.where(usable, attempts.number, _LARGEST - attempts.number)
-    ranked = attempts.assign(preference=preference).sort_values([*_TRIAL, "preference"], kind="stable")
-    return ranked.drop_duplicates(_TRIAL)
+    preference = np.where(usable, attempts.number, _LARGEST_TOKENS - attempts.number)
+    ranked = attempts.assign(preference=preference).sort_values([*_TRIAL_KEY, "preference"], kind="stable")
+    return ranked.drop_duplicates(_TRIAL_KEY)
 
 
-def _lane(
+def _build_lane(
     provider: Provider, condition: str, attempts: pd.DataFrame, trials: pd.DataFrame, prompts: Sequence[Prompt]
 ) -> Lane:
     def summed(column: NDArray[np.int64]) -> Ints:
@@ -325,5 +325,5 @@ def _lane(
         attempts_without_usage=summed((usable & ((spent_prompt < 0) | (spent_completion < 0))).astype(np.int64)),
         spent_prompt_tokens=summed(np.maximum(spent_prompt, 0)),
         spent_completion_tokens=summed(np.maximum(spent_completion, 0)),
-        planned=np.array([fits(provider, prompt) for prompt in prompts], dtype=bool),
+        planned=np.array([fits_context(provider, prompt) for prompt in prompts], dtype=bool),
     )

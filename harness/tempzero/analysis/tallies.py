@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from tempzero.analysis.observations import CENSORED, NOT_SAID, VALID, Lane
 from tempzero.analysis.texts import Texts
-from tempzero.metrics import answers, censoring, lengths
-from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count, emr, renamed
-from tempzero.metrics.censoring import Censoring
-from tempzero.metrics.cuts import settle
+from tempzero.metrics import answers, cell_averages, stopped_sampling
+from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count_outputs, emr, rename_outputs
+from tempzero.metrics.cuts import settle_cuts
+from tempzero.metrics.stopped_sampling import StoppedSampling
 from tempzero.types.asked import Prompt, Trial
 
 
@@ -43,7 +43,7 @@ class Tally:
     chars: Floats
     metrics: Mapping[str, Floats]
     # Not None where sampling stopped at the first divergence: agreement of such repeats would be false.
-    stopped: Censoring | None
+    stopped: StoppedSampling | None
     # The first row of each prompt in the lane, and one more for the end.
     starts: Ints
 
@@ -54,7 +54,7 @@ class Tally:
     @property
     def k(self) -> int:
         """Repeats that figures over all repeats are defined for: the planned number, at least two."""
-        return max(2, repeats(self.lane))
+        return max(2, planned_repeats(self.lane))
 
     def trial(self, row: int, prompts: Sequence[Prompt]) -> Trial:
         """The primary key of a row of the lane."""
@@ -71,7 +71,7 @@ class Tally:
         return int(start + np.flatnonzero(self.lane.text[start:end] == text)[0])
 
 
-def repeats(lane: Lane) -> int:
+def planned_repeats(lane: Lane) -> int:
     """The repeats planned of each prompt; of imported records the most that any prompt has."""
     if lane.provider.imported is not None:
         return int(lane.repeat.max(initial=0)) + 1
@@ -79,60 +79,62 @@ def repeats(lane: Lane) -> int:
     return lane.provider.repeats
 
 
-def tally(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
+def tally_lane(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
     """Count one lane. `lane.text` holds the numbers of `texts`."""
     cells = len(prompts)
     comparable = lane.text != NOT_SAID
-    raw = _counted(lane, lane.text, comparable, cells)
-    output = _settled(lane, comparable, texts)
-    own = _counted(lane, output, comparable, cells)
+    raw = _count_rows(lane, lane.text, comparable, cells)
+    output = _settle_own_cuts(lane, comparable, texts)
+    own = _count_rows(lane, output, comparable, cells)
     whole = comparable & (lane.answered == 1)
     usable = lane.status <= CENSORED
     asks = np.array([p.extractor is not None for p in prompts], dtype=bool)
     parses = (lane.answered == 1) & asks[lane.prompt]
     answer = np.full(lane.text.size, UNPARSED, dtype=np.int64)
     answer[comparable] = texts.answer[lane.text[comparable]]
-    correct_rows = _correct_rows(lane, texts, prompts)
+    correct_rows = _grade_rows(lane, texts, prompts)
     return Tally(
         lane=lane,
         output=output,
         raw=raw,
         own=own,
-        whole=_counted(lane, lane.text, whole, cells),
-        answer=_counted(lane, answer, parses, cells),
-        spelled=_counted(lane, lane.spelled, lane.spelled != NOT_SAID, cells),
-        finish=_counted(lane, lane.finish, usable & (lane.finish != NOT_SAID), cells),
-        prompt_tokens=_counted(lane, lane.prompt_tokens, usable & (lane.prompt_tokens != NOT_SAID), cells),
+        whole=_count_rows(lane, lane.text, whole, cells),
+        answer=_count_rows(lane, answer, parses, cells),
+        spelled=_count_rows(lane, lane.spelled, lane.spelled != NOT_SAID, cells),
+        finish=_count_rows(lane, lane.finish, usable & (lane.finish != NOT_SAID), cells),
+        prompt_tokens=_count_rows(lane, lane.prompt_tokens, usable & (lane.prompt_tokens != NOT_SAID), cells),
         emr=emr(own),
-        unparsed=lengths.mean(lane.prompt[parses], (answer[parses] == UNPARSED).astype(np.float64), cells=cells),
+        unparsed=cell_averages.mean_by_cell(
+            lane.prompt[parses], (answer[parses] == UNPARSED).astype(np.float64), cells=cells
+        ),
         correct=answers.accuracy(*correct_rows, cells=cells),
         correct_rows=correct_rows,
-        chars=_mean(lane, texts.length.astype(np.float64), comparable, cells),
+        chars=_mean_over_responses(lane, texts.length.astype(np.float64), comparable, cells),
         stopped=None
         if lane.provider.imported is None
-        else censoring.detect(lane.prompt, lane.repeat, output, cells=cells),
-        metrics={name: _mean(lane, values, comparable, cells) for name, values in texts.metrics.items()},
+        else stopped_sampling.detect_stopped_sampling(lane.prompt, lane.repeat, output, cells=cells),
+        metrics={name: _mean_over_responses(lane, values, comparable, cells) for name, values in texts.metrics.items()},
         starts=np.searchsorted(lane.prompt, np.arange(cells + 1)),
     )
 
 
-def _counted(lane: Lane, output: Ints, rows: NDArray[np.bool_], cells: int) -> Counts:
-    return count(lane.prompt[rows], output[rows], cells=cells, segment=lane.segment[rows])
+def _count_rows(lane: Lane, output: Ints, rows: NDArray[np.bool_], cells: int) -> Counts:
+    return count_outputs(lane.prompt[rows], output[rows], cells=cells, segment=lane.segment[rows])
 
 
-def _settled(lane: Lane, rows: NDArray[np.bool_], texts: Texts) -> Ints:
+def _settle_own_cuts(lane: Lane, rows: NDArray[np.bool_], texts: Texts) -> Ints:
     """Each row's text, or the one it counts as among the repeats of its request under one identity."""
     if not texts.longer or not rows.any():
         return lane.text
     _, unit = np.unique(np.stack([lane.prompt[rows], lane.segment[rows]]), axis=1, return_inverse=True)
     unit = unit.ravel()
-    new = settle([count(unit, lane.text[rows], cells=1 + int(unit.max()))], texts.longer)
+    new = settle_cuts([count_outputs(unit, lane.text[rows], cells=1 + int(unit.max()))], texts.longer)
     output = lane.text.copy()
-    output[rows] = renamed(unit, lane.text[rows], new)
+    output[rows] = rename_outputs(unit, lane.text[rows], new)
     return output
 
 
-def _correct_rows(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> tuple[Ints, Floats]:
+def _grade_rows(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> tuple[Ints, Floats]:
     """The prompt and the correctness of every answered row whose prompt expects something."""
     expects = np.array([p.extractor is not None and p.expected is not None for p in prompts], dtype=bool)
     rows = (lane.status == VALID) & (lane.answered == 1) & expects[lane.prompt]
@@ -142,5 +144,5 @@ def _correct_rows(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> tuple[
     return lane.prompt[rows], correct
 
 
-def _mean(lane: Lane, of_text: Floats, rows: NDArray[np.bool_], cells: int) -> Floats:
-    return lengths.mean(lane.prompt[rows], of_text[lane.text[rows]], cells=cells)
+def _mean_over_responses(lane: Lane, of_text: Floats, rows: NDArray[np.bool_], cells: int) -> Floats:
+    return cell_averages.mean_by_cell(lane.prompt[rows], of_text[lane.text[rows]], cells=cells)

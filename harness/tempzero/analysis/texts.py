@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.analysis.judged import Verdict
-from tempzero.extractors import EXTRACTORS, extract, matches
+from tempzero.analysis.answer_judgements import AnswerVerdict
+from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.metrics import TEXT_METRICS
 from tempzero.metrics.agreement import UNPARSED, Floats, Ints
-from tempzero.metrics.cuts import continuations
-from tempzero.metrics.divergence import common_prefixes
+from tempzero.metrics.cuts import find_continuations
+from tempzero.metrics.divergence import common_prefix_lengths
 from tempzero.types.asked import Prompt
 
 
@@ -42,8 +42,10 @@ class Texts:
     metrics: Mapping[str, Floats]
 
 
-def study(
-    numbered: Mapping[tuple[int, str, bool], int], prompts: Sequence[Prompt], tried: Mapping[tuple[int, str], Verdict]
+def study_texts(
+    numbered: Mapping[tuple[int, str, bool], int],
+    prompts: Sequence[Prompt],
+    tried: Mapping[tuple[int, str], AnswerVerdict],
 ) -> tuple[Texts, Ints]:
     """Read every distinct text once; what had to be tried out is looked up in `tried`.
 
@@ -57,24 +59,24 @@ def study(
     cut = np.fromiter((not key[2] for key in order), dtype=bool, count=len(order))
     length = np.fromiter(map(len, text), dtype=np.int64, count=len(order))
     shared = np.full(len(order), -1, dtype=np.int64)
-    shared[1:] = np.where(prompt[1:] == prompt[:-1], common_prefixes(text[1:], text[:-1]), -1)
-    answer, answers, correct = _answers(order, prompts, tried)
+    shared[1:] = np.where(prompt[1:] == prompt[:-1], common_prefix_lengths(text[1:], text[:-1]), -1)
+    answer, answers, correct = _parse_answers(order, prompts, tried)
     return Texts(
         text=text,
         prompt=prompt,
         cut=cut,
         length=length,
         shared=shared,
-        longer=continuations(length, cut, shared),
+        longer=find_continuations(length, cut, shared),
         answer=answer,
         answers=answers,
         correct=correct,
-        metrics={name: _measured(name, text) for name in TEXT_METRICS},
+        metrics={name: _measure_texts(name, text) for name in TEXT_METRICS},
     ), new
 
 
-def _answers(
-    order: Sequence[tuple[int, str, bool]], prompts: Sequence[Prompt], tried: Mapping[tuple[int, str], Verdict]
+def _parse_answers(
+    order: Sequence[tuple[int, str, bool]], prompts: Sequence[Prompt], tried: Mapping[tuple[int, str], AnswerVerdict]
 ) -> tuple[Ints, tuple[str, ...], Floats]:
     """A cut text has not come to its answer, so none is read from it."""
     answer, correct = np.full(len(order), UNPARSED, dtype=np.int64), np.full(len(order), np.nan)
@@ -86,8 +88,8 @@ def _answers(
         if EXTRACTORS[prompt.extractor.name].judged:
             parsed, right = tried.get((at, text), (None, False))
         else:
-            parsed = extract(prompt.extractor, text)
-            right = None if prompt.expected is None else matches(prompt.extractor, parsed, prompt.expected)
+            parsed = extract_answer(prompt.extractor, text)
+            right = None if prompt.expected is None else is_expected_answer(prompt.extractor, parsed, prompt.expected)
         if parsed is not None:
             answer[index] = numbers.setdefault(parsed, len(numbers))
         if prompt.expected is not None:
@@ -95,7 +97,7 @@ def _answers(
     return answer, tuple(numbers), correct
 
 
-def _measured(name: str, texts: Sequence[str]) -> Floats:
+def _measure_texts(name: str, texts: Sequence[str]) -> Floats:
     read = TEXT_METRICS[name].read
     values = (read(text) for text in texts)
     return np.fromiter((np.nan if v is None else v for v in values), dtype=np.float64, count=len(texts))

@@ -15,24 +15,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tempzero import stats
-from tempzero.attribute import pairs
-from tempzero.attribute.causes import MIN_PROMPTS, Patient, diagnose, effective_temperature
-from tempzero.attribute.fits import fit
-from tempzero.attribute.measures import Measure, clip, difr_of_form, measures
-from tempzero.attribute.noise import Form, floor, forms, profiles
-from tempzero.attribute.readings import Answer, Floats, Lane, Table, tables
+from tempzero.attribute import divergence_causes
+from tempzero.attribute.causes import MIN_PROMPTS, Patient, diagnose_provider, effective_temperature
+from tempzero.attribute.fits import fit_decoding
+from tempzero.attribute.measures import Measure, choose_clip, form_difr, measure_providers
+from tempzero.attribute.noise import JoinedForm, build_margin_profiles, join_forms, measure_noise_floor
+from tempzero.attribute.reader_tables import Floats, ReaderTable, ReportedAnswer, ResponseLane, build_tables
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Divergence, Estimate, NoiseFloor, ReferenceReading
 from tempzero.types.scored import Reading
 
-__all__ = ["ACCUSING", "Answer", "Attribution", "Lone", "Measure", "Trusted", "attribute", "deviates", "trusted"]
+__all__ = [
+    "ACCUSING_CAUSES",
+    "Attribution",
+    "Measure",
+    "PooledEstimate",
+    "ReportedAnswer",
+    "TrustedForm",
+    "attribute_reading",
+    "find_trusted_form",
+    "is_above_trusted",
+]
 
 # Causes that accuse where they are shown; the others are told in the report only.
-ACCUSING = ("coarser", "sampled", "penalty", "other_prompt", "other_model", "mixture", "cut_short", "not_faithful")
+ACCUSING_CAUSES = (
+    "coarser",
+    "sampled",
+    "penalty",
+    "other_prompt",
+    "other_model",
+    "mixture",
+    "cut_short",
+    "not_faithful",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lone:
+class PooledEstimate:
     """A figure that is estimated over all prompts at once."""
 
     provider: str
@@ -44,7 +63,7 @@ class Lone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trusted:
+class TrustedForm:
     """The largest Token-DiFR among a reference's honest forms."""
 
     reference: str
@@ -58,29 +77,31 @@ class Attribution:
 
     reading: ReferenceReading
     measures: tuple[Measure, ...]
-    lone: tuple[Lone, ...]
-    trusted: tuple[Trusted, ...]
+    lone: tuple[PooledEstimate, ...]
+    trusted: tuple[TrustedForm, ...]
 
 
-def attribute(
+def attribute_reading(
     reading: Reading,
-    answers: Mapping[Trial, Answer],
+    answers: Mapping[Trial, ReportedAnswer],
     prompts: Sequence[str],
     shown: Sequence[Divergence],
     seeded: Iterable[str],
 ) -> Attribution:
     """Attribute what was read. `shown` are the divergences to explain, `seeded` the providers that were sent a seed."""
     known = frozenset(seeded)
-    return _joined([_of_table(t, reading, answers, shown, known) for t in tables(reading, answers, prompts)])
+    return _join_attributions(
+        [_attribute_table(t, reading, answers, shown, known) for t in build_tables(reading, answers, prompts)]
+    )
 
 
-def deviates(difr: Estimate, trusted: Trusted) -> bool:
+def is_above_trusted(difr: Estimate, trusted: TrustedForm) -> bool:
     """Whether a provider's Token-DiFR lies wholly above the widest of the trusted runs, on enough prompts to say so."""
     floor = trusted.difr.high if trusted.difr.high is not None else trusted.difr.value
     return difr.n >= MIN_PROMPTS and difr.low is not None and floor is not None and difr.low > floor
 
 
-def _joined(parts: Sequence[Attribution]) -> Attribution:
+def _join_attributions(parts: Sequence[Attribution]) -> Attribution:
     return Attribution(
         reading=ReferenceReading(
             floors=tuple(x for p in parts for x in p.reading.floors),
@@ -96,38 +117,43 @@ def _joined(parts: Sequence[Attribution]) -> Attribution:
     )
 
 
-def _of_table(
-    table: Table,
+def _attribute_table(
+    table: ReaderTable,
     reading: Reading,
-    answers: Mapping[Trial, Answer],
+    answers: Mapping[Trial, ReportedAnswer],
     shown: Sequence[Divergence],
     seeded: frozenset[str],
 ) -> Attribution:
-    known = forms(table, reading.forms)
-    ground = floor(table, known)
+    known = join_forms(table, reading.forms)
+    ground = measure_noise_floor(table, known)
     judged = [lane for lane in table.lanes if lane.provider != table.reader.reference]
     diagnoses = tuple(
-        d for lane in judged for d in _diagnoses(table, lane, ground, known, reading, lane.provider in seeded)
+        d for lane in judged for d in _diagnose_lane(table, lane, ground, known, reading, lane.provider in seeded)
     )
     return Attribution(
         reading=ReferenceReading(
             floors=(ground,),
-            profiles=profiles(table, known),
+            profiles=build_margin_profiles(table, known),
             diagnoses=diagnoses,
-            pairs=pairs.causes(table, shown, answers, ground.epsilon),
-            partings=pairs.partings(table, ground.epsilon),
-            texts=pairs.read_texts(table, shown, answers),
+            pairs=divergence_causes.explain_divergences(table, shown, answers, ground.epsilon),
+            partings=divergence_causes.count_divergences(table, ground.epsilon),
+            texts=divergence_causes.build_read_texts(table, shown, answers),
         ),
-        measures=measures(table, known, ground.epsilon),
-        lone=tuple(x for lane in judged for x in _lone(table, lane, ground, diagnoses)),
-        trusted=trusted(table, known),
+        measures=measure_providers(table, known, ground.epsilon),
+        lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, ground, diagnoses)),
+        trusted=find_trusted_form(table, known),
     )
 
 
-def _diagnoses(
-    table: Table, lane: Lane, ground: NoiseFloor, known: Sequence[Form], reading: Reading, seeded: bool
+def _diagnose_lane(
+    table: ReaderTable,
+    lane: ResponseLane,
+    ground: NoiseFloor,
+    known: Sequence[JoinedForm],
+    reading: Reading,
+    seeded: bool,
 ) -> tuple[Diagnosis, ...]:
-    return diagnose(
+    return diagnose_provider(
         Patient(
             table=table,
             lane=lane,
@@ -140,8 +166,10 @@ def _diagnoses(
     )
 
 
-def _lone(table: Table, lane: Lane, ground: NoiseFloor, diagnoses: Sequence[Diagnosis]) -> Iterable[Lone]:
-    fits = fit(table, lane, ground)
+def _pooled_estimates(
+    table: ReaderTable, lane: ResponseLane, ground: NoiseFloor, diagnoses: Sequence[Diagnosis]
+) -> Iterable[PooledEstimate]:
+    fits = fit_decoding(table, lane, ground)
     if fits is None:
         return
     cause = next(d.cause for d in diagnoses if (d.provider, d.condition) == (lane.provider, lane.condition))
@@ -150,7 +178,7 @@ def _lone(table: Table, lane: Lane, ground: NoiseFloor, diagnoses: Sequence[Diag
         ("rounding_scale", fits.scale, "logits"),
     ):
         if estimate is not None:
-            yield Lone(
+            yield PooledEstimate(
                 provider=lane.provider,
                 condition=lane.condition,
                 reference=table.reader.reference,
@@ -160,13 +188,13 @@ def _lone(table: Table, lane: Lane, ground: NoiseFloor, diagnoses: Sequence[Diag
             )
 
 
-def trusted(table: Table, known: Sequence[Form]) -> tuple[Trusted, ...]:
+def find_trusted_form(table: ReaderTable, known: Sequence[JoinedForm]) -> tuple[TrustedForm, ...]:
     """The honest form that strays most; it can turn near-ties only, so unseen prompts may lie up to 2 epsilon off."""
-    cut, found = clip(table, known), []
+    cut, found = choose_clip(table, known), []
     for form in known:
         if form.honest:
-            values: Floats = difr_of_form(form, cut, len(table.prompts))
+            values: Floats = form_difr(form, cut, len(table.prompts))
             most = min(cut.at, max(float(form.change.max()), float(values[values == values].max())))
             estimate = stats.mean_over_prompts(values[values == values], bounds=(0.0, most))
-            found.append(Trusted(reference=table.reader.reference, form=form.name, difr=estimate))
+            found.append(TrustedForm(reference=table.reader.reference, form=form.name, difr=estimate))
     return tuple(sorted(found, key=lambda t: -(t.difr.high or t.difr.value or 0.0))[:1])

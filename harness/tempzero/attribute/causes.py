@@ -16,29 +16,29 @@ from typing import Literal
 import numpy as np
 
 from tempzero.attribute import endings
-from tempzero.attribute.fingerprints import Fingerprint, fingerprint
-from tempzero.attribute.fits import Fits, against_honest, fit
-from tempzero.attribute.mixtures import SUSPICIOUS, Mixture, mixture
-from tempzero.attribute.noise import Form, unexplained
-from tempzero.attribute.outrunning import Outrun, outrun
-from tempzero.attribute.penalties import PenaltyFit, penalty
-from tempzero.attribute.prompts import Offset, VariantFit, offset, variants
-from tempzero.attribute.readings import Lane, Table
-from tempzero.attribute.repeats import Repeats, repeats
-from tempzero.attribute.shapes import Shape, shape
-from tempzero.attribute.tails import T_EARLY, Tokenwise, tokenwise
+from tempzero.attribute.beyond_coarsest import BeyondCoarsest, compare_with_coarsest
+from tempzero.attribute.fingerprints import Fingerprint, find_fingerprint
+from tempzero.attribute.fits import Fits, evidence_against_honest, fit_decoding
+from tempzero.attribute.foreign_tokens import T_EARLY, ForeignTokens, find_foreign_tokens
+from tempzero.attribute.mixtures import SUSPICIOUS, Mixture, fit_mixture
+from tempzero.attribute.noise import JoinedForm, find_unexplained_tokens
+from tempzero.attribute.penalties import PenaltyFit, fit_penalty
+from tempzero.attribute.prompt_variants import TokenOffset, VariantFit, fit_variants, measure_token_offset
+from tempzero.attribute.reader_tables import ReaderTable, ResponseLane
+from tempzero.attribute.repeats import Repeats, compare_repeats
+from tempzero.attribute.shapes import MissShape, compare_miss_shape
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Estimate, FormScale, NoiseFloor
 from tempzero.types.scored import FormReading, VariantReading
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
 # Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
-NOT_HONEST = 7.0
+MIN_EVIDENCE_AGAINST_HONEST = 7.0
 # How far the misses must be spread beyond a form's, in standard errors over prompts, to speak for sampling.
-SHAPE = 3.5
+MIN_SHAPE_T = 3.5
 # The largest rounding thought possible where no coarser form was read, in logits.
 LARGEST_SCALE = 2.0
-EVIDENCE = 20
+MAX_EVIDENCE_TRIALS = 20
 
 Strength = Literal["shown", "likely", "undecided"]
 
@@ -47,10 +47,10 @@ Strength = Literal["shown", "likely", "undecided"]
 class Patient:
     """One provider under one condition with what its causes are judged by. `seeded`: a seed went with each request."""
 
-    table: Table
-    lane: Lane
+    table: ReaderTable
+    lane: ResponseLane
     floor: NoiseFloor
-    forms: Sequence[Form]
+    forms: Sequence[JoinedForm]
     readings: Sequence[FormReading]
     variants: Sequence[VariantReading]
     seeded: bool
@@ -71,7 +71,7 @@ class Patient:
             strength=strength,
             message=message,
             estimate=estimate,
-            evidence=tuple(evidence)[:EVIDENCE],
+            evidence=tuple(evidence)[:MAX_EVIDENCE_TRIALS],
         )
 
     def worst(self) -> tuple[Trial, ...]:
@@ -82,52 +82,52 @@ class Patient:
         return tuple(self.lane.trials[rows[i]] for i in order if largest[i] > 0)
 
 
-def diagnose(patient: Patient) -> tuple[Diagnosis, ...]:
+def diagnose_provider(patient: Patient) -> tuple[Diagnosis, ...]:
     """What holds of one provider, the main cause first."""
     tokens = int(patient.table.tokens.length[patient.lane.sequence].sum())
     prompts = int(np.unique(patient.lane.prompt).size)
     if tokens < MIN_TOKENS or prompts < MIN_PROMPTS:
         message = f"too little was read: {tokens} tokens of {prompts} prompts, {MIN_TOKENS} of {MIN_PROMPTS} are needed"
         return (patient.says("unknown", "undecided", message),)
-    main = _main(patient)
-    return (*main, *_cut_short(patient, main))
+    main = _find_main_cause(patient)
+    return (*main, *_diagnose_cut_short(patient, main))
 
 
-def _main(patient: Patient) -> tuple[Diagnosis, ...]:
+def _find_main_cause(patient: Patient) -> tuple[Diagnosis, ...]:
     table, lane = patient.table, patient.lane
-    fits = fit(table, lane, patient.floor)
+    fits = fit_decoding(table, lane, patient.floor)
     if fits is None:
-        return (_by_margins(patient),)
-    best_penalty = penalty(table, lane)
+        return (_diagnose_by_margins(patient),)
+    best_penalty = fit_penalty(table, lane)
     if best_penalty is not None and best_penalty.shown:
-        return (_penalty(patient, best_penalty),)
-    best_variant = next((v for v in variants(table.reader.reference, lane, patient.variants) if v.shown), None)
+        return (_diagnose_penalty(patient, best_penalty),)
+    best_variant = next((v for v in fit_variants(table.reader.reference, lane, patient.variants) if v.shown), None)
     if best_variant is not None:
-        return (_variant(patient, best_variant, offset(lane)),)
-    against = against_honest(fits)
-    if against < NOT_HONEST:
-        return (_faithful(patient, fits, against),)
-    mixed = mixture(fits)
+        return (_diagnose_prompt_variant(patient, best_variant, measure_token_offset(lane)),)
+    against = evidence_against_honest(fits)
+    if against < MIN_EVIDENCE_AGAINST_HONEST:
+        return (_diagnose_faithful(patient, fits, against),)
+    mixed = fit_mixture(fits)
     if mixed.shown:
-        return (_mixture(patient, mixed),)
-    alike = fingerprint(table, lane, patient.readings, patient.floor.epsilon)
+        return (_diagnose_mixture(patient, mixed),)
+    alike = find_fingerprint(table, lane, patient.readings, patient.floor.epsilon)
     if alike is not None and alike.shown:
-        return (_same_as_form(patient, fits, alike, None),)
-    found = tokenwise(table, lane, fits, _largest_scale(patient))
-    again = repeats(table, lane)
-    beyond = outrun(table, lane, patient.forms)
-    if alike is not None and alike.likely and not found.foreign and alike.form in _alike(patient, fits):
-        causes: tuple[Diagnosis, ...] = (_same_as_form(patient, fits, alike, again),)
+        return (_diagnose_coarser_form(patient, fits, alike, None),)
+    found = find_foreign_tokens(table, lane, fits, _largest_possible_scale(patient))
+    again = compare_repeats(table, lane)
+    beyond = compare_with_coarsest(table, lane, patient.forms)
+    if alike is not None and alike.likely and not found.foreign and alike.form in _find_matching_forms(patient, fits):
+        causes: tuple[Diagnosis, ...] = (_diagnose_coarser_form(patient, fits, alike, again),)
     else:
         causes = (
-            _foreign(patient, found, beyond)
-            or _other_model(patient, again, beyond)
-            or _decoding(patient, fits, again, shape(table, lane, fits, patient.forms))
+            _diagnose_foreign_tokens(patient, found, beyond)
+            or _diagnose_other_model(patient, again, beyond)
+            or _diagnose_decoding(patient, fits, again, compare_miss_shape(table, lane, fits, patient.forms))
         )
-    return (*causes, *_whatever_the_cause(patient, fits, causes))
+    return (*causes, *_diagnose_not_faithful(patient, fits, causes))
 
 
-def _whatever_the_cause(patient: Patient, fits: Fits, causes: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
+def _diagnose_not_faithful(patient: Patient, fits: Fits, causes: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
     """That it is not honest rounding stands, even where no cause is more than likely."""
     if fits.floor_measured and not any(d.strength == "shown" for d in causes):
         words = "whatever the cause: honest rounding is ruled out"
@@ -137,8 +137,8 @@ def _whatever_the_cause(patient: Patient, fits: Fits, causes: Sequence[Diagnosis
 # --- nothing wrong ---------------------------------------------------------------------------
 
 
-def _by_margins(patient: Patient) -> Diagnosis:
-    odd = unexplained(patient.table, patient.floor.epsilon)
+def _diagnose_by_margins(patient: Patient) -> Diagnosis:
+    odd = find_unexplained_tokens(patient.table, patient.floor.epsilon)
     missed = int(patient.table.tokens.summed(odd)[patient.lane.sequence].sum())
     if not missed:
         return patient.says("faithful", "likely", "no token is missed beyond near-ties")
@@ -146,14 +146,14 @@ def _by_margins(patient: Patient) -> Diagnosis:
     return patient.says("unknown", "undecided", message, evidence=patient.worst())
 
 
-def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
+def _diagnose_faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
     """Honest rounding explains everything; what coarser forms that would also do so is said."""
     scale = fits.scale
     high = scale.high if scale.high is not None else fits.noises[-1]
-    alike = [f.form for f in patient.floor.forms if not f.honest and _low(f) <= high]
+    alike = [f.form for f in patient.floor.forms if not f.honest and _lowest_scale(f) <= high]
     missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
     total = int(patient.table.tokens.length[patient.lane.sequence].sum())
-    suspects = _suspicious(patient, mixture(fits))
+    suspects = _find_suspicious_trials(patient, fit_mixture(fits))
     words = f"{missed} of {total} tokens are missed, and rounding of the honest forms' size explains them"
     if not missed:
         words = "every token is the reference's choice"
@@ -169,14 +169,14 @@ def _faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
     return patient.says("faithful", "likely" if against > 0 else "shown", words, scale)
 
 
-def _low(form: FormScale) -> float:
+def _lowest_scale(form: FormScale) -> float:
     return next((v for v in (form.scale.low, form.scale.value) if v is not None), float("inf"))
 
 
 # --- a penalty, another prompt ---------------------------------------------------------------
 
 
-def _penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
+def _diagnose_penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
     rest = found.tokens - found.hits
     seen = found.seen_misses / found.misses if found.misses else 0.0
     message = (
@@ -188,15 +188,15 @@ def _penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
     return patient.says("penalty", "shown", message, found.strength, patient.worst())
 
 
-def _variant(patient: Patient, found: VariantFit, counted: Offset | None) -> Diagnosis:
+def _diagnose_prompt_variant(patient: Patient, found: VariantFit, counted: TokenOffset | None) -> Diagnosis:
     message = (
         f'behind the variant "{found.name}" {found.hits} of {found.tokens} tokens are the first choice, '
         f"against {found.plain_hits} behind the prompt as sent"
     )
-    return patient.says("other_prompt", "shown", message + _counted(counted), None, patient.worst())
+    return patient.says("other_prompt", "shown", message + _describe_token_offset(counted), None, patient.worst())
 
 
-def _counted(counted: Offset | None) -> str:
+def _describe_token_offset(counted: TokenOffset | None) -> str:
     if counted is None or not counted.differ:
         return ""
     by = f"{counted.low:+d}" if counted.low == counted.high else f"{counted.low:+d} to {counted.high:+d}"
@@ -206,8 +206,8 @@ def _counted(counted: Offset | None) -> str:
 # --- a share of the responses ----------------------------------------------------------------
 
 
-def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
-    suspicious = _suspicious(patient, found)
+def _diagnose_mixture(patient: Patient, found: Mixture) -> Diagnosis:
+    suspicious = _find_suspicious_trials(patient, found)
     size = f"temperature {found.size:g}" if found.kind == "sampled" else f"rounding of scale {found.size:g}"
     message = (
         f"{len(suspicious)} of {len(patient.lane.trials)} responses do not come from what gave the others: they fit "
@@ -216,7 +216,7 @@ def _mixture(patient: Patient, found: Mixture) -> Diagnosis:
     return patient.says("mixture", "shown", message, found.share, suspicious)
 
 
-def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
+def _find_suspicious_trials(patient: Patient, found: Mixture) -> list[Trial]:
     """The responses that hardly come from an honest computation, the surest first."""
     order = np.argsort(-found.posterior, kind="stable")
     return [patient.lane.trials[i] for i in order if found.posterior[i] >= SUSPICIOUS]
@@ -225,7 +225,7 @@ def _suspicious(patient: Patient, found: Mixture) -> list[Trial]:
 # --- a form of the reference's own model -----------------------------------------------------
 
 
-def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint, again: Repeats | None) -> Diagnosis:
+def _diagnose_coarser_form(patient: Patient, fits: Fits, found: Fingerprint, again: Repeats | None) -> Diagnosis:
     """Shown by the fingerprint alone, or by a weaker one and repeats that are the same without a seed."""
     message = (
         f"on {found.same} of {found.departures} prompts it leaves the reference's text where, and with the choice with "
@@ -243,7 +243,9 @@ def _same_as_form(patient: Patient, fits: Fits, found: Fingerprint, again: Repea
 # --- another model or prompt -----------------------------------------------------------------
 
 
-def _foreign(patient: Patient, found: Tokenwise, beyond: Outrun | None) -> tuple[Diagnosis, ...]:
+def _diagnose_foreign_tokens(
+    patient: Patient, found: ForeignTokens, beyond: BeyondCoarsest | None
+) -> tuple[Diagnosis, ...]:
     """Tokens that neither any temperature nor rounding as large as the coarsest form's would have chosen.
 
     Another prompt shows in the first tokens. Elsewhere very coarse weights choose such tokens too, so another model
@@ -251,7 +253,7 @@ def _foreign(patient: Patient, found: Tokenwise, beyond: Outrun | None) -> tuple
     """
     if not found.foreign:
         return ()
-    counted = offset(patient.lane)
+    counted = measure_token_offset(patient.lane)
     tokens, lane = patient.table.tokens, patient.lane
     match = 1 - tokens.summed(tokens.missed)[lane.sequence].sum() / tokens.length[lane.sequence].sum()
     message = (
@@ -262,20 +264,24 @@ def _foreign(patient: Patient, found: Tokenwise, beyond: Outrun | None) -> tuple
     if prompted or early:
         where = ", most of them among the first tokens" if early else ""
         strength: Strength = "shown" if early else "likely"
-        return (patient.says("other_prompt", strength, message + where + _counted(counted), None, patient.worst()),)
+        return (
+            patient.says(
+                "other_prompt", strength, message + where + _describe_token_offset(counted), None, patient.worst()
+            ),
+        )
     if beyond is not None and not beyond.shown:
         return ()
-    message += ", early and late alike" + _counted(counted)
+    message += ", early and late alike" + _describe_token_offset(counted)
     return (patient.says("other_model", "shown", message, None, patient.worst()),)
 
 
-def _other_model(patient: Patient, again: Repeats, beyond: Outrun | None) -> tuple[Diagnosis, ...]:
+def _diagnose_other_model(patient: Patient, again: Repeats, beyond: BeyondCoarsest | None) -> tuple[Diagnosis, ...]:
     """Greedy, and far beyond the coarsest form that was read: no proof, for weights could be coarser still."""
     if beyond is None or not beyond.shown or again.judgement != "same" or patient.seeded:
         return ()
-    counted = offset(patient.lane)
+    counted = measure_token_offset(patient.lane)
     if counted is not None and counted.always:
-        message = "its large margins are those of no coarser form" + _counted(counted)
+        message = "its large margins are those of no coarser form" + _describe_token_offset(counted)
         return (patient.says("other_prompt", "likely", message, None, patient.worst()),)
     message = (
         f"{beyond.misses.value or 0:.0%} of its tokens are missed, against {beyond.form_misses:.0%} by {beyond.form}, "
@@ -286,7 +292,7 @@ def _other_model(patient: Patient, again: Repeats, beyond: Outrun | None) -> tup
     return (patient.says("other_model", "likely", message, beyond.misses, patient.worst()),)
 
 
-def _largest_scale(patient: Patient) -> float:
+def _largest_possible_scale(patient: Patient) -> float:
     """The largest rounding that is thought possible: half as much again as the coarsest form's that was read."""
     known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
     return 1.5 * max(known) if known else LARGEST_SCALE
@@ -295,21 +301,21 @@ def _largest_scale(patient: Patient) -> float:
 # --- rounding or sampling --------------------------------------------------------------------
 
 
-def _decoding(patient: Patient, fits: Fits, again: Repeats, spread: Shape) -> tuple[Diagnosis, ...]:
+def _diagnose_decoding(patient: Patient, fits: Fits, again: Repeats, spread: MissShape) -> tuple[Diagnosis, ...]:
     """Repeats decide first: draws vary, a coarser model repeats its misses. Then how the misses are spread."""
     judged = None if again.judgement == "same" and patient.seeded else again.judgement
-    cause, strength = _judged(judged, spread)
-    if cause == "coarser" and _at_coarsest(patient, fits):
+    cause, strength = _decide_decoding_cause(judged, spread)
+    if cause == "coarser" and _is_at_coarsest(patient, fits):
         strength = "likely"
     if cause == "coarser" and not fits.floor_measured:
         strength = "undecided"
     both = {
-        "sampled": (_sampled_words(again), fits.temperature),
-        "coarser": (_coarser_words(patient, fits), fits.scale),
+        "sampled": (_describe_sampling(again), fits.temperature),
+        "coarser": (_describe_coarser_weights(patient, fits), fits.scale),
     }
     if cause in both:
         return (patient.says(cause, strength, *both[cause], patient.worst()),)
-    beyond = _beyond_forms(patient, fits)
+    beyond = _is_beyond_forms(patient, fits)
     causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
     words = f"not honest rounding; {causes}: the misses fit each. More prompts, repeated without a seed, would tell"
     if again.judgement == "same":
@@ -321,9 +327,9 @@ def _decoding(patient: Patient, fits: Fits, again: Repeats, spread: Shape) -> tu
     )
 
 
-def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
+def _decide_decoding_cause(judged: str | None, spread: MissShape) -> tuple[str, Strength]:
     """Only a spread wider than the forms' own speaks: a narrower one may be sampling cut off by top-p or min-p."""
-    sampling = spread.held and spread.t >= SHAPE
+    sampling = spread.held and spread.t >= MIN_SHAPE_T
     if judged == "vary":
         return "sampled", "shown"
     if judged == "same":
@@ -331,18 +337,18 @@ def _judged(judged: str | None, spread: Shape) -> tuple[str, Strength]:
     return ("sampled", "likely") if sampling else ("not_faithful", "undecided")
 
 
-def _sampled_words(again: Repeats) -> str:
+def _describe_sampling(again: Repeats) -> str:
     words = "the misses are spread as sampling at a temperature spreads them"
     if again.judgement == "vary":
         return f"{words}, and repeats differ as often as independent draws do"
     return words
 
 
-def _coarser_words(patient: Patient, fits: Fits) -> str:
+def _describe_coarser_weights(patient: Patient, fits: Fits) -> str:
     words = "greedy, with rounding beyond that of the honest forms (or sampled with a fixed seed of its own)"
-    if _at_coarsest(patient, fits):
+    if _is_at_coarsest(patient, fits):
         words += ", so much that it may be another model"
-    alike = _alike(patient, fits)
+    alike = _find_matching_forms(patient, fits)
     if alike:
         return f"{words}, as much of it as in {', '.join(alike)}"
     around = sorted((f.scale.value, f.form) for f in patient.floor.forms if not f.honest and f.scale.value is not None)
@@ -356,24 +362,24 @@ def _coarser_words(patient: Patient, fits: Fits) -> str:
     return f"{words}; no coarser form was read to compare it with"
 
 
-def _alike(patient: Patient, fits: Fits) -> list[str]:
+def _find_matching_forms(patient: Patient, fits: Fits) -> list[str]:
     """The coarser forms whose scale of rounding may be the provider's."""
-    return [f.form for f in patient.floor.forms if not f.honest and _overlap(f.scale, fits.scale)]
+    return [f.form for f in patient.floor.forms if not f.honest and _intervals_overlap(f.scale, fits.scale)]
 
 
-def _at_coarsest(patient: Patient, fits: Fits) -> bool:
+def _is_at_coarsest(patient: Patient, fits: Fits) -> bool:
     """Whether the misses may be as many as the coarsest form's: from there on coarse weights and another model meet."""
     known = [f.scale.value for f in patient.floor.forms if not f.honest and f.scale.value is not None]
     return bool(known) and fits.scale.high is not None and fits.scale.high >= max(known)
 
 
-def _beyond_forms(patient: Patient, fits: Fits) -> bool:
+def _is_beyond_forms(patient: Patient, fits: Fits) -> bool:
     """Whether the misses are more than those of any coarser form that was read."""
     known = [f.scale.high or f.scale.value or 0.0 for f in patient.floor.forms if not f.honest]
     return fits.scale.low is not None and fits.scale.low > max(known, default=LARGEST_SCALE)
 
 
-def _overlap(one: Estimate, other: Estimate) -> bool:
+def _intervals_overlap(one: Estimate, other: Estimate) -> bool:
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low <= other.high and other.low <= one.high
@@ -382,14 +388,14 @@ def _overlap(one: Estimate, other: Estimate) -> bool:
 # --- cut short -------------------------------------------------------------------------------
 
 
-def _cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
-    short = endings.below_their_limit(patient.table, patient.lane)
+def _diagnose_cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable[Diagnosis]:
+    short = endings.find_early_cuts(patient.table, patient.lane)
     if len({t.prompt for t in short}) >= 2:
         message = f"{len(short)} responses were cut at fewer tokens than were asked for"
         yield patient.says("cut_short", "shown", message, None, short)
-    ends = endings.improbable_ends(patient.table, patient.lane)
+    ends = endings.find_improbable_ends(patient.table, patient.lane)
     ended = sum(s.ended for s in patient.lane.scored)
-    elsewhere = endings.improbable_elsewhere(patient.table, patient.lane)
+    elsewhere = endings.improbable_token_share(patient.table, patient.lane)
     if len({t.prompt for t in ends}) >= 2 and len(ends) / max(ended, 1) > 10 * elsewhere:
         message = f"{len(ends)} of {ended} responses that ended by themselves end where the reference would hardly have"
         foreign = any(d.cause in ("other_model", "other_prompt", "mixture") for d in main)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tempzero.attribute.readings import Lane, Table
+from tempzero.attribute.reader_tables import ReaderTable, ResponseLane
 from tempzero.types.asked import Trial
 
 # An end is negligible where the reference gives it this log-probability or less (one in 8,000), and this margin.
@@ -15,7 +15,7 @@ NEGLIGIBLE_LOGPROB, NEGLIGIBLE_MARGIN = -9.0, 6.0
 _COUNTED_BY_PROVIDER, _COUNTED_HERE = 0.95, 0.75
 
 
-def improbable_ends(table: Table, lane: Lane) -> tuple[Trial, ...]:
+def find_improbable_ends(table: ReaderTable, lane: ResponseLane) -> tuple[Trial, ...]:
     """Responses that ended by themselves where the reference would hardly have."""
     tokens = table.tokens
     last = tokens.start[1:] - 1
@@ -25,7 +25,7 @@ def improbable_ends(table: Table, lane: Lane) -> tuple[Trial, ...]:
     return tuple(lane.trials[i] for i in np.flatnonzero(odd[lane.sequence] & ended))
 
 
-def improbable_elsewhere(table: Table, lane: Lane) -> float:
+def improbable_token_share(table: ReaderTable, lane: ResponseLane) -> float:
     """The share of all other tokens that are as improbable as such an end."""
     tokens = table.tokens
     odd = (tokens.top - tokens.margin <= NEGLIGIBLE_LOGPROB) & (tokens.margin >= NEGLIGIBLE_MARGIN)
@@ -34,12 +34,12 @@ def improbable_elsewhere(table: Table, lane: Lane) -> float:
     return float(tokens.summed(odd)[lane.sequence].sum() / length) if length else 0.0
 
 
-def below_their_limit(table: Table, lane: Lane) -> tuple[Trial, ...]:
+def find_early_cuts(table: ReaderTable, lane: ResponseLane) -> tuple[Trial, ...]:
     """Responses that were cut at a token limit that is smaller than the one asked for."""
-    return tuple(t for t, short in zip(lane.trials, _short(table, lane), strict=True) if short)
+    return tuple(t for t, short in zip(lane.trials, _flag_early_cuts(table, lane), strict=True) if short)
 
 
-def _short(table: Table, lane: Lane) -> Iterable[bool]:
+def _flag_early_cuts(table: ReaderTable, lane: ResponseLane) -> Iterable[bool]:
     lengths = table.tokens.length[lane.sequence].tolist()
     for answer, length in zip(lane.answers, lengths, strict=True):
         if answer is None or not answer.cut or answer.max_tokens is None:

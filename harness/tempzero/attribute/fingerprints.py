@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tempzero import stats
-from tempzero.attribute.readings import Lane, Table
+from tempzero.attribute.reader_tables import ReaderTable, ResponseLane
 from tempzero.types.concluded import Estimate
 from tempzero.types.scored import FormReading
 
@@ -44,7 +44,9 @@ class Fingerprint:
         return self.departures >= LEAST and self.share.low is not None and self.share.low > share
 
 
-def fingerprint(table: Table, lane: Lane, readings: Iterable[FormReading], epsilon: float | None) -> Fingerprint | None:
+def find_fingerprint(
+    table: ReaderTable, lane: ResponseLane, readings: Iterable[FormReading], epsilon: float | None
+) -> Fingerprint | None:
     """The coarser form that leaves the reference's text most as the provider does; None where none was read."""
     first = {table.prompts[p]: s for p, s in zip(lane.prompt[::-1].tolist(), lane.sequence[::-1].tolist(), strict=True)}
     near = max(_SAME_MARGIN, 2 * (epsilon or 0.0))
@@ -53,20 +55,20 @@ def fingerprint(table: Table, lane: Lane, readings: Iterable[FormReading], epsil
         own, root = first.get(one.trial.prompt), table.found.get(one.trial)
         if one.honest or one.reference != table.reader.reference or own is None or root is None:
             continue
-        here, there = _departure(table, own, root, len(one.margin)), _first(one.margin)
+        here, there = _find_departure(table, own, root, len(one.margin)), _first_miss(one.margin)
         if here is not None or there is not None:
             same = here is not None and there is not None and here[0] == there[0] and abs(here[1] - there[1]) <= near
             counts.setdefault(one.form, []).append(same)
-    found = [_counted(name, same) for name, same in sorted(counts.items())]
+    found = [_build_fingerprint(name, same) for name, same in sorted(counts.items())]
     return max(found, key=lambda f: (f.shown, f.share.value or 0.0), default=None)
 
 
-def _counted(name: str, same: list[bool]) -> Fingerprint:
+def _build_fingerprint(name: str, same: list[bool]) -> Fingerprint:
     share = stats.exact_proportion(sum(same), len(same))
     return Fingerprint(form=name, same=sum(same), departures=len(same), share=share)
 
 
-def _departure(table: Table, sequence: int, root: int, read: int) -> tuple[int, float] | None:
+def _find_departure(table: ReaderTable, sequence: int, root: int, read: int) -> tuple[int, float] | None:
     """The first token, among those the form read, in which a provider's text is not the reference's; and its margin."""
     own, reference = table.roots[sequence].scores, table.roots[root].scores
     assert own is not None, "roots have scores"
@@ -77,5 +79,5 @@ def _departure(table: Table, sequence: int, root: int, read: int) -> tuple[int, 
     return None
 
 
-def _first(margins: tuple[float, ...]) -> tuple[int, float] | None:
+def _first_miss(margins: tuple[float, ...]) -> tuple[int, float] | None:
     return next(((at, margin) for at, margin in enumerate(margins) if margin > 0), None)

@@ -9,14 +9,14 @@ import numpy as np
 from scipy import special
 
 from tempzero import stats
-from tempzero.attribute.readings import Floats, Ints, Lane, Table
+from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
 from tempzero.types.concluded import Estimate, NoiseFloor
 
 # Other honest computations than the ones that were read may round up to this much more.
 TOLERANCE = 2.0
 # What one prompt may add to the evidence against a provider, in nats: one odd prompt accuses nobody.
 PROMPT_CAP = 4.0
-_SHARES = (0.02, 0.1, 0.3, 1.0)
+_ODD_SHARES = (0.02, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,14 +70,14 @@ class Fits:
         return total
 
 
-def fit(table: Table, lane: Lane, floor: NoiseFloor) -> Fits | None:
+def fit_decoding(table: ReaderTable, lane: ResponseLane, floor: NoiseFloor) -> Fits | None:
     """The fits of one provider; None where the reader did not see whole distributions."""
     reader, tokens = table.reader, table.tokens
     rounded, sampled = tokens.rounded[lane.sequence], tokens.sampled[lane.sequence]
     if rounded.shape[1] != len(reader.noises) or sampled.shape[1] != len(reader.temperatures) or not sampled.size:
         return None
     _, prompt = np.unique(lane.prompt, return_inverse=True)
-    column, measured = _floor_column(reader.noises, floor)
+    column, measured = _find_floor_column(reader.noises, floor)
     whole = np.zeros((int(prompt.max()) + 1, len(reader.noises) + len(reader.temperatures)))
     np.add.at(whole, prompt, np.hstack([rounded, sampled]))
     return Fits(
@@ -94,14 +94,14 @@ def fit(table: Table, lane: Lane, floor: NoiseFloor) -> Fits | None:
     )
 
 
-def _floor_column(noises: tuple[float, ...], floor: NoiseFloor) -> tuple[int, bool]:
+def _find_floor_column(noises: tuple[float, ...], floor: NoiseFloor) -> tuple[int, bool]:
     if floor.scale is None or floor.scale.value is None:
         return 0, False
     limit = TOLERANCE * floor.scale.value
     return min(int(np.searchsorted(noises, limit)), len(noises) - 2), True
 
 
-def against_honest(fits: Fits) -> float:
+def evidence_against_honest(fits: Fits) -> float:
     """Log of the evidence that not all responses are an honest computation's.
 
     An e-value (Vovk and Wang 2021): the mean, over every larger scale, every temperature and several shares of
@@ -111,14 +111,14 @@ def against_honest(fits: Fits) -> float:
     others = np.hstack([fits.rounded[:, fits.floor + 1 :], fits.sampled])
     gains = others - fits.honest[:, None]
     logs = []
-    for share in _SHARES:
+    for share in _ODD_SHARES:
         mixed = gains if share == 1 else np.logaddexp(math.log1p(-share), math.log(share) + gains)
         logs.append(np.minimum(fits.once_by_prompt(mixed), PROMPT_CAP).sum(axis=0))
     values = np.concatenate(logs)
     return float(special.logsumexp(values) - math.log(values.size))
 
 
-def uneven(log_likelihood: Floats, column: int) -> Floats:
+def uneven_log_likelihood(log_likelihood: Floats, column: int) -> Floats:
     """Each response's likelihood where its own scale may be the neighbouring ones as well: real rounding varies."""
     columns = [max(0, column - 2), max(0, column - 1), column, min(column + 1, log_likelihood.shape[1] - 1)]
     columns.append(min(column + 2, log_likelihood.shape[1] - 1))

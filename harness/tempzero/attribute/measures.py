@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.attribute.noise import Form, unexplained
-from tempzero.attribute.readings import Flags, Floats, Lane, Table
+from tempzero.attribute.noise import JoinedForm, find_unexplained_tokens
+from tempzero.attribute.reader_tables import Flags, Floats, ReaderTable, ResponseLane
 
 CLIP_PERCENTILE = 99.9
 # (name, first token, the one after the last), counted from 0.
@@ -46,7 +46,7 @@ class Clip:
     source: str
 
 
-def clip(table: Table, forms: Sequence[Form]) -> Clip:
+def choose_clip(table: ReaderTable, forms: Sequence[JoinedForm]) -> Clip:
     """The 99.9th percentile of a trusted run: of the honest forms, or where they show no margin, of all responses.
 
     Where neither has one the largest margin read is taken: then nothing is cut off.
@@ -65,22 +65,22 @@ def clip(table: Table, forms: Sequence[Form]) -> Clip:
     return Clip(at=float(table.tokens.margin.max(initial=0.0)) or 1.0, source="no margin was above 0")
 
 
-def measures(table: Table, forms: Sequence[Form], epsilon: float | None) -> tuple[Measure, ...]:
+def measure_providers(table: ReaderTable, forms: Sequence[JoinedForm], epsilon: float | None) -> tuple[Measure, ...]:
     """Every measure of every provider, the reference's own responses included."""
-    cut = clip(table, forms)
-    odd = unexplained(table, epsilon)
-    return tuple(m for lane in table.lanes for m in _of_lane(table, lane, cut, odd))
+    cut = choose_clip(table, forms)
+    odd = find_unexplained_tokens(table, epsilon)
+    return tuple(m for lane in table.lanes for m in _measure_lane(table, lane, cut, odd))
 
 
-def difr_of_form(form: Form, cut: Clip, prompts: int) -> Floats:
+def form_difr(form: JoinedForm, cut: Clip, prompts: int) -> Floats:
     """A form's own Token-DiFR for each prompt, on the same clip: the spread of trusted runs."""
-    return _ratio(
+    return _divide_or_nan(
         np.bincount(form.prompt, np.minimum(form.margin, cut.at), prompts),
         np.bincount(form.prompt, minlength=prompts).astype(np.float64),
     )
 
 
-def _of_lane(table: Table, lane: Lane, cut: Clip, odd: Flags) -> Iterable[Measure]:
+def _measure_lane(table: ReaderTable, lane: ResponseLane, cut: Clip, odd: Flags) -> Iterable[Measure]:
     tokens = table.tokens
     everywhere = np.ones(tokens.margin.size, dtype=np.bool_)
 
@@ -97,43 +97,43 @@ def _of_lane(table: Table, lane: Lane, cut: Clip, odd: Flags) -> Iterable[Measur
         )
 
     hit = (~tokens.missed).astype(np.float64)
-    yield measure("token_match_rate", _mean(table, lane, hit, everywhere), "share", 1.0)
+    yield measure("token_match_rate", _average_tokens(table, lane, hit, everywhere), "share", 1.0)
     clipped = np.minimum(tokens.margin, cut.at)
     note = f"margins clipped at {cut.at:.3g}, the 99.9th percentile of {cut.source}"
-    yield measure("token_difr", _mean(table, lane, clipped, everywhere), "logits", cut.at, note)
-    yield measure("unexplained_share", _mean(table, lane, odd.astype(np.float64), everywhere), "share", 1.0)
+    yield measure("token_difr", _average_tokens(table, lane, clipped, everywhere), "logits", cut.at, note)
+    yield measure("unexplained_share", _average_tokens(table, lane, odd.astype(np.float64), everywhere), "share", 1.0)
     whole = tokens.summed(tokens.missed)[lane.sequence] == 0
-    yield measure("all_tokens_match", _by_prompt(lane, whole.astype(np.float64), table), "share", 1.0)
-    for percent, values in zip(QUANTILES, _quantiles(table, lane), strict=True):
+    yield measure("all_tokens_match", _average_responses(lane, whole.astype(np.float64), table), "share", 1.0)
+    for percent, values in zip(QUANTILES, _margin_quantiles(table, lane), strict=True):
         top = float(tokens.margin.max(initial=0.0)) or 1.0
         yield measure(f"margin_p{percent:g}", values, "logits", top)
     for name, first, after in POSITIONS:
         chosen = (tokens.position >= first) & (tokens.position < after)
-        yield measure(f"token_match_rate_{name}", _mean(table, lane, hit, chosen), "share", 1.0)
+        yield measure(f"token_match_rate_{name}", _average_tokens(table, lane, hit, chosen), "share", 1.0)
     for name, first, after in CONTEXTS:
         chosen = (tokens.context >= first) & (tokens.context < after)
-        yield measure(f"token_match_rate_{name}", _mean(table, lane, hit, chosen), "share", 1.0)
+        yield measure(f"token_match_rate_{name}", _average_tokens(table, lane, hit, chosen), "share", 1.0)
 
 
-def _mean(table: Table, lane: Lane, values: Floats, chosen: Flags) -> Floats:
+def _average_tokens(table: ReaderTable, lane: ResponseLane, values: Floats, chosen: Flags) -> Floats:
     """Mean over the chosen tokens of each prompt's responses."""
     prompts = len(table.prompts)
     total = table.tokens.summed(values * chosen)[lane.sequence]
     number = table.tokens.summed(chosen)[lane.sequence]
-    return _ratio(np.bincount(lane.prompt, total, prompts), np.bincount(lane.prompt, number, prompts))
+    return _divide_or_nan(np.bincount(lane.prompt, total, prompts), np.bincount(lane.prompt, number, prompts))
 
 
-def _by_prompt(lane: Lane, values: Floats, table: Table) -> Floats:
+def _average_responses(lane: ResponseLane, values: Floats, table: ReaderTable) -> Floats:
     prompts = len(table.prompts)
     number = np.bincount(lane.prompt, minlength=prompts).astype(np.float64)
-    return _ratio(np.bincount(lane.prompt, values, prompts), number)
+    return _divide_or_nan(np.bincount(lane.prompt, values, prompts), number)
 
 
-def _ratio(total: NDArray[Any], number: NDArray[Any]) -> Floats:
+def _divide_or_nan(total: NDArray[Any], number: NDArray[Any]) -> Floats:
     return np.asarray(np.divide(total, number, out=np.full(total.size, np.nan), where=number > 0))
 
 
-def _quantiles(table: Table, lane: Lane) -> list[Floats]:
+def _margin_quantiles(table: ReaderTable, lane: ResponseLane) -> list[Floats]:
     """Quantiles of the margins of each prompt's distinct responses."""
     found = [np.full(len(table.prompts), np.nan) for _ in QUANTILES]
     rows = lane.distinct

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempzero import stats
-from tempzero.attribute.readings import Floats, Ints, Lane, Table
+from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
 from tempzero.types.concluded import Estimate, FormScale, MarginProfile, NoiseFloor
 from tempzero.types.scored import FormReading
 
@@ -18,7 +18,7 @@ PROFILE_AT = (*(float(f"{a}e{b}") for b in (-3, -2, -1, 0) for a in (1, 2, 5)), 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class JoinedForm:
     """One form's readings, joined: a value for each token, with the number of its prompt."""
 
     name: str
@@ -32,34 +32,34 @@ class Form:
     misses: Floats
 
 
-def forms(table: Table, readings: Iterable[FormReading]) -> tuple[Form, ...]:
+def join_forms(table: ReaderTable, readings: Iterable[FormReading]) -> tuple[JoinedForm, ...]:
     """The forms of one reader, honest ones first, by name."""
     by_name: dict[tuple[bool, str], list[FormReading]] = {}
     known = set(table.prompts)
     for one in readings:
         if one.reference == table.reader.reference and one.margin and one.trial.prompt in known:
             by_name.setdefault((not one.honest, one.form), []).append(one)
-    return tuple(_form(table, of) for _, of in sorted(by_name.items(), key=lambda item: item[0]))
+    return tuple(_join_form_readings(table, of) for _, of in sorted(by_name.items(), key=lambda item: item[0]))
 
 
-def _form(table: Table, readings: Sequence[FormReading]) -> Form:
+def _join_form_readings(table: ReaderTable, readings: Sequence[FormReading]) -> JoinedForm:
     cells = {name: i for i, name in enumerate(table.prompts)}
     prompt = np.array([cells[r.trial.prompt] for r in readings], dtype=np.int64)
     length = np.array([len(r.margin) for r in readings], dtype=np.int64)
     _, row = np.unique(prompt, return_inverse=True)
-    return Form(
+    return JoinedForm(
         name=readings[0].form,
         honest=readings[0].honest,
         change=np.concatenate([np.asarray(r.gap_change, dtype=np.float64) for r in readings]),
         margin=np.concatenate([np.asarray(r.margin, dtype=np.float64) for r in readings]),
         prompt=np.repeat(prompt, length),
-        rounded=_by_prompt([r.rounded for r in readings], row),
-        sampled=_by_prompt([r.sampled for r in readings], row),
+        rounded=_sum_rows_by_prompt([r.rounded for r in readings], row),
+        sampled=_sum_rows_by_prompt([r.sampled for r in readings], row),
         misses=np.bincount(row, [sum(m > 0 for m in r.margin) for r in readings]).astype(np.float64),
     )
 
 
-def _by_prompt(rows: Sequence[Sequence[float]], row: Ints) -> Floats:
+def _sum_rows_by_prompt(rows: Sequence[Sequence[float]], row: Ints) -> Floats:
     """A row for each reading in, their sums for each prompt out; no columns where any reading has none."""
     width = min(len(r) for r in rows)
     total = np.zeros((int(row.max()) + 1, width if all(len(r) == width for r in rows) else 0))
@@ -68,7 +68,7 @@ def _by_prompt(rows: Sequence[Sequence[float]], row: Ints) -> Floats:
     return total
 
 
-def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:
+def measure_noise_floor(table: ReaderTable, known: Sequence[JoinedForm]) -> NoiseFloor:
     """The noise floor of one reader.
 
     Epsilon is half the LARGEST change of a gap, not a percentile of the changes: it is to bound what honest
@@ -76,10 +76,10 @@ def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:
     """
     honest = [f for f in known if f.honest]
     changes = np.concatenate([f.change for f in honest]) if honest else np.empty(0)
-    scales = tuple(_scale(table, f) for f in known)
-    largest = max((_noise(f) for f in honest), key=lambda e: e.value or 0.0, default=None)
+    scales = tuple(_fit_form_scale(table, f) for f in known)
+    largest = max((_rounding_from_gaps(f) for f in honest), key=lambda e: e.value or 0.0, default=None)
     epsilon = float(changes.max()) / 2 if changes.size else None
-    tokens, misses, unexplained = _own(table, epsilon)
+    tokens, misses, unexplained = _count_own_tokens(table, epsilon)
     return NoiseFloor(
         reference=table.reader.reference,
         epsilon=epsilon,
@@ -92,7 +92,7 @@ def floor(table: Table, known: Sequence[Form]) -> NoiseFloor:
     )
 
 
-def _noise(form: Form) -> Estimate:
+def _rounding_from_gaps(form: JoinedForm) -> Estimate:
     """The scale of rounding as the changes of gaps show it: their root mean square, by prompt.
 
     Far more exact than the choices are, of which a few turn at most; it is held against their likelihood in the tests.
@@ -110,7 +110,7 @@ def _noise(form: Form) -> Estimate:
     )
 
 
-def near_ties(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
+def find_near_ties(table: ReaderTable, epsilon: float | None) -> NDArray[np.bool_]:
     """Tokens at which an honest computation may choose otherwise: the two best are at most 2 epsilon apart."""
     if epsilon is None:
         return np.zeros(table.tokens.gap.size, dtype=np.bool_)
@@ -118,13 +118,13 @@ def near_ties(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
     return near
 
 
-def unexplained(table: Table, epsilon: float | None) -> NDArray[np.bool_]:
+def find_unexplained_tokens(table: ReaderTable, epsilon: float | None) -> NDArray[np.bool_]:
     """Tokens that are neither the reference's choice nor the other half of a near-tie."""
-    odd: NDArray[np.bool_] = table.tokens.missed & ~((table.tokens.rank == 2) & near_ties(table, epsilon))
+    odd: NDArray[np.bool_] = table.tokens.missed & ~((table.tokens.rank == 2) & find_near_ties(table, epsilon))
     return odd
 
 
-def _own(table: Table, epsilon: float | None) -> tuple[int, int, int]:
+def _count_own_tokens(table: ReaderTable, epsilon: float | None) -> tuple[int, int, int]:
     """Of the reference's own generated tokens: how many there are, are missed, and are missed beyond near-ties."""
     own = {int(i) for lane in table.lanes if lane.provider == table.reader.reference for i in lane.sequence}
     if not own:
@@ -134,11 +134,11 @@ def _own(table: Table, epsilon: float | None) -> tuple[int, int, int]:
     return (
         int(tokens.length[chosen].sum()),
         int(tokens.summed(tokens.missed)[chosen].sum()),
-        int(tokens.summed(unexplained(table, epsilon))[chosen].sum()),
+        int(tokens.summed(find_unexplained_tokens(table, epsilon))[chosen].sum()),
     )
 
 
-def _scale(table: Table, form: Form) -> FormScale:
+def _fit_form_scale(table: ReaderTable, form: JoinedForm) -> FormScale:
     grid = table.reader.noises
     if form.rounded.shape[1] == len(grid) and len(grid) > 1 and form.rounded.shape[0]:
         scale = stats.profile_maximum(grid, form.rounded)
@@ -153,16 +153,19 @@ def _scale(table: Table, form: Form) -> FormScale:
     )
 
 
-def profiles(table: Table, known: Sequence[Form]) -> tuple[MarginProfile, ...]:
+def build_margin_profiles(table: ReaderTable, known: Sequence[JoinedForm]) -> tuple[MarginProfile, ...]:
     """The margin profiles of every provider, then of every form."""
     of_lanes = (
-        _profile(table, lane.provider, lane.condition, "provider", _margins(table, lane)) for lane in table.lanes
+        _build_margin_profile(table, lane.provider, lane.condition, "provider", _weigh_margins(table, lane))
+        for lane in table.lanes
     )
-    of_forms = (_profile(table, f.name, None, "honest" if f.honest else "coarser", (f.margin, None)) for f in known)
+    of_forms = (
+        _build_margin_profile(table, f.name, None, "honest" if f.honest else "coarser", (f.margin, None)) for f in known
+    )
     return (*of_lanes, *of_forms)
 
 
-def _margins(table: Table, lane: Lane) -> tuple[Floats, Floats | None]:
+def _weigh_margins(table: ReaderTable, lane: ResponseLane) -> tuple[Floats, Floats | None]:
     """Each distinct sequence's margins, weighted by how many responses it is."""
     numbers, times = np.unique(lane.sequence, return_counts=True)
     chosen = np.zeros(len(table.roots))
@@ -172,8 +175,8 @@ def _margins(table: Table, lane: Lane) -> tuple[Floats, Floats | None]:
     return table.tokens.margin[used], weights[used]
 
 
-def _profile(
-    table: Table, who: str, condition: str | None, kind: str, values: tuple[Floats, Floats | None]
+def _build_margin_profile(
+    table: ReaderTable, who: str, condition: str | None, kind: str, values: tuple[Floats, Floats | None]
 ) -> MarginProfile:
     margin, weights = values
     bins = np.searchsorted(PROFILE_AT, margin, side="right")

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tempzero.attribute.fits import t_statistic
-from tempzero.attribute.readings import Floats, Lane, Table
+from tempzero.attribute.reader_tables import Floats, ReaderTable, ResponseLane
 from tempzero.types.concluded import Estimate
 from tempzero.types.scored import Penalty
 
-_DRAWS = 1999
+_SIGN_DRAWS = 1999
 P_VALUE = 0.01
 # A penalty must explain this share of the misses.
-EXPLAINS = 0.3
+MIN_EXPLAINED_SHARE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +38,10 @@ class PenaltyFit:
     @property
     def shown(self) -> bool:
         gain = self.hits - self.plain_hits
-        return self.p_value <= P_VALUE and gain > 0 and gain >= EXPLAINS * (self.tokens - self.plain_hits)
+        return self.p_value <= P_VALUE and gain > 0 and gain >= MIN_EXPLAINED_SHARE * (self.tokens - self.plain_hits)
 
 
-def penalty(table: Table, lane: Lane, *, seed: int = 0) -> PenaltyFit | None:
+def fit_penalty(table: ReaderTable, lane: ResponseLane, *, seed: int = 0) -> PenaltyFit | None:
     """The best of the reader's penalties; None where they were not read.
 
     For each prompt the tokens that only a penalty explains are counted against those that it spoils; the best of
@@ -60,8 +60,8 @@ def penalty(table: Table, lane: Lane, *, seed: int = 0) -> PenaltyFit | None:
     misses = tokens.summed(tokens.missed)[sequence].sum()
     return PenaltyFit(
         penalty=table.reader.penalties[best],
-        strength=_strength(table.reader.penalties, net, best),
-        p_value=_p_value(net, seed),
+        strength=_estimate_strength(table.reader.penalties, net, best),
+        p_value=_sign_flip_p_value(net, seed),
         hits=int(tokens.penalised[sequence, best].sum()),
         plain_hits=int(plain.sum()),
         tokens=length,
@@ -71,7 +71,7 @@ def penalty(table: Table, lane: Lane, *, seed: int = 0) -> PenaltyFit | None:
     )
 
 
-def _strength(penalties: tuple[Penalty, ...], net: Floats, best: int) -> Estimate:
+def _estimate_strength(penalties: tuple[Penalty, ...], net: Floats, best: int) -> Estimate:
     """The strengths of the same kind that no prompt-clustered comparison tells from the best."""
     alike = [
         p.strength
@@ -87,13 +87,13 @@ def _strength(penalties: tuple[Penalty, ...], net: Floats, best: int) -> Estimat
     )
 
 
-def _p_value(net: Floats, seed: int) -> float:
+def _sign_flip_p_value(net: Floats, seed: int) -> float:
     scale = np.sqrt(np.square(net).sum(axis=0))
     use = scale > 0
     if not use.any():
         return 1.0
     weighted = net[:, use] / scale[use]
     observed = weighted.sum(axis=0).max()
-    signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(_DRAWS, len(net)))
+    signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(_SIGN_DRAWS, len(net)))
     drawn = (signs @ weighted).max(axis=1)
-    return (int((drawn >= observed - 1e-12).sum()) + 1) / (_DRAWS + 1)
+    return (int((drawn >= observed - 1e-12).sum()) + 1) / (_SIGN_DRAWS + 1)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tempzero import stats
-from tempzero.attribute.readings import Floats, Lane, Table
+from tempzero.attribute.reader_tables import Floats, ReaderTable, ResponseLane
 from tempzero.types.concluded import Estimate
 
 # Sampled repeats agree with each other about as rarely as with the greedy text.
@@ -27,7 +27,7 @@ class Repeats:
     judgement: Literal["vary", "same"] | None
 
 
-def repeats(table: Table, lane: Lane) -> Repeats:
+def compare_repeats(table: ReaderTable, lane: ResponseLane) -> Repeats:
     """Agreement of a provider's repeats against what independent draws would leave of it.
 
     If every response missed the greedy text independently, two would agree little more often than both are
@@ -45,11 +45,11 @@ def repeats(table: Table, lane: Lane) -> Repeats:
     return Repeats(
         agree=stats.share_over_prompts(agree[measured]),
         greedy=float(np.nanmean(greedy)) if lane.prompt.size else 0.0,
-        judgement=_judgement(agree[measured], greedy[measured]),
+        judgement=_judge_repeats(agree[measured], greedy[measured]),
     )
 
 
-def _judgement(agree: Floats, greedy: Floats) -> Literal["vary", "same"] | None:
+def _judge_repeats(agree: Floats, greedy: Floats) -> Literal["vary", "same"] | None:
     strayed = greedy < 1  # only prompts on which something was missed can tell
     if strayed.sum() < 3:
         return None

@@ -11,8 +11,16 @@ checking       a bundle's file or folder -> one line that it holds, or a BundleE
 
 from __future__ import annotations
 
-from tempzero.claims.accusing import Accusation, accuse, accuse_by_rule
-from tempzero.claims.bundle import Bundle, file_name, make
-from tempzero.claims.checking import check
+from tempzero.claims.accusing import Accusation, accuse_by_finding, accuse_by_rule
+from tempzero.claims.bundle import Bundle, bundle_file_name, make_bundle
+from tempzero.claims.checking import check_bundle
 
-__all__ = ["Accusation", "Bundle", "accuse", "accuse_by_rule", "check", "file_name", "make"]
+__all__ = [
+    "Accusation",
+    "Bundle",
+    "accuse_by_finding",
+    "accuse_by_rule",
+    "bundle_file_name",
+    "check_bundle",
+    "make_bundle",
+]

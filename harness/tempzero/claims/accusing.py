@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tempzero.claims.wording import RULES
+from tempzero.claims.page_wording import CLAIMABLE_RULES
 from tempzero.errors import UsageError
 from tempzero.types.concluded import Finding
 
@@ -37,12 +37,12 @@ def accuse_by_rule(rule: str, subject: str, others: Sequence[str] = ()) -> Accus
     return Accusation(rule=rule, subject=subject, others=tuple(others))
 
 
-def accuse(findings: Sequence[Finding], number: int | None = None) -> Accusation:
+def accuse_by_finding(findings: Sequence[Finding], number: int | None = None) -> Accusation:
     """Claim finding `number`, counted from 1; without a number, the only one that can be claimed.
 
     Raises UsageError, with the findings there are, where that names none.
     """
-    possible = [i for i, finding in enumerate(findings, start=1) if finding.rule in RULES]
+    possible = [i for i, finding in enumerate(findings, start=1) if finding.rule in CLAIMABLE_RULES]
     if number is None and len(possible) == 1:
         number = possible[0]
     if number not in possible:

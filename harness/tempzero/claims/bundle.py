@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tempzero.claims import readings, wording
+from tempzero.claims import bundle_readings, page_wording
 from tempzero.claims import verify_bundle as verifying
 from tempzero.claims.accusing import Accusation
-from tempzero.claims.answers import IMPORTED, Answers, Side, gather, sealed
+from tempzero.claims.bundle_answers import IMPORT_METHOD, ClaimSide, ConditionAnswers, build_checksums, gather_answers
 from tempzero.claims.page import to_html
 from tempzero.config import Provider
 from tempzero.errors import UsageError
-from tempzero.plan import fits
+from tempzero.plan import fits_context
 from tempzero.records import Run
 from tempzero.stats import rule_of_three
 
-FORMAT = 3
-FOLDER = "claim"  # what a bundle unpacks to
+BUNDLE_FORMAT = 3
+BUNDLE_FOLDER = "claim"  # what a bundle unpacks to
 
 ByPrompt = dict[str, list[Any]]  # the answers of one side that count, in the order of the records
 
@@ -47,13 +47,13 @@ class Bundle:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as packed:
             for name, data in sorted(self.files.items()):
-                entry = zipfile.ZipInfo(f"{FOLDER}/{name}", (1980, 1, 1, 0, 0, 0))
+                entry = zipfile.ZipInfo(f"{BUNDLE_FOLDER}/{name}", (1980, 1, 1, 0, 0, 0))
                 entry.create_system, entry.external_attr = 3, 0o644 << 16
                 packed.writestr(entry, data)
         return buffer.getvalue()
 
 
-def make(run: Run, accusation: Accusation, *, environ: Mapping[str, str], before: Sequence[Run] = ()) -> Bundle:
+def make_bundle(run: Run, accusation: Accusation, *, environ: Mapping[str, str], before: Sequence[Run] = ()) -> Bundle:
     """Prove an accusation from a run's records. `environ` holds the keys that must not get into the bundle.
 
     `before` are the earlier runs that a claim of a change is held against; no other claim takes any.
@@ -61,20 +61,20 @@ def make(run: Run, accusation: Accusation, *, environ: Mapping[str, str], before
     """
     heads = {one.manifest.run_id: one.verify() for one in (run, *before)}
     _check_accusation(run, accusation, before)
-    sides = _sides(run, accusation, before)
+    sides = _list_sides(run, accusation, before)
     reasons = []
-    for condition, answers in gather(sides, accusation.condition).items():
+    for condition, answers in gather_answers(sides, accusation.condition).items():
         try:
             bundle = _Case(run, accusation, sides, condition, answers).bundle(heads)
-        except (_NotProven, verifying.Broken) as reason:
+        except (_NotProven, verifying.BrokenBundle) as reason:
             reasons.append(f"{condition}: {reason}" if condition != "default" else str(reason))
             continue
-        _refuse_secrets(bundle, (_provider(r, s.provider) for s in sides for r in s.runs), environ)
+        _refuse_secrets(bundle, (_find_provider_entry(r, s.provider) for s in sides for r in s.runs), environ)
         return bundle
     raise UsageError(f"{run.path}: not claimed: " + "; ".join(reasons or [f'no record of "{accusation.subject}"']))
 
 
-def file_name(run: Run, accusation: Accusation) -> str:
+def bundle_file_name(run: Run, accusation: Accusation) -> str:
     """What a bundle is called unless somebody says otherwise."""
     words = ("claim", run.manifest.run_id, accusation.rule, accusation.subject, *accusation.others)
     return "-".join(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words) + ".zip"
@@ -88,25 +88,27 @@ class _Case:
     """The records of the accused, and of whom it is compared with, under one condition."""
 
     def __init__(
-        self, run: Run, accusation: Accusation, sides: Sequence[Side], condition: str, answers: Answers
+        self, run: Run, accusation: Accusation, sides: Sequence[ClaimSide], condition: str, answers: ConditionAnswers
     ) -> None:
         self._run, self._accusation, self._sides = run, accusation, sides
         self._condition, self._answers = condition, answers
         files = dict(answers.files)
-        files["answers.jsonl"] = "".join(_line(one) + "\n" for one in answers.lines).encode()
+        files["answers.jsonl"] = "".join(_answer_line(one) + "\n" for one in answers.lines).encode()
         self._files = files
         for one in answers.lines:
-            if not _is_object(files[one["request"]]):
+            if not _is_json_object(files[one["request"]]):
                 raise _NotProven(f"{one['side']}: the request of answer {one['number']} is no JSON object")
         self._read = verifying.read_answers(files)
-        self._counted = {side.letter: _counted(side, self._read) for side in sides}
+        self._counted = {side.letter: _require_counted_answers(side, self._read) for side in sides}
 
     def bundle(self, heads: Mapping[str, str]) -> Bundle:
         """All files. Raises _NotProven, or Broken."""
         files, claim = self._files, self._claim(heads)
         by_token = self._accusation.rule == "deviates_token_by_token"
         of_a = [one["number"] for given in self._counted["A"].values() for one in given] if by_token else []
-        scored = readings.read(self._answers, claim["example"], of_a, self._accusation.others[0] if by_token else None)
+        scored = bundle_readings.collect_readings(
+            self._answers, claim["example"], of_a, self._accusation.others[0] if by_token else None
+        )
         claim["epsilon"] = None
         if scored is not None:
             claim["epsilon"], files["readings.jsonl"] = scored.epsilon, scored.lines
@@ -118,14 +120,14 @@ class _Case:
         if scored is not None and by_token:
             claim["clip"], files["forms.jsonl"] = scored.clip, scored.forms
             claim["attested"]["clip"] = f"{scored.clip:.3g}"
-        files["verify.py"] = checker(claim)
-        claim["page"] = outline(claim, self._read)
-        found = verifying.figures(claim, self._read, files)
-        claim["how"] = {name: wording.how(name) for name in sorted(found)}
+        files["verify.py"] = build_checker(claim)
+        claim["page"] = derive_outline(claim, self._read)
+        found = verifying.compute_figures(claim, self._read, files)
+        claim["how"] = {name: page_wording.explain_figure(name) for name in sorted(found)}
         files["claim.json"] = (json.dumps(claim, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
-        page = verifying.fill(claim["page"], found)
+        page = verifying.fill_outline(claim["page"], found)
         files["CLAIM.md"], files["CLAIM.html"] = page.encode(), to_html(page).encode()
-        files["SHA256SUMS"] = sealed(files)
+        files["SHA256SUMS"] = build_checksums(files)
         root = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
         return Bundle(files=files, root=root, title=page.partition("\n")[0][2:])
 
@@ -133,10 +135,10 @@ class _Case:
         counted = self._counted
         routers = [side.letter for side in self._sides if self._is_router(side)]
         others = [answers for letter, answers in counted.items() if letter != "A"]
-        example = _cross_example(counted["A"], others) if others else _self_example(counted["A"], routers)
+        example = _find_cross_example(counted["A"], others) if others else _find_self_example(counted["A"], routers)
         return {
-            "format": FORMAT,
-            "wording": wording.WORDING,
+            "format": BUNDLE_FORMAT,
+            "wording": page_wording.WORDING_HASH,
             "rule": self._accusation.rule,
             "routers": routers,
             "tools": any("tools" in one["asked"] for one in self._read),
@@ -144,13 +146,13 @@ class _Case:
             "sides": {side.letter: side.provider for side in self._sides},
             "example": [one["number"] for one in example],
             "attested": self._attested(heads),
-            "runs": [_circumstances(r) for r in {id(r): r for s in self._sides for r in s.runs}.values()],
+            "runs": [_describe_run(r) for r in {id(r): r for s in self._sides for r in s.runs}.values()],
         }
 
-    def _is_router(self, side: Side) -> bool:
+    def _is_router(self, side: ClaimSide) -> bool:
         """One address, several backends: by its own configuration, or by the labels of its answers."""
         backends = {one["backend"] for given in self._counted[side.letter].values() for one in given}
-        return not _provider(side.runs[0], side.provider).pinned or len(backends - {None}) > 1
+        return not _find_provider_entry(side.runs[0], side.provider).pinned or len(backends - {None}) > 1
 
     def _attested(self, heads: Mapping[str, str]) -> dict[str, str]:
         """What stands on the page and cannot be computed from the bundle's answers."""
@@ -165,9 +167,9 @@ class _Case:
             "cpu": str(host.get("cpu", "a processor that is not recorded")),
         }
         for side in self._sides:
-            entries = [_provider(run, side.provider) for run in side.runs]
+            entries = [_find_provider_entry(run, side.provider) for run in side.runs]
             planned = sum(
-                (e.repeats or 0) * sum(fits(e, prompt) for prompt in r.manifest.suite.prompts)
+                (e.repeats or 0) * sum(fits_context(e, prompt) for prompt in r.manifest.suite.prompts)
                 for r, e in zip(side.runs, entries, strict=True)
             )
             stated[f"planned_{side.letter}"] = str(planned)
@@ -179,7 +181,7 @@ class _Case:
         return stated
 
 
-def _circumstances(run: Run) -> dict[str, Any]:
+def _describe_run(run: Run) -> dict[str, Any]:
     """What a run says of itself, for whoever wants to repeat it; not on the page."""
     manifest = run.manifest
     return {
@@ -196,28 +198,29 @@ def _circumstances(run: Run) -> dict[str, Any]:
     }
 
 
-def outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str]:
+def derive_outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str]:
     """The page's outline, as it follows from what is claimed and the answers."""
     counted = {
-        side: _by_prompt(verifying.first_answers(a for a in answers if a["side"] == side)) for side in claim["sides"]
+        side: _group_by_prompt(verifying.first_usable_answers(a for a in answers if a["side"] == side))
+        for side in claim["sides"]
     }
     every = {a["number"]: a for by_prompt in counted.values() for given in by_prompt.values() for a in given}
     first, second = (every[number] for number in claim["example"])
-    subject = wording.Subject(
+    subject = page_wording.PageSubject(
         rule=claim["rule"],
         routers=claim["routers"],
-        labels=_labels(first, second),
-        imported=first["method"] == IMPORTED,
+        labels=_compare_labels(first, second),
+        imported=first["method"] == IMPORT_METHOD,
         example=(first["number"], second["number"]),
         shown=second["side"],
         responses={side: [a["number"] for a in by.get(first["prompt"], ())] for side, by in counted.items()},
-        cache_headers=sorted({name for a in every.values() for name in _cache_headers(a)}),
+        cache_headers=sorted({name for a in every.values() for name in _cache_header_names(a)}),
         attested=sorted(claim["attested"]),
     )
-    return wording.page(subject)
+    return page_wording.write_outline(subject)
 
 
-def checker(claim: Mapping[str, Any]) -> bytes:
+def build_checker(claim: Mapping[str, Any]) -> bytes:
     """The bundle's verify.py: ours, without the functions that such a claim never calls. Less to read for a sceptic."""
     called = {
         "excess": len(claim["sides"]) > 1,
@@ -234,33 +237,35 @@ def checker(claim: Mapping[str, Any]) -> bytes:
     return source.encode()
 
 
-def _line(one: Mapping[str, Any]) -> str:
+def _answer_line(one: Mapping[str, Any]) -> str:
     return json.dumps(one, ensure_ascii=False)
 
 
-def _sides(run: Run, accusation: Accusation, before: Sequence[Run]) -> list[Side]:
+def _list_sides(run: Run, accusation: Accusation, before: Sequence[Run]) -> list[ClaimSide]:
     """A is the accused; of a change, B is the same provider in the earlier runs."""
     named = [(accusation.subject, [run]), *((name, [run]) for name in accusation.others)]
     if before:
         named.append((accusation.subject, list(before)))
     return [
-        Side(letter=letter, provider=name, runs=runs, key_variable=_checked(runs, name).api_key_env)
+        ClaimSide(
+            letter=letter, provider=name, runs=runs, key_variable=_require_recorded_provider(runs, name).api_key_env
+        )
         for letter, (name, runs) in zip(string.ascii_uppercase, named, strict=False)
     ]
 
 
-def _checked(runs: Sequence[Run], name: str) -> Provider:
+def _require_recorded_provider(runs: Sequence[Run], name: str) -> Provider:
     """The provider's entry, which no run may lack and none may only have replayed."""
     for run in runs:
-        provider = _provider(run, name)
+        provider = _find_provider_entry(run, name)
         if provider.replay is not None:
             raise UsageError(
                 f'{run.path}: "{name}" replays a recorded run; make the claim from that run: {provider.replay.run}'
             )
-    return _provider(runs[0], name)
+    return _find_provider_entry(runs[0], name)
 
 
-def _provider(run: Run, name: str) -> Provider:
+def _find_provider_entry(run: Run, name: str) -> Provider:
     try:
         return run.config.provider(name)
     except KeyError:
@@ -269,11 +274,11 @@ def _provider(run: Run, name: str) -> Provider:
 
 
 def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -> None:
-    if accusation.rule not in wording.RULES:
+    if accusation.rule not in page_wording.CLAIMABLE_RULES:
         raise UsageError(
-            f'{run.path}: no bundle is made for "{accusation.rule}"; for {", ".join(wording.RULES)} there is'
+            f'{run.path}: no bundle is made for "{accusation.rule}"; for {", ".join(page_wording.CLAIMABLE_RULES)} there is'
         )
-    least, most = wording.RULES[accusation.rule]
+    least, most = page_wording.CLAIMABLE_RULES[accusation.rule]
     names = {accusation.subject, *accusation.others}
     if not least <= len(accusation.others) <= most or len(names) <= len(accusation.others):
         raise UsageError(f"{accusation.rule}: names too many or too few others, or one of them twice")
@@ -283,10 +288,10 @@ def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -
         raise UsageError("changed: one run is named twice, or is its own past")
 
 
-def _counted(side: Side, answers: Sequence[Any]) -> ByPrompt:
+def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPrompt:
     """Is there anything to compare? Raises _NotProven."""
-    trials = verifying.first_answers(a for a in answers if a["side"] == side.letter)
-    found = _by_prompt(trials)
+    trials = verifying.first_usable_answers(a for a in answers if a["side"] == side.letter)
+    found = _group_by_prompt(trials)
     if not found:
         ended = Counter(a["outcome"] for a in trials)
         why = ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())) or "no record"
@@ -297,41 +302,41 @@ def _counted(side: Side, answers: Sequence[Any]) -> ByPrompt:
     return found
 
 
-def _by_prompt(trials: Iterable[Any]) -> ByPrompt:
+def _group_by_prompt(trials: Iterable[Any]) -> ByPrompt:
     found: ByPrompt = {}
     for one in trials:
-        if one["outcome"] in verifying.COUNT and one["text"]:
+        if one["outcome"] in verifying.COUNTED_OUTCOMES and one["text"]:
             found.setdefault(one["prompt"], []).append(one)
     return found
 
 
-def _is_object(body: bytes) -> bool:
+def _is_json_object(body: bytes) -> bool:
     try:
         return isinstance(json.loads(body), dict)
     except ValueError:
         return False
 
 
-def _self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, Any]:
+def _find_self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, Any]:
     """The pair that proves it best: one identity before several, whole texts before cut ones, then the first."""
     best: tuple[Any, Any, Any] | None = None
     elsewhere = 0
     for a, b in (pair for given in answers.values() for pair in itertools.combinations(given, 2)):
-        if verifying.alike(a, b):
+        if verifying.have_same_text(a, b):
             continue
         # Of a router only the request and the model served must agree: the claim is about the router then.
-        if not verifying.same_source(a, b, routers):
+        if not verifying.have_same_source(a, b, routers):
             elsewhere += 1
             continue
-        rank = (not verifying.same_source(a, b, []), a["cut"] or b["cut"], a["number"], b["number"])
+        rank = (not verifying.have_same_source(a, b, []), a["cut"] or b["cut"], a["number"], b["number"])
         if best is None or rank < best[0]:
             best = (rank, a, b)
     if best is None:
-        raise _NotProven(_no_difference(answers, elsewhere))
+        raise _NotProven(_explain_no_difference(answers, elsewhere))
     return best[1], best[2]
 
 
-def _no_difference(answers: ByPrompt, elsewhere: int) -> str:
+def _explain_no_difference(answers: ByPrompt, elsewhere: int) -> str:
     if elsewhere:
         return (
             "answers to one prompt differ only where the request, the served model, the backend or the fingerprint "
@@ -346,33 +351,33 @@ def _no_difference(answers: ByPrompt, elsewhere: int) -> str:
     )
 
 
-def _cross_example(left: ByPrompt, others: Sequence[ByPrompt]) -> tuple[Any, Any]:
+def _find_cross_example(left: ByPrompt, others: Sequence[ByPrompt]) -> tuple[Any, Any]:
     """Each side's commonest text, of the prompt on which both sides are surest of their own."""
     best: tuple[Any, Any, Any] | None = None
     for right, prompt in ((right, p) for right in others for p in left if p in right):
-        (share_a, a), (share_b, b) = _commonest(left[prompt]), _commonest(right[prompt])
+        (share_a, a), (share_b, b) = _commonest_answer(left[prompt]), _commonest_answer(right[prompt])
         rank = (-share_a - share_b, a["cut"] or b["cut"], a["number"], b["number"])
-        if not verifying.alike(a, b) and (best is None or rank < best[0]):
+        if not verifying.have_same_text(a, b) and (best is None or rank < best[0]):
             best = (rank, a, b)
     if best is None:
         raise _NotProven("on no prompt does the commonest text of one side differ from that of the other")
     return best[1], best[2]
 
 
-def _commonest(given: Sequence[Any]) -> tuple[float, Any]:
+def _commonest_answer(given: Sequence[Any]) -> tuple[float, Any]:
     texts = [one["text"] for one in given]
     text = max(texts, key=texts.count)
     return texts.count(text) / len(texts), given[texts.index(text)]
 
 
-def _labels(a: Any, b: Any) -> Literal["agree", "differ", "silent"]:
+def _compare_labels(a: Any, b: Any) -> Literal["agree", "differ", "silent"]:
     ours, theirs = ([one[name] for name in ("backend", "fingerprint")] for one in (a, b))
     if ours != theirs:
         return "differ"
     return "agree" if any(label is not None for label in ours) else "silent"
 
 
-def _cache_headers(answer: Any) -> Iterable[str]:
+def _cache_header_names(answer: Any) -> Iterable[str]:
     """Names only, and only plain ones: they become part of the page's words."""
     return (n for n in answer["headers"] if re.fullmatch("[a-z-]+", n) and ("cache" in n or n == "age"))
 

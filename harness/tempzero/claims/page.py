@@ -13,12 +13,12 @@ h2{border-top:1px solid #8886;padding-top:.6rem}li{margin-left:1rem;overflow-wra
 pre,code{font-size:.85em;background:#8882;overflow-wrap:anywhere;white-space:pre-wrap}
 pre{margin:0;padding:0 .4rem}</style>
 """
-_KINDS = (("# ", "h1"), ("## ", "h2"), ("- ", "li"), ("    ", "pre"), ("(?=[^<])", "p"))
+_TAG_BY_MARKER = (("# ", "h1"), ("## ", "h2"), ("- ", "li"), ("    ", "pre"), ("(?=[^<])", "p"))
 
 
 def to_html(markdown: str) -> str:
     """Escaped text in a few kinds of lines."""
     body = html.escape(markdown)
-    for marker, tag in _KINDS:
+    for marker, tag in _TAG_BY_MARKER:
         body = re.sub(f"^{marker}(.+)$", rf"<{tag}>\1</{tag}>", body, flags=re.MULTILINE)
     return _HEAD + re.sub(r"`([^`\n]*)`", r"<code>\1</code>", body)

@@ -23,27 +23,35 @@ from itertools import combinations, takewhile, zip_longest
 from math import ceil, floor, fsum, sqrt
 from pathlib import Path
 
-COUNT = ("valid: complete", "censored: length")  # how an answer ended that counts: whole, or cut at its limit
-LABELS = {"id": "response_id", "model": "served_model", "provider": "backend", "system_fingerprint": "fingerprint"}
-HIDDEN = re.compile(  # what hides from the eye or acts on a page
+COUNTED_OUTCOMES = (
+    "valid: complete",
+    "censored: length",
+)  # how an answer ended that counts: whole, or cut at its limit
+RESPONSE_LABELS = {
+    "id": "response_id",
+    "model": "served_model",
+    "provider": "backend",
+    "system_fingerprint": "fingerprint",
+}
+HIDDEN_CHARACTERS = re.compile(  # what hides from the eye or acts on a page
     "[\0-\x1f\x7f-\xa0`\xad\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ud800-\udfff"
     "\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
-class Broken(Exception):
+class BrokenBundle(Exception):
     """The bundle does not hold; the message says what and where."""
 
 
 def verify(files):
     """Check all of it; gives one line to print. Raises Broken."""
     try:
-        check_files(files)
+        check_hashes(files)
         answers, claim = read_answers(files), json.loads(files["claim.json"])
-        page = fill(claim["page"], figures(claim, answers, files))
+        page = fill_outline(claim["page"], compute_figures(claim, answers, files))
         check_page(page, files)
     except (AttributeError, LookupError, NameError, StopIteration, TypeError, ValueError) as problem:
-        raise Broken(f"not a whole bundle: {type(problem).__name__}: {problem}") from None
+        raise BrokenBundle(f"not a whole bundle: {type(problem).__name__}: {problem}") from None
     return f"holds: {page.partition(chr(10))[0][2:]} ({len(answers)} answers; root {sha256(files['SHA256SUMS'])})"
 
 
@@ -54,13 +62,13 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def check_files(files):
+def check_hashes(files):
     listed = {line[66:]: line[:64] for line in files["SHA256SUMS"].decode().splitlines()}
     for name in sorted(listed.keys() | files.keys() - {"SHA256SUMS"}):
         if name not in files or name not in listed:
-            raise Broken(f"{name} is missing" if name in listed else f"{name} is not listed in SHA256SUMS")
+            raise BrokenBundle(f"{name} is missing" if name in listed else f"{name} is not listed in SHA256SUMS")
         if sha256(files[name]) != listed[name]:
-            raise Broken(f"{name} was changed: it does not have the hash that SHA256SUMS lists")
+            raise BrokenBundle(f"{name} was changed: it does not have the hash that SHA256SUMS lists")
 
 
 def read_answers(files):
@@ -68,14 +76,14 @@ def read_answers(files):
     for a in answers:
         for part in ("request", "response"):
             if a[part] and sha256(files.get(a[part], b"")) != a[f"{part}_sha256"]:
-                raise Broken(f"{a[part]} is missing, or is not the {part} of answer {a['number']}")
+                raise BrokenBundle(f"{a[part]} is missing, or is not the {part} of answer {a['number']}")
         on_the_wire = a["response"] and a["method"] != "IMPORT"  # of an import it is what another tool's file says
         a["asked"] = json.loads(files[a["request"]])
         said = read_response(files[a["response"]], a["asked"].get("tools")) if on_the_wire else {}
         for name, value in said.items():
-            if (a[name] or "") != value and a["outcome"] in COUNT:
-                raise Broken(f"answer {a['number']}: its {name} is not the one in {a['response']}")
-        a.update(reread=bool(said), cut=a["outcome"] == COUNT[1])
+            if (a[name] or "") != value and a["outcome"] in COUNTED_OUTCOMES:
+                raise BrokenBundle(f"answer {a['number']}: its {name} is not the one in {a['response']}")
+        a.update(reread=bool(said), cut=a["outcome"] == COUNTED_OUTCOMES[1])
     return answers
 
 
@@ -92,23 +100,25 @@ def read_response(body, tools=None):
         chunks = [json.loads(event) for event in takewhile(lambda e: e != "[DONE]", filter(None, events))]
         if "choices" not in chunks[0]:
             return {"text": chunks[0]["text"]}  # written by an engine inside the client
-        labels, said = dict.fromkeys(LABELS.values(), ""), []
+        labels, said = dict.fromkeys(RESPONSE_LABELS.values(), ""), []
         for chunk in chunks:
-            for name in LABELS.keys() & chunk.keys():
+            for name in RESPONSE_LABELS.keys() & chunk.keys():
                 given = chunk[name] if isinstance(chunk[name], str) else ""
-                labels[LABELS[name]] = labels[LABELS[name]] or given.encode("utf-8", "backslashreplace").decode()[:500]
+                labels[RESPONSE_LABELS[name]] = (
+                    labels[RESPONSE_LABELS[name]] or given.encode("utf-8", "backslashreplace").decode()[:500]
+                )
             said += [c.get("delta") or c.get("message") or {} for c in chunk.get("choices") or () if not c.get("index")]
         parts = [x.get("content") or "" for x in said]
         text = "".join(x if isinstance(x, str) else "".join(y.get("text", "") for y in x) for x in parts)
         if re.match(r"\s*<think>", text) and not any(x.get("reasoning") or x.get("reasoning_content") for x in said):
             text = text.partition("</think>")[2] or text
-        called = calls(said, streamed) if tools else []
+        called = tool_call_lines(said, streamed) if tools else []
         return dict(labels, text="\n".join(filter(None, [text, *called]))) if said else {}
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
 
 
-def calls(said, streamed):
+def tool_call_lines(said, streamed):
     """A line for each tool call: name and arguments, without its random id. A stream brings them in pieces."""
     found = {}
     for call in (call for part in said for call in part.get("tool_calls") or ()):
@@ -136,18 +146,18 @@ def call_line(call):
 
     try:
         value = json.loads(call["arguments"].strip() or "{}", parse_float=number, object_pairs_hook=once)
-        arguments = spelled(value if isinstance(value, dict) else call["arguments"])
+        arguments = canonical_json(value if isinstance(value, dict) else call["arguments"])
     except ValueError:
-        arguments = spelled(call["arguments"])
-    return f'{{"name":{spelled(call["name"])},"arguments":{arguments}}}'
+        arguments = canonical_json(call["arguments"])
+    return f'{{"name":{canonical_json(call["name"])},"arguments":{arguments}}}'
 
 
-def spelled(value, escaped=False):
+def canonical_json(value, escaped=False):
     text = json.dumps(value, ensure_ascii=escaped, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return spelled(value, True) if re.search("[\ud800-\udfff]", text) else text  # no file can hold half a pair
+    return canonical_json(value, True) if re.search("[\ud800-\udfff]", text) else text  # no file can hold half a pair
 
 
-def first_answers(answers):
+def first_usable_answers(answers):
     """A trial counts once, by its first usable answer: a retry is no repeat."""
     trials = {}
     for a in answers:
@@ -160,43 +170,43 @@ def first_answers(answers):
 # --- 3. figures and verdict -------------------------------------------------------------------------------------------
 
 
-def alike(a, b):
+def have_same_text(a, b):
     """The same text; one that was cut is compared as far as it goes (half a character at the cut is none)."""
     short, long = sorted((x["text"].rstrip("\ufffd") if x["cut"] else x["text"], x["cut"]) for x in (a, b))
     return short[0] == long[0] or (short[1] and long[0].startswith(short[0]))
 
 
-def same_source(a, b, routers):
+def have_same_source(a, b, routers):
     """Do the request and the provider's own labels agree? The backends of a router are taken as one."""
     labels = ["request_sha256", "served_model"] + ["backend", "fingerprint"] * (a["side"] not in routers)
     return all(a[name] == b[name] for name in labels)
 
 
-def of_side(by_prompt, routers):
+def measure_side(by_prompt, routers):
     """How often repeats differ, and the chance that two agree (EMR)."""
-    pairs = [[(a, b) for a, b in combinations(g, 2) if same_source(a, b, routers)] for g in by_prompt.values()]
-    matches = [mean(alike(a, b) for a, b in group) for group in pairs if group]
-    return {"split": share([m < 1 for m in matches]), "emr": share(matches)}
+    pairs = [[(a, b) for a, b in combinations(g, 2) if have_same_source(a, b, routers)] for g in by_prompt.values()]
+    matches = [mean(have_same_text(a, b) for a, b in group) for group in pairs if group]
+    return {"split": format_share([m < 1 for m in matches]), "emr": format_share(matches)}
 
 
-def of_pair(left, right):
+def compare_sides(left, right):
     """How far two sides differ on the prompts that both answered, and how often chance alone does as much."""
     both = [(left[prompt], right[prompt]) for prompt in left if prompt in right]
-    matches = [mean(alike(a, b) for a in one for b in other) for one, other in both]
+    matches = [mean(have_same_text(a, b) for a in one for b in other) for one, other in both]
     pools = [(one + other, len(one)) for one, other in both if min(len(one), len(other)) > 1]
-    tables = [([[alike(a, b) for a in pool] for b in pool], n, list(range(len(pool)))) for pool, n in pools]
+    tables = [([[have_same_text(a, b) for a in pool] for b in pool], n, list(range(len(pool)))) for pool, n in pools]
     tables = [table for table in tables if not all(map(all, table[0]))]  # where all are alike the excess is 0
     draw, sums = random.Random(0), []
     for _ in range(1000):  # first as it was, then with the answers to each prompt dealt to both sides at random
-        sums.append(fsum(excess(*table) for table in tables))
+        sums.append(fsum(excess_divergence(*table) for table in tables))
         for _, _, order in tables:
             draw.shuffle(order)
-    found = {"never": share([m == 0 for m in matches]), "match": share(matches)}
+    found = {"never": format_share([m == 0 for m in matches]), "match": format_share(matches)}
     found["excess"] = f"{sums[0] / max(1, len(pools)):.3f} over {len(pools)} prompts"
     return dict(found, p=f"{sum(s >= sums[0] - 1e-9 for s in sums) / len(sums):.3f}")
 
 
-def excess(same, n, order):
+def excess_divergence(same, n, order):
     """Half of both sides' own agreement, minus that between them: 0 where they differ only as each from itself."""
     left, right = order[:n], order[n:]
     ours, theirs, cross = (
@@ -207,13 +217,13 @@ def excess(same, n, order):
     return ((ours - n) / (n * (n - 1)) + (theirs - m) / (m * (m - 1))) / 2 - cross / (n * m)
 
 
-def of_example(a, b, sides):
+def describe_example(a, b, sides):
     """Where two answers part, and how often each different text came for their prompt."""
     texts = {"first": a["text"], "second": b["text"]}
     at = next((i for i, (x, y) in enumerate(zip_longest(*texts.values())) if x != y), 0)
-    found = {"at": str(at + 1), "before": visible(a["text"][max(0, at - 60) : at])}
+    found = {"at": str(at + 1), "before": escape_hidden(a["text"][max(0, at - 60) : at])}
     for name, text in texts.items():
-        found[f"{name}.after"], found[f"{name}.length"] = visible(text[at : at + 60]), str(len(text))
+        found[f"{name}.after"], found[f"{name}.length"] = escape_hidden(text[at : at + 60]), str(len(text))
         found[f"{name}.sign"] = f"U+{ord(text[at]):04X}" if at < len(text) else "the end"
     for side, by_prompt in sides.items():
         counts = sorted(Counter(x["text"] for x in by_prompt.get(a["prompt"], ())).values(), reverse=True)
@@ -221,7 +231,7 @@ def of_example(a, b, sides):
     return found
 
 
-def of_readings(a, b, epsilon):
+def attribute_difference(a, b, epsilon):
     """What the reference's logits say at the first token in which two answers differ: a coin tossed, or more?"""
     at = next(i for i, (x, y) in enumerate(zip_longest(a["token_ids"], b["token_ids"])) if x != y)
     near = {a["rank"][at], b["rank"][at]} == {1, 2} and a["gap"][at] <= 2 * epsilon
@@ -229,7 +239,7 @@ def of_readings(a, b, epsilon):
     return dict({k: f"{abs(v):.3f}" for k, v in numbers.items()}, parting="a near-tie" if near else "unexplained")
 
 
-def of_tokens(by_prompt, read, forms, claim):
+def measure_token_difr(by_prompt, read, forms, claim):
     """Token-DiFR: the mean margin of the answers' tokens, by prompt; and that of the reference's own honest forms."""
     margins = {"A": [[m for a in given for m in read[a["number"]]["margin"]] for given in by_prompt.values()]}
     for form in forms:
@@ -242,41 +252,41 @@ def of_tokens(by_prompt, read, forms, claim):
         found[name] = (mean(values), means[50], means[1949] + unseen, len(values))
     worst = max((name for name in found if name != "A"), key=lambda name: found[name][2])
     if found["A"][1] <= found[worst][2]:
-        raise Broken("not proven: its margins are not larger than those of every honest form of the reference")
+        raise BrokenBundle("not proven: its margins are not larger than those of every honest form of the reference")
     shown = {name: "{:.4f} [{:.4f}, {:.4f}] over {} prompts".format(*of) for name, of in found.items()}
-    return {"difr": shown["A"], "trusted": f"{shown[worst]} ({code(worst)})"}
+    return {"difr": shown["A"], "trusted": f"{shown[worst]} ({as_code(worst)})"}
 
 
-def figures(claim, answers, files):
+def compute_figures(claim, answers, files):
     """Every figure of the page by its name, as it is printed. Raises Broken where they do not support the claim."""
-    found, sides = {f"attested.{name}": code(text, 300) for name, text in claim["attested"].items()}, {}
+    found, sides = {f"attested.{name}": as_code(text, 300) for name, text in claim["attested"].items()}, {}
     for side, provider in sorted(claim["sides"].items()):
-        trials, sides[side] = first_answers(a for a in answers if a["side"] == side), {}
+        trials, sides[side] = first_usable_answers(a for a in answers if a["side"] == side), {}
         for a in trials:
-            if a["outcome"] in COUNT and a["text"]:
+            if a["outcome"] in COUNTED_OUTCOMES and a["text"]:
                 sides[side].setdefault(a["prompt"], []).append(a)
-        parts = {f"{side}.": of_side(sides[side], claim["routers"])}
-        ended = f"{len(trials)} trials, {listed(a['outcome'] for a in trials)}"
-        parts[f"{side}."].update(name=code(provider), outcomes=ended)
+        parts = {f"{side}.": measure_side(sides[side], claim["routers"])}
+        ended = f"{len(trials)} trials, {tally_values(a['outcome'] for a in trials)}"
+        parts[f"{side}."].update(name=as_code(provider), outcomes=ended)
         if side != "A":
-            parts[f"A{side}."] = of_pair(sides["A"], sides[side])
+            parts[f"A{side}."] = compare_sides(sides["A"], sides[side])
         found.update({part + name: text for part in parts for name, text in parts[part].items()})
     every = {a["number"]: a for by_prompt in sides.values() for given in by_prompt.values() for a in given}
     if not every.keys() >= set(claim["example"]):
-        raise Broken("not proven: an answer of the example is not among those that count")
+        raise BrokenBundle("not proven: an answer of the example is not among those that count")
     a, b = (every[number] for number in claim["example"])
     check_verdict(claim, a, b, sides, found)
-    example = of_example(a, b, sides)
+    example = describe_example(a, b, sides)
     if claim["epsilon"] is not None:
         read = {x["number"]: x for x in map(json.loads, files["readings.jsonl"].splitlines())}
-        example.update(of_readings(read[a["number"]], read[b["number"]], claim["epsilon"]))
+        example.update(attribute_difference(read[a["number"]], read[b["number"]], claim["epsilon"]))
     if claim["rule"] == "deviates_token_by_token":
         forms = map(json.loads, files["forms.jsonl"].splitlines())
-        example.update(of_tokens(sides["A"], read, forms, claim))
+        example.update(measure_token_difr(sides["A"], read, forms, claim))
     found.update({f"example.{name}": text for name, text in example.items()})
     for which, path in re.findall(r"{(\w+): ([^{}]+)}", "\n".join(claim["page"])):
         chosen = [every[int(which)]] if which.isdigit() else [x for g in sides[which].values() for x in g]
-        found[f"{which}: {path}"] = listed(find(x, path) for x in chosen)
+        found[f"{which}: {path}"] = tally_values(find_field(x, path) for x in chosen)
     return found
 
 
@@ -286,27 +296,30 @@ def check_verdict(claim, a, b, sides, found):
     for x in (x for by_prompt in sides.values() for given in by_prompt.values() for x in given):
         temperature = x["asked"].get("temperature")
         if type(temperature) not in (int, float) or temperature != 0:
-            raise Broken(f"not proven: answer {x['number']} does not show that temperature 0 was asked for")
-    if alike(a, b) or a["prompt"] != b["prompt"]:
-        raise Broken("not proven: the two answers of the example do not differ")
-    if rule == "nondeterministic" and not same_source(a, b, claim["routers"]):
-        raise Broken("not proven: the two answers are not of one request, model, backend and fingerprint")
+            raise BrokenBundle(f"not proven: answer {x['number']} does not show that temperature 0 was asked for")
+    if have_same_text(a, b) or a["prompt"] != b["prompt"]:
+        raise BrokenBundle("not proven: the two answers of the example do not differ")
+    if rule == "nondeterministic" and not have_same_source(a, b, claim["routers"]):
+        raise BrokenBundle("not proven: the two answers are not of one request, model, backend and fingerprint")
     for side, other in list(sides.items())[1:]:  # of several it must differ from each one, so the largest p decides
         for prompt in (p for p in now if p in other):
             same = "request_sha256" if rule == "changed" else "asked.messages"
-            if len({json.dumps(find(x, same), sort_keys=True) for x in now[prompt] + other[prompt]} | {"null"}) != 2:
-                raise Broken(f"not proven: the two sides were not asked the same on prompt {code(prompt)}")
+            if (
+                len({json.dumps(find_field(x, same), sort_keys=True) for x in now[prompt] + other[prompt]} | {"null"})
+                != 2
+            ):
+                raise BrokenBundle(f"not proven: the two sides were not asked the same on prompt {as_code(prompt)}")
         times = [sorted(x["asked_at"] for given in s.values() for x in given) for s in (other, now)]
         if rule == "changed" and not "" < times[0][0] <= times[0][-1] < times[1][0]:
-            raise Broken("not proven: the answers of before are not all older than those of now")
+            raise BrokenBundle("not proven: the answers of before are not all older than those of now")
         if float(found[f"A{side}.p"]) > 0.05 and rule != "deviates_token_by_token":
-            raise Broken(f"not proven: A and {side} differ no more than each does from itself")
+            raise BrokenBundle(f"not proven: A and {side} differ no more than each does from itself")
 
 
 # --- 4. page: nothing is computed below, it is only spelled -----------------------------------------------------------
 
 
-def find(value, path):
+def find_field(value, path):
     for step in path.split("."):
         value = (value or {}).get(step)
     return value
@@ -317,7 +330,7 @@ def mean(values):
     return fsum(values) / len(values)
 
 
-def share(values):
+def format_share(values):
     """The mean of values from 0 to 1 with Wilson's 95 % interval: right for yes and no, too wide for values between."""
     n = len(values)
     if n == 0:
@@ -330,34 +343,34 @@ def share(values):
     return f"{counted}{p:.3f} [{max(0, low):.3f}, {min(1, high):.3f}] over {n} prompts"
 
 
-def visible(text):
+def escape_hidden(text):
     """Text from outside on one line."""
-    return HIDDEN.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text.replace("\n", "⏎"))
+    return HIDDEN_CHARACTERS.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text.replace("\n", "⏎"))
 
 
-def code(value, limit=100):
-    text = visible(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+def as_code(value, limit=100):
+    text = escape_hidden(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
     return f"`{text[:limit]}{'…' if len(text) > limit else ''}`"
 
 
-def listed(values):
+def tally_values(values):
     """The distinct values and how often each came, numbers and dates in order; of more than four, first and last."""
-    counts = Counter("not given" if v is None else code(v) for v in values)
+    counts = Counter("not given" if v is None else as_code(v) for v in values)
     order = sorted(counts, key=lambda v: (len(v), v)) if all(re.match(r"`\d", v) for v in counts) else list(counts)
     if len(order) > 4:
         return f"{order[0]} to {order[-1]} ({len(order)} different)"
     return ", ".join(v if len(order) == 1 else f"{v} ({counts[v]})" for v in order) or "none"
 
 
-def fill(outline, found):
+def fill_outline(outline, found):
     """The outline with its figures. It may hold no digit of its own, and may leave no figure out."""
     text = "\n".join(outline) + "\n"
     for line in outline:
         if re.search(r"\d", re.sub("{[^{}]*}", "", line)):
-            raise Broken(f"claim.json: the outline states a figure of its own: {line}")
+            raise BrokenBundle(f"claim.json: the outline states a figure of its own: {line}")
     for name in found:
         if "{" + name + "}" not in text:
-            raise Broken(f"claim.json: the outline leaves out {name}: {found[name]}")
+            raise BrokenBundle(f"claim.json: the outline leaves out {name}: {found[name]}")
     return re.sub("{([^{}]*)}", lambda m: found[m.group(1)], text)
 
 
@@ -369,12 +382,12 @@ def check_page(page, files):
     ):
         for says, gives in zip_longest(text.split("\n"), right.split("\n")):
             if says != gives:
-                raise Broken(f"{name} says: {says} | the answers give: {gives}")
+                raise BrokenBundle(f"{name} says: {says} | the answers give: {gives}")
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else __file__ + "/..").resolve()
     try:
         print(verify({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}))
-    except Broken as broken:
+    except BrokenBundle as broken:
         sys.exit(f"FAILED: {broken}")

@@ -18,8 +18,8 @@ from tempzero.errors import TempzeroError, UsageError
 from tempzero.types.asked import SuiteName
 
 if TYPE_CHECKING:
-    from tempzero.check import Checked
-    from tempzero.pipeline import Prepared, Watcher
+    from tempzero.check import ProviderCheck
+    from tempzero.pipeline import PreparedRun, Watcher
     from tempzero.types.concluded import Verdict
 
 EXIT_CODES = {"pass": 0, "finding": 1, "inconclusive": 3}
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if error.__class__.__module__.startswith(("typer", "click")):
-            return _usage(error)
+            return _show_usage_error(error)
         import traceback
 
         traceback.print_exc()
@@ -75,7 +75,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write them.")] = 
     """Write a commented providers.yaml and a first prompt file to start from."""
     from tempzero.config import starter
 
-    for path in starter.write(folder):
+    for path in starter.write_starter_files(folder):
         print(path)
     return 0
 
@@ -110,29 +110,29 @@ def run(
     from tempzero import config as configuration
     from tempzero import pipeline as running
 
-    watcher = _watcher()
+    watcher = _load_watcher()
     limits = running.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes)
     if resume is not None:
-        collected = running.resume(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
+        collected = running.resume_run(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
     else:
-        settings = configuration.load(config)
-        prepared = running.prepare(
+        settings = configuration.load_config(config)
+        prepared = running.prepare_run(
             settings,
             config.parent,
             environ=os.environ,
-            only=_names(providers),
+            only=_split_names(providers),
             prompts=prompts,
             suite=suite,
-            tags=_names(tags),
+            tags=_split_names(tags),
             repeats=repeats,
             limit=limit,
         )
-        _print_skipped(prepared)
+        _print_skipped_providers(prepared)
         print(*prepared.suite.remarks, sep="\n", end="\n" if prepared.suite.remarks else "", file=sys.stderr)
         if dry_run:
             return _print_plan(prepared)
         results = config.parent / settings.run.results
-        collected = running.start(
+        collected = running.start_run(
             prepared, results, environ=os.environ, watcher=watcher, limits=limits, check=not no_check
         )
     for ending in collected.endings:
@@ -142,10 +142,10 @@ def run(
     if collected.interrupted:
         print(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
         return INTERRUPTED
-    if _reads(collected.path):
-        running.score(collected.path, environ=os.environ, watcher=watcher)
-    _judge(collected.path, run_code)
-    return _report(collected.path, json_output)
+    if _has_scoring_enabled(collected.path):
+        running.score_run(collected.path, environ=os.environ, watcher=watcher)
+    _run_judgements(collected.path, run_code)
+    return _write_and_show_report(collected.path, json_output)
 
 
 @app.command()
@@ -160,21 +160,21 @@ def check(
     from tempzero import check as checking
     from tempzero import config as configuration
 
-    settings, only = configuration.load(config), _names(providers)
-    configuration.refuse_unknown(settings, only)
-    asked, unset = checking.hosted(settings, os.environ, only)
+    settings, only = configuration.load_config(config), _split_names(providers)
+    configuration.refuse_unknown_providers(settings, only)
+    asked, unset = checking.select_hosted(settings, os.environ, only)
     for provider in unset:
         names = " and ".join(v for v in provider.variables() if not os.environ.get(v))
         print(f"skipped: {provider.name}: environment variable {names} not set", file=sys.stderr)
-    rows = asyncio.run(checking.check(asked, environ=os.environ))
-    outcome = checking.outcome(rows) if rows or not unset else "inconclusive"
+    rows = asyncio.run(checking.check_providers(asked, environ=os.environ))
+    outcome = checking.worst_state(rows) if rows or not unset else "inconclusive"
     if json_output:
         import json
 
         shown = [{"provider": r.provider, "state": r.state, **r.words, "remarks": r.remarks} for r in rows]
         print(json.dumps({"outcome": outcome, "skipped": [p.name for p in unset], "providers": shown}, indent=2))
     else:
-        _print_checked(rows)
+        _print_check_table(rows)
         print(f"check: {outcome} (exit code {EXIT_CODES[outcome]})")
     return EXIT_CODES[outcome]
 
@@ -205,32 +205,32 @@ def probe(
     from tempzero import probe as probing
     from tempzero import records as store
     from tempzero import suites
-    from tempzero.cli.progress import counter
+    from tempzero.cli.progress import make_counter
 
-    wanted = probing.rule(kind, tokens=tokens, count=count, margin=margin)
+    wanted = probing.build_rule(kind, tokens=tokens, count=count, margin=margin)
     path = out or config.parent / "prompts" / "probes" / f"{kind}-{seed}.yaml"
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"{path}: a suite of probes is written as YAML; let its name end in .yaml")
     if path.exists():
         raise UsageError(f"{path}: exists, and a suite never changes under its name; name another file")
-    settings = configuration.load(config)
+    settings = configuration.load_config(config)
     if prompts is None:
-        where, origin = probing.seeded(wanted.kind, number=candidates, seed=seed), f"seed {seed}"
+        where, origin = probing.generate_candidates(wanted.kind, number=candidates, seed=seed), f"seed {seed}"
     else:
-        where, origin = suites.load(prompts).prompts, str(prompts)
-    found = probing.search(
+        where, origin = suites.load_suite(prompts).prompts, str(prompts)
+    found = probing.search_prompts(
         settings,
-        probing.reference(settings, reference),
+        probing.choose_reference(settings, reference),
         wanted,
-        probing.Where(candidates=where, origin=origin, minutes=max_minutes),
+        probing.SearchSpace(candidates=where, origin=origin, minutes=max_minutes),
         say=lambda line: print(line, file=sys.stderr, flush=True),
-        progress=counter("read"),
+        progress=make_counter("read"),
     )
-    for line in probing.summary(found):
+    for line in probing.summarise_search(found):
         print(line)
     if found.chosen:
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomically(path, probing.suite_text(found).encode())
+        store.write_atomically(path, probing.to_suite_text(found).encode())
         print(f"suite: {path}")
     if found.stopped == "interrupted":
         return INTERRUPTED
@@ -244,8 +244,8 @@ def report(
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Analyse a run folder and write its reports again: offline, the same bytes every time."""
-    _judge(run, run_code)
-    return _report(run, json_output)
+    _run_judgements(run, run_code)
+    return _write_and_show_report(run, json_output)
 
 
 @app.command()
@@ -256,9 +256,9 @@ def score(
     """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
     from tempzero import pipeline as running
 
-    if not running.score(run, environ=os.environ, watcher=_watcher()):
+    if not running.score_run(run, environ=os.environ, watcher=_load_watcher()):
         raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
-    return _report(run, json_output)
+    return _write_and_show_report(run, json_output)
 
 
 @app.command()
@@ -291,17 +291,17 @@ def claim(
     before = []
     if rule == "changed" and provider is not None:
         accusation = claims.accuse_by_rule(rule, provider)
-        before = [store.open_run(p) for p in _earlier(run, provider, against)]
+        before = [store.open_run(p) for p in _earlier_run_paths(run, provider, against)]
     elif rule is not None and provider is not None:
-        accusation = claims.accuse_by_rule(rule, provider, _names(against or ""))
+        accusation = claims.accuse_by_rule(rule, provider, _split_names(against or ""))
     else:
         from tempzero.analysis import analyse
 
-        with _bar() as tell:
+        with _progress_bar() as tell:
             findings = analyse(opened, tell).findings
-        accusation = claims.accuse(findings, finding)
-    bundle = claims.make(opened, accusation, environ=os.environ, before=before)
-    path = out or Path(claims.file_name(opened, accusation))
+        accusation = claims.accuse_by_finding(findings, finding)
+    bundle = claims.make_bundle(opened, accusation, environ=os.environ, before=before)
+    path = out or Path(claims.bundle_file_name(opened, accusation))
     try:
         store.write_atomically(path, bundle.packed())
     except OSError as error:
@@ -321,7 +321,7 @@ def verify(path: Annotated[Path, typer.Argument(help="A run folder, or an eviden
     else:
         from tempzero import claims
 
-        print(claims.check(path))
+        print(claims.check_bundle(path))
     return 0
 
 
@@ -335,8 +335,11 @@ def compare(
     from tempzero import compare as comparing
     from tempzero import records as store
 
-    comparison = comparing.compare(store.open_run(left), store.open_run(right))
-    print(comparing.to_json(comparison) if json_output else comparing.to_markdown(comparison), end="")
+    comparison = comparing.compare_runs(store.open_run(left), store.open_run(right))
+    print(
+        comparing.comparison_to_json(comparison) if json_output else comparing.comparison_to_markdown(comparison),
+        end="",
+    )
     return EXIT_CODES[comparison.outcome]
 
 
@@ -359,18 +362,20 @@ def baseline(
 
     if action not in ("set", "show", "clear") or (action == "set") != bool(runs):
         raise UsageError("baseline: say `set RUN [RUN ...]`, `show`, or `clear`")
-    results = config.parent / configuration.load(config).run.results
+    results = config.parent / configuration.load_config(config).run.results
     if action == "set":
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        for made in baselines.make([store.open_run(r) for r in runs or ()], only=_names(providers), now=now):
+        for made in baselines.make_baselines(
+            [store.open_run(r) for r in runs or ()], only=_split_names(providers), now=now
+        ):
             history.write_baseline(results, made)
-            print(baselines.describe(made))
+            print(baselines.describe_baseline(made))
     elif action == "show":
         found = history.read_baselines(results)
-        print(*map(baselines.describe, found), sep="\n")
+        print(*map(baselines.describe_baseline, found), sep="\n")
         return 0 if found else EXIT_CODES["inconclusive"]
     else:
-        print(*(f"cleared: {name}" for name in baselines.clear(results, _names(providers))), sep="\n")
+        print(*(f"cleared: {name}" for name in baselines.clear_baselines(results, _split_names(providers))), sep="\n")
     return 0
 
 
@@ -403,24 +408,24 @@ def nightly(
     from tempzero import nightly as job
     from tempzero import pipeline as running
 
-    asked = job.Asked(
-        only=_names(providers),
+    asked = job.NightOptions(
+        only=_split_names(providers),
         prompts=prompts,
         suite=suite,
-        tags=_names(tags),
+        tags=_split_names(tags),
         repeats=repeats,
         limit=limit,
         deep=deep,
         check=not no_check,
         limits=running.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
-    ended = job.nightly(
-        configuration.load(config),
+    ended = job.run_night(
+        configuration.load_config(config),
         config.parent,
         night or datetime.now(UTC).date().isoformat(),
         asked=asked,
         environ=os.environ,
-        watcher=_watcher(),
+        watcher=_load_watcher(),
     )
     print(*(f"stopped: {s}" for s in ended.stopped), sep="\n", end="\n" if ended.stopped else "", file=sys.stderr)
     print(*ended.sentences, *(f"told: {n.title}" for n in ended.told), sep="\n")
@@ -438,11 +443,11 @@ def history(
     from tempzero.nightly import history as nights
     from tempzero.nightly import trend
 
-    results = config.parent / configuration.load(config).run.results
+    results = config.parent / configuration.load_config(config).run.results
     found = nights.read_nights(results)
     runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
-    index = trend.write_pages(found, results / "history" / "page", present=runs)
-    print(trend.to_json(found) if json_output else trend.to_markdown(found), end="")
+    index = trend.write_history_pages(found, results / "history" / "page", present=runs)
+    print(trend.history_to_json(found) if json_output else trend.history_to_markdown(found), end="")
     print(f"page: {index}", file=sys.stderr)
     return 0
 
@@ -461,14 +466,14 @@ def prune(
     from tempzero import config as configuration
     from tempzero.nightly import prune as pruning
 
-    results = config.parent / configuration.load(config).run.results
-    chosen = pruning.choose(
+    results = config.parent / configuration.load_config(config).run.results
+    chosen = pruning.choose_runs(
         results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress
     )
     for taken in chosen:
         print(f"{'would be ' if dry_run and taken.what != 'kept' else ''}{taken.what}: {taken.run}: {taken.why}")
     if not dry_run:
-        print(f"{pruning.carry_out(results, chosen):,} bytes saved")
+        print(f"{pruning.prune_runs(results, chosen):,} bytes saved")
     return 0
 
 
@@ -484,14 +489,14 @@ def schedule(
     from tempzero import config as configuration
     from tempzero.nightly import schedule as scheduling
 
-    settings = configuration.load(config)
-    place = scheduling.Place(
+    settings = configuration.load_config(config)
+    place = scheduling.ScheduledJob(
         config=config if target == "github" else config.resolve(),
         at=at,
-        secrets=scheduling.names_of_secrets(settings),
+        secrets=scheduling.secret_names(settings),
         results=settings.run.results,
     )
-    files = scheduling.unit(target, place)
+    files = scheduling.build_unit(target, place)
     for name, text in files.items():
         print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
     return 0
@@ -510,7 +515,7 @@ def suite_generate(
     """Write fresh prompts that nobody can have tuned to, as a prompt file (JSONL)."""
     from tempzero import suites
 
-    text = suites.generate(generator, seed=seed, count=count, settings=settings or ())
+    text = suites.generate_jsonl(generator, seed=seed, count=count, settings=settings or ())
     if out is None:
         print(text, end="")
         return 0
@@ -518,7 +523,7 @@ def suite_generate(
         out.write_bytes(text.encode())
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
-    print(f"{out}: {count} prompts, digest {suites.load(out).digest}")
+    print(f"{out}: {count} prompts, digest {suites.load_suite(out).digest}")
     return 0
 
 
@@ -527,7 +532,7 @@ def suite_lint(path: PromptPath = Path("prompts")) -> int:
     """Say what makes a right answer change with day, place or reader, and which prompts ask nearly the same."""
     from tempzero import suites
 
-    said = suites.lint(path)
+    said = suites.lint_prompts(path)
     print(*said, sep="\n", end="\n" if said else "")
     return EXIT_CODES["finding"] if said else 0
 
@@ -537,7 +542,7 @@ def suite_freeze(folder: PromptPath = Path("prompts")) -> int:
     """Write suites.lock: from now on a suite that has changed is refused until it is frozen as the next version."""
     from tempzero import suites
 
-    for name, frozen in suites.freeze(folder).suites.items():
+    for name, frozen in suites.freeze_suites(folder).suites.items():
         print(f"{name}: version {frozen.version}, {frozen.prompts} prompts, digest {frozen.digest}")
     return 0
 
@@ -547,18 +552,18 @@ def schema() -> int:
     """Print the JSON schema of providers.yaml, for editors."""
     from tempzero import config as configuration
 
-    print(configuration.schema(), end="")
+    print(configuration.build_config_schema(), end="")
     return 0
 
 
-def _judge(path: Path, run_code: bool) -> None:
+def _run_judgements(path: Path, run_code: bool) -> None:
     """Try out what cannot be judged by reading; what was tried out before is not tried again."""
     from tempzero import judgements as judge
 
     judge.judge(path, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
 
 
-def _report(path: Path, json_output: bool) -> int:
+def _write_and_show_report(path: Path, json_output: bool) -> int:
     from rich.console import Console
 
     from tempzero import records as store
@@ -567,7 +572,7 @@ def _report(path: Path, json_output: bool) -> int:
     from tempzero.verdict import gate
 
     opened = store.open_run(path)
-    with _bar() as tell:
+    with _progress_bar() as tell:
         analysis = analyse(opened, tell)
     verdict = gate.judge(analysis, opened.config.gates)
     try:
@@ -579,13 +584,13 @@ def _report(path: Path, json_output: bool) -> int:
     if json_output:
         print((path / "summary.json").read_text(encoding="utf-8"), end="")
     else:
-        reports.show(analysis, verdict, Console())
-        _print_end(verdict, written)
+        reports.show_report(analysis, verdict, Console())
+        _print_verdict(verdict, written)
     return EXIT_CODES[verdict.outcome]
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, float], None]]:
+def _progress_bar() -> Iterator[Callable[[str, float], None]]:
     """A bar on a terminal for what takes more than seconds on large runs; elsewhere nothing."""
     from rich.console import Console
     from rich.progress import Progress
@@ -595,20 +600,20 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
         yield lambda phase, share: bar.update(task, description=phase, completed=share)
 
 
-def _reads(path: Path) -> bool:
+def _has_scoring_enabled(path: Path) -> bool:
     """Whether the run's configuration wants its references to read the responses."""
     from tempzero import records as store
 
     return store.open_run(path).config.score.enabled
 
 
-def _earlier(run: Path, provider: str, against: str | None) -> list[Path]:
+def _earlier_run_paths(run: Path, provider: str, against: str | None) -> list[Path]:
     """The run folders named, else those that the provider's baseline was made of."""
     from tempzero import records as store
     from tempzero.nightly import history
 
     if against is not None:
-        return [Path(name) for name in _names(against)]
+        return [Path(name) for name in _split_names(against)]
     known = [b for b in history.read_baselines(run.parent) if b.provider == provider]
     if not known:
         raise UsageError(
@@ -619,18 +624,18 @@ def _earlier(run: Path, provider: str, against: str | None) -> list[Path]:
     return [run.parent / side.run for side in nearest.sides]
 
 
-def _names(listed: str) -> list[str]:
+def _split_names(listed: str) -> list[str]:
     return [name.strip() for name in listed.split(",") if name.strip()]
 
 
-def _print_end(verdict: Verdict, written: tuple[Path, ...]) -> None:
+def _print_verdict(verdict: Verdict, written: tuple[Path, ...]) -> None:
     pages = [p for p in written if p.suffix in (".html", ".md")]
     print(f"\nverdict: {verdict.outcome} (exit code {EXIT_CODES[verdict.outcome]})")
     for page in pages:
         print(f"report:  {page}")
 
 
-def _print_skipped(prepared: Prepared) -> None:
+def _print_skipped_providers(prepared: PreparedRun) -> None:
     """What was left out by circumstance; what the command line itself left out needs no telling."""
     from tempzero.plan import NOT_CHOSEN
 
@@ -645,7 +650,7 @@ def _print_skipped(prepared: Prepared) -> None:
         )
 
 
-def _print_plan(prepared: Prepared) -> int:
+def _print_plan(prepared: PreparedRun) -> int:
     from rich.console import Console
     from rich.table import Table
 
@@ -661,33 +666,33 @@ def _print_plan(prepared: Prepared) -> int:
         families.add_column(heading, justify="right")
     for f in prepared.plan.families:
         figures = (f.prompts, f.calls, f.prompt_tokens, f.completion_tokens)
-        families.add_row(f.family, *map(str, figures), _money(f.cost_usd))
+        families.add_row(f.family, *map(str, figures), _format_cost(f.cost_usd))
     estimates = prepared.plan.estimates
     for e in estimates:
-        table.add_row(e.provider, *map(str, (e.calls, e.prompt_tokens, e.completion_tokens)), _money(e.cost_usd))
+        table.add_row(e.provider, *map(str, (e.calls, e.prompt_tokens, e.completion_tokens)), _format_cost(e.cost_usd))
     totals = [sum(v) for v in zip(*((e.calls, e.prompt_tokens, e.completion_tokens) for e in estimates), strict=True)]
     priced = [e.cost_usd for e in estimates if e.cost_usd is not None]
     table.add_section()
-    table.add_row("all, before retries", *map(str, totals), _money(sum(priced) if priced else None))
+    table.add_row("all, before retries", *map(str, totals), _format_cost(sum(priced) if priced else None))
     console = Console()
     console.print(table)
     console.print(families)
     return 0
 
 
-def _print_checked(rows: Sequence[Checked]) -> None:
+def _print_check_table(rows: Sequence[ProviderCheck]) -> None:
     """A column for each provider: there are fewer of them than of what was looked at."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from tempzero.check import COLUMNS
+    from tempzero.check import CHECK_COLUMNS
 
     if not rows:
         print("no hosted provider to check: `run` proves what it starts on this machine itself")
         return
     table = Table("", *(row.provider for row in rows), title="Check", title_justify="left")
-    for column in COLUMNS:
+    for column in CHECK_COLUMNS:
         table.add_row(column, *(Text(row.words.get(column, "")) for row in rows))
     console = Console()
     console.print(table)
@@ -696,17 +701,17 @@ def _print_checked(rows: Sequence[Checked]) -> None:
             console.print(Text(f"{row.provider}: {remark}"), soft_wrap=True)
 
 
-def _money(cost_usd: float | None) -> str:
+def _format_cost(cost_usd: float | None) -> str:
     return "no price" if cost_usd is None else f"${cost_usd:.4f}"
 
 
-def _watcher() -> Watcher:
-    from tempzero.cli.progress import watcher
+def _load_watcher() -> Watcher:
+    from tempzero.cli.progress import make_watcher
 
-    return watcher()
+    return make_watcher()
 
 
-def _usage(error: Exception) -> int:
+def _show_usage_error(error: Exception) -> int:
     """typer's own complaints (an unknown option, a missing argument), in its words."""
     show: Callable[[], None] | None = getattr(error, "show", None)
     if show is None:
@@ -743,7 +748,7 @@ def import_(
 
     from tempzero import exchange
 
-    recipe = exchange.from_options(
+    recipe = exchange.recipe_from_options(
         maps=map_ or (),
         mapping=mapping,
         form=form,

@@ -16,13 +16,13 @@ from tempzero.types.recorded import Attempt
 _LOG_EVERY_S = 20.0
 
 
-def watcher() -> Watcher:
+def make_watcher() -> Watcher:
     """A watcher for this process' stderr."""
-    screen = _Screen(Console(stderr=True))
+    screen = _ProgressScreen(Console(stderr=True))
     return Watcher(say=screen.say, begin=screen.begin, attempt=screen.attempt, read=screen.read)
 
 
-def counter(what: str) -> Callable[[int, int], None]:
+def make_counter(what: str) -> Callable[[int, int], None]:
     """Shows how many of how many were done: one line that counts on a terminal, else a line every 20 seconds."""
     screen = Console(stderr=True)
     logged = time.monotonic()
@@ -38,7 +38,7 @@ def counter(what: str) -> Callable[[int, int], None]:
     return show
 
 
-class _Screen:
+class _ProgressScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar = Progress(

@@ -16,22 +16,22 @@ from collections.abc import Callable, Collection, Container, Coroutine, Iterable
 from itertools import product
 from typing import Any
 
-from tempzero.collect.access import Access, Job
-from tempzero.collect.lane import Lane, all_of
-from tempzero.collect.limits import Budget, Limits
+from tempzero.collect.access import Access, CollectJob
+from tempzero.collect.lane import Lane, run_side_by_side
+from tempzero.collect.request_limits import Budget, Limits
 from tempzero.config import Config
 from tempzero.engines import Engine
 from tempzero.types.asked import Plan, PlannedTrial, Suite, Trial
 from tempzero.types.recorded import Attempt, Ending
 
-__all__ = ["Budget", "Limits", "collect"]
+__all__ = ["Budget", "Limits", "collect_attempts"]
 
 
-def _ignore(attempt: Attempt) -> None:
+def _ignore_attempt(attempt: Attempt) -> None:
     """The progress callback of a caller who does not watch."""
 
 
-async def collect(
+async def collect_attempts(
     plan: Plan,
     *,
     config: Config,
@@ -40,7 +40,7 @@ async def collect(
     attempts: Mapping[Trial, int],
     complete: Container[Trial],
     write: Callable[[Attempt], None],
-    progress: Callable[[Attempt], None] = _ignore,
+    progress: Callable[[Attempt], None] = _ignore_attempt,
     stop: asyncio.Event | None = None,
     budget: Budget | None = None,
     without: Collection[str] = (),
@@ -58,7 +58,7 @@ async def collect(
     requests then in flight are cancelled and leave no record, as on cancellation. Whatever an engine or
     `write` raises ends everything and comes out as it is.
     """
-    job = Job(
+    job = CollectJob(
         prompts={p.id: p for p in suite.prompts},
         seed=plan.seed,
         write=write,
@@ -77,12 +77,12 @@ async def collect(
         provider, trials = config.under(access.provider, condition), waiting.get((access.provider.name, condition.name))
         if provider is not None and trials:
             lanes.append(Lane(provider, condition, access, trials, attempts, job))
-    await _until_stopped(all_of([_take_turns(group) for group in _groups(lanes)]), stop)
+    await _run_until_stopped(run_side_by_side([_take_turns(group) for group in _group_lanes(lanes)]), stop)
     reasons = [Ending(provider=a.provider.name, reason=a.ended) for a in accesses if a.ended]
     return (*([Ending(provider=None, reason=job.budget.exhausted)] if job.budget.exhausted else []), *reasons)
 
 
-def _groups(lanes: Iterable[Lane]) -> list[list[Lane]]:
+def _group_lanes(lanes: Iterable[Lane]) -> list[list[Lane]]:
     """Lanes of one resource or one provider together, every other lane alone."""
     groups: dict[tuple[str, str], list[Lane]] = {}
     for lane in lanes:
@@ -98,7 +98,7 @@ async def _take_turns(lanes: Sequence[Lane]) -> None:
         await lane.run(lane.rest() if len(lanes) == 1 else lane.turn())
 
 
-async def _until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event | None) -> None:
+async def _run_until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event | None) -> None:
     if stop is None:
         await work
         return

@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tempzero.collect.limits import Breaker, Budget, Pace, Started
+from tempzero.collect.request_limits import Breaker, Budget, Pace, StartedRequest
 from tempzero.config import Provider
 from tempzero.engines import Engine
-from tempzero.engines.hosted.faults import PERMANENT
+from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS
 from tempzero.errors import EngineError
 from tempzero.types.asked import PlannedTrial, Prompt
 from tempzero.types.recorded import Attempt, Exchange, Outcome
@@ -20,7 +20,7 @@ from tempzero.types.recorded import Attempt, Exchange, Outcome
 _NEVER_CHARGED = ("network", "tls")
 
 
-class News:
+class ChangeSignal:
     """Wakes everybody who waits whenever anything has changed."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class News:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class CollectJob:
     """What all lanes of one call share."""
 
     prompts: Mapping[str, Prompt]
@@ -48,14 +48,14 @@ class Job:
     progress: Callable[[Attempt], None]
     budget: Budget
     renew: Callable[[str], Engine] | None
-    news: News = field(default_factory=News)
+    news: ChangeSignal = field(default_factory=ChangeSignal)
     accesses: list[Access] = field(default_factory=list)
 
 
 class Access:
     """A provider's engines, limits and standing. `ended` says why it is not asked any more."""
 
-    def __init__(self, provider: Provider, engines: Mapping[str, Engine], job: Job) -> None:
+    def __init__(self, provider: Provider, engines: Mapping[str, Engine], job: CollectJob) -> None:
         assert provider.backoff is not None, "providers are resolved when they are loaded"
         assert provider.breaker is not None
         self.provider = provider
@@ -79,7 +79,7 @@ class Access:
         name = self.provider.name
         return self._engines.get(f"{name}/{condition}") or self._engines[name]
 
-    async def admit(self, planned: PlannedTrial) -> Started | None:
+    async def admit(self, planned: PlannedTrial) -> StartedRequest | None:
         """Wait until this request may start, and count it; None when nothing may start any more."""
         tokens, most_usd = planned.prompt_tokens + planned.max_tokens, self._most_usd(planned)
         async with self._turn:
@@ -106,7 +106,7 @@ class Access:
             async with asyncio.timeout(seconds):
                 await self.closed.wait()
 
-    def heed(self, planned: PlannedTrial, started: Started, exchange: Exchange) -> None:
+    def heed(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """What an exchange means for every lane of this provider: waits, a new key, or the end."""
         now, outcome = self._now(), exchange.outcome
         self._settle(planned, started, exchange)
@@ -122,9 +122,9 @@ class Access:
         self._end_if_hopeless(now, started, outcome, asked_s)
         self._job.news.tell()
 
-    def _end_if_hopeless(self, now: float, started: Started, outcome: Outcome, asked_s: float) -> None:
+    def _end_if_hopeless(self, now: float, started: StartedRequest, outcome: Outcome, asked_s: float) -> None:
         what = f"{outcome.kind}: {outcome.detail}"
-        if outcome.kind in PERMANENT:
+        if outcome.kind in PERMANENT_FAULTS:
             if not (outcome.kind == "auth" and self._answered and self._has_new_key(now, started)):
                 self._end(what)
         elif asked_s > self._longest_s:
@@ -139,7 +139,7 @@ class Access:
         self.ended = self.ended or reason
         self.closed.set()
 
-    def _has_new_key(self, now: float, started: Started) -> bool:
+    def _has_new_key(self, now: float, started: StartedRequest) -> bool:
         """A key that worked before is refused: read it anew, once. Requests begun before that are asked again too."""
         if self._renewed_at is not None:
             return started.at_s < self._renewed_at
@@ -160,7 +160,7 @@ class Access:
             return 0.0
         return (prompt_tokens * price.input_per_mtok + completion_tokens * price.output_per_mtok) / 1e6
 
-    def _settle(self, planned: PlannedTrial, started: Started, exchange: Exchange) -> None:
+    def _settle(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """Enter what the request took: as reported; nothing for a refusal; else the most it can have been."""
         outcome, completion = exchange.outcome, exchange.outcome.completion
         refused = exchange.response is not None and exchange.response.status >= 400

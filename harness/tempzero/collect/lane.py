@@ -10,7 +10,7 @@ from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from tempzero.collect.access import Access, Job
+from tempzero.collect.access import Access, CollectJob
 from tempzero.config import Condition, Provider
 from tempzero.types.asked import PlannedTrial, Question, Trial
 from tempzero.types.recorded import Attempt, Outcome
@@ -30,7 +30,7 @@ class Lane:
         access: Access,
         trials: Sequence[PlannedTrial],
         attempts: Mapping[Trial, int],
-        job: Job,
+        job: CollectJob,
     ) -> None:
         assert provider.concurrency is not None, "providers are resolved when they are loaded"
         assert provider.attempts is not None
@@ -47,7 +47,7 @@ class Lane:
         self._backoff = provider.backoff
         self._in_flight = 0
         # Put off because the provider was in trouble: asked again after all others.
-        self._deferred: list[_UnderWay] = []
+        self._deferred: list[_TrialUnderWay] = []
 
     @property
     def next_block(self) -> int | None:
@@ -58,11 +58,11 @@ class Lane:
             return self._trials[self._next].block
         return self._trials[-1].block if self._deferred else None
 
-    def rest(self) -> Iterator[_UnderWay]:
+    def rest(self) -> Iterator[_TrialUnderWay]:
         """All trials left."""
         return self._drawn(len(self._trials))
 
-    def turn(self) -> Iterator[_UnderWay]:
+    def turn(self) -> Iterator[_TrialUnderWay]:
         """The trials of one turn: whole blocks, enough of them to keep every slot busy."""
         wanted = 1 if self._slots == 1 else _TRIALS_PER_SLOT * self._slots
         end = min(self._next + wanted, len(self._trials))
@@ -70,28 +70,28 @@ class Lane:
             end += 1
         return self._drawn(end)
 
-    def _drawn(self, end: int) -> Iterator[_UnderWay]:
+    def _drawn(self, end: int) -> Iterator[_TrialUnderWay]:
         """Trials up to there, one by one as slots become free, deferred ones last; none once the asking has ended."""
         while not self._access.closed.is_set() and self._next < end:
             self._next += 1
             planned = self._trials[self._next - 1]
             self._access.breaker.trial()
-            yield _UnderWay(planned, self._attempts.get(planned.trial, 0), self._most_attempts)
+            yield _TrialUnderWay(planned, self._attempts.get(planned.trial, 0), self._most_attempts)
         waiting = len(self._deferred) if self._next == len(self._trials) else 0
         while not self._access.closed.is_set() and waiting and self._deferred:
             waiting -= 1
             yield self._deferred.pop(0)
 
-    async def run(self, trials: Iterator[_UnderWay]) -> None:
+    async def run(self, trials: Iterator[_TrialUnderWay]) -> None:
         """Ask those trials with as many requests under way as the lane has slots."""
 
         async def slot() -> None:
             for trial in trials:
                 await self._ask(trial)
 
-        await all_of([slot() for _ in range(min(self._slots, len(self._trials)))])
+        await run_side_by_side([slot() for _ in range(min(self._slots, len(self._trials)))])
 
-    async def _ask(self, trial: _UnderWay) -> None:
+    async def _ask(self, trial: _TrialUnderWay) -> None:
         """Ask one trial until it has an outcome that stands, or is put off: the one retry loop there is."""
         retrying = AsyncRetrying(
             sleep=self._access.pause,
@@ -100,7 +100,7 @@ class Lane:
         )
         await retrying(self._attempt, trial)
 
-    async def _attempt(self, trial: _UnderWay) -> Outcome | None:
+    async def _attempt(self, trial: _TrialUnderWay) -> Outcome | None:
         """One request, recorded. None: the asking ended before this request could start."""
         planned = trial.planned
         started = await self._access.admit(planned)
@@ -129,7 +129,7 @@ class Lane:
         self._job.progress(attempt)
         return exchange.outcome
 
-    def _again(self, outcome: Outcome, trial: _UnderWay) -> bool:
+    def _again(self, outcome: Outcome, trial: _TrialUnderWay) -> bool:
         """By the rule of the fault, within the trial's attempts and the provider's retries."""
         if self._access.closed.is_set() or trial.attempts_left <= 0:
             return False
@@ -146,7 +146,7 @@ class Lane:
             return False
         return self._access.breaker.may_retry()
 
-    def _wait_s(self, state: RetryCallState, trial: _UnderWay) -> float:
+    def _wait_s(self, state: RetryCallState, trial: _TrialUnderWay) -> float:
         """Nothing where the provider named a time (it holds the whole lane), else exponential with jitter."""
         assert state.outcome is not None, "asked only after an attempt"
         if state.outcome.result().retry_after_s:
@@ -155,7 +155,7 @@ class Lane:
         return longest_s * random.Random(f"{self._job.seed} {trial.planned.trial} {trial.number}").uniform(0.5, 1.0)
 
 
-class _UnderWay:
+class _TrialUnderWay:
     """One trial while it is being asked: attempts made in all, and those it has left."""
 
     def __init__(self, planned: PlannedTrial, made: int, most: int) -> None:
@@ -169,7 +169,7 @@ class _UnderWay:
         return self._most - self.number
 
 
-async def all_of(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def run_side_by_side(work: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Everything side by side. The first exception cancels the rest and comes out itself, not in a group."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:

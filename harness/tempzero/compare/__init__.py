@@ -7,22 +7,31 @@ showing         a Comparison -> Markdown, JSON
 
 from __future__ import annotations
 
-from tempzero.compare.changes import Change, Shift, Signal, changes
-from tempzero.compare.comparability import Mismatch, meet
-from tempzero.compare.showing import Comparison, to_json, to_markdown
+from tempzero.compare.changes import Change, Shift, Signal, compare_providers
+from tempzero.compare.comparability import Mismatch, find_common_ground
+from tempzero.compare.comparison_report import Comparison, comparison_to_json, comparison_to_markdown
 from tempzero.errors import UsageError
 from tempzero.records import Run
 
-__all__ = ["Change", "Comparison", "Mismatch", "Shift", "Signal", "compare", "to_json", "to_markdown"]
+__all__ = [
+    "Change",
+    "Comparison",
+    "Mismatch",
+    "Shift",
+    "Signal",
+    "compare_runs",
+    "comparison_to_json",
+    "comparison_to_markdown",
+]
 
 
-def compare(left: Run, right: Run) -> Comparison:
+def compare_runs(left: Run, right: Run) -> Comparison:
     """What changed from the left run to the right one, provider by provider, on the prompts that both asked.
 
     All tests share one error rate, the right run's `gates.alpha` (Holm). Raises UsageError where nothing can be
     compared, RunFolderError for damaged records.
     """
-    meeting = meet(left, right)
+    meeting = find_common_ground(left, right)
     if not meeting.providers or not meeting.prompts:
         what = "provider" if not meeting.providers else "prompt"
         reasons = "".join(f"\n  {m.sentence()}" for m in meeting.mismatches)
@@ -35,5 +44,5 @@ def compare(left: Run, right: Run) -> Comparison:
         alpha=gates.alpha,
         min_prompts=gates.min_prompts,
         mismatches=meeting.mismatches,
-        changes=changes(left, right, meeting, alpha=gates.alpha),
+        changes=compare_providers(left, right, meeting, alpha=gates.alpha),
     )

@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity, observe
-from tempzero.analysis.tallies import Tally, tally
-from tempzero.analysis.texts import Texts, study
-from tempzero.compare.comparability import Meeting
+from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity, observe_run
+from tempzero.analysis.tallies import Tally, tally_lane
+from tempzero.analysis.texts import Texts, study_texts
+from tempzero.compare.comparability import CommonGround
 from tempzero.metrics import agreement
 from tempzero.metrics.agreement import Floats
-from tempzero.metrics.answers import by_majority
-from tempzero.metrics.cuts import settle
+from tempzero.metrics.answers import majority_vote
+from tempzero.metrics.cuts import settle_cuts
 from tempzero.records import Run
 from tempzero.types.asked import Suite
 from tempzero.types.concluded import Estimate
@@ -28,7 +28,7 @@ from tempzero.types.scored import Judgement
 Metric = Literal["texts", "answers", "length"]
 
 # What stands before a provider's name while both runs are read as one; no name can begin so.
-_LEFT, _RIGHT = "1 ", "2 "
+_LEFT_PREFIX, _RIGHT_PREFIX = "1 ", "2 "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,32 +68,32 @@ class Change:
     signals: tuple[Signal, ...]
 
 
-def changes(left: Run, right: Run, meeting: Meeting, *, alpha: float) -> tuple[Change, ...]:
+def compare_providers(left: Run, right: Run, meeting: CommonGround, *, alpha: float) -> tuple[Change, ...]:
     """Test every provider that both runs asked. Raises RunFolderError for damaged records."""
-    seen = observe(_Joined(left, right, meeting))
-    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
+    seen = observe_run(_JoinedRuns(left, right, meeting))
+    texts, new = study_texts(seen.texts, seen.prompts, seen.judged.answers)
     tallies = {}
     for lane in seen.lanes:
         text = lane.text.copy()
         text[text != NOT_SAID] = new[text[text != NOT_SAID]]
-        counted = tally(replace(lane, text=text), texts, seen.prompts)
+        counted = tally_lane(replace(lane, text=text), texts, seen.prompts)
         tallies[counted.name, lane.condition] = counted
-    keys = sorted((name.removeprefix(_LEFT), c) for name, c in tallies if name.startswith(_LEFT))
-    pairs = [(tallies[_LEFT + name, c], tallies[_RIGHT + name, c]) for name, c in keys]
+    keys = sorted((name.removeprefix(_LEFT_PREFIX), c) for name, c in tallies if name.startswith(_LEFT_PREFIX))
+    pairs = [(tallies[_LEFT_PREFIX + name, c], tallies[_RIGHT_PREFIX + name, c]) for name, c in keys]
     # After Holm's correction the smallest attainable p-value must stay well below alpha.
     permutations = max(999, math.ceil(12 * len(pairs) / alpha) - 1)
-    compared = [_change(one, other, texts, seen.identities, permutations) for one, other in pairs]
+    compared = [_compare_tallies(one, other, texts, seen.identities, permutations) for one, other in pairs]
     corrected = iter(stats.holm([t.p_value for change in compared for t in change.shifts]))
     return tuple(
         replace(change, shifts=tuple(replace(t, p_value=next(corrected)) for t in change.shifts)) for change in compared
     )
 
 
-class _Joined(Run):
+class _JoinedRuns(Run):
     """Two runs read as one, each provider once for each run: so one text has one number in both."""
 
-    def __init__(self, left: Run, right: Run, meeting: Meeting) -> None:
-        self._runs = ((left, _LEFT), (right, _RIGHT))
+    def __init__(self, left: Run, right: Run, meeting: CommonGround) -> None:
+        self._runs = ((left, _LEFT_PREFIX), (right, _RIGHT_PREFIX))
         self._meeting = meeting
         self.path = left.path
         suite = Suite(prompts=meeting.prompts, digest="")
@@ -118,61 +118,63 @@ class _Joined(Run):
                     yield replace(view, trial=replace(view.trial, provider=side + view.trial.provider))
 
 
-def _change(left: Tally, right: Tally, texts: Texts, identities: Sequence[Identity], permutations: int) -> Change:
-    settled = settle([left.raw, right.raw], texts.longer)
-    ours, theirs = (agreement.relabelled(t.raw, settled) for t in (left, right))
+def _compare_tallies(
+    left: Tally, right: Tally, texts: Texts, identities: Sequence[Identity], permutations: int
+) -> Change:
+    settled = settle_cuts([left.raw, right.raw], texts.longer)
+    ours, theirs = (agreement.relabel_counts(t.raw, settled) for t in (left, right))
     excess = agreement.excess_divergence(ours, theirs)
-    tables = agreement.tables(ours, theirs)
+    tables = agreement.build_count_tables(ours, theirs)
     test = stats.one_hot_permutation(tables, permutations=permutations)
     shifts = [
         Shift(
             metric="texts",
-            estimate=stats.divergence_over_prompts(_known(excess)),
+            estimate=stats.divergence_over_prompts(_drop_nan(excess)),
             p_value=test.p_value,
             method=test.method,
             detectable=stats.minimum_detectable_divergence(tables),
         ),
-        *_answers(left, right),
-        *_length(left, right),
+        *_answer_shift(left, right),
+        *_length_shift(left, right),
     ]
     return Change(
-        provider=left.name.removeprefix(_LEFT),
+        provider=left.name.removeprefix(_LEFT_PREFIX),
         condition=left.lane.condition,
-        own_left=stats.share_over_prompts(_known(left.emr)),
-        own_right=stats.share_over_prompts(_known(right.emr)),
-        match=stats.share_over_prompts(_known(agreement.cross_match(ours, theirs))),
+        own_left=stats.share_over_prompts(_drop_nan(left.emr)),
+        own_right=stats.share_over_prompts(_drop_nan(right.emr)),
+        match=stats.share_over_prompts(_drop_nan(agreement.cross_match_rate(ours, theirs))),
         shifts=tuple(t for t in shifts if t.estimate.n),
-        signals=tuple(_signals(left, right, identities)),
+        signals=tuple(_find_signals(left, right, identities)),
     )
 
 
-def _answers(left: Tally, right: Tally) -> Iterable[Shift]:
+def _answer_shift(left: Tally, right: Tally) -> Iterable[Shift]:
     """Exact McNemar on the prompts that one run gets right by majority and the other does not."""
-    ours, theirs = by_majority(left.correct), by_majority(right.correct)
+    ours, theirs = majority_vote(left.correct), majority_vote(right.correct)
     only_left, only_right = (int((ours > theirs).sum()), int((theirs > ours).sum()))
     yield Shift(
         metric="answers",
-        estimate=stats.mean_over_prompts(_known(right.correct - left.correct), bounds=(-1, 1)),
+        estimate=stats.mean_over_prompts(_drop_nan(right.correct - left.correct), bounds=(-1, 1)),
         p_value=stats.mcnemar_exact(only_left, only_right),
         method=f"exact McNemar: {only_left} prompts right only on the left, {only_right} only on the right",
     )
 
 
-def _length(left: Tally, right: Tally) -> Iterable[Shift]:
-    longer = _known(right.chars - left.chars)
-    test = stats.sign_flip(longer)
+def _length_shift(left: Tally, right: Tally) -> Iterable[Shift]:
+    longer = _drop_nan(right.chars - left.chars)
+    test = stats.sign_flip_test(longer)
     yield Shift(metric="length", estimate=stats.mean_over_prompts(longer), p_value=test.p_value, method=test.method)
 
 
-def _signals(left: Tally, right: Tally, identities: Sequence[Identity]) -> Iterable[Signal]:
+def _find_signals(left: Tally, right: Tally, identities: Sequence[Identity]) -> Iterable[Signal]:
     """Labels that only one of the runs saw, and prompts whose tokens are counted differently."""
     if not all((t.lane.status <= CENSORED).any() for t in (left, right)):
         return
     for what in ("served_model", "backend", "fingerprint"):
-        ours, theirs = (_labels(t, what, identities) for t in (left, right))
+        ours, theirs = (_count_labels(t, what, identities) for t in (left, right))
         if ours.keys() != theirs.keys():
-            yield Signal(what=what, left=_listed(ours), right=_listed(theirs))
-    one, other = (agreement.commonest(t.prompt_tokens) for t in (left, right))
+            yield Signal(what=what, left=_format_label_counts(ours), right=_format_label_counts(theirs))
+    one, other = (agreement.commonest_outputs(t.prompt_tokens) for t in (left, right))
     differ = np.flatnonzero((one != NOT_SAID) & (other != NOT_SAID) & (one != other))
     if differ.size:
         first = int(differ[0])
@@ -180,18 +182,18 @@ def _signals(left: Tally, right: Tally, identities: Sequence[Identity]) -> Itera
         yield Signal(what="prompt_tokens", left=f"{one[first]}{more}", right=f"{other[first]}{more}")
 
 
-def _labels(side: Tally, what: str, identities: Sequence[Identity]) -> Counter[str]:
+def _count_labels(side: Tally, what: str, identities: Sequence[Identity]) -> Counter[str]:
     """How often each label came; silence is none of them."""
     rows = side.lane.identity[(side.lane.status <= CENSORED) & (side.lane.identity != NOT_SAID)]
     labels = (getattr(identities[i], what) for i in rows.tolist())
     return Counter(label for label in labels if label is not None)
 
 
-def _listed(labels: Counter[str]) -> str:
+def _format_label_counts(labels: Counter[str]) -> str:
     """The commonest labels, as text that cannot act on a screen: a provider may name itself anything."""
     shown = [f"{label[:80]!a} ({number})" for label, number in sorted(labels.items(), key=lambda x: (-x[1], x[0]))]
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "") or "not given"
 
 
-def _known(values: Floats) -> Floats:
+def _drop_nan(values: Floats) -> Floats:
     return values[~np.isnan(values)]

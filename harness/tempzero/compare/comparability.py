@@ -35,7 +35,7 @@ _SHOULD_AGREE: dict[str, Callable[[Provider], Any]] = {
     "local": lambda p: p.local and p.local.model_dump(),
     "replay": lambda p: p.replay and p.replay.model_dump(),
 }
-_PART = {True: "asked", False: "not asked"}
+_PART_WORDS = {True: "asked", False: "not asked"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Meeting:
+class CommonGround:
     """What two runs have in common: prompts asked in the same words, providers asked in the same way."""
 
     prompts: tuple[Prompt, ...]
@@ -63,92 +63,98 @@ class Meeting:
     mismatches: tuple[Mismatch, ...]
 
 
-def meet(left: Run, right: Run) -> Meeting:
+def find_common_ground(left: Run, right: Run) -> CommonGround:
     """Find what can be compared. A prompt of one id but other words is another prompt."""
-    mismatches = [*_versions(left, right), *_suites(left, right), *_conditions(left, right)]
+    mismatches = [*_compare_versions(left, right), *_compare_suites(left, right), *_compare_conditions(left, right)]
     common = []
-    ours, theirs = _providers(left), _providers(right)
+    ours, theirs = _providers_by_name(left), _providers_by_name(right)
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in ours or name not in theirs:
-            here, there = (_PART[name in side] for side in (ours, theirs))
-            mismatches.append(_mismatch(name, "part in the run", here, there, "refused"))
+            here, there = (_PART_WORDS[name in side] for side in (ours, theirs))
+            mismatches.append(_build_mismatch(name, "part in the run", here, there, "refused"))
             continue
-        found = list(_settings(name, ours[name], theirs[name], left, right))
+        found = list(_compare_settings(name, ours[name], theirs[name], left, right))
         mismatches += found
         if not any(m.consequence == "refused" for m in found):
             common.append(name)
-    return Meeting(prompts=_prompts(left, right), providers=tuple(common), mismatches=tuple(mismatches))
+    return CommonGround(prompts=_common_prompts(left, right), providers=tuple(common), mismatches=tuple(mismatches))
 
 
-def _providers(run: Run) -> dict[str, Provider]:
+def _providers_by_name(run: Run) -> dict[str, Provider]:
     skipped = {s.provider for s in run.manifest.skipped}
     return {p.name: p for p in run.config.providers if p.name not in skipped}
 
 
-def _settings(name: str, ours: Provider, theirs: Provider, left: Run, right: Run) -> Iterator[Mismatch]:
+def _compare_settings(name: str, ours: Provider, theirs: Provider, left: Run, right: Run) -> Iterator[Mismatch]:
     for keys, consequence in ((_MUST_AGREE, "refused"), (_SHOULD_AGREE, "flagged")):
         for key, read in keys.items():
             if read(ours) != read(theirs):
-                yield _mismatch(name, key, read(ours), read(theirs), consequence)
+                yield _build_mismatch(name, key, read(ours), read(theirs), consequence)
     one, other = (run.manifest.engines.get(name, {}).get("weights", {}).get("sha256") for run in (left, right))
     if one != other:
-        yield _mismatch(name, "weights", one, other, "flagged")
+        yield _build_mismatch(name, "weights", one, other, "flagged")
 
 
-def _versions(left: Run, right: Run) -> Iterator[Mismatch]:
+def _compare_versions(left: Run, right: Run) -> Iterator[Mismatch]:
     ours, theirs = left.manifest.versions, right.manifest.versions
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
-            yield _mismatch("both runs", f"version of {name}", ours.get(name), theirs.get(name), "flagged")
+            yield _build_mismatch("both runs", f"version of {name}", ours.get(name), theirs.get(name), "flagged")
 
 
-def _conditions(left: Run, right: Run) -> Iterator[Mismatch]:
+def _compare_conditions(left: Run, right: Run) -> Iterator[Mismatch]:
     """A condition of one name that means two loads; one that only one run has is nowhere compared."""
     ours, theirs = ({c.name: c.model_dump() for c in run.config.asked_under()} for run in (left, right))
     for name in sorted(ours.keys() & theirs.keys()):
         if ours[name] != theirs[name]:
-            yield _mismatch(f'condition "{name}"', "definition", ours[name], theirs[name], "flagged")
+            yield _build_mismatch(f'condition "{name}"', "definition", ours[name], theirs[name], "flagged")
 
 
-def _suites(left: Run, right: Run) -> Iterator[Mismatch]:
+def _compare_suites(left: Run, right: Run) -> Iterator[Mismatch]:
     ours, theirs = left.manifest.suite, right.manifest.suite
     if ours.digest == theirs.digest:
         return
-    yield _mismatch("both runs", "suite digest", ours.digest[:16], theirs.digest[:16], "flagged")
+    yield _build_mismatch("both runs", "suite digest", ours.digest[:16], theirs.digest[:16], "flagged")
     asked = {p.id: p for p in theirs.prompts}
     for prompt in ours.prompts:
         other = asked.pop(prompt.id, None)
         if other is None:
-            yield _mismatch(f"prompt {prompt.id}", "part in the run", "asked", "not asked", "refused")
-        elif _question(prompt) != _question(other):
-            yield _mismatch(f"prompt {prompt.id}", "text or max_tokens", "one", "another", "refused")
-        elif _answer(prompt) != _answer(other):
+            yield _build_mismatch(f"prompt {prompt.id}", "part in the run", "asked", "not asked", "refused")
+        elif _question_key(prompt) != _question_key(other):
+            yield _build_mismatch(f"prompt {prompt.id}", "text or max_tokens", "one", "another", "refused")
+        elif _scoring_key(prompt) != _scoring_key(other):
             key = "extractor or expected answer"
-            yield _mismatch(f"answers to prompt {prompt.id}", key, "one", "another", "refused")
+            yield _build_mismatch(f"answers to prompt {prompt.id}", key, "one", "another", "refused")
     for name in asked:
-        yield _mismatch(f"prompt {name}", "part in the run", "not asked", "asked", "refused")
+        yield _build_mismatch(f"prompt {name}", "part in the run", "not asked", "asked", "refused")
 
 
-def _prompts(left: Run, right: Run) -> tuple[Prompt, ...]:
+def _common_prompts(left: Run, right: Run) -> tuple[Prompt, ...]:
     """Those asked in the same words; where their answers would be read differently, without reading any."""
     asked = {p.id: p for p in right.manifest.suite.prompts}
-    common = [p for p in left.manifest.suite.prompts if p.id in asked and _question(p) == _question(asked[p.id])]
-    return tuple(p if _answer(p) == _answer(asked[p.id]) else replace(p, extractor=None, expected=None) for p in common)
+    common = [
+        p for p in left.manifest.suite.prompts if p.id in asked and _question_key(p) == _question_key(asked[p.id])
+    ]
+    return tuple(
+        p if _scoring_key(p) == _scoring_key(asked[p.id]) else replace(p, extractor=None, expected=None) for p in common
+    )
 
 
-def _question(prompt: Prompt) -> Any:
+def _question_key(prompt: Prompt) -> Any:
     return prompt.messages, prompt.max_tokens, prompt.tools, prompt.tool_choice
 
 
-def _answer(prompt: Prompt) -> Any:
+def _scoring_key(prompt: Prompt) -> Any:
     return prompt.extractor, prompt.expected
 
 
-def _mismatch(subject: str, key: str, left: Any, right: Any, consequence: Any) -> Mismatch:
-    return Mismatch(subject=subject, key=key, left=_shown(left), right=_shown(right), consequence=consequence)
+def _build_mismatch(subject: str, key: str, left: Any, right: Any, consequence: Any) -> Mismatch:
+    return Mismatch(
+        subject=subject, key=key, left=_format_setting(left), right=_format_setting(right), consequence=consequence
+    )
 
 
-def _shown(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     """A setting on one line; what a file or a provider says cannot act on the screen."""
     if value is None:
         return "not given"

@@ -28,7 +28,7 @@ _VARIABLE_NAME = re.compile(r"^[A-Z][A-Z0-9_]{1,63}$")
 _DROPPABLE = ("temperature", "top_p", "seed")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # How the keys of known providers begin; such text anywhere in the file is a pasted key.
-_KEY = re.compile(r"^(Bearer\s+)?(sk[-_]|gsk_|hf_|xai-|nvapi-|csk-|fw_|AIza|tgp_|r8_)[A-Za-z0-9_\-]{16,}$")
+_PASTED_KEY = re.compile(r"^(Bearer\s+)?(sk[-_]|gsk_|hf_|xai-|nvapi-|csk-|fw_|AIza|tgp_|r8_)[A-Za-z0-9_\-]{16,}$")
 _SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization")
 
 
@@ -203,7 +203,7 @@ class Defaults(_Strict):
 
 _INHERITED = tuple(Defaults.model_fields)
 # A CPU needs minutes for a long prompt, and nothing can overload a server of our own but ourselves.
-_TIMEOUTS_HERE = Timeouts(first_byte_s=1800.0, idle_s=1800.0, total_s=3600.0)
+_LOCAL_TIMEOUTS = Timeouts(first_byte_s=1800.0, idle_s=1800.0, total_s=3600.0)
 
 
 class Provider(_Strict):
@@ -392,7 +392,7 @@ class RunSection(_Strict):
         return (self.reference,) if isinstance(self.reference, str) else self.reference
 
 
-class Variant(_Strict):
+class PromptVariant(_Strict):
     """Another way in which a provider may have rendered the prompts."""
 
     name: Name
@@ -409,7 +409,7 @@ _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )
 
-Form = Annotated[
+ReferenceForm = Annotated[
     str,
     Field(
         pattern=r"^((threads|batch)=[1-9][0-9]*|flash_attention"
@@ -418,24 +418,33 @@ Form = Annotated[
 ]
 
 
-class Score(_Strict):
+class ScoreSection(_Strict):
     """How references read the responses, token by token."""
 
     enabled: bool = True
     """Whether `run` does it; `tempzero score` always does."""
-    forms: tuple[Form, ...] = ("threads=1", "batch=64", "f16", "bf16", "q8_0", "q4_0", "cache=q8_0", "cache=q4_0")
+    forms: tuple[ReferenceForm, ...] = (
+        "threads=1",
+        "batch=64",
+        "f16",
+        "bf16",
+        "q8_0",
+        "q4_0",
+        "cache=q8_0",
+        "cache=q4_0",
+    )
     """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
     and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
     (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`)."""
     form_tokens: Positive = 480
     """Response tokens that each form reads."""
-    variants: tuple[Variant, ...] = (
-        Variant(name="empty-system", system=""),
-        Variant(name="assistant-system", system="You are a helpful assistant."),
-        Variant(name="no-template", chat_template=_PLAIN_TEXT),
-        Variant(name="chatml", chat_template=_CHATML),
-        Variant(name="llama-2", chat_template=_LLAMA_2),
-        Variant(name="alpaca", chat_template=_ALPACA),
+    variants: tuple[PromptVariant, ...] = (
+        PromptVariant(name="empty-system", system=""),
+        PromptVariant(name="assistant-system", system="You are a helpful assistant."),
+        PromptVariant(name="no-template", chat_template=_PLAIN_TEXT),
+        PromptVariant(name="chatml", chat_template=_CHATML),
+        PromptVariant(name="llama-2", chat_template=_LLAMA_2),
+        PromptVariant(name="alpaca", chat_template=_ALPACA),
     )
     """Prompt renderings behind which a provider's responses are read again where their first tokens do not fit."""
     variant_responses: Annotated[int, Field(ge=0)] = 4
@@ -461,7 +470,7 @@ class Gates(_Strict):
     """A provider whose excess divergence from the reference is certainly above this fails."""
 
 
-class _Asking(_Strict):
+class _NightSettings(_Strict):
     """What one kind of night asks, and what it may spend at most."""
 
     prompts: str | None = None
@@ -480,14 +489,14 @@ class _Asking(_Strict):
     """Of collecting, from each call on."""
 
 
-class Deep(_Asking):
+class Deep(_NightSettings):
     """A night now and then that asks more than the others; it has baselines of its own."""
 
     every_days: Annotated[int, Field(ge=2, le=90)] = 7
     """Days from one deep night to the next; one that was missed is made up for."""
 
 
-class Nightly(_Asking):
+class Nightly(_NightSettings):
     """What `tempzero nightly` asks, what it calls a change, and when it speaks."""
 
     false_alarms_per_year: Annotated[float, Field(gt=0, le=12)] = 0.1
@@ -547,7 +556,7 @@ class Config(_Strict):
     conditions: tuple[Condition, ...] = ()
     """The same prompts are asked under each of these; empty: once, as the providers' own settings say."""
     run: RunSection = RunSection()
-    score: Score = Score()
+    score: ScoreSection = ScoreSection()
     gates: Gates = Gates()
     nightly: Nightly = Nightly()
     notify: Notify = Notify()
@@ -557,7 +566,9 @@ class Config(_Strict):
         names = [p.name for p in self.providers]
         for reference in self.run.references:
             if reference not in names:
-                raise ValueError(f'run.reference: no provider is called "{reference}"{_suggest(reference, names)}')
+                raise ValueError(
+                    f'run.reference: no provider is called "{reference}"{_suggest_known(reference, names)}'
+                )
         return self
 
     @model_validator(mode="after")
@@ -569,7 +580,7 @@ class Config(_Strict):
             for name in condition.providers:
                 if name not in names:
                     raise ValueError(
-                        f'conditions[{index}].providers: no provider is called "{name}"{_suggest(name, names)}'
+                        f'conditions[{index}].providers: no provider is called "{name}"{_suggest_known(name, names)}'
                     )
         return self
 
@@ -601,36 +612,38 @@ class Config(_Strict):
         for provider in self.providers:
             inherited = {k: getattr(self.defaults, k) for k in _INHERITED if k not in provider.model_fields_set}
             if provider.serve and "timeouts" in inherited:
-                inherited["timeouts"] = _TIMEOUTS_HERE
+                inherited["timeouts"] = _LOCAL_TIMEOUTS
             if provider.model is None and (provider.serve or provider.local):
                 inherited["model"] = (provider.serve or provider.local).weights  # type: ignore[union-attr]
             providers.append(provider.model_copy(update=inherited))
         return self.model_copy(update={"providers": tuple(providers)})
 
 
-def load(path: Path) -> Config:
+def load_config(path: Path) -> Config:
     """Read and resolve providers.yaml.
 
     Raises ConfigError with one line for each problem: file, line, path, what, and what would be right.
     """
     value, lines = read_yaml(path, ConfigError)
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected a mapping with version, providers, ...; found {_kind(value)}")
-    return parse(value, source=str(path), lines=lines)
+        raise ConfigError(f"{path}: expected a mapping with version, providers, ...; found {_describe_type(value)}")
+    return parse_config(value, source=str(path), lines=lines)
 
 
-def parse(value: Mapping[str, Any], *, source: str, lines: Mapping[tuple[Any, ...], int] | None = None) -> Config:
+def parse_config(
+    value: Mapping[str, Any], *, source: str, lines: Mapping[tuple[Any, ...], int] | None = None
+) -> Config:
     """JSON values (from a file or a manifest) in, a resolved Config out. Raises ConfigError."""
     lines = lines or {}
-    problems = _names_taken(value, source, lines) + _pasted_keys(value, source, lines)
+    problems = _find_duplicate_names(value, source, lines) + _find_pasted_keys(value, source, lines)
     try:
         # Through JSON: strict mode takes a JSON array for a tuple, and refuses "3" for 3.
         config = Config.model_validate_json(json.dumps(value))
     except ValidationError as error:
         found = error.errors()
         # A list whose members are wrong is also called too short; the members' errors say it better.
-        deep = [e for e in found if not (e["type"] == "too_short" and _has_worse(e["loc"], found))]
-        problems += [_describe(e, value, source, lines) for e in deep]
+        deep = [e for e in found if not (e["type"] == "too_short" and _has_deeper_error(e["loc"], found))]
+        problems += [_describe_error(e, value, source, lines) for e in deep]
     except (TypeError, ValueError) as error:
         problems.append(f"{source}: holds a value that JSON has no form for ({error})")
     if problems:
@@ -638,44 +651,44 @@ def parse(value: Mapping[str, Any], *, source: str, lines: Mapping[tuple[Any, ..
     return config.resolved()
 
 
-def _names_taken(value: Mapping[str, Any], source: str, lines: Mapping[tuple[Any, ...], int]) -> list[str]:
+def _find_duplicate_names(value: Mapping[str, Any], source: str, lines: Mapping[tuple[Any, ...], int]) -> list[str]:
     """Looked for in the raw file, so that it is said together with whatever else is wrong."""
     providers = value.get("providers")
     names = [p.get("name") if isinstance(p, dict) else None for p in providers] if isinstance(providers, list) else []
     return [
-        f"{_at(source, lines, ('providers', index, 'name'))}: providers[{index}].name: "
+        f"{_format_location(source, lines, ('providers', index, 'name'))}: providers[{index}].name: "
         f'"{name}" is taken by providers[{names.index(name)}]; names must differ, they key every record'
         for index, name in enumerate(names)
         if name is not None and name in names[:index]
     ]
 
 
-def _pasted_keys(value: Any, source: str, lines: Mapping[tuple[Any, ...], int]) -> list[str]:
+def _find_pasted_keys(value: Any, source: str, lines: Mapping[tuple[Any, ...], int]) -> list[str]:
     """Keys in places where no rule of their own refuses them; the text itself is never shown."""
     return [
-        f"{_at(source, lines, at)}: {_dotted(at)}: this looks like a key; keys stay in the environment, "
+        f"{_format_location(source, lines, at)}: {_format_path(at)}: this looks like a key; keys stay in the environment, "
         "name the variable in api_key_env"
-        for at, text in _texts(value, ())
-        if _KEY.match(text) and at[-1:] != ("api_key_env",)
+        for at, text in _walk_texts(value, ())
+        if _PASTED_KEY.match(text) and at[-1:] != ("api_key_env",)
     ]
 
 
-def _texts(value: Any, at: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
+def _walk_texts(value: Any, at: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
     if isinstance(value, str):
         yield at, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _texts(inner, (*at, key))
+            yield from _walk_texts(inner, (*at, key))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _texts(inner, (*at, index))
+            yield from _walk_texts(inner, (*at, index))
 
 
-def _has_worse(loc: tuple[Any, ...], errors: list[Any]) -> bool:
+def _has_deeper_error(loc: tuple[Any, ...], errors: list[Any]) -> bool:
     return any(len(e["loc"]) > len(loc) and e["loc"][: len(loc)] == loc for e in errors)
 
 
-def refuse_unknown(config: Config, names: Collection[str]) -> None:
+def refuse_unknown_providers(config: Config, names: Collection[str]) -> None:
     """Raise UsageError for a name on the command line that no provider has."""
     known = {p.name for p in config.providers}
     for name in names:
@@ -683,12 +696,12 @@ def refuse_unknown(config: Config, names: Collection[str]) -> None:
             raise UsageError(f'--providers: no provider is called "{name}"; known: {", ".join(sorted(known))}')
 
 
-def schema() -> str:
+def build_config_schema() -> str:
     """The JSON schema of providers.yaml, as shipped in providers.schema.json."""
     return json.dumps(Config.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-def expand(template: str, environ: Mapping[str, str]) -> str:
+def expand_variables(template: str, environ: Mapping[str, str]) -> str:
     """Replace each `${VARIABLE}`; the caller has made sure that they are set."""
     return _PLACEHOLDER.sub(lambda m: environ[m.group(1)], template)
 
@@ -696,11 +709,11 @@ def expand(template: str, environ: Mapping[str, str]) -> str:
 # --- YAML ------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
+class _StrictLoader(yaml.SafeLoader):
     """Safe YAML in which dates stay text and a key given twice is an error, not a silent winner."""
 
 
-_Loader.yaml_implicit_resolvers = {
+_StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -709,27 +722,27 @@ _Loader.yaml_implicit_resolvers = {
 def read_yaml(path: Path, error: type[TempzeroError]) -> tuple[Any, dict[tuple[Any, ...], int]]:
     """A YAML file's value, and the line (from 1) of each path in it. Raises `error`."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _StrictLoader(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path}: no such file; `tempzero init` writes a first one") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path}: cannot be read: {problem}") from None
     except yaml.YAMLError as problem:
-        raise error(f"{path}: not YAML: {_one_line(problem)}") from None
+        raise error(f"{path}: not YAML: {_describe_yaml_problem(problem)}") from None
     try:
         node = loader.get_single_node()
         lines: dict[tuple[Any, ...], int] = {}
         if node is None:
             return None, lines
-        _walk(node, (), lines, path, error)
+        _record_lines(node, (), lines, path, error)
         return loader.construct_document(node), lines
     except yaml.YAMLError as problem:
-        raise error(f"{path}: not YAML: {_one_line(problem)}") from None
+        raise error(f"{path}: not YAML: {_describe_yaml_problem(problem)}") from None
     finally:
         loader.dispose()
 
 
-def _walk(
+def _record_lines(
     node: yaml.Node, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int], path: Path, error: type[TempzeroError]
 ) -> None:
     lines[at] = node.start_mark.line + 1
@@ -738,16 +751,18 @@ def _walk(
         for key, value in node.value:
             name = str(getattr(key, "value", key))
             if name in seen and name != "<<":
-                raise error(f'{path}:{key.start_mark.line + 1}: {_dotted((*at, name))}: key "{name}" is given twice')
+                raise error(
+                    f'{path}:{key.start_mark.line + 1}: {_format_path((*at, name))}: key "{name}" is given twice'
+                )
             seen.add(name)
-            _walk(value, (*at, name), lines, path, error)
+            _record_lines(value, (*at, name), lines, path, error)
             lines[(*at, name)] = key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _walk(value, (*at, index), lines, path, error)
+            _record_lines(value, (*at, index), lines, path, error)
 
 
-def _one_line(problem: yaml.YAMLError) -> str:
+def _describe_yaml_problem(problem: yaml.YAMLError) -> str:
     mark = getattr(problem, "problem_mark", None)
     where = f"line {mark.line + 1}: " if mark else ""
     return where + str(getattr(problem, "problem", None) or problem).replace("\n", " ")
@@ -756,27 +771,27 @@ def _one_line(problem: yaml.YAMLError) -> str:
 # --- wording ---------------------------------------------------------------------------------
 
 
-def _describe(error: Any, value: Any, source: str, lines: Mapping[tuple[Any, ...], int]) -> str:
-    at = _real_path(error["loc"], value)
-    where = _at(source, lines, at)
-    path = _dotted(at)
+def _describe_error(error: Any, value: Any, source: str, lines: Mapping[tuple[Any, ...], int]) -> str:
+    at = _path_in_file(error["loc"], value)
+    where = _format_location(source, lines, at)
+    path = _format_path(at)
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        message = f"unknown key{_suggest(str(at[-1]), _known_keys(at[:-1]))}"
+        message = f"unknown key{_suggest_known(str(at[-1]), _known_keys(at[:-1]))}"
     elif error["type"] == "missing":
         message = "this key is needed"
     elif error["type"].endswith(("_type", "_parsing", "literal_error", "_mismatch")) or error["type"] == "bool_type":
-        message = f"{_lower(message)}; found {_kind(error['input'])}"
-    return f"{where}: {path}: {_lower(message)}" if path else f"{where}: {_lower(message)}"
+        message = f"{_lower_first(message)}; found {_describe_type(error['input'])}"
+    return f"{where}: {path}: {_lower_first(message)}" if path else f"{where}: {_lower_first(message)}"
 
 
-def _at(source: str, lines: Mapping[tuple[Any, ...], int], path: tuple[Any, ...]) -> str:
+def _format_location(source: str, lines: Mapping[tuple[Any, ...], int], path: tuple[Any, ...]) -> str:
     """file:line of a path, or of the nearest thing around it that stands in the file."""
     line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
     return f"{source}:{line}" if line else source
 
 
-def _real_path(loc: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+def _path_in_file(loc: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     """pydantic's location without the names of union members, which are not in the file."""
     at: list[Any] = []
     for step, last in ((s, i == len(loc) - 1) for i, s in enumerate(loc)):
@@ -797,33 +812,33 @@ def _known_keys(at: tuple[Any, ...]) -> list[str]:
         if isinstance(step, int):
             continue
         annotation = model.model_fields[step].annotation if model and step in model.model_fields else None
-        model = _model_in(annotation)
+        model = _find_model_class(annotation)
     return list(model.model_fields) if model else []
 
 
-def _model_in(annotation: Any) -> Any:
+def _find_model_class(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
+    return next((m for a in get_args(annotation) if (m := _find_model_class(a))), None)
 
 
-def _suggest(word: str, known: list[str]) -> str:
+def _suggest_known(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f'; did you mean "{near[0]}"?'
     return f"; known here: {', '.join(sorted(known))}" if known else ""
 
 
-def _kind(value: Any) -> str:
+def _describe_type(value: Any) -> str:
     if isinstance(value, str):
         return "text (quoted?)"
     names = {dict: "a mapping", list: "a list", bool: "true/false", int: "a whole number", float: "a number"}
     return "nothing" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _dotted(at: tuple[Any, ...]) -> str:
+def _format_path(at: tuple[Any, ...]) -> str:
     return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in at).lstrip(".")
 
 
-def _lower(message: str) -> str:
+def _lower_first(message: str) -> str:
     return message[:1].lower() + message[1:] if message[1:2].islower() else message

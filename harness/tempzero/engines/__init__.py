@@ -48,25 +48,25 @@ def open_engine(
     """
     # Imported when needed: a run against hosted providers loads no inference library, and the other way round.
     if provider.replay is not None:
-        from tempzero.engines.replay import open_engine as open_replay
+        from tempzero.engines.replay import open_replay_engine as open_replay
 
         return open_replay(provider)
     if provider.local is None:
-        from tempzero.engines.hosted.openai_chat import open_engine as open_chat
+        from tempzero.engines.hosted.openai_chat import open_chat_engine as open_chat
 
         return open_chat(provider, environ=environ, served_at=base_url)
     if weights is None:
         raise EngineError(f"{provider.name}: a local engine needs a model file")
-    return open_local(provider, weights)
+    return open_local_engine(provider, weights)
 
 
-def open_local(provider: Provider, weights: LocalWeights) -> InProcessEngine:
+def open_local_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     """The engine of a `local:` entry: it answers, and gives the logits that scoring reads. Raises EngineError."""
     if provider.engine == "transformers":
-        from tempzero.engines.local.transformers import open_engine as open_transformers
+        from tempzero.engines.local.transformers import open_transformers_engine as open_transformers
 
         return open_transformers(provider, weights)
-    from tempzero.engines.local.llama_cpp import open_engine as open_llama_cpp
+    from tempzero.engines.local.llama_cpp import open_llama_engine as open_llama_cpp
 
     return open_llama_cpp(provider, weights)
 
@@ -75,7 +75,7 @@ def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointRe
     """The reader of a `base_url:` provider with `reads:`, tried once. Raises EngineError."""
     from tempzero.engines.hosted import prompt_logprobs
 
-    return prompt_logprobs.open_reader(provider, environ=environ)
+    return prompt_logprobs.open_endpoint_reader(provider, environ=environ)
 
 
 def open_model(settings: Local, weights: LocalWeights) -> Model:
@@ -89,7 +89,7 @@ def open_model(settings: Local, weights: LocalWeights) -> Model:
     return LlamaModel(str(weights.path), settings)
 
 
-def in_form(local: Local, form: str) -> tuple[Local, bool]:
+def apply_form(local: Local, form: str) -> tuple[Local, bool]:
     """The settings of another form of a reference, and whether it is a faithful way to compute the same weights.
 
     `form` is a name as in `config.Score.forms`. Raises EngineError where the engine has no such form.

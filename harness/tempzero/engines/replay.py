@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tempzero.chat import wire_message, wire_tools
+from tempzero.chat_messages import wire_message, wire_tools
 from tempzero.config import Provider
-from tempzero.engines.hosted.faults import missing
+from tempzero.engines.hosted.fault_catalogue import missing_outcome
 from tempzero.errors import EngineError
 from tempzero.records import open_run
 from tempzero.types.asked import Question
@@ -49,21 +49,21 @@ class ReplayEngine:
         exchange = self._last.get((trial.prompt, trial.condition, trial.repeat))
         asked = (question.messages, question.tools, question.tool_choice)
         if exchange is None or self._asked.get(trial.prompt) != asked:
-            return _not_recorded(question)
+            return _unrecorded_exchange(question)
         return replace(exchange, outcome=replace(exchange.outcome, retry="never", retry_after_s=None))
 
     async def aclose(self) -> None:
         """Nothing is held open."""
 
 
-def open_engine(provider: Provider) -> ReplayEngine:
+def open_replay_engine(provider: Provider) -> ReplayEngine:
     """The engine of a `replay:` provider. Raises RunFolderError, or EngineError where nothing fits."""
     if provider.replay is None:
         raise EngineError(f"{provider.name}: names no run to replay")
     return ReplayEngine(Path(provider.replay.run), provider.replay.provider)
 
 
-def _not_recorded(question: Question) -> Exchange:
+def _unrecorded_exchange(question: Question) -> Exchange:
     asked = {
         "messages": [wire_message(m) for m in question.messages],
         **wire_tools(question.tools, question.tool_choice),
@@ -75,5 +75,5 @@ def _not_recorded(question: Question) -> Exchange:
         ),
         response=None,
         times=Times(started_at=datetime.now(UTC).isoformat(), first_byte_s=None, end_s=0.0, in_flight=1),
-        outcome=missing("not_recorded", "the recorded run holds no answer to this prompt and repeat"),
+        outcome=missing_outcome("not_recorded", "the recorded run holds no answer to this prompt and repeat"),
     )

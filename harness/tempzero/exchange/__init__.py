@@ -10,6 +10,6 @@ from __future__ import annotations
 from tempzero.exchange.exporting import EXPORTS, export_run
 from tempzero.exchange.formats import FORMATS
 from tempzero.exchange.importing import import_records
-from tempzero.exchange.recipe import FIELDS, Recipe, from_options
+from tempzero.exchange.recipe import FIELDS, Recipe, recipe_from_options
 
-__all__ = ["EXPORTS", "FIELDS", "FORMATS", "Recipe", "export_run", "from_options", "import_records"]
+__all__ = ["EXPORTS", "FIELDS", "FORMATS", "Recipe", "export_run", "import_records", "recipe_from_options"]

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tempzero.chat import said as told
-from tempzero.chat import wire_call
+from tempzero.chat_messages import to_answer_text as told
+from tempzero.chat_messages import wire_call
 from tempzero.errors import ExchangeError
-from tempzero.exchange import tables
-from tempzero.exchange.formats.format import OWN
-from tempzero.exchange.formats.openai_batch import written_key
-from tempzero.exchange.formats.tidy import COLUMNS, guarded
+from tempzero.exchange import table_reading
+from tempzero.exchange.formats.format import OWN_COLUMN
+from tempzero.exchange.formats.openai_batch import key_to_custom_id
+from tempzero.exchange.formats.tidy import TIDY_COLUMNS, guard_formula
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
 from tempzero.types.recorded import Record
@@ -25,7 +25,7 @@ _PARQUET_ROWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
+class _PromptedRecord:
     """A record with the prompt it answers."""
 
     record: Record
@@ -49,17 +49,17 @@ def export_run(run: Run, path: Path, *, form: str) -> tuple[Path, ...]:
         raise ExchangeError(f"{path}: cannot be written: {problem.strerror or problem}") from None
 
 
-def _lines(run: Run) -> Iterator[_Line]:
+def _records_with_prompts(run: Run) -> Iterator[_PromptedRecord]:
     prompts = {p.id: p for p in run.manifest.suite.prompts}
     for record in run.records():
-        yield _Line(record=record, prompt=prompts[record.attempt.trial.prompt])
+        yield _PromptedRecord(record=record, prompt=prompts[record.attempt.trial.prompt])
 
 
 # --- the tidy table --------------------------------------------------------------------------
 
 
-def _tidy(run: Run) -> Iterator[dict[str, Any]]:
-    for line in _lines(run):
+def _tidy_rows(run: Run) -> Iterator[dict[str, Any]]:
+    for line in _records_with_prompts(run):
         attempt, provider = line.record.attempt, run.config.provider(line.record.attempt.trial.provider)
         ended, times, trial = attempt.exchange.outcome, attempt.exchange.times, attempt.trial
         said = ended.completion
@@ -67,51 +67,51 @@ def _tidy(run: Run) -> Iterator[dict[str, Any]]:
             *(provider.name, provider.model, provider.claimed_model, trial.prompt, line.prompt.family, trial.condition),
             *(trial.repeat, attempt.number, ended.status, ended.kind, ended.detail or None),
             *((told(said), said.reasoning_text) if said else (None, None)),
-            *(line.prompt.expected, _messages(line.prompt)),
+            *(line.prompt.expected, _messages_json(line.prompt)),
             *((said.finish_reason, said.served_model, said.backend, said.fingerprint) if said else (None,) * 4),
             *((said.response_id, said.prompt_tokens, said.completion_tokens) if said else (None,) * 3),
             *(times.started_at or None, times.end_s, provider.temperature, provider.top_p, provider.max_tokens),
             attempt.exchange.request.sha256,
         )
-        yield dict(zip(COLUMNS, values, strict=True))
+        yield dict(zip(TIDY_COLUMNS, values, strict=True))
 
 
-def _messages(prompt: Prompt) -> str | None:
+def _messages_json(prompt: Prompt) -> str | None:
     """The chat as JSON; None where only the prompt's id is known."""
     chat = [{"role": m.role, "content": m.content} for m in prompt.messages]
     return json.dumps(chat, ensure_ascii=False) if chat else None
 
 
-def _csv(run: Run, path: Path) -> tuple[Path, ...]:
+def _export_csv(run: Run, path: Path) -> tuple[Path, ...]:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in _tidy(run):
-            writer.writerow(["" if v is None else guarded(v) if isinstance(v, str) else v for v in row.values()])
+        writer.writerow(TIDY_COLUMNS)
+        for row in _tidy_rows(run):
+            writer.writerow(["" if v is None else guard_formula(v) if isinstance(v, str) else v for v in row.values()])
     return (path,)
 
 
-def _jsonl(run: Run, path: Path) -> tuple[Path, ...]:
-    _write_lines(path, _tidy(run))
+def _export_jsonl(run: Run, path: Path) -> tuple[Path, ...]:
+    _write_json_lines(path, _tidy_rows(run))
     return (path,)
 
 
-def _parquet(run: Run, path: Path) -> tuple[Path, ...]:
-    arrow, parquet = tables.parquet_library(reading="--format parquet")
+def _export_parquet(run: Run, path: Path) -> tuple[Path, ...]:
+    arrow, parquet = table_reading.load_parquet_library(reading="--format parquet")
     whole, real = (
         {"repeat", "attempt", "prompt_tokens", "completion_tokens", "max_tokens"},
         {"latency_s", "temperature", "top_p"},
     )
     schema = arrow.schema(
-        [(c, arrow.int64() if c in whole else arrow.float64() if c in real else arrow.string()) for c in COLUMNS]
+        [(c, arrow.int64() if c in whole else arrow.float64() if c in real else arrow.string()) for c in TIDY_COLUMNS]
     )
     with parquet.ParquetWriter(str(path), schema) as writer:
-        for rows in _batches(_tidy(run)):
+        for rows in _batch_rows(_tidy_rows(run)):
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
     return (path,)
 
 
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batch_rows(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
     for row in rows:
         batch.append(row)
@@ -124,7 +124,7 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 # --- other tools' formats --------------------------------------------------------------------
 
 
-def _key(line: _Line, run: Run) -> dict[str, Any]:
+def _own_key_fields(line: _PromptedRecord, run: Run) -> dict[str, Any]:
     """A trial's key, and what else figures rest on and these formats have no field for, so that all comes back."""
     trial, ended = line.record.attempt.trial, line.record.attempt.exchange.outcome
     said = ended.completion
@@ -136,7 +136,7 @@ def _key(line: _Line, run: Run) -> dict[str, Any]:
         "repeat": trial.repeat,
         "family": line.prompt.family,
         "cached": ended.status == "excluded",
-        "finish_reason": _finish(line),
+        "finish_reason": _exported_finish_reason(line),
         "served_model": said.served_model if said else None,
         "backend": said.backend if said else None,
         "fingerprint": said.fingerprint if said else None,
@@ -145,7 +145,7 @@ def _key(line: _Line, run: Run) -> dict[str, Any]:
     }
 
 
-def _chat_completion(line: _Line, run: Run) -> dict[str, Any] | None:
+def _build_chat_completion(line: _PromptedRecord, run: Run) -> dict[str, Any] | None:
     """The response in the shape of Chat Completions; None where nothing came back."""
     ended = line.record.attempt.exchange.outcome
     said = ended.completion
@@ -163,49 +163,49 @@ def _chat_completion(line: _Line, run: Run) -> dict[str, Any] | None:
         "object": "chat.completion",
         "model": said.served_model or run.config.provider(line.record.attempt.trial.provider).model,
         "system_fingerprint": said.fingerprint,
-        "choices": [{"index": 0, "finish_reason": _finish(line), "message": message}],
+        "choices": [{"index": 0, "finish_reason": _exported_finish_reason(line), "message": message}],
         "usage": {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens},
     }
 
 
-def _finish(line: _Line) -> str | None:
+def _exported_finish_reason(line: _PromptedRecord) -> str | None:
     ended = line.record.attempt.exchange.outcome
     if ended.kind == "length":
         return "length"
     return ended.completion.finish_reason if ended.completion else None
 
 
-def _openai_batch(run: Run, path: Path) -> tuple[Path, ...]:
+def _export_openai_batch(run: Run, path: Path) -> tuple[Path, ...]:
     def rows() -> Iterator[dict[str, Any]]:
-        for line in _lines(run):
-            trial, body = line.record.attempt.trial, _chat_completion(line, run)
+        for line in _records_with_prompts(run):
+            trial, body = line.record.attempt.trial, _build_chat_completion(line, run)
             ended = line.record.attempt.exchange.outcome
             yield {
                 "id": f"batch_req_{line.record.seq}",
-                "custom_id": written_key(trial.provider, trial.prompt, trial.condition, trial.repeat),
+                "custom_id": key_to_custom_id(trial.provider, trial.prompt, trial.condition, trial.repeat),
                 "response": None if body is None else {"status_code": 200, "request_id": None, "body": body},
                 "error": {"code": ended.kind, "message": ended.detail} if body is None else None,
-                OWN: _key(line, run),
+                OWN_COLUMN: _own_key_fields(line, run),
             }
 
-    _write_lines(path, rows())
+    _write_json_lines(path, rows())
     return (path,)
 
 
-def _vendor_verifier(run: Run, path: Path) -> tuple[Path, ...]:
+def _export_vendor_verifier(run: Run, path: Path) -> tuple[Path, ...]:
     """One file for each provider, as these tools write them."""
     numbers = {p.id: i for i, p in enumerate(run.manifest.suite.prompts, start=1)}
-    return _folder(
+    return _export_folder(
         path,
         run,
         lambda line: f"{line.record.attempt.trial.provider}_results.jsonl",
-        lambda line: _verified(line, run, numbers),
+        lambda line: _vendor_verifier_row(line, run, numbers),
     )
 
 
-def _verified(line: _Line, run: Run, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _vendor_verifier_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) -> dict[str, Any]:
     exchange, trial = line.record.attempt.exchange, line.record.attempt.trial
-    body, seconds = _chat_completion(line, run), exchange.times.end_s
+    body, seconds = _build_chat_completion(line, run), exchange.times.end_s
     asked = {
         "model": run.config.provider(trial.provider).model,
         "messages": [{"role": m.role, "content": m.content} for m in line.prompt.messages],
@@ -215,35 +215,35 @@ def _verified(line: _Line, run: Run, numbers: Mapping[str, int]) -> dict[str, An
         "request": asked,
         "response": body or {"error": exchange.outcome.detail or exchange.outcome.kind},
         "status": "failed" if body is None else "success",
-        "finish_reason": _finish(line),
+        "finish_reason": _exported_finish_reason(line),
         "tool_calls_valid": None,
         "last_run_at": exchange.times.started_at or None,
         "duration_ms": None if seconds is None else round(seconds * 1000),
-        "hash": hashlib.sha256(tables.canonical(asked).encode()).hexdigest()[:32],
-        OWN: _key(line, run),
+        "hash": hashlib.sha256(table_reading.canonical_json(asked).encode()).hexdigest()[:32],
+        OWN_COLUMN: _own_key_fields(line, run),
     }
 
 
-def _lm_eval(run: Run, path: Path) -> tuple[Path, ...]:
+def _export_lm_eval(run: Run, path: Path) -> tuple[Path, ...]:
     """<provider>/samples_<family>.jsonl, a line for each response: missing ones have no form there."""
     numbers = {p.id: i for i, p in enumerate(run.manifest.suite.prompts)}
-    return _folder(path, run, _sample_file, lambda line: _sample(line, run, numbers))
+    return _export_folder(path, run, _lm_eval_file_name, lambda line: _lm_eval_row(line, run, numbers))
 
 
-def _sample_file(line: _Line) -> str:
+def _lm_eval_file_name(line: _PromptedRecord) -> str:
     family = "".join(c if c.isalnum() or c in "-." else "_" for c in line.prompt.family)
     return f"{line.record.attempt.trial.provider}/samples_{family}.jsonl"
 
 
-def _sample(line: _Line, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
+def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
     ended = line.record.attempt.exchange.outcome
     text = told(ended.completion) if ended.completion else ""
     if ended.status not in ("valid", "censored") or not text:
         return None
     provider = run.config.provider(line.record.attempt.trial.provider)
-    asked = _messages(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content
+    asked = _messages_json(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content
     settings = {"temperature": provider.temperature, "max_gen_toks": provider.max_tokens}
-    key = _key(line, run)
+    key = _own_key_fields(line, run)
     return {
         "doc_id": numbers[line.prompt.id],
         "doc": {"id": line.prompt.id},
@@ -253,17 +253,20 @@ def _sample(line: _Line, run: Run, numbers: Mapping[str, int]) -> dict[str, Any]
         "filtered_resps": [text],
         "filter": "none",
         "metrics": [],
-        OWN: {**key, "repeats": [key["repeat"]]},
+        OWN_COLUMN: {**key, "repeats": [key["repeat"]]},
     }
 
 
-def _folder(
-    path: Path, run: Run, name: Callable[[_Line], str], row: Callable[[_Line], dict[str, Any] | None]
+def _export_folder(
+    path: Path,
+    run: Run,
+    name: Callable[[_PromptedRecord], str],
+    row: Callable[[_PromptedRecord], dict[str, Any] | None],
 ) -> tuple[Path, ...]:
     """Lines sorted into files below `path`; a run has few providers and families, so all stay open."""
     files: dict[str, Any] = {}
     try:
-        for line in _lines(run):
+        for line in _records_with_prompts(run):
             value = row(line)
             if value is None:
                 continue
@@ -278,16 +281,16 @@ def _folder(
     return tuple(path / n for n in sorted(files))
 
 
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def _write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 EXPORTS: Mapping[str, Callable[[Run, Path], tuple[Path, ...]]] = {
-    "csv": _csv,
-    "jsonl": _jsonl,
-    "parquet": _parquet,
-    "lm-eval": _lm_eval,
-    "openai-batch": _openai_batch,
-    "vendor-verifier": _vendor_verifier,
+    "csv": _export_csv,
+    "jsonl": _export_jsonl,
+    "parquet": _export_parquet,
+    "lm-eval": _export_lm_eval,
+    "openai-batch": _export_openai_batch,
+    "vendor-verifier": _export_vendor_verifier,
 }

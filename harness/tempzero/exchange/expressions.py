@@ -34,9 +34,9 @@ from tempzero.errors import ExchangeError
 Cells = Mapping[str, Any]
 Getter = Callable[[Cells], Any]
 
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*)\]")
+_PATH_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*)\]")
 _MATCH = "@match"
-_OF_ROWS = (_MATCH, "@line", "@key", "@list")
+_ROW_FIELDS = (_MATCH, "@line", "@key", "@list")
 JOINT = ":"
 
 
@@ -56,14 +56,14 @@ class Expression:
     @property
     def columns(self) -> frozenset[str]:
         """The top-level columns it may touch."""
-        return frozenset(name for path in self.paths for name in (path, _head(path)))
+        return frozenset(name for path in self.paths for name in (path, _top_column(path)))
 
 
-def constant(value: str) -> Expression:
+def constant_expression(value: str) -> Expression:
     return Expression(written=value, constant=value)
 
 
-def parse(written: str) -> Expression:
+def parse_expression(written: str) -> Expression:
     """Raises ExchangeError for a pattern that is no regular expression."""
     text, tilde, pattern = written.partition("~")
     if tilde:
@@ -78,7 +78,7 @@ def parse(written: str) -> Expression:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class FilePlace:
     """What a file gives to its rows, and the columns it is known to have (None: rows name their own).
 
     `around` is the folder that holds the source: the folder of files that lie at its top.
@@ -94,32 +94,32 @@ class Place:
         return {"@file": path.name, "@stem": stem, "@folder": path.parent.name or self.around, "@path": self.name}
 
 
-def bind(expression: Expression, field: str, place: Place) -> Getter:
+def bind_expression(expression: Expression, field: str, place: FilePlace) -> Getter:
     """A getter for the rows of one file. Raises ExchangeError when the file cannot have the column."""
     if expression.constant is not None:
         value = expression.constant
         return lambda cells: value
     if expression.written in (place.columns or ()):
         return lambda cells: cells[expression.written]
-    getters = [_path(path, field, place, whole=expression.written) for path in expression.paths]
-    found = getters[0] if len(getters) == 1 else _joined(getters)
-    return found if expression.pattern is None else _searched(found, re.compile(expression.pattern))
+    getters = [_bind_path(path, field, place, whole=expression.written) for path in expression.paths]
+    found = getters[0] if len(getters) == 1 else _joining_getter(getters)
+    return found if expression.pattern is None else _searching_getter(found, re.compile(expression.pattern))
 
 
-def matches(expression: Expression, cells: Cells, *, taken: Collection[str] = ()) -> list[str]:
+def find_star_matches(expression: Expression, cells: Cells, *, taken: Collection[str] = ()) -> list[str]:
     """What the `*` of an expression stands for in this row, in the row's order; never for the columns `taken`."""
     path = next(p for p in expression.paths if "*" in p)
-    head = _head(path)
+    head = _top_column(path)
     if "*" in head:
         before, after = head[: head.index("*")], head[head.rindex("*") + 1 :]
         fitting = [c for c in cells if fnmatch.fnmatchcase(c, head) and not c.startswith("@") and c not in taken]
         return [c[len(before) : len(c) - len(after)] for c in fitting]
-    value = _walk(cells, _steps(path.partition("[*]")[0]))
-    value = _inside(value) if isinstance(value, str) else value
+    value = _walk_steps(cells, _split_path(path.partition("[*]")[0]))
+    value = _parse_nested_cell(value) if isinstance(value, str) else value
     return [str(i) for i in range(len(value))] if isinstance(value, list) else []
 
 
-def label(value: Any) -> str:
+def as_label(value: Any) -> str:
     """A value as a part of a key."""
     if isinstance(value, str):
         return value
@@ -130,7 +130,7 @@ def label(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def suggest(word: str, known: Collection[str]) -> str:
+def suggest_name(word: str, known: Collection[str]) -> str:
     """What was likely meant, or what there is."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
@@ -139,50 +139,52 @@ def suggest(word: str, known: Collection[str]) -> str:
     return f"; there are {', '.join(shown)}{', ...' if len(known) > 30 else ''}"
 
 
-def _path(path: str, field: str, place: Place, *, whole: str) -> Getter:
+def _bind_path(path: str, field: str, place: FilePlace, *, whole: str) -> Getter:
     constants = place.constants()
     if path in constants:
         value = constants[path]
         return lambda cells: value
     if "*" in path:
-        _refuse_unfit(path, field, place, whole)
-        return lambda cells: _walk_or_cell(cells, _filled(path, str(cells.get(_MATCH, ""))))
-    if path.startswith("@") and place.columns is not None and path not in {*place.columns, *_OF_ROWS}:
-        raise ExchangeError(f'{place.name}: {field}={whole}: no "{path}"{suggest(path, [*constants, *_OF_ROWS])}')
-    head = _head(path)
+        _refuse_unmatched_star(path, field, place, whole)
+        return lambda cells: _cell_or_walk(cells, _fill_star(path, str(cells.get(_MATCH, ""))))
+    if path.startswith("@") and place.columns is not None and path not in {*place.columns, *_ROW_FIELDS}:
+        raise ExchangeError(
+            f'{place.name}: {field}={whole}: no "{path}"{suggest_name(path, [*constants, *_ROW_FIELDS])}'
+        )
+    head = _top_column(path)
     if place.columns is not None and not path.startswith("@"):
         if path in place.columns:
             return lambda cells: cells[path]
         if head not in place.columns:
-            raise ExchangeError(f'{place.name}: {field}={whole}: no column "{head}"{suggest(head, place.columns)}')
-    steps = _steps(path)
+            raise ExchangeError(f'{place.name}: {field}={whole}: no column "{head}"{suggest_name(head, place.columns)}')
+    steps = _split_path(path)
     if len(steps) == 1 and steps[0] == path:
         return lambda cells: cells.get(path)
-    return lambda cells: cells[path] if path in cells else _walk(cells, steps)
+    return lambda cells: cells[path] if path in cells else _walk_steps(cells, steps)
 
 
-def _filled(path: str, match: str) -> str:
+def _fill_star(path: str, match: str) -> str:
     """The path with what its star stood for; of a column with several stars, all between the outer ones."""
-    head = _head(path)
+    head = _top_column(path)
     if "*" in head:
         return head[: head.index("*")] + match + head[head.rindex("*") + 1 :] + path[len(head) :]
     return path.replace("*", match, 1)
 
 
-def _refuse_unfit(path: str, field: str, place: Place, whole: str) -> None:
-    head = _head(path)
+def _refuse_unmatched_star(path: str, field: str, place: FilePlace, whole: str) -> None:
+    head = _top_column(path)
     if place.columns is not None and not any(fnmatch.fnmatchcase(c, head) for c in place.columns):
-        raise ExchangeError(f"{place.name}: {field}={whole}: no column fits{suggest(head, place.columns)}")
+        raise ExchangeError(f"{place.name}: {field}={whole}: no column fits{suggest_name(head, place.columns)}")
 
 
-def _walk_or_cell(cells: Cells, path: str) -> Any:
-    return cells[path] if path in cells else _walk(cells, _steps(path))
+def _cell_or_walk(cells: Cells, path: str) -> Any:
+    return cells[path] if path in cells else _walk_steps(cells, _split_path(path))
 
 
-def _walk(value: Any, steps: Sequence[str | int]) -> Any:
+def _walk_steps(value: Any, steps: Sequence[str | int]) -> Any:
     for step in steps:
         if isinstance(value, str):
-            value = _inside(value)
+            value = _parse_nested_cell(value)
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and step < len(value) else None
         else:
@@ -193,17 +195,17 @@ def _walk(value: Any, steps: Sequence[str | int]) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _inside(text: str) -> Any:
+def _parse_nested_cell(text: str) -> Any:
     """JSON text in a cell as its value, or a list or dictionary as Python writes it; nothing else has an inside."""
     if text[:1] not in ("{", "["):
         return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return _python_literal(text)
+        return _parse_python_literal(text)
 
 
-def _python_literal(text: str) -> Any:
+def _parse_python_literal(text: str) -> Any:
     """What a data frame writes for a cell with a list. Of two texts without a comma between, nobody knows the ends."""
     try:
         kinds = [t.type for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type != tokenize.NL]
@@ -215,26 +217,26 @@ def _python_literal(text: str) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _steps(path: str) -> tuple[str | int, ...]:
-    return tuple(int(index) if index.isdigit() else name or index for name, index in _STEP.findall(path))
+def _split_path(path: str) -> tuple[str | int, ...]:
+    return tuple(int(index) if index.isdigit() else name or index for name, index in _PATH_STEP.findall(path))
 
 
-def _head(path: str) -> str:
+def _top_column(path: str) -> str:
     return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
-def _joined(getters: Sequence[Getter]) -> Getter:
+def _joining_getter(getters: Sequence[Getter]) -> Getter:
     def get(cells: Cells) -> str | None:
         parts = [getter(cells) for getter in getters]
-        return None if all(part is None for part in parts) else JOINT.join(label(part) for part in parts)
+        return None if all(part is None for part in parts) else JOINT.join(as_label(part) for part in parts)
 
     return get
 
 
-def _searched(getter: Getter, pattern: re.Pattern[str]) -> Getter:
+def _searching_getter(getter: Getter, pattern: re.Pattern[str]) -> Getter:
     def get(cells: Cells) -> str | None:
         value = getter(cells)
-        found = None if value is None else pattern.search(label(value))
+        found = None if value is None else pattern.search(as_label(value))
         if found is None:
             return None
         return found.group(1) if pattern.groups else found.group()

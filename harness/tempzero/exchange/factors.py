@@ -15,7 +15,7 @@ from tempzero.exchange.expressions import Cells
 # Enough keys to see a pattern; the work for a million rows stays small.
 _WATCHED_KEYS = 2000
 _MOST_VALUES = 50
-_SHOWN = 4
+_MOST_SHOWN = 4
 
 # A column of such a name says how the question was asked.
 _PARAMETER = re.compile(
@@ -74,7 +74,7 @@ class Factors:
             groups = self._groups(counts)
             if all(len(group) < 2 for group in groups):
                 continue
-            crossed = self._numbered and _balanced(groups) and not _REPETITION.fullmatch(column)
+            crossed = self._numbered and _is_balanced(groups) and not _REPETITION.fullmatch(column)
             if _PARAMETER.fullmatch(column) or crossed:
                 yield (
                     f'several conditions under one key: column "{column}" has {self._shown(column)} for one question '
@@ -85,7 +85,7 @@ class Factors:
         """Columns that look like the number of the repeat, where none was mapped."""
         if not self._numbered:
             return []
-        found = [c for c, counts in self._columns.items() if _balanced(self._groups(counts))]
+        found = [c for c, counts in self._columns.items() if _is_balanced(self._groups(counts))]
         return [c for c in found if _REPETITION.fullmatch(c)]
 
     def _groups(self, counts: dict[tuple[int, Hashable], int]) -> list[Counter[Hashable]]:
@@ -96,11 +96,11 @@ class Factors:
 
     def _shown(self, column: str) -> str:
         values = sorted(map(str, self._values[column]))
-        shown = ", ".join(v[:40] for v in values[:_SHOWN])
-        return f"{len(values)} values ({shown}{', ...' if len(values) > _SHOWN else ''})"
+        shown = ", ".join(v[:40] for v in values[:_MOST_SHOWN])
+        return f"{len(values)} values ({shown}{', ...' if len(values) > _MOST_SHOWN else ''})"
 
 
-def _balanced(groups: list[Counter[Hashable]]) -> bool:
+def _is_balanced(groups: list[Counter[Hashable]]) -> bool:
     """Whether every key has the same values equally often: a factor that was crossed with the questions."""
     several = [group for group in groups if group.total() > 1]
     if len(several) < 2 or len(several[0]) < 2:

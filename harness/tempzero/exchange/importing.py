@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange import formats, sources, tables, writing
-from tempzero.exchange.answers import Answer, Reader
-from tempzero.exchange.expressions import Place
-from tempzero.exchange.formats.format import Rows
-from tempzero.exchange.recipe import Recipe, merged
+from tempzero.exchange import formats, run_writing, sources, table_reading
+from tempzero.exchange.expressions import FilePlace
+from tempzero.exchange.foreign_answers import AnswerReader, ForeignAnswer
+from tempzero.exchange.formats.format import RowReader
+from tempzero.exchange.recipe import Recipe, merge_recipes
 from tempzero.exchange.sources import RecordFile, Source
 from tempzero.exchange.survey import Survey, Surveyor
 
-_STEP = 20_000
+_PROGRESS_ROWS = 20_000
 
 # Names that columns often have, for a first guess at a mapping. Never applied unasked.
-_USUAL: Mapping[str, tuple[str, ...]] = {
+_USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "provider": ("provider", "vendor", "endpoint", "host", "model", "model_name", "model_id", "llm"),
     "prompt": ("prompt", "question", "query", "input", "instruction", "problem", "messages"),
     "text": (
@@ -39,37 +39,37 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Plan:
+class _ImportPlan:
     """What is read, and how."""
 
     source: Source
     recipe: Recipe
-    rows: Rows
+    rows: RowReader
     files: tuple[RecordFile, ...]
 
     def answers(
         self, progress: Callable[[int], None], needs: Callable[[], Collection[str]] | None = None
-    ) -> Iterator[Answer]:
+    ) -> Iterator[ForeignAnswer]:
         """Every answer, file by file; of fields that `needs` does not name (it may change) nothing is read.
 
         Raises ExchangeError at the first row that cannot be read.
         """
         number = 0
         for file in self.files:
-            place = Place(name=file.name, around=self.source.around, columns=self._columns(file))
-            reader = Reader(self.recipe, place)
+            place = FilePlace(name=file.name, around=self.source.around, columns=self._columns(file))
+            reader = AnswerReader(self.recipe, place)
             for row in self.rows(file):
                 if needs is not None:
                     reader.narrow(needs())
                 for answer in reader.answers(row):
                     number += 1
-                    if number % _STEP == 0:
+                    if number % _PROGRESS_ROWS == 0:
                         progress(number)
                     yield answer
 
     def _columns(self, file: RecordFile) -> tuple[str, ...] | None:
         """What a table's header promises; a format's reader adds columns of its own to it."""
-        return None if self.recipe.format else tables.columns(file)
+        return None if self.recipe.format else table_reading.read_column_names(file)
 
 
 def import_records(
@@ -89,11 +89,11 @@ def import_records(
     gets each note, `progress` the rows so far. Raises ExchangeError with one line for each reason
     why the import would yield a false figure, or cannot be done.
     """
-    with sources.opened(source, only=recipe.only) as found:
-        plan, notes = _planned(found, recipe, inputs)
-        survey = _surveyed(plan, recipe, progress)
+    with sources.open_source(source, only=recipe.only) as found:
+        plan, notes = _plan_import(found, recipe, inputs)
+        survey = _survey_answers(plan, recipe, progress)
         survey = replace(survey, notes=(*notes, *survey.notes))
-        path = writing.write(
+        path = run_writing.write_run(
             plan.answers(lambda rows: progress("writing", rows)),
             survey,
             plan.recipe,
@@ -101,12 +101,12 @@ def import_records(
             results=results,
             name=name,
         )
-    for note in (_summary(survey), *survey.notes):
+    for note in (_summarize_import(survey), *survey.notes):
         say(note)
     return path
 
 
-def _summary(survey: Survey) -> str:
+def _summarize_import(survey: Survey) -> str:
     keys = survey.keys
     numbers = (len(keys.providers), len(keys.questions), len(keys.conditions))
     names = ("provider", "prompt", "condition")
@@ -114,17 +114,17 @@ def _summary(survey: Survey) -> str:
     return f"imported: {survey.answers} rows, {', '.join(parts)}"
 
 
-def _planned(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_Plan, list[str]]:
+def _plan_import(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_ImportPlan, list[str]]:
     notes = list(source.notices)
     by_hand = recipe.format is None and "text" in recipe.fields and "provider" in recipe.fields
-    chosen = None if by_hand else formats.choose(source.files, recipe.format)
-    rows: Rows
+    chosen = None if by_hand else formats.choose_format(source.files, recipe.format)
+    rows: RowReader
     if chosen is None:
         if not recipe.fields:
-            raise ExchangeError(_no_mapping(source))
-        full, rows, files = recipe.checked(), partial(tables.rows, at=recipe.rows_at), source.files
+            raise ExchangeError(_explain_no_mapping(source))
+        full, rows, files = recipe.checked(), partial(table_reading.read_rows, at=recipe.rows_at), source.files
     else:
-        full = merged(chosen.recipe, recipe).checked()
+        full = merge_recipes(chosen.recipe, recipe).checked()
         rows, files = chosen.format.rows((*chosen.records, *chosen.beside), inputs), chosen.records
         notes.append(f"format: {chosen.format.name} ({chosen.format.about})")
         if chosen.others:
@@ -137,7 +137,7 @@ def _planned(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_Plan
     if empty:
         files = tuple(f for f in files if f not in empty)
         notes.append(f"left out: {len(empty)} empty files ({', '.join(f.name for f in empty[:3])})")
-    return _Plan(source=source, recipe=full, rows=rows, files=files), notes
+    return _ImportPlan(source=source, recipe=full, rows=rows, files=files), notes
 
 
 def _refuse_copies(files: Sequence[RecordFile], recipe: Recipe) -> None:
@@ -147,19 +147,19 @@ def _refuse_copies(files: Sequence[RecordFile], recipe: Recipe) -> None:
     seen: dict[str, str] = {}
     for file in files:
         first = seen.setdefault(file.sha256, file.name)
-        if first != file.name and tables.peek(file) is not None:
+        if first != file.name and table_reading.read_first_row(file) is not None:
             raise ExchangeError(
                 f"{file.name}: is {first} byte for byte; a copy would count as a repeat that agrees perfectly. Leave "
                 "one out with --only, or say that each file is a repeat: --map repeat=@path"
             )
 
 
-def _surveyed(plan: _Plan, recipe: Recipe, progress: Callable[[str, int], None]) -> Survey:
+def _survey_answers(plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, int], None]) -> Survey:
     surveyor = Surveyor(plan.recipe, mapped=recipe.fields)
     for answer in plan.answers(lambda rows: progress("reading", rows), lambda: surveyor.needs):
         surveyor.see(answer)
 
-    def find(wanted: Collection[int]) -> Mapping[int, Answer]:
+    def find(wanted: Collection[int]) -> Mapping[int, ForeignAnswer]:
         keys, first = surveyor.keys, {}
         keys.restart()
         for answer in plan.answers(lambda rows: None):
@@ -171,16 +171,16 @@ def _surveyed(plan: _Plan, recipe: Recipe, progress: Callable[[str, int], None])
     return surveyor.finish(find)
 
 
-def _no_mapping(source: Source) -> str:
+def _explain_no_mapping(source: Source) -> str:
     file = source.files[0]
-    row = tables.peek(file)
-    columns = list(tables.columns(file) or (row.cells if row else ()))
-    guess = [f"{field}={name}" for field, names in _USUAL.items() if (name := _usual(columns, names))]
+    row = table_reading.read_first_row(file)
+    columns = list(table_reading.read_column_names(file) or (row.cells if row else ()))
+    guess = [f"{field}={name}" for field, names in _USUAL_COLUMNS.items() if (name := _guess_column(columns, names))]
     hint = f"; perhaps --map {','.join(guess)}" if guess else ""
     shown = ", ".join(columns[:30]) or "none"
     return f"{file.name}: in no known format, so say what its columns hold with --map. Columns: {shown}{hint}"
 
 
-def _usual(columns: Sequence[str], names: Sequence[str]) -> str | None:
+def _guess_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
     lower = {c.lower(): c for c in reversed(columns)}
     return next((lower[n] for n in names if n in lower), None)

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange.answers import Answer
-from tempzero.exchange.recipe import SAMPLING, Recipe
-from tempzero.exchange.sources import natural
-from tempzero.exchange.tables import sound
+from tempzero.exchange.foreign_answers import ForeignAnswer
+from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
+from tempzero.exchange.sources import natural_sort_key
+from tempzero.exchange.table_reading import is_sound_text
 from tempzero.plan import CONDITION
 
-FAMILY = "imported"
+DEFAULT_FAMILY = "imported"
 MOST_CONDITIONS = 5000
 _MOST_PROVIDERS = 500
 _MOST_REPEATS = 1 << 20
 _LONGEST_NAME = 100
 _LONGEST_CONDITION = 200
 # What names in providers.yaml and prompt files may hold: they become parts of file names and table cells.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
+_FITTING_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._@:+-]+")
 
 
@@ -39,7 +39,7 @@ class Question:
 
 
 @dataclass(slots=True)
-class Who:
+class ImportedProvider:
     """A provider as it was first met. `name` fits into a configuration."""
 
     number: int
@@ -50,10 +50,10 @@ class Who:
 
 
 @dataclass(slots=True)
-class Lane:
+class ImportLane:
     """One provider under one condition; `repeats` numbers the table's own labels in the order of first sight."""
 
-    who: Who
+    who: ImportedProvider
     condition: str
     condition_number: int
     sampling: dict[str, Any]
@@ -69,15 +69,15 @@ class Lane:
         """By number of first sight, the repeat's place among all of this lane in natural order."""
         if not self.repeats:
             return list(range(self.most_repeats))
-        ranked = {label: rank for rank, label in enumerate(sorted(self.repeats, key=natural))}
+        ranked = {label: rank for rank, label in enumerate(sorted(self.repeats, key=natural_sort_key))}
         return [ranked[label] for label in self.repeats]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class AnswerKey:
     """Provider and condition (the lane), prompt, and repeat by number of first sight."""
 
-    lane: Lane
+    lane: ImportLane
     question: Question
     repeat: int
 
@@ -87,7 +87,7 @@ class Key:
         return ((self.lane.number << 32 | self.question.number) << 32) | self.repeat
 
 
-class _Names:
+class _NameTable:
     """Gives each written name one that may stand in a run folder, and no two of them the same."""
 
     def __init__(self) -> None:
@@ -99,34 +99,34 @@ class _Names:
         if found is None:
             found = fitting_name(written)
             if found in self._taken:
-                found = f"{found[: _LONGEST_NAME - 9]}-{_hash(written, 8)}"
+                found = f"{found[: _LONGEST_NAME - 9]}-{_short_hash(written, 8)}"
             self._given[written] = found
             self._taken.add(found)
         return found
 
 
-class Keys:
+class KeyIndex:
     """Numbers providers, conditions, prompts and repeats as they come."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.numbered = "repeat" not in recipe.fields
-        self.providers: dict[str, Who] = {}
+        self.providers: dict[str, ImportedProvider] = {}
         self.conditions: dict[str, int] = {}
         self.questions: dict[str, Question] = {}
-        self.lanes: dict[tuple[str, str], Lane] = {}
+        self.lanes: dict[tuple[str, str], ImportLane] = {}
         self._next: dict[tuple[int, int], int] = {}
-        self._provider_names, self._ids, self._families = _Names(), _Names(), _Names()
+        self._provider_names, self._ids, self._families = _NameTable(), _NameTable(), _NameTable()
 
-    def of(self, answer: Answer) -> Key:
+    def of(self, answer: ForeignAnswer) -> AnswerKey:
         """Raises ExchangeError where the row lacks a part of its key."""
         lane = self.lanes.get((answer.provider, answer.condition or CONDITION)) or self._new_lane(answer)
         name = answer.prompt if answer.id is None else answer.id
         if name is None:
             raise ExchangeError(f"{answer.place}: has no prompt or id; every row must say what was asked")
         question = self.questions.get(name) or self._new_question(name, answer)
-        return Key(lane, question, self._repeat(lane, question, answer))
+        return AnswerKey(lane, question, self._repeat(lane, question, answer))
 
-    def every_lane(self) -> list[Lane]:
+    def every_lane(self) -> list[ImportLane]:
         """Each lane once, however its condition was written."""
         return list({lane.number: lane for lane in self.lanes.values()}.values())
 
@@ -134,7 +134,7 @@ class Keys:
         """Before another pass: rows without a repeat of their own are numbered from 0 again."""
         self._next.clear()
 
-    def _repeat(self, lane: Lane, question: Question, answer: Answer) -> int:
+    def _repeat(self, lane: ImportLane, question: Question, answer: ForeignAnswer) -> int:
         if self.numbered:
             at = (lane.number, question.number)
             number = self._next[at] = self._next.get(at, -1) + 1
@@ -145,44 +145,46 @@ class Keys:
             raise ExchangeError(f"{answer.place}: has no repeat; leave it out of the mapping to number rows in order")
         found = lane.repeats.get(label)
         if found is None:
-            found = lane.repeats[label] = _bounded(len(lane.repeats), _MOST_REPEATS, "repeat", answer)
+            found = lane.repeats[label] = _require_below_limit(len(lane.repeats), _MOST_REPEATS, "repeat", answer)
             lane.most_repeats = found + 1
         return found
 
-    def _new_lane(self, answer: Answer) -> Lane:
+    def _new_lane(self, answer: ForeignAnswer) -> ImportLane:
         written = answer.condition or CONDITION
-        condition = _condition(_characters(written, answer))
+        condition = _fitting_condition(_require_characters(written, answer))
         if condition not in self.conditions:
-            self.conditions[condition] = _bounded(len(self.conditions), MOST_CONDITIONS, "condition", answer)
-        lane = self.lanes.get((answer.provider, condition)) or Lane(
+            self.conditions[condition] = _require_below_limit(
+                len(self.conditions), MOST_CONDITIONS, "condition", answer
+            )
+        lane = self.lanes.get((answer.provider, condition)) or ImportLane(
             who=self.providers.get(answer.provider) or self._new_provider(answer),
             condition=condition,
             condition_number=self.conditions[condition],
-            sampling={name: getattr(answer, name) for name in SAMPLING},
+            sampling={name: getattr(answer, name) for name in SAMPLING_FIELDS},
             place=answer.place,
         )
         self.lanes[answer.provider, condition] = self.lanes[answer.provider, written] = lane
         return lane
 
-    def _new_provider(self, answer: Answer) -> Who:
-        written = _characters(answer.provider, answer)
+    def _new_provider(self, answer: ForeignAnswer) -> ImportedProvider:
+        written = _require_characters(answer.provider, answer)
         name = self._provider_names.of(written)
-        number = _bounded(len(self.providers), _MOST_PROVIDERS, "provider", answer)
+        number = _require_below_limit(len(self.providers), _MOST_PROVIDERS, "provider", answer)
         for text in (answer.model, answer.claims):
-            _characters(text or "", answer)
-        who = Who(number=number, name=name, written=written, model=answer.model, claims=answer.claims)
+            _require_characters(text or "", answer)
+        who = ImportedProvider(number=number, name=name, written=written, model=answer.model, claims=answer.claims)
         self.providers[answer.provider] = who
         return who
 
-    def _new_question(self, name: str, answer: Answer) -> Question:
-        _characters(name, answer)
+    def _new_question(self, name: str, answer: ForeignAnswer) -> Question:
+        _require_characters(name, answer)
         question = Question(
             number=len(self.questions),
-            id=self._ids.of(f"q-{_hash(name, 16)}" if answer.id is None else name),
-            text=None if answer.prompt is None else _characters(answer.prompt, answer),
-            expected=None if answer.expected is None else _characters(answer.expected, answer),
+            id=self._ids.of(f"q-{_short_hash(name, 16)}" if answer.id is None else name),
+            text=None if answer.prompt is None else _require_characters(answer.prompt, answer),
+            expected=None if answer.expected is None else _require_characters(answer.expected, answer),
             family=answer.family,
-            family_name=self._families.of(_characters(answer.family or FAMILY, answer)),
+            family_name=self._families.of(_require_characters(answer.family or DEFAULT_FAMILY, answer)),
             place=answer.place,
         )
         self.questions[name] = question
@@ -191,31 +193,31 @@ class Keys:
 
 def fitting_name(written: str) -> str:
     """The name itself where it may stand in a run folder; "openai/gpt-4" becomes "openai-gpt-4"."""
-    if _NAME.fullmatch(written):
+    if _FITTING_NAME.fullmatch(written):
         return written
     name = _NOT_IN_A_NAME.sub("-", written).strip("-._@:+")[:_LONGEST_NAME]
-    return name or f"name-{_hash(written, 8)}"
+    return name or f"name-{_short_hash(written, 8)}"
 
 
-def _condition(written: str) -> str:
+def _fitting_condition(written: str) -> str:
     """One line of bearable length."""
     line = " ".join(written.split())
-    return line if len(line) <= _LONGEST_CONDITION else f"{line[:_LONGEST_CONDITION]}... {_hash(written, 8)}"
+    return line if len(line) <= _LONGEST_CONDITION else f"{line[:_LONGEST_CONDITION]}... {_short_hash(written, 8)}"
 
 
-def _hash(text: str, length: int) -> str:
+def _short_hash(text: str, length: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def _characters(text: str, answer: Answer) -> str:
-    if not sound(text):
+def _require_characters(text: str, answer: ForeignAnswer) -> str:
+    if not is_sound_text(text):
         raise ExchangeError(
             f"{answer.place}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
         )
     return text
 
 
-def _bounded(number: int, most: int, what: str, answer: Answer) -> int:
+def _require_below_limit(number: int, most: int, what: str, answer: ForeignAnswer) -> int:
     if number >= most:
         value = str(getattr(answer, what))[:60]
         raise ExchangeError(f'{answer.place}: more than {most} values of {what} ("{value}"); is another column meant?')

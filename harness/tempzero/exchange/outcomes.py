@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tempzero.exchange.answers import Answer
-from tempzero.exchange.tables import sound
+from tempzero.exchange.foreign_answers import ForeignAnswer
+from tempzero.exchange.table_reading import is_sound_text
 from tempzero.types.recorded import Completion, Outcome, Status
 
-_CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
-_FILTERED = frozenset(
+_CUT_REASONS = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
+_FILTER_REASONS = frozenset(
     {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "blocklist", "spii"}
 )
-_FAILED = frozenset({"error", "failed", "cancelled", "timeout"})
+_FAILURE_REASONS = frozenset({"error", "failed", "cancelled", "timeout"})
 
 # Whole texts that tools leave in place of an answer. Case counts: a model may well say "none".
 _NO_ANSWER = frozenset(
@@ -70,7 +70,7 @@ _ERROR_KINDS = (
     ("server", re.compile(r"\b5\d\d\b|server.error|overloaded|unavailable|bad gateway", re.IGNORECASE)),
     ("network", re.compile(r"connection|network|dns|resolve", re.IGNORECASE)),
 )
-_KINDS = frozenset(kind for kind, _ in _ERROR_KINDS)
+_ERROR_KIND_NAMES = frozenset(kind for kind, _ in _ERROR_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ _EMPTY = Ending("missing", "empty", "no text was recorded")
 _BROKEN = Ending("missing", "encoding", "the text holds half of a surrogate pair, which is no character")
 
 
-def ending(answer: Answer, *, as_is: bool) -> Ending:
+def classify_ending(answer: ForeignAnswer, *, as_is: bool) -> Ending:
     """How this response ended.
 
     `as_is` believes every text that is not empty; what columns say of errors, refusals, caches
@@ -99,40 +99,40 @@ def ending(answer: Answer, *, as_is: bool) -> Ending:
     """
     text = answer.text
     finish = answer.finish_reason.strip().casefold() if answer.finish_reason else ""
-    if answer.error is not None or finish in _FAILED:
-        return _missing(answer.error or f"finish reason {finish}")
-    if text is not None and not sound(text):
+    if answer.error is not None or finish in _FAILURE_REASONS:
+        return _missing_ending(answer.error or f"finish reason {finish}")
+    if text is not None and not is_sound_text(text):
         return _BROKEN
     if answer.cached is not None:
         return _CACHED
-    if answer.refusal is not None or finish in _FILTERED:
-        return Ending("censored", "content_filter", _clean(answer.refusal) or f"finish reason {finish}")
+    if answer.refusal is not None or finish in _FILTER_REASONS:
+        return Ending("censored", "content_filter", _sound_or_none(answer.refusal) or f"finish reason {finish}")
     if text is None or not text or text.isspace():
         return _EMPTY
     if not as_is and is_error_text(text) and text.strip() != answer.expected:
-        return _missing(" ".join(text.split())[:200])
-    if finish in _CUT:
+        return _missing_ending(" ".join(text.split())[:200])
+    if finish in _CUT_REASONS:
         return _LENGTH
     return _REFUSED if not as_is and is_refusal(text) else _WHOLE
 
 
-def outcome(answer: Answer, *, as_is: bool) -> Outcome:
+def build_outcome(answer: ForeignAnswer, *, as_is: bool) -> Outcome:
     """The same with what the model said."""
-    end = ending(answer, as_is=as_is)
-    said = None if end.status == "missing" else completion(answer)
+    end = classify_ending(answer, as_is=as_is)
+    said = None if end.status == "missing" else build_completion(answer)
     return Outcome(status=end.status, kind=end.kind, detail=end.detail, flags=end.flags, completion=said)
 
 
-def completion(answer: Answer) -> Completion:
+def build_completion(answer: ForeignAnswer) -> Completion:
     """What the model said, as it was recorded."""
     return Completion(
-        text=answer.text or _clean(answer.refusal) or "",
-        reasoning_text=_clean(answer.reasoning),
-        finish_reason=_clean(answer.finish_reason),
-        served_model=_clean(answer.served_model),
-        backend=_clean(answer.backend),
-        fingerprint=_clean(answer.fingerprint),
-        response_id=_clean(answer.response_id),
+        text=answer.text or _sound_or_none(answer.refusal) or "",
+        reasoning_text=_sound_or_none(answer.reasoning),
+        finish_reason=_sound_or_none(answer.finish_reason),
+        served_model=_sound_or_none(answer.served_model),
+        backend=_sound_or_none(answer.backend),
+        fingerprint=_sound_or_none(answer.fingerprint),
+        response_id=_sound_or_none(answer.response_id),
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
     )
@@ -151,17 +151,17 @@ def is_refusal(text: str) -> bool:
     return len(text) <= _LONGEST_REFUSAL and _REFUSAL.match(text) is not None
 
 
-def _error_kind(words: str) -> str:
+def _classify_error(words: str) -> str:
     named = words.partition(":")[0]
-    if named in _KINDS:
+    if named in _ERROR_KIND_NAMES:
         return named
     return next((kind for kind, pattern in _ERROR_KINDS if pattern.search(words)), "failed")
 
 
-def _missing(detail: str) -> Ending:
-    return Ending("missing", _error_kind(detail), _clean(detail) or ascii(detail))
+def _missing_ending(detail: str) -> Ending:
+    return Ending("missing", _classify_error(detail), _sound_or_none(detail) or ascii(detail))
 
 
-def _clean(text: str | None) -> str | None:
+def _sound_or_none(text: str | None) -> str | None:
     """The text, or None where it holds what no UTF-8 file can; the row itself keeps it, escaped."""
-    return text if text is not None and sound(text) else None
+    return text if text is not None and is_sound_text(text) else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from tempzero.config import read_yaml
 from tempzero.errors import ExchangeError, SuiteError
-from tempzero.exchange.expressions import Expression, constant, label, parse, suggest
+from tempzero.exchange.expressions import Expression, as_label, constant_expression, parse_expression, suggest_name
 from tempzero.types.asked import ExtractorSpec
 
 FIELDS: Mapping[str, str] = {
@@ -45,12 +45,12 @@ FIELDS: Mapping[str, str] = {
     "request": "the whole request as JSON, where it was recorded",
 }
 # Fields that a different value of makes another request, hence another condition.
-SAMPLING = ("temperature", "top_p", "max_tokens", "model")
-_NEEDED = ("provider", "text")
+SAMPLING_FIELDS = ("temperature", "top_p", "max_tokens", "model")
+_REQUIRED_FIELDS = ("provider", "text")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Where:
+class RowFilter:
     """Which rows count: those whose value fits a glob, or does not."""
 
     written: str
@@ -59,7 +59,7 @@ class Where:
     fitting: bool
 
     def fits(self, value: Any) -> bool:
-        return fnmatch.fnmatchcase(label(value), self.glob) is self.fitting
+        return fnmatch.fnmatchcase(as_label(value), self.glob) is self.fitting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,48 +73,48 @@ class Recipe:
     format: str | None = None
     rows_at: str = ""
     only: tuple[str, ...] = ()
-    where: tuple[Where, ...] = ()
+    where: tuple[RowFilter, ...] = ()
     extractor: ExtractorSpec | None = None
     reference: str | None = None
     as_is: bool = False
 
     def checked(self) -> Recipe:
         """The same; ExchangeError names what is needed and missing."""
-        missing = [name for name in _NEEDED if name not in self.fields]
+        missing = [name for name in _REQUIRED_FIELDS if name not in self.fields]
         if "prompt" not in self.fields and "id" not in self.fields:
             missing.append("prompt (or id)")
         if missing:
-            raise ExchangeError(f"the mapping does not say {' nor '.join(missing)}: {_EXAMPLE}")
+            raise ExchangeError(f"the mapping does not say {' nor '.join(missing)}: {_MAP_EXAMPLE}")
         starred = [name for name, e in self.fields.items() if e.starred]
         if starred and "text" not in starred:
             raise ExchangeError(f'{starred[0]}={self.fields[starred[0]].written}: "*" works in text only')
         return self
 
 
-_EXAMPLE = "e.g. --map provider=model,prompt=question,repeat=run,text=response"
+_MAP_EXAMPLE = "e.g. --map provider=model,prompt=question,repeat=run,text=response"
 
 
-def from_command_line(maps: Sequence[str]) -> Recipe:
+def recipe_from_maps(maps: Sequence[str]) -> Recipe:
     """`provider=model,text=response` and `provider:=gpt-4` in; commas and repeated options do the same."""
     fields: dict[str, Expression] = {}
     rows_at = ""
-    for piece in _pieces(maps):
+    for piece in _split_maps(maps):
         name, _, written = piece.partition("=")
         if name.strip() == "rows":
             rows_at = written.strip()
         elif name.endswith(":"):
-            fields[_known(name[:-1].strip(), "--map")] = constant(written)
+            fields[_require_known_field(name[:-1].strip(), "--map")] = constant_expression(written)
         else:
-            fields[_known(name.strip(), "--map")] = parse(written.strip())
+            fields[_require_known_field(name.strip(), "--map")] = parse_expression(written.strip())
     return Recipe(fields=fields, rows_at=rows_at)
 
 
 def parse_fields(fields: Mapping[str, str]) -> dict[str, Expression]:
     """Field: column, as built-in formats write it."""
-    return {_known(name, "format"): parse(written) for name, written in fields.items()}
+    return {_require_known_field(name, "format"): parse_expression(written) for name, written in fields.items()}
 
 
-def _pieces(maps: Sequence[str]) -> list[str]:
+def _split_maps(maps: Sequence[str]) -> list[str]:
     """Split at commas; a piece without "=" belongs to the one before (a pattern, or a constant with a comma)."""
     found: list[str] = []
     for text in maps:
@@ -125,41 +125,48 @@ def _pieces(maps: Sequence[str]) -> list[str]:
                 found[-1] += "," + piece
     for piece in found:
         if "=" not in piece:
-            raise ExchangeError(f"--map {piece}: write field=column, or field:=constant; {_EXAMPLE}")
+            raise ExchangeError(f"--map {piece}: write field=column, or field:=constant; {_MAP_EXAMPLE}")
     return found
 
 
-def _known(name: str, where: str) -> str:
+def _require_known_field(name: str, where: str) -> str:
     if name not in FIELDS:
-        raise ExchangeError(f'{where}: no field is called "{name}"{suggest(name, FIELDS)}')
+        raise ExchangeError(f'{where}: no field is called "{name}"{suggest_name(name, FIELDS)}')
     return name
 
 
-_KEYS = ("format", "map", "rows", "only", "where", "extractor", "reference", "as_is")
+_FILE_KEYS = ("format", "map", "rows", "only", "where", "extractor", "reference", "as_is")
 
 
-def from_file(path: Path) -> Recipe:
+def recipe_from_file(path: Path) -> Recipe:
     """A mapping file: `map:` with field: column (a list joins several, `{value: x}` is a constant), and options."""
     value, _ = read_yaml(path, ExchangeError)
     if not isinstance(value, dict):
-        raise ExchangeError(f"{path}: expected a mapping with the keys {', '.join(_KEYS)}")
+        raise ExchangeError(f"{path}: expected a mapping with the keys {', '.join(_FILE_KEYS)}")
     for key in value:
-        if key not in _KEYS:
-            raise ExchangeError(f'{path}: unknown key "{key}"{suggest(str(key), _KEYS)}')
-    fields = {_known(str(k), f"{path}: map"): _written(path, str(k), v) for k, v in _mapping(path, value).items()}
+        if key not in _FILE_KEYS:
+            raise ExchangeError(f'{path}: unknown key "{key}"{suggest_name(str(key), _FILE_KEYS)}')
+    fields = {
+        _require_known_field(str(k), f"{path}: map"): _read_map_value(path, str(k), v)
+        for k, v in _read_map_section(path, value).items()
+    }
     return Recipe(
         fields=fields,
-        format=_text(path, value, "format"),
-        rows_at=_text(path, value, "rows") or "",
-        only=tuple(_texts(path, value.get("only", ()), "only: expected globs, e.g. runs/*/*.csv")),
-        where=tuple(_where(w) for w in _texts(path, value.get("where", ()), "where: expected column=value")),
-        extractor=None if (spec := _extractor(path, value.get("extractor"))) is None else checked_extractor(spec),
-        reference=_text(path, value, "reference"),
+        format=_read_text_option(path, value, "format"),
+        rows_at=_read_text_option(path, value, "rows") or "",
+        only=tuple(_read_text_list(path, value.get("only", ()), "only: expected globs, e.g. runs/*/*.csv")),
+        where=tuple(
+            _parse_row_filter(w) for w in _read_text_list(path, value.get("where", ()), "where: expected column=value")
+        ),
+        extractor=None
+        if (spec := _read_extractor_option(path, value.get("extractor"))) is None
+        else check_extractor(spec),
+        reference=_read_text_option(path, value, "reference"),
         as_is=value.get("as_is", False) is True,
     )
 
 
-def from_options(
+def recipe_from_options(
     *,
     maps: Sequence[str] = (),
     mapping: Path | None = None,
@@ -175,29 +182,31 @@ def from_options(
     spec = None
     if extractor is not None:
         pairs = [argument.partition("=") for argument in arguments]
-        spec = checked_extractor(ExtractorSpec(name=extractor, args={name: value for name, _, value in pairs}))
+        spec = check_extractor(ExtractorSpec(name=extractor, args={name: value for name, _, value in pairs}))
     given = Recipe(
         fields={},
         format=form,
         only=tuple(only),
-        where=tuple(_where(w) for w in where),
+        where=tuple(_parse_row_filter(w) for w in where),
         extractor=spec,
         reference=reference,
         as_is=as_is,
     )
-    return merged(Recipe(fields={}) if mapping is None else from_file(mapping), from_command_line(maps), given)
+    return merge_recipes(
+        Recipe(fields={}) if mapping is None else recipe_from_file(mapping), recipe_from_maps(maps), given
+    )
 
 
-def _where(written: str) -> Where:
+def _parse_row_filter(written: str) -> RowFilter:
     """`split=test` or `status!=failed*` in."""
     column, equals, glob = written.partition("=")
     if not equals or not column.strip("! "):
         raise ExchangeError(f"--where {written}: write column=value or column!=value; * stands for anything")
     fitting = not column.endswith("!")
-    return Where(written=written, expression=parse(column.removesuffix("!")), glob=glob, fitting=fitting)
+    return RowFilter(written=written, expression=parse_expression(column.removesuffix("!")), glob=glob, fitting=fitting)
 
 
-def merged(first: Recipe, *others: Recipe) -> Recipe:
+def merge_recipes(first: Recipe, *others: Recipe) -> Recipe:
     """What the later ones say goes before what the earlier ones say."""
     for other in others:
         first = replace(
@@ -214,16 +223,18 @@ def merged(first: Recipe, *others: Recipe) -> Recipe:
     return first
 
 
-def checked_extractor(spec: ExtractorSpec) -> ExtractorSpec:
+def check_extractor(spec: ExtractorSpec) -> ExtractorSpec:
     """The same; ExchangeError for an extractor or argument that there is not."""
     from tempzero.extractors import EXTRACTORS
 
     extractor = EXTRACTORS.get(spec.name)
     if extractor is None:
-        raise ExchangeError(f'--extractor: there is none called "{spec.name}"{suggest(spec.name, EXTRACTORS)}')
+        raise ExchangeError(f'--extractor: there is none called "{spec.name}"{suggest_name(spec.name, EXTRACTORS)}')
     for name in spec.args:
         if name not in extractor.parameters:
-            raise ExchangeError(f'--extractor-arg: {spec.name} takes no "{name}"{suggest(name, extractor.parameters)}')
+            raise ExchangeError(
+                f'--extractor-arg: {spec.name} takes no "{name}"{suggest_name(name, extractor.parameters)}'
+            )
     missing = [name for name in extractor.parameters if name not in spec.args]
     if missing:
         raise ExchangeError(f"--extractor {spec.name} needs --extractor-arg {missing[0]}=...")
@@ -234,38 +245,38 @@ def checked_extractor(spec: ExtractorSpec) -> ExtractorSpec:
     return spec
 
 
-def _mapping(path: Path, value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _read_map_section(path: Path, value: Mapping[str, Any]) -> Mapping[str, Any]:
     fields = value.get("map", {})
     if not isinstance(fields, dict):
         raise ExchangeError(f"{path}: map: expected field: column lines")
     return fields
 
 
-def _written(path: Path, name: str, value: Any) -> Expression:
+def _read_map_value(path: Path, name: str, value: Any) -> Expression:
     if isinstance(value, dict) and set(value) == {"value"}:
-        return constant(str(value["value"]))
+        return constant_expression(str(value["value"]))
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
-        return parse("+".join(value))
+        return parse_expression("+".join(value))
     if isinstance(value, str) and value:
-        return parse(value)
+        return parse_expression(value)
     raise ExchangeError(f"{path}: map.{name}: write a column, a list of columns, or {{value: constant}}")
 
 
-def _text(path: Path, value: Mapping[str, Any], key: str) -> str | None:
+def _read_text_option(path: Path, value: Mapping[str, Any], key: str) -> str | None:
     found = value.get(key)
     if found is not None and not isinstance(found, str):
         raise ExchangeError(f"{path}: {key}: expected text")
     return found
 
 
-def _texts(path: Path, value: Any, right: str) -> list[str]:
+def _read_text_list(path: Path, value: Any, right: str) -> list[str]:
     found = [value] if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not all(isinstance(v, str) for v in found):
         raise ExchangeError(f"{path}: {right}")
     return list(found)
 
 
-def _extractor(path: Path, value: Any) -> ExtractorSpec | None:
+def _read_extractor_option(path: Path, value: Any) -> ExtractorSpec | None:
     if value is None:
         return None
     if isinstance(value, str):

@@ -26,7 +26,7 @@ from typing import Any
 
 from tempzero.errors import ExchangeError
 
-_KINDS = {
+_KIND_BY_ENDING = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
@@ -72,13 +72,13 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
+class _FoundFile:
     name: str
     path: Path
 
 
 @contextmanager
-def opened(path: Path, *, only: Sequence[str] = ()) -> Iterator[Source]:
+def open_source(path: Path, *, only: Sequence[str] = ()) -> Iterator[Source]:
     """The source at `path`, unpacked into a temporary folder where needed.
 
     `only` are globs over the names inside (`runs/*/*.csv`); empty takes all. Raises ExchangeError
@@ -86,47 +86,49 @@ def opened(path: Path, *, only: Sequence[str] = ()) -> Iterator[Source]:
     """
     with tempfile.TemporaryDirectory(prefix="tempzero-import-") as folder:
         left_out: Counter[str] = Counter()
-        found = list(_found(path, Path(folder), left_out))
-        chosen = sorted((f for f in found if _wanted(f.name, only)), key=lambda f: natural(f.name))
+        found = list(_find_files(path, Path(folder), left_out))
+        chosen = sorted((f for f in found if _is_wanted(f.name, only)), key=lambda f: natural_sort_key(f.name))
         if not chosen:
-            raise ExchangeError(_nothing(path, found, only, left_out))
+            raise ExchangeError(_explain_no_files(path, found, only, left_out))
         alone = len(found) == 1 and path.is_file()
-        files = tuple(_record_file(f, named=alone or _by_ending(f.name, only)) for f in chosen)
+        files = tuple(_make_record_file(f, named=alone or _is_named_by_ending(f.name, only)) for f in chosen)
         records = tuple(f for f in files if f.kind)
         left_out["not a table"] += len(files) - len(records)
         if not records:
-            raise ExchangeError(_nothing(path, found, only, left_out))
+            raise ExchangeError(_explain_no_files(path, found, only, left_out))
         notices = tuple(f"left out: {n} files ({why})" for why, n in sorted(left_out.items()) if n)
         whole = path.resolve()
         around = whole.name if path.is_dir() else whole.parent.name
-        yield Source(name=whole.name, around=around, files=records, sha256=_digest(records), notices=notices)
+        yield Source(
+            name=whole.name, around=around, files=records, sha256=_digest_record_files(records), notices=notices
+        )
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+def natural_sort_key(name: str) -> list[tuple[int, int, str]]:
     """A sort key that puts run-2 before run-10."""
     return [(0, int(p), p) if p.isascii() and p.isdigit() else (1, 0, p) for p in re.split(r"(\d{1,18})", name) if p]
 
 
-def _found(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]:
+def _find_files(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_FoundFile]:
     if path.is_dir():
-        yield from _in_folder(path, folder, left_out)
+        yield from _files_in_folder(path, folder, left_out)
     elif not path.exists():
         raise ExchangeError(f"{path}: no such file or folder")
     elif _TAR.search(path.name):
-        yield from _from_tar(path, folder, left_out)
+        yield from _files_in_tar(path, folder, left_out)
     elif path.suffix.lower() == ".zip":
-        yield from _from_zip(path, folder, left_out)
+        yield from _files_in_zip(path, folder, left_out)
     elif path.suffix.lower() in _COMPRESSED:
-        yield _decompressed(_Unpacker(path, folder), path, path.name)
+        yield _decompress_file(_Unpacker(path, folder), path, path.name)
     else:
-        yield _Found(name=path.name, path=path)
+        yield _FoundFile(name=path.name, path=path)
 
 
-def _in_folder(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]:
+def _files_in_folder(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_FoundFile]:
     inside = path.resolve()
     for number, file in enumerate(path.rglob("*")):
         name = file.relative_to(path).as_posix()
-        why = _left_out(name)
+        why = _reason_to_leave_out(name)
         if file.is_symlink() and not file.resolve().is_relative_to(inside):
             why = "links that lead outside the folder"
         if why:
@@ -134,12 +136,12 @@ def _in_folder(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fo
         elif file.is_file() and file.suffix.lower() in _COMPRESSED:
             below = folder / f"compressed{number}"
             below.mkdir()
-            yield _decompressed(_Unpacker(file, below), file, name)
+            yield _decompress_file(_Unpacker(file, below), file, name)
         elif file.is_file():
-            yield _Found(name=name, path=file)
+            yield _FoundFile(name=name, path=file)
 
 
-def _left_out(name: str) -> str:
+def _reason_to_leave_out(name: str) -> str:
     """Why a file is no record by its name alone; empty when it may be one."""
     parts = PurePosixPath(name).parts
     if "__MACOSX" in parts or any(p.startswith("._") for p in parts):
@@ -159,7 +161,7 @@ class _Unpacker:
         self._limit = max(_FREE_BYTES, _MOST_TIMES * archive.stat().st_size)
         self._bytes = self._files = 0
 
-    def put(self, name: str, data: Any) -> _Found:
+    def put(self, name: str, data: Any) -> _FoundFile:
         self._files += 1
         if self._files > _MOST_FILES:
             raise ExchangeError(
@@ -175,11 +177,11 @@ class _Unpacker:
                         "decompression bomb does; if it is harmless, unpack it yourself and import the folder"
                     )
                 file.write(chunk)
-        return _Found(name=name, path=path)
+        return _FoundFile(name=name, path=path)
 
 
 # What the standard library raises over an archive whose bytes are damaged or forged.
-_DAMAGED = (
+_ARCHIVE_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
@@ -192,11 +194,11 @@ _DAMAGED = (
 
 
 @contextmanager
-def unpacking(name: object) -> Iterator[None]:
+def wrap_archive_errors(name: object) -> Iterator[None]:
     """Whatever is wrong with an archive becomes one ExchangeError that names it."""
     try:
         yield
-    except _DAMAGED as problem:
+    except _ARCHIVE_ERRORS as problem:
         raise ExchangeError(f"{name}: damaged archive: {' '.join(str(problem).split())[:200]}") from None
     except NotImplementedError as problem:
         raise ExchangeError(
@@ -209,12 +211,14 @@ def unpacking(name: object) -> Iterator[None]:
         raise ExchangeError(f"{name}: cannot be read: {problem.strerror or problem}") from None
 
 
-def _from_tar(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]:
+def _files_in_tar(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_FoundFile]:
     unpacker = _Unpacker(path, folder)
-    with unpacking(path), tarfile.open(path) as archive:
+    with wrap_archive_errors(path), tarfile.open(path) as archive:
         for member in archive:
-            _refuse_outside(path, member.name)
-            why = _left_out(member.name) or ("" if member.isfile() or member.isdir() else "links and devices")
+            _refuse_outside_path(path, member.name)
+            why = _reason_to_leave_out(member.name) or (
+                "" if member.isfile() or member.isdir() else "links and devices"
+            )
             if why:
                 left_out[why] += not member.isdir()
                 continue
@@ -223,14 +227,14 @@ def _from_tar(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fou
                 yield unpacker.put(member.name, data)
 
 
-def _from_zip(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Found]:
+def _files_in_zip(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_FoundFile]:
     unpacker = _Unpacker(path, folder)
-    with unpacking(path), zipfile.ZipFile(path) as archive:
+    with wrap_archive_errors(path), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            _refuse_outside(path, member.filename)
+            _refuse_outside_path(path, member.filename)
             if member.is_dir():
                 continue
-            why = _left_out(member.filename)
+            why = _reason_to_leave_out(member.filename)
             if why:
                 left_out[why] += 1
                 continue
@@ -238,14 +242,14 @@ def _from_zip(path: Path, folder: Path, left_out: Counter[str]) -> Iterator[_Fou
                 yield unpacker.put(member.filename, data)
 
 
-def _decompressed(unpacker: _Unpacker, path: Path, name: str) -> _Found:
+def _decompress_file(unpacker: _Unpacker, path: Path, name: str) -> _FoundFile:
     """A single compressed file under its name without the ending."""
     ending = path.suffix.lower()
-    with unpacking(path), _stream(path, ending) as data:
+    with wrap_archive_errors(path), _open_compressed(path, ending) as data:
         return unpacker.put(name[: -len(ending)], data)
 
 
-def _stream(path: Path, ending: str) -> Any:
+def _open_compressed(path: Path, ending: str) -> Any:
     opening: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     if ending in opening:
         return opening[ending](path)
@@ -258,28 +262,28 @@ def _stream(path: Path, ending: str) -> Any:
     return pyarrow.CompressedInputStream(str(path), "zstd")
 
 
-def _refuse_outside(path: Path, name: str) -> None:
+def _refuse_outside_path(path: Path, name: str) -> None:
     inside = PurePosixPath(name.replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or re.match(r"[A-Za-z]:", name):
         raise ExchangeError(f'{path}: its member "{name}" would lie outside the archive; nothing of it is read')
 
 
-def _wanted(name: str, only: Sequence[str]) -> bool:
+def _is_wanted(name: str, only: Sequence[str]) -> bool:
     return not only or any(fnmatch.fnmatchcase(name, pattern) for pattern in only)
 
 
-def _by_ending(name: str, only: Sequence[str]) -> bool:
+def _is_named_by_ending(name: str, only: Sequence[str]) -> bool:
     """Whether a glob names the file's very ending, as `*.txt` does: whoever writes that means a table."""
     ending = PurePosixPath(name).suffix
     return bool(ending) and any(pattern.endswith(ending) for pattern in only)
 
 
-def _record_file(found: _Found, *, named: bool) -> RecordFile:
+def _make_record_file(found: _FoundFile, *, named: bool) -> RecordFile:
     path, name = found.path, found.name
-    kind = _KINDS.get(PurePosixPath(name).suffix.lower(), "")
-    with unpacking(path):
+    kind = _KIND_BY_ENDING.get(PurePosixPath(name).suffix.lower(), "")
+    with wrap_archive_errors(path):
         if not kind and named:
-            kind = _sniffed(path)
+            kind = _sniff_kind(path)
         digest = hashlib.sha256()
         if kind:
             with path.open("rb") as file:
@@ -288,7 +292,7 @@ def _record_file(found: _Found, *, named: bool) -> RecordFile:
     return RecordFile(name=name, path=path, kind=kind, sha256=digest.hexdigest())
 
 
-def _sniffed(path: Path) -> str:
+def _sniff_kind(path: Path) -> str:
     """The kind of a file whose name does not say it."""
     with path.open("rb") as file:
         head = file.read(4096)
@@ -304,7 +308,7 @@ def _sniffed(path: Path) -> str:
     return "tsv" if b"\t" in start.split(b"\n")[0] else "csv"
 
 
-def _digest(files: Iterable[RecordFile]) -> str:
+def _digest_record_files(files: Iterable[RecordFile]) -> str:
     """Of one file its own hash; of several, the hash over their names and hashes."""
     several = list(files)
     if len(several) == 1:
@@ -313,8 +317,8 @@ def _digest(files: Iterable[RecordFile]) -> str:
     return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
-def _nothing(path: Path, found: Sequence[_Found], only: Sequence[str], left_out: Counter[str]) -> str:
-    known = ", ".join(_KINDS)
+def _explain_no_files(path: Path, found: Sequence[_FoundFile], only: Sequence[str], left_out: Counter[str]) -> str:
+    known = ", ".join(_KIND_BY_ENDING)
     if found and only:
         names = ", ".join(f.name for f in found[:3])
         return f"{path}: no file fits --only {' '.join(only)}; there are {names}{', ...' if len(found) > 3 else ''}"

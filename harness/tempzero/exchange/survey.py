@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange.answers import Answer
 from tempzero.exchange.factors import Factors
-from tempzero.exchange.keys import Key, Keys, Lane
-from tempzero.exchange.outcomes import Ending, ending
-from tempzero.exchange.recipe import SAMPLING, Recipe
-from tempzero.metrics import censoring
-from tempzero.metrics.agreement import Ints, changes
+from tempzero.exchange.foreign_answers import ForeignAnswer
+from tempzero.exchange.keys import AnswerKey, ImportLane, KeyIndex
+from tempzero.exchange.outcomes import Ending, classify_ending
+from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
+from tempzero.metrics import stopped_sampling
+from tempzero.metrics.agreement import Ints, mark_group_starts
 from tempzero.plan import CONDITION
 
 SAMPLING_CENSORED = "sampling: censored"
@@ -30,18 +30,18 @@ _LINES_OF_A_KIND = 5
 _MAY_BE_EMPTY = frozenset({"error", "refusal", "cached", "reasoning", "date"})
 
 # What a survey looks at in every row; other mapped fields only until one row had a value.
-_NEEDED = frozenset(
+_ALWAYS_READ = frozenset(
     ("provider", "id", "prompt", "condition", "repeat", "text", "expected", "family", "claims", "error", "refusal")
-) | {"cached", "finish_reason", "response_id", *SAMPLING}
+) | {"cached", "finish_reason", "response_id", *SAMPLING_FIELDS}
 
-Find = Callable[[Collection[int]], Mapping[int, Answer]]
+FindAnswers = Callable[[Collection[int]], Mapping[int, ForeignAnswer]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
     """What a source holds. `retried` are packed keys that have a row without an output."""
 
-    keys: Keys
+    keys: KeyIndex
     answers: int
     outcomes: Mapping[tuple[str, str], int]
     retried: frozenset[int]
@@ -57,31 +57,31 @@ class Surveyor:
         `needs` names the fields that answers are still looked at for; it shrinks.
         """
         self._recipe = recipe
-        self._keys = Keys(recipe)
+        self._keys = KeyIndex(recipe)
         self._factors = Factors(
             {c for e in (*recipe.fields.values(), *(w.expression for w in recipe.where)) for c in e.columns},
             numbered=self._keys.numbered,
         )
-        self._sampling = [name for name in SAMPLING if name in recipe.fields]
+        self._sampling = [name for name in SAMPLING_FIELDS if name in recipe.fields]
         self._answered: set[int] = set()
         self._retried: set[int] = set()
         self._response_ids: set[int] = set()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._never = {"text", *mapped} - _MAY_BE_EMPTY
-        self.needs = _NEEDED | self._never
-        self._collided: list[tuple[int, Answer]] = []
+        self.needs = _ALWAYS_READ | self._never
+        self._collided: list[tuple[int, ForeignAnswer]] = []
         self._problems: defaultdict[str, list[str]] = defaultdict(list)
         self._numbers: Counter[str] = Counter()
         self._sequence = array("q")
 
     @property
-    def keys(self) -> Keys:
+    def keys(self) -> KeyIndex:
         return self._keys
 
-    def see(self, answer: Answer) -> None:
+    def see(self, answer: ForeignAnswer) -> None:
         """Note one answer. Raises ExchangeError where its key cannot be told."""
         key = self._keys.of(answer)
-        ended = ending(answer, as_is=self._recipe.as_is)
+        ended = classify_ending(answer, as_is=self._recipe.as_is)
         self._outcomes[ended.status, ended.kind] += 1
         self._same_question(key, answer)
         self._same_provider(key.lane, answer)
@@ -91,12 +91,12 @@ class Surveyor:
         if self._never:
             never = {n for n in self._never if getattr(answer, n) in (None, "")}
             if never != self._never:
-                self._never, self.needs = never, _NEEDED | never
+                self._never, self.needs = never, _ALWAYS_READ | never
         said = ended.status in ("valid", "censored")
-        output = hash(answer.text) & 0x7FFF_FFFF_FFFF_FFFF if said else censoring.NOT_SAID
+        output = hash(answer.text) & 0x7FFF_FFFF_FFFF_FFFF if said else stopped_sampling.NO_OUTPUT
         self._sequence.extend((key.lane.number, key.question.number, key.repeat, output))
 
-    def finish(self, find: Find) -> Survey:
+    def finish(self, find: FindAnswers) -> Survey:
         """Everything has been seen. `find` gives the first answer of each packed key, to name what collided."""
         if not self._outcomes:
             text = self._recipe.fields["text"]
@@ -105,7 +105,7 @@ class Surveyor:
             raise ExchangeError(starred or f"there are no rows to import{chosen}")
         first = find({packed for packed, _ in self._collided}) if self._collided else {}
         for packed, answer in self._collided:
-            self._problem("collision", _collision(first[packed], answer, self._recipe))
+            self._problem("collision", _describe_collision(first[packed], answer, self._recipe))
         for name in sorted(self._never):
             self._problem("nothing", f"{name}={self._recipe.fields[name].written}: no row has a value there")
         for line in self._factors.problems():
@@ -124,7 +124,7 @@ class Surveyor:
 
     # --- what would make a figure false ------------------------------------------------------
 
-    def _same_question(self, key: Key, answer: Answer) -> None:
+    def _same_question(self, key: AnswerKey, answer: ForeignAnswer) -> None:
         question = key.question
         if answer.prompt != question.text:
             self._problem(
@@ -142,7 +142,7 @@ class Surveyor:
                     f'"{str(value)[:40]}" at {question.place}; is it another question? then put {field} into the id',
                 )
 
-    def _same_provider(self, lane: Lane, answer: Answer) -> None:
+    def _same_provider(self, lane: ImportLane, answer: ForeignAnswer) -> None:
         if answer.claims != lane.who.claims:
             self._problem(
                 "claims",
@@ -155,11 +155,11 @@ class Surveyor:
                     f"sampling {name} {lane.number}",
                     f"{answer.place}: several conditions under one key: {name} is {getattr(answer, name)}, but "
                     f'{lane.sampling[name]} at {lane.place}, both of provider "{lane.who.written}"'
-                    f"{_under(lane)}; put it into the key, e.g. condition={self._recipe.fields[name].written}",
+                    f"{_condition_suffix(lane)}; put it into the key, e.g. condition={self._recipe.fields[name].written}",
                     most=1,
                 )
 
-    def _once(self, packed: int, ended: Ending, answer: Answer) -> None:
+    def _once(self, packed: int, ended: Ending, answer: ForeignAnswer) -> None:
         if ended.status == "missing":
             self._retried.add(packed)
             return
@@ -202,7 +202,7 @@ class Surveyor:
     def _notes(self) -> Iterator[str]:
         for (status, kind), number in sorted(self._outcomes.items()):
             if (status, kind) != ("valid", "complete"):
-                yield f"{number} of {self._outcomes.total()} rows are {_WORDS.get(kind, kind)}: {_COUNTED_AS[status]}"
+                yield f"{number} of {self._outcomes.total()} rows are {_KIND_WORDS.get(kind, kind)}: {_STATUS_WORDS[status]}"
         for column in self._factors.repetitions():
             yield (
                 f'rows were numbered in their order; the column "{column}" seems to number the repeats: '
@@ -215,18 +215,18 @@ class Surveyor:
         for lane in sorted(self._keys.every_lane(), key=lambda at: (at.who.name, at.condition)):
             of_lane = rows[rows[:, 0] == lane.number]
             ranks = np.asarray(lane.ranks(), dtype=np.int64)
-            prompt, repeat, output = _trials(of_lane[:, 1], ranks[of_lane[:, 2]], of_lane[:, 3])
-            found = censoring.detect(prompt, repeat, output, cells=len(self._keys.questions))
+            prompt, repeat, output = _one_row_per_trial(of_lane[:, 1], ranks[of_lane[:, 2]], of_lane[:, 3])
+            found = stopped_sampling.detect_stopped_sampling(prompt, repeat, output, cells=len(self._keys.questions))
             if found is not None:
-                survivors = ", ".join(f"{n} of {found.prompts} after {k}" for k, n in _shown(found.survivors))
+                survivors = ", ".join(f"{n} of {found.prompts} after {k}" for k, n in _thin_counts(found.survivors))
                 yield (
-                    f"{SAMPLING_CENSORED}: {lane.who.name}{_under(lane)}: {found.short} of {found.prompts} prompts "
+                    f"{SAMPLING_CENSORED}: {lane.who.name}{_condition_suffix(lane)}: {found.short} of {found.prompts} prompts "
                     f"have fewer than {found.longest} repeats, and none was asked again after its first divergence; "
                     f"TARr of what is left would be false. Prompts without divergence: {survivors}"
                 )
 
 
-_WORDS = {
+_KIND_WORDS = {
     "empty": "empty",
     "refusal": "refusals by their wording",
     "content_filter": "refusals or filtered",
@@ -235,7 +235,7 @@ _WORDS = {
     "failed": "failures",
     "encoding": "no valid text",
 }
-_COUNTED_AS = {
+_STATUS_WORDS = {
     "missing": "imported as missing, not as answers",
     "censored": "imported as cut, not as whole answers",
     "excluded": "imported, and left out of every figure",
@@ -243,7 +243,7 @@ _COUNTED_AS = {
 }
 
 
-def _collision(first: Answer, second: Answer, recipe: Recipe) -> str:
+def _describe_collision(first: ForeignAnswer, second: ForeignAnswer, recipe: Recipe) -> str:
     differing = [
         c for c in {**first.cells, **second.cells} if first.cells.get(c) != second.cells.get(c) and c[:1] != "@"
     ]
@@ -259,20 +259,20 @@ def _collision(first: Answer, second: Answer, recipe: Recipe) -> str:
     )
 
 
-def _trials(prompt: Ints, repeat: Ints, output: Ints) -> tuple[Ints, Ints, Ints]:
+def _one_row_per_trial(prompt: Ints, repeat: Ints, output: Ints) -> tuple[Ints, Ints, Ints]:
     """One row for each trial: the one with an output, where an attempt failed before."""
     order = np.lexsort((-output, repeat, prompt))
     prompt, repeat, output = prompt[order], repeat[order], output[order]
-    first = changes(prompt, repeat)
+    first = mark_group_starts(prompt, repeat)
     return prompt[first], repeat[first], output[first]
 
 
-def _shown(survivors: tuple[int, ...]) -> list[tuple[int, int]]:
+def _thin_counts(survivors: tuple[int, ...]) -> list[tuple[int, int]]:
     """A dozen of the counts, the last one included."""
     counts = list(enumerate(survivors, start=1))
     step = -(-len(counts) // 12)
     return counts[:: step if step > 1 else 1] + (counts[-1:] if (len(counts) - 1) % step else [])
 
 
-def _under(lane: Lane) -> str:
+def _condition_suffix(lane: ImportLane) -> str:
     return "" if lane.condition == CONDITION else f' in condition "{lane.condition}"'

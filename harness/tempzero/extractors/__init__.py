@@ -26,7 +26,7 @@ from tempzero.extractors.tool_call import TOOL_CALL
 from tempzero.extractors.yes_no import YES_NO
 from tempzero.types.asked import ExtractorSpec
 
-__all__ = ["EXTRACTORS", "Extractor", "asked_sha256", "extract", "matches"]
+__all__ = ["EXTRACTORS", "Extractor", "extract_answer", "is_expected_answer", "question_sha256"]
 
 EXTRACTORS: Mapping[str, Extractor] = {
     extractor.name: extractor
@@ -48,30 +48,30 @@ EXTRACTORS: Mapping[str, Extractor] = {
 }
 
 
-def extract(spec: ExtractorSpec, text: str) -> str | None:
+def extract_answer(spec: ExtractorSpec, text: str) -> str | None:
     """The answer that a response states, in canonical form, or None.
 
     Raises SuiteError for an extractor that this version does not have.
     """
-    return _extractor(spec).read(text, spec.args)
+    return _find_extractor(spec).read(text, spec.args)
 
 
-def matches(spec: ExtractorSpec, answer: str | None, expected: str) -> bool:
+def is_expected_answer(spec: ExtractorSpec, answer: str | None, expected: str) -> bool:
     """Whether an extracted answer is the expected one: numbers by value, text but for case and space.
 
     None matches nothing. Raises SuiteError for an extractor that this version does not have.
     """
-    extractor = _extractor(spec)
+    extractor = _find_extractor(spec)
     return answer is not None and extractor.same(answer, expected)
 
 
-def asked_sha256(spec: ExtractorSpec, expected: str | None) -> str:
+def question_sha256(spec: ExtractorSpec, expected: str | None) -> str:
     """By what a stored judgement knows that it is about the same extractor, arguments and expected answer."""
-    value = [spec.name, _extractor(spec).version, dict(spec.args), expected]
+    value = [spec.name, _find_extractor(spec).version, dict(spec.args), expected]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _extractor(spec: ExtractorSpec) -> Extractor:
+def _find_extractor(spec: ExtractorSpec) -> Extractor:
     try:
         return EXTRACTORS[spec.name]
     except KeyError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from tempzero.extractors.answer_claims import MAX_PHRASE_CHARS
 from tempzero.extractors.answer_text import last_line
-from tempzero.extractors.claims import MAX_PHRASE_CHARS
-from tempzero.extractors.extractor import Extractor, same_text
+from tempzero.extractors.extractor import Extractor, is_same_text
 
 # "Answer" in the languages that suites are written in, each as models head their last line with it.
 ANSWER_WORDS = "|".join(
@@ -46,21 +46,21 @@ _QUOTES = (
 )
 
 
-def answer_line(text: str) -> str | None:
+def find_answer_line(text: str) -> str | None:
     """What the last line "Answer: ..." says, bare; None where there is none, or it says nothing."""
     labels = list(_LABEL.finditer(text))
     if not labels:
         return None
     rest = labels[-1]["rest"]
-    if len(rest) <= MAX_PHRASE_CHARS and not _bare(rest):
+    if len(rest) <= MAX_PHRASE_CHARS and not _strip_answer_marks(rest):
         below = text[labels[-1].end() :].strip()
         # Below its label only a last line of its own is the answer; anything longer is reasoning.
         rest = below if below and below == last_line(below) else ""
-    answer = _bare(rest) if len(rest) <= MAX_PHRASE_CHARS else ""
+    answer = _strip_answer_marks(rest) if len(rest) <= MAX_PHRASE_CHARS else ""
     return None if _PLACEHOLDER.fullmatch(answer) else answer
 
 
-def _bare(answer: str) -> str:
+def _strip_answer_marks(answer: str) -> str:
     """The answer without bold, quotes, a box, or the full stop that ends its sentence."""
     answer = " ".join(_TEXT.sub(r"\1", _BOX.sub(r"\1", answer)).split())
     previous = None
@@ -80,13 +80,13 @@ def _bare(answer: str) -> str:
     return answer
 
 
-def _read(text: str, _args: Mapping[str, str]) -> str | None:
-    return answer_line(text)
+def _read_answer_line(text: str, _args: Mapping[str, str]) -> str | None:
+    return find_answer_line(text)
 
 
-def _can_state(expected: str, args: Mapping[str, str]) -> bool:
-    answer = _read(f"Answer: {expected}", args)
-    return answer is not None and same_text(answer, expected)
+def _can_state_answer_line(expected: str, args: Mapping[str, str]) -> bool:
+    answer = _read_answer_line(f"Answer: {expected}", args)
+    return answer is not None and is_same_text(answer, expected)
 
 
-ANSWER_LINE = Extractor(name="answer_line", version=2, reader=_read, can_state=_can_state)
+ANSWER_LINE = Extractor(name="answer_line", version=2, reader=_read_answer_line, can_state=_can_state_answer_line)

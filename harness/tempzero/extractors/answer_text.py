@@ -31,7 +31,7 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\s](?:[^*\n]{0,200}[^*\s])?)\*(?![\w*])
 _ABBREVIATIONS = re.compile(r"\b(approx|ca|i\.e|e\.g|viz|resp)\.", re.IGNORECASE)
 
 
-def after_thinking(text: str) -> str | None:
+def strip_thinking(text: str) -> str | None:
     """The text behind a `<think>` block; None if thinking never ended, or the text is too long to read."""
     ends = [match.end() for match in _THINKING_ENDS.finditer(text)]
     answer = text[ends[-1] :] if ends else text
@@ -43,20 +43,20 @@ def after_thinking(text: str) -> str | None:
     return answer if len(answer) <= MAX_CHARS else None
 
 
-def plain(text: str) -> str:
+def to_plain_text(text: str) -> str:
     """The text without bold, code and LaTeX marks; a mark becomes a space, so nothing grows together."""
     text = _MINUS_DOLLAR.sub(r"\1", text.replace("\\$", "$"))
     text = _LATEX_FENCE.sub(" ", text)
     for pattern, sign in _LATEX_SIGNS:
         text = pattern.sub(sign, text)
     text = _LATEX_TEXT.sub(r" \1 ", text)
-    text = _LATEX_FRACTION.sub(_fraction, text)
+    text = _LATEX_FRACTION.sub(_spell_fraction, text)
     text = _LATEX_SPACE.sub(" ", text)
     text = _EMPHASIS.sub(r" \1 ", _MARKS.sub(" ", text))
     return _ABBREVIATIONS.sub(r"\1", text.replace("’", "'"))
 
 
-def _fraction(match: re.Match[str]) -> str:
+def _spell_fraction(match: re.Match[str]) -> str:
     top, bottom = (part.strip() for part in match.groups())
     # Anything but two whole numbers keeps its brackets, and is thereby no plain number.
     return f" {top}/{bottom}" if top.isdecimal() and bottom.isdecimal() else f"({top})/({bottom})"

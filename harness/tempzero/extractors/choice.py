@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tempzero.extractors.answer_text import last_line, plain
-from tempzero.extractors.claims import MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle, taken_back
-from tempzero.extractors.extractor import Extractor, same_text
+from tempzero.extractors.answer_claims import (
+    MAX_PHRASE_CHARS,
+    SENTENCE,
+    Claim,
+    Statement,
+    find_claims,
+    is_taken_back,
+    settle_answer,
+)
+from tempzero.extractors.answer_text import last_line, to_plain_text
+from tempzero.extractors.extractor import Extractor, is_same_text
 
 _NOUNS = r"answer|(?:correct|right|best|my)\s+(?:option|choice|letter)|(?:final\s+)?(?:choice|selection)"
 
@@ -49,38 +57,40 @@ _REJECTED = re.compile(r"\b(?:wrong|incorrect|false|not)\b|n't\b", re.IGNORECASE
 _OPTION_DOT = re.compile(rf"\s*([A-E])(?:\.|\s[—–-])\s+(?![A-Z]\.|{_SPECIES})(?:\S+(?:\s+|$)){{1,5}}$")
 
 
-def _read(text: str, _args: Mapping[str, str]) -> str | None:
-    shown = plain(text)
-    stated = [_statement(claim) for claim in claims(text, _NOUNS) if claim.rest]
-    stated += [_spoken(shown, match) for match in (*_IS_CORRECT.finditer(shown), *_I_CHOOSE.finditer(shown))]
+def _read_choice(text: str, _args: Mapping[str, str]) -> str | None:
+    shown = to_plain_text(text)
+    stated = [_read_letter_claim(claim) for claim in find_claims(text, _NOUNS) if claim.rest]
+    stated += [
+        _read_letter_sentence(shown, match) for match in (*_IS_CORRECT.finditer(shown), *_I_CHOOSE.finditer(shown))
+    ]
     if stated:
-        if taken_back(text, claims(text, _NOUNS)):
+        if is_taken_back(text, find_claims(text, _NOUNS)):
             return None
-        return settle(sorted(stated, key=lambda s: s.claim.at), same_text)
-    return _unlabelled(shown)
+        return settle_answer(sorted(stated, key=lambda s: s.claim.at), is_same_text)
+    return _read_unlabelled_letter(shown)
 
 
-def _statement(claim: Claim) -> Statement:
+def _read_letter_claim(claim: Claim) -> Statement:
     # The full stop behind "E" may be an abbreviation's: "E. coli", "C. S. Lewis".
     abbreviated = claim.text[claim.end - 1 : claim.end] == "." and _ABBREVIATES.match(claim.text, claim.end)
-    return Statement(claim=claim, value=None if abbreviated else _letter(claim.rest))
+    return Statement(claim=claim, value=None if abbreviated else _leading_letter(claim.rest))
 
 
-def _spoken(text: str, match: re.Match[str]) -> Statement:
+def _read_letter_sentence(text: str, match: re.Match[str]) -> Statement:
     """ "B is the correct answer": without a label in front, the words before it decide whether it is meant."""
     doubted = bool(_DOUBTED.search(text[max(0, match.start() - 60) : match.start()]))
     claim = Claim(rank=SENTENCE, at=match.start(), rest=match.group(), text=text, end=match.end(), doubted=doubted)
     return Statement(claim=claim, value=match[1])
 
 
-def _letter(rest: str) -> str | None:
+def _leading_letter(rest: str) -> str | None:
     """The one letter at the head of a statement, or None; "a dog" holds an article, not an option."""
     lead = _LEAD.match(rest)
     head = rest[lead.end() :] if lead else rest
-    return _alone(_BRACKETED.match(head) or _DELIMITED.match(head) or _BARE.match(head), head)
+    return _lone_letter(_BRACKETED.match(head) or _DELIMITED.match(head) or _BARE.match(head), head)
 
 
-def _alone(match: re.Match[str] | None, text: str) -> str | None:
+def _lone_letter(match: re.Match[str] | None, text: str) -> str | None:
     """The matched letter, unless another letter stands beside it ("A or B")."""
     if match is None:
         return None
@@ -88,7 +98,7 @@ def _alone(match: re.Match[str] | None, text: str) -> str | None:
     return None if _ANOTHER.match(text, match.end(group)) else match[group].upper()
 
 
-def _unlabelled(text: str) -> str | None:
+def _read_unlabelled_letter(text: str) -> str | None:
     """The answer of a response that is an option and little else."""
     whole = _WHOLE.fullmatch(text)
     if whole:
@@ -100,13 +110,13 @@ def _unlabelled(text: str) -> str | None:
     last = _LAST.fullmatch(last_line(text))
     if start:
         others = {match[1] for match in _MENTION.finditer(text)} - {start[1] or start[2]}
-        letter = None if others or _REJECTED.search(lines[0]) else _alone(start, lines[0])
+        letter = None if others or _REJECTED.search(lines[0]) else _lone_letter(start, lines[0])
         return letter if last is None or last[1] == letter else None
     return last[1] if last else None
 
 
-def _can_state(expected: str, args: Mapping[str, str]) -> bool:
-    return _read(expected, args) is not None
+def _can_state_choice(expected: str, args: Mapping[str, str]) -> bool:
+    return _read_choice(expected, args) is not None
 
 
-CHOICE = Extractor(name="choice", version=2, reader=_read, can_state=_can_state)
+CHOICE = Extractor(name="choice", version=2, reader=_read_choice, can_state=_can_state_choice)

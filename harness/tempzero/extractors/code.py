@@ -29,18 +29,18 @@ class Case:
     out: Any
 
 
-def cases_of(args: Args) -> tuple[Case, ...]:
+def parse_cases(args: Args) -> tuple[Case, ...]:
     """The cases that the code of a prompt is judged by."""
     return tuple(Case(args=tuple(case["in"]), out=case["out"]) for case in json.loads(args["cases"]))
 
 
-def _read(text: str, args: Args) -> str | None:
+def _read_code(text: str, args: Args) -> str | None:
     """The fenced blocks, or the bare text, if together they are Python that defines the function once.
 
     Several blocks are read as one program where that is Python; else the last block that defines the function.
     """
     blocks = [m[3] for m in _FENCE.finditer(text) if m[2].lower() in _PYTHON] or [text]
-    telling = [block for block in blocks if _defines(block, args["function"])]
+    telling = [block for block in blocks if _is_definition_of(block, args["function"])]
     if not telling:
         return None
     if len(telling) == 1:
@@ -49,7 +49,7 @@ def _read(text: str, args: Args) -> str | None:
     return telling[0].strip("\n") if len(same) == 1 else None
 
 
-def _defines(code: str, function: str) -> bool:
+def _is_definition_of(code: str, function: str) -> bool:
     if len(code) > _MAX_CODE_CHARS:
         return False
     try:
@@ -59,7 +59,7 @@ def _defines(code: str, function: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == function for node in body)
 
 
-def _check(args: Args) -> None:
+def _check_code_args(args: Args) -> None:
     name = args["function"]
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError("function must be the name of a Python function")
@@ -71,17 +71,17 @@ def _check(args: Args) -> None:
             raise ValueError("each case is {in: [the arguments], out: the result}, e.g. {in: [2, 3], out: 5}")
 
 
-def _can_state(expected: str, _args: Args) -> bool:
+def _can_state_code(expected: str, _args: Args) -> bool:
     return expected in (PASSES, FAILS)
 
 
 CODE = Extractor(
     name="code",
     version=1,
-    reader=_read,
-    can_state=_can_state,
+    reader=_read_code,
+    can_state=_can_state_code,
     parameters=("function", "cases"),
     structured={"cases": list},
-    check=_check,
+    check=_check_code_args,
     judged="`tempzero report RUN --run-code` runs them behind barriers",
 )

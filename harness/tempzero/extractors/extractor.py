@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tempzero.extractors.answer_text import after_thinking
+from tempzero.extractors.answer_text import strip_thinking
 
 Args = Mapping[str, str]
 
 
-def same_text(left: str, right: str) -> bool:
+def is_same_text(left: str, right: str) -> bool:
     """Equal but for case and white space."""
     return " ".join(left.split()).casefold() == " ".join(right.split()).casefold()
 
 
-def _nothing_to_check(_args: Args) -> None:
+def _accept_any_args(_args: Args) -> None:
     return None
 
 
@@ -40,11 +40,11 @@ class Extractor:
     parameters: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     structured: Mapping[str, type] | None = None
-    check: Callable[[Args], None] = _nothing_to_check
-    same: Callable[[str, str], bool] = same_text
+    check: Callable[[Args], None] = _accept_any_args
+    same: Callable[[str, str], bool] = is_same_text
     judged: str = ""
 
     def read(self, text: str, args: Args) -> str | None:
         """The answer that `text` states, in canonical form, or None."""
-        answer = after_thinking(text)
+        answer = strip_thinking(text)
         return None if answer is None else self.reader(answer, args)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from tempzero.extractors.answer_claims import read_boxes
 from tempzero.extractors.answer_line import ANSWER_WORDS
-from tempzero.extractors.claims import boxed
 from tempzero.extractors.extractor import Args, Extractor
 
 _MAX_CHARS = 500
@@ -19,18 +19,18 @@ _DENIED = re.compile(r"\s*(?:not|wrong|incorrect)\b", re.IGNORECASE)
 _FENCES = re.compile(r"^\s*(?:\$+|\\\(|\\\[|\*+)\s*|\s*(?:\$+|\\\)|\\\]|\*+)\s*$")
 
 
-def _read(text: str, _args: Args) -> str | None:
+def _read_math(text: str, _args: Args) -> str | None:
     """What the boxes hold, else what the last answer line says; None where boxes hold different things."""
-    boxes = {" ".join(box.split()) for box in boxed(text)}
+    boxes = {" ".join(box.split()) for box in read_boxes(text)}
     if boxes:
         return (boxes.pop() or None) if len(boxes) == 1 else None  # an empty box states nothing
     lines = [match["rest"] for match in _STATED.finditer(text)]
     if not lines or _DENIED.match(lines[-1]):
         return None
-    return _bare(lines[-1]) or None if len(lines[-1]) <= _MAX_CHARS else None
+    return _strip_typesetting(lines[-1]) or None if len(lines[-1]) <= _MAX_CHARS else None
 
 
-def _bare(stated: str) -> str:
+def _strip_typesetting(stated: str) -> str:
     """Without the marks that typeset it, and without the full stop of its sentence."""
     previous = ""
     while stated != previous:
@@ -39,14 +39,14 @@ def _bare(stated: str) -> str:
     return stated
 
 
-def _can_state(expected: str, _args: Args) -> bool:
+def _can_state_math(expected: str, _args: Args) -> bool:
     return bool(expected.strip()) and len(expected) <= _MAX_CHARS
 
 
 MATH = Extractor(
     name="math",
     version=2,
-    reader=_read,
-    can_state=_can_state,
+    reader=_read_math,
+    can_state=_can_state_math,
     judged="`pip install tempzero[math]`, then `tempzero report RUN`",
 )

@@ -17,12 +17,12 @@ _VARIANTS = str.maketrans({
 })  # fmt: skip
 
 
-def normal(text: str) -> str:
+def normalise_text(text: str) -> str:
     """The text as it is compared: canonical composition, one case, one width, digits of all scripts as 0 to 9."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     folded = _LEFT_OUT.sub("", unicodedata.normalize("NFKC", folded)).translate(_VARIANTS)
-    return " ".join("".join(map(_digit, folded)).split())
+    return " ".join("".join(map(_to_latin_digit, folded)).split())
 
 
-def _digit(character: str) -> str:
+def _to_latin_digit(character: str) -> str:
     return str(unicodedata.decimal(character)) if character.isdecimal() and not character.isascii() else character

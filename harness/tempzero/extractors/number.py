@@ -6,11 +6,25 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from tempzero.extractors.answer_text import plain
-from tempzero.extractors.claims import MAX_PHRASE_CHARS, Claim, Statement, claims, settle, taken_back
-from tempzero.extractors.extractor import Extractor, same_text
+from tempzero.extractors.answer_claims import (
+    MAX_PHRASE_CHARS,
+    Claim,
+    Statement,
+    find_claims,
+    is_taken_back,
+    settle_answer,
+)
+from tempzero.extractors.answer_text import to_plain_text
+from tempzero.extractors.extractor import Extractor, is_same_text
 from tempzero.extractors.negation import NEGATIONS
-from tempzero.extractors.numerals import Numeral, canonical, joined_groups, latin_digits, numerals, parse
+from tempzero.extractors.numerals import (
+    Numeral,
+    canonical_spelling,
+    find_numerals,
+    join_digit_groups,
+    parse_lone_number,
+    to_latin_digits,
+)
 
 _NOUNS = r"answers?|final\s+(?:result|value|amount|total|number)|solutions?"
 _MAX_UNIT_WORDS = 5
@@ -99,23 +113,23 @@ _REFUSAL = re.compile(
 )
 
 
-def _read(text: str, _args: Mapping[str, str]) -> str | None:
-    text = latin_digits(text)
-    stated = claims(text, _NOUNS)
+def _read_number(text: str, _args: Mapping[str, str]) -> str | None:
+    text = to_latin_digits(text)
+    stated = find_claims(text, _NOUNS)
     if stated:
-        if taken_back(text, stated):
+        if is_taken_back(text, stated):
             return None
-        return settle([_statement(claim) for claim in stated if claim.rest], _same)
-    shown = plain(text)
-    elsewhere = [_phrase_elsewhere(match["rest"]) for match in _STATED_ELSEWHERE.finditer(shown)]
+        return settle_answer([_read_number_claim(claim) for claim in stated if claim.rest], _is_same_number)
+    shown = to_plain_text(text)
+    elsewhere = [_parse_foreign_phrase(match["rest"]) for match in _STATED_ELSEWHERE.finditer(shown)]
     if elsewhere:
         value = elsewhere[-1] if len(set(elsewhere)) == 1 else None
     else:
-        value = None if taken_back(shown, ()) else _unlabelled(shown)
-    return None if value is None else canonical(value)
+        value = None if is_taken_back(shown, ()) else _read_unlabelled_number(shown)
+    return None if value is None else canonical_spelling(value)
 
 
-def _phrase_elsewhere(rest: str) -> Fraction | None:
+def _parse_foreign_phrase(rest: str) -> Fraction | None:
     """The number at the head of a statement in a language that may write a comma for the point; None where unclear.
 
     "1.234" and "1,234" are one or a thousand there, so neither is read.
@@ -123,49 +137,49 @@ def _phrase_elsewhere(rest: str) -> Fraction | None:
     rest = _SENTENCE_ELSEWHERE.split(rest, maxsplit=1)[0]
     if len(rest) > MAX_PHRASE_CHARS or NEGATIONS.search(rest.casefold()) or _POINT_OR_THOUSAND.search(rest):
         return None
-    rest = _DECIMAL_COMMA.sub(r"\1.\2", joined_groups(rest))
-    found = numerals(rest)
+    rest = _DECIMAL_COMMA.sub(r"\1.\2", join_digit_groups(rest))
+    found = find_numerals(rest)
     if not found or len(_WORD.findall(rest[: found[0].start])) > _MAX_WORDS_BEFORE:
         return None
-    words = _with_gaps(rest, found)
+    words = _mask_numbers(rest, found)
     if _SPOILING_SIGNS.search(words) or _ALTERNATIVE.search(words):
         return None
     return _only_value(found)
 
 
-def _statement(claim: Claim) -> Statement:
-    value = _phrase(claim.rest)
-    if value is not None and not _leads(claim.rest) and _other_numbers(claim):
+def _read_number_claim(claim: Claim) -> Statement:
+    value = _parse_number_phrase(claim.rest)
+    if value is not None and not _is_leading_number(claim.rest) and _has_other_numbers(claim):
         value = None
-    return Statement(claim=claim, value=None if value is None else canonical(value))
+    return Statement(claim=claim, value=None if value is None else canonical_spelling(value))
 
 
-def _leads(rest: str) -> bool:
+def _is_leading_number(rest: str) -> bool:
     """The number comes first, with a few words behind it at most: "18 apples", "x = 18"."""
     lead = _LEAD.match(rest)
-    found = numerals(rest)
+    found = find_numerals(rest)
     starts = bool(lead and found and found[0].start <= lead.end())
     return starts and len(_WORD.findall(rest)) <= _MAX_UNIT_WORDS
 
 
-def _other_numbers(claim: Claim) -> bool:
+def _has_other_numbers(claim: Claim) -> bool:
     """A longer statement is believed only where no further number follows it: it may be a first step."""
-    known = {numeral.value for numeral in numerals(claim.rest)}
-    return any(numeral.kind != "label" and numeral.value not in known for numeral in numerals(claim.after))
+    known = {numeral.value for numeral in find_numerals(claim.rest)}
+    return any(numeral.kind != "label" and numeral.value not in known for numeral in find_numerals(claim.after))
 
 
-def _phrase(phrase: str) -> Fraction | None:
+def _parse_number_phrase(phrase: str) -> Fraction | None:
     """The single number that a phrase states, or None."""
     if len(phrase) > MAX_PHRASE_CHARS:
         return None
-    phrase = joined_groups(phrase)
-    phrase = _without_reason(_RULED_OUT.sub(" ", _SPELLED.sub("", f" {phrase}")))
+    phrase = join_digit_groups(phrase)
+    phrase = _drop_reason(_RULED_OUT.sub(" ", _SPELLED.sub("", f" {phrase}")))
     outside = _ASIDE_IN_BRACKETS.sub(" ", phrase)
-    result = _result_side(outside if numerals(outside) else phrase)
+    result = _result_side(outside if find_numerals(outside) else phrase)
     if result is None:
         return None
-    found = numerals(result)
-    words = _with_gaps(result, found)
+    found = find_numerals(result)
+    words = _mask_numbers(result, found)
     if _SPOILING_WORDS.search(words) or _SPOILING_SIGNS.search(words):
         return None
     return _only_value(found)
@@ -179,11 +193,11 @@ def _only_value(found: list[Numeral]) -> Fraction | None:
     return values.pop() if len(values) == 1 else None
 
 
-def _without_reason(phrase: str) -> str:
+def _drop_reason(phrase: str) -> str:
     """The phrase up to "because ..." and the like, if one number stands before it."""
     for match in _REASON.finditer(phrase):
-        listing = match.group().strip() in {";", "—"} and numerals(phrase[match.end() :])
-        if not listing and _only_value(numerals(phrase[: match.start()])) is not None:
+        listing = match.group().strip() in {";", "—"} and find_numerals(phrase[match.end() :])
+        if not listing and _only_value(find_numerals(phrase[: match.start()])) is not None:
             return phrase[: match.start()]
     return phrase
 
@@ -199,7 +213,7 @@ def _result_side(phrase: str) -> str | None:
     return None if any(_SEVERAL.search(part) or _CONDITION.search(part) for part in left) else result
 
 
-def _with_gaps(text: str, found: list[Numeral]) -> str:
+def _mask_numbers(text: str, found: list[Numeral]) -> str:
     pieces, position = [], 0
     for numeral in found:
         pieces += [text[position : numeral.start], "§"]
@@ -207,7 +221,7 @@ def _with_gaps(text: str, found: list[Numeral]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _unlabelled(text: str) -> Fraction | None:
+def _read_unlabelled_number(text: str) -> Fraction | None:
     """The answer of a response that never says "answer": its conclusion, or the only number in it."""
     text = _BULLET.sub("", text)
     sentences = [sentence for sentence in _SENTENCES.split(text) if sentence.strip()]
@@ -218,23 +232,23 @@ def _unlabelled(text: str) -> Fraction | None:
         # Without its full stop it may have been cut in the middle of a number.
         complete = len(sentences) == 1 or _COMPLETE.search(sentences[-1])
         meant = complete and not _ASIDE.search(sentences[-1])
-        return _phrase(sentences[-1][conclusion.end() :]) if meant else None
-    if len(sentences) > 1 and _only_value(numerals(text)) is None:
+        return _parse_number_phrase(sentences[-1][conclusion.end() :]) if meant else None
+    if len(sentences) > 1 and _only_value(find_numerals(text)) is None:
         return None
-    telling = [s for s in sentences if any(n.kind == "value" for n in numerals(s))]
-    values = {None if _ASIDE.search(s) else _phrase(s) for s in telling}
+    telling = [s for s in sentences if any(n.kind == "value" for n in find_numerals(s))]
+    values = {None if _ASIDE.search(s) else _parse_number_phrase(s) for s in telling}
     return values.pop() if len(values) == 1 else None
 
 
-def _same(left: str, right: str) -> bool:
+def _is_same_number(left: str, right: str) -> bool:
     if left == right:
         return True
-    first, second = parse(left), parse(right)
-    return same_text(left, right) if first is None or second is None else first == second
+    first, second = parse_lone_number(left), parse_lone_number(right)
+    return is_same_text(left, right) if first is None or second is None else first == second
 
 
-def _can_state(expected: str, _args: Mapping[str, str]) -> bool:
-    return parse(expected.strip()) is not None
+def _can_state_number(expected: str, _args: Mapping[str, str]) -> bool:
+    return parse_lone_number(expected.strip()) is not None
 
 
-NUMBER = Extractor(name="number", version=2, reader=_read, can_state=_can_state, same=_same)
+NUMBER = Extractor(name="number", version=2, reader=_read_number, can_state=_can_state_number, same=_is_same_number)

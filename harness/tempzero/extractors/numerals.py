@@ -91,37 +91,37 @@ class Numeral:
     value: Fraction | None = None
 
 
-def numerals(text: str) -> list[Numeral]:
+def find_numerals(text: str) -> list[Numeral]:
     """Every number in the text, in order."""
-    return list(_of_phrase(text)) if len(text) <= _PHRASE_CHARS else _found(text)
+    return list(_find_phrase_numerals(text)) if len(text) <= _PHRASE_CHARS else _scan_numerals(text)
 
 
 @lru_cache(maxsize=4096)
-def _of_phrase(text: str) -> tuple[Numeral, ...]:
+def _find_phrase_numerals(text: str) -> tuple[Numeral, ...]:
     """One response's phrases are asked about again and again, and many responses state the same."""
-    return tuple(_found(text))
+    return tuple(_scan_numerals(text))
 
 
-def _found(text: str) -> list[Numeral]:
-    marks = _list_marks(text)
-    return _joined([_numeral(text, run, marks) for run in _RUN.finditer(text)], text)
+def _scan_numerals(text: str) -> list[Numeral]:
+    marks = _find_list_marks(text)
+    return _join_mixed_numbers([_parse_numeral(text, run, marks) for run in _RUN.finditer(text)], text)
 
 
-def latin_digits(text: str) -> str:
+def to_latin_digits(text: str) -> str:
     """The text with the digits, separators and minus signs of other scripts and widths in their plain forms."""
-    return text if text.isascii() else _SEPARATORS.sub(_plain_separator, text.translate(_DIGITS))
+    return text if text.isascii() else _SEPARATORS.sub(_to_plain_separator, text.translate(_DIGITS))
 
 
-def joined_groups(text: str) -> str:
+def join_digit_groups(text: str) -> str:
     """The text with "1 234 567" as one number. Three digits in front of a space may be a list's, and stay apart."""
     return _SPACED_GROUPS.sub(lambda match: match.group().replace(" ", "\u2009"), text)
 
 
-def _plain_separator(match: re.Match[str]) -> str:
+def _to_plain_separator(match: re.Match[str]) -> str:
     return {"٫": ".", "．": ".", "٬": ",", "，": ","}[match.group()]
 
 
-def canonical(value: Fraction) -> str:
+def canonical_spelling(value: Fraction) -> str:
     """A number's one spelling: digits, a point only where needed; a fraction where no decimal is exact."""
     if value.denominator == 1:
         return str(value.numerator)
@@ -132,24 +132,24 @@ def canonical(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
 
 
-def parse(text: str) -> Fraction | None:
+def parse_lone_number(text: str) -> Fraction | None:
     """The value of a text that is one number and nothing else, or None."""
-    found = numerals(text)
+    found = find_numerals(text)
     if len(found) != 1 or found[0].value is None:
         return None
     around = text[: found[0].start] + text[found[0].end :]
     return None if around.strip() else found[0].value
 
 
-def _numeral(text: str, run: re.Match[str], marks: frozenset[int]) -> Numeral:
+def _parse_numeral(text: str, run: re.Match[str], marks: frozenset[int]) -> Numeral:
     start, end = run.span()
-    sign, start = _sign(text, run)
+    sign, start = _parse_sign(text, run)
     before = text[max(0, start - _LOOK_BACK_CHARS) : start]
-    kind = _kind(text, run, start, before, marks)
-    value = _body(run["body"]) if kind == "value" and abs(_exponent(run)) <= _MAX_EXPONENT else None
+    kind = _classify_numeral(text, run, start, before, marks)
+    value = _parse_digits(run["body"]) if kind == "value" and abs(_parse_exponent(run)) <= _MAX_EXPONENT else None
     if value is None:
         return Numeral(start=start, end=end, kind="odd" if kind == "value" else kind)
-    value *= Fraction(10) ** _exponent(run)
+    value *= Fraction(10) ** _parse_exponent(run)
     multiplier = _WORD_AFTER.match(text, end)
     if multiplier and multiplier[1].lower() in _MULTIPLIERS:
         value *= _MULTIPLIERS[multiplier[1].lower()]
@@ -157,7 +157,7 @@ def _numeral(text: str, run: re.Match[str], marks: frozenset[int]) -> Numeral:
     return Numeral(start=start, end=end, kind="value", value=sign * value)
 
 
-def _sign(text: str, run: re.Match[str]) -> tuple[int, int]:
+def _parse_sign(text: str, run: re.Match[str]) -> tuple[int, int]:
     """-1 or 1, and where the number starts with its sign."""
     if run["sign"]:
         return (1 if run["sign"] == "+" else -1), run.start()
@@ -167,7 +167,7 @@ def _sign(text: str, run: re.Match[str]) -> tuple[int, int]:
     return 1, run.start()
 
 
-def _kind(
+def _classify_numeral(
     text: str, run: re.Match[str], start: int, before: str, marks: frozenset[int]
 ) -> Literal["value", "label", "odd"]:
     last = before[-1:]
@@ -193,11 +193,11 @@ def _kind(
     return "value"
 
 
-def _exponent(run: re.Match[str]) -> int:
+def _parse_exponent(run: re.Match[str]) -> int:
     return int((run["exponent"] or run["e"] or "0").replace("−", "-"))
 
 
-def _body(body: str) -> Fraction | None:
+def _parse_digits(body: str) -> Fraction | None:
     if len(body) > _MAX_DIGITS or _DECIMAL_OR_THOUSAND.fullmatch(body):
         return None
     if _WHOLE.fullmatch(body) or _DECIMAL.fullmatch(body):
@@ -212,12 +212,12 @@ def _body(body: str) -> Fraction | None:
     return None
 
 
-def _joined(found: list[Numeral], text: str) -> list[Numeral]:
+def _join_mixed_numbers(found: list[Numeral], text: str) -> list[Numeral]:
     """Mixed numbers ("2 1/2") as one; a whole number with a stray fraction behind it is odd."""
     joined: list[Numeral] = []
     for numeral in found:
         previous = joined[-1] if joined else None
-        if previous and _is_mixed(previous, numeral, text):
+        if previous and _is_mixed_number(previous, numeral, text):
             whole, part = previous.value or Fraction(0), numeral.value or Fraction(0)
             value = whole - part if whole < 0 else whole + part
             joined[-1] = Numeral(start=previous.start, end=numeral.end, kind="value", value=value)
@@ -226,13 +226,13 @@ def _joined(found: list[Numeral], text: str) -> list[Numeral]:
     return joined
 
 
-def _is_mixed(left: Numeral, right: Numeral, text: str) -> bool:
+def _is_mixed_number(left: Numeral, right: Numeral, text: str) -> bool:
     if left.value is None or right.value is None or text[left.end : right.start] != " ":
         return False
     return left.value.denominator == 1 and "/" in text[right.start : right.end] and 0 < right.value < 1
 
 
-def _list_marks(text: str) -> frozenset[int]:
+def _find_list_marks(text: str) -> frozenset[int]:
     """Where the numbers stand that only count the items of a list: 1., 2., 3., ..."""
     counted: set[int] = set()
     places: set[int] = set()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from tempzero.extractors.extractor import Args, Extractor, same_text
+from tempzero.extractors.extractor import Args, Extractor, is_same_text
 
 _MAX_CHARS = 20_000
 """Only the end of a longer text is searched: the time a pattern can take stays bounded."""
@@ -22,19 +22,19 @@ _GROUP_NAME = re.compile(r"\(\?P<\w+>|\(")
 _CONTEXT = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9bBAZ]|\(\?P=|[\^$]")
 
 
-def _read(text: str, args: Args) -> str | None:
-    pattern = _compiled(args["pattern"])
+def _read_regex_group(text: str, args: Args) -> str | None:
+    pattern = _compile_pattern(args["pattern"])
     start = max(0, len(text) - _MAX_CHARS)
     found = {match[1].strip() for match in pattern.finditer(text, start) if match[1] and match[1].strip()}
     return found.pop() if len(found) == 1 else None
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _check(args: Args) -> None:
+def _check_regex_args(args: Args) -> None:
     pattern = args["pattern"]
     if len(pattern) > _MAX_PATTERN_CHARS:
         raise ValueError(f"pattern is longer than {_MAX_PATTERN_CHARS} characters")
@@ -47,26 +47,26 @@ def _check(args: Args) -> None:
             f"pattern must have exactly one group, which captures the answer; it has {groups} "
             "(write (?:...) for a group that captures nothing)"
         )
-    if any(_repeats_inside(pattern, start, end) for start, end in _groups(pattern)):
+    if any(_has_nested_repeat(pattern, start, end) for start, end in _group_spans(pattern)):
         raise ValueError(
             "pattern repeats a group that repeats inside, which can take for ever; write it without nesting"
         )
 
 
-def _repeats_inside(pattern: str, start: int, end: int) -> bool:
+def _has_nested_repeat(pattern: str, start: int, end: int) -> bool:
     inside = pattern[start : end - 1]
-    if not _UNBOUNDED.match(pattern, end) or not _UNBOUNDED.search(_literal_free(inside)):
+    if not _UNBOUNDED.match(pattern, end) or not _UNBOUNDED.search(_drop_literals(inside)):
         return False
     separator = _SEPARATOR.match(inside)
     return separator is None or separator[1] in inside[separator.end() :] or bool(_MATCHES_MARKS.search(inside))
 
 
-def _literal_free(part: str) -> str:
+def _drop_literals(part: str) -> str:
     """The pattern without escapes and character classes, whose stars and plusses repeat nothing."""
     return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", part, flags=re.DOTALL)
 
 
-def _groups(pattern: str) -> Iterator[tuple[int, int]]:
+def _group_spans(pattern: str) -> Iterator[tuple[int, int]]:
     """Where each group, capturing or not, starts and ends."""
     opened: list[int] = []
     for match in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()]", pattern, flags=re.DOTALL):
@@ -76,10 +76,10 @@ def _groups(pattern: str) -> Iterator[tuple[int, int]]:
             yield opened.pop(), match.end()
 
 
-def _can_state(expected: str, args: Args) -> bool:
+def _can_state_regex(expected: str, args: Args) -> bool:
     """Whether the group could capture the expected answer; True where that cannot be told."""
     pattern = args["pattern"]
-    for start, end in _groups(pattern):
+    for start, end in _group_spans(pattern):
         if _NOT_CAPTURING.match(pattern, start):
             continue
         inside = _GROUP_NAME.sub("", pattern[start : end - 1], count=1)
@@ -90,5 +90,11 @@ def _can_state(expected: str, args: Args) -> bool:
 
 
 REGEX = Extractor(
-    name="regex", version=1, reader=_read, can_state=_can_state, parameters=("pattern",), check=_check, same=same_text
+    name="regex",
+    version=1,
+    reader=_read_regex_group,
+    can_state=_can_state_regex,
+    parameters=("pattern",),
+    check=_check_regex_args,
+    same=is_same_text,
 )

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tempzero.extractors.answer_line import answer_line
-from tempzero.extractors.claims import MAX_PHRASE_CHARS
+from tempzero.extractors.answer_claims import MAX_PHRASE_CHARS
+from tempzero.extractors.answer_line import find_answer_line
 from tempzero.extractors.extractor import Args, Extractor
 from tempzero.extractors.negation import NEGATIONS
-from tempzero.extractors.normal import normal
+from tempzero.extractors.normal import normalise_text
 
 _MOST_TERMS = 50
 # Scripts that put no spaces between words: a term may stand inside a longer run there.
@@ -19,26 +19,26 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 _SENTENCES = re.compile(r"(?<=[.!?。！？।؟])\s*|\n+")
 
 
-def _read(text: str, args: Args) -> str | None:
+def _read_term(text: str, args: Args) -> str | None:
     """Of a labelled answer line its rest, else the whole text: the one term that stands there, and not denied."""
-    labelled = answer_line(text)
-    found = _named(labelled if labelled is not None else text, args["terms"])
+    labelled = find_answer_line(text)
+    found = _find_terms(labelled if labelled is not None else text, args["terms"])
     return found.pop() if len(found) == 1 else None
 
 
-def _named(text: str, terms: str) -> set[str]:
+def _find_terms(text: str, terms: str) -> set[str]:
     """Every term that the text names; none at all where one of them stands in a sentence that denies."""
-    patterns, found = _patterns(terms), set()
+    patterns, found = _term_patterns(terms), set()
     for sentence in _SENTENCES.split(text):
-        shown = normal(sentence)
+        shown = normalise_text(sentence)
         here = {term for term, pattern in patterns if pattern.search(shown)}
-        if here and (len(shown) > MAX_PHRASE_CHARS or NEGATIONS.search(_without(shown, patterns, here))):
+        if here and (len(shown) > MAX_PHRASE_CHARS or NEGATIONS.search(_blank_terms(shown, patterns, here))):
             return set()
         found |= here
     return found
 
 
-def _without(sentence: str, patterns: Sequence[tuple[str, re.Pattern[str]]], here: set[str]) -> str:
+def _blank_terms(sentence: str, patterns: Sequence[tuple[str, re.Pattern[str]]], here: set[str]) -> str:
     for term, pattern in patterns:
         if term in here:
             sentence = pattern.sub(" § ", sentence)
@@ -46,41 +46,41 @@ def _without(sentence: str, patterns: Sequence[tuple[str, re.Pattern[str]]], her
 
 
 @lru_cache(maxsize=256)
-def _patterns(terms: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((forms[0], re.compile("|".join(map(_pattern, forms)))) for forms in _forms(terms))
+def _term_patterns(terms: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((forms[0], re.compile("|".join(map(_spelling_pattern, forms)))) for forms in _term_spellings(terms))
 
 
-def _pattern(form: str) -> str:
-    spelled = re.escape(normal(form)).replace(r"\ ", r"\s+")
+def _spelling_pattern(form: str) -> str:
+    spelled = re.escape(normalise_text(form)).replace(r"\ ", r"\s+")
     return spelled if _UNSPACED.search(form) else rf"(?<!\w){spelled}(?!\w)"
 
 
-def _forms(terms: str) -> list[list[str]]:
+def _term_spellings(terms: str) -> list[list[str]]:
     return [[term] if isinstance(term, str) else term for term in json.loads(terms)]
 
 
-def _check(args: Args) -> None:
+def _check_term_args(args: Args) -> None:
     given = json.loads(args["terms"])
     known = isinstance(given, list) and 2 <= len(given) <= _MOST_TERMS
     if not known or not all(isinstance(t, str) or (isinstance(t, list) and t) for t in given):
         raise ValueError("terms must be a list of 2 to 50 terms, each a text or a list of its spellings")
-    spellings = [form for term in _forms(args["terms"]) for form in term]
-    if not all(isinstance(form, str) and normal(form) for form in spellings):
+    spellings = [form for term in _term_spellings(args["terms"]) for form in term]
+    if not all(isinstance(form, str) and normalise_text(form) for form in spellings):
         raise ValueError("terms must be texts that hold more than space; put numbers in quotes")
-    if len({normal(form) for form in spellings}) < len(spellings):
+    if len({normalise_text(form) for form in spellings}) < len(spellings):
         raise ValueError("a spelling is given twice (case, width and vowel signs do not count)")
 
 
-def _can_state(expected: str, args: Args) -> bool:
-    return expected in [forms[0] for forms in _forms(args["terms"])]
+def _can_state_term(expected: str, args: Args) -> bool:
+    return expected in [forms[0] for forms in _term_spellings(args["terms"])]
 
 
 TERM = Extractor(
     name="term",
     version=1,
-    reader=_read,
-    can_state=_can_state,
+    reader=_read_term,
+    can_state=_can_state_term,
     parameters=("terms",),
     structured={"terms": list},
-    check=_check,
+    check=_check_term_args,
 )

@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tempzero.extractors.answer_text import plain
-from tempzero.extractors.claims import FINAL, MAX_PHRASE_CHARS, SENTENCE, Claim, Statement, claims, settle, taken_back
-from tempzero.extractors.extractor import Extractor, same_text
+from tempzero.extractors.answer_claims import (
+    FINAL,
+    MAX_PHRASE_CHARS,
+    SENTENCE,
+    Claim,
+    Statement,
+    find_claims,
+    is_taken_back,
+    settle_answer,
+)
+from tempzero.extractors.answer_text import to_plain_text
+from tempzero.extractors.extractor import Extractor, is_same_text
 
 _NOUNS = r"answer|conclusion|verdict"
 
@@ -42,25 +51,29 @@ _CONCLUSION = re.compile(
 _SENTENCES = re.compile(r"(?<=[.!?])[\s\"'”)]+|\n+")
 
 
-def _read(text: str, _args: Mapping[str, str]) -> str | None:
+def _read_yes_no(text: str, _args: Mapping[str, str]) -> str | None:
     text = _NUMBER_SIGN.sub("number ", _BOTH.sub("both", text))
-    if taken_back(text, claims(text, _NOUNS)):
+    if is_taken_back(text, find_claims(text, _NOUNS)):
         return None
-    shown = plain(text)
-    stated = [Statement(claim=claim, value=_word(claim.rest)) for claim in claims(text, _NOUNS) if claim.rest]
-    stated += [_statement(FINAL, m.start(), m[1].lower()) for m in _BRACKETED.finditer(shown)] + _spoken(shown)
+    shown = to_plain_text(text)
+    stated = [
+        Statement(claim=claim, value=_leading_yes_no(claim.rest)) for claim in find_claims(text, _NOUNS) if claim.rest
+    ]
+    stated += [
+        _make_statement(FINAL, m.start(), m[1].lower()) for m in _BRACKETED.finditer(shown)
+    ] + _read_outer_sentences(shown)
     stated.sort(key=lambda s: s.claim.at)
     meant = [s for s in stated if s.value and not s.claim.doubted and not s.claim.denied]
     if not any(s.claim.rank == FINAL for s in meant) and len({s.value for s in meant}) > 1:
         return None
-    return settle(stated, same_text)
+    return settle_answer(stated, is_same_text)
 
 
-def _statement(rank: int, at: int, value: str) -> Statement:
+def _make_statement(rank: int, at: int, value: str) -> Statement:
     return Statement(claim=Claim(rank=rank, at=at, rest=value, text="", end=0), value=value)
 
 
-def _word(phrase: str) -> str | None:
+def _leading_yes_no(phrase: str) -> str | None:
     """yes or no at the head of a phrase that does not take it back; None otherwise."""
     if len(phrase) > MAX_PHRASE_CHARS:
         return None
@@ -72,22 +85,22 @@ def _word(phrase: str) -> str | None:
     return value if all(word.lower() == value for word in _ALONE.findall(phrase)) else None
 
 
-def _spoken(text: str) -> list[Statement]:
+def _read_outer_sentences(text: str) -> list[Statement]:
     """What the first and the last sentence say, where they open with yes or no."""
     sentences = [sentence.strip() for sentence in _SENTENCES.split(text) if sentence.strip()]
     if not sentences:
         return []
-    found = [(0, _word(sentences[0]) if not sentences[0].endswith("?") else None)]
+    found = [(0, _leading_yes_no(sentences[0]) if not sentences[0].endswith("?") else None)]
     conclusion = _CONCLUSION.match(sentences[-1])
     # One of several questions answered on the way is not the answer.
     if conclusion or sum(sentence.endswith("?") for sentence in sentences) <= 1:
         last = sentences[-1][conclusion.end() :] if conclusion else sentences[-1]
-        found.append((len(text), _word(last)))
-    return [_statement(SENTENCE, at, value) for at, value in found if value]
+        found.append((len(text), _leading_yes_no(last)))
+    return [_make_statement(SENTENCE, at, value) for at, value in found if value]
 
 
-def _can_state(expected: str, _args: Mapping[str, str]) -> bool:
+def _can_state_yes_no(expected: str, _args: Mapping[str, str]) -> bool:
     return expected.strip().lower() in {"yes", "no"}
 
 
-YES_NO = Extractor(name="yes_no", version=2, reader=_read, can_state=_can_state)
+YES_NO = Extractor(name="yes_no", version=2, reader=_read_yes_no, can_state=_can_state_yes_no)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempzero import records as store
-from tempzero.chat import said
-from tempzero.extractors import EXTRACTORS, asked_sha256, extract
-from tempzero.extractors.code import FAILS, PASSES, cases_of
+from tempzero.chat_messages import to_answer_text
+from tempzero.extractors import EXTRACTORS, extract_answer, question_sha256
+from tempzero.extractors.code import FAILS, PASSES, parse_cases
 from tempzero.judgements import maths, running
 from tempzero.types.asked import Prompt
 from tempzero.types.scored import Judgement
@@ -51,7 +51,7 @@ def judge(path: Path, *, run_code: bool, say: Callable[[str], None]) -> int:
     if not code and not mathematics:
         return 0
     with ExitStack() as stack:
-        writer = stack.enter_context(store.judging(path))
+        writer = stack.enter_context(store.open_judgement_writer(path))
         for one in code:
             writer.append(_run(one))
         if mathematics:
@@ -68,18 +68,18 @@ def _waiting(run: store.Run) -> Iterator[_Waiting]:
     judged = {p.id: p for p in run.manifest.suite.prompts if p.extractor and EXTRACTORS[p.extractor.name].judged}
     if not judged:
         return
-    asked = {id: asked_sha256(p.extractor, p.expected) for id, p in judged.items() if p.extractor}
+    asked = {id: question_sha256(p.extractor, p.expected) for id, p in judged.items() if p.extractor}
     known = {(j.prompt, j.asked_sha256, j.text_sha256) for j in run.judgements()}
     for view in run.views():
         prompt, outcome = judged.get(view.trial.prompt), view.outcome
         if prompt is None or outcome.completion is None or (outcome.status, outcome.kind) != ("valid", "complete"):
             continue
-        text = said(outcome.completion)
+        text = to_answer_text(outcome.completion)
         key = (prompt.id, asked[prompt.id], hashlib.sha256(text.encode()).hexdigest())
         if key in known or prompt.extractor is None:
             continue
         known.add(key)
-        found = extract(prompt.extractor, text)
+        found = extract_answer(prompt.extractor, text)
         if found is not None:
             yield _Waiting(prompt=prompt, asked_sha256=key[1], text_sha256=key[2], found=found)
 
@@ -91,7 +91,7 @@ def _name(waiting: _Waiting) -> str:
 def _run(one: _Waiting) -> Judgement:
     assert one.prompt.extractor is not None, "only prompts with an extractor wait"
     args = one.prompt.extractor.args
-    trialled = running.trial(one.found, args["function"], cases_of(args))
+    trialled = running.trial(one.found, args["function"], parse_cases(args))
     answer = PASSES if trialled.passes else FAILS
     return _judgement(
         one, answer, None if one.prompt.expected is None else answer == one.prompt.expected, trialled.detail

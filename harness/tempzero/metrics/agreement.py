@@ -35,32 +35,34 @@ class Counts:
     cells: int
 
 
-def count(cell: Ints, output: Ints, *, cells: int, segment: Ints | None = None, weight: Ints | None = None) -> Counts:
+def count_outputs(
+    cell: Ints, output: Ints, *, cells: int, segment: Ints | None = None, weight: Ints | None = None
+) -> Counts:
     """Count the outputs of responses given as parallel arrays; `weight` when a row stands for several."""
     segment = np.zeros_like(cell) if segment is None else segment
     weight = np.ones_like(cell) if weight is None else weight
     order = np.lexsort((output, segment, cell))
     cell, segment, output, weight = cell[order], segment[order], output[order], weight[order]
-    first = changes(cell, segment, output)
+    first = mark_group_starts(cell, segment, output)
     rows = np.cumsum(first) - 1
-    total = summed(rows, weight, int(first.sum())).astype(np.int64)
+    total = sum_by_index(rows, weight, int(first.sum())).astype(np.int64)
     return Counts(cell=cell[first], segment=segment[first], output=output[first], count=total, cells=cells)
 
 
-def pooled(counts: Counts) -> Counts:
+def pool_segments(counts: Counts) -> Counts:
     """The same with all segments taken together: for comparing one side with another."""
-    return count(counts.cell, counts.output, cells=counts.cells, weight=counts.count)
+    return count_outputs(counts.cell, counts.output, cells=counts.cells, weight=counts.count)
 
 
-def relabelled(counts: Counts, new: Mapping[tuple[int, int], int]) -> Counts:
+def relabel_counts(counts: Counts, new: Mapping[tuple[int, int], int]) -> Counts:
     """The same with some outputs counted as others: `new` is keyed by (cell, output)."""
     if not new:
         return counts
-    output = renamed(counts.cell, counts.output, new)
-    return count(counts.cell, output, cells=counts.cells, segment=counts.segment, weight=counts.count)
+    output = rename_outputs(counts.cell, counts.output, new)
+    return count_outputs(counts.cell, output, cells=counts.cells, segment=counts.segment, weight=counts.count)
 
 
-def renamed(cell: Ints, output: Ints, new: Mapping[tuple[int, int], int]) -> Ints:
+def rename_outputs(cell: Ints, output: Ints, new: Mapping[tuple[int, int], int]) -> Ints:
     """Replace the outputs that `new` names by (cell, output)."""
     if not new or not output.size:
         return output
@@ -72,9 +74,9 @@ def renamed(cell: Ints, output: Ints, new: Mapping[tuple[int, int], int]) -> Int
     return np.where(old[at] == key, np.array([new[k] for k in keys], dtype=np.int64)[at], output)
 
 
-def responses(counts: Counts) -> Ints:
+def count_responses(counts: Counts) -> Ints:
     """N_j: responses in each cell, unparsed ones included."""
-    return summed(counts.cell, counts.count, counts.cells).astype(np.int64)
+    return sum_by_index(counts.cell, counts.count, counts.cells).astype(np.int64)
 
 
 def emr(counts: Counts) -> Floats:
@@ -82,10 +84,10 @@ def emr(counts: Counts) -> Floats:
 
     Rover 2026; Simpson's index. NaN below two responses in every segment.
     """
-    return tar(counts, 2)
+    return total_agreement_rate(counts, 2)
 
 
-def tar(counts: Counts, k: int) -> Floats:
+def total_agreement_rate(counts: Counts, k: int) -> Floats:
     """TARr@k, Σ C(m, k) / C(N, k): the chance that k repeats, drawn without replacement, are all identical.
 
     Atil et al. 2408.04667 in unbiased form; equals theirs (1 or 0 for a prompt) when k = N. On
@@ -93,18 +95,18 @@ def tar(counts: Counts, k: int) -> Floats:
     """
     if k < 2:
         raise ValueError(f"agreement needs at least two repeats, not k={k}")
-    size, segment_cell = _segments(counts)
+    size, segment_cell = _segment_sizes(counts)
     largest = np.zeros(counts.cells)
     np.maximum.at(largest, segment_cell, size)
     # Both sums are divided by C(largest N, k), so that nothing overflows however large k is.
-    same = np.where(counts.output == UNPARSED, 0.0, _ways(counts.count, largest[counts.cell], k))
-    drawn = _ways(size, largest[segment_cell], k)
-    return ratio(summed(counts.cell, same, counts.cells), summed(segment_cell, drawn, counts.cells))
+    same = np.where(counts.output == UNPARSED, 0.0, _choose_ratio(counts.count, largest[counts.cell], k))
+    drawn = _choose_ratio(size, largest[segment_cell], k)
+    return divide_or_nan(sum_by_index(counts.cell, same, counts.cells), sum_by_index(segment_cell, drawn, counts.cells))
 
 
-def distinct(counts: Counts, k: int) -> Floats:
+def count_distinct(counts: Counts, k: int) -> Floats:
     """Number of distinct outputs among k repeats; NaN where a cell has not exactly k under one identity."""
-    whole = _complete(counts, k)
+    whole = _has_exactly_k(counts, k)
     return np.where(whole, np.bincount(counts.cell, minlength=counts.cells), np.nan)
 
 
@@ -112,17 +114,17 @@ def modal_share(counts: Counts, k: int) -> Floats:
     """Share of the k repeats that gave the commonest output; NaN where a cell has not exactly k."""
     largest = np.zeros(counts.cells)
     np.maximum.at(largest, counts.cell, counts.count)
-    return np.where(_complete(counts, k), largest / k, np.nan)
+    return np.where(_has_exactly_k(counts, k), largest / k, np.nan)
 
 
-def cross_match(left: Counts, right: Counts) -> Floats:
+def cross_match_rate(left: Counts, right: Counts) -> Floats:
     """Cross-EMR Σ p·q: the chance that a response of the left side equals one of the right side."""
-    a, b = pooled(left), pooled(right)
+    a, b = pool_segments(left), pool_segments(right)
     width = 1 + max(int(c.output.max(initial=0)) for c in (a, b))
     keys = [c.cell[c.output != UNPARSED] * width + c.output[c.output != UNPARSED] for c in (a, b)]
     both, in_a, in_b = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
     same = a.count[a.output != UNPARSED][in_a] * b.count[b.output != UNPARSED][in_b]
-    return ratio(summed(both // width, same, a.cells), responses(a) * responses(b))
+    return divide_or_nan(sum_by_index(both // width, same, a.cells), count_responses(a) * count_responses(b))
 
 
 def noise_floor(left: Counts, right: Counts) -> Floats:
@@ -132,13 +134,13 @@ def noise_floor(left: Counts, right: Counts) -> Floats:
 
 def excess_divergence(left: Counts, right: Counts) -> Floats:
     """½(EMR_A + EMR_B) − cross-EMR: half the unbiased one-hot MMD². Zero on average where A and B are alike."""
-    return (emr(left) + emr(right)) / 2 - cross_match(left, right)
+    return (emr(left) + emr(right)) / 2 - cross_match_rate(left, right)
 
 
-def tables(left: Counts, right: Counts) -> list[Ints]:
+def build_count_tables(left: Counts, right: Counts) -> list[Ints]:
     """For each cell with at least two responses a side: the 2 × K counts of its distinct outputs."""
-    a, b = pooled(left), pooled(right)
-    enough = np.minimum(responses(a), responses(b)) >= 2
+    a, b = pool_segments(left), pool_segments(right)
+    enough = np.minimum(count_responses(a), count_responses(b)) >= 2
     cell = np.concatenate([a.cell, b.cell])
     output = np.concatenate([a.output, b.output])
     side = np.repeat([0, 1], [a.cell.size, b.cell.size])
@@ -146,21 +148,21 @@ def tables(left: Counts, right: Counts) -> list[Ints]:
     kept = np.flatnonzero(enough[cell])
     kept = kept[np.lexsort((output[kept], cell[kept]))]
     cell, output, side, amount = cell[kept], output[kept], side[kept], amount[kept]
-    column = np.cumsum(changes(cell, output)) - 1
-    starts = np.flatnonzero(changes(cell))
+    column = np.cumsum(mark_group_starts(cell, output)) - 1
+    starts = np.flatnonzero(mark_group_starts(cell))
     found = np.zeros((2, int(column[-1]) + 1 if column.size else 0), dtype=np.int64)
     np.add.at(found, (side, column), amount)
     bounds = np.append(column[starts], found.shape[1])
     return [found[:, start:end] for start, end in pairwise(bounds.tolist())]
 
 
-def commonest(counts: Counts) -> Ints:
+def commonest_outputs(counts: Counts) -> Ints:
     """Each cell's commonest output, the smallest number among equals; UNPARSED for an empty cell."""
-    whole = pooled(counts)
+    whole = pool_segments(counts)
     order = np.lexsort((whole.output, -whole.count, whole.cell))
     cell = whole.cell[order]
     found = np.full(counts.cells, UNPARSED, dtype=np.int64)
-    first = changes(cell)
+    first = mark_group_starts(cell)
     found[cell[first]] = whole.output[order][first]
     return found
 
@@ -177,19 +179,19 @@ def without_unparsed(counts: Counts) -> Counts:
     )
 
 
-def _segments(counts: Counts) -> tuple[Floats, Ints]:
+def _segment_sizes(counts: Counts) -> tuple[Floats, Ints]:
     """For each segment its number of responses and its cell."""
-    first = changes(counts.cell, counts.segment)
-    return summed(np.cumsum(first) - 1, counts.count, int(first.sum())), counts.cell[first]
+    first = mark_group_starts(counts.cell, counts.segment)
+    return sum_by_index(np.cumsum(first) - 1, counts.count, int(first.sum())), counts.cell[first]
 
 
-def _complete(counts: Counts, k: int) -> NDArray[np.bool_]:
+def _has_exactly_k(counts: Counts, k: int) -> NDArray[np.bool_]:
     """Cells in which exactly k responses came, all under one identity."""
-    segments = np.bincount(_segments(counts)[1], minlength=counts.cells)
-    return np.asarray((segments == 1) & (responses(counts) == k))
+    segments = np.bincount(_segment_sizes(counts)[1], minlength=counts.cells)
+    return np.asarray((segments == 1) & (count_responses(counts) == k))
 
 
-def _ways(taken: Floats | Ints, of: Floats, k: int) -> Floats:
+def _choose_ratio(taken: Floats | Ints, of: Floats, k: int) -> Floats:
     """C(taken, k) / C(of, k), and 0 where `of` < k."""
     ratio = np.ones(np.shape(taken))
     for i in range(k):
@@ -197,7 +199,7 @@ def _ways(taken: Floats | Ints, of: Floats, k: int) -> Floats:
     return np.where(of >= k, ratio, 0.0)
 
 
-def changes(*columns: Ints) -> NDArray[np.bool_]:
+def mark_group_starts(*columns: Ints) -> NDArray[np.bool_]:
     """True where a row of sorted columns differs from the row before; the first row counts as different."""
     first = np.zeros(columns[0].size, dtype=bool)
     first[:1] = True
@@ -206,12 +208,12 @@ def changes(*columns: Ints) -> NDArray[np.bool_]:
     return first
 
 
-def summed(index: Ints, values: Floats | Ints, size: int) -> Floats:
+def sum_by_index(index: Ints, values: Floats | Ints, size: int) -> Floats:
     """Sum of the values that share an index, for each index below `size`."""
     return np.asarray(np.bincount(index, weights=values, minlength=size), dtype=np.float64)
 
 
-def ratio(top: Floats | Ints, bottom: Floats | Ints) -> Floats:
+def divide_or_nan(top: Floats | Ints, bottom: Floats | Ints) -> Floats:
     """top / bottom, NaN where bottom is 0."""
     found = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=found, where=bottom > 0)

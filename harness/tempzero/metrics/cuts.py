@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tempzero.metrics.agreement import Counts, Ints
 
 
-def continuations(length: Ints, cut: NDArray[np.bool_], shared: Ints) -> dict[int, Ints]:
+def find_continuations(length: Ints, cut: NDArray[np.bool_], shared: Ints) -> dict[int, Ints]:
     """For each cut text that begins another one of its cell: the numbers of those.
 
     Texts are numbered in sorted order within their cell (a cut one before the same text whole);
@@ -40,7 +40,7 @@ def continuations(length: Ints, cut: NDArray[np.bool_], shared: Ints) -> dict[in
     return found
 
 
-def settle(sides: Sequence[Counts], longer: Mapping[int, Ints]) -> dict[tuple[int, int], int]:
+def settle_cuts(sides: Sequence[Counts], longer: Mapping[int, Ints]) -> dict[tuple[int, int], int]:
     """Which (cell, output) counts as which other output when these sides are compared, all segments taken together.
 
     Empty where nothing was cut. Ties go to the smallest number, that is to the text that sorts first.

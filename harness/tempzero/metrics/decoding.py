@@ -11,15 +11,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.metrics import ways
-from tempzero.metrics.ways import Choice, Ways
+from tempzero.metrics import decoding_ways
+from tempzero.metrics.decoding_ways import Choice, DecodingWays
 from tempzero.types.scored import DecodingSums
 
-_LAST = 64
+_LAST_WINDOW = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standings:
+class TokenStandings:
     """One value for each token; see `types.TokenScores`."""
 
     token_ids: tuple[int, ...]
@@ -32,13 +32,13 @@ class Standings:
     sums: DecodingSums | None
 
 
-def read(
+def read_logit_rows(
     rows: Iterable[NDArray[np.float32]],
     token_ids: Sequence[int],
     prompt_ids: Sequence[int],
     *,
     end_ids: Sequence[int] = (),
-) -> Standings:
+) -> TokenStandings:
     """How a response's tokens stand in the distributions they were chosen from.
 
     `rows` yields, in order, one row of logits for each token of the response; further rows are not
@@ -46,7 +46,7 @@ def read(
     may have been: the likeliest of them then counts as its last token, from one row more.
     Raises ValueError where there are fewer rows than tokens.
     """
-    reading = _Reading(prompt_ids)
+    reading = _ResponseReader(prompt_ids)
     wanted = len(token_ids) + bool(end_ids)
     for at, row in enumerate(itertools.islice(rows, wanted)):
         reading.take(row, token_ids[at] if at < len(token_ids) else max(end_ids, key=lambda t: float(row[t])))
@@ -55,7 +55,7 @@ def read(
     return reading.standings()
 
 
-class Told(Protocol):
+class ReportedToken(Protocol):
     """What an endpoint tells of one token: see `engines.prompt_logprobs_forms.TokenStanding`."""
 
     @property
@@ -72,13 +72,13 @@ class Told(Protocol):
     def gap(self) -> float: ...
 
 
-def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
+def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[int]) -> TokenStandings:
     """The same of tokens that an endpoint read: all but the sums, which need whole distributions."""
     context, seen = set(prompt_ids), []
     for token in tokens:
         seen.append(int(token.top1_id in context))
         context.add(token.token_id)
-    return Standings(
+    return TokenStandings(
         token_ids=tuple(t.token_id for t in tokens),
         argmax=tuple(t.top1_id for t in tokens),
         margin=tuple(t.margin for t in tokens),
@@ -90,15 +90,15 @@ def told(tokens: Sequence[Told], prompt_ids: Sequence[int]) -> Standings:
     )
 
 
-def likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:
+def choice_likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:
     """Log-likelihoods of one choice, as `ways` has them; penalties, which need a context, left out."""
-    found = Ways(vocabulary=row.size)
-    found.put(_Sweep.over(row.size).of(row, token, {}).choice)
+    found = DecodingWays(vocabulary=row.size)
+    found.put(_RowSweep.over(row.size).of(row, token, {}).choice)
     return found.sums()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Standing:
+class _RowStanding:
     """What one row of logits says of one token; `best` is the reference's choice."""
 
     best: int
@@ -109,7 +109,7 @@ class _Standing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Sweep:
+class _RowSweep:
     """Passes over rows of logits, in memory that each next row uses again: fresh memory would cost more than they."""
 
     below: NDArray[np.float32]
@@ -118,7 +118,7 @@ class _Sweep:
     near: NDArray[np.bool_]
 
     @classmethod
-    def over(cls, vocabulary: int) -> _Sweep:
+    def over(cls, vocabulary: int) -> _RowSweep:
         return cls(
             below=np.empty(vocabulary, np.float32),
             work=np.empty(vocabulary, np.float32),
@@ -126,17 +126,17 @@ class _Sweep:
             near=np.empty(vocabulary, np.bool_),
         )
 
-    def of(self, row: NDArray[np.float32], token: int, windows: dict[str, NDArray[np.int32]]) -> _Standing:
+    def of(self, row: NDArray[np.float32], token: int, windows: dict[str, NDArray[np.int32]]) -> _RowStanding:
         best = int(row.argmax())
         below = np.subtract(row, row[best], out=self.below)
-        near = np.flatnonzero(np.greater(below, np.float32(-ways.REACH), out=self.near))
+        near = np.flatnonzero(np.greater(below, np.float32(-decoding_ways.REACH), out=self.near))
         margin = -float(below[token])
         total = float(np.exp(below, out=self.work).sum())
-        return _Standing(
+        return _RowStanding(
             best=best,
             logprob=-margin - math.log(total),
             rank=1 if token == best else 1 + int(np.count_nonzero(below > below[token])),
-            gap=_second(below, best, near),
+            gap=_gap_to_second(below, best, near),
             choice=Choice(
                 token=token,
                 best=float(row[best]),
@@ -150,16 +150,16 @@ class _Sweep:
 
     def _far(self) -> NDArray[np.intp]:
         """How many tokens beyond reach lie in each bin."""
-        np.multiply(self.below, np.float32(-ways.BINS_A_LOGIT), out=self.work)
-        np.minimum(self.work, np.float32(ways.DEEPEST * ways.BINS_A_LOGIT), out=self.work)
+        np.multiply(self.below, np.float32(-decoding_ways.BINS_A_LOGIT), out=self.work)
+        np.minimum(self.work, np.float32(decoding_ways.DEEPEST * decoding_ways.BINS_A_LOGIT), out=self.work)
         np.copyto(self.bins, self.work, casting="unsafe")
-        counts = np.bincount(self.bins, minlength=ways.BINS)
-        counts[: int(ways.REACH * ways.BINS_A_LOGIT)] = 0
+        counts = np.bincount(self.bins, minlength=decoding_ways.BINS)
+        counts[: int(decoding_ways.REACH * decoding_ways.BINS_A_LOGIT)] = 0
         return counts
 
 
 @dataclass(slots=True)
-class _Reading:
+class _ResponseReader:
     """What has been read of one response so far."""
 
     prompt_ids: Sequence[int]
@@ -171,8 +171,8 @@ class _Reading:
     rank: list[int] = field(default_factory=list)
     gap: list[float] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
-    sweep: _Sweep | None = None
-    ways: Ways | None = None
+    sweep: _RowSweep | None = None
+    ways: DecodingWays | None = None
 
     def __post_init__(self) -> None:
         self.context = list(self.prompt_ids)
@@ -193,8 +193,8 @@ class _Reading:
         self.ways.put(standing.choice)
         self._extend(token)
 
-    def standings(self) -> Standings:
-        return Standings(
+    def standings(self) -> TokenStandings:
+        return TokenStandings(
             token_ids=tuple(self.context[len(self.prompt_ids) :]),
             argmax=tuple(self.argmax),
             margin=tuple(self.margin),
@@ -202,12 +202,16 @@ class _Reading:
             rank=tuple(self.rank),
             gap=tuple(self.gap),
             seen=tuple(self.seen),
-            sums=(self.ways or Ways(vocabulary=1)).sums(),
+            sums=(self.ways or DecodingWays(vocabulary=1)).sums(),
         )
 
     def _begin(self, vocabulary: int) -> None:
-        self.sweep, self.ways = _Sweep.over(vocabulary), Ways(vocabulary=vocabulary)
-        windows: dict[str, Sequence[int]] = {"all": self.context, "last_64": self.context[-_LAST:], "response": ()}
+        self.sweep, self.ways = _RowSweep.over(vocabulary), DecodingWays(vocabulary=vocabulary)
+        windows: dict[str, Sequence[int]] = {
+            "all": self.context,
+            "last_64": self.context[-_LAST_WINDOW:],
+            "response": (),
+        }
         self.windows = {
             name: np.bincount(np.asarray(ids, np.int64), minlength=vocabulary).astype(np.int32)
             for name, ids in windows.items()
@@ -216,12 +220,12 @@ class _Reading:
     def _extend(self, token: int) -> None:
         for counts in self.windows.values():
             counts[token] += 1
-        if len(self.context) >= _LAST:
-            self.windows["last_64"][self.context[-_LAST]] -= 1
+        if len(self.context) >= _LAST_WINDOW:
+            self.windows["last_64"][self.context[-_LAST_WINDOW]] -= 1
         self.context.append(token)
 
 
-def _second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> float:
+def _gap_to_second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> float:
     """Largest logit minus the second largest."""
     if near.size > 1:
         return -float(np.partition(below[near], near.size - 2)[near.size - 2])

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein, Prefix
 
-from tempzero.metrics.agreement import Counts, Floats, Ints, changes, pooled, responses, summed
+from tempzero.metrics.agreement import (
+    Counts,
+    Floats,
+    Ints,
+    count_responses,
+    mark_group_starts,
+    pool_segments,
+    sum_by_index,
+)
 
 # NED looks at every pair of a cell's distinct outputs up to this many pairs; above, at as many pairs of
 # responses drawn with a fixed seed: unbiased, and the spread within a prompt hardly adds to that over prompts.
@@ -44,7 +52,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parting:
+class FirstDifference:
     """Two outputs of one cell and segment, and the first character at which they differ."""
 
     cell: int
@@ -54,12 +62,12 @@ class Parting:
     at_char: int
 
 
-def common_prefixes(left: Sequence[str], right: Sequence[str]) -> Ints:
+def common_prefix_lengths(left: Sequence[str], right: Sequence[str]) -> Ints:
     """Characters that each left text shares with the right text at its place before they part."""
     return np.asarray(process.cpdist(left, right, scorer=Prefix.similarity, dtype=np.int64, workers=-1), dtype=np.int64)
 
 
-def distances(left: Sequence[str], right: Sequence[str]) -> Floats:
+def normalised_distances(left: Sequence[str], right: Sequence[str]) -> Floats:
     """NED of each left text to the right text at its place: Levenshtein distance / longer length (Rover 2026)."""
     found = process.cpdist(
         [t[:NED_CHARS] for t in left],
@@ -77,33 +85,33 @@ def repeat_survival(counts: Counts, shared: Ints) -> Survival | None:
     `shared[text]` is what a text shares with the one before it, −1 at the first of a cell. Identical
     pairs are censored observations and stay in, so the curve ends at the EMR. Yuan et al. 2506.09501.
     """
-    first = changes(counts.cell, counts.segment)
-    per_cell = _ordered_pairs(counts, first) / 2
+    first = mark_group_starts(counts.cell, counts.segment)
+    per_cell = _count_ordered_pairs(counts, first) / 2
     if not per_cell.any():
         return None
     weight_of_pair = 1 / np.where(per_cell > 0, per_cell, np.inf)[counts.cell]
-    shared_here = _between(counts.output, first, shared)
+    shared_here = _shared_with_previous(counts.output, first, shared)
     cells = int(np.count_nonzero(per_cell))
 
     def share(position: int) -> float:
         group = np.cumsum(first | (shared_here < position)) - 1
         together = np.bincount(group, weights=counts.count)
-        starts = np.flatnonzero(changes(group))
+        starts = np.flatnonzero(mark_group_starts(group))
         return float((together * (together - 1) / 2 * weight_of_pair[starts]).sum()) / cells
 
-    positions = grid(int(shared_here.max(initial=0)))
+    positions = survival_positions(int(shared_here.max(initial=0)))
     return Survival(positions=positions, shares=tuple(map(share, positions)), pairs=int(per_cell.sum()))
 
 
-def earliest_partings(counts: Counts, shared: Ints) -> list[Parting]:
+def find_first_differences(counts: Counts, shared: Ints) -> list[FirstDifference]:
     """For each cell whose repeats differ, the two that part earliest; the cells that part earliest first."""
-    first = changes(counts.cell, counts.segment)
-    shared_here = _between(counts.output, first, shared)
+    first = mark_group_starts(counts.cell, counts.segment)
+    shared_here = _shared_with_previous(counts.output, first, shared)
     follows = np.flatnonzero(~first)
     follows = follows[np.lexsort((follows, shared_here[follows]))]
     _, earliest = np.unique(counts.cell[follows], return_index=True)
     return [
-        Parting(
+        FirstDifference(
             cell=int(counts.cell[row]),
             segment=int(counts.segment[row]),
             left=int(counts.output[row - 1]),
@@ -116,17 +124,17 @@ def earliest_partings(counts: Counts, shared: Ints) -> list[Parting]:
 
 def cross_survival(left: Counts, right: Counts, shared: Ints) -> Survival | None:
     """Survival of the pairs of one left and one right response; it ends at the cross-EMR."""
-    a, b = pooled(left), pooled(right)
-    pairs = responses(a) * responses(b)
+    a, b = pool_segments(left), pool_segments(right)
+    pairs = count_responses(a) * count_responses(b)
     if not pairs.any():
         return None
-    sides = [c.count / np.maximum(responses(c), 1)[c.cell] for c in (a, b)]
+    sides = [c.count / np.maximum(count_responses(c), 1)[c.cell] for c in (a, b)]
     cell, output = np.concatenate([a.cell, b.cell]), np.concatenate([a.output, b.output])
     order = np.lexsort((output, cell))
     cell, output = cell[order], output[order]
     share_a = np.concatenate([sides[0], np.zeros(b.cell.size)])[order]
     share_b = np.concatenate([np.zeros(a.cell.size), sides[1]])[order]
-    shared_here = _between(output, changes(cell), shared)
+    shared_here = _shared_with_previous(output, mark_group_starts(cell), shared)
     shared_here[1:][(output[1:] == output[:-1]) & (cell[1:] == cell[:-1])] = np.iinfo(np.int64).max
     cells = int(np.count_nonzero(pairs))
 
@@ -135,11 +143,11 @@ def cross_survival(left: Counts, right: Counts, shared: Ints) -> Survival | None
         return float(np.bincount(group, share_a) @ np.bincount(group, share_b)) / cells
 
     longest = int(shared_here[shared_here < np.iinfo(np.int64).max].max(initial=0))
-    positions = grid(longest)
+    positions = survival_positions(longest)
     return Survival(positions=positions, shares=tuple(map(share, positions)), pairs=int(pairs.sum()))
 
 
-def grid(longest: int) -> tuple[int, ...]:
+def survival_positions(longest: int) -> tuple[int, ...]:
     """Positions 0, 1, 2, 3, 4, 6, 8, 12, 16, 24 ... up to the first one beyond `longest`."""
     positions, step = [0, 1], 1
     while positions[-1] <= longest:
@@ -151,15 +159,15 @@ def grid(longest: int) -> tuple[int, ...]:
 
 def repeat_pairs(counts: Counts) -> Pairs:
     """The pairs of different outputs within each cell's segments, to be measured by `distances`."""
-    first = changes(counts.cell, counts.segment)
+    first = mark_group_starts(counts.cell, counts.segment)
     unit = np.cumsum(first) - 1
-    return _pairs(counts, counts, unit, unit, _ordered_pairs(counts, first), ordered=False)
+    return _join_pairs(counts, counts, unit, unit, _count_ordered_pairs(counts, first), ordered=False)
 
 
 def cross_pairs(left: Counts, right: Counts) -> Pairs:
     """The pairs of different outputs, one of each side, to be measured by `distances`."""
-    a, b = pooled(left), pooled(right)
-    return _pairs(a, b, a.cell, b.cell, (responses(a) * responses(b)).astype(np.float64), ordered=True)
+    a, b = pool_segments(left), pool_segments(right)
+    return _join_pairs(a, b, a.cell, b.cell, (count_responses(a) * count_responses(b)).astype(np.float64), ordered=True)
 
 
 def mean_distance(pairs: Pairs, distance: Floats) -> Floats:
@@ -168,7 +176,7 @@ def mean_distance(pairs: Pairs, distance: Floats) -> Floats:
     return np.where(pairs.defined, total, np.nan)
 
 
-def _pairs(a: Counts, b: Counts, unit_a: Ints, unit_b: Ints, total: Floats, *, ordered: bool) -> Pairs:
+def _join_pairs(a: Counts, b: Counts, unit_a: Ints, unit_b: Ints, total: Floats, *, ordered: bool) -> Pairs:
     """Join the rows of `a` with those of `b` that have the same unit; sample where these are too many."""
     units = 1 + int(max(unit_a.max(initial=-1), unit_b.max(initial=-1)))
     rows_b = np.bincount(unit_b, minlength=units)
@@ -183,7 +191,7 @@ def _pairs(a: Counts, b: Counts, unit_a: Ints, unit_b: Ints, total: Floats, *, o
     kept = a.output[at_a] != b.output[at_b] if ordered else at_a < at_b
     at_a, at_b = at_a[kept], at_b[kept]
     weight = a.count[at_a] * b.count[at_b] / total[a.cell[at_a]] * (1 if ordered else 2)
-    more_a, more_b, more_weight = _sampled(a, b, unit_a, unit_b, np.flatnonzero(~small), total, ordered=ordered)
+    more_a, more_b, more_weight = _sample_pairs(a, b, unit_a, unit_b, np.flatnonzero(~small), total, ordered=ordered)
     at_a, at_b = np.concatenate([at_a, more_a]), np.concatenate([at_b, more_b])
     return Pairs(
         cell=a.cell[at_a],
@@ -194,7 +202,7 @@ def _pairs(a: Counts, b: Counts, unit_a: Ints, unit_b: Ints, total: Floats, *, o
     )
 
 
-def _sampled(
+def _sample_pairs(
     a: Counts, b: Counts, unit_a: Ints, unit_b: Ints, units: Ints, total: Floats, *, ordered: bool
 ) -> tuple[Ints, Ints, Floats]:
     """NED_PAIRS random pairs of responses of each unit, drawn with a seed of the unit's own."""
@@ -216,13 +224,13 @@ def _sampled(
     return tuple(np.concatenate(c) for c in zip(*rows, strict=True))  # type: ignore[return-value]
 
 
-def _ordered_pairs(counts: Counts, first: NDArray[np.bool_]) -> Floats:
+def _count_ordered_pairs(counts: Counts, first: NDArray[np.bool_]) -> Floats:
     """N(N−1) of each cell's segments, summed: each pair of repeats counted both ways round."""
-    size = summed(np.cumsum(first) - 1, counts.count, int(first.sum()))
-    return summed(counts.cell[first], size * (size - 1), counts.cells)
+    size = sum_by_index(np.cumsum(first) - 1, counts.count, int(first.sum()))
+    return sum_by_index(counts.cell[first], size * (size - 1), counts.cells)
 
 
-def _between(output: Ints, first: NDArray[np.bool_], shared: Ints) -> Ints:
+def _shared_with_previous(output: Ints, first: NDArray[np.bool_], shared: Ints) -> Ints:
     """What each row's text shares with the row before; −1 at the first row of a unit.
 
     Between two texts that are not neighbours among all texts it is the smallest step between them.

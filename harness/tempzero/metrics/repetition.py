@@ -66,13 +66,13 @@ def loop_period(text: str) -> int | None:
     for _ in range(_LIKELY_PERIODS):
         at = text.rfind(end, 0, before)
         period = len(text) - _TAIL_CHARS - at
-        tail = _loop_chars(period)
+        tail = _least_loop_chars(period)
         if at < 0 or tail > len(text):
             return None
         if text[-tail:-period] == text[period - tail :]:
             return period
         before = at + _TAIL_CHARS - 1
-    return _any_period(text)
+    return _find_period(text)
 
 
 def compression_ratio(text: str) -> float | None:
@@ -83,12 +83,12 @@ def compression_ratio(text: str) -> float | None:
     return len(data) / len(zlib.compress(data, _COMPRESSION_LEVEL))
 
 
-def _loop_chars(period: int) -> int:
+def _least_loop_chars(period: int) -> int:
     """How long a tail of this period must be to count as a loop."""
     return max(LOOP_REPEATS * period, LOOP_CHARS)
 
 
-def _any_period(text: str) -> int | None:
+def _find_period(text: str) -> int | None:
     """The Z function of the reversed text gives the periodic tail of every period (Gusfield 1997, 1.4)."""
     back = text[::-1]
     size = len(back)
@@ -101,6 +101,6 @@ def _any_period(text: str) -> int | None:
         z[i] = match
         if i + match > right:
             left, right = i, i + match
-        if match + i >= _loop_chars(i):
+        if match + i >= _least_loop_chars(i):
             return i
     return None

@@ -7,6 +7,6 @@ proving   a changed provider -> an evidence bundle of tonight against its baseli
 
 from __future__ import annotations
 
-from tempzero.nightly.job import Asked, Outcome, nightly
+from tempzero.nightly.job import NightOptions, NightOutcome, run_night
 
-__all__ = ["Asked", "Outcome", "nightly"]
+__all__ = ["NightOptions", "NightOutcome", "run_night"]

@@ -19,16 +19,16 @@ from tempzero.types.concluded import Estimate
 
 # An endpoint that agrees with itself less often than this needs so many answers a prompt before it is known what it
 # usually says; with fewer, `tests/benchmarks/nightly.py` finds some changes in the first nights only now and then.
-_SELDOM, _ANSWERS = 0.7, 18
+_LOW_AGREEMENT, _ENOUGH_ANSWERS = 0.7, 18
 
 
-def make(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[Baseline, ...]:
+def make_baselines(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[Baseline, ...]:
     """Pool the runs into one baseline for each provider that answered in them.
 
     Raises UsageError where a provider's settings differ between the runs, or where it answered too little to be
     held against; nothing is written.
     """
-    sides = [side for run in runs for side in history.condense(run, analyse(run))]
+    sides = [side for run in runs for side in history.condense_run(run, analyse(run))]
     names = sorted({s.provider for s in sides if not only or s.provider in only})
     unknown = sorted(set(only) - set(names))
     if unknown or not names:
@@ -37,11 +37,11 @@ def make(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[
     if len({run.manifest.suite.digest for run in runs}) > 1:
         raise UsageError("these runs asked different suites; a baseline is of one: set one after the other")
     gates = runs[-1].config.gates
-    found = [_one([s for s in sides if s.provider == name], runs[-1], gates, now) for name in names]
+    found = [_make_baseline([s for s in sides if s.provider == name], runs[-1], gates, now) for name in names]
     return tuple(found)
 
 
-def _one(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
+def _make_baseline(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
     name = sides[0].provider
     if len({s.settings for s in sides}) > 1:
         raise UsageError(f"{name}: was asked with different settings in these runs; they cannot be one baseline")
@@ -51,7 +51,7 @@ def _one(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
             f"{name}: only {weak[0].answered} of {weak[0].planned} calls were answered in {weak[0].run}; "
             f"an outage is no baseline: leave that run out, or this provider with --providers"
         )
-    floor = own_agreement(sides)
+    floor = own_agreement_rate(sides)
     if floor.n < gates.min_prompts:
         raise UsageError(
             f"{name}: {floor.n} prompts were answered twice or more; {gates.min_prompts} are needed. "
@@ -67,15 +67,16 @@ def _one(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
     )
 
 
-def own_agreement(sides: Sequence[Side]) -> Estimate:
+def own_agreement_rate(sides: Sequence[Side]) -> Estimate:
     """EMR over all answers of the runs together: the floor under any comparison with them."""
     shares = [
-        sum(n * (n - 1) for n in texts.values()) / (texts.total() * (texts.total() - 1)) for texts in _repeated(sides)
+        sum(n * (n - 1) for n in texts.values()) / (texts.total() * (texts.total() - 1))
+        for texts in _pool_repeated_texts(sides)
     ]
     return stats.share_over_prompts(np.array(shares, dtype=np.float64))
 
 
-def _repeated(sides: Sequence[Side]) -> list[Counter[str]]:
+def _pool_repeated_texts(sides: Sequence[Side]) -> list[Counter[str]]:
     """How often each text came, for each question that was answered twice or more."""
     pool: dict[str, Counter[str]] = {}
     for side in sides:
@@ -84,7 +85,7 @@ def _repeated(sides: Sequence[Side]) -> list[Counter[str]]:
     return [texts for texts in pool.values() if texts.total() >= 2]
 
 
-def describe(baseline: Baseline) -> str:
+def describe_baseline(baseline: Baseline) -> str:
     """One line for a screen."""
     floor = baseline.floor
     interval = f" [{floor.low:.3f}, {floor.high:.3f}]" if floor.low is not None and floor.high is not None else ""
@@ -92,22 +93,22 @@ def describe(baseline: Baseline) -> str:
     runs = ", ".join(side.run for side in baseline.sides)
     return (
         f"{baseline.provider}: {answers} answers from {runs}, set {baseline.set_at}; agrees with itself "
-        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}{_advice(baseline)}"
+        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}{_advise_pooling(baseline)}"
     )
 
 
-def _advice(baseline: Baseline) -> str:
+def _advise_pooling(baseline: Baseline) -> str:
     """What a provider usually says must be known before a night can be unusual: would more runs help?"""
-    known = np.median([texts.total() for texts in _repeated(baseline.sides)])
-    if (baseline.floor.value or 0.0) >= _SELDOM or known >= _ANSWERS:
+    known = np.median([texts.total() for texts in _pool_repeated_texts(baseline.sides)])
+    if (baseline.floor.value or 0.0) >= _LOW_AGREEMENT or known >= _ENOUGH_ANSWERS:
         return ""
     return (
         f". It seldom agrees with itself, and {known:.0f} answers a prompt say little about what is usual: pool more "
-        f"runs, {_ANSWERS} answers or more"
+        f"runs, {_ENOUGH_ANSWERS} answers or more"
     )
 
 
-def clear(results: Path, providers: Collection[str]) -> tuple[str, ...]:
+def clear_baselines(results: Path, providers: Collection[str]) -> tuple[str, ...]:
     """Remove the baselines of these providers (none named: all of them); give their names."""
     found = history.read_baselines(results)
     known = {b.provider for b in found}
@@ -117,5 +118,5 @@ def clear(results: Path, providers: Collection[str]) -> tuple[str, ...]:
     names = set(providers) or known
     for one in found:
         if one.provider in names:
-            history.baseline_file(results, one).unlink()
+            history.baseline_path(results, one).unlink()
     return tuple(sorted(names))

@@ -15,20 +15,20 @@ from tempzero.analysis import analyse
 from tempzero.config import Config, Deep, Nightly
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history, notify
-from tempzero.nightly.history import Baseline, Depth, Entry, Night, Notice, Tonight
-from tempzero.nightly.locking import alone
-from tempzero.nightly.proving import prove
-from tempzero.pipeline import Collected, Limits, Watcher
+from tempzero.nightly.history import Baseline, Depth, Night, NightEntry, Notice, Tonight
+from tempzero.nightly.locking import hold_lock
+from tempzero.nightly.proving import prove_change
+from tempzero.pipeline import CollectedRun, Limits, Watcher
 from tempzero.records import Run
 from tempzero.types.asked import SuiteName
 from tempzero.verdict import gate
 
 # Messages that could not be delivered are tried again for this many nights.
-_TRIED_NIGHTS = 14
+_DELIVERY_NIGHTS = 14
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class NightOptions:
     """What the command line narrows down or limits; the rest stands in providers.yaml. `deep` None: when it is due."""
 
     only: Sequence[str] = ()
@@ -43,7 +43,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class NightOutcome:
     """How the night went. An interrupted night is finished by calling again; `undelivered` channels are tried again."""
 
     night: str
@@ -54,43 +54,43 @@ class Outcome:
     undelivered: tuple[str, ...] = ()
 
 
-def nightly(
+def run_night(
     config: Config,
     root: Path,
     night: str,
     *,
-    asked: Asked,
+    asked: NightOptions,
     environ: Mapping[str, str],
     watcher: Watcher,
     write: Callable[[str], None] = print,
-) -> Outcome:
+) -> NightOutcome:
     """Check, run, compare, decide, write, tell. Raises UsageError at once where another night is under way.
 
     `write` takes what a CI reads on stdout. A night that is on file already is not asked again; what was not
     delivered is.
     """
-    history.check_label(night)
+    history.check_night_label(night)
     results = root / config.run.results
-    with alone(results / "history"):
+    with hold_lock(results / "history"):
         nights = history.read_nights(results)
         done = next((n for n in nights if n.night == night), None)
         stopped: tuple[str, ...] = ()
         if done is None:
-            notify.begun(config.notify, root, night)
-            depth = kind_of_night(config.nightly, nights, night, asked.deep)
+            notify.mark_night_unfinished(config.notify, root, night)
+            depth = choose_depth(config.nightly, nights, night, asked.deep)
             watcher.say(f"the night of {night}" + (", a deep one" if depth == "deep" else ""))
-            collected = _collected(config, root, night, depth, asked, environ, watcher)
+            collected = _collect_night(config, root, night, depth, asked, environ, watcher)
             stopped = tuple(f"{e.provider or 'the night'}: {e.reason}" for e in collected.endings)
             if collected.interrupted:
                 sentence = f"interrupted; calling it again finishes the night of {night}"
-                return Outcome(night=night, outcome="interrupted", sentences=(sentence,), stopped=stopped)
-            done = _decided(config, results, night, depth, collected, nights)
+                return NightOutcome(night=night, outcome="interrupted", sentences=(sentence,), stopped=stopped)
+            done = _decide_night(config, results, night, depth, collected, nights)
             history.write_night(results, done)
         watcher.say(f"decided: the night of {night}")
-        return replace(_told(config, root, results, done, environ, write), stopped=stopped)
+        return replace(_publish_night(config, root, results, done, environ, write), stopped=stopped)
 
 
-def kind_of_night(rules: Nightly, nights: Sequence[Night], night: str, wanted: bool | None) -> Depth:
+def choose_depth(rules: Nightly, nights: Sequence[Night], night: str, wanted: bool | None) -> Depth:
     """Whether this night is a deep one: where that is wanted, or `every_days` after the last that brought data.
 
     Raises UsageError where a deep night is wanted and none is configured.
@@ -109,27 +109,27 @@ def kind_of_night(rules: Nightly, nights: Sequence[Night], night: str, wanted: b
     return "deep" if passed.days >= rules.deep.every_days else "nightly"
 
 
-def _collected(
+def _collect_night(
     config: Config,
     root: Path,
     night: str,
     depth: Depth,
-    asked: Asked,
+    asked: NightOptions,
     environ: Mapping[str, str],
     watcher: Watcher,
-) -> Collected:
+) -> CollectedRun:
     """The night's run: a new one, or the one that a killed job has left, with what that left of its limits."""
     results = root / config.run.results
     name = f"{config.run.name}-{night}"
     rules = config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
-    limits = _limits(asked.limits, rules, config.nightly)
+    limits = _night_limits(asked.limits, rules, config.nightly)
     begun = sorted(p for p in results.glob(f"*Z-{name}") if (p / store.MANIFEST).is_file())
     if begun:
-        left = _left(limits, begun[-1])
-        return running.resume(begun[-1], environ=environ, watcher=watcher, limits=left, check=asked.check)
+        left = _remaining_limits(limits, begun[-1])
+        return running.resume_run(begun[-1], environ=environ, watcher=watcher, limits=left, check=asked.check)
     section = config.run.model_copy(update={"name": name})
     given = asked.prompts or asked.suite or asked.tags
-    prepared = running.prepare(
+    prepared = running.prepare_run(
         config.model_copy(update={"run": section}),
         root,
         environ=environ,
@@ -140,10 +140,10 @@ def _collected(
         repeats=asked.repeats or rules.repeats,
         limit=asked.limit,
     )
-    return running.start(prepared, results, environ=environ, watcher=watcher, limits=limits, check=asked.check)
+    return running.start_run(prepared, results, environ=environ, watcher=watcher, limits=limits, check=asked.check)
 
 
-def _limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
+def _night_limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
     """The command line's, else those of this kind of night, else those of any."""
 
     def first(*values: float | None) -> float | None:
@@ -157,7 +157,7 @@ def _limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
     )
 
 
-def _left(limits: Limits, path: Path) -> Limits:
+def _remaining_limits(limits: Limits, path: Path) -> Limits:
     """What calls of this night that were killed have left of requests and money."""
     opened = store.open_run(path)
     requests, cost_usd = opened.preflights(), 0.0
@@ -175,8 +175,8 @@ def _left(limits: Limits, path: Path) -> Limits:
     )
 
 
-def _decided(
-    config: Config, results: Path, night: str, depth: Depth, collected: Collected, nights: Sequence[Night]
+def _decide_night(
+    config: Config, results: Path, night: str, depth: Depth, collected: CollectedRun, nights: Sequence[Night]
 ) -> Night:
     """Hold every provider of the run against its baseline, and write the run's own report."""
     opened = store.open_run(collected.path)
@@ -185,22 +185,22 @@ def _decided(
     baselines = history.read_baselines(results)
     reasons = {e.provider: e.reason for e in collected.endings}
     entries = tuple(
-        Entry(
-            side=history.without_texts(side),
-            decision=history.decide(
+        NightEntry(
+            side=history.drop_shown_texts(side),
+            decision=history.decide_tonight(
                 Tonight(
                     night=night,
                     depth=depth,
                     side=side,
                     stopped=reasons.get(side.provider) or reasons.get(None) or "",
                 ),
-                history.baseline_of(baselines, side, opened.manifest.suite.digest),
-                history.past(nights, side.provider, night),
+                history.choose_baseline(baselines, side, opened.manifest.suite.digest),
+                history.past_nights(nights, side.provider, night),
                 config.nightly,
                 config.gates,
             ),
         )
-        for side in history.condense(opened, analysis)
+        for side in history.condense_run(opened, analysis)
     )
     return Night(
         format=history.FORMAT,
@@ -212,40 +212,40 @@ def _decided(
     )
 
 
-def _told(
+def _publish_night(
     config: Config, root: Path, results: Path, done: Night, environ: Mapping[str, str], write: Callable[[str], None]
-) -> Outcome:
+) -> NightOutcome:
     """Deliver what has not been delivered, and write the files that others read. A failure here loses nothing."""
     nights = history.read_nights(results)
-    recent = {n.night for n in nights[-_TRIED_NIGHTS:]}
+    recent = {n.night for n in nights[-_DELIVERY_NIGHTS:]}
     found = history.notices(nights, no_data_nights=config.nightly.no_data_nights)
-    due = tuple(_proven(n, nights, results, environ) for n in found if n.night in recent)
-    undelivered = notify.deliver(config.notify, due, results / "history" / "delivered", environ=environ)
-    others = _still_changed(nights, done, history.read_baselines(results))
-    notify.write_files(config.notify, root, done, nights, others)
+    due = tuple(_attach_evidence(n, nights, results, environ) for n in found if n.night in recent)
+    undelivered = notify.deliver_notices(config.notify, due, results / "history" / "delivered", environ=environ)
+    others = _still_changed_entries(nights, done, history.read_baselines(results))
+    notify.write_status_files(config.notify, root, done, nights, others)
     tonight = tuple(n for n in due if n.night == done.night)
     notify.show_in_ci(done, tonight, others, environ=environ, write=write)
     sentences = (
-        *map(_sentence, done.entries),
-        *(f"{_sentence(entry)} ({night.depth} nights)" for night, entry in others),
+        *map(_describe_entry, done.entries),
+        *(f"{_describe_entry(entry)} ({night.depth} nights)" for night, entry in others),
     )
-    ended: Literal["pass", "finding", "inconclusive"] = "finding" if others else outcome(done)
-    return Outcome(night=done.night, outcome=ended, sentences=sentences, told=tonight, undelivered=undelivered)
+    ended: Literal["pass", "finding", "inconclusive"] = "finding" if others else night_outcome(done)
+    return NightOutcome(night=done.night, outcome=ended, sentences=sentences, told=tonight, undelivered=undelivered)
 
 
-def _still_changed(
+def _still_changed_entries(
     nights: Sequence[Night], done: Night, baselines: Sequence[Baseline]
-) -> tuple[tuple[Night, Entry], ...]:
+) -> tuple[tuple[Night, NightEntry], ...]:
     """Providers that the other kind of night found changed, and whose baseline has not been replaced since."""
     current = {b.key for b in baselines}
     return tuple(
         (night, entry)
-        for night, entry in history.standing(nights, done.night)
+        for night, entry in history.latest_entries(nights, done.night)
         if night.depth != done.depth and entry.decision.state == "changed" and entry.decision.baseline in current
     )
 
 
-def _proven(notice: Notice, nights: Sequence[Night], results: Path, environ: Mapping[str, str]) -> Notice:
+def _attach_evidence(notice: Notice, nights: Sequence[Night], results: Path, environ: Mapping[str, str]) -> Notice:
     """With the path of its evidence bundle, or why there is none."""
     if notice.kind != "changed":
         return notice
@@ -259,11 +259,11 @@ def _proven(notice: Notice, nights: Sequence[Night], results: Path, environ: Map
         opened: Run = store.open_run(results / night.run)
     except RunFolderError as reason:
         return replace(notice, details=(*notice.details, f"no evidence bundle: {reason}"))
-    path, why = prove(results, night.night, opened, baseline, environ=environ)
+    path, why = prove_change(results, night.night, opened, baseline, environ=environ)
     return replace(notice, details=(*notice.details, f"evidence bundle: {path}" if path else why))
 
 
-def outcome(night: Night) -> Literal["pass", "finding", "inconclusive"]:
+def night_outcome(night: Night) -> Literal["pass", "finding", "inconclusive"]:
     """finding: a provider is changed, or states something else; inconclusive: one has no data or no baseline."""
     decisions = [e.decision for e in night.entries]
     if any(d.state == "changed" or any(e.telling for e in d.events) for d in decisions):
@@ -271,7 +271,7 @@ def outcome(night: Night) -> Literal["pass", "finding", "inconclusive"]:
     return "pass" if decisions and all(d.state == "ok" for d in decisions) else "inconclusive"
 
 
-def _sentence(entry: Entry) -> str:
+def _describe_entry(entry: NightEntry) -> str:
     decision = entry.decision
     since = f" since the night of {decision.since}" if decision.since else ""
     events = "".join(f"; {e.what} is not what it was" for e in decision.events if e.telling)

@@ -15,7 +15,7 @@ except ImportError:  # Windows has no flock; there the scheduler itself must not
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def hold_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the operating system gives it back however this process ends.
 
     Raises UsageError at once where another process holds it.

@@ -14,7 +14,7 @@ from tempzero.records import Run
 EVIDENCE = "evidence"
 
 
-def prove(
+def prove_change(
     results: Path, night: str, tonight: Run, baseline: Baseline, *, environ: Mapping[str, str]
 ) -> tuple[Path | None, str]:
     """The bundle's path, or None and why there is none. Written once; a night decided again finds it there."""
@@ -24,7 +24,7 @@ def prove(
     try:
         before = [store.open_run(results / side.run) for side in baseline.sides]
         accusation = claims.accuse_by_rule("changed", baseline.provider)
-        bundle = claims.make(tonight, accusation, environ=environ, before=before)
+        bundle = claims.make_bundle(tonight, accusation, environ=environ, before=before)
     except (UsageError, RunFolderError) as reason:
         return None, f"no evidence bundle: {reason}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from tempzero.types.recorded import Manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class PruneDecision:
     """What becomes of one run within the limit, and why. `kept` ones are as they were."""
 
     run: str
@@ -25,51 +25,51 @@ class Taken:
     why: str
 
 
-def choose(
+def choose_runs(
     results: Path, *, now: datetime, older_than_days: int | None, keep: int | None, compress: bool
-) -> tuple[Taken, ...]:
+) -> tuple[PruneDecision, ...]:
     """Decide on every run that the limits name, oldest first. Raises UsageError without a limit."""
     if older_than_days is None and keep is None:
         raise UsageError("prune: say which runs: --older-than-days N, or --keep N")
-    runs = sorted((m.created_at, path.name) for path, m in _runs(results))
+    runs = sorted((m.created_at, path.name) for path, m in _list_runs(results))
     if keep is not None:
         runs = runs[: max(0, len(runs) - keep)]
     if older_than_days is not None:
         limit = now - timedelta(days=older_than_days)
         runs = [(begun, name) for begun, name in runs if datetime.fromisoformat(begun) < limit]
-    needed = _needed(results)
-    return tuple(_taken(results / name, needed, compress=compress) for _, name in runs)
+    needed = _needed_runs(results)
+    return tuple(_decide_pruning(results / name, needed, compress=compress) for _, name in runs)
 
 
-def carry_out(results: Path, chosen: Sequence[Taken]) -> int:
+def prune_runs(results: Path, chosen: Sequence[PruneDecision]) -> int:
     """Do it; give the bytes saved. A night's own file stays, so the history keeps every night."""
     saved = 0
     for taken in chosen:
         path = results / taken.run
         if taken.what == "compressed":
-            saved += store.compress(path)
+            saved += store.compress_run(path)
         elif taken.what == "removed":
             saved += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
             shutil.rmtree(path)
     return saved
 
 
-def _taken(path: Path, needed: dict[str, str], *, compress: bool) -> Taken:
-    if not _is_finished(path):
-        return Taken(run=path.name, what="kept", why="not finished, or being written to")
+def _decide_pruning(path: Path, needed: dict[str, str], *, compress: bool) -> PruneDecision:
+    if not _is_finished_run(path):
+        return PruneDecision(run=path.name, what="kept", why="not finished, or being written to")
     if compress:
         if not (path / store.RECORDS).exists():
-            return Taken(run=path.name, what="kept", why="is compressed already")
-        return Taken(run=path.name, what="compressed", why="beyond the limit")
-    why = needed.get(path.name) or _finding(path)
+            return PruneDecision(run=path.name, what="kept", why="is compressed already")
+        return PruneDecision(run=path.name, what="compressed", why="beyond the limit")
+    why = needed.get(path.name) or _reason_to_keep(path)
     return (
-        Taken(run=path.name, what="kept", why=why)
+        PruneDecision(run=path.name, what="kept", why=why)
         if why
-        else Taken(run=path.name, what="removed", why="beyond the limit")
+        else PruneDecision(run=path.name, what="removed", why="beyond the limit")
     )
 
 
-def _runs(results: Path) -> Iterator[tuple[Path, Manifest]]:
+def _list_runs(results: Path) -> Iterator[tuple[Path, Manifest]]:
     for file in sorted(results.glob(f"*/{store.MANIFEST}")):
         try:
             yield file.parent, store.open_run(file.parent).manifest
@@ -77,7 +77,7 @@ def _runs(results: Path) -> Iterator[tuple[Path, Manifest]]:
             continue  # not ours to judge, so not ours to remove
 
 
-def _needed(results: Path) -> dict[str, str]:
+def _needed_runs(results: Path) -> dict[str, str]:
     """Runs that are never removed, and what for."""
     needed = {}
     for night in history.read_nights(results):
@@ -89,7 +89,7 @@ def _needed(results: Path) -> dict[str, str]:
     return needed
 
 
-def _finding(path: Path) -> str:
+def _reason_to_keep(path: Path) -> str:
     """Why the run's own report keeps it; empty where it found nothing."""
     try:
         outcome = json.loads((path / "summary.json").read_bytes())["verdict"]["outcome"]
@@ -98,6 +98,6 @@ def _finding(path: Path) -> str:
     return "its report has findings" if outcome == "finding" else ""
 
 
-def _is_finished(path: Path) -> bool:
+def _is_finished_run(path: Path) -> bool:
     sessions = store.open_run(path).manifest.sessions
     return bool(sessions) and sessions[-1].ended_at is not None

@@ -16,42 +16,60 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
-from tempzero.config import Config, Local, Provider, refuse_unknown
-from tempzero.engines import in_form, open_local, open_model
+from tempzero.config import Config, Local, Provider, refuse_unknown_providers
+from tempzero.engines import apply_form, open_local_engine, open_model
 from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import EngineError, UsageError, WeightsError
-from tempzero.probe.candidates import in_reading_order, seeded
-from tempzero.probe.looking import Engine, Kind, Looked, look_for_certainty, look_for_tie, moved
-from tempzero.probe.writing import suite_text
-from tempzero.reading import score
+from tempzero.probe.answer_paths import (
+    AnswerPath,
+    PromptKind,
+    SearchEngine,
+    find_certain_path,
+    find_tie_path,
+    largest_margin_change,
+)
+from tempzero.probe.candidates import generate_candidates, order_for_reading
+from tempzero.probe.suite_text import to_suite_text
+from tempzero.reading import scorer
 from tempzero.types.asked import Prompt
 
-__all__ = ["Found", "Kind", "Rule", "Where", "reference", "rule", "search", "seeded", "suite_text", "summary"]
+__all__ = [
+    "PromptKind",
+    "SearchResult",
+    "SearchRule",
+    "SearchSpace",
+    "build_rule",
+    "choose_reference",
+    "generate_candidates",
+    "search_prompts",
+    "summarise_search",
+    "to_suite_text",
+]
 
 # Chunks of so many tokens: what candidates share is kept by whole chunks, so smaller ones share more.
-_CHUNK = 16
+_CHUNK_TOKENS = 16
 # What honest forms move is measured on so many of the best candidates.
-_SAMPLED = 24
+_SAMPLED_CANDIDATES = 24
 # Before the cost is told in seconds, so many candidates are read.
-_TIMED = 8
+_TIMED_CANDIDATES = 8
 
 Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
+SearchProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class SearchRule:
     """What is looked for. `margin` in logits: border at most (None: what honest computations move), robust at least."""
 
-    kind: Kind
+    kind: PromptKind
     tokens: int
     count: int
     margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Where:
+class SearchSpace:
     """Where: the candidates, in what order they came, and how long it may take."""
 
     candidates: Sequence[Prompt]
@@ -61,10 +79,10 @@ class Where:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class SearchResult:
     """The prompts that were chosen, by margin, and all that a reader must know to find them again."""
 
-    rule: Rule
+    rule: SearchRule
     origin: str
     reference: str
     engine: Mapping[str, Any]
@@ -75,7 +93,7 @@ class Found:
     limit: float
     moved: Mapping[str, float]
     """Form of the reference -> by how much it moves the margins, in logits."""
-    chosen: tuple[Looked, ...]
+    chosen: tuple[AnswerPath, ...]
     pieces: Mapping[int, str]
     """The texts of the tokens at the deciding steps."""
 
@@ -85,23 +103,23 @@ class Found:
         return max(self.moved.values(), default=0.0)
 
 
-def rule(kind: str, *, count: int, tokens: int | None = None, margin: float | None = None) -> Rule:
+def build_rule(kind: str, *, count: int, tokens: int | None = None, margin: float | None = None) -> SearchRule:
     """A rule with what is usual for its kind: the first token; 16 tokens with a margin of 1. Raises UsageError."""
-    if kind not in get_args(Kind):
-        raise UsageError(f"--kind {kind}: say {' or '.join(get_args(Kind))}")
+    if kind not in get_args(PromptKind):
+        raise UsageError(f"--kind {kind}: say {' or '.join(get_args(PromptKind))}")
     usual_tokens, usual_margin = (1, None) if kind == "border" else (16, 1.0)
-    return Rule(
-        kind=cast(Kind, kind),
+    return SearchRule(
+        kind=cast(PromptKind, kind),
         count=count,
         tokens=tokens or usual_tokens,
         margin=usual_margin if margin is None else margin,
     )
 
 
-def reference(config: Config, name: str = "") -> Provider:
+def choose_reference(config: Config, name: str = "") -> Provider:
     """The provider of this name, or else the first reference that runs in this process. Raises UsageError."""
     if name:
-        refuse_unknown(config, [name])
+        refuse_unknown_providers(config, [name])
         return config.provider(name)
     named = [config.provider(n) for n in config.run.references]
     local = [p for p in named if p.enabled and p.local is not None]
@@ -113,23 +131,25 @@ def reference(config: Config, name: str = "") -> Provider:
     return local[0]
 
 
-def search(config: Config, provider: Provider, rule: Rule, where: Where, *, say: Say, progress: Progress) -> Found:
+def search_prompts(
+    config: Config, provider: Provider, rule: SearchRule, where: SearchSpace, *, say: Say, progress: SearchProgress
+) -> SearchResult:
     """Read the candidates, measure how far honest forms move their margins, and choose by the rule.
 
     Raises UsageError for a reference that cannot, or must not, be searched with; EngineError and WeightsError.
     """
-    local = _local(provider)
-    file = weights.obtain_for(config, local, say=say)
-    chunked = provider.model_copy(update={"local": local.model_copy(update={"batch": _CHUNK})})
-    with _opened(chunked, file) as engine:
-        score.check_exact(provider.name, local, engine.describe())
-        pool, read, stopped = _read(engine, rule, where, say, progress)
-    pool = sorted(pool, key=lambda one: (_order(rule, one), one.prompt.id))[: 2 * rule.count]
-    with _opened(provider, file) as engine:
+    local = _require_local(provider)
+    file = weights.obtain_weights_for(config, local, say=say)
+    chunked = provider.model_copy(update={"local": local.model_copy(update={"batch": _CHUNK_TOKENS})})
+    with _open_search_engine(chunked, file) as engine:
+        scorer.require_exact_reference(provider.name, local, engine.describe())
+        pool, read, stopped = _read_candidates(engine, rule, where, say, progress)
+    pool = sorted(pool, key=lambda one: (_margin_sort_key(rule, one), one.prompt.id))[: 2 * rule.count]
+    with _open_search_engine(provider, file) as engine:
         described = engine.describe()
-        pool = [again for one in pool if (again := _look(engine, rule, one.prompt, one.ids)) is not None]
-        pieces = {t: engine.piece(t).decode("utf-8", "replace") for one in pool for t in _tokens(one)}
-    found = Found(
+        pool = [again for one in pool if (again := _examine_candidate(engine, rule, one.prompt, one.ids)) is not None]
+        pieces = {t: engine.piece(t).decode("utf-8", "replace") for one in pool for t in _deciding_tokens(one)}
+    found = SearchResult(
         rule=rule,
         origin=where.origin,
         reference=provider.name,
@@ -138,19 +158,19 @@ def search(config: Config, provider: Provider, rule: Rule, where: Where, *, say:
         candidates=len(where.candidates),
         stopped=stopped,
         limit=0.0,
-        moved=_moved(config, local, pool, say) if pool else {},
+        moved=_measure_margin_changes(config, local, pool, say) if pool else {},
         chosen=(),
         pieces=pieces,
     )
     if pool and not found.moved:
         raise UsageError(f"{provider.name}: no honest form of it could be read; name one under score.forms, e.g. f16")
-    limit = _limit(rule, found.noise)
+    limit = _margin_limit(rule, found.noise)
     kept = [one for one in pool if (one.margin <= limit) == (rule.kind == "border")]
-    kept.sort(key=lambda one: (_order(rule, one), one.prompt.id))
+    kept.sort(key=lambda one: (_margin_sort_key(rule, one), one.prompt.id))
     return replace(found, limit=limit, chosen=tuple(kept[: rule.count]))
 
 
-def _local(provider: Provider) -> Local:
+def _require_local(provider: Provider) -> Local:
     if provider.local is None:
         raise UsageError(
             f"{provider.name}: a search needs whole distributions, which only a model in this process gives; "
@@ -160,8 +180,8 @@ def _local(provider: Provider) -> Local:
 
 
 @contextmanager
-def _opened(provider: Provider, file: weights.LocalWeights) -> Iterator[InProcessEngine]:
-    engine = open_local(provider, file)
+def _open_search_engine(provider: Provider, file: weights.LocalWeights) -> Iterator[InProcessEngine]:
+    engine = open_local_engine(provider, file)
     try:
         yield engine
     finally:
@@ -171,51 +191,54 @@ def _opened(provider: Provider, file: weights.LocalWeights) -> Iterator[InProces
 # --- reading ---------------------------------------------------------------------------------
 
 
-def _read(
-    engine: InProcessEngine, rule: Rule, where: Where, say: Say, progress: Progress
-) -> tuple[list[Looked], int, str | None]:
+def _read_candidates(
+    engine: InProcessEngine, rule: SearchRule, where: SearchSpace, say: Say, progress: SearchProgress
+) -> tuple[list[AnswerPath], int, str | None]:
     """All candidates that could be chosen, how many were read, and why no more were."""
-    ordered = in_reading_order(where.candidates)
+    ordered = order_for_reading(where.candidates)
     rendered = [tuple(engine.prompt_ids(p.messages)) for p in ordered]
     room = engine.describe()["context"] - rule.tokens
     waiting = [(p, ids) for p, ids in zip(ordered, rendered, strict=True) if len(ids) < room]
-    computed = _computed([ids for _, ids in waiting])
+    computed = _count_computed_tokens([ids for _, ids in waiting])
     say(
         f"{len(waiting):,} candidates, {sum(map(len, rendered)):,} prompt tokens, {computed:,} of them to be computed "
         f"(beginnings are shared), {'1 token' if rule.tokens == 1 else f'at most {rule.tokens} tokens'} of each answer"
     )
-    pool: list[Looked] = []
+    pool: list[AnswerPath] = []
     began, read = time.monotonic(), 0
     try:
         for prompt, ids in waiting:
             if where.minutes is not None and time.monotonic() - began > 60 * where.minutes:
                 return pool, read, "time"
-            looked = _look(engine, rule, prompt, ids)
+            looked = _examine_candidate(engine, rule, prompt, ids)
             pool += [looked] if looked is not None else []
             read += 1
-            if read == _TIMED:
-                each = (time.monotonic() - began) / _TIMED
+            if read == _TIMED_CANDIDATES:
+                each = (time.monotonic() - began) / _TIMED_CANDIDATES
                 left = each * (len(waiting) - read)
-                say(f"about {left:.0f} s to go, by the first {_TIMED}; Ctrl-C keeps what was found")
+                say(f"about {left:.0f} s to go, by the first {_TIMED_CANDIDATES}; Ctrl-C keeps what was found")
             progress(read, len(waiting))
     except KeyboardInterrupt:
         return pool, read, "interrupted"
     return pool, read, None
 
 
-def _look(engine: Engine, rule: Rule, prompt: Prompt, ids: Sequence[int]) -> Looked | None:
+def _examine_candidate(engine: SearchEngine, rule: SearchRule, prompt: Prompt, ids: Sequence[int]) -> AnswerPath | None:
     if rule.kind == "border":
-        return look_for_tie(engine, prompt, ids, rule.tokens)
-    return look_for_certainty(engine, prompt, ids, rule.tokens, rule.margin or 0.0)
+        return find_tie_path(engine, prompt, ids, rule.tokens)
+    return find_certain_path(engine, prompt, ids, rule.tokens, rule.margin or 0.0)
 
 
-def _computed(prompts: Sequence[tuple[int, ...]]) -> int:
+def _count_computed_tokens(prompts: Sequence[tuple[int, ...]]) -> int:
     """Tokens that are left to compute when each prompt keeps the whole chunks it shares with the one before."""
     total, held = 0, tuple[int, ...]()
     for ids in prompts:
         shared = 0
-        while shared + _CHUNK < len(ids) and held[shared : shared + _CHUNK] == ids[shared : shared + _CHUNK]:
-            shared += _CHUNK
+        while (
+            shared + _CHUNK_TOKENS < len(ids)
+            and held[shared : shared + _CHUNK_TOKENS] == ids[shared : shared + _CHUNK_TOKENS]
+        ):
+            shared += _CHUNK_TOKENS
         total, held = total + len(ids) - shared, ids
     return total
 
@@ -223,42 +246,42 @@ def _computed(prompts: Sequence[tuple[int, ...]]) -> int:
 # --- choosing --------------------------------------------------------------------------------
 
 
-def _moved(config: Config, local: Local, pool: Sequence[Looked], say: Say) -> dict[str, float]:
+def _measure_margin_changes(config: Config, local: Local, pool: Sequence[AnswerPath], say: Say) -> dict[str, float]:
     """How far each honest form of the reference moves the margins of these candidates."""
     found = {}
     for form in config.score.forms:
         try:
-            changed, honest = in_form(local, form)
+            changed, honest = apply_form(local, form)
             if not honest:
                 continue
-            model = open_model(changed, weights.obtain_for(config, changed, say=say))
+            model = open_model(changed, weights.obtain_weights_for(config, changed, say=say))
         except (EngineError, WeightsError) as problem:
             say(f"not read by the form {form}: {problem}")
             continue
         try:
-            found[form] = max(moved(model, one) for one in pool[:_SAMPLED])
+            found[form] = max(largest_margin_change(model, one) for one in pool[:_SAMPLED_CANDIDATES])
         finally:
             model.close()
     return found
 
 
-def _limit(rule: Rule, noise: float) -> float:
+def _margin_limit(rule: SearchRule, noise: float) -> float:
     """Border: at most what honest forms move, unless told otherwise. Robust: what was asked for, and above that."""
     if rule.kind == "border":
         return noise if rule.margin is None else rule.margin
     return max(rule.margin or 0.0, noise)
 
 
-def _order(rule: Rule, looked: Looked) -> float:
+def _margin_sort_key(rule: SearchRule, looked: AnswerPath) -> float:
     return looked.margin if rule.kind == "border" else -looked.margin
 
 
-def _tokens(looked: Looked) -> tuple[int, int]:
+def _deciding_tokens(looked: AnswerPath) -> tuple[int, int]:
     step = looked.steps[looked.at]
     return step.best, step.second
 
 
-def summary(found: Found) -> Iterator[str]:
+def summarise_search(found: SearchResult) -> Iterator[str]:
     """What came of it, line by line."""
     forms = ", ".join(f"{name} {by:.4f}" for name, by in found.moved.items())
     if forms:

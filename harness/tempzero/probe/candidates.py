@@ -8,13 +8,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from tempzero.probe.looking import Kind
+from tempzero.probe.answer_paths import PromptKind
 from tempzero.types.asked import Message, Prompt
 
 T = TypeVar("T")
 
 # Read in blocks, each sorted so that neighbours share their beginnings, which are then computed once.
-BLOCK = 128
+READING_BLOCK = 128
 
 _THINGS = (
     "acorns anchors apples baskets bells blankets boots bottles brooms buttons cameras candles carrots chairs clocks "
@@ -24,12 +24,12 @@ _THINGS = (
     "saddles sails scarves shells shovels sledges soaps spoons stamps stoves tents tickets tiles towels trumpets "
     "umbrellas vases violins wagons wheels whistles windmills zips"
 )
-_KINDS_OF = (
+_ADJECTIVES = (
     "old new broken tiny huge painted silver wooden borrowed lost blue heavy cheap hidden noisy warm frozen empty "
     "crooked polished foreign spare curious dusty folded striped perfect useless secret gentle"
 )
 # What varies stands as far back as English lets it. Open questions, with many ways to begin an answer.
-_OPEN = (
+_OPEN_QUESTIONS = (
     "Answer with one word: which is better, {kind} {thing} or {other}?",
     "Ask me a question about {kind} {thing}.",
     "Complete the sentence: People who collect {kind} {thing}",
@@ -46,59 +46,61 @@ _OPEN = (
     "Write the first sentence of a letter about {kind} {thing}.",
 )
 
-_WORDS = (
+_FORCED_WORDS = (
     "apple bread chair cloud dance earth field glass heart horse house juice light money month mouth music night "
     "ocean paper party peace phone plant queen radio river salt school ship snow sound space stone storm sugar "
     "summer table tiger tower train tree water wheel window winter world"
 )
 
 
-def seeded(kind: Kind, *, number: int, seed: int) -> tuple[Prompt, ...]:
+def generate_candidates(kind: PromptKind, *, number: int, seed: int) -> tuple[Prompt, ...]:
     """So many different candidates of the project's own making; there are about a million of each kind."""
     # random() is the one method whose sequence Python promises never to change.
     draw = random.Random(seed)
-    make: Callable[[random.Random], tuple[Message, ...]] = _open if kind == "border" else _forced
+    make: Callable[[random.Random], tuple[Message, ...]] = (
+        _draw_open_question if kind == "border" else _draw_forced_task
+    )
     found: dict[tuple[Message, ...], None] = {}
     while len(found) < number:
         found[make(draw)] = None
-    return tuple(_prompt(kind, messages) for messages in found)
+    return tuple(_build_candidate(kind, messages) for messages in found)
 
 
-def in_reading_order(candidates: Sequence[Prompt]) -> list[Prompt]:
+def order_for_reading(candidates: Sequence[Prompt]) -> list[Prompt]:
     """Block by block as given, so that a search cut short has seen a fair sample, and sorted within."""
-    blocks = (candidates[at : at + BLOCK] for at in range(0, len(candidates), BLOCK))
-    return [p for block in blocks for p in sorted(block, key=_texts)]
+    blocks = (candidates[at : at + READING_BLOCK] for at in range(0, len(candidates), READING_BLOCK))
+    return [p for block in blocks for p in sorted(block, key=_message_texts)]
 
 
-def _texts(prompt: Prompt) -> list[str]:
+def _message_texts(prompt: Prompt) -> list[str]:
     return [message.content for message in prompt.messages]
 
 
-def _prompt(kind: Kind, messages: tuple[Message, ...]) -> Prompt:
+def _build_candidate(kind: PromptKind, messages: tuple[Message, ...]) -> Prompt:
     """Named after what it says: the same text has the same name in every search."""
     said = json.dumps([[m.role, m.content] for m in messages])
     return Prompt(id=f"{kind}-{hashlib.sha256(said.encode()).hexdigest()[:10]}", messages=messages, family=kind)
 
 
-def _open(draw: random.Random) -> tuple[Message, ...]:
-    thing, other = _some(draw, _THINGS.split(), 2)
-    text = _one(draw, _OPEN).format(kind=_one(draw, _KINDS_OF.split()), thing=thing, other=other)
+def _draw_open_question(draw: random.Random) -> tuple[Message, ...]:
+    thing, other = _pick_distinct(draw, _THINGS.split(), 2)
+    text = _pick_one(draw, _OPEN_QUESTIONS).format(kind=_pick_one(draw, _ADJECTIVES.split()), thing=thing, other=other)
     return (Message(role="user", content=text),)
 
 
-def _forced(draw: random.Random) -> tuple[Message, ...]:
+def _draw_forced_task(draw: random.Random) -> tuple[Message, ...]:
     """An example and a second task of the same form: nearly every token of the answer stands in the prompt."""
-    shown, asked = _some(draw, _WORDS.split(), 4), _some(draw, _WORDS.split(), 8)
+    shown, asked = _pick_distinct(draw, _FORCED_WORDS.split(), 4), _pick_distinct(draw, _FORCED_WORDS.split(), 8)
     start, example = 2 + int(draw.random() * 90), 2 + int(draw.random() * 90)
     tasks = (
         ("Repeat these words: {}", [", ".join(shown), ", ".join(asked)], [", ".join(shown)]),
         ("Make a JSON list of: {}", [" ".join(shown), " ".join(asked)], [json.dumps(shown)]),
-        ("Number these: {}", [" ".join(shown), " ".join(asked)], ["\n".join(_numbered(shown))]),
-        ("Count from {}", [f"{example} to {example + 5}.", f"{start} to {start + 15}."], [_counted(example, 6)]),
+        ("Number these: {}", [" ".join(shown), " ".join(asked)], ["\n".join(_number_words(shown))]),
+        ("Count from {}", [f"{example} to {example + 5}.", f"{start} to {start + 15}."], [_counting_text(example, 6)]),
         ("Write twelve times: {}", [shown[0], asked[0]], [" ".join(shown[:1] * 12)]),
         ("Put a plus between: {}", [" ".join(shown), " ".join(asked)], [" + ".join(shown)]),
     )
-    task, (first, second), (answer,) = _one(draw, tasks)
+    task, (first, second), (answer,) = _pick_one(draw, tasks)
     return (
         Message(role="user", content=task.format(first)),
         Message(role="assistant", content=answer),
@@ -106,19 +108,19 @@ def _forced(draw: random.Random) -> tuple[Message, ...]:
     )
 
 
-def _numbered(words: Sequence[str]) -> list[str]:
+def _number_words(words: Sequence[str]) -> list[str]:
     return [f"{number}. {word}" for number, word in enumerate(words, start=1)]
 
 
-def _counted(start: int, number: int) -> str:
+def _counting_text(start: int, number: int) -> str:
     return ", ".join(str(n) for n in range(start, start + number))
 
 
-def _one(draw: random.Random, among: Sequence[T]) -> T:
+def _pick_one(draw: random.Random, among: Sequence[T]) -> T:
     return among[int(draw.random() * len(among))]
 
 
-def _some(draw: random.Random, among: Sequence[str], number: int) -> list[str]:
+def _pick_distinct(draw: random.Random, among: Sequence[str], number: int) -> list[str]:
     """So many different ones."""
     left = list(among)
     return [left.pop(int(draw.random() * len(left))) for _ in range(number)]

@@ -56,17 +56,17 @@ try:
 except ImportError:  # Windows has no flock; there a second writer is not noticed.
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
+RUN_FORMAT = 1
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
 SCORES = "scores.jsonl"
-JUDGED = "judged.jsonl"
+JUDGEMENTS = "judged.jsonl"
 PREFLIGHT = "preflight.jsonl"
 # Lines that can be had again are handed on in pieces of this size.
 _BUFFER_BYTES = 1 << 20
-COMPRESSED = "records.jsonl.gz"
+COMPRESSED_RECORDS = "records.jsonl.gz"
 
-_encode = msgspec.json.Encoder().encode
+_encode_value = msgspec.json.Encoder().encode
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_score = msgspec.json.Decoder(ScoreLine).decode
 _decode_judged = msgspec.json.Decoder(Judgement).decode
@@ -105,7 +105,7 @@ _decode_lean = msgspec.json.Decoder(_LeanRecord).decode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
+class RunProgress:
     """What a run folder already holds: where a resumed run goes on."""
 
     attempts: dict[Trial, int]
@@ -118,35 +118,35 @@ class Run:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.config = configuration.parse(manifest.config, source=str(path / MANIFEST))
+        self.config = configuration.parse_config(manifest.config, source=str(path / MANIFEST))
 
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
-        for number, line in _whole_lines(self.path / RECORDS):
-            yield _decoded(_decode_record, line, self.path / RECORDS, number)
+        for number, line in _read_whole_lines(self.path / RECORDS):
+            yield _decode_line(_decode_record, line, self.path / RECORDS, number)
 
     def views(self) -> Iterator[RecordView]:
         """Every record without its bytes, in order: fast and small. Raises RunFolderError."""
-        for number, line in _whole_lines(self.path / RECORDS):
-            yield _view(_decoded(_decode_lean, line, self.path / RECORDS, number).attempt)
+        for number, line in _read_whole_lines(self.path / RECORDS):
+            yield _to_record_view(_decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
 
     def hashed_views(self) -> Iterator[tuple[str, RecordView]]:
         """Every record without its bytes, after the SHA-256 of its line, by which scores name it."""
-        for number, line in _whole_lines(self.path / RECORDS):
-            view = _view(_decoded(_decode_lean, line, self.path / RECORDS, number).attempt)
+        for number, line in _read_whole_lines(self.path / RECORDS):
+            view = _to_record_view(_decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
             yield hashlib.sha256(line).hexdigest(), view
 
     def score_lines(self) -> Iterator[ScoreLine]:
         """Every line of scores.jsonl, in order; none where nothing was scored. Raises RunFolderError."""
         if (self.path / SCORES).exists():
-            for number, line in _whole_lines(self.path / SCORES):
-                yield _decoded(_decode_score, line, self.path / SCORES, number)
+            for number, line in _read_whole_lines(self.path / SCORES):
+                yield _decode_line(_decode_score, line, self.path / SCORES, number)
 
     def judgements(self) -> Iterator[Judgement]:
         """Every line of judged.jsonl, in order; none where nothing had to be tried out. Raises RunFolderError."""
-        if (self.path / JUDGED).exists():
-            for number, line in _whole_lines(self.path / JUDGED):
-                yield _decoded(_decode_judged, line, self.path / JUDGED, number)
+        if (self.path / JUDGEMENTS).exists():
+            for number, line in _read_whole_lines(self.path / JUDGEMENTS):
+                yield _decode_line(_decode_judged, line, self.path / JUDGEMENTS, number)
 
     def reading(self) -> Reading:
         """What references read of this run: all lines of scores.jsonl, sorted by kind."""
@@ -161,14 +161,14 @@ class Run:
 
     def lines(self) -> Iterator[bytes]:
         """Every record's line as it stands in the file, without its newline, in order: for passing evidence on."""
-        return (line for _, line in _whole_lines(self.path / RECORDS))
+        return (line for _, line in _read_whole_lines(self.path / RECORDS))
 
     def preflights(self) -> int:
         """Requests of the checks before its sessions."""
         path = self.path / PREFLIGHT
         return sum(1 for _ in path.open("rb")) if path.is_file() else 0
 
-    def progress(self) -> Progress:
+    def progress(self) -> RunProgress:
         """Attempts so far by trial, and the trials that have an answer (whole or cut)."""
         attempts: dict[Trial, int] = {}
         complete = set()
@@ -176,7 +176,7 @@ class Run:
             attempts[view.trial] = max(view.number, attempts.get(view.trial, 0))
             if view.outcome.status in ("valid", "censored"):
                 complete.add(view.trial)
-        return Progress(attempts=attempts, complete=frozenset(complete))
+        return RunProgress(attempts=attempts, complete=frozenset(complete))
 
     def verify(self) -> str:
         """Check the hash chain from the plan digest to the last line; give the last line's hash.
@@ -184,11 +184,11 @@ class Run:
         Raises RunFolderError naming the first line that was changed, removed or moved, and
         when fewer or other records are there than the last finished session left behind.
         """
-        heads = {0: _genesis(self.manifest)}
-        for number, line in _whole_lines(self.path / RECORDS):
-            record = _decoded(_decode_record, line, self.path / RECORDS, number)
-            _check_link(record, heads[number - 1], self.path / RECORDS, number)
-            _check_bytes(record, self.path, number)
+        heads = {0: _genesis_hash(self.manifest)}
+        for number, line in _read_whole_lines(self.path / RECORDS):
+            record = _decode_line(_decode_record, line, self.path / RECORDS, number)
+            _check_chain_link(record, heads[number - 1], self.path / RECORDS, number)
+            _check_body_hashes(record, self.path, number)
             heads[number] = hashlib.sha256(line).hexdigest()
         for session in self.manifest.sessions:
             if session.head is not None and heads.get(session.records) != session.head:
@@ -198,9 +198,12 @@ class Run:
                 )
         self._verify_scores(set(heads.values()))
         previous = heads[0]
-        for number, line in _whole_lines(self.path / JUDGED) if (self.path / JUDGED).exists() else ():
-            _check_link(
-                _decoded(_decode_judged, line, self.path / JUDGED, number), previous, self.path / JUDGED, number
+        for number, line in _read_whole_lines(self.path / JUDGEMENTS) if (self.path / JUDGEMENTS).exists() else ():
+            _check_chain_link(
+                _decode_line(_decode_judged, line, self.path / JUDGEMENTS, number),
+                previous,
+                self.path / JUDGEMENTS,
+                number,
             )
             previous = hashlib.sha256(line).hexdigest()
         return heads[len(heads) - 1]
@@ -208,10 +211,10 @@ class Run:
     def _verify_scores(self, records: set[str]) -> None:
         """Check the chain of scores.jsonl, and that what was read is still recorded."""
         path, seal = self.path / SCORES, self.manifest.scores
-        heads = {0: _genesis(self.manifest)}
-        for number, line in _whole_lines(path) if path.exists() else ():
-            score = _decoded(_decode_score, line, path, number)
-            _check_link(score, heads[number - 1], path, number)
+        heads = {0: _genesis_hash(self.manifest)}
+        for number, line in _read_whole_lines(path) if path.exists() else ():
+            score = _decode_line(_decode_score, line, path, number)
+            _check_chain_link(score, heads[number - 1], path, number)
             read = score.scored or score.unread
             if read is not None and read.record_sha256 not in records:
                 raise RunFolderError(f"{path}:{number}: no line of {RECORDS} has the hash {read.record_sha256[:12]}...")
@@ -231,8 +234,8 @@ def open_run(path: Path) -> Run:
         raise RunFolderError(f"{path}: not a run folder: it has no {MANIFEST}") from None
     try:
         version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
-        if version != FORMAT:
-            raise RunFolderError(f"{file}: written in format {version}; this tempzero reads format {FORMAT}")
+        if version != RUN_FORMAT:
+            raise RunFolderError(f"{file}: written in format {version}; this tempzero reads format {RUN_FORMAT}")
         return Run(path, msgspec.json.decode(data, type=Manifest))
     except msgspec.MsgspecError as error:
         raise RunFolderError(f"{file}: damaged: {error}") from None
@@ -295,11 +298,11 @@ class RunWriter:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise _unwritable(Path(self._file.name), error) from None
+            raise _unwritable_error(Path(self._file.name), error) from None
 
     def _add(self, attempt: Attempt) -> Record:
         record = Record(seq=self.seq, previous=self.head, attempt=attempt)
-        line = _encode(record)
+        line = _encode_value(record)
         self._buffer += line + b"\n"
         self.seq += 1
         self.head = hashlib.sha256(line).hexdigest()
@@ -315,12 +318,12 @@ class RunWriter:
             self._buffer.clear()
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
-            raise _unwritable(Path(self._file.name), error) from None
+            raise _unwritable_error(Path(self._file.name), error) from None
 
 
-def _chain(file: IO[bytes], line: ScoreLine | Judgement) -> str:
+def _write_chained_line(file: IO[bytes], line: ScoreLine | Judgement) -> str:
     """Hand a line to the system; the hash that the next one names as its previous."""
-    data = _encode(line)
+    data = _encode_value(line)
     try:
         file.write(data + b"\n")
         file.flush()
@@ -337,12 +340,12 @@ class ScoreWriter:
 
     def append(self, line: ScoreLine) -> None:
         """Write a line as the chain's next one (`seq` and `previous` are set here) and hand it to the system."""
-        self.head = _chain(self._file, replace(line, seq=self.seq, previous=self.head))
+        self.head = _write_chained_line(self._file, replace(line, seq=self.seq, previous=self.head))
         self.seq += 1
 
 
 @contextmanager
-def scoring(path: Path) -> Iterator[ScoreWriter]:
+def open_score_writer(path: Path) -> Iterator[ScoreWriter]:
     """Append to a run folder's scores, alone; a torn last line is dropped, since it can be had again.
 
     Raises RunFolderError when another process is writing, or records or scores do not hold.
@@ -353,12 +356,12 @@ def scoring(path: Path) -> Iterator[ScoreWriter]:
     except OSError as error:
         raise RunFolderError(f"{file_path}: cannot be written: {error.strerror}") from None
     with file:
-        _lock(file, path)
+        _lock_run_folder(file, path)
         _cut_torn_tail(file)
         run = open_run(path)
         run.verify()
-        seq, head = 0, _genesis(run.manifest)
-        for number, line in _whole_lines(file_path):
+        seq, head = 0, _genesis_hash(run.manifest)
+        for number, line in _read_whole_lines(file_path):
             seq, head = number, hashlib.sha256(line).hexdigest()
         writer = ScoreWriter(file, seq, head)
         try:
@@ -369,7 +372,7 @@ def scoring(path: Path) -> Iterator[ScoreWriter]:
             _write_manifest(path, replace(manifest, scores=Seal(lines=writer.seq, head=writer.head)))
 
 
-class JudgeWriter:
+class JudgementWriter:
     """The one writer of a run folder's judgements; get it from `judging`."""
 
     def __init__(self, file: IO[bytes], seq: int, head: str) -> None:
@@ -377,57 +380,57 @@ class JudgeWriter:
 
     def append(self, judgement: Judgement) -> None:
         """Write a line as the chain's next one (`seq` and `previous` are set here). Raises RunFolderError."""
-        self._head = _chain(self._file, replace(judgement, seq=self._seq, previous=self._head))
+        self._head = _write_chained_line(self._file, replace(judgement, seq=self._seq, previous=self._head))
         self._seq += 1
 
 
 @contextmanager
-def judging(path: Path) -> Iterator[JudgeWriter]:
+def open_judgement_writer(path: Path) -> Iterator[JudgementWriter]:
     """Append to a run folder's judgements, alone; a torn last line is dropped. Raises RunFolderError."""
-    file_path = path / JUDGED
+    file_path = path / JUDGEMENTS
     try:
         file = file_path.open("a+b")
     except OSError as error:
         raise RunFolderError(f"{file_path}: cannot be written: {error.strerror}") from None
     with file:
-        _lock(file, path)
+        _lock_run_folder(file, path)
         _cut_torn_tail(file)
         run = open_run(path)
         run.verify()
-        seq, head = 0, _genesis(run.manifest)
-        for number, line in _whole_lines(file_path):
+        seq, head = 0, _genesis_hash(run.manifest)
+        for number, line in _read_whole_lines(file_path):
             seq, head = number, hashlib.sha256(line).hexdigest()
         try:
-            yield JudgeWriter(file, seq, head)
+            yield JudgementWriter(file, seq, head)
         finally:
             os.fsync(file.fileno())
 
 
 @contextmanager
-def writing(path: Path, *, now: str) -> Iterator[RunWriter]:
+def open_run_writer(path: Path, *, now: str) -> Iterator[RunWriter]:
     """Append to a run folder, alone. A torn last line is moved into the manifest first.
 
     `now` is the session's start (ISO 8601); its end is stamped by `finish_session`. Raises
     RunFolderError when another process is writing to the folder or the chain does not hold.
     """
     file_path = path / RECORDS
-    if not file_path.exists() and (path / COMPRESSED).exists():
-        raise RunFolderError(f"{path}: is compressed; `gunzip {path / COMPRESSED}` before adding to it")
+    if not file_path.exists() and (path / COMPRESSED_RECORDS).exists():
+        raise RunFolderError(f"{path}: is compressed; `gunzip {path / COMPRESSED_RECORDS}` before adding to it")
     if not file_path.exists():
         open_run(path)  # says what is wrong where this is no run folder at all
     try:
         opened = file_path.open("r+b", buffering=0)
     except FileNotFoundError:
-        raise _without_records(file_path) from None
+        raise _missing_records_error(file_path) from None
     except OSError as error:
-        raise _unwritable(file_path, error) from None
+        raise _unwritable_error(file_path, error) from None
     with opened as file:
-        _lock(file, path)
+        _lock_run_folder(file, path)
         torn = _cut_torn_tail(file)
         run = open_run(path)
         head = run.verify()
         file.seek(0, os.SEEK_END)
-        seq = sum(1 for _ in _whole_lines(file_path))
+        seq = sum(1 for _ in _read_whole_lines(file_path))
         session = Session(started_at=now, ended_at=None, records=seq, head=None, torn_tail=torn)
         manifest = replace(run.manifest, sessions=(*run.manifest.sessions, session))
         _write_manifest(path, manifest)
@@ -455,7 +458,7 @@ def finish_session(
 
 def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]]) -> None:
     """Add a line for each (provider, what was looked at, exchange) to preflight.jsonl. Raises RunFolderError."""
-    lines = [_encode({"provider": p, "looked_at": what, "exchange": e}) + b"\n" for p, what, e in exchanges]
+    lines = [_encode_value({"provider": p, "looked_at": what, "exchange": e}) + b"\n" for p, what, e in exchanges]
     if not lines:
         return
     try:
@@ -465,19 +468,19 @@ def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]])
             os.fsync(file.fileno())
         _sync_folder(path)
     except OSError as error:
-        raise _unwritable(path / PREFLIGHT, error) from None
+        raise _unwritable_error(path / PREFLIGHT, error) from None
 
 
-def compress(path: Path) -> int:
+def compress_run(path: Path) -> int:
     """Put records.jsonl.gz in place of records.jsonl; give the bytes saved. What is read from the run stays the same.
 
     Raises RunFolderError where the run is being written to, or its chain does not hold: damage is not packed away.
     """
-    plain, packed = path / RECORDS, path / COMPRESSED
+    plain, packed = path / RECORDS, path / COMPRESSED_RECORDS
     if not plain.exists():
         return 0
     with plain.open("rb") as file:
-        _lock(file, path)
+        _lock_run_folder(file, path)
         open_run(path).verify()
         data = file.read()
         write_atomically(packed, gzip.compress(data, mtime=0))
@@ -513,31 +516,31 @@ def _sync_folder(path: Path) -> None:
             os.close(folder)
 
 
-def _unwritable(file: Path, error: OSError) -> RunFolderError:
+def _unwritable_error(file: Path, error: OSError) -> RunFolderError:
     return RunFolderError(
         f"{file}: cannot be written: {error.strerror}; what was recorded before is kept, "
         f"and `tempzero run --resume {file.parent}` goes on once it can be"
     )
 
 
-def _without_records(path: Path) -> RunFolderError:
+def _missing_records_error(path: Path) -> RunFolderError:
     return RunFolderError(f"{path}: missing; without it the run folder holds no evidence")
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
     try:
-        write_atomically(path / MANIFEST, msgspec.json.format(_encode(manifest), indent=2) + b"\n")
+        write_atomically(path / MANIFEST, msgspec.json.format(_encode_value(manifest), indent=2) + b"\n")
     except OSError as error:
-        raise _unwritable(path / MANIFEST, error) from None
+        raise _unwritable_error(path / MANIFEST, error) from None
 
 
-def _genesis(manifest: Manifest) -> str:
+def _genesis_hash(manifest: Manifest) -> str:
     return hashlib.sha256(manifest.plan_digest.encode()).hexdigest()
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _read_whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, bytes without newline); a torn last line is left out."""
-    packed = path.with_name(COMPRESSED)
+    packed = path.with_name(COMPRESSED_RECORDS)
     try:
         # The plain file goes before a packed one: a kill between packing and removing leaves both.
         with gzip.open(packed) if packed.exists() and not path.exists() else path.open("rb", 1 << 20) as file:
@@ -545,12 +548,12 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if line.endswith(b"\n"):
                     yield number, line[:-1]
     except FileNotFoundError:
-        raise _without_records(path) from None
+        raise _missing_records_error(path) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RunFolderError(f"{packed}: damaged ({error}); restore it from a copy") from None
 
 
-def _view(attempt: _LeanAttempt) -> RecordView:
+def _to_record_view(attempt: _LeanAttempt) -> RecordView:
     return RecordView(
         trial=attempt.trial,
         number=attempt.number,
@@ -561,18 +564,18 @@ def _view(attempt: _LeanAttempt) -> RecordView:
     )
 
 
-def _decoded(decode: Callable[[bytes], T], line: bytes, path: Path, number: int) -> T:
+def _decode_line(decode: Callable[[bytes], T], line: bytes, path: Path, number: int) -> T:
     try:
         return decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        again = {RECORDS: "`run --resume`", JUDGED: "`tempzero report`"}.get(path.name, "`tempzero score`")
+        again = {RECORDS: "`run --resume`", JUDGEMENTS: "`tempzero report`"}.get(path.name, "`tempzero score`")
         raise RunFolderError(
             f"{path}:{number}: damaged line ({error}); restore it from a copy, "
             f"or remove it and what follows and {again}"
         ) from None
 
 
-def _check_link(line: Record | ScoreLine | Judgement, previous: str, path: Path, number: int) -> None:
+def _check_chain_link(line: Record | ScoreLine | Judgement, previous: str, path: Path, number: int) -> None:
     if line.previous != previous or line.seq != number - 1:
         raise RunFolderError(
             f"{path}:{number}: the hash chain breaks here: this line or the one before it "
@@ -580,7 +583,7 @@ def _check_link(line: Record | ScoreLine | Judgement, previous: str, path: Path,
         )
 
 
-def _check_bytes(record: Record, path: Path, number: int) -> None:
+def _check_body_hashes(record: Record, path: Path, number: int) -> None:
     """The bodies inside a line must have the hashes that stand beside them."""
     request, response = record.attempt.exchange.request, record.attempt.exchange.response
     bodies = [("request", request.body.encode(), request.sha256)]
@@ -592,7 +595,7 @@ def _check_bytes(record: Record, path: Path, number: int) -> None:
             raise RunFolderError(f"{path / RECORDS}:{number}: the {what} body does not have the hash recorded with it")
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock_run_folder(file: IO[bytes], path: Path) -> None:
     if fcntl is None:
         return
     try:

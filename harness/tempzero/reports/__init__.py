@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tempzero.reports import html, markdown, screen, summary, tables
+from tempzero.reports import csv_tables, html, markdown, screen, summary
 from tempzero.reports.lookup import View
-from tempzero.reports.sections import sections
+from tempzero.reports.sections import build_sections
 from tempzero.types.concluded import Analysis, Verdict
 
 
@@ -22,22 +22,22 @@ def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[P
     Returns the paths: report.html, report.md, summary.json, then the tables. Raises OSError
     where the folder cannot be written.
     """
-    parts = sections(View(analysis, verdict))
+    parts = build_sections(View(analysis, verdict))
     texts = {
-        "report.html": html.render(parts, run_id=analysis.run_id, created_at=analysis.created_at),
-        "report.md": markdown.render(parts, run_id=analysis.run_id, created_at=analysis.created_at),
-        "summary.json": summary.render(analysis, verdict),
-        **{f"tables/{name}": text for name, text in tables.render(analysis).items()},
+        "report.html": html.render_html(parts, run_id=analysis.run_id, created_at=analysis.created_at),
+        "report.md": markdown.render_markdown(parts, run_id=analysis.run_id, created_at=analysis.created_at),
+        "summary.json": summary.render_summary(analysis, verdict),
+        **{f"tables/{name}": text for name, text in csv_tables.render_tables(analysis).items()},
     }
-    return tuple(_write(folder / name, text) for name, text in texts.items())
+    return tuple(_replace_file(folder / name, text) for name, text in texts.items())
 
 
-def show(analysis: Analysis, verdict: Verdict, console: Console) -> None:
+def show_report(analysis: Analysis, verdict: Verdict, console: Console) -> None:
     """Print one table for each question, then the verdict for every provider, worst first."""
-    screen.show(sections(View(analysis, verdict)), console)
+    screen.print_sections(build_sections(View(analysis, verdict)), console)
 
 
-def _write(path: Path, text: str) -> Path:
+def _replace_file(path: Path, text: str) -> Path:
     """Replace the file in one step, so that a reader never meets half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")

@@ -65,20 +65,22 @@ class HeatValue:
     description: str
 
 
-def heat_map(title: str, names: Sequence[str], values: Sequence[Sequence[HeatValue]], *, summary: str) -> HeatMap:
+def lay_out_heat_map(
+    title: str, names: Sequence[str], values: Sequence[Sequence[HeatValue]], *, summary: str
+) -> HeatMap:
     """Lay out a square map; `values[row][column]` in the order of `names`."""
     rows = tuple(
         HeatLabel(x=_LABEL_WIDTH - 10, y=_HEAD_HEIGHT + i * CELL_HEIGHT + CELL_HEIGHT // 2 + 4, text=t, name=name)
         for i, name in enumerate(names)
-        for t in [fitting(name, 26)]
+        for t in [shorten_middle(name, 26)]
     )
     columns = tuple(
         HeatLabel(x=_LABEL_WIDTH + i * CELL_WIDTH + CELL_WIDTH // 2, y=_HEAD_HEIGHT - 10, text=t, name=name)
         for i, name in enumerate(names)
-        for t in [fitting(name, 16)]
+        for t in [shorten_middle(name, 16)]
     )
     cells = tuple(
-        _heat_cell(row, column, value) for row, line in enumerate(values) for column, value in enumerate(line)
+        _lay_out_heat_cell(row, column, value) for row, line in enumerate(values) for column, value in enumerate(line)
     )
     return HeatMap(
         title=title,
@@ -91,7 +93,7 @@ def heat_map(title: str, names: Sequence[str], values: Sequence[Sequence[HeatVal
     )
 
 
-def _heat_cell(row: int, column: int, value: HeatValue) -> HeatCell:
+def _lay_out_heat_cell(row: int, column: int, value: HeatValue) -> HeatCell:
     step = None if value.share is None else max(0, min(_STEPS - 1, math.floor(value.share * _STEPS)))
     return HeatCell(
         x=_LABEL_WIDTH + column * CELL_WIDTH,
@@ -148,19 +150,19 @@ LEFT, TOP, PLOT_WIDTH, LABEL_STEP = 46, 14, 560, 17
 _NAMES_WIDTH = 230
 
 
-def curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, summary: str) -> CurveChart:
+def lay_out_curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, summary: str) -> CurveChart:
     """Lay out the curves, best ending first; each is a step that starts at 1 before the first character."""
-    ordered = sorted(named, key=lambda pair: (-_end(pair[1]), pair[0]))
+    ordered = sorted(named, key=lambda pair: (-_end_share(pair[1]), pair[0]))
     plot_height = max(260, len(ordered) * LABEL_STEP)
     bottom = TOP + plot_height
     longest = max((c.positions[-1] for _, c in ordered if c.positions), default=1) or 1
-    ends = [TOP + (1 - _end(c)) * plot_height for _, c in ordered]
-    labels = spread(ends, TOP, bottom)
+    ends = [TOP + (1 - _end_share(c)) * plot_height for _, c in ordered]
+    labels = spread_labels(ends, TOP, bottom)
     lines = tuple(
         CurveLine(
             name=name,
-            label=f"{fitting(name, 24)} {_end(curve):.2f}",
-            path=_path(curve, longest, plot_height),
+            label=f"{shorten_middle(name, 24)} {_end_share(curve):.2f}",
+            path=_step_path(curve, longest, plot_height),
             end_y=round(ends[i], 1),
             label_y=round(labels[i], 1),
             colour=i % COLOURS,
@@ -178,7 +180,7 @@ def curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, summa
         bottom=bottom,
         width=LEFT + PLOT_WIDTH + _NAMES_WIDTH,
         height=bottom + 46,
-        x_ticks=tuple(Tick(at=round(_x(p, longest), 1), label=f"{p:,}") for p in _round_positions(longest)),
+        x_ticks=tuple(Tick(at=round(_position_x(p, longest), 1), label=f"{p:,}") for p in _round_positions(longest)),
         y_ticks=tuple(Tick(at=round(TOP + (1 - s) * plot_height, 1), label=f"{s:g}") for s in (0, 0.25, 0.5, 0.75, 1)),
         lines=lines,
     )
@@ -194,20 +196,20 @@ def share_after(curve: SurvivalCurve, position: int) -> float:
     return share
 
 
-def _end(curve: SurvivalCurve) -> float:
+def _end_share(curve: SurvivalCurve) -> float:
     return curve.shares[-1] if curve.shares else 1.0
 
 
-def _x(position: int, longest: int) -> float:
+def _position_x(position: int, longest: int) -> float:
     return LEFT + PLOT_WIDTH * position / longest
 
 
-def _path(curve: SurvivalCurve, longest: int, plot_height: int) -> str:
+def _step_path(curve: SurvivalCurve, longest: int, plot_height: int) -> str:
     """A step path; steps smaller than a tenth of a pixel are left out, so its size is bounded."""
     parts = [f"M{LEFT} {TOP}"]
     drawn = (float(LEFT), float(TOP))
     for position, share in zip(curve.positions, curve.shares, strict=True):
-        x, y = round(_x(position, longest), 1), round(TOP + (1 - share) * plot_height, 1)
+        x, y = round(_position_x(position, longest), 1), round(TOP + (1 - share) * plot_height, 1)
         if y != drawn[1] and (x - drawn[0] >= 0.5 or y - drawn[1] >= 0.5):
             parts.append(f"H{x:g}V{y:g}")
             drawn = (x, y)
@@ -223,7 +225,7 @@ def _round_positions(longest: int) -> list[int]:
     return list(range(0, longest + 1, step))
 
 
-def spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
+def spread_labels(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
     """Label heights near the wanted ones (ascending), none nearer than a line to the next, inside the plot."""
     placed: list[float] = []
     for at in wanted:
@@ -235,7 +237,7 @@ def spread(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
     return placed
 
 
-def fitting(name: str, limit: int) -> str:
+def shorten_middle(name: str, limit: int) -> str:
     """The name, its middle left out where it is longer than `limit` characters."""
     if len(name) <= limit:
         return name

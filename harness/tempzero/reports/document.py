@@ -115,7 +115,7 @@ class Definitions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
+class VerdictItem:
     """One provider's verdict with its reasons and its main figures (name, value)."""
 
     provider: str
@@ -132,12 +132,12 @@ class Verdicts:
 
     outcome: Literal["pass", "finding", "inconclusive"]
     headline: str
-    judged: tuple[Judged, ...]
+    judged: tuple[VerdictItem, ...]
     media: frozenset[Medium] = EVERYWHERE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundItem:
+class FindingItem:
     """One finding with the trials that prove it; `more` says how many of them are not listed here."""
 
     title: str
@@ -150,15 +150,15 @@ class FoundItem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class FindingList:
     """The findings."""
 
-    items: tuple[FoundItem, ...]
+    items: tuple[FindingItem, ...]
     media: frozenset[Medium] = ON_PAPER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
+class TextSide:
     """One of two compared texts around the first difference: shared start, differing part, shared end."""
 
     who: str
@@ -177,8 +177,8 @@ class TextPair:
 
     divergence: Divergence
     title: str
-    left: Side
-    right: Side
+    left: TextSide
+    right: TextSide
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +232,17 @@ class ReadPairs:
 
 
 Block = (
-    Table | Paragraph | Bullets | Facts | Definitions | Verdicts | Found | TextPairs | ReadPairs | HeatMap | CurveChart
+    Table
+    | Paragraph
+    | Bullets
+    | Facts
+    | Definitions
+    | Verdicts
+    | FindingList
+    | TextPairs
+    | ReadPairs
+    | HeatMap
+    | CurveChart
 )
 
 
@@ -247,6 +257,6 @@ class Section:
     media: frozenset[Medium] = EVERYWHERE
 
 
-def drawn_on(section: Section, medium: Medium) -> list[Block]:
+def blocks_for_medium(section: Section, medium: Medium) -> list[Block]:
     """The section's blocks for one medium; charts are drawn in HTML only, their tables everywhere."""
     return [b for b in section.blocks if medium in (IN_HTML if isinstance(b, HeatMap | CurveChart) else b.media)]

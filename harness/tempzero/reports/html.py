@@ -19,17 +19,17 @@ from tempzero.reports.document import (
     Cell,
     Definitions,
     Facts,
-    Found,
+    FindingList,
     Paragraph,
     ReadPairs,
     Section,
     Table,
     TextPairs,
     Verdicts,
-    drawn_on,
+    blocks_for_medium,
 )
-from tempzero.reports.visible import visible
-from tempzero.reports.wording import SIGNS, trial_words
+from tempzero.reports.figure_wording import SIGNS, trial_words
+from tempzero.reports.visible import make_visible
 
 _LONGEST_WORD = 20
 
@@ -38,7 +38,7 @@ _MACROS: dict[type, str] = {
     CurveChart: "curve_chart",
     Definitions: "definitions",
     Facts: "facts",
-    Found: "found",
+    FindingList: "found",
     HeatMap: "heat_map",
     Paragraph: "paragraph",
     ReadPairs: "read_pairs",
@@ -48,61 +48,61 @@ _MACROS: dict[type, str] = {
 }
 
 
-def render(sections: Sequence[Section], *, run_id: str, created_at: str) -> str:
+def render_html(sections: Sequence[Section], *, run_id: str, created_at: str) -> str:
     """The page. Same sections, same text."""
-    page = _environment().get_template("report.html.j2")
-    shown = [(s, drawn_on(s, "html")) for s in sections if "html" in s.media]
+    page = _build_environment().get_template("report.html.j2")
+    shown = [(s, blocks_for_medium(s, "html")) for s in sections if "html" in s.media]
     return page.render(sections=shown, run_id=run_id, created_at=created_at)
 
 
 @cache  # compiling the templates takes longer than filling them
-def _environment() -> Environment:
+def _build_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates"), encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_finalize,
+        finalize=_finalize_value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["macro"] = _macro
-    environment.filters["rows"] = _grouped
-    environment.filters["widths"] = _widths
-    environment.filters["anchor"] = _anchor
+    environment.filters["macro"] = _macro_name
+    environment.filters["rows"] = _group_rows
+    environment.filters["widths"] = _column_widths
+    environment.filters["anchor"] = _to_anchor
     environment.filters["trial"] = trial_words
     environment.globals["SIGNS"] = SIGNS
     return environment
 
 
-def _finalize(value: Any) -> Any:
+def _finalize_value(value: Any) -> Any:
     """Every text on its way to the page loses what a reader cannot see; finished markup passes."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return make_visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _macro(block: Block) -> str:
+def _macro_name(block: Block) -> str:
     return _MACROS[type(block)]
 
 
-def _grouped(table: Table) -> list[list[tuple[Cell, ...]]]:
+def _group_rows(table: Table) -> list[list[tuple[Cell, ...]]]:
     """The rows in groups that share their first cell; every row alone where the table is not grouped."""
     if not table.grouped:
         return [[row] for row in table.rows]
     return [list(rows) for _, rows in groupby(table.rows, key=lambda row: row[0].text)]
 
 
-def _widths(table: Table) -> list[int]:
+def _column_widths(table: Table) -> list[int]:
     """Characters that each column needs so that an ordinary word stays whole; longer ones may be broken."""
     return [
-        min(_LONGEST_WORD, max((len(w) for row in table.rows for w in _words(row[i])), default=0))
+        min(_LONGEST_WORD, max((len(w) for row in table.rows for w in _cell_words(row[i])), default=0))
         for i in range(len(table.columns))
     ]
 
 
-def _words(cell: Cell) -> list[str]:
+def _cell_words(cell: Cell) -> list[str]:
     return cell.text[:200].split()
 
 
-def _anchor(text: str) -> str:
+def _to_anchor(text: str) -> str:
     """A text as a fragment identifier: letters, digits and hyphens."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() or "item"

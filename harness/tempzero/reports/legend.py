@@ -33,7 +33,7 @@ _NOT_BOTH = "no prompt has a comparable response from both"
 _NOT_REPORTED = "not reported by the provider"
 
 _NOT_READ = "no response was read"
-_READ = (
+_READING_TERMS = (
     Term(
         metric="token_match_rate",
         heading="Tokens that match",
@@ -497,7 +497,7 @@ TERMS = (
         style="count",
         total=True,
     ),
-    *_READ,
+    *_READING_TERMS,
     Term(
         metric="prompt_tokens",
         heading="Prompt tokens",
@@ -532,24 +532,24 @@ _BY_METRIC = {term.metric: term for term in TERMS}
 _STYLES: dict[str, Style] = {"share": "share", "count": "count", "tokens": "count", "usd": "usd"}
 
 
-def term(metric: str, unit: str = "share") -> Term:
+def metric_term(metric: str, unit: str = "share") -> Term:
     """The words for a metric; a metric unknown here is shown under its own name and printed by its unit."""
     known = _BY_METRIC.get(metric)
     if known is not None:
         return known
     if metric.endswith("_excess") and metric.removesuffix("_excess") in _BY_METRIC:
-        return _excess(_BY_METRIC[metric.removesuffix("_excess")])
+        return _excess_term(_BY_METRIC[metric.removesuffix("_excess")])
     heading = metric.replace("_", " ")
     style = _STYLES.get(unit.lower(), "number")
     return Term(metric=metric, heading=heading, definition=heading, source="", style=style, total=style == "count")
 
 
-def term_of(figure: Figure) -> Term:
+def figure_term(figure: Figure) -> Term:
     """The words for a figure's metric."""
-    return term(figure.metric, figure.unit)
+    return metric_term(figure.metric, figure.unit)
 
 
-def _excess(base: Term) -> Term:
+def _excess_term(base: Term) -> Term:
     return Term(
         metric=f"{base.metric}_excess",
         heading=f"{base.heading}, excess",

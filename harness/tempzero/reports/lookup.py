@@ -31,7 +31,7 @@ class View:
             # Of one metric at several k the largest k is shown; the tables hold them all.
             if known is None or (figure.k or 0) > (known.k or 0):
                 self._figures[key] = figure
-        self.conditions = tuple(dict.fromkeys(_conditions(analysis)))
+        self.conditions = tuple(dict.fromkeys(_row_conditions(analysis)))
 
     def figure(
         self, kind: str, metric: str, left: Subject, right: str | None = None, family: str | None = None
@@ -125,6 +125,6 @@ class View:
         return sorted(subjects, key=lambda s: (self._order.get(s.provider, last), s.provider, s.condition))
 
 
-def _conditions(analysis: Analysis) -> Iterable[str]:
+def _row_conditions(analysis: Analysis) -> Iterable[str]:
     rows: Iterable[Figure | PromptRow] = (*analysis.figures, *analysis.prompt_rows)
     return (row.condition for row in rows)

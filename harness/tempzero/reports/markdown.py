@@ -11,41 +11,45 @@ from tempzero.reports.document import (
     Cell,
     Definitions,
     Facts,
-    Found,
+    FindingList,
     Paragraph,
     ReadPairs,
     Section,
-    Side,
     Table,
     TextPair,
     TextPairs,
+    TextSide,
     Verdicts,
-    drawn_on,
+    blocks_for_medium,
 )
-from tempzero.reports.visible import one_line, visible
-from tempzero.reports.wording import SIGNS, cell_text, trial_words
+from tempzero.reports.figure_wording import SIGNS, cell_text, trial_words
+from tempzero.reports.visible import make_visible, to_one_line
 
 MAX_PAIRS_EACH = 12
 MAX_ROWS = 60
 
 
-def render(sections: Sequence[Section], *, run_id: str, created_at: str) -> str:
+def render_markdown(sections: Sequence[Section], *, run_id: str, created_at: str) -> str:
     """The file's text. Same sections, same text."""
-    lines = [f"# tempzero: {escape(run_id)}", "", f"Begun {escape(created_at)}. The full report is report.html."]
+    lines = [
+        f"# tempzero: {escape_markdown(run_id)}",
+        "",
+        f"Begun {escape_markdown(created_at)}. The full report is report.html.",
+    ]
     for section in sections:
         if "markdown" not in section.media:
             continue
-        lines += ["", f"## {escape(section.title)}"]
+        lines += ["", f"## {escape_markdown(section.title)}"]
         if section.lead:
-            lines += ["", escape(section.lead)]
-        for block in drawn_on(section, "markdown"):
-            lines += ["", *_block(block)]
+            lines += ["", escape_markdown(section.lead)]
+        for block in blocks_for_medium(section, "markdown"):
+            lines += ["", *_render_block(block)]
     return "\n".join(lines) + "\n"
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text as one Markdown line that shows exactly itself: no markup, no HTML, no links, no table cells."""
-    line = re.sub(r"[\\`*<&|~$]", r"\\\g<0>", one_line(text))
+    line = re.sub(r"[\\`*<&|~$]", r"\\\g<0>", to_one_line(text))
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
     line = re.sub(r"\](?=[(\[:]|$)|^\[", r"\\\g<0>", line)
     line = re.sub(r"(?i)(https?|ftp)(?=://)", r"\1\\", line)
@@ -54,140 +58,140 @@ def escape(text: str) -> str:
     return re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
-def code(text: str) -> str:
+def to_code_span(text: str) -> str:
     """A text as an inline code span, whatever back-ticks it holds."""
-    line = one_line(text)
-    fence = "`" * (_longest_run(line) + 1)
+    line = to_one_line(text)
+    fence = "`" * (_longest_backtick_run(line) + 1)
     pad = " " if line[:1] in ("`", " ", "") or line[-1:] in ("`", " ") else ""
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
-def fenced(text: str) -> list[str]:
+def to_code_block(text: str) -> list[str]:
     """A text as a code block, whatever fences it holds."""
-    shown = visible(text)
-    fence = "`" * max(3, _longest_run(shown) + 1)
+    shown = make_visible(text)
+    fence = "`" * max(3, _longest_backtick_run(shown) + 1)
     return [f"{fence}text", *shown.split("\n"), fence]
 
 
-def _longest_run(text: str) -> int:
+def _longest_backtick_run(text: str) -> int:
     return max((len(run) for run in re.findall(r"`+", text)), default=0)
 
 
-def _block(block: Block) -> list[str]:
+def _render_block(block: Block) -> list[str]:
     match block:
         case Paragraph():
-            return [escape(block.text)]
+            return [escape_markdown(block.text)]
         case Bullets():
-            return [f"- {escape(item)}" for item in block.items]
+            return [f"- {escape_markdown(item)}" for item in block.items]
         case Facts():
-            return [f"- {escape(name)}: {code(value)}" for name, value in block.pairs]
+            return [f"- {escape_markdown(name)}: {to_code_span(value)}" for name, value in block.pairs]
         case Table():
-            return list(_table(block))
+            return list(_render_table(block))
         case Verdicts():
-            return list(_verdicts(block))
-        case Found():
-            return list(_found(block))
+            return list(_render_verdicts(block))
+        case FindingList():
+            return list(_render_findings(block))
         case TextPairs():
-            return list(_text_pairs(block))
+            return list(_render_text_pairs(block))
         case ReadPairs():
-            return list(_read_pairs(block))
+            return list(_render_read_pairs(block))
         case Definitions():
-            return list(_definitions(block))
+            return list(_render_definitions(block))
         case _:
             return []  # charts: their tables say the same
 
 
-def _table(table: Table) -> Iterator[str]:
+def _render_table(table: Table) -> Iterator[str]:
     rows = table.rows[:MAX_ROWS]
-    yield f"**{escape(table.caption)}**"
+    yield f"**{escape_markdown(table.caption)}**"
     yield ""
-    yield _row(escape(c.heading) for c in table.columns)
-    yield _row("---:" if c.numeric else "---" for c in table.columns)
+    yield _join_row(escape_markdown(c.heading) for c in table.columns)
+    yield _join_row("---:" if c.numeric else "---" for c in table.columns)
     for row in rows:
-        yield _row(map(_cell, row))
+        yield _join_row(map(_render_cell, row))
     if len(rows) < len(table.rows):
         yield ""
         yield f"{len(table.rows) - len(rows)} more rows are in report.html."
     if table.more:
         yield ""
-        yield escape(table.more)
+        yield escape_markdown(table.more)
 
 
-def _row(cells: Iterable[str]) -> str:
+def _join_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(cell: Cell) -> str:
-    return escape(cell_text(cell))
+def _render_cell(cell: Cell) -> str:
+    return escape_markdown(cell_text(cell))
 
 
-def _verdicts(block: Verdicts) -> Iterator[str]:
-    yield f"**{SIGNS[block.outcome]} {escape(block.headline)}**"
+def _render_verdicts(block: Verdicts) -> Iterator[str]:
+    yield f"**{SIGNS[block.outcome]} {escape_markdown(block.headline)}**"
     for judged in block.judged:
         role = f" ({judged.role})" if judged.role else ""
         yield ""
-        yield f"### {SIGNS[judged.outcome]} {escape(judged.provider)}{role}: {judged.outcome}"
+        yield f"### {SIGNS[judged.outcome]} {escape_markdown(judged.provider)}{role}: {judged.outcome}"
         yield ""
-        yield from (f"- {escape(reason)}" for reason in judged.reasons)
-        yield from (f"- {escape(name)}: {_cell(cell)}" for name, cell in judged.figures)
-        yield from (f"- Note: {escape(note)}" for note in judged.notes)
+        yield from (f"- {escape_markdown(reason)}" for reason in judged.reasons)
+        yield from (f"- {escape_markdown(name)}: {_render_cell(cell)}" for name, cell in judged.figures)
+        yield from (f"- Note: {escape_markdown(note)}" for note in judged.notes)
 
 
-def _found(block: Found) -> Iterator[str]:
+def _render_findings(block: FindingList) -> Iterator[str]:
     for number, item in enumerate(block.items, start=1):
         if number > 1:
             yield ""
-        yield f"### {number}. {escape(item.title)}: {escape(item.who)}"
+        yield f"### {number}. {escape_markdown(item.title)}: {escape_markdown(item.who)}"
         yield ""
-        yield escape(item.message)
+        yield escape_markdown(item.message)
         if item.figure:
             yield ""
-            yield f"Figure: {escape(item.figure)}"
+            yield f"Figure: {escape_markdown(item.figure)}"
         if item.evidence:
             yield ""
             yield "Evidence:"
             yield ""
-            yield from (f"- {code(trial_words(trial))}" for trial in item.evidence)
+            yield from (f"- {to_code_span(trial_words(trial))}" for trial in item.evidence)
         if item.more:
-            yield f"- {escape(item.more)}"
+            yield f"- {escape_markdown(item.more)}"
 
 
-def _text_pairs(block: TextPairs) -> Iterator[str]:
-    shown = _one_for_each(block.pairs)[:MAX_PAIRS_EACH]
-    yield f"### {escape(block.caption)}"
+def _render_text_pairs(block: TextPairs) -> Iterator[str]:
+    shown = _first_of_each_pair(block.pairs)[:MAX_PAIRS_EACH]
+    yield f"### {escape_markdown(block.caption)}"
     yield ""
     yield "The part that differs stands between ⟦ and ⟧."
     for pair in shown:
         yield ""
-        yield f"#### {escape(pair.title)}"
+        yield f"#### {escape_markdown(pair.title)}"
         for side in (pair.left, pair.right):
             yield ""
-            yield f"{escape(side.who)}; first different: {escape(side.char)}"
+            yield f"{escape_markdown(side.who)}; first different: {escape_markdown(side.char)}"
             yield ""
-            yield from fenced(_side_text(side))
+            yield from to_code_block(_side_text(side))
     if len(shown) < len(block.pairs):
         yield ""
         yield f"{len(block.pairs) - len(shown)} more pairs are in report.html."
     if block.more:
         yield ""
-        yield escape(block.more)
+        yield escape_markdown(block.more)
 
 
-def _read_pairs(block: ReadPairs) -> Iterator[str]:
+def _render_read_pairs(block: ReadPairs) -> Iterator[str]:
     shown = block.pairs[:MAX_PAIRS_EACH]
-    yield f"### {escape(block.caption)}"
+    yield f"### {escape_markdown(block.caption)}"
     for pair in shown:
         yield ""
-        yield f"- {escape(pair.title)}: {escape(pair.verdict)}"
+        yield f"- {escape_markdown(pair.title)}: {escape_markdown(pair.verdict)}"
     if len(shown) < len(block.pairs):
         yield ""
         yield f"{len(block.pairs) - len(shown)} more are in report.html."
     if block.more:
         yield ""
-        yield escape(block.more)
+        yield escape_markdown(block.more)
 
 
-def _one_for_each(pairs: Sequence[TextPair]) -> list[TextPair]:
+def _first_of_each_pair(pairs: Sequence[TextPair]) -> list[TextPair]:
     """The first pair of texts of each pair of providers."""
     first: dict[tuple[str, str], TextPair] = {}
     for pair in pairs:
@@ -195,14 +199,14 @@ def _one_for_each(pairs: Sequence[TextPair]) -> list[TextPair]:
     return list(first.values())
 
 
-def _side_text(side: Side) -> str:
+def _side_text(side: TextSide) -> str:
     start = f"… {side.omitted_before} same characters …\n" if side.omitted_before else ""
     end = f"\n… {side.omitted_after} more characters" if side.omitted_after > 0 else ""
     return f"{start}{side.before}⟦{side.first}{side.rest}⟧{side.after}{end}"
 
 
-def _definitions(block: Definitions) -> Iterator[str]:
+def _render_definitions(block: Definitions) -> Iterator[str]:
     for item in block.items:
-        metric = f" ({code(item.metric)})" if item.metric else ""
-        source = f" Source: {escape(item.source)}." if item.source else ""
-        yield f"- **{escape(item.name)}**{metric}: {escape(item.text)}{source}"
+        metric = f" ({to_code_span(item.metric)})" if item.metric else ""
+        source = f" Source: {escape_markdown(item.source)}." if item.source else ""
+        yield f"- **{escape_markdown(item.name)}**{metric}: {escape_markdown(item.text)}{source}"

@@ -18,11 +18,11 @@ _NOISE = 1e-9  # smaller than any share that counted responses can give: floatin
 def value_text(value: float, style: Style) -> str:
     """One number in the given style, with a true minus sign."""
     if style == "share":
-        text = _share(value)
+        text = _format_share(value)
     elif style == "count":
         text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
     else:
-        text = _three_digits(value)
+        text = _format_three_digits(value)
     return text.replace("-", _MINUS)
 
 
@@ -42,7 +42,7 @@ def estimate_text(estimate: Estimate, style: Style) -> str:
     return value_text(estimate.value, style) + joint + interval
 
 
-def p_text(p_value: float) -> str:
+def p_value_text(p_value: float) -> str:
     """`p = 0.012`, or `p < 0.0001`."""
     return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.4f}"
 
@@ -57,7 +57,7 @@ def _high_text(value: float, style: Style) -> str:
     return "1.00" if style == "share" and 1 - _HALF_A_DIGIT < value <= 1 else value_text(value, style)
 
 
-def _share(value: float) -> str:
+def _format_share(value: float) -> str:
     nearest = round(value)
     if abs(value - nearest) < _NOISE:
         return f"{nearest}.00"
@@ -69,7 +69,7 @@ def _share(value: float) -> str:
     return text
 
 
-def _three_digits(value: float) -> str:
+def _format_three_digits(value: float) -> str:
     if value == 0 or abs(value) >= 99.95:
         return f"{value:,.0f}"
     if abs(value) < 1e-4:

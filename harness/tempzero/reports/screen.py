@@ -11,10 +11,10 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tempzero.reports.document import Cell, Column, Judged, Paragraph, Section, Table, Verdicts, drawn_on
+from tempzero.reports.document import Cell, Column, Paragraph, Section, Table, VerdictItem, Verdicts, blocks_for_medium
+from tempzero.reports.figure_wording import SIGNS, cell_text
 from tempzero.reports.numbers import UNDEFINED
-from tempzero.reports.visible import one_line
-from tempzero.reports.wording import SIGNS, cell_text
+from tempzero.reports.visible import to_one_line
 
 MAX_ROWS = 15
 _GAP = 2
@@ -25,11 +25,11 @@ _PLAIN_SIGNS = dict(
 )
 
 
-def show(sections: Sequence[Section], console: Console) -> None:
+def print_sections(sections: Sequence[Section], console: Console) -> None:
     """Print the questions with their tables, and last, nearest to the prompt, the verdict."""
     screen = _Screen(console)
     for section in sections:
-        blocks = drawn_on(section, "screen")
+        blocks = blocks_for_medium(section, "screen")
         if "screen" in section.media and blocks and not any(isinstance(b, Verdicts) for b in blocks):
             screen.section(section)
     for section in sections:
@@ -49,7 +49,7 @@ class _Screen:
         self._print(self._text(section.title, "bold"))
         if section.lead:
             self._print(self._text(section.lead, "dim"))
-        for number, block in enumerate(drawn_on(section, "screen")):
+        for number, block in enumerate(blocks_for_medium(section, "screen")):
             match block:
                 case Table():
                     if number:
@@ -66,7 +66,7 @@ class _Screen:
         self._console.print(what, markup=False, highlight=False, emoji=False)
 
     def _text(self, text: str, style: str = "") -> Text:
-        return Text(self._encodable(one_line(text)), style=style, overflow="fold")
+        return Text(self._encodable(to_one_line(text)), style=style, overflow="fold")
 
     def _encodable(self, text: str) -> str:
         try:
@@ -90,14 +90,14 @@ class _Screen:
             self._grid(columns, rows, drawn, grouped=table.grouped)
         else:
             self._cards(columns, rows)
-        for note in _notes(columns, rows, len(table.rows), table.more):
+        for note in _table_notes(columns, rows, len(table.rows), table.more):
             self._print(self._text(note, "dim"))
 
     def _fits(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], draw: Callable[[Cell], str]) -> bool:
         needed = (_GAP + 1) * (len(columns) - 1)  # the box draws a blank of its own between columns
         for i, column in enumerate(columns):
             lines = [line for row in rows for line in draw(row[i]).split("\n")]
-            width = max((cell_len(one_line(line)) for line in lines), default=0)
+            width = max((cell_len(to_one_line(line)) for line in lines), default=0)
             words = max(cell_len(word) for word in column.heading.split())
             needed += max(width, words) if column.numeric else max(min(width, _TEXT_MIN), words)
         return needed <= self._console.width
@@ -112,7 +112,7 @@ class _Screen:
                 justify="right" if column.numeric else "left",
                 no_wrap=False,
                 overflow="fold",
-                min_width=_width(column, rows, columns.index(column), draw) if column.numeric else None,
+                min_width=_number_column_width(column, rows, columns.index(column), draw) if column.numeric else None,
                 max_width=None if column.numeric else _TEXT_MAX,
                 vertical="top",
             )
@@ -140,7 +140,7 @@ class _Screen:
         self._print(Text(""))
         self._print(self._text(f"{SIGNS[block.outcome]} {block.headline}", f"bold {_COLOURS[block.outcome]}"))
 
-    def _judged(self, judged: Judged) -> None:
+    def _judged(self, judged: VerdictItem) -> None:
         role = f" ({judged.role})" if judged.role else ""
         self._print(Text(""))
         self._print(
@@ -165,14 +165,14 @@ def _on_three_lines(cell: Cell) -> str:
     return _on_two_lines(cell).replace("], ", "]\n", 1) if cell.interval else cell.text
 
 
-def _width(column: Column, rows: Sequence[Sequence[Cell]], at: int, draw: Callable[[Cell], str]) -> int:
+def _number_column_width(column: Column, rows: Sequence[Sequence[Cell]], at: int, draw: Callable[[Cell], str]) -> int:
     """What a numeric column needs so that no number is broken."""
     lines = [line for row in rows for line in draw(row[at]).split("\n")]
     words = column.heading.split()
     return max(cell_len(text) for text in (*lines, *words))
 
 
-def _notes(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], total: int, more: str) -> list[str]:
+def _table_notes(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], total: int, more: str) -> list[str]:
     """Why a dash stands where it stands, and what is not shown."""
     whys: dict[tuple[str, str], list[str]] = {}
     for row in rows:

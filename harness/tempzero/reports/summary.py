@@ -10,92 +10,94 @@ from typing import Any
 
 from tempzero.types.concluded import Analysis, Divergence, Estimate, Figure, Finding, Verdict
 
-FORMAT = 1
+SUMMARY_FORMAT = 1
 """The layout of summary.json. 1: first version."""
 
 SIGNIFICANT_DIGITS = 10
 
 
-def render(analysis: Analysis, verdict: Verdict) -> str:
+def render_summary(analysis: Analysis, verdict: Verdict) -> str:
     """The file's text: ASCII, stable key order, floats of ten significant digits, None for what is undefined."""
     value = {
-        "format": FORMAT,
-        "run": _run(analysis),
-        "verdict": _json(verdict),
-        "providers": _json(analysis.providers),
-        "references": _json(analysis.references),
-        "skipped": _json(analysis.skipped),
-        "notes": _json(analysis.notes),
-        "figures": [_figure(f) for f in analysis.figures],
-        "findings": [_finding(f) for f in analysis.findings],
+        "format": SUMMARY_FORMAT,
+        "run": _run_to_json(analysis),
+        "verdict": _to_summary_json(verdict),
+        "providers": _to_summary_json(analysis.providers),
+        "references": _to_summary_json(analysis.references),
+        "skipped": _to_summary_json(analysis.skipped),
+        "notes": _to_summary_json(analysis.notes),
+        "figures": [_figure_to_json(f) for f in analysis.figures],
+        "findings": [_finding_to_json(f) for f in analysis.findings],
         "failures": [{"provider": p, "kind": kind, "count": count} for p, kind, count in analysis.failures],
-        "curves": _json(analysis.curves),
-        "divergences": [_divergence(d) for d in analysis.divergences],
-        "reading": _reading(analysis),
+        "curves": _to_summary_json(analysis.curves),
+        "divergences": [_divergence_to_json(d) for d in analysis.divergences],
+        "reading": _reading_to_json(analysis),
     }
-    return "{\n" + ",\n".join(f"{_dumps(key)}: {_layout(part)}" for key, part in value.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f"{_dump_ascii(key)}: {_lay_out_rows(part)}" for key, part in value.items()) + "\n}\n"
 
 
-def rounded(value: float) -> float | None:
+def round_significant(value: float) -> float | None:
     """Ten significant digits, so that the last bits of a sum change no byte; None where it is not finite."""
     if not math.isfinite(value):
         return None
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") + 0.0  # + 0.0: no negative zero
 
 
-def _layout(part: Any) -> str:
+def _lay_out_rows(part: Any) -> str:
     """One row of a list to a line: half the size of indented JSON, and a changed figure is one changed line."""
     if not isinstance(part, list) or not part:
-        return _dumps(part)
-    return "[\n" + ",\n".join(f" {_dumps(row)}" for row in part) + "\n]"
+        return _dump_ascii(part)
+    return "[\n" + ",\n".join(f" {_dump_ascii(row)}" for row in part) + "\n]"
 
 
-def _dumps(value: Any) -> str:
+def _dump_ascii(value: Any) -> str:
     # Characters beyond ASCII are written as \u escapes: nothing in the file can act on a terminal.
     return json.dumps(value, ensure_ascii=True, allow_nan=False)
 
 
-def _run(analysis: Analysis) -> dict[str, Any]:
+def _run_to_json(analysis: Analysis) -> dict[str, Any]:
     names = ("run_id", "created_at", "suite_digest", "plan_digest", "prompts", "records", "versions", "host")
-    return {name: _json(getattr(analysis, name)) for name in names}
+    return {name: _to_summary_json(getattr(analysis, name)) for name in names}
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _figure_to_json(figure: Figure) -> dict[str, Any]:
     row = {f.name: getattr(figure, f.name) for f in fields(figure) if f.name != "estimate"}
     unit = row.pop("unit")
-    return {**row, **_estimate(figure.estimate), "unit": unit}
+    return {**row, **_estimate_to_json(figure.estimate), "unit": unit}
 
 
-def _estimate(estimate: Estimate) -> dict[str, Any]:
-    return {f.name: _json(getattr(estimate, f.name)) for f in fields(estimate)}
+def _estimate_to_json(estimate: Estimate) -> dict[str, Any]:
+    return {f.name: _to_summary_json(getattr(estimate, f.name)) for f in fields(estimate)}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {f.name: _json(getattr(finding, f.name)) for f in fields(finding)}
+def _finding_to_json(finding: Finding) -> dict[str, Any]:
+    return {f.name: _to_summary_json(getattr(finding, f.name)) for f in fields(finding)}
 
 
-def _divergence(divergence: Divergence) -> dict[str, Any]:
+def _divergence_to_json(divergence: Divergence) -> dict[str, Any]:
     """Without the texts: records.jsonl has them."""
-    return {name: _json(getattr(divergence, name)) for name in ("prompt", "at_char", "left", "right")}
+    return {name: _to_summary_json(getattr(divergence, name)) for name in ("prompt", "at_char", "left", "right")}
 
 
-def _reading(analysis: Analysis) -> dict[str, Any] | None:
+def _reading_to_json(analysis: Analysis) -> dict[str, Any] | None:
     """What references read, without the texts and the margin profiles: report.html and tables/ have them."""
     if analysis.reading is None:
         return None
-    return {name: _json(getattr(analysis.reading, name)) for name in ("floors", "diagnoses", "partings", "pairs")}
+    return {
+        name: _to_summary_json(getattr(analysis.reading, name)) for name in ("floors", "diagnoses", "partings", "pairs")
+    }
 
 
-def _json(value: Any) -> Any:
+def _to_summary_json(value: Any) -> Any:
     """Dataclasses, mappings and sequences as JSON values; mappings sorted by key."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return rounded(value)
+        return round_significant(value)
     if is_dataclass(value):
-        return {f.name: _json(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _to_summary_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
+        return {str(k): _to_summary_json(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
     if isinstance(value, Sequence):
-        return [_json(v) for v in value]
+        return [_to_summary_json(v) for v in value]
     return str(value)

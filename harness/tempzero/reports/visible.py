@@ -22,19 +22,19 @@ class _Shown(dict[int, str]):
 _SHOWN = _Shown()
 
 
-def visible(text: str) -> str:
+def make_visible(text: str) -> str:
     """Control, formatting and surrogate characters become their codes, `⟨U+202E⟩`; newline and tab stay."""
     if text.isascii() and text.isprintable():
         return text
     return text.translate(_SHOWN)
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """`visible`, and newlines and tabs become signs too."""
-    return visible(text).replace("\n", "↵").replace("\t", "⟨U+0009⟩")
+    return make_visible(text).replace("\n", "↵").replace("\t", "⟨U+0009⟩")
 
 
-def shorten(text: str, limit: int) -> str:
+def shorten_text(text: str, limit: int) -> str:
     """At most `limit` characters of `text`; what was left out is said."""
     if len(text) <= limit:
         return text

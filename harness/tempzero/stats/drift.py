@@ -38,14 +38,14 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from tempzero.stats.null import (
-    Null,
-    divergence,
+    NullDistribution,
+    count_signatures,
     expected_novelty,
-    novelty,
+    novelty_null_distribution,
+    novelty_share,
     null_distribution,
-    null_of_novelty,
-    signatures,
-    stack,
+    row_divergence,
+    stack_tables,
 )
 
 # Bets on small p-values of different sizes; the mean of their e-detectors is one again.
@@ -86,17 +86,17 @@ def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> Drif
     mean excess divergence must exceed tolerance x EMR of the pooled answers. Exact up to the grid, one-sided, and
     p is 1 where nothing can be compared.
     """
-    by_prompt = tuple(_one(np.asarray(table, dtype=np.int64)) for table in tables)
-    stacked = stack([np.asarray(table, dtype=np.int64) for table in tables])
+    by_prompt = tuple(_divergence_or_nan(np.asarray(table, dtype=np.int64)) for table in tables)
+    stacked = stack_tables([np.asarray(table, dtype=np.int64) for table in tables])
     if not len(stacked):
         return DriftTest(excess=0.0, tolerance=0.0, p_value=1.0, n=0, by_prompt=by_prompt)
-    observed = math.fsum(divergence(stacked[:, 0], stacked[:, 1]))
+    observed = math.fsum(row_divergence(stacked[:, 0], stacked[:, 1]))
     tolerated = tolerance * float(_own_agreement(stacked.sum(axis=1)).sum())
-    found = signatures(stacked).items()
+    found = count_signatures(stacked).items()
     usual = expected_novelty(stacked[:, 0], stacked[:, 1])
-    new = math.fsum(novelty(stacked[:, 0], stacked[:, 1]) - usual)
-    new -= math.fsum(novelty_tolerated(usual, _largest_share(stacked.sum(axis=1)), tolerance))
-    smaller = upper_tail([(null_of_novelty(of), times) for of, times in found], new)
+    new = math.fsum(novelty_share(stacked[:, 0], stacked[:, 1]) - usual)
+    new -= math.fsum(tolerated_novelty(usual, _largest_share(stacked.sum(axis=1)), tolerance))
+    smaller = upper_tail([(novelty_null_distribution(of), times) for of, times in found], new)
     if smaller > _DECISIVE:
         smaller = min(
             smaller, upper_tail([(null_distribution(of), times) for of, times in found], observed - tolerated)
@@ -110,7 +110,7 @@ def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> Drif
     )
 
 
-def novelty_tolerated(
+def tolerated_novelty(
     usual: NDArray[np.float64], commonest: NDArray[np.float64], tolerance: float
 ) -> NDArray[np.float64]:
     """How far novelty may exceed its mean `usual` without counting, by prompt.
@@ -123,7 +123,7 @@ def novelty_tolerated(
     return np.asarray(np.maximum(tolerance * (1 - usual), lost * of_others))
 
 
-def upper_tail(nulls: Sequence[tuple[Null, int]], threshold: float) -> float:
+def upper_tail(nulls: Sequence[tuple[NullDistribution, int]], threshold: float) -> float:
     """P(sum of independent draws, `times` from each null, >= threshold): exact but for rounding draws up."""
     moving = [(null, times) for null, times in nulls if null.values.size > 1]
     if not moving:
@@ -141,14 +141,14 @@ def upper_tail(nulls: Sequence[tuple[Null, int]], threshold: float) -> float:
     return min(1.0, max(0.0, float(chance[max(first, 0) :].sum())) + _ROUNDING)
 
 
-def evidence(p_value: float) -> tuple[float, ...]:
+def e_values(p_value: float) -> tuple[float, ...]:
     """e-values of one night, one for each bet: kappa p^(kappa - 1), which has mean 1 when p is uniform."""
     p = min(1.0, max(p_value, _ROUNDING))
     return tuple(kappa * p ** (kappa - 1) for kappa in KAPPAS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Accumulated:
+class AccumulatedEvidence:
     """Evidence so far: of each bet on single nights, and of the windows that end tonight (`windows`, of WINDOWS)."""
 
     bets: tuple[float, ...] = (0.0,) * len(KAPPAS)
@@ -160,16 +160,16 @@ class Accumulated:
         nights = math.fsum(self.bets) / len(self.bets)
         return (1 - SHARE_OF_WINDOWS) * nights + SHARE_OF_WINDOWS * math.fsum(self.windows) / len(WINDOWS)
 
-    def after(self, p_value: float, windows: Sequence[float] = ()) -> Accumulated:
+    def after(self, p_value: float, windows: Sequence[float] = ()) -> AccumulatedEvidence:
         """With one more night; `windows` are the p-values of the windows that end with it, shortest first."""
-        found = evidence(p_value)
-        return Accumulated(
+        found = e_values(p_value)
+        return AccumulatedEvidence(
             bets=tuple(min((r + 1) * e, 1e300) for r, e in zip(self.bets, found, strict=True)),
-            windows=tuple(math.fsum(evidence(p)) / len(KAPPAS) for p in windows[: len(WINDOWS)]),
+            windows=tuple(math.fsum(e_values(p)) / len(KAPPAS) for p in windows[: len(WINDOWS)]),
         )
 
 
-def threshold(false_alarms_per_year: float) -> float:
+def alarm_threshold(false_alarms_per_year: float) -> float:
     """Evidence at which so many false alarms a year are to be expected at most, one night a day."""
     return 365.0 / false_alarms_per_year
 
@@ -180,23 +180,23 @@ def change_point(p_values: Sequence[float], windows: Sequence[float] = ()) -> in
     That evidence is the product of the nights' e-values, the rule of CUSUM (Page 1954) with the middle bet's e-values
     in place of likelihood ratios, or the e-value of the window from k to n, whose p-values `windows` gives.
     """
-    steps = [_log_evidence(p) for p in p_values]
+    steps = [_log_e_value(p) for p in p_values]
     found = list(itertools.accumulate(reversed(steps)))
     for nights, p in zip(WINDOWS, windows, strict=False):
         if nights <= len(found):
-            found[nights - 1] = max(found[nights - 1], _log_evidence(p))
+            found[nights - 1] = max(found[nights - 1], _log_e_value(p))
     return len(steps) - 1 - max(range(len(found)), key=lambda back: found[back])
 
 
-def _log_evidence(p_value: float) -> float:
+def _log_e_value(p_value: float) -> float:
     kappa = KAPPAS[len(KAPPAS) // 2]
     return math.log(kappa) + (kappa - 1) * math.log(max(p_value, _ROUNDING))
 
 
-def _one(table: NDArray[np.int64]) -> float:
+def _divergence_or_nan(table: NDArray[np.int64]) -> float:
     if table.size == 0 or table.sum(axis=1).min() < 2:
         return math.nan
-    return float(divergence(table[:1], table[1:])[0])
+    return float(row_divergence(table[:1], table[1:])[0])
 
 
 def _own_agreement(pooled: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -26,10 +26,10 @@ _DIVERGENCE_FLOOR = -0.5
 _REACH = 5.0
 
 
-def proportion(successes: int, n: int) -> Estimate:
+def wilson_proportion(successes: int, n: int) -> Estimate:
     """Share of `n` independent units with Wilson's score interval (Wilson 1927)."""
     if n <= 0:
-        return _nothing("Wilson")
+        return _empty_estimate("Wilson")
     share, z = successes / n, float(special.ndtri(1 - _TAIL))
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -40,7 +40,7 @@ def proportion(successes: int, n: int) -> Estimate:
 def exact_proportion(successes: int, n: int) -> Estimate:
     """Share of `n` independent units with the exact interval (Clopper and Pearson 1934)."""
     if n <= 0:
-        return _nothing("Clopper-Pearson")
+        return _empty_estimate("Clopper-Pearson")
     low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, _TAIL))
     high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - _TAIL))
     return Estimate(value=successes / n, low=low, high=high, n=n, method="Clopper-Pearson")
@@ -62,13 +62,13 @@ def share_over_prompts(values: NDArray[np.float64]) -> Estimate:
     x = np.asarray(values, dtype=np.float64)
     method = "Jeffreys over prompts"
     if x.size < 2:
-        return _without_interval(x, method)
+        return _mean_without_interval(x, method)
     # Summing equal values may end a rounding error beside them, or beyond an edge.
     value = min(max(float(x.mean()), float(x.min())), float(x.max()))
     if value in (0.0, 1.0):
         reach = rule_of_three(x.size)
         return Estimate(value=value, low=value * (1 - reach), high=value or reach, n=x.size, method=method)
-    weight, centre, squares = _with_unseen(x, 0.0, 1.0, _UNSEEN_PROMPTS)
+    weight, centre, squares = _moments_with_unseen(x, 0.0, 1.0, _UNSEEN_PROMPTS)
     low, high = _beta_limits(centre, squares / (weight * (weight + 1)))
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=x.size, method=method)
 
@@ -83,8 +83,8 @@ def divergence_over_prompts(values: NDArray[np.float64]) -> Estimate:
     x = np.asarray(values, dtype=np.float64)
     method = "beta over prompts"
     if x.size < 2:
-        return _without_interval(x, method)
-    weight, centre, squares = _with_unseen(x, 0.0, 1.0, _UNSEEN_DIVERGENCE)
+        return _mean_without_interval(x, method)
+    weight, centre, squares = _moments_with_unseen(x, 0.0, 1.0, _UNSEEN_DIVERGENCE)
     width = 1 - _DIVERGENCE_FLOOR
     variance = squares / (weight * (weight + 1)) * (1 + 1 / x.size) / width**2
     limits = _beta_limits((centre - _DIVERGENCE_FLOOR) / width, variance)
@@ -103,7 +103,7 @@ def mean_over_prompts(values: NDArray[np.float64], *, bounds: tuple[float, float
     x = np.asarray(values, dtype=np.float64)
     method = "t over prompts"
     if x.size < 2 or (bounds is None and x.min() == x.max()):
-        return _without_interval(x, method)
+        return _mean_without_interval(x, method)
     value, floor, ceiling = float(x.mean()), *(bounds or (-math.inf, math.inf))
     if x.min() == x.max():
         unseen = -math.expm1(math.log(_TAIL) / x.size)
@@ -111,7 +111,7 @@ def mean_over_prompts(values: NDArray[np.float64], *, bounds: tuple[float, float
         return Estimate(value=value, low=low, high=high, n=x.size, method="unseen prompts at the bounds")
     beyond = _REACH / x.size * float(x.max() - x.min())
     ends = max(float(x.min()) - beyond, floor), min(float(x.max()) + beyond, ceiling)
-    weight, centre, squares = _with_unseen(x, *ends, _UNSEEN_PROMPTS)
+    weight, centre, squares = _moments_with_unseen(x, *ends, _UNSEEN_PROMPTS)
     half = float(special.stdtrit(weight - 1, 1 - _TAIL)) * math.sqrt(squares / ((weight - 1) * weight))
     low, high = max(floor, min(centre - half, value)), min(ceiling, max(centre + half, value))
     return Estimate(value=value, low=low, high=high, n=x.size, method=method)
@@ -124,7 +124,9 @@ def _beta_limits(centre: float, variance: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _with_unseen(x: NDArray[np.float64], floor: float, ceiling: float, unseen: float) -> tuple[float, float, float]:
+def _moments_with_unseen(
+    x: NDArray[np.float64], floor: float, ceiling: float, unseen: float
+) -> tuple[float, float, float]:
     """Total weight, mean and sum of squares about it, of the prompts and so many unseen ones at each of the ends."""
     weight = x.size + 2 * unseen
     centre = (float(x.sum()) + unseen * (floor + ceiling)) / weight
@@ -132,9 +134,9 @@ def _with_unseen(x: NDArray[np.float64], floor: float, ceiling: float, unseen: f
     return weight, centre, squares + unseen * ((floor - centre) ** 2 + (ceiling - centre) ** 2)
 
 
-def _nothing(method: str) -> Estimate:
+def _empty_estimate(method: str) -> Estimate:
     return Estimate(value=None, low=None, high=None, n=0, method=method)
 
 
-def _without_interval(x: NDArray[np.float64], method: str) -> Estimate:
+def _mean_without_interval(x: NDArray[np.float64], method: str) -> Estimate:
     return Estimate(value=float(x.mean()) if x.size else None, low=None, high=None, n=int(x.size), method=method)

@@ -21,7 +21,7 @@ def one_hot_kernel(outputs: Sequence[Output]) -> NDArray[np.float64]:
 
 def prefix_kernel(outputs: Sequence[Output]) -> NDArray[np.float64]:
     """Length of the common prefix / length of the longer output; 1 for the same output."""
-    codes = _codes(outputs)
+    codes = _encode_outputs(outputs)
     lengths = np.count_nonzero(codes != _END, axis=1)
     similarity = np.eye(len(outputs))
     for i in range(len(outputs) - 1):
@@ -32,7 +32,7 @@ def prefix_kernel(outputs: Sequence[Output]) -> NDArray[np.float64]:
 
 def hamming_kernel(outputs: Sequence[Output], *, length: int) -> NDArray[np.float64]:
     """Share of equal places among the first `length`, shorter outputs padded (Gao et al. 2410.20247)."""
-    codes = _codes([output[:length] for output in outputs])
+    codes = _encode_outputs([output[:length] for output in outputs])
     padding = length - codes.shape[1]
     similarity = np.empty((len(outputs), len(outputs)))
     for i, row in enumerate(codes):
@@ -40,7 +40,7 @@ def hamming_kernel(outputs: Sequence[Output], *, length: int) -> NDArray[np.floa
     return similarity
 
 
-def _codes(outputs: Sequence[Output]) -> NDArray[np.int64]:
+def _encode_outputs(outputs: Sequence[Output]) -> NDArray[np.int64]:
     """One row an output, one number a character or token, `_END` to the length of the longest."""
     codes = np.full((len(outputs), max((len(o) for o in outputs), default=0)), _END, dtype=np.int64)
     for row, output in zip(codes, outputs, strict=True):

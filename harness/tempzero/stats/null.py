@@ -40,7 +40,7 @@ _SAMPLES = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Null:
+class NullDistribution:
     """The values that D_j can take and their probabilities; one value: the prompt cannot move."""
 
     values: NDArray[np.float64]
@@ -52,7 +52,7 @@ class Null:
         return float(self.probabilities @ np.square(self.values))
 
 
-def stack(tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def stack_tables(tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Tables of different widths as one array, J x 2 x K, without those that have under two outputs on a side."""
     stacked: NDArray[np.int64] = np.zeros(
         (len(tables), 2, max((np.shape(table)[1] for table in tables), default=0)), dtype=np.int64
@@ -62,14 +62,14 @@ def stack(tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.asarray(stacked[stacked.sum(axis=2).min(axis=1) >= 2])
 
 
-def divergence(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+def row_divergence(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
     """Excess divergence D_j, a row of counts each: half of both own exact-match rates, minus the cross one."""
     n, m = left.sum(axis=1), right.sum(axis=1)
     terms = _integer_divergence(left, right, n[:, None], m[:, None])
-    return np.asarray(terms.sum(axis=1) / _denominator(n, m))
+    return np.asarray(terms.sum(axis=1) / _divergence_denominator(n, m))
 
 
-def signatures(stacked: NDArray[np.int64]) -> dict[Signature, int]:
+def count_signatures(stacked: NDArray[np.int64]) -> dict[Signature, int]:
     """How many of the stacked tables have each signature, in an order that does not depend on the prompts'."""
     margins = np.hstack([stacked.sum(axis=2), np.sort(stacked.sum(axis=1), axis=1)])
     rows, times = np.unique(margins, axis=0, return_counts=True)
@@ -80,19 +80,19 @@ def signatures(stacked: NDArray[np.int64]) -> dict[Signature, int]:
 
 
 @lru_cache(maxsize=4096)
-def null_distribution(of: Signature) -> Null:
+def null_distribution(of: Signature) -> NullDistribution:
     """The distribution of D_j when labels mean nothing: exact, or from 20,000 seeded samples if too large."""
-    return _null(of, _DIVERGENCE, _denominator(of[0], of[1]))
+    return _build_null(of, _DIVERGENCE, _divergence_denominator(of[0], of[1]))
 
 
 @lru_cache(maxsize=4096)
-def null_of_novelty(of: Signature) -> Null:
+def novelty_null_distribution(of: Signature) -> NullDistribution:
     """The same for `novelty` minus its mean, which is `expected_novelty`."""
-    null = _null(of, _NOVELTY, of[0])
-    return Null(values=null.values - null.probabilities @ null.values, probabilities=null.probabilities)
+    null = _build_null(of, _NOVELTY, of[0])
+    return NullDistribution(values=null.values - null.probabilities @ null.values, probabilities=null.probabilities)
 
 
-def novelty(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+def novelty_share(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
     """The share of the left side's responses that equal none on the right, a row of counts each."""
     return np.asarray(np.where(right == 0, left, 0).sum(axis=1) / left.sum(axis=1))
 
@@ -106,25 +106,27 @@ def expected_novelty(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArr
     return np.asarray((pooled * chances).sum(axis=1) / n[:, 0])
 
 
-def _null(of: Signature, statistic: _Statistic, denominator: int) -> Null:
+def _build_null(of: Signature, statistic: _Statistic, denominator: int) -> NullDistribution:
     n, m, pooled = of
     if len(pooled) == 1 or pooled[-1] == 1:
-        return Null(values=np.zeros(1), probabilities=np.ones(1))
-    exact = _exact(n, m, pooled, statistic, denominator) if n + m <= _MOST_RESPONSES else None
-    return exact or _sampled(n, m, pooled, statistic, denominator)
+        return NullDistribution(values=np.zeros(1), probabilities=np.ones(1))
+    exact = _exact_null(n, m, pooled, statistic, denominator) if n + m <= _MOST_RESPONSES else None
+    return exact or _sample_null(n, m, pooled, statistic, denominator)
 
 
-def null_sums(found: Mapping[Signature, int], rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+def draw_null_sums(found: Mapping[Signature, int], rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """`size` random sums of D_j over all prompts, given how many have each signature."""
     sums = np.zeros(size)
     for of, prompts in found.items():
         null = null_distribution(of)
         if null.values.size > 1:
-            sums += _sums_of_one(null, prompts, rng, size)
+            sums += _draw_signature_sums(null, prompts, rng, size)
     return sums
 
 
-def _sums_of_one(null: Null, prompts: int, rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+def _draw_signature_sums(
+    null: NullDistribution, prompts: int, rng: np.random.Generator, size: int
+) -> NDArray[np.float64]:
     sums = np.zeros(size)
     if prompts < null.values.size:
         edges = np.cumsum(null.probabilities)
@@ -139,13 +141,13 @@ def _sums_of_one(null: Null, prompts: int, rng: np.random.Generator, size: int) 
     return sums
 
 
-def _exact(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator: int) -> Null | None:
+def _exact_null(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator: int) -> NullDistribution | None:
     """None where the partial sums become too many."""
     # One integer holds a partial sum and how many left labels it has used.
     states: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
     weights: NDArray[np.float64] = np.ones(1)
     open_labels = n + m
-    for is_single, size in _groups(pooled):
+    for is_single, size in _group_outputs(pooled):
         taken = np.arange(min(size, n) + 1)
         if states.size * taken.size > _MOST_STATES:
             return None
@@ -154,14 +156,14 @@ def _exact(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator:
         used = (states % (n + 1))[:, None] + taken
         possible = (used <= n) & (used + open_labels >= n)
         summed = (states[:, None] + terms * (n + 1) + taken)[possible]
-        likely = (weights[:, None] * _binomial(taken, size, n / (n + m)))[possible]
+        likely = (weights[:, None] * _binomial_weights(taken, size, n / (n + m)))[possible]
         states, index = np.unique(summed.astype(np.int64), return_inverse=True)
         weights = np.asarray(np.bincount(index, weights=likely), dtype=np.float64)
-    return Null(values=(states // (n + 1)) / denominator, probabilities=weights / weights.sum())
+    return NullDistribution(values=(states // (n + 1)) / denominator, probabilities=weights / weights.sum())
 
 
-def _sampled(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator: int) -> Null:
-    groups = list(_groups(pooled))
+def _sample_null(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominator: int) -> NullDistribution:
+    groups = list(_group_outputs(pooled))
     sizes = np.array([size for _, size in groups])
     left = np.random.default_rng(0).multivariate_hypergeometric(sizes, n, size=_SAMPLES)
     terms = of.terms(left.astype(np.float64), (sizes - left).astype(np.float64), n, m)
@@ -169,10 +171,10 @@ def _sampled(n: int, m: int, pooled: tuple[int, ...], of: _Statistic, denominato
         terms[:, 0] = of.single * left[:, 0]
     values = terms.sum(axis=1) / denominator
     # The true mean is 0; the samples' own mean would add up over thousands of prompts that share them.
-    return Null(values=values - values.mean(), probabilities=np.full(_SAMPLES, 1 / _SAMPLES))
+    return NullDistribution(values=values - values.mean(), probabilities=np.full(_SAMPLES, 1 / _SAMPLES))
 
 
-def _groups(pooled: tuple[int, ...]) -> Iterator[tuple[bool, int]]:
+def _group_outputs(pooled: tuple[int, ...]) -> Iterator[tuple[bool, int]]:
     """Counts of the distinct outputs; those seen once are taken together first, since they match nothing."""
     singles = sum(1 for count in pooled if count == 1)
     if singles:
@@ -186,20 +188,20 @@ def _integer_divergence(left: _Numbers, right: _Numbers, n: _Number, m: _Number)
     return np.asarray(own - 2 * (n - 1) * (m - 1) * left * right)
 
 
-def _new_ones(left: _Numbers, right: _Numbers, n: _Number, m: _Number) -> _Numbers:
+def _count_new_outputs(left: _Numbers, right: _Numbers, n: _Number, m: _Number) -> _Numbers:
     """How many on the left equal none on the right."""
     return np.asarray(np.where(right == 0, left, 0))
 
 
-def _denominator(n: _Number, m: _Number) -> Any:
+def _divergence_denominator(n: _Number, m: _Number) -> Any:
     return 2 * n * (n - 1) * m * (m - 1)
 
 
-def _binomial(taken: NDArray[np.int64], size: int, share: float) -> NDArray[np.float64]:
+def _binomial_weights(taken: NDArray[np.int64], size: int, share: float) -> NDArray[np.float64]:
     """Given the total these are hypergeometric, whatever the share; the left side's own avoids tiny numbers."""
     ways = special.gammaln(size + 1) - special.gammaln(taken + 1) - special.gammaln(size - taken + 1)
     return np.asarray(np.exp(ways + taken * np.log(share) + (size - taken) * np.log1p(-share)))
 
 
 _DIVERGENCE = _Statistic(terms=_integer_divergence, single=0)
-_NOVELTY = _Statistic(terms=_new_ones, single=1)
+_NOVELTY = _Statistic(terms=_count_new_outputs, single=1)

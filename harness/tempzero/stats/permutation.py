@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tempzero.stats.hypothesis_tests import TestResult
 from tempzero.stats.intervals import exact_proportion
-from tempzero.stats.null import divergence, null_sums, signatures, stack
-from tempzero.stats.tests import TestResult
+from tempzero.stats.null import count_signatures, draw_null_sums, row_divergence, stack_tables
 from tempzero.types.concluded import Estimate
 
 _Counts = NDArray[np.int64]
 _AA_PERMUTATIONS = 9999
-_AT_ONCE = 500
+_PROMPTS_AT_ONCE = 500
 
 
 def one_hot_permutation(tables: Sequence[_Counts], *, seed: int = 0, permutations: int = 999) -> TestResult:
@@ -29,10 +29,10 @@ def one_hot_permutation(tables: Sequence[_Counts], *, seed: int = 0, permutation
     on a side are left out. Prompts of one signature share one null distribution, so that the cost hardly grows with
     the number of prompts. p = (c + 1) / (permutations + 1) (Phipson and Smyth 2010).
     """
-    stacked = stack(tables)
-    observed = math.fsum(divergence(stacked[:, 0], stacked[:, 1]))
-    null = null_sums(signatures(stacked), np.random.default_rng(seed), permutations)
-    return _one_sided(observed, null, len(stacked), "excess divergence, labels permuted within prompt")
+    stacked = stack_tables(tables)
+    observed = math.fsum(row_divergence(stacked[:, 0], stacked[:, 1]))
+    null = draw_null_sums(count_signatures(stacked), np.random.default_rng(seed), permutations)
+    return _one_sided_result(observed, null, len(stacked), "excess divergence, labels permuted within prompt")
 
 
 def mmd_permutation(
@@ -53,12 +53,12 @@ def mmd_permutation(
             continue
         n += 1
         if np.count_nonzero(pooled) > 1:
-            observed += float(_mmd2(counts[:1], pooled, kernel)[0])
-            null += _mmd2(_relabelled(blocks, rng, permutations), pooled, kernel)
-    return _one_sided(observed, null, n, "MMD², labels permuted within prompt")
+            observed += float(_mmd_squared(counts[:1], pooled, kernel)[0])
+            null += _mmd_squared(_relabel_blocks(blocks, rng, permutations), pooled, kernel)
+    return _one_sided_result(observed, null, n, "MMD², labels permuted within prompt")
 
 
-def aa_splits(counts: Sequence[_Counts], *, seed: int = 0, splits: int = 200, alpha: float = 0.05) -> Estimate:
+def aa_rejection_rate(counts: Sequence[_Counts], *, seed: int = 0, splits: int = 200, alpha: float = 0.05) -> Estimate:
     """How often `one_hot_permutation` would say that one side differs from itself; exact interval over the splits.
 
     `counts[j]` is how often each distinct output of prompt j occurred. The repeats are split in two at random, the
@@ -71,29 +71,29 @@ def aa_splits(counts: Sequence[_Counts], *, seed: int = 0, splits: int = 200, al
     if not enough:
         return exact_proportion(0, 0)
     # Any split into such halves has the same margins, so one null serves all.
-    found = signatures(stack([np.stack([half := _first_half(c), c - half]) for c in enough]))
-    null = np.sort(null_sums(found, rng, _AA_PERMUTATIONS))
+    found = count_signatures(stack_tables([np.stack([half := _count_first_half(c), c - half]) for c in enough]))
+    null = np.sort(draw_null_sums(found, rng, _AA_PERMUTATIONS))
     observed = np.zeros(splits)
     for (n, _, pooled), prompts in found.items():
-        for at_once in _portions(prompts if len(pooled) > 1 else 0):
+        for at_once in _split_portions(prompts if len(pooled) > 1 else 0):
             halves = rng.multivariate_hypergeometric(pooled, n, size=at_once * splits)
-            observed += divergence(halves, np.array(pooled) - halves).reshape(at_once, splits).sum(axis=0)
-    hits = null.size - np.searchsorted(null, observed - _tolerance(len(enough)))
+            observed += row_divergence(halves, np.array(pooled) - halves).reshape(at_once, splits).sum(axis=0)
+    hits = null.size - np.searchsorted(null, observed - _tie_tolerance(len(enough)))
     return exact_proportion(int(np.count_nonzero((hits + 1) / (null.size + 1) <= alpha)), splits)
 
 
-def _portions(number: int) -> Iterator[int]:
+def _split_portions(number: int) -> Iterator[int]:
     """The number in parts that fit into memory."""
-    yield from (min(_AT_ONCE, number - start) for start in range(0, number, _AT_ONCE))
+    yield from (min(_PROMPTS_AT_ONCE, number - start) for start in range(0, number, _PROMPTS_AT_ONCE))
 
 
-def _first_half(counts: _Counts) -> _Counts:
+def _count_first_half(counts: _Counts) -> _Counts:
     """How often each output is among the first half, were the repeats sorted by output."""
     filled = np.minimum(counts.cumsum(), counts.sum() // 2)
     return np.asarray(np.diff(filled, prepend=0))
 
 
-def _relabelled(blocks: _Counts, rng: np.random.Generator, size: int) -> _Counts:
+def _relabel_blocks(blocks: _Counts, rng: np.random.Generator, size: int) -> _Counts:
     """Counts of the left side under `size` random relabellings within each block."""
     left = np.zeros((size, blocks.shape[2]), dtype=np.int64)
     for block in blocks:
@@ -101,7 +101,7 @@ def _relabelled(blocks: _Counts, rng: np.random.Generator, size: int) -> _Counts
     return left
 
 
-def _mmd2(left: _Counts, pooled: _Counts, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mmd_squared(left: _Counts, pooled: _Counts, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     right = pooled - left
     n, m, own = int(left[0].sum()), int(right[0].sum()), np.diag(kernel)
     left_kernel = left @ kernel
@@ -110,14 +110,14 @@ def _mmd2(left: _Counts, pooled: _Counts, kernel: NDArray[np.float64]) -> NDArra
     return np.asarray(within_left + within_right - 2 * (left_kernel * right).sum(axis=1) / (n * m))
 
 
-def _one_sided(observed: float, null: NDArray[np.float64], n: int, method: str) -> TestResult:
+def _one_sided_result(observed: float, null: NDArray[np.float64], n: int, method: str) -> TestResult:
     if n == 0:
         return TestResult(statistic=0.0, p_value=1.0, n=0, permutations=0, method=method)
-    hits = int(np.count_nonzero(null >= observed - _tolerance(n)))
+    hits = int(np.count_nonzero(null >= observed - _tie_tolerance(n)))
     p_value = (hits + 1) / (null.size + 1)
     return TestResult(statistic=observed / n, p_value=p_value, n=n, permutations=null.size, method=method)
 
 
-def _tolerance(prompts: int) -> float:
+def _tie_tolerance(prompts: int) -> float:
     """Sums that are equal on paper differ by rounding; a tie counts against the claim."""
     return 1e-12 * prompts

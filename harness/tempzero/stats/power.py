@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tempzero.stats.null import Signature, null_distribution, null_sums, signatures, stack
+from tempzero.stats.null import Signature, count_signatures, draw_null_sums, null_distribution, stack_tables
 
 ALPHA = 0.05
 POWER = 0.8
@@ -36,9 +36,9 @@ def minimum_detectable_divergence(tables: Sequence[NDArray[np.int64]]) -> float 
     approximation about the shift, beside the critical value of the test itself. (2) Where few prompts differ, but
     wholly, enough of them have to be in the sample. None where no table of this size could reject.
     """
-    found = signatures(stack(tables))
+    found = count_signatures(stack_tables(tables))
     # Of k prompts that differ wholly, one relabelling each (two, for equal sides) in C(n + m, n) looks as bad.
-    chances = sorted(c for (n, m, _), times in found.items() for c in [_chance_of_whole_split(n, m)] * times)
+    chances = sorted(c for (n, m, _), times in found.items() for c in [_whole_split_chance(n, m)] * times)
     needed = next((k for k in range(1, len(chances) + 1) if math.prod(chances[:k]) <= ALPHA), None)
     if needed is None:
         return None
@@ -52,20 +52,20 @@ def _detectable_shift(found: Mapping[Signature, int]) -> float:
     A prompt's variance is its null variance plus at most 2 D (1 - EMR) (1/n + 1/m), by the delta method.
     """
     prompts = sum(found.values())
-    critical = float(np.quantile(null_sums(found, np.random.default_rng(0), _DRAWS), 1 - ALPHA))
+    critical = float(np.quantile(draw_null_sums(found, np.random.default_rng(0), _DRAWS), 1 - ALPHA))
     at_zero = sum(null_distribution(of).variance * times for of, times in found.items())
-    growth = sum(2 * _noise(pooled) * (1 / n + 1 / m) * times for (n, m, pooled), times in found.items())
+    growth = sum(2 * _pooled_noise(pooled) * (1 / n + 1 / m) * times for (n, m, pooled), times in found.items())
     z = float(special.ndtri(POWER))
     middle = prompts * critical + z * z * growth / 2
     root = math.sqrt(max(0.0, middle**2 - prompts**2 * (critical**2 - z * z * at_zero)))
     return (middle + root) / prompts**2
 
 
-def _noise(pooled: tuple[int, ...]) -> float:
+def _pooled_noise(pooled: tuple[int, ...]) -> float:
     """1 - EMR of the pooled outputs."""
     total = sum(pooled)
     return 1 - sum(c * (c - 1) for c in pooled) / (total * (total - 1))
 
 
-def _chance_of_whole_split(n: int, m: int) -> float:
+def _whole_split_chance(n: int, m: int) -> float:
     return (2 if n == m else 1) / math.comb(n + m, n)

@@ -36,14 +36,14 @@ def profile_maximum(grid: Sequence[float], log_likelihood: _Floats) -> Estimate:
     if prompts < 2:
         return Estimate(value=value, low=None, high=None, n=prompts, method=_METHOD)
     half = float(special.stdtrit(prompts - 1, 1 - (1 - CONFIDENCE) / 2)) ** 2 / 2
-    kept = values[best] - values <= half * _spread(x, fine[best], log_likelihood)
+    kept = values[best] - values <= half * _slope_spread(x, fine[best], log_likelihood)
     below, above = np.flatnonzero(~kept[:best]), np.flatnonzero(~kept[best:])
     low = fine[below[-1]] if below.size else fine[0]
     high = fine[best + above[0]] if above.size else fine[-1]
     return Estimate(value=value, low=float(np.exp(low)), high=float(np.exp(high)), n=prompts, method=_METHOD)
 
 
-def _spread(x: _Floats, at: float, log_likelihood: _Floats) -> float:
+def _slope_spread(x: _Floats, at: float, log_likelihood: _Floats) -> float:
     """How much more the prompts' slopes at the maximum vary than the curvature there says."""
     step = float(np.diff(x).min()) / 4
     at = min(max(at, x[0] + step), x[-1] - step)

@@ -31,13 +31,13 @@ def total_variation_test(tables: Sequence[NDArray[np.int64]], *, seed: int = 0) 
     for j, one in enumerate(tables):
         pooled, n = one.sum(axis=0), int(one[0].sum())
         left = rng.multivariate_hypergeometric(pooled, n, size=_RELABELLINGS)
-        drawn[j] = _variation(left, pooled - left)
-        observed[j] = _variation(one[:1], one[1:])[0]
+        drawn[j] = _total_variation(left, pooled - left)
+        observed[j] = _total_variation(one[:1], one[1:])[0]
     total = drawn.sum(axis=0)
     above = int((total >= observed.sum() - 1e-12).sum())
     return VariationTest(by_prompt=observed, usual=drawn.mean(axis=1), p_value=(above + 1) / (_RELABELLINGS + 1))
 
 
-def _variation(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+def _total_variation(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
     shares = [side / side.sum(axis=1, keepdims=True) for side in (left, right)]
     return np.asarray(np.abs(shares[0] - shares[1]).sum(axis=1) / 2)

@@ -10,11 +10,11 @@ from pathlib import Path
 from tempzero.errors import SuiteError
 from tempzero.types.asked import SuiteName
 
-LOCK = "suites.lock"
+LOCK_FILE = "suites.lock"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Frozen:
+class FrozenSuite:
     """A suite under its name and version: how many prompts, and the digest over all they ask."""
 
     version: int
@@ -23,20 +23,20 @@ class Frozen:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lock:
+class SuiteLock:
     """All suites of a folder as they were frozen, and each prompt's own digest, so that a change can be named."""
 
-    suites: Mapping[str, Frozen]
+    suites: Mapping[str, FrozenSuite]
     prompts: Mapping[str, str]
 
 
-def read_lock(folder: Path) -> Lock | None:
+def read_suite_lock(folder: Path) -> SuiteLock | None:
     """What was frozen in this folder, or None. Raises SuiteError for a file that does not say so."""
-    path = folder / LOCK
+    path = folder / LOCK_FILE
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        suites = {name: Frozen(**fields) for name, fields in value["suites"].items()}
-        return Lock(suites=suites, prompts=dict(value["prompts"]))
+        suites = {name: FrozenSuite(**fields) for name, fields in value["suites"].items()}
+        return SuiteLock(suites=suites, prompts=dict(value["prompts"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
@@ -45,19 +45,21 @@ def read_lock(folder: Path) -> Lock | None:
         ) from None
 
 
-def renewed(old: Lock | None, digests: Mapping[SuiteName, tuple[str, int]], prompts: Mapping[str, str]) -> Lock:
+def renew_lock(
+    old: SuiteLock | None, digests: Mapping[SuiteName, tuple[str, int]], prompts: Mapping[str, str]
+) -> SuiteLock:
     """The lock of what is there now: a suite that has changed gets the next version."""
-    suites: dict[str, Frozen] = {}
+    suites: dict[str, FrozenSuite] = {}
     for name, (digest, count) in digests.items():
         before = old.suites.get(name) if old else None
         version = 1 if before is None else before.version + (before.digest != digest)
-        suites[name] = Frozen(version=version, prompts=count, digest=digest)
-    return Lock(suites=suites, prompts=dict(sorted(prompts.items())))
+        suites[name] = FrozenSuite(version=version, prompts=count, digest=digest)
+    return SuiteLock(suites=suites, prompts=dict(sorted(prompts.items())))
 
 
-def write_lock(folder: Path, lock: Lock) -> Path:
+def write_suite_lock(folder: Path, lock: SuiteLock) -> Path:
     """Write the lock beside the prompts. Raises SuiteError."""
-    path = folder / LOCK
+    path = folder / LOCK_FILE
     value = {"suites": {name: asdict(frozen) for name, frozen in lock.suites.items()}, "prompts": lock.prompts}
     try:
         path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
@@ -66,23 +68,25 @@ def write_lock(folder: Path, lock: Lock) -> Path:
     return path
 
 
-def refuse_changed(folder: Path, old: Lock, new: Lock) -> None:
+def refuse_changed_suites(folder: Path, old: SuiteLock, new: SuiteLock) -> None:
     """Raise SuiteError where a frozen suite is not what it was: which suites, which prompts, and what to do."""
     moved = [name for name in {**old.suites, **new.suites} if old.suites.get(name) != new.suites.get(name)]
     if not moved:
         return
     changes = [
-        *_named("changed", [p for p in new.prompts if p in old.prompts and new.prompts[p] != old.prompts[p]]),
-        *_named("added", [p for p in new.prompts if p not in old.prompts]),
-        *_named("removed", [p for p in old.prompts if p not in new.prompts]),
+        *_summarise_change(
+            "changed", [p for p in new.prompts if p in old.prompts and new.prompts[p] != old.prompts[p]]
+        ),
+        *_summarise_change("added", [p for p in new.prompts if p not in old.prompts]),
+        *_summarise_change("removed", [p for p in old.prompts if p not in new.prompts]),
     ] or ["prompts moved from one suite to another"]
     frozen = ", ".join(f"{name} (version {old.suites[name].version})" if name in old.suites else name for name in moved)
     raise SuiteError(
-        f"{folder / LOCK}: frozen, and no longer what was frozen: {frozen}: {'; '.join(changes)}; "
+        f"{folder / LOCK_FILE}: frozen, and no longer what was frozen: {frozen}: {'; '.join(changes)}; "
         f"undo that, or run `tempzero suite freeze {folder}` to give it the next version"
     )
 
 
-def _named(what: str, prompts: Sequence[str]) -> list[str]:
+def _summarise_change(what: str, prompts: Sequence[str]) -> list[str]:
     more = f" and {len(prompts) - 3} more" if len(prompts) > 3 else ""
     return [f"{what} {', '.join(prompts[:3])}{more}"] if prompts else []

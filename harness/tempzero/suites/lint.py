@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from tempzero.suites.files import Entry, Place
+from tempzero.suites.prompt_files import Entry, Place
 from tempzero.types.asked import Prompt
 
-NEAR = 0.7
+NEAR_SHARE = 0.7
 """Two prompts that share more than this of all their runs of `_RUN` characters ask the same thing."""
 
-_RUN = 9
+_SHINGLE_CHARS = 9
 # In a long text runs of words say as much and are fewer.
-_LONG_CHARS, _WORDS = 5_000, 4
+_LONG_CHARS, _SHINGLE_WORDS = 5_000, 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
+class WrittenPrompt:
     """A prompt and how it stands in its file."""
 
     prompt: Prompt
@@ -38,7 +38,7 @@ class _Rule:
     because: str
 
 
-def _rule(because: str, *words: str) -> _Rule:
+def _make_rule(because: str, *words: str) -> _Rule:
     return _Rule(words=re.compile("|".join(words), re.IGNORECASE), because=because)
 
 
@@ -46,7 +46,7 @@ _MONEY = "(?:dollars?|euros?|pounds|yen|francs?|rupees?)"
 _OFFICE = "(?:president|prime minister|chancellor|king|queen|emperor|pope|ceo|mayor|governor|champion|leader|head)"
 
 _RULES = (
-    _rule(
+    _make_rule(
         "the right answer changes with the day",
         r"\b(?:today|tonight|tomorrow|yesterday|nowadays|currently|current|recent(?:ly)?|latest|newest)\b",
         r"\b(?:right now|at (?:the moment|present)|as of (?:now|this writing)|so far this|these days|to date)\b",
@@ -59,7 +59,7 @@ _RULES = (
         r"\b(?:atualmente|bugün|şu anda|сегодня|сейчас|σήμερα|dzisiaj|obecnie|vandaag|leo hii)\b",
         "今天|现在|目前|今日|現在|오늘|현재|اليوم|حاليا|आज|वर्तमान|היום",
     ),
-    _rule(
+    _make_rule(
         "who or what that is changes over the years",
         rf"\bwho (?:is|are|leads|heads|runs|governs) (?:the |a )?(?:\w+ )?{_OFFICE} of\b",
         r"\b(?:population|gdp|inflation rate|unemployment rate|capitali[sz]ation) of\b",
@@ -67,18 +67,18 @@ _RULES = (
         r"\b(?:(?:stock|share) price|exchange rate|market value|net worth|price of (?:gold|oil|bitcoin|gas))\b",
         rf"\b{_MONEY} (?:in|into|to) {_MONEY}\b",
     ),
-    _rule(
+    _make_rule(
         "it means another thing in another country",
         r"\b\d{1,2}([/.])\d{1,2}\1\d{2,4}\b",
         r"(?<![\d.,])\d{1,3}\.\d{3}(?![\d.])",
         r"\b(?:gallons?|pints?|fluid ounces?|billions?|trillions?|(?:ground|first) floor)\b",
         r"\b(?:first|last) day of the week\b",
     ),
-    _rule(
+    _make_rule(
         "the right answer depends on where the reader is",
         r"\b(?:near me|nearest to (?:me|us|you)|(?:my|your|our) (?:location|city|country|time ?zone)|local time)\b",
     ),
-    _rule(
+    _make_rule(
         "every model answers it otherwise",
         r"\byour (?:training|knowledge cut-?off|version|developers?|creators?)\b",
         r"\b(?:what|which) (?:ai |language )?model are you\b",
@@ -86,15 +86,15 @@ _RULES = (
 )
 
 
-def remarks(written: Sequence[Written]) -> tuple[str, ...]:
+def find_changing_answers(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
     """One line for each expression that makes a right answer change, unless the prompt allows it (`allow: [word]`).
 
     Generated prompts are passed over: megabytes of a vocabulary that was looked over once.
     """
-    return tuple(line for one in written if not one.entry.generated for line in _changing(one))
+    return tuple(line for one in written if not one.entry.generated for line in _remark_on_wording(one))
 
 
-def _changing(one: Written) -> Iterator[str]:
+def _remark_on_wording(one: WrittenPrompt) -> Iterator[str]:
     allowed = {str(word).casefold() for word in one.entry.get("allow") or ()}
     text = "\n".join(message.content for message in one.prompt.messages)
     for rule in _RULES:
@@ -106,60 +106,60 @@ def _changing(one: Written) -> Iterator[str]:
                 )
 
 
-def asked_twice(written: Sequence[Written]) -> tuple[str, ...]:
+def find_duplicates(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
     """One line for each prompt whose text is that of another one but for case and white space."""
-    first: dict[str, list[Written]] = defaultdict(list)
+    first: dict[str, list[WrittenPrompt]] = defaultdict(list)
     lines = []
     for one in written:
-        text = _normal(one.prompt)
-        other = next((o for o in first[text] if not _declared(o, one)), None)
+        text = _normalise_prompt(one.prompt)
+        other = next((o for o in first[text] if not _is_declared_variant(o, one)), None)
         if other is not None:
-            lines.append(one.place.remark(_twice("asks the same as", other)))
+            lines.append(one.place.remark(_duplicate_remark("asks the same as", other)))
         first[text].append(one)
     return tuple(lines)
 
 
-def nearly_twice(written: Sequence[Written]) -> tuple[str, ...]:
+def find_near_duplicates(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
     """One line for each pair of prompts that differ in little: answers to them are not two observations.
 
     Generated prompts share their forms on purpose and differ in all the rest; prompts with tools are held
     against each other by what is said, not by the tools that several of them offer.
     """
     written = [one for one in written if not one.entry.generated]
-    runs = [_runs(_told(one.prompt)) for one in written]
+    runs = [_text_shingles(_conversation_text(one.prompt)) for one in written]
     lines = []
     for a, b in combinations(range(len(written)), 2):
         small, large = sorted((len(runs[a]), len(runs[b])))
-        if small <= NEAR * large or _declared(written[a], written[b]):
+        if small <= NEAR_SHARE * large or _is_declared_variant(written[a], written[b]):
             continue
         common = len(runs[a] & runs[b])
-        if common > NEAR * (small + large - common):
-            lines.append(written[b].place.remark(_twice("is nearly the same as", written[a])))
+        if common > NEAR_SHARE * (small + large - common):
+            lines.append(written[b].place.remark(_duplicate_remark("is nearly the same as", written[a])))
     return tuple(lines)
 
 
-def _twice(what: str, other: Written) -> str:
+def _duplicate_remark(what: str, other: WrittenPrompt) -> str:
     return (
         f"{what} {other.prompt.id} ({other.place.where()}); leave one out, or give both the same `variants:` "
         "where they differ on purpose"
     )
 
 
-def _declared(a: Written, b: Written) -> bool:
+def _is_declared_variant(a: WrittenPrompt, b: WrittenPrompt) -> bool:
     return a.entry.get("variants") is not None and a.entry.get("variants") == b.entry.get("variants")
 
 
-def _normal(prompt: Prompt) -> str:
-    return "\n".join((_told(prompt), *(str(tool) for tool in prompt.tools)))
+def _normalise_prompt(prompt: Prompt) -> str:
+    return "\n".join((_conversation_text(prompt), *(str(tool) for tool in prompt.tools)))
 
 
-def _told(prompt: Prompt) -> str:
+def _conversation_text(prompt: Prompt) -> str:
     told = [f"{m.role}: {' '.join(m.content.split()).casefold()}" for m in prompt.messages]
     return "\n".join((*told, *(str(m.tool_calls) for m in prompt.messages if m.tool_calls)))
 
 
-def _runs(text: str) -> set[str]:
+def _text_shingles(text: str) -> set[str]:
     if len(text) <= _LONG_CHARS:
-        return {text[at : at + _RUN] for at in range(max(1, len(text) - _RUN + 1))}
+        return {text[at : at + _SHINGLE_CHARS] for at in range(max(1, len(text) - _SHINGLE_CHARS + 1))}
     words = text.split()
-    return {" ".join(words[at : at + _WORDS]) for at in range(len(words))}
+    return {" ".join(words[at : at + _SHINGLE_WORDS]) for at in range(len(words))}

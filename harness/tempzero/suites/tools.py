@@ -7,9 +7,9 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from tempzero.extractors.json_schema import schema_problem
-from tempzero.extractors.tool_call import names_in
-from tempzero.suites.files import Place, kind, known_only
+from tempzero.extractors.json_schema import find_schema_problem
+from tempzero.extractors.tool_call import expected_tool_names
+from tempzero.suites.prompt_files import Place, describe_value, require_known_keys
 from tempzero.types.asked import Prompt, ToolCall
 
 # What every provider takes for a name.
@@ -17,13 +17,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CHOICES = ("auto", "none", "required")
 
 
-def tools(value: Any, place: Place) -> tuple[dict[str, Any], ...]:
+def parse_tools(value: Any, place: Place) -> tuple[dict[str, Any], ...]:
     """The tools of a prompt, as they go on the wire. Raises SuiteProblem."""
     if value is None:
         return ()
     if not isinstance(value, list) or not value:
-        place.refuse(f"expected a list of tools; found {'an empty list' if value == [] else kind(value)}")
-    found = tuple(_tool(item, place.key(index)) for index, item in enumerate(value))
+        place.refuse(f"expected a list of tools; found {'an empty list' if value == [] else describe_value(value)}")
+    found = tuple(_parse_tool(item, place.key(index)) for index, item in enumerate(value))
     names = [tool["function"]["name"] for tool in found]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -31,7 +31,7 @@ def tools(value: Any, place: Place) -> tuple[dict[str, Any], ...]:
     return found
 
 
-def tool_choice(value: Any, offered: Any, place: Place) -> str | dict[str, Any] | None:
+def parse_tool_choice(value: Any, offered: Any, place: Place) -> str | dict[str, Any] | None:
     """Which tool is to be called: auto, none, required, or one by its name. Raises SuiteProblem."""
     if value is None:
         return None
@@ -41,8 +41,8 @@ def tool_choice(value: Any, offered: Any, place: Place) -> str | dict[str, Any] 
         if value not in _CHOICES:
             place.refuse(f"expected {', '.join(_CHOICES)} or {{type: function, function: {{name: ...}}}}")
         return value
-    fields = known_only(value, ("type", "function"), place)
-    function = known_only(fields.get("function"), ("name",), place.key("function"))
+    fields = require_known_keys(value, ("type", "function"), place)
+    function = require_known_keys(fields.get("function"), ("name",), place.key("function"))
     names = [
         t["function"].get("name")
         for t in (offered if isinstance(offered, list) else [])
@@ -53,23 +53,27 @@ def tool_choice(value: Any, offered: Any, place: Place) -> str | dict[str, Any] 
     return {"type": "function", "function": {"name": function["name"]}}
 
 
-def tool_calls(value: Any, place: Place) -> tuple[ToolCall, ...]:
+def parse_tool_calls(value: Any, place: Place) -> tuple[ToolCall, ...]:
     """The calls in an assistant's message: {id, name, arguments}, arguments as a mapping or as the text it wrote."""
     if value is None:
         return ()
     if not isinstance(value, list) or not value:
-        place.refuse(f"expected a list of calls; found {'an empty list' if value == [] else kind(value)}")
+        place.refuse(f"expected a list of calls; found {'an empty list' if value == [] else describe_value(value)}")
     calls = []
     for index, item in enumerate(value):
         at = place.key(index)
-        fields = known_only(item, ("id", "name", "arguments"), at)
+        fields = require_known_keys(item, ("id", "name", "arguments"), at)
         for key in ("id", "name"):
             if not isinstance(fields.get(key), str) or not _NAME.fullmatch(fields[key]):
                 at.key(key).refuse("is needed: letters, digits, _ and -, at most 64")
         arguments = fields.get("arguments", {})
         if not isinstance(arguments, dict | str):
-            at.key("arguments").refuse(f"expected a mapping, or the JSON text of one; found {kind(arguments)}")
-        text = arguments if isinstance(arguments, str) else _dumped(json_value(arguments, at.key("arguments")))
+            at.key("arguments").refuse(
+                f"expected a mapping, or the JSON text of one; found {describe_value(arguments)}"
+            )
+        text = (
+            arguments if isinstance(arguments, str) else _dump_arguments(to_json_value(arguments, at.key("arguments")))
+        )
         calls.append(ToolCall(id=fields["id"], name=fields["name"], arguments=text))
     if len({call.id for call in calls}) < len(calls):
         place.refuse("two calls have the same id")
@@ -83,20 +87,20 @@ def check_expected_calls(prompt: Prompt, place: Place) -> None:
     if not prompt.tools:
         place.key("extractor").refuse("tool_call needs tools: to call")
     known = [tool["function"]["name"] for tool in prompt.tools]
-    unknown = [name for name in names_in(prompt.expected or "") if name not in (*known, "no")]
+    unknown = [name for name in expected_tool_names(prompt.expected or "") if name not in (*known, "no")]
     if prompt.expected is not None and prompt.expected != "no call" and unknown:
         place.key("expected").refuse(f"no tool is called {unknown[0]}; offered: {', '.join(known)}")
 
 
-def json_value(value: Any, place: Place) -> Any:
+def to_json_value(value: Any, place: Place) -> Any:
     """The value in JSON's own types. Raises SuiteProblem for dates and the like, which YAML reads out of bare words."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                place.key(str(key)).refuse(f"a key must be text; found {kind(key)} (put it in quotes)")
-        return {key: json_value(inner, place.key(key)) for key, inner in value.items()}
+                place.key(str(key)).refuse(f"a key must be text; found {describe_value(key)} (put it in quotes)")
+        return {key: to_json_value(inner, place.key(key)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [json_value(inner, place.key(index)) for index, inner in enumerate(value)]
+        return [to_json_value(inner, place.key(index)) for index, inner in enumerate(value)]
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() and "." not in str(value) else float(value)
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and value - value == 0):
@@ -104,24 +108,26 @@ def json_value(value: Any, place: Place) -> Any:
     place.refuse(f"{value!s:.40} is no JSON value; put it in quotes")
 
 
-def _tool(value: Any, place: Place) -> dict[str, Any]:
-    fields = known_only(value, ("type", "function"), place)
+def _parse_tool(value: Any, place: Place) -> dict[str, Any]:
+    fields = require_known_keys(value, ("type", "function"), place)
     if fields.get("type") != "function":
         place.key("type").refuse("must be function")
     at = place.key("function")
-    function = json_value(known_only(fields.get("function"), ("name", "description", "parameters", "strict"), at), at)
+    function = to_json_value(
+        require_known_keys(fields.get("function"), ("name", "description", "parameters", "strict"), at), at
+    )
     if not isinstance(function.get("name"), str) or not _NAME.fullmatch(function["name"]):
         at.key("name").refuse("is needed: letters, digits, _ and -, at most 64")
     if not isinstance(function.get("description", ""), str):
-        at.key("description").refuse(f"expected text; found {kind(function['description'])}")
+        at.key("description").refuse(f"expected text; found {describe_value(function['description'])}")
     parameters = function.get("parameters", {})
     if not isinstance(parameters, dict):
-        at.key("parameters").refuse(f"expected a JSON schema; found {kind(parameters)}")
-    problem = schema_problem(parameters)
+        at.key("parameters").refuse(f"expected a JSON schema; found {describe_value(parameters)}")
+    problem = find_schema_problem(parameters)
     if problem:
         at.key("parameters").refuse(f"is no JSON schema: {problem}")
     return {"type": "function", "function": function}
 
 
-def _dumped(value: Any) -> str:
+def _dump_arguments(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

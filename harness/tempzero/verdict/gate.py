@@ -19,12 +19,12 @@ def judge(analysis: Analysis, gates: Gates) -> Verdict:
 
 
 def _judge_provider(provider: ProviderFacts, analysis: Analysis, gates: Gates) -> ProviderVerdict:
-    figures = _Figures(analysis, provider.name)
+    figures = _ProviderFigures(analysis, provider.name)
     against = [f.message for f in analysis.findings if _counts_against(f, provider, analysis, gates)]
-    against += _thresholds(figures, gates)
+    against += _check_thresholds(figures, gates)
     if against:
         return ProviderVerdict(provider=provider.name, outcome="finding", reasons=tuple(against))
-    doubts = _doubts(provider, figures, analysis, gates)
+    doubts = _collect_doubts(provider, figures, analysis, gates)
     if doubts:
         return ProviderVerdict(provider=provider.name, outcome="inconclusive", reasons=tuple(doubts))
     return ProviderVerdict(provider=provider.name, outcome="pass", reasons=tuple(figures.praise()))
@@ -40,7 +40,7 @@ def _counts_against(finding: Finding, provider: ProviderFacts, analysis: Analysi
     return not has_reference and provider.name in (finding.subject, finding.other)
 
 
-class _Figures:
+class _ProviderFigures:
     """Looks one provider's figures over all prompt families up by name."""
 
     def __init__(self, analysis: Analysis, provider: str) -> None:
@@ -62,7 +62,7 @@ class _Figures:
         return reasons
 
 
-def _thresholds(figures: _Figures, gates: Gates) -> list[str]:
+def _check_thresholds(figures: _ProviderFigures, gates: Gates) -> list[str]:
     """Only an interval that lies wholly on the wrong side of a threshold is a finding."""
     below: Callable[[Figure, float], bool] = lambda f, t: f.estimate.high is not None and f.estimate.high < t  # noqa: E731
     above: Callable[[Figure, float], bool] = lambda f, t: f.estimate.low is not None and f.estimate.low > t  # noqa: E731
@@ -81,7 +81,7 @@ def _thresholds(figures: _Figures, gates: Gates) -> list[str]:
     ]
 
 
-def _doubts(provider: ProviderFacts, figures: _Figures, analysis: Analysis, gates: Gates) -> list[str]:
+def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis: Analysis, gates: Gates) -> list[str]:
     """What keeps a provider without findings from passing."""
     doubts = []
     # A text cut at max_tokens is still evidence up to the cut, so it counts as answered.

@@ -28,7 +28,7 @@ from run_level import RUN_ROWS, RunRow, Seen
 from tempzero import config as configuration
 from tempzero import plan as planning
 from tempzero import records as store
-from tempzero.collect import collect
+from tempzero.collect import collect_attempts
 from tempzero.config import Config
 from tempzero.engines import open_engine
 from tempzero.types.recorded import Attempt
@@ -90,20 +90,20 @@ def entry(row: Row, base_url: str) -> dict[str, Any]:
 def run_all(rows: list[Row], urls: Callable[[Row], str], folder: Path) -> list[Attempt]:
     """All rows side by side: a provider each, one `collect`, a real run folder."""
     parsed = {"version": 1, "providers": [entry(row, urls(row)) for row in rows]}
-    settings = configuration.parse(parsed, source="test")
+    settings = configuration.parse_config(parsed, source="test")
     recorded: list[Attempt] = []
     suite = make_suite(rows[0].prompts)
 
     async def go(path: Path, config: Config) -> None:
         engines = {p.name: open_engine(p, environ={"PLANTED_KEY": KEY, "ACCOUNT": ACCOUNT}) for p in config.providers}
-        with store.writing(path, now="2026-01-01T00:00:00+00:00") as writer:
+        with store.open_run_writer(path, now="2026-01-01T00:00:00+00:00") as writer:
 
             def write(attempt: Attempt) -> None:
                 writer.append(attempt)
                 recorded.append(attempt)
 
-            plan = planning.build(config, suite)
-            await collect(
+            plan = planning.build_plan(config, suite)
+            await collect_attempts(
                 plan, config=config, suite=suite, engines=engines, attempts={}, complete=frozenset(), write=write
             )
         for engine in engines.values():

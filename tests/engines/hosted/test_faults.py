@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tempzero.engines.hosted.faults import PERMANENT, one_line, refused
+from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS, outcome_of_refusal, to_printable_line
 from tempzero.types.recorded import Outcome
 
 
 def refusal(status: int, error: Any = None, headers: Mapping[str, str] | None = None) -> Outcome:
     body = b"" if error is None else json.dumps({"error": error}).encode()
-    return refused(status, headers or {}, body)
+    return outcome_of_refusal(status, headers or {}, body)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_no_wait_is_reported_where_nothing_is_asked_again() -> None:
 
 def test_permanent_faults_are_those_that_every_further_request_meets() -> None:
     """Asking on with a refused key is rude to the provider and useless to the user."""
-    assert {"auth", "quota", "model_unavailable", "tls", "redirect"} == PERMANENT
+    assert {"auth", "quota", "model_unavailable", "tls", "redirect"} == PERMANENT_FAULTS
 
 
 def test_a_detail_is_one_short_printable_line() -> None:
@@ -112,4 +112,4 @@ def test_a_detail_is_one_short_printable_line() -> None:
     detail = refusal(500, {"message": hostile}).detail
     assert detail.isprintable()
     assert len(detail) <= 300
-    assert one_line(hostile).startswith("a b [2J c x")
+    assert to_printable_line(hostile).startswith("a b [2J c x")

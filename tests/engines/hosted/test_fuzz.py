@@ -7,7 +7,7 @@ import itertools
 from fuzzing import Case, cases, judge, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tempzero.engines.hosted.faults import Break
+from tempzero.engines.hosted.fault_catalogue import Break
 
 SEEDS = samples()
 

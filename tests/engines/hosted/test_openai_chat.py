@@ -47,7 +47,7 @@ SHORT = {"connect_s": 5.0, "first_byte_s": 0.3, "idle_s": 0.3, "total_s": 0.9}
 
 def provider(base_url: str, **fields: Any) -> Provider:
     entry = {"name": "p", "base_url": base_url, "model": "m", "timeouts": PATIENT, **fields}
-    return config.parse({"version": 1, "providers": [entry]}, source="test").providers[0]
+    return config.parse_config({"version": 1, "providers": [entry]}, source="test").providers[0]
 
 
 def question(prompt: str = "q", **sampling: Any) -> Question:

@@ -14,10 +14,10 @@ from loopback import Call, Loopback, Reply, body, completion, error, value
 from reading_server import MODEL, ReadingServer, reading
 from tempzero import config
 from tempzero.config import Local, Provider, Weights
-from tempzero.engines.hosted.prompt_logprobs import EndpointReader, TokenStanding, open_reader
+from tempzero.engines.hosted.prompt_logprobs import EndpointReader, TokenStanding, open_endpoint_reader
 from tempzero.engines.local.in_process import InProcessEngine
-from tempzero.engines.local.llama_cpp import open_engine
-from tempzero.engines.local.weights import LocalWeights, obtain
+from tempzero.engines.local.llama_cpp import open_llama_engine
+from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.errors import ConfigError, EngineError
 from tempzero.metrics import decoding
 from tempzero.types.asked import Message, Question, Sampling, Trial
@@ -36,12 +36,12 @@ SHIPPED = Weights(
 def tiny_weights(arch: str = "llama", vocabulary: str = "bytes") -> LocalWeights:
     path = tiny_model(arch, vocabulary=vocabulary)
     source = Weights(source=f"path:{path}", licence="none")
-    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
+    return obtain_weights(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
 def provider(base_url: str, reads: str = "vllm", **fields: Any) -> Provider:
     entry = {"name": "big", "base_url": base_url, "model": MODEL, "reads": reads, **fields}
-    return config.parse({"version": 1, "providers": [entry]}, source="test").providers[0]
+    return config.parse_config({"version": 1, "providers": [entry]}, source="test").providers[0]
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def opened() -> Iterator[Callable[..., Any]]:
 
     def opener(what: LocalWeights | Provider, *, batch: int = 64, environ: dict[str, str] | None = None) -> Any:
         if isinstance(what, Provider):
-            things.append(open_reader(what, environ=environ or {}))
+            things.append(open_endpoint_reader(what, environ=environ or {}))
         else:
             local = Local(weights="w", threads=1, context=512, batch=batch)
-            things.append(open_engine(Provider(name="ref", local=local, model=MODEL, temperature=0.0), what))
+            things.append(open_llama_engine(Provider(name="ref", local=local, model=MODEL, temperature=0.0), what))
         return things[-1]
 
     yield opener
@@ -88,7 +88,7 @@ def responses(engine: InProcessEngine, texts: Sequence[str], tokens: int) -> Ite
 MESSAGES = (Message(role="user", content="Is the sea the end?"),)
 
 
-def check(standings: list[TokenStanding], expected: decoding.Standings, visible: int | None) -> float:
+def check(standings: list[TokenStanding], expected: decoding.TokenStandings, visible: int | None) -> float:
     """All figures of all tokens agree; the largest difference of a margin or logprob."""
     assert len(standings) == len(expected.margin)
     assert [s.top1_id for s in standings] == list(expected.argmax)
@@ -117,7 +117,7 @@ def check_all(
     for number, (prompt, response) in enumerate(responses(engine, texts, response_tokens)):
         whole, start = prompt + response, 1 if number % 3 == 2 else len(prompt)
         rows = (row for block in engine.logits(whole, start) for row in block)
-        expected = decoding.read(rows, whole[start:], whole[:start])
+        expected = decoding.read_logit_rows(rows, whole[start:], whole[:start])
         largest = max(largest, check(reader.read(whole, start), expected, visible))
         tokens += len(whole) - start
     return largest, tokens
@@ -148,7 +148,7 @@ def test_the_endpoint_gives_the_figures_of_the_reference_in_process(
 @pytest.mark.engine
 def test_the_same_on_the_shipped_model(opened: Callable[..., Any]) -> None:
     """And on real weights with a real vocabulary, read in chunks of another size."""
-    weights = obtain(SHIPPED, precision="f32", say=print)
+    weights = obtain_weights(SHIPPED, precision="f32", say=print)
     with reading(opened(weights, batch=48)) as server:
         engine = opened(weights)
         for reads, visible in (("vllm", None), ("sglang", 20)):
@@ -366,7 +366,7 @@ def test_a_page_that_is_no_answer_is_said_in_one_line_without_the_key(page: Repl
     with Loopback(lambda call: page) as server:
         entry = provider(server.base_url, api_key_env="BIG_KEY")
         with pytest.raises(EngineError, match=message) as caught:
-            open_reader(entry, environ={"BIG_KEY": KEY})
+            open_endpoint_reader(entry, environ={"BIG_KEY": KEY})
         assert server.calls[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -416,13 +416,13 @@ def test_the_key_and_the_variables_of_the_url_stay_out_of_what_it_says(opened: C
         assert "127.0.0.1" not in str(caught.value)
         assert "${BIG_HOST}" in str(caught.value)
         with pytest.raises(EngineError, match="BIG_KEY not set"):
-            open_reader(entry, environ={"BIG_HOST": "127.0.0.1"})
+            open_endpoint_reader(entry, environ={"BIG_HOST": "127.0.0.1"})
 
 
 def test_reads_belongs_to_a_base_url() -> None:
     """A key in the wrong place is refused where it stands, not ignored."""
     entry = {"name": "ref", "local": {"weights": "path:x"}, "reads": "vllm"}
     with pytest.raises(ConfigError, match="reads: is for a base_url"):
-        config.parse({"version": 1, "providers": [entry]}, source="test")
+        config.parse_config({"version": 1, "providers": [entry]}, source="test")
     with pytest.raises(ConfigError, match="reads"):
         provider("http://127.0.0.1/v1", "llama_cpp")

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import completion_value
-from tempzero.engines.hosted.faults import Break, Reply
-from tempzero.engines.hosted.reading import read
+from tempzero.engines.hosted.fault_catalogue import Break, Reply
+from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.types.recorded import Completion, Outcome
 
 
 def reading(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None, **fields: Any) -> Outcome:
     shown = {"content-type": "application/json", **(headers or {})}
-    return read(
+    return classify_reply(
         Reply(**{"asked_model": "m", "status": status, "headers": shown, "body": body, "broken": None, **fields})
     )
 

@@ -10,8 +10,8 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tempzero.engines.hosted.packing import unpack
 from tempzero.engines.hosted.redaction import REDACTED, Secrets
+from tempzero.engines.hosted.unpacking import unpack_bytes
 
 KEY = "sk-Test/key+0123&456789"
 SECRETS = Secrets([KEY])
@@ -103,7 +103,7 @@ def test_without_a_key_nothing_is_hidden_and_a_placeholder_is_no_key() -> None:
 
 def test_a_bomb_is_not_unpacked() -> None:
     """A megabyte that becomes a gigabyte stops at the limit."""
-    unpacked = unpack(gzip.compress(bytes(1 << 24)), 1 << 16)
+    unpacked = unpack_bytes(gzip.compress(bytes(1 << 24)), 1 << 16)
     assert (len(unpacked.plain), unpacked.burst, unpacked.whole) == (1 << 16, True, False)
 
 

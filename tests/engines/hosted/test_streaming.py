@@ -28,11 +28,11 @@ from tempzero import config
 from tempzero.config import Provider, Serve, Weights
 from tempzero.engines import open_engine
 from tempzero.engines.hosted import wire
-from tempzero.engines.hosted.events import Event, Pulse, decode
-from tempzero.engines.hosted.faults import Reply as Read
-from tempzero.engines.hosted.reading import read
-from tempzero.engines.local.serve import serving
-from tempzero.engines.local.weights import obtain
+from tempzero.engines.hosted.event_stream import ContentWatch, StreamEvent, decode_events
+from tempzero.engines.hosted.fault_catalogue import Reply as Read
+from tempzero.engines.hosted.response_reading import classify_reply
+from tempzero.engines.local.serve import run_server
+from tempzero.engines.local.weights import obtain_weights
 from tempzero.types.asked import Message, Question, Sampling, Trial
 from tempzero.types.recorded import Completion, Exchange, Outcome
 from tiny_gguf import tiny_model
@@ -56,7 +56,7 @@ async def asking(entry: Provider, *questions: Question, base_url: str | None = N
 
 def provider(base_url: str, **fields: Any) -> Provider:
     entry = {"name": "p", "base_url": base_url, "model": "m", "stream": True, **fields}
-    return config.parse({"version": 1, "providers": [entry]}, source="test").providers[0]
+    return config.parse_config({"version": 1, "providers": [entry]}, source="test").providers[0]
 
 
 def ask(reply: Reply, **fields: Any) -> tuple[Exchange, Call]:
@@ -71,7 +71,7 @@ def completed(exchange: Exchange) -> Completion:
 
 
 def reading(body: bytes) -> Outcome:
-    return read(Read(asked_model="m", asked_stream=True, status=200, headers={}, body=body, broken=None))
+    return classify_reply(Read(asked_model="m", asked_stream=True, status=200, headers={}, body=body, broken=None))
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -133,20 +133,20 @@ def test_a_stream_and_a_whole_answer_are_the_same_completion() -> None:
 def test_a_llama_cpp_server_says_the_same_both_ways() -> None:
     """The real thing: one server, one prompt, streamed and not; fields that are about the answer agree."""
     path = tiny_model()
-    weights = obtain(
+    weights = obtain_weights(
         Weights(source=f"path:{path}", licence="none"),
         precision="as_is",
         cache=path.parent / "cache",
         say=lambda _: None,
     )
     serve = Serve.model_validate({"weights": "w", "threads": 1, "context": 256})
-    whole = config.parse(
+    whole = config.parse_config(
         {"version": 1, "providers": [{"name": "p", "serve": serve.model_dump(), "model": "tiny"}]}, source="test"
     ).providers[0]
     questions = [question("hello"), question("and now?", 24)]
 
     async def run() -> list[list[Exchange]]:
-        async with serving(whole, weights) as served:
+        async with run_server(whole, weights) as served:
             entries = (whole, whole.model_copy(update={"stream": True}))
             return [await asking(entry, *questions, base_url=served.base_url) for entry in entries]
 
@@ -258,23 +258,23 @@ def test_no_beginning_of_a_stream_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("body", "events", "rest"),
     [
-        (b"data: a\n\n", [Event(b"a")], b""),
-        (b"data: a\rdata: b\n\n", [Event(b"a\nb")], b""),
-        (b"data: a\n\n\ndata: data: b\n\n", [Event(b"a"), Event(b"data: b")], b""),
-        (b"data:a\r\rdata: b\r\n\r\n", [Event(b"a"), Event(b"b")], b""),
-        (b"data: a\ndata:  b\n\n", [Event(b"a\n b")], b""),
-        (b"\xef\xbb\xbfdata: a\n\n", [Event(b"a")], b""),
-        (b": c\nid: 1\nretry: 2\nevent: e\ndata: a\n\ndata: b\n\n", [Event(b"a", b"e"), Event(b"b")], b""),
-        (b"event: e\n\ndata\n\n", [Event(b"")], b""),
-        (b"data: a\n\ndata: b", [Event(b"a")], b"data: b"),
-        (b"data: a\n\ndata: b\n", [Event(b"a")], b"data: b"),
-        (b"data: a\n\n: bye\n", [Event(b"a")], b""),
-        ("data: \u2028\u0085\u2029\x0b\x0c\n\n".encode(), [Event("\u2028\u0085\u2029\x0b\x0c".encode())], b""),
+        (b"data: a\n\n", [StreamEvent(b"a")], b""),
+        (b"data: a\rdata: b\n\n", [StreamEvent(b"a\nb")], b""),
+        (b"data: a\n\n\ndata: data: b\n\n", [StreamEvent(b"a"), StreamEvent(b"data: b")], b""),
+        (b"data:a\r\rdata: b\r\n\r\n", [StreamEvent(b"a"), StreamEvent(b"b")], b""),
+        (b"data: a\ndata:  b\n\n", [StreamEvent(b"a\n b")], b""),
+        (b"\xef\xbb\xbfdata: a\n\n", [StreamEvent(b"a")], b""),
+        (b": c\nid: 1\nretry: 2\nevent: e\ndata: a\n\ndata: b\n\n", [StreamEvent(b"a", b"e"), StreamEvent(b"b")], b""),
+        (b"event: e\n\ndata\n\n", [StreamEvent(b"")], b""),
+        (b"data: a\n\ndata: b", [StreamEvent(b"a")], b"data: b"),
+        (b"data: a\n\ndata: b\n", [StreamEvent(b"a")], b"data: b"),
+        (b"data: a\n\n: bye\n", [StreamEvent(b"a")], b""),
+        ("data: \u2028\u0085\u2029\x0b\x0c\n\n".encode(), [StreamEvent("\u2028\u0085\u2029\x0b\x0c".encode())], b""),
     ],
 )
-def test_events_are_what_the_standard_says(body: bytes, events: list[Event], rest: bytes) -> None:
+def test_events_are_what_the_standard_says(body: bytes, events: list[StreamEvent], rest: bytes) -> None:
     """A splitter that knows other line ends tears answers apart."""
-    found = decode(body)
+    found = decode_events(body)
     assert (list(found.events), found.rest) == (events, rest)
 
 
@@ -284,7 +284,7 @@ def test_the_cut_of_packets_does_not_change_what_counts_as_content(data: st.Data
     """TCP cuts where it likes."""
     body = b": hi\r\n\r\n" + b"".join(event(c).replace(b"\n", b"\r\n") for c in chunk_values("x")) + event("[DONE]")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
-    pulse = Pulse(streaming=True)
+    pulse = ContentWatch(streaming=True)
     fed = [pulse.feed(body[a:b]) for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
     assert any(fed)
     assert pulse.output

@@ -24,7 +24,7 @@ def ask(reply: Reply, *, tools: bool = True, **fields: Any) -> tuple[Exchange, d
     """One question that offers a tool, over a real connection; what came of it, and the body that was sent."""
     with Loopback(lambda call: reply) as server:
         entry = {"name": "p", "base_url": server.base_url, "model": "m", **fields}
-        provider = config.parse({"version": 1, "providers": [entry]}, source="test").providers[0]
+        provider = config.parse_config({"version": 1, "providers": [entry]}, source="test").providers[0]
         question = Question(
             trial=Trial(provider="p", prompt="p0", condition="default", repeat=0),
             messages=(

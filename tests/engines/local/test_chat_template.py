@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from tempzero.config import Local, Provider, Serve, Weights
-from tempzero.engines.local.chat_template import ChatTemplate, template_source
-from tempzero.engines.local.llama_cpp import open_engine
-from tempzero.engines.local.serve import serving
-from tempzero.engines.local.weights import LocalWeights, obtain
+from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
+from tempzero.engines.local.llama_cpp import open_llama_engine
+from tempzero.engines.local.serve import run_server
+from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message
 from tiny_gguf import TEMPLATE, tiny_model
@@ -72,7 +72,7 @@ TEMPLATES = {
 
 def weights_of(path: Path) -> LocalWeights:
     source = Weights(source=f"path:{path}", licence="none")
-    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
+    return obtain_weights(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
 def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +86,9 @@ async def both_readings(weights: LocalWeights, template: str | None) -> list[tup
     """For each conversation: its name, and what the reference and the server make of it."""
     serve = Serve(weights="w", threads=1, context=1024, chat_template=template)
     local = Local(weights="w", threads=1, context=1024, chat_template=template)
-    engine = open_engine(Provider(name="ref", local=local, temperature=0.0), weights)
+    engine = open_llama_engine(Provider(name="ref", local=local, temperature=0.0), weights)
     readings: list[tuple[str, Reading, Reading]] = []
-    async with serving(Provider(name="s", serve=serve), weights) as server:
+    async with run_server(Provider(name="s", serve=serve), weights) as server:
         root = server.base_url.removesuffix("/v1")
         for name, messages in CONVERSATIONS.items():
             asked = [{"role": m.role, "content": m.content} for m in messages]
@@ -113,7 +113,7 @@ def test_prompts_are_those_of_the_server(template: str, vocabulary: str) -> None
 @pytest.mark.engine
 def test_prompts_of_a_real_model_are_those_of_the_server() -> None:
     """The shipped model's own template, its real vocabulary, and its default system message."""
-    weights = obtain(SMOLLM2, precision="as_is", say=print)
+    weights = obtain_weights(SMOLLM2, precision="as_is", say=print)
     readings = asyncio.run(both_readings(weights, None))
     assert [mine for _, mine, _ in readings] == [servers for _, _, servers in readings]
     none, empty = readings[0][1], readings[1][1]
@@ -147,10 +147,10 @@ def test_where_a_template_comes_from(tmp_path: Path) -> None:
     """The configuration goes before the model file; `path:` names a file."""
     file = tmp_path / "own.jinja"
     file.write_text("from file")
-    assert template_source(None, "model's") == "model's"
-    assert template_source("given", "model's") == "given"
-    assert template_source(f"path:{file}", "model's") == "from file"
+    assert resolve_template_source(None, "model's") == "model's"
+    assert resolve_template_source("given", "model's") == "given"
+    assert resolve_template_source(f"path:{file}", "model's") == "from file"
     with pytest.raises(EngineError, match="cannot be read"):
-        template_source(f"path:{tmp_path}/none", None)
+        resolve_template_source(f"path:{tmp_path}/none", None)
     with pytest.raises(EngineError, match="no chat template"):
-        template_source(None, None)
+        resolve_template_source(None, None)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tempzero.config import Local, Provider, Weights
 from tempzero.engines.local import llama_library
 from tempzero.engines.local.in_process import InProcessEngine
-from tempzero.engines.local.llama_cpp import open_engine
-from tempzero.engines.local.weights import LocalWeights, obtain
+from tempzero.engines.local.llama_cpp import open_llama_engine
+from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question, Sampling, Trial
 from tempzero.types.recorded import Completion, Exchange
@@ -46,7 +46,7 @@ def completion(exchange: Exchange) -> Completion:
 
 def weights_of(path: Path) -> LocalWeights:
     source = Weights(source=f"path:{path}", licence="none")
-    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
+    return obtain_weights(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
 def scored(engine: InProcessEngine, ids: list[int], start: int) -> NDArray[np.float32]:
@@ -60,7 +60,7 @@ def opened() -> Iterator[Opener]:
     def opener(path: Path | None = None, *, temperature: float | None = 0.0, **settings: object) -> InProcessEngine:
         local = Local.model_validate({"weights": "w", "threads": 1, "context": 512, "batch": 64, **settings})
         provider = Provider(name="ref", local=local, model="tiny", temperature=temperature)
-        engines.append(open_engine(provider, weights_of(path or tiny_model())))
+        engines.append(open_llama_engine(provider, weights_of(path or tiny_model())))
         return engines[-1]
 
     yield opener
@@ -86,7 +86,7 @@ def test_the_shipped_model_is_bit_identical_too(opened: Opener) -> None:
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
     )
-    weights = obtain(source, precision="f32", say=print)
+    weights = obtain_weights(source, precision="f32", say=print)
     seen = set()
     for threads in (1, 2):
         engine = opened(weights.path, threads=threads)
@@ -298,6 +298,6 @@ def test_a_model_without_a_chat_template_needs_one(opened: Opener) -> None:
 def test_another_build_of_the_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """C structures are declared for one build; another would be read wrongly, not fail."""
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "2027.1.1")
-    llama_library.library.cache_clear()
+    llama_library.open_library.cache_clear()
     with pytest.raises(EngineError, match=r"xllamacpp 2027\.1\.1 is installed.*pip install xllamacpp==2026"):
-        llama_library.library()
+        llama_library.open_library()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tempzero.config import Local, Provider, Weights
 from tempzero.engines.local import llama_cpp, transformers
 from tempzero.engines.local.in_process import InProcessEngine
-from tempzero.engines.local.weights import LocalWeights, obtain
+from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.metrics import decoding
 from tempzero.types.asked import Message
 from tiny_gguf import tiny_model
@@ -108,7 +108,7 @@ class Agreement:
 def compare(mine: Array, theirs: Array, ids: list[int]) -> Agreement:
     """Row i of both is over ids[i + 1]; the scores are what is read of them."""
     mine, theirs = mine[: len(ids) - 1], theirs[: len(ids) - 1]
-    one, other = (decoding.read(iter(rows), ids[1:], ids[:1]) for rows in (mine, theirs))
+    one, other = (decoding.read_logit_rows(iter(rows), ids[1:], ids[:1]) for rows in (mine, theirs))
     off = [np.subtract(getattr(one, name), getattr(other, name)) for name in ("margin", "logprob", "gap")]
     return Agreement(
         tokens=len(ids) - 1,
@@ -134,13 +134,13 @@ def read_here(engine: InProcessEngine, text: str, tokens: int) -> tuple[list[int
 
 
 def against_numpy(weights: LocalWeights, text: str, tokens: int) -> Agreement:
-    ids, mine = read_here(llama_cpp.open_engine(settings("llama_cpp"), weights), text, tokens)
+    ids, mine = read_here(llama_cpp.open_llama_engine(settings("llama_cpp"), weights), text, tokens)
     return compare(mine, NumpyLlama(weights.path).logits(ids), ids)
 
 
 def against_transformers(weights: LocalWeights, text: str, tokens: int) -> Agreement:
-    ids, mine = read_here(llama_cpp.open_engine(settings("llama_cpp"), weights), text, tokens)
-    same, theirs = read_here(transformers.open_engine(settings("transformers"), weights), text, tokens)
+    ids, mine = read_here(llama_cpp.open_llama_engine(settings("llama_cpp"), weights), text, tokens)
+    same, theirs = read_here(transformers.open_transformers_engine(settings("transformers"), weights), text, tokens)
     assert ids == same
     return compare(mine, theirs, ids)
 
@@ -156,7 +156,7 @@ def check(agreement: Agreement) -> None:
 def tiny_weights() -> LocalWeights:
     path = tiny_model()
     source = Weights(source=f"path:{path}", licence="none")
-    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
+    return obtain_weights(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
 def shipped_weights() -> LocalWeights:
@@ -165,7 +165,7 @@ def shipped_weights() -> LocalWeights:
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
     )
-    return obtain(source, precision="f32", say=print)
+    return obtain_weights(source, precision="f32", say=print)
 
 
 needs_torch = pytest.mark.skipif(

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 from tempzero.config import DefaultSampling, Local, Provider, Serve, Weights
-from tempzero.engines.local.llama_cpp import open_engine
-from tempzero.engines.local.serve import Served, serving
-from tempzero.engines.local.weights import LocalWeights, obtain
+from tempzero.engines.local.llama_cpp import open_llama_engine
+from tempzero.engines.local.serve import RunningServer, run_server
+from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question, Sampling, Trial
 from tiny_gguf import tiny_model
@@ -29,7 +29,7 @@ from tiny_gguf import tiny_model
 
 def weights_of(path: Path) -> LocalWeights:
     source = Weights(source=f"path:{path}", licence="none")
-    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
+    return obtain_weights(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
 def provider(**settings: Any) -> Provider:
@@ -44,14 +44,14 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     return answer
 
 
-def chat(served: Served, text: str, **fields: Any) -> dict[str, Any]:
+def chat(served: RunningServer, text: str, **fields: Any) -> dict[str, Any]:
     body = {"messages": [{"role": "user", "content": text}], "max_tokens": 8, "temperature": 0, **fields}
     return fetch(f"{served.base_url}/chat/completions", body)
 
 
-def while_served(entry: Provider, do: Callable[[Served], Any], path: Path | None = None) -> Any:
+def while_served(entry: Provider, do: Callable[[RunningServer], Any], path: Path | None = None) -> Any:
     async def run() -> Any:
-        async with serving(entry, weights_of(path or tiny_model())) as served:
+        async with run_server(entry, weights_of(path or tiny_model())) as served:
             return await asyncio.to_thread(do, served)
 
     return asyncio.run(run())
@@ -73,7 +73,7 @@ def test_it_answers_and_is_gone_afterwards() -> None:
     """An endpoint speaks the API the hosted ones speak, under the configured model's name."""
     pids: list[int] = []
 
-    def use(served: Served) -> None:
+    def use(served: RunningServer) -> None:
         pids.append(served.pid)
         assert served.base_url.startswith("http://127.0.0.1:")
         assert fetch(f"{served.base_url}/models")["data"][0]["id"] == "tiny"
@@ -90,7 +90,7 @@ def test_two_servers_live_side_by_side() -> None:
 
     async def run() -> None:
         weights = weights_of(tiny_model())
-        async with serving(provider(), weights) as one, serving(provider(), weights) as two:
+        async with run_server(provider(), weights) as one, run_server(provider(), weights) as two:
             assert one.base_url != two.base_url
             first, second = [await asyncio.to_thread(chat, s, "hello") for s in (one, two)]
             assert first["choices"] == second["choices"]
@@ -135,7 +135,7 @@ def test_every_setting_reaches_the_server() -> None:
 def test_the_prompt_cache_is_on_only_where_asked(prompt_cache: bool) -> None:
     """A warm cache changes logits, so it must never be on by surprise."""
 
-    def twice(served: Served) -> int:
+    def twice(served: RunningServer) -> int:
         chat(served, "the same long question " * 5)
         details: dict[str, int] = chat(served, "the same long question " * 5)["usage"]["prompt_tokens_details"]
         return details["cached_tokens"]
@@ -146,7 +146,7 @@ def test_the_prompt_cache_is_on_only_where_asked(prompt_cache: bool) -> None:
 def test_cache_types_and_flash_attention_are_in_force() -> None:
     """They move the numbers, which is what tells that they work: the same weights then differ somewhere."""
 
-    def texts(served: Served) -> list[str]:
+    def texts(served: RunningServer) -> list[str]:
         return [chat(served, f"{n} hello there", max_tokens=40)["choices"][0]["message"]["content"] for n in range(4)]
 
     exact = while_served(provider(cache_type_k="f32", cache_type_v="f32"), texts)
@@ -157,7 +157,9 @@ def test_cache_types_and_flash_attention_are_in_force() -> None:
 def test_an_exact_endpoint_says_what_the_reference_says() -> None:
     """Same file, same numbers: reference and server must only differ where they are told to."""
     local = Local(weights="w", threads=1, context=256)
-    engine = open_engine(Provider(name="ref", local=local, model="tiny", temperature=0.0), weights_of(tiny_model()))
+    engine = open_llama_engine(
+        Provider(name="ref", local=local, model="tiny", temperature=0.0), weights_of(tiny_model())
+    )
 
     def reference(text: str) -> tuple[str, str | None, int | None, int | None]:
         asked = Question(
@@ -169,7 +171,7 @@ def test_an_exact_endpoint_says_what_the_reference_says() -> None:
         assert answer is not None
         return one_mark(answer.text), answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
 
-    def server(served: Served, text: str) -> tuple[str, str, int, int]:
+    def server(served: RunningServer, text: str) -> tuple[str, str, int, int]:
         answer = chat(served, text, max_tokens=40)
         choice, usage = answer["choices"][0], answer["usage"]
         text = one_mark(choice["message"]["content"])
@@ -198,7 +200,7 @@ def test_it_is_gone_after_an_error() -> None:
     """An exception in the middle of a run must not leave a server behind."""
     pids: list[int] = []
 
-    def fail(served: Served) -> None:
+    def fail(served: RunningServer) -> None:
         pids.append(served.pid)
         raise RuntimeError("in the middle")
 
@@ -211,7 +213,7 @@ def test_it_is_gone_when_its_start_is_cancelled() -> None:
     """Ctrl-C while the model loads must not leave a server behind either."""
 
     async def run() -> None:
-        async with serving(provider(), weights_of(tiny_model())):
+        async with run_server(provider(), weights_of(tiny_model())):
             raise AssertionError("cancelled before it could answer")
 
     async def cancelled() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tempzero.config import Local, Provider, Weights
 from tempzero.engines.local import llama_cpp, transformers
 from tempzero.engines.local.in_process import InProcessEngine
-from tempzero.engines.local.weights import LocalWeights, obtain
+from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question, Sampling, Trial
 from tempzero.types.recorded import Completion
@@ -36,7 +36,7 @@ needs_torch = pytest.mark.skipif(
 def tiny_weights() -> LocalWeights:
     path = tiny_model()
     source = Weights(source=f"path:{path}", licence="none")
-    return obtain(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
+    return obtain_weights(source, precision="as_is", cache=path.parent / "cache", say=lambda _: None)
 
 
 def provider() -> Provider:
@@ -59,12 +59,15 @@ def ask(engine: InProcessEngine, messages: tuple[Message, ...], max_tokens: int 
 def test_without_its_packages_it_names_the_extra() -> None:
     """Who asks for the optional engine learns what to install."""
     with pytest.raises(EngineError, match=r"pip install tempzero\[transformers\]"):
-        transformers.open_engine(provider(), tiny_weights())
+        transformers.open_transformers_engine(provider(), tiny_weights())
 
 
 def check_agreement(weights: LocalWeights) -> float:
     """Both engines on one file: same prompts, same pieces, same answers, bits that repeat; the largest difference."""
-    mine, other = transformers.open_engine(provider(), weights), llama_cpp.open_engine(provider(), weights)
+    mine, other = (
+        transformers.open_transformers_engine(provider(), weights),
+        llama_cpp.open_llama_engine(provider(), weights),
+    )
     largest = 0.0
     for messages in CONVERSATIONS:
         ids = mine.prompt_ids(messages)
@@ -95,13 +98,13 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     broken.write_bytes(b"no model")
     weights = LocalWeights(path=broken, sha256="", precision="f32", source="", licence=None, size_bytes=8)
     with pytest.raises(EngineError, match=r"broken\.gguf: transformers cannot load this model"):
-        transformers.open_engine(provider(), weights)
+        transformers.open_transformers_engine(provider(), weights)
 
 
 @needs_torch
 @pytest.mark.engine
 def test_it_agrees_with_llama_cpp_on_the_shipped_model() -> None:
     """The same on real weights and a real vocabulary."""
-    largest = check_agreement(obtain(SMOLLM2, precision="f32", say=print))
+    largest = check_agreement(obtain_weights(SMOLLM2, precision="f32", say=print))
     print(f"largest difference {largest:.1e}")
     assert largest < 1e-3

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tempzero.config import Weights
-from tempzero.engines.local.weights import LocalWeights, default_cache, obtain
+from tempzero.engines.local.weights import LocalWeights, default_cache_folder, obtain_weights
 from tempzero.errors import WeightsError
 from tiny_gguf import tiny_model
 
@@ -28,7 +28,7 @@ def from_path(path: Path, **fields: Any) -> Weights:
 
 
 def get(source: Weights, cache: Path, precision: str = "as_is", said: list[str] | None = None) -> LocalWeights:
-    return obtain(source, precision=precision, cache=cache, say=(said if said is not None else []).append)
+    return obtain_weights(source, precision=precision, cache=cache, say=(said if said is not None else []).append)
 
 
 def tensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -273,6 +273,6 @@ def test_a_killed_conversion_leaves_nothing_that_passes_for_a_model(tmp_path: Pa
 def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside other programs' caches, where a user expects it."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_cache() == Path("/somewhere/tempzero")
+    assert default_cache_folder() == Path("/somewhere/tempzero")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache() == Path.home() / ".cache" / "tempzero"
+    assert default_cache_folder() == Path.home() / ".cache" / "tempzero"

@@ -11,14 +11,14 @@ from loopback import Call, Loopback, Reply, error, value
 from prometheus_client.parser import text_string_to_metric_families
 from tempzero.config import Notify, Webhook
 from tempzero.nightly import notify
-from tempzero.nightly.history import FORMAT, Decision, Entry, Event, Night, Notice, Side, Telling
+from tempzero.nightly.history import FORMAT, Decision, Night, NightEntry, NightEvent, Notice, Side, TellingPrompt
 from tempzero.nightly.history.nights import Depth, State
 from tempzero.types.concluded import Estimate
 
 HOSTILE = "<!channel> @everyone [x](http://evil.example) *b* `c` \u202e\n::error::forged | # <script>"
 
 
-def entry(provider: str, state: State) -> Entry:
+def entry(provider: str, state: State) -> NightEntry:
     tested = state in ("ok", "changed")
     side = Side(
         provider=provider,
@@ -46,13 +46,13 @@ def entry(provider: str, state: State) -> Entry:
         evidence=5000.0 if state == "changed" else 0.5,
         alarm_at=3650,
         missing=0 if tested else 1,
-        telling=(Telling(prompt="p0", excess=1.0, before="yes", now=HOSTILE),) if state == "changed" else (),
-        events=(Event(what="served_model", before="a", now=HOSTILE, telling=False),),
+        telling=(TellingPrompt(prompt="p0", excess=1.0, before="yes", now=HOSTILE),) if state == "changed" else (),
+        events=(NightEvent(what="served_model", before="a", now=HOSTILE, telling=False),),
     )
-    return Entry(side=side, decision=decision)
+    return NightEntry(side=side, decision=decision)
 
 
-def night(label: str, depth: Depth, *entries: Entry) -> Night:
+def night(label: str, depth: Depth, *entries: NightEntry) -> Night:
     return Night(
         format=FORMAT,
         night=label,
@@ -72,14 +72,14 @@ def notice(number: int = 0) -> Notice:
         kind="changed",
         title=f"p{number} changed {HOSTILE}",
         details=("d " * 900,),
-        telling=(Telling(prompt="p0", excess=1.0, before="yes", now=HOSTILE * 20),) * 3,
+        telling=(TellingPrompt(prompt="p0", excess=1.0, before="yes", now=HOSTILE * 20),) * 3,
     )
 
 
 def deliver(form: Any, hook: Any, folder: Path, *notices: Notice) -> tuple[tuple[str, ...], list[Call]]:
     with Loopback(hook) as server:
         settings = Notify(webhooks=(Webhook(url_env="HOOK", form=form),))
-        problems = notify.deliver(settings, notices, folder, environ={"HOOK": f"{server.base_url}/secret"})
+        problems = notify.deliver_notices(settings, notices, folder, environ={"HOOK": f"{server.base_url}/secret"})
         return problems, list(server.calls)
 
 
@@ -137,7 +137,7 @@ def test_prometheus_reads_the_textfile_and_a_deep_nights_change_stays_in_it(tmp_
         night("2026-01-05", "nightly", entry('a"\\\n', "ok"), entry("b", "no data")),
     )
     settings = Notify(prometheus="out/t.prom")
-    notify.write_files(settings, tmp_path, cheap, [deep, cheap], [])
+    notify.write_status_files(settings, tmp_path, cheap, [deep, cheap], [])
     families = {f.name: f for f in text_string_to_metric_families((tmp_path / "out" / "t.prom").read_text())}
     states = {
         (s.labels["provider"], s.labels["depth"]): s.labels["state"]
@@ -152,12 +152,12 @@ def test_prometheus_reads_the_textfile_and_a_deep_nights_change_stays_in_it(tmp_
 def test_junit_says_failure_skipped_and_error_for_what_they_are(tmp_path: Path) -> None:
     """A finding is not our fault, and no data is neither; a night that did not end is."""
     settings = Notify(junit="j.xml")
-    notify.begun(settings, tmp_path, "2026-01-05")
+    notify.mark_night_unfinished(settings, tmp_path, "2026-01-05")
     ((case,),) = JUnitXml.fromfile(str(tmp_path / "j.xml"))
     assert [type(r) for r in case.result] == [Error]
     tonight = night("2026-01-05", "nightly", entry("a", "changed"), entry("b", "no data"), entry("c", "ok"))
     others = [(night("2026-01-04", "deep"), entry("c", "changed"))]
-    notify.write_files(settings, tmp_path, tonight, [tonight], others)
+    notify.write_status_files(settings, tmp_path, tonight, [tonight], others)
     (suite,) = JUnitXml.fromfile(str(tmp_path / "j.xml"))
     assert {c.name: [type(r) for r in c.result] for c in suite} == {
         "a": [Failure],

@@ -12,14 +12,16 @@ import yaml
 from loopback import Loopback
 from tempzero.errors import UsageError
 from tempzero.nightly import schedule
-from tempzero.nightly.schedule import Place
+from tempzero.nightly.schedule import ScheduledJob
 
-PLACE = Place(config=Path("/srv/tempzero/providers.yaml"), at="03:17", secrets=("A_KEY", "HOOK"), results="results")
+PLACE = ScheduledJob(
+    config=Path("/srv/tempzero/providers.yaml"), at="03:17", secrets=("A_KEY", "HOOK"), results="results"
+)
 
 
 def test_the_workflow_has_a_schedule_a_button_a_group_and_secrets_by_name() -> None:
     """What GitHub would run: one job a time, with a time limit, no secret in the file."""
-    (text,) = schedule.unit("github", PLACE).values()
+    (text,) = schedule.build_unit("github", PLACE).values()
     flow = yaml.load(text, yaml.BaseLoader)
     assert flow["on"] == {"schedule": [{"cron": "17 3 * * *"}], "workflow_dispatch": ""}
     assert flow["concurrency"]["cancel-in-progress"] == "false"
@@ -35,7 +37,7 @@ def test_the_workflow_passes_a_linter(tmp_path: Path) -> None:
     if not Path(linter).is_file():
         pytest.skip("no actionlint here")
     file = tmp_path / "nightly.yml"
-    file.write_text(next(iter(schedule.unit("github", PLACE).values())))
+    file.write_text(next(iter(schedule.build_unit("github", PLACE).values())))
     done = subprocess.run([linter, str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -45,7 +47,7 @@ def test_the_workflow_passes_an_audit(tmp_path: Path) -> None:
     auditor = shutil.which("zizmor") or str(Path(sys.executable).with_name("zizmor"))
     if not Path(auditor).is_file():
         pytest.skip("no zizmor here; it is in the extra dev")
-    (tmp_path / "nightly.yml").write_text(next(iter(schedule.unit("github", PLACE).values())))
+    (tmp_path / "nightly.yml").write_text(next(iter(schedule.build_unit("github", PLACE).values())))
     # GitHub's own actions are named by their major version, which is what a reader can keep up to date by hand.
     rules = {"rules": {"unpinned-uses": {"config": {"policies": {"actions/*": "ref-pin"}}}}}
     (tmp_path / "zizmor.yml").write_text(yaml.safe_dump(rules))
@@ -59,9 +61,9 @@ def test_the_units_pass_systemds_own_check(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd here")
-    place = Place(config=tmp_path / "providers.yaml", at="03:17", secrets=(), results="results")
+    place = ScheduledJob(config=tmp_path / "providers.yaml", at="03:17", secrets=(), results="results")
     files = []
-    for name, text in schedule.unit("systemd", place).items():
+    for name, text in schedule.build_unit("systemd", place).items():
         files.append(tmp_path / name)
         files[-1].write_text(text)
     done = subprocess.run([analyze, "verify", *map(str, files)], capture_output=True, text=True, check=False)
@@ -80,8 +82,8 @@ def test_the_crontab_line_runs_as_written_in_an_empty_environment(tmp_path: Path
     with Loopback() as server:
         entry = {"name": "a", "base_url": server.base_url, "model": "m", "api_key_env": "A_KEY", "repeats": 2}
         (tmp_path / "providers.yaml").write_text(yaml.safe_dump({"version": 1, "providers": [entry]}))
-        place = Place(config=tmp_path / "providers.yaml", at="03:17", secrets=("A_KEY",), results="results")
-        text = schedule.unit("cron", place)["crontab"]
+        place = ScheduledJob(config=tmp_path / "providers.yaml", at="03:17", secrets=("A_KEY",), results="results")
+        text = schedule.build_unit("cron", place)["crontab"]
         (line,) = [line for line in text.splitlines() if not line.startswith("#")]
         command = line.split(maxsplit=5)[5]
         done = subprocess.run(["/bin/sh", "-c", command], env={}, cwd="/", check=False)
@@ -96,4 +98,6 @@ def test_the_crontab_line_runs_as_written_in_an_empty_environment(tmp_path: Path
 def test_what_cannot_be_scheduled_is_said(target: str, at: str) -> None:
     """A unit with nonsense in it would fail at night, where nobody sees it."""
     with pytest.raises(UsageError):
-        schedule.unit(target, Place(config=Path("/a/providers.yaml"), at=at, secrets=(), results="results"))
+        schedule.build_unit(
+            target, ScheduledJob(config=Path("/a/providers.yaml"), at=at, secrets=(), results="results")
+        )

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 from tempzero.nightly import trend
-from tempzero.nightly.history import FORMAT, Decision, Entry, Event, Line, Night, Side, Telling
+from tempzero.nightly.history import (
+    FORMAT,
+    Decision,
+    MeasureComparison,
+    Night,
+    NightEntry,
+    NightEvent,
+    Side,
+    TellingPrompt,
+)
 from tempzero.nightly.history.nights import State
 from tempzero.types.concluded import Estimate
 
@@ -23,9 +32,9 @@ def estimate(value: float) -> Estimate:
     return Estimate(value=value, low=max(0.0, value - 0.1), high=min(1.0, value + 0.1), n=20, method="m")
 
 
-def entry(provider: str, index: int, state: State) -> Entry:
+def entry(provider: str, index: int, state: State) -> NightEntry:
     tested = state in ("ok", "changed")
-    events = (Event(what="served_model", before="a", now=HOSTILE, telling=True),) if index % 100 == 50 else ()
+    events = (NightEvent(what="served_model", before="a", now=HOSTILE, telling=True),) if index % 100 == 50 else ()
     side = Side(
         provider=provider,
         run=f"run-{index}",
@@ -44,7 +53,7 @@ def entry(provider: str, index: int, state: State) -> Entry:
         latency_s=1.0,
     )
     lines = tuple(
-        Line(measure=m, before=0.5, now=estimate(0.5), change=None, p_value=0.5, method="m")
+        MeasureComparison(measure=m, before=0.5, now=estimate(0.5), change=None, p_value=0.5, method="m")
         for m in ("accuracy", "chars", "seq_rep_4", "loop_share")
     )
     decision = Decision(
@@ -58,11 +67,11 @@ def entry(provider: str, index: int, state: State) -> Entry:
         alarm_at=3650,
         missing=0 if tested else 1,
         since="2026-01-05" if state == "changed" else None,
-        telling=(Telling(prompt="p0", excess=1.0, before="yes", now=HOSTILE),) if state == "changed" else (),
+        telling=(TellingPrompt(prompt="p0", excess=1.0, before="yes", now=HOSTILE),) if state == "changed" else (),
         events=events,
         lines=lines,
     )
-    return Entry(side=side, decision=decision)
+    return NightEntry(side=side, decision=decision)
 
 
 def make(count: int, providers: int, *, left_out: set[int] = frozenset()) -> list[Night]:  # type: ignore[assignment]
@@ -84,14 +93,16 @@ def make(count: int, providers: int, *, left_out: set[int] = frozenset()) -> lis
 def test_missing_nights_outages_and_changes_show(tmp_path: Path) -> None:
     """A night that nobody ran is not a night on which nothing happened."""
     nights = make(12, 1, left_out={3, 4})
-    index = trend.write_pages(nights, tmp_path)
+    index = trend.write_history_pages(nights, tmp_path)
     days = json.loads((tmp_path / "history.json").read_text())["providers"][0]["days"]
     expected = ["ok"] * 3 + ["no run"] * 2 + ["no data"] + ["ok"] * 3 + ["changed"] * 3
     assert [d["state"] for d in days] == expected
     page = next(tmp_path.glob("provider-*.html")).read_text()
     assert page.count('class="no-run"') == 2
     assert 'href="../../run-11/report.html"' in page
-    assert "| provider-0 | changed | 2026-01-05 | 0.20 [0.10, 0.30], n=20 | 9 | 1 | 2 |" in trend.to_markdown(nights)
+    assert "| provider-0 | changed | 2026-01-05 | 0.20 [0.10, 0.30], n=20 | 9 | 1 | 2 |" in trend.history_to_markdown(
+        nights
+    )
     assert "provider-0" in index.read_text()
 
 
@@ -99,14 +110,14 @@ def test_the_same_nights_give_the_same_bytes(tmp_path: Path) -> None:
     """No clock and no chance in a page."""
     nights = make(5, 2)
     for name in ("a", "b"):
-        trend.write_pages(nights, tmp_path / name)
+        trend.write_history_pages(nights, tmp_path / name)
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
 def test_what_a_model_wrote_is_text(tmp_path: Path) -> None:
     """No script gets into a page, and nothing that turns a line around."""
-    trend.write_pages(make(60, 1), tmp_path)
+    trend.write_history_pages(make(60, 1), tmp_path)
     for page in tmp_path.glob("*.html"):
         text = page.read_text()
         assert "<script" not in text
@@ -118,7 +129,7 @@ def test_what_a_model_wrote_is_text(tmp_path: Path) -> None:
 def test_four_hundred_nights_of_ten_providers_open_at_once(tmp_path: Path) -> None:
     """A year's page is used every morning: it must be there at once (limits generous: the machine may be busy)."""
     began = time.monotonic()
-    index = trend.write_pages(make(400, 10), tmp_path / "page")
+    index = trend.write_history_pages(make(400, 10), tmp_path / "page")
     built_s = time.monotonic() - began
     began = time.monotonic()
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]

@@ -9,7 +9,7 @@ from tempzero.errors import UsageError
 _FILES = ("providers.yaml", "prompts/first.yaml")
 
 
-def write(folder: Path) -> tuple[Path, ...]:
+def write_starter_files(folder: Path) -> tuple[Path, ...]:
     """Write the starter files. Raises UsageError when one of them is there already."""
     here = Path(__file__).parent
     targets = [(here / Path(name).name, folder / name) for name in _FILES]

@@ -12,26 +12,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tempzero.engines.hosted.events import DONE, Event, Stream
-from tempzero.engines.hosted.faults import Unusable, inband, missing
-from tempzero.engines.hosted.parsing import parsed
+from tempzero.engines.hosted.event_stream import DONE_MARK, EventStream, StreamEvent
+from tempzero.engines.hosted.fault_catalogue import UnusableReply, missing_outcome, outcome_of_inband_error
+from tempzero.engines.hosted.parsing import parse_json_bytes
 
 # What stands in every chunk and is the same for the whole answer: the first that says something counts.
-_ONCE = ("id", "object", "created", "model", "system_fingerprint", "provider")
-_SAME_THROUGHOUT = ("id", "created", "model", "system_fingerprint", "provider")
-_HEAD = frozenset({*_ONCE, "choices"})
-_JOINED = ("content", "reasoning", "reasoning_content", "refusal")
-_SIGNS_OF_LIFE = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})  # names of events without content
-_ID_LISTS = ("token_ids", "tokens")
+_FIELDS_SENT_ONCE = ("id", "object", "created", "model", "system_fingerprint", "provider")
+_UNCHANGING_FIELDS = ("id", "created", "model", "system_fingerprint", "provider")
+_HEAD_FIELDS = frozenset({*_FIELDS_SENT_ONCE, "choices"})
+_TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "refusal")
+_KEEP_ALIVE_EVENTS = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})  # names of events without content
+_TOKEN_ID_FIELDS = ("token_ids", "tokens")
 # What a JSON string holds as it stands, without an escape; and the place of such a text that is joined.
-_AS_IT_STANDS = re.compile(rb'[^"\\\x00-\x1f]+')
-_PLACE = re.compile(rb'"(?:' + "|".join(_JOINED).encode() + rb')"\s*+:\s*+"(' + _AS_IT_STANDS.pattern + rb')"')
+_UNESCAPED_TEXT = re.compile(rb'[^"\\\x00-\x1f]+')
+_TEXT_PLACE = re.compile(
+    rb'"(?:' + "|".join(_TEXT_FIELDS).encode() + rb')"\s*+:\s*+"(' + _UNESCAPED_TEXT.pattern + rb')"'
+)
 # So many shapes are tried that no event followed; a server whose events have nothing in common is read as it is.
-_TRIES = 4
+_MOST_SHAPE_TRIES = 4
 
 
 @dataclass(slots=True)
-class Assembled:
+class AssembledAnswer:
     """One answer: `value` as it would have come whole, `flags` for what was odd on the way."""
 
     value: dict[str, Any] = field(default_factory=dict)
@@ -44,23 +46,25 @@ class Assembled:
             self.flags.append(name)
 
 
-def assemble(stream: Stream, headers: Mapping[str, str]) -> Assembled:
+def assemble_stream(stream: EventStream, headers: Mapping[str, str]) -> AssembledAnswer:
     """Join a stream. Raises Unusable with the outcome where an event is an error, or none at all."""
-    joined = _Joining(headers)
+    joined = _StreamJoiner(headers)
     for event in stream.events:
         joined.take(event)
     if stream.strange is not None:
-        raise Unusable(missing("malformed", f"a line of {len(stream.strange)} bytes that no event stream holds", "yes"))
-    if stream.rest in (b"data: " + DONE, b"data:" + DONE) and not joined.answer.done:
+        raise UnusableReply(
+            missing_outcome("malformed", f"a line of {len(stream.strange)} bytes that no event stream holds", "yes")
+        )
+    if stream.rest in (b"data: " + DONE_MARK, b"data:" + DONE_MARK) and not joined.answer.done:
         joined.answer.done = True  # only its line end is missing, and it needs none to be understood
     elif stream.rest and joined.answer.done:
         joined.answer.flag("suspicious_stream")
     elif stream.rest:
-        raise Unusable(missing("truncated_stream", "the stream ends within an event", "yes"))
+        raise UnusableReply(missing_outcome("truncated_stream", "the stream ends within an event", "yes"))
     return joined.whole()
 
 
-def text_of_parts(content: Any) -> str | None:
+def join_text_parts(content: Any) -> str | None:
     """A list of parts as one text; None where it is no such list. Parts of other kinds (thinking) are left out."""
     if not isinstance(content, list) or not all(isinstance(p, dict) for p in content):
         return None
@@ -69,7 +73,7 @@ def text_of_parts(content: Any) -> str | None:
 
 
 @dataclass(slots=True)
-class _Choice:
+class _ChoiceSoFar:
     """One choice so far."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
@@ -90,22 +94,22 @@ class _Choice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Shape:
+class _EventShape:
     """An event with a gap where its text was. Whatever text fills the gap, that is all the event adds to the answer."""
 
     before: bytes
     after: bytes
     name: bytes
-    choice: _Choice
+    choice: _ChoiceSoFar
     texts: list[str]
 
-    def text_of(self, event: Event) -> str | None:
+    def text_of(self, event: StreamEvent) -> str | None:
         """The text, if the event has this shape and its text is written without an escape."""
         data, before, after = event.data, self.before, self.after
         if not (data.startswith(before) and data.endswith(after)) or event.name != self.name:
             return None
         inside = data[len(before) : len(data) - len(after)]
-        if len(data) <= len(before) + len(after) or _AS_IT_STANDS.fullmatch(inside) is None:
+        if len(data) <= len(before) + len(after) or _UNESCAPED_TEXT.fullmatch(inside) is None:
             return None
         try:
             return inside.decode()
@@ -113,24 +117,24 @@ class _Shape:
             return None
 
 
-class _Joining:
+class _StreamJoiner:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
-        self.answer = Assembled()
-        self._choices: dict[int, _Choice] = {}
+        self.answer = AssembledAnswer()
+        self._choices: dict[int, _ChoiceSoFar] = {}
         self._last = b""
         self._repeated = False
         self._head: list[Any] = []
-        self._shape: _Shape | None = None
-        self._tries = _TRIES
+        self._shape: _EventShape | None = None
+        self._tries = _MOST_SHAPE_TRIES
 
-    def take(self, event: Event) -> None:
+    def take(self, event: StreamEvent) -> None:
         """One event more. Most differ from the one before in their text alone, and need not be parsed."""
         shape = self._shape
         if shape is not None:
             text = shape.text_of(event)
             if text is not None:
-                self._tries = _TRIES
+                self._tries = _MOST_SHAPE_TRIES
                 self._repeated = self._repeated or event.data == self._last
                 self._last = event.data
                 shape.texts.append(text)
@@ -139,68 +143,68 @@ class _Joining:
         self._shape = None
         self._take_parsed(event)
 
-    def _take_parsed(self, event: Event) -> None:
+    def _take_parsed(self, event: StreamEvent) -> None:
         if self.answer.done:
             self.answer.flag("suspicious_stream")  # nothing follows the end mark
             return
         data = event.data.strip()
-        if data == DONE:
+        if data == DONE_MARK:
             self.answer.done = True
             return
-        if not data or event.name.lower() in _SIGNS_OF_LIFE:
+        if not data or event.name.lower() in _KEEP_ALIVE_EVENTS:
             return
-        value = _json_of(event)
+        value = _parse_event(event)
         if event.name == b"error" or value.get("error") or value.get("object") == "error":
-            raise Unusable(inband(value.get("error") or value, self._headers))
+            raise UnusableReply(outcome_of_inband_error(value.get("error") or value, self._headers))
         self._repeated = self._repeated or (event.data == self._last and bool(value.get("choices")))
         self._last = event.data
         self._take_head(value)
         choices = value.get("choices")
         if choices is not None and not (isinstance(choices, list) and all(isinstance(c, dict) for c in choices)):
-            raise Unusable(missing("schema", "choices of a stream's chunk is not a list of objects"))
+            raise UnusableReply(missing_outcome("schema", "choices of a stream's chunk is not a list of objects"))
         for given in choices or ():
             self._take_choice(given)
         if self._tries and choices and len(choices) == 1:
             self._shape = self._shape_of(event, value)
 
-    def _shape_of(self, event: Event, value: dict[str, Any]) -> _Shape | None:
+    def _shape_of(self, event: StreamEvent, value: dict[str, Any]) -> _EventShape | None:
         """The shape of an event just taken, where taking all of it but its text once more would change nothing."""
         given = value["choices"][0]
         delta, choice = given.get("delta"), self._choices[given.get("index") or 0]
-        if not delta or choice.finish or any(given.get(name) for name in _ID_LISTS):
+        if not delta or choice.finish or any(given.get(name) for name in _TOKEN_ID_FIELDS):
             return None
         said = [name for name, what in delta.items() if what and name != "role"]
-        place = _PLACE.search(event.data)
-        if len(said) != 1 or said[0] not in _JOINED or place is None:
+        place = _TEXT_PLACE.search(event.data)
+        if len(said) != 1 or said[0] not in _TEXT_FIELDS or place is None:
             return None
         self._tries -= 1
         before, after = event.data[: place.start(1)], event.data[place.end(1) :]
         # The text found might be another field's: another text in its place shows whose it is.
         other = "!" if delta[said[0]] == "?" else "?"
         try:
-            filled = parsed(before + other.encode() + after)
+            filled = parse_json_bytes(before + other.encode() + after)
             if filled != value | {"choices": [given | {"delta": delta | {said[0]: other}}]}:
                 return None
         except (ValueError, RecursionError):
             return None
-        return _Shape(before=before, after=after, name=event.name, choice=choice, texts=choice.texts[said[0]])
+        return _EventShape(before=before, after=after, name=event.name, choice=choice, texts=choice.texts[said[0]])
 
-    def whole(self) -> Assembled:
+    def whole(self) -> AssembledAnswer:
         """The answer, if it is one."""
         if not self._choices:
             if self.answer.done:
-                raise Unusable(missing("no_choices", "the stream holds no choices", "once"))
-            raise Unusable(missing("truncated_stream", "the stream ends without an answer", "yes"))
+                raise UnusableReply(missing_outcome("no_choices", "the stream holds no choices", "once"))
+            raise UnusableReply(missing_outcome("truncated_stream", "the stream ends without an answer", "yes"))
         first = self._choices[min(self._choices)]
         if not first.finish:
-            raise Unusable(missing("truncated_stream", "the stream ends without a finish reason", "yes"))
+            raise UnusableReply(missing_outcome("truncated_stream", "the stream ends without a finish reason", "yes"))
         if not first.spoke:
-            raise Unusable(missing("schema", "the choices of the stream hold no delta"))
+            raise UnusableReply(missing_outcome("schema", "the choices of the stream hold no delta"))
         self._suspect(first)
         self.answer.value["choices"] = [self._choices[i].value(i) for i in sorted(self._choices)]
         return self.answer
 
-    def _suspect(self, first: _Choice) -> None:
+    def _suspect(self, first: _ChoiceSoFar) -> None:
         """More pieces than tokens and one of them twice in a row: somebody sent it again."""
         usage = self.answer.value.get("usage")
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
@@ -210,13 +214,13 @@ class _Joining:
             self.answer.flag("suspicious_stream")
 
     def _take_head(self, value: Mapping[str, Any]) -> None:
-        head = [value.get(name) for name in _ONCE]
+        head = [value.get(name) for name in _FIELDS_SENT_ONCE]
         if head != self._head:
             self._head = head
             self._take_once(head)
         whole = self.answer.value
         for name, given in value.items():
-            if name in _HEAD or given is None:
+            if name in _HEAD_FIELDS or given is None:
                 continue
             if name == "usage":
                 if isinstance(given, dict) and given:
@@ -230,12 +234,12 @@ class _Joining:
 
     def _take_once(self, head: list[Any]) -> None:
         whole = self.answer.value
-        for name, given in zip(_ONCE, head, strict=True):
+        for name, given in zip(_FIELDS_SENT_ONCE, head, strict=True):
             if given in (None, "", 0):
                 continue  # Azure's first chunk brings filter results and says nothing else
             if name not in whole:
                 whole[name] = given
-            elif name in _SAME_THROUGHOUT and whole[name] != given:
+            elif name in _UNCHANGING_FIELDS and whole[name] != given:
                 self.answer.flag("suspicious_stream")
 
     def _take_usage(self, given: dict[str, Any]) -> None:
@@ -249,26 +253,26 @@ class _Joining:
     def _take_choice(self, given: Mapping[str, Any]) -> None:
         index = 0 if given.get("index") is None else given["index"]
         if type(index) is not int:
-            raise Unusable(missing("schema", "the index of a stream's choice is not a whole number"))
+            raise UnusableReply(missing_outcome("schema", "the index of a stream's choice is not a whole number"))
         if given.get("error"):
-            raise Unusable(inband(given["error"], self._headers))
+            raise UnusableReply(outcome_of_inband_error(given["error"], self._headers))
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _Choice()
+            choice = self._choices[index] = _ChoiceSoFar()
         self._take_delta(choice, self._delta_of(choice, given))
         self._take_ending(choice, given)
 
-    def _delta_of(self, choice: _Choice, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _delta_of(self, choice: _ChoiceSoFar, given: Mapping[str, Any]) -> Mapping[str, Any]:
         delta = given.get("delta")
         if delta is None and isinstance(given.get("message"), dict):
             # A whole answer as one event, or the whole once more at the end.
             self.answer.flag("suspicious_stream")
             delta = {} if choice.spoke else given["message"]
         if delta is not None and not isinstance(delta, dict):
-            raise Unusable(missing("schema", "the delta of a stream's choice is not an object"))
+            raise UnusableReply(missing_outcome("schema", "the delta of a stream's choice is not an object"))
         return delta or {}
 
-    def _take_delta(self, choice: _Choice, delta: Mapping[str, Any]) -> None:
+    def _take_delta(self, choice: _ChoiceSoFar, delta: Mapping[str, Any]) -> None:
         names_role = delta.get("role") is not None
         choice.spoke = choice.spoke or bool(delta)
         # Some servers name the role in every delta; naming it anew after a pause is a second beginning.
@@ -276,60 +280,60 @@ class _Joining:
         choice.named_role = names_role
         brought = False
         for name, given in delta.items():
-            text = _text_of(name, given)
+            text = _delta_text(name, given)
             if text is not None:
                 choice.texts.setdefault(name, []).append(text)
                 brought = brought or bool(text)
             elif name == "tool_calls" and given:
-                _take_calls(choice.calls, given)
+                _join_tool_calls(choice.calls, given)
                 brought = True
             elif name == "function_call" and given:
                 choice.message[name] = given
                 brought = True
-            elif name in _JOINED or name == "role":
+            elif name in _TEXT_FIELDS or name == "role":
                 choice.message.setdefault(name, given)
         choice.pieces += brought
         if brought and choice.finish:
             self.answer.flag("suspicious_stream")
 
-    def _take_ending(self, choice: _Choice, given: Mapping[str, Any]) -> None:
+    def _take_ending(self, choice: _ChoiceSoFar, given: Mapping[str, Any]) -> None:
         finish = given.get("finish_reason")
         if finish is not None and not isinstance(finish, str):
-            raise Unusable(missing("schema", "the finish_reason of a stream's choice is no text"))
+            raise UnusableReply(missing_outcome("schema", "the finish_reason of a stream's choice is no text"))
         if finish:
             if choice.finish and choice.finish != finish:
                 self.answer.flag("suspicious_stream")
             choice.finish = finish
-        for name in _ID_LISTS:
+        for name in _TOKEN_ID_FIELDS:
             if isinstance(given.get(name), list):
                 choice.rest.setdefault(name, []).extend(given[name])
         if isinstance(given.get("usage"), dict) and given["usage"]:
             choice.rest["usage"] = given["usage"]
 
 
-def _take_calls(calls: dict[int, dict[str, Any]], given: Any) -> None:
+def _join_tool_calls(calls: dict[int, dict[str, Any]], given: Any) -> None:
     """Join pieces of tool calls, by index: the id and the name come once, the arguments in pieces.
 
     Servers that give no index send whole calls: one with an id or a name begins another.
     """
     if not isinstance(given, list) or not all(isinstance(piece, dict) for piece in given):
-        raise Unusable(missing("schema", "delta.tool_calls is not a list of objects"))
+        raise UnusableReply(missing_outcome("schema", "delta.tool_calls is not a list of objects"))
     for piece in given:
         function = piece.get("function") or {}
         if not isinstance(function, dict):
-            raise Unusable(missing("schema", "the function of a tool call is not an object"))
+            raise UnusableReply(missing_outcome("schema", "the function of a tool call is not an object"))
         index = piece.get("index")
         if index is None:
             begins = not calls or piece.get("id") or function.get("name")
             index = max(calls, default=-1) + bool(begins)
         if type(index) is not int:
-            raise Unusable(missing("schema", "the index of a tool call is not a whole number"))
+            raise UnusableReply(missing_outcome("schema", "the index of a tool call is not a whole number"))
         call = calls.setdefault(index, {"function": {"arguments": None}})
         call |= {k: v for k, v in piece.items() if k in ("id", "type") and v and k not in call}
-        _take_function(call["function"], function)
+        _join_function(call["function"], function)
 
 
-def _take_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
+def _join_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
     if function.get("name") and "name" not in so_far:
         so_far["name"] = function["name"]
     arguments = function.get("arguments")
@@ -339,26 +343,28 @@ def _take_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
         so_far["arguments"] = arguments
 
 
-def _json_of(event: Event) -> dict[str, Any]:
+def _parse_event(event: StreamEvent) -> dict[str, Any]:
     """An event's data as a JSON object. One that is none spoils the stream: what it held nobody knows."""
     try:
-        value = parsed(event.data)
+        value = parse_json_bytes(event.data)
     except (ValueError, RecursionError):
         if event.name == b"error":
             value = {"error": event.data.decode("utf-8", errors="replace")}
         else:
             detail = f"{len(event.data)} bytes of an event are not JSON"
-            raise Unusable(missing("malformed", detail, "yes")) from None
+            raise UnusableReply(missing_outcome("malformed", detail, "yes")) from None
     if not isinstance(value, dict):
-        raise Unusable(missing("malformed", f"an event is a JSON {type(value).__name__}, not an object", "yes"))
+        raise UnusableReply(
+            missing_outcome("malformed", f"an event is a JSON {type(value).__name__}, not an object", "yes")
+        )
     return value
 
 
-def _text_of(name: str, given: Any) -> str | None:
+def _delta_text(name: str, given: Any) -> str | None:
     """The text of a delta's field that is joined; None where it holds none. Unknown forms are refused."""
-    if name not in _JOINED or given is None:
+    if name not in _TEXT_FIELDS or given is None:
         return None
-    text = given if isinstance(given, str) else text_of_parts(given)
+    text = given if isinstance(given, str) else join_text_parts(given)
     if text is None and name == "content":
-        raise Unusable(missing("schema", f"delta.content is a JSON {type(given).__name__}"))
+        raise UnusableReply(missing_outcome("schema", f"delta.content is a JSON {type(given).__name__}"))
     return text

@@ -21,19 +21,20 @@ from typing import Any
 
 import httpx2
 import openai
-from tempzero.chat import wire_message, wire_tools
-from tempzero.config import Provider, expand
-from tempzero.engines.hosted.clock import is_skewed
-from tempzero.engines.hosted.faults import Reply
-from tempzero.engines.hosted.history import History
-from tempzero.engines.hosted.reading import read
+
+from tempzero.chat_messages import wire_message, wire_tools
+from tempzero.config import Provider, expand_variables
+from tempzero.engines.hosted.clock import is_clock_skewed
+from tempzero.engines.hosted.endpoint_history import EndpointHistory
+from tempzero.engines.hosted.fault_catalogue import Reply
 from tempzero.engines.hosted.redaction import REDACTED, Secrets
+from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.engines.hosted.wire import BYTE_CAP, Wire, WireAnswer
 from tempzero.errors import EngineError
 from tempzero.types.asked import Question
 from tempzero.types.recorded import Exchange, Outcome, Times, WireRequest, WireResponse
 
-_PATH = "/chat/completions"
+_CHAT_PATH = "/chat/completions"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CLIENT_HEADERS = ("accept", "content-type", "user-agent", "x-stainless-")
 _KEPT_REQUEST_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")
@@ -71,10 +72,10 @@ _KEPT_RESPONSE_HEADERS = (
     "x-should-retry",
 )
 _LONGEST_KEPT_HEADER = 500
-_READ_ASIDE = 1 << 20  # bytes that take so long to read that other requests' deadlines would suffer
+_READ_IN_THREAD_BYTES = 1 << 20  # bytes that take so long to read that other requests' deadlines would suffer
 WITHHELD = f"(not kept: it held the key in a form that cannot be cut out, or could not be searched) {REDACTED}"
 # Sent once a cache has answered: known ways to ask for a computed answer. Others ignore what they do not know.
-_PAST_CACHES = {
+_CACHE_BYPASS_HEADERS = {
     "cache-control": "no-cache",
     "cf-aig-skip-cache": "true",
     "helicone-cache-enabled": "false",
@@ -84,7 +85,7 @@ _PAST_CACHES = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
+class _RequestFacts:
     """What was asked for, as far as reading the answer depends on it."""
 
     stream: bool = False
@@ -102,9 +103,9 @@ class ChatEngine:
         self._shown_url = shown_url
         self._proxied = proxy is not None
         self._secrets = secrets
-        self._history = History(pinned=provider.pinned)
+        self._history = EndpointHistory(pinned=provider.pinned)
         self._key = key
-        self._fields = {**_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
+        self._fields = {**_official_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
         self._fields |= {name.lower(): value for name, value in provider.extra_headers.items()}
         self._set_headers({})
         self._wire = Wire(url, timeouts=provider.timeouts, proxy=proxy)
@@ -132,20 +133,20 @@ class ChatEngine:
 
     async def ask(self, question: Question) -> Exchange:
         """One request, one answer or failure, recorded as it was on the wire."""
-        body = request_body(self._provider, question)
+        body = build_request_body(self._provider, question)
         sent = body.encode()
         sha256 = hashlib.sha256(sent).hexdigest()
         shown = self._shown_headers
         answer = await self._wire.post(self._headers, sent)
-        streamed = streams(self._provider, question)
-        asked = _Asked(stream=streamed, tools=bool(question.tools))
-        if len(answer.body) > _READ_ASIDE:
+        streamed = is_streamed(self._provider, question)
+        asked = _RequestFacts(stream=streamed, tools=bool(question.tools))
+        if len(answer.body) > _READ_IN_THREAD_BYTES:
             response, read_outcome = await asyncio.to_thread(self._understood, answer, asked)
         else:
             response, read_outcome = self._understood(answer, asked)
         outcome = self._history.judge(read_outcome, request_sha256=sha256, end_s=answer.end_s)
         if outcome.status == "excluded":
-            self._set_headers(_PAST_CACHES)
+            self._set_headers(_CACHE_BYPASS_HEADERS)
         exchange = Exchange(
             request=WireRequest(method="POST", url=self._shown_url, headers=shown, body=body, sha256=sha256),
             response=response,
@@ -158,23 +159,23 @@ class ChatEngine:
             ),
             outcome=outcome,
         )
-        if is_skewed(exchange):
+        if is_clock_skewed(exchange):
             exchange = replace(exchange, outcome=replace(outcome, flags=(*outcome.flags, "clock_skew")))
         return exchange
 
     async def post(self, body: str) -> Reply:
         """Send any JSON; what came back, cleaned of the key."""
-        return self._kept(await self._wire.post(self._headers, body.encode()), _Asked())[1]
+        return self._kept(await self._wire.post(self._headers, body.encode()), _RequestFacts())[1]
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()
 
-    def _understood(self, answer: WireAnswer, asked: _Asked) -> tuple[WireResponse | None, Outcome]:
+    def _understood(self, answer: WireAnswer, asked: _RequestFacts) -> tuple[WireResponse | None, Outcome]:
         response, reply = self._kept(answer, asked)
-        return response, read(reply)
+        return response, classify_reply(reply)
 
-    def _kept(self, answer: WireAnswer, asked: _Asked) -> tuple[WireResponse | None, Reply]:
+    def _kept(self, answer: WireAnswer, asked: _RequestFacts) -> tuple[WireResponse | None, Reply]:
         """What may be stored of an answer: allowed headers, and nothing that holds the key."""
         headers, echoed = self._kept_headers(answer)
         body, in_body = self._secrets.removed_from(answer.body)
@@ -196,7 +197,7 @@ class ChatEngine:
         body = WITHHELD.encode() if hidden else body
         if answer.status is None:
             return None, reply
-        text, encoded = _text_or_base64(body)
+        text, encoded = _as_text_or_base64(body)
         response = WireResponse(
             status=answer.status,
             headers=kept,
@@ -220,8 +221,8 @@ class ChatEngine:
         return kept, echoed
 
 
-def open_engine(
-    provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None, path: str = _PATH
+def open_chat_engine(
+    provider: Provider, *, environ: Mapping[str, str], served_at: str | None = None, path: str = _CHAT_PATH
 ) -> ChatEngine:
     """The engine of a `base_url:` provider, or of a `serve:` one that listens at `served_at`.
 
@@ -243,9 +244,9 @@ def open_engine(
     key = environ[provider.api_key_env].strip() if provider.api_key_env else None
     if key is not None and not (key.isascii() and key.isprintable()):
         raise EngineError(f"{provider.name}: the value of {provider.api_key_env} holds characters no header can carry")
-    url, shown = expand(provider.base_url, environ) + path, provider.base_url + path
-    proxy = _proxy(url, environ)
-    secrets = Secrets([*(environ[name].strip() for name in provider.variables()), *_passwords_in(proxy)])
+    url, shown = expand_variables(provider.base_url, environ) + path, provider.base_url + path
+    proxy = _choose_proxy(url, environ)
+    secrets = Secrets([*(environ[name].strip() for name in provider.variables()), *_proxy_passwords(proxy)])
     try:
         return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=proxy, secrets=secrets)
     except (httpx2.InvalidURL, ValueError):
@@ -253,22 +254,22 @@ def open_engine(
         raise EngineError(f"{provider.name}: {provider.base_url} is no usable URL once its variables are in") from None
 
 
-def streams(provider: Provider, question: Question) -> bool:
+def is_streamed(provider: Provider, question: Question) -> bool:
     """Whether this question is asked as a stream: the one place that says so."""
     asked = provider.stream if question.stream is None else question.stream
     return bool(provider.extra_body.get("stream", asked))
 
 
-def request_body(provider: Provider, question: Question) -> str:
+def build_request_body(provider: Provider, question: Question) -> str:
     """The request's JSON, byte for byte. What has no value is absent, never null; `extra_body` has the last word."""
     sampling, names = question.sampling, provider.parameter_names
-    streamed = True if streams(provider, question) else None
+    streamed = True if is_streamed(provider, question) else None
     fields: dict[str, Any] = {
         "model": provider.model,
         "messages": [wire_message(m) for m in question.messages],
         **wire_tools(question.tools, question.tool_choice),
-        "temperature": _plain(sampling.temperature),
-        "top_p": _plain(sampling.top_p),
+        "temperature": _as_plain_number(sampling.temperature),
+        "top_p": _as_plain_number(sampling.top_p),
         names.seed: sampling.seed,
         names.max_tokens: sampling.max_tokens,
         "stream": streamed,
@@ -278,26 +279,26 @@ def request_body(provider: Provider, question: Question) -> str:
     return json.dumps(present | provider.extra_body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _plain(value: float | None) -> float | int | None:
+def _as_plain_number(value: float | None) -> float | int | None:
     """0 and not 0.0 on the wire, as everybody writes it."""
     return int(value) if value is not None and value.is_integer() else value
 
 
-def _client_headers(url: str, timeout_s: float) -> dict[str, str]:
+def _official_client_headers(url: str, timeout_s: float) -> dict[str, str]:
     """The headers the official client sends, asked of it: a provider cannot tell this from a usual customer.
 
     The client composes one request for a transport that keeps it. Whatever else it takes from the
     environment (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS, ...) is left behind.
     """
-    kept = _Keeping()
+    kept = _KeepingTransport()
     with httpx2.Client(transport=kept, trust_env=False) as http:
-        base_url = url.removesuffix(_PATH)
+        base_url = url.removesuffix(_CHAT_PATH)
         client = openai.OpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=timeout_s, http_client=http)
-        client.post(_PATH, cast_to=httpx2.Response, body={})
+        client.post(_CHAT_PATH, cast_to=httpx2.Response, body={})
     return {n.lower(): v for n, v in kept.request.headers.items() if n.lower().startswith(_CLIENT_HEADERS)}
 
 
-class _Keeping(httpx2.BaseTransport):
+class _KeepingTransport(httpx2.BaseTransport):
     """Sends nothing; keeps what would have been sent."""
 
     request: httpx2.Request
@@ -307,7 +308,7 @@ class _Keeping(httpx2.BaseTransport):
         return httpx2.Response(200, json={})
 
 
-def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
+def _choose_proxy(url: str, environ: Mapping[str, str]) -> str | None:
     """HTTPS_PROXY for an https endpoint, unless NO_PROXY names the host; http goes direct, always.
 
     Inside a tunnel TLS keeps the proxy out of the exchange. Plain http is for endpoints
@@ -324,13 +325,13 @@ def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
     return settings["https_proxy"]
 
 
-def _passwords_in(proxy: str | None) -> list[str]:
+def _proxy_passwords(proxy: str | None) -> list[str]:
     """What a proxy's URL holds beside its address."""
     password = urllib.parse.urlsplit(proxy).password if proxy else None
     return [password] if password else []
 
 
-def _text_or_base64(body: bytes) -> tuple[str | None, str | None]:
+def _as_text_or_base64(body: bytes) -> tuple[str | None, str | None]:
     try:
         return body.decode(), None
     except UnicodeDecodeError:

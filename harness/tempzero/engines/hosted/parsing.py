@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 
-def parsed(data: bytes) -> Any:
+def parse_json_bytes(data: bytes) -> Any:
     """The value. Bytes that are not UTF-8 survive as surrogates, to be found where they matter.
 
     Raises ValueError or RecursionError where it is no JSON. The fast parser takes nothing that the other

@@ -15,19 +15,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Never
 
 from tempzero.config import Provider
-from tempzero.engines.hosted.faults import broken_off, inband, one_line, refused
+from tempzero.engines.hosted.fault_catalogue import (
+    outcome_of_break,
+    outcome_of_inband_error,
+    outcome_of_refusal,
+    to_printable_line,
+)
 from tempzero.engines.hosted.openai_chat import ChatEngine
-from tempzero.engines.hosted.openai_chat import open_engine as open_channel
-from tempzero.engines.hosted.prompt_logprobs_forms import FORMS, Malformed, TokenStanding, first_choice, token_ids_in
-from tempzero.engines.hosted.reading import same_model
+from tempzero.engines.hosted.openai_chat import open_chat_engine as open_channel
+from tempzero.engines.hosted.prompt_logprobs_forms import (
+    LOGPROB_FORMS,
+    MalformedAnswer,
+    TokenStanding,
+    first_choice,
+    require_token_ids,
+)
+from tempzero.engines.hosted.response_reading import accepted_model_names
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message
 
-__all__ = ["EndpointReader", "TokenStanding", "open_reader"]
+__all__ = ["EndpointReader", "TokenStanding", "open_endpoint_reader"]
 
-_BROKEN = "\ufffd"  # what a part of a character is shown as
-_CONTROL = re.compile(r"[<\[].+[>\]]", re.DOTALL)
-_ABSENT = (404, 405)
+_PARTIAL_CHARACTER = "\ufffd"  # what a part of a character is shown as
+_CONTROL_TOKEN = re.compile(r"[<\[].+[>\]]", re.DOTALL)
+_ABSENT_STATUSES = (404, 405)
 
 
 class EndpointReader:
@@ -42,7 +53,7 @@ class EndpointReader:
         assert provider.reads is not None, "the caller has seen `reads:`"
         assert provider.base_url is not None, "the configuration allows `reads:` beside `base_url:` only"
         self._provider, self._environ = provider, environ
-        self._form = FORMS[provider.reads]
+        self._form = LOGPROB_FORMS[provider.reads]
         self._root = provider.base_url.removesuffix("/v1")
         self._api = provider.base_url.removeprefix(self._root)
         self._channels: dict[str, ChatEngine] = {}
@@ -97,7 +108,7 @@ class EndpointReader:
                 continue
             pending = (*pending, token)
             text = self._continued(pending)
-            whole = text.rstrip(_BROKEN)
+            whole = text.rstrip(_PARTIAL_CHARACTER)
             pieces.append(whole[shown:].encode())
             pending, shown = ((), 0) if whole == text else (pending, len(whole))
         return pieces
@@ -108,7 +119,7 @@ class EndpointReader:
 
         Two conversations that differ in one answer have the same tokens behind it; the end comes first.
         """
-        one, other = (self.prompt_ids(_conversation(answer)) for answer in ("yes", "no"))
+        one, other = (self.prompt_ids(_sample_conversation(answer)) for answer in ("yes", "no"))
         behind: list[int] = []
         for mine, theirs in zip(reversed(one), reversed(other), strict=False):
             if mine != theirs:
@@ -117,7 +128,7 @@ class EndpointReader:
         for token in behind:
             text = self._continued((token,)).strip()
             if text:
-                return (token,) if _CONTROL.fullmatch(text) else ()
+                return (token,) if _CONTROL_TOKEN.fullmatch(text) else ()
         return ()
 
     def read(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
@@ -135,7 +146,7 @@ class EndpointReader:
         told = self._told(self._path, self._form.request(token_ids, start))
         try:
             return self._form.standings(told, token_ids, start)
-        except Malformed as problem:
+        except MalformedAnswer as problem:
             self._fail(self._path, str(problem))
 
     # --- texts ----------------------------------------------------------------------------------
@@ -192,8 +203,8 @@ class EndpointReader:
 
     def _ids(self, path: str, value: Any) -> list[int]:
         try:
-            return token_ids_in(value)
-        except Malformed as problem:
+            return require_token_ids(value)
+        except MalformedAnswer as problem:
             self._fail(path, str(problem))
 
     # --- the wire -------------------------------------------------------------------------------
@@ -209,27 +220,27 @@ class EndpointReader:
         reply = self._runner.run(self._channel(path).post(body))
         if reply.status is None or (reply.broken is not None and 200 <= reply.status < 300):
             assert reply.broken is not None, "without a head there is a reason for it"
-            self._fail(path, broken_off(reply.broken).detail)
-        if may_be_absent and reply.status in _ABSENT:
+            self._fail(path, outcome_of_break(reply.broken).detail)
+        if may_be_absent and reply.status in _ABSENT_STATUSES:
             return None
         if not 200 <= reply.status < 300:
-            self._fail(path, refused(reply.status, reply.headers, reply.body).detail)
+            self._fail(path, outcome_of_refusal(reply.status, reply.headers, reply.body).detail)
         try:
             value = json.loads(reply.body)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            stated = one_line(reply.headers.get("content-type", "no content type"))
+            stated = to_printable_line(reply.headers.get("content-type", "no content type"))
             self._fail(path, f"HTTP {reply.status} with {len(reply.body)} bytes of {stated} that are no JSON object")
         if value.get("error"):
-            self._fail(path, inband(value["error"], reply.headers).detail)
+            self._fail(path, outcome_of_inband_error(value["error"], reply.headers).detail)
         self._check_model(path, value.get("model"))
         return value
 
     def _check_model(self, path: str, served: Any) -> None:
         asked = self._provider.model or ""
-        if isinstance(served, str) and served.lower() not in same_model(asked):
-            self._fail(path, f"{one_line(served)} answers where {asked} was asked")
+        if isinstance(served, str) and served.lower() not in accepted_model_names(asked):
+            self._fail(path, f"{to_printable_line(served)} answers where {asked} was asked")
 
     def _fail(self, path: str, problem: str) -> Never:
         """With the URL as the configuration writes it: filled in, it could hold a secret."""
@@ -248,14 +259,14 @@ class EndpointReader:
         self._runner.close()
 
 
-def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
+def open_endpoint_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
     """The reader of a `base_url:` provider with `reads:`, tried on one short text.
 
     Raises EngineError where the endpoint cannot be asked or does not tell what is needed.
     """
     reader = EndpointReader(provider, environ)
     try:
-        ids = reader.prompt_ids(_conversation("yes")[:1])
+        ids = reader.prompt_ids(_sample_conversation("yes")[:1])
         reader.read([*ids, *reader.tokenize("yes")], max(1, len(ids)))
     except EngineError:
         reader._close()
@@ -263,7 +274,7 @@ def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointRe
     return reader
 
 
-def _conversation(answer: str) -> list[Message]:
+def _sample_conversation(answer: str) -> list[Message]:
     return [
         Message(role="user", content="Is it?"),
         Message(role="assistant", content=answer),

@@ -45,11 +45,11 @@ class TokenStanding:
         return self.top1_logprob - self.top2_logprob
 
 
-class Malformed(Exception):
+class MalformedAnswer(Exception):
     """The answer does not tell what was asked for; the text says what is wrong with it."""
 
 
-class Form(Protocol):
+class LogprobForm(Protocol):
     """How one kind of server is asked. `visible`: how many of the most likely tokens it shows."""
 
     path: str
@@ -64,34 +64,36 @@ class Form(Protocol):
         """What the answer says of the tokens from `start` on. Raises Malformed."""
 
 
-class _Vllm:
+class _VllmForm:
     path, at_root, visible, ranks = "/completions", False, 2, True
 
     def request(self, token_ids: Sequence[int], start: int) -> dict[str, Any]:
         return {"prompt": list(token_ids), "max_tokens": 1, "prompt_logprobs": self.visible, **_UNPROCESSED}
 
     def standings(self, value: Mapping[str, Any], token_ids: Sequence[int], start: int) -> list[TokenStanding]:
-        told = _list(first_choice(value).get("prompt_logprobs"), "prompt_logprobs")
+        told = _require_list(first_choice(value).get("prompt_logprobs"), "prompt_logprobs")
         if len(told) != len(token_ids):
-            raise Malformed(f"prompt_logprobs tells of {len(told)} tokens, {len(token_ids)} were sent")
+            raise MalformedAnswer(f"prompt_logprobs tells of {len(told)} tokens, {len(token_ids)} were sent")
         pairs = zip(token_ids[start:], told[start:], strict=True)
         return [self._standing(token, entry) for token, entry in pairs]
 
     def _standing(self, token: int, entry: Any) -> TokenStanding:
         if not isinstance(entry, dict) or str(token) not in entry:
-            raise Malformed(f"token {token} is not where it was sent")
+            raise MalformedAnswer(f"token {token} is not where it was sent")
         rivals = {}
         for name, told in entry.items():
             if not isinstance(told, dict) or not name.isdecimal():
-                raise Malformed("prompt_logprobs holds something else than token ids with their logprobs")
-            rivals[int(name)] = _Rival(_number(told.get("logprob")), _text(told.get("decoded_token")))
+                raise MalformedAnswer("prompt_logprobs holds something else than token ids with their logprobs")
+            rivals[int(name)] = _RivalToken(
+                _require_logprob(told.get("logprob")), _as_storable_text(told.get("decoded_token"))
+            )
         rank = entry[str(token)].get("rank")
         if type(rank) is not int or rank < 1:
-            raise Malformed("prompt_logprobs tells no ranks")
-        return _standing(token, rivals[token].logprob, rivals, rank)
+            raise MalformedAnswer("prompt_logprobs tells no ranks")
+        return _build_standing(token, rivals[token].logprob, rivals, rank)
 
 
-class _Sglang:
+class _SglangForm:
     path, at_root, visible, ranks = "/generate", True, 20, False
 
     def request(self, token_ids: Sequence[int], start: int) -> dict[str, Any]:
@@ -107,31 +109,31 @@ class _Sglang:
     def standings(self, value: Mapping[str, Any], token_ids: Sequence[int], start: int) -> list[TokenStanding]:
         meta = value.get("meta_info")
         meta = meta if isinstance(meta, dict) else {}
-        own = _list(meta.get("input_token_logprobs"), "meta_info.input_token_logprobs")
-        top = _list(meta.get("input_top_logprobs"), "meta_info.input_top_logprobs")
+        own = _require_list(meta.get("input_token_logprobs"), "meta_info.input_token_logprobs")
+        top = _require_list(meta.get("input_top_logprobs"), "meta_info.input_top_logprobs")
         count = len(token_ids) - start
         if not len(own) == len(top) == count + 1:
-            raise Malformed(f"it tells of {len(own)} and {len(top)} tokens where {count + 1} were asked for")
+            raise MalformedAnswer(f"it tells of {len(own)} and {len(top)} tokens where {count + 1} were asked for")
         triples = zip(token_ids[start:], own[1:], top[1:], strict=True)
         return [self._standing(token, mine, rivals) for token, mine, rivals in triples]
 
     def _standing(self, token: int, mine: Any, told: Any) -> TokenStanding:
-        logprob, shown, _ = _triple(mine)
+        logprob, shown, _ = _parse_logprob_entry(mine)
         if shown not in (token, 0):  # the vocabulary's last ids are shown as 0
-            raise Malformed(f"token {token} is not where it was sent")
+            raise MalformedAnswer(f"token {token} is not where it was sent")
         rivals = {}
-        for entry in _list(told, "meta_info.input_top_logprobs[]"):
-            value, token_id, text = _triple(entry)
-            rivals[token_id] = _Rival(value, text)
+        for entry in _require_list(told, "meta_info.input_top_logprobs[]"):
+            value, token_id, text = _parse_logprob_entry(entry)
+            rivals[token_id] = _RivalToken(value, text)
         above = sum(rival.logprob > logprob for rival in rivals.values())
-        return _standing(token, logprob, rivals, above + 1)
+        return _build_standing(token, logprob, rivals, above + 1)
 
 
-FORMS: Mapping[str, Form] = {"vllm": _Vllm(), "sglang": _Sglang()}
+LOGPROB_FORMS: Mapping[str, LogprobForm] = {"vllm": _VllmForm(), "sglang": _SglangForm()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Rival:
+class _RivalToken:
     logprob: float
     text: str
 
@@ -143,20 +145,22 @@ def first_choice(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
-def token_ids_in(value: Any) -> list[int]:
+def require_token_ids(value: Any) -> list[int]:
     """A list of token ids. Raises Malformed for anything else."""
     if not isinstance(value, list) or not all(type(t) is int and t >= 0 for t in value):
-        raise Malformed("no list of token ids came back")
+        raise MalformedAnswer("no list of token ids came back")
     return value
 
 
-def _standing(token: int, logprob: float, rivals: Mapping[int, _Rival], rank: int) -> TokenStanding:
+def _build_standing(token: int, logprob: float, rivals: Mapping[int, _RivalToken], rank: int) -> TokenStanding:
     if len(rivals) < 2:
-        raise Malformed("fewer than the two most likely tokens are told; let the server show more logprobs")
+        raise MalformedAnswer("fewer than the two most likely tokens are told; let the server show more logprobs")
     best, second = sorted(rivals, key=lambda t: (-rivals[t].logprob, t))[:2]
     top1, top2 = rivals[best].logprob, rivals[second].logprob
     if max(top1, logprob) > _ROUNDING or math.exp(top1) + math.exp(top2) > 1 + _ROUNDING:
-        raise Malformed("these are not log-probabilities but logits; a vLLM server needs --logprobs-mode raw_logprobs")
+        raise MalformedAnswer(
+            "these are not log-probabilities but logits; a vLLM server needs --logprobs-mode raw_logprobs"
+        )
     return TokenStanding(
         token_id=token,
         logprob=logprob,
@@ -169,24 +173,24 @@ def _standing(token: int, logprob: float, rivals: Mapping[int, _Rival], rank: in
     )
 
 
-def _triple(entry: Any) -> tuple[float, int, str]:
+def _parse_logprob_entry(entry: Any) -> tuple[float, int, str]:
     if not isinstance(entry, list) or len(entry) < 2 or type(entry[1]) is not int:
-        raise Malformed("a logprob is not given with its token id")
-    return _number(entry[0]), entry[1], _text(entry[2]) if len(entry) > 2 else ""
+        raise MalformedAnswer("a logprob is not given with its token id")
+    return _require_logprob(entry[0]), entry[1], _as_storable_text(entry[2]) if len(entry) > 2 else ""
 
 
-def _list(value: Any, name: str) -> list[Any]:
+def _require_list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
-        raise Malformed(f"no {name} came back: this server does not tell the log-probabilities of given tokens")
+        raise MalformedAnswer(f"no {name} came back: this server does not tell the log-probabilities of given tokens")
     return value
 
 
-def _number(value: Any) -> float:
+def _require_logprob(value: Any) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):
-        raise Malformed("a logprob is not a finite number")
+        raise MalformedAnswer("a logprob is not a finite number")
     return float(value)
 
 
-def _text(value: Any) -> str:
+def _as_storable_text(value: Any) -> str:
     """A text that any file can hold."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from tempzero.engines.hosted.packing import is_packed, unpack
+from tempzero.engines.hosted.unpacking import is_packed, unpack_bytes
 
 REDACTED = "[secret removed]"  # no word of it may be one that classification goes by
 # Shorter ones are placeholders for servers that want some word; removing "none" would maim answers.
@@ -23,17 +23,17 @@ _SHORTEST_SECRET = 8
 # So much of a key in one piece is worth hiding, whatever of it is starred out.
 _TELLING_PIECE = 16
 # Every such piece holds one of the blocks of half that length which the key falls into.
-_BLOCK = _TELLING_PIECE // 2
-_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")
+_BLOCK_CHARS = _TELLING_PIECE // 2
+_JSON_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(/))")
 # Text fields, but for those that every chunk of a stream repeats whole.
-_REPEATED = rb"(?!(?:id|object|model|role|finish_reason|system_fingerprint|provider)\")"
-_FIELD = re.compile(rb'"' + _REPEATED + rb'([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
+_NOT_REPEATED_FIELD = rb"(?!(?:id|object|model|role|finish_reason|system_fingerprint|provider)\")"
+_TEXT_FIELD = re.compile(rb'"' + _NOT_REPEATED_FIELD + rb'([A-Za-z_]{1,40}+)"\s*+:\s*+"((?:[^"\\]|\\.)*+)', re.DOTALL)
 # How most lines of a stream begin: not a piece of a text field stands in it.
 _SAME_HEAD = re.compile(
     rb'data: \{(?:"(?:(?:id|object|model|system_fingerprint|provider)": ?"[^"\\\r\n]*+"|created": ?\d++), ?)*+'
     rb'(?:"choices": ?\[\{(?:"index": ?\d++, ?)?+"delta": ?\{)?+'
 )
-_LINE = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
+_LINE_OPENING = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
 
 Hidden = Literal["spelled", "unsearchable"]
 
@@ -43,10 +43,12 @@ class Secrets:
 
     def __init__(self, values: Iterable[str]) -> None:
         self._values = tuple({v.encode() for v in values if len(v) >= _SHORTEST_SECRET})
-        spelled = {spelling for value in self._values for spelling in _spellings(value.decode())}
+        spelled = {spelling for value in self._values for spelling in _secret_spellings(value.decode())}
         self._spellings = tuple(sorted(spelled, key=len, reverse=True))
         self._pieces = {v[i : i + _TELLING_PIECE]: v for v in self._values for i in range(len(v) - _TELLING_PIECE + 1)}
-        self._blocks = {v[i : i + _BLOCK] for v in self._values for i in range(0, len(v) - _BLOCK + 1, _BLOCK)}
+        self._blocks = {
+            v[i : i + _BLOCK_CHARS] for v in self._values for i in range(0, len(v) - _BLOCK_CHARS + 1, _BLOCK_CHARS)
+        }
 
     def removed_from(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes without any spelling, and whether there was one; half a key at the end goes as well."""
@@ -57,7 +59,7 @@ class Secrets:
         telling = self._pieces.items() if any(block in data for block in self._blocks) else ()
         for piece, value in telling:
             for _ in range(data.count(piece)):
-                data, found = _without_run(data, piece, value), True
+                data, found = _cut_secret_run(data, piece, value), True
         for value in self._values:
             for length in range(len(value) - 1, _SHORTEST_SECRET - 1, -1):
                 if data.endswith(value[:length]):
@@ -75,8 +77,8 @@ class Secrets:
         """Whether bytes already cleaned still give the secret away once decoded, or cannot be decoded."""
         if not self._values:
             return None
-        if is_packed(body) or (coding not in ("", "identity") and not _is_text(body)):
-            unpacked = unpack(body, limit)
+        if is_packed(body) or (coding not in ("", "identity") and not _is_utf8(body)):
+            unpacked = unpack_bytes(body, limit)
             # Nearly any bytes can be taken for bare deflate: where that was not said, they are something else.
             known = is_packed(body) or coding == "deflate"
             if not (known and unpacked.whole) or is_packed(unpacked.plain):
@@ -84,13 +86,13 @@ class Secrets:
             body = unpacked.plain
             if self._is_in(body):
                 return "spelled"
-        return "spelled" if any(self._is_in(view) for view in _views(body)) else None
+        return "spelled" if any(self._is_in(view) for view in _readable_views(body)) else None
 
     def _is_in(self, data: bytes) -> bool:
         return any(spelling in data for spelling in self._spellings)
 
 
-def _without_run(data: bytes, piece: bytes, value: bytes) -> bytes:
+def _cut_secret_run(data: bytes, piece: bytes, value: bytes) -> bytes:
     """The data without the first run that holds this piece of the value, as far as it agrees with it both ways."""
     start = data.find(piece)
     if start < 0:
@@ -104,7 +106,7 @@ def _without_run(data: bytes, piece: bytes, value: bytes) -> bytes:
     return data[:start] + REDACTED.encode() + data[end:]
 
 
-def _is_text(body: bytes) -> bool:
+def _is_utf8(body: bytes) -> bool:
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -112,7 +114,7 @@ def _is_text(body: bytes) -> bool:
     return True
 
 
-def _spellings(secret: str) -> Iterator[bytes]:
+def _secret_spellings(secret: str) -> Iterator[bytes]:
     """Every encoding a server is known to put a text through before it quotes it."""
     raw = secret.encode()
     yield raw
@@ -130,10 +132,10 @@ def _spellings(secret: str) -> Iterator[bytes]:
         yield inner.translate(bytes.maketrans(b"+/", b"-_"))
 
 
-def _views(body: bytes) -> Iterator[bytes]:
+def _readable_views(body: bytes) -> Iterator[bytes]:
     """The body as a reader would see it: unescaped, and with the pieces of its text fields put together."""
     if b"\\" in body:
-        yield _unescaped(body)
+        yield _unescape_json(body)
     if b"%" in body:
         yield urllib.parse.unquote_to_bytes(body)
     if b"&" in body:
@@ -141,15 +143,15 @@ def _views(body: bytes) -> Iterator[bytes]:
     if b"data:" in body or body.startswith(b":"):
         pieces: dict[bytes, list[bytes]] = {}
         same = _SAME_HEAD.match(body)
-        for name, text in _FIELD.findall(body if same is None else body.replace(same[0], b"")):
+        for name, text in _TEXT_FIELD.findall(body if same is None else body.replace(same[0], b"")):
             pieces.setdefault(name, []).append(text)
         for parts in pieces.values():
-            yield _unescaped(b"".join(parts))
-        if not _is_only_objects(body):
-            yield b"".join(_LINE.sub(b"", body).split())  # cut over comment lines
+            yield _unescape_json(b"".join(parts))
+        if not _has_only_objects(body):
+            yield b"".join(_LINE_OPENING.sub(b"", body).split())  # cut over comment lines
 
 
-def _is_only_objects(body: bytes) -> bool:
+def _has_only_objects(body: bytes) -> bool:
     """A stream of nothing but objects on lines of their own: nothing can be cut in pieces over its lines."""
     body = body.removesuffix(b"data: [DONE]\n\n")
     lines = body.count(b"\n")
@@ -157,6 +159,6 @@ def _is_only_objects(body: bytes) -> bool:
     return framed and lines == 2 * body.count(b"}\n\ndata: {") + 2
 
 
-def _unescaped(data: bytes) -> bytes:
+def _unescape_json(data: bytes) -> bytes:
     """JSON's escapes undone; all others are left alone, a key holds none of what they stand for."""
-    return _ESCAPE.sub(lambda m: chr(int(m[1], 16)).encode(errors="replace") if m[1] else b"/", data)
+    return _JSON_ESCAPE.sub(lambda m: chr(int(m[1], 16)).encode(errors="replace") if m[1] else b"/", data)

@@ -20,9 +20,10 @@ from typing import Literal
 import h11
 import httpcore2
 import httpx2
+
 from tempzero.config import Timeouts
-from tempzero.engines.hosted.events import Pulse
-from tempzero.engines.hosted.faults import Break
+from tempzero.engines.hosted.event_stream import ContentWatch
+from tempzero.engines.hosted.fault_catalogue import Break
 
 # At DEBUG the layer beneath writes every response header into the log, and a header may quote the key.
 logging.getLogger("httpcore2").setLevel(logging.INFO)
@@ -38,7 +39,7 @@ _GLANCE_S = 0.01
 _LATE_S, _GRACE_S = 0.1, 0.3
 _READ_BYTES = 1 << 16
 # What breaks while a body is read.
-_BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, h11.RemoteProtocolError)
+_BREAKING_ERRORS = (httpcore2.NetworkError, httpcore2.ProtocolError, h11.RemoteProtocolError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ class Wire:
 
     async def post(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> WireAnswer:
         """Send once and read to the end, to a deadline or to the byte cap. Host and length are added."""
-        under_way = _UnderWay(body, self._timeouts)
+        under_way = _RequestUnderWay(body, self._timeouts)
         framing = ((b"host", self._url.netloc), (b"content-length", b"%d" % len(body)))
         request = httpx2.Request("POST", self._url, headers=[*framing, *headers], stream=under_way)
         transport = self._free.pop() if self._free else self._connection()
@@ -86,7 +87,7 @@ class Wire:
         except BaseException:
             await self._drop(transport)
             raise
-        behind = _behind_the_end(transport)
+        behind = _surplus_bytes(transport)
         if behind == b"":
             self._free.append(transport)
         else:
@@ -109,7 +110,7 @@ class Wire:
         return transport
 
 
-class _UnderWay(httpx2.AsyncByteStream):
+class _RequestUnderWay(httpx2.AsyncByteStream):
     """One request under way, with its clock and what has come back so far.
 
     It is the request's own body: the transport asks for the body once the connection
@@ -125,11 +126,11 @@ class _UnderWay(httpx2.AsyncByteStream):
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self._began = self._now()
-        self._started_at = _utc_now()
+        self._started_at = _utc_timestamp()
         self._sent: float | None = None
         self._first_byte: float | None = None
         self._first_content: float | None = None
-        self._pulse = Pulse(streaming=False)
+        self._pulse = ContentWatch(streaming=False)
         self._done: float | None = None  # when a stream's end mark had come: that is its end, whatever follows
         self._any_content = False
         self._alive = False  # has anything but content come since the last content?
@@ -146,7 +147,7 @@ class _UnderWay(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._sent = self._now()
-        self._started_at = _utc_now()
+        self._started_at = _utc_timestamp()
         silence = f"no first byte within {self._timeouts.first_byte_s:g} s"
         self._due_in(self._timeouts.first_byte_s, "first byte", silence)
         yield self._body
@@ -160,7 +161,7 @@ class _UnderWay(httpx2.AsyncByteStream):
                     response = await transport.handle_async_request(request)
                     assert isinstance(response.stream, httpx2.AsyncByteStream)
                     try:
-                        return await self._read(response, _protocol(transport))
+                        return await self._read(response, _http_protocol(transport))
                     finally:
                         await response.stream.aclose()
                 finally:
@@ -168,7 +169,7 @@ class _UnderWay(httpx2.AsyncByteStream):
                         self._timer.cancel()
         except TimeoutError:
             return self._late()
-        except (httpx2.TransportError, *_BROKEN) as error:
+        except (httpx2.TransportError, *_BREAKING_ERRORS) as error:
             return self._broken(error)
 
     def answer(self, broken: Break | None, *, surplus: bool) -> WireAnswer:
@@ -190,7 +191,7 @@ class _UnderWay(httpx2.AsyncByteStream):
         self._first_byte = self._now()
         self._status = response.status_code
         self._headers = tuple((name.lower().decode("latin-1"), v.decode("latin-1")) for name, v in response.headers.raw)
-        self._pulse = Pulse(streaming="event-stream" in response.headers.get("content-type", ""))
+        self._pulse = ContentWatch(streaming="event-stream" in response.headers.get("content-type", ""))
         # A head sent at once says nothing of the answer: its first content may take what a first byte may.
         elapsed_s = self._first_byte - (self._sent or self._began)
         self._due_in(max(self._timeouts.idle_s, self._timeouts.first_byte_s - elapsed_s), "content", self._silence)
@@ -308,27 +309,29 @@ class _UnderWay(httpx2.AsyncByteStream):
     def _broken(self, error: Exception) -> Break:
         """By stage, not by class: what has happened on the wire says more than what a library calls it."""
         if self._first_byte is not None:
-            return Break(kind="interrupted", detail=f"broke off after {len(self._received)} bytes: {_root(error)}")
+            return Break(
+                kind="interrupted", detail=f"broke off after {len(self._received)} bytes: {_root_reason(error)}"
+            )
         if self._sent is not None:
-            return Break(kind="network", detail=f"broke off before the response: {_root(error)}")
-        tls = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
+            return Break(kind="network", detail=f"broke off before the response: {_root_reason(error)}")
+        tls = next((e for e in _cause_chain(error) if isinstance(e, ssl.SSLError)), None)
         if tls is not None:
             return Break(kind="tls", detail=str(getattr(tls, "verify_message", None) or tls.reason or "TLS failed"))
-        return Break(kind="network", detail=f"no connection: {_root(error)}")
+        return Break(kind="network", detail=f"no connection: {_root_reason(error)}")
 
 
-def _behind_the_end(transport: httpx2.AsyncHTTPTransport) -> bytes | None:
+def _surplus_bytes(transport: httpx2.AsyncHTTPTransport) -> bytes | None:
     """What stands behind the response's end in the connection's buffer: the next request would get it for its answer.
 
     None where that cannot be known: no public name of the layers beneath says it. Such a connection is not used again.
     """
     if not transport._pool.connections:
         return b""
-    protocol = _protocol(transport)
+    protocol = _http_protocol(transport)
     return None if protocol is None else bytes(protocol.trailing_data[0])
 
 
-def _protocol(transport: httpx2.AsyncHTTPTransport) -> h11.Connection | None:
+def _http_protocol(transport: httpx2.AsyncHTTPTransport) -> h11.Connection | None:
     """The state of HTTP/1.1 on the transport's one connection, where the layers beneath keep it."""
     for connection in transport._pool.connections:
         state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
@@ -336,9 +339,9 @@ def _protocol(transport: httpx2.AsyncHTTPTransport) -> h11.Connection | None:
     return None
 
 
-def _root(error: BaseException) -> str:
+def _root_reason(error: BaseException) -> str:
     """The innermost reason in the system's words. Never a protocol library's own text: it may quote a header."""
-    chain = list(_causes(error))
+    chain = list(_cause_chain(error))
     for cause in reversed(chain):
         if isinstance(cause, socket.gaierror):
             return "the host name cannot be resolved"
@@ -347,7 +350,7 @@ def _root(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def _cause_chain(error: BaseException) -> list[BaseException]:
     """An exception and everything it came from, groups opened, outermost first."""
     chain: list[BaseException] = []
     todo: list[BaseException | None] = [error]
@@ -362,5 +365,5 @@ def _causes(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _utc_now() -> str:
+def _utc_timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -10,10 +10,11 @@ from typing import Any
 
 from jinja2 import Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message
 
-_MARK = "c4a1b7"  # a text no template holds by itself, to see whether a message's content comes through
+_PROBE_TEXT = "c4a1b7"  # a text no template holds by itself, to see whether a message's content comes through
 
 
 class ChatTemplate:
@@ -30,9 +31,13 @@ class ChatTemplate:
         self.source = source
         self._bos, self._eos = bos_token, eos_token
         self._adds_bos, self._adds_eos = adds_bos, adds_eos
-        self._template = _compile(source)
-        self._typed_content = not self._shows(_user(_MARK), typed=False) and self._shows(_user(_MARK), typed=True)
-        self._system_role = self._shows(({"role": "system", "content": _MARK}, *_user("x")), typed=self._typed_content)
+        self._template = _compile_template(source)
+        self._typed_content = not self._shows(_user_turns(_PROBE_TEXT), typed=False) and self._shows(
+            _user_turns(_PROBE_TEXT), typed=True
+        )
+        self._system_role = self._shows(
+            ({"role": "system", "content": _PROBE_TEXT}, *_user_turns("x")), typed=self._typed_content
+        )
 
     def with_source(self, source: str) -> ChatTemplate:
         """Another template with the same model's begin and end tokens. Raises EngineError."""
@@ -51,7 +56,7 @@ class ChatTemplate:
         turns: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in messages]
         prefill = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else ""
         if not self._system_role:
-            turns = _merge_system(turns)
+            turns = _merge_system_turn(turns)
         try:
             text = self._apply(turns, typed=self._typed_content)
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as problem:
@@ -63,7 +68,7 @@ class ChatTemplate:
         return text + prefill
 
     def _apply(self, turns: Sequence[Mapping[str, str]], *, typed: bool) -> str:
-        messages = [_typed(turn) for turn in turns] if typed else [dict(turn) for turn in turns]
+        messages = [_with_typed_content(turn) for turn in turns] if typed else [dict(turn) for turn in turns]
         return self._template.render(
             messages=messages,
             add_generation_prompt=True,
@@ -74,12 +79,12 @@ class ChatTemplate:
 
     def _shows(self, turns: Sequence[Mapping[str, str]], *, typed: bool) -> bool:
         try:
-            return _MARK in self._apply(turns, typed=typed)
+            return _PROBE_TEXT in self._apply(turns, typed=typed)
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError):
             return False
 
 
-def template_source(configured: str | None, model_own: str | None) -> str:
+def resolve_template_source(configured: str | None, model_own: str | None) -> str:
     """The template to use: `path:FILE` or Jinja text from the configuration, else the model file's own.
 
     Raises EngineError where there is none, or the file cannot be read.
@@ -97,29 +102,29 @@ def template_source(configured: str | None, model_own: str | None) -> str:
         raise EngineError(f"chat_template: {path}: cannot be read: {problem}") from None
 
 
-def _compile(source: str) -> Template:
+def _compile_template(source: str) -> Template:
     # Block trimming as the models' own libraries set it; the sandbox, since a model file is somebody else's code.
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = _now
+    environment.filters["tojson"] = _to_template_json
+    environment.globals["raise_exception"] = _raise_template_error
+    environment.globals["strftime_now"] = _format_local_time
     try:
         return environment.from_string(source)
     except TemplateError as problem:
         raise EngineError(f"the chat template is not usable Jinja: {problem}") from None
 
 
-def _user(content: str) -> tuple[Mapping[str, str], ...]:
+def _user_turns(content: str) -> tuple[Mapping[str, str], ...]:
     return ({"role": "user", "content": content},)
 
 
-def _typed(turn: Mapping[str, str]) -> dict[str, Any]:
+def _with_typed_content(turn: Mapping[str, str]) -> dict[str, Any]:
     return {"role": turn["role"], "content": [{"type": "text", "text": turn["content"]}]}
 
 
-def _merge_system(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+def _merge_system_turn(turns: list[dict[str, str]]) -> list[dict[str, str]]:
     """For a template that knows no system role: its text goes in front of the next message's."""
     if not turns or turns[0]["role"] != "system":
         return turns
@@ -129,13 +134,15 @@ def _merge_system(turns: list[dict[str, str]]) -> list[dict[str, str]]:
     return rest
 
 
-def _refuse(message: str) -> None:
+def _raise_template_error(message: str) -> None:
     raise TemplateError(message)
 
 
-def _now(form: str) -> str:
+def _format_local_time(form: str) -> str:
     return datetime.datetime.now().astimezone().strftime(form)
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
+def _to_template_json(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False
+) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tempzero.chat import wire_message, wire_tools
+
+from tempzero.chat_messages import wire_message, wire_tools
 from tempzero.config import Provider
-from tempzero.engines.local.chat_template import ChatTemplate, template_source
+from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question
 from tempzero.types.recorded import Completion, Exchange, Outcome, Times, WireRequest, WireResponse
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights
 
 _WARM_UP_TOKENS = 4
-_THINK, _THOUGHT = "<think>", "</think>"
+_THINK, _END_THINK = "<think>", "</think>"
 
 
 class Model(Protocol):
@@ -80,15 +81,15 @@ class _Generation:
     first_token_s: float
 
 
-class _Gone(Exception):
+class _ModelGone(Exception):
     """The model failed and could not be loaded again."""
 
 
-class _Unsupported(Exception):
+class _UnsupportedQuestion(Exception):
     """The question asks for something that this engine does not offer."""
 
 
-class _Stopped(Exception):
+class _AnswerWithdrawn(Exception):
     """The question was withdrawn while it was being answered."""
 
 
@@ -176,7 +177,7 @@ class InProcessEngine:
         """
         template = self._template
         if chat_template is not None:
-            template = template.with_source(template_source(chat_template, None))
+            template = template.with_source(resolve_template_source(chat_template, None))
         return self._model.tokenize(template.render(messages), special=True)
 
     def piece(self, token_id: int) -> bytes:
@@ -231,26 +232,28 @@ class InProcessEngine:
         first_byte_s = None
         try:
             if self._gone:
-                raise _Gone(self._gone)
+                raise _ModelGone(self._gone)
             if question.tools or any(m.tool_calls or m.role == "tool" for m in question.messages):
-                raise _Unsupported("tools: this engine renders no tools and reads no calls")
+                raise _UnsupportedQuestion("tools: this engine renders no tools and reads no calls")
             prompt_text = self.render(question.messages)
             prompt = self._model.tokenize(prompt_text, special=True)
             outcome = self._refusal(question, prompt)
             if outcome is None:
                 outcome, first_byte_s = self._generated(prompt, prompt_text, question.sampling.max_tokens, stop)
-        except _Gone as problem:
-            outcome = _missing("reference", str(problem))
-        except _Unsupported as problem:
-            outcome = _missing("unsupported_param", str(problem))
+        except _ModelGone as problem:
+            outcome = _missing_outcome("reference", str(problem))
+        except _UnsupportedQuestion as problem:
+            outcome = _missing_outcome("unsupported_param", str(problem))
         except EngineError as problem:
-            outcome = _missing("server", str(problem))
-        except _Stopped:
-            outcome = _missing("not_attempted", "withdrawn before the answer was complete")
+            outcome = _missing_outcome("server", str(problem))
+        except _AnswerWithdrawn:
+            outcome = _missing_outcome("not_attempted", "withdrawn before the answer was complete")
         times = Times(
             started_at=started_at, first_byte_s=first_byte_s, end_s=round(time.monotonic() - begin, 6), in_flight=1
         )
-        return Exchange(request=self._request(question), response=_response(outcome), times=times, outcome=outcome)
+        return Exchange(
+            request=self._request(question), response=_build_local_response(outcome), times=times, outcome=outcome
+        )
 
     def _generated(
         self, prompt: Sequence[int], prompt_text: str, max_tokens: int, stop: threading.Event
@@ -265,22 +268,24 @@ class InProcessEngine:
     def _failed(self, problem: EngineError) -> Outcome:
         reload, self._reload = self._reload, None
         if reload is None:
-            return _missing("reference", str(problem))
+            return _missing_outcome("reference", str(problem))
         self._model.close()  # first: there may not be memory for two
         try:
             self._model = reload()
         except EngineError as worse:
             self._gone = f"{problem}; it cannot be loaded again: {worse}"
-            return _missing("reference", self._gone)
-        return replace(_missing("reference", f"{problem}; it was loaded anew"), retry="once")
+            return _missing_outcome("reference", self._gone)
+        return replace(_missing_outcome("reference", f"{problem}; it was loaded anew"), retry="once")
 
     def _refusal(self, question: Question, prompt: Sequence[int]) -> Outcome | None:
         if question.sampling.temperature:
-            return _missing("unsupported_param", f"temperature {question.sampling.temperature}: only greedy is offered")
+            return _missing_outcome(
+                "unsupported_param", f"temperature {question.sampling.temperature}: only greedy is offered"
+            )
         if not prompt:
-            return _missing("empty_prompt", "the rendered prompt holds no token")
+            return _missing_outcome("empty_prompt", "the rendered prompt holds no token")
         if len(prompt) >= self._model.context:
-            return _missing("prompt_too_long", f"{len(prompt)} tokens; the context holds {self._model.context}")
+            return _missing_outcome("prompt_too_long", f"{len(prompt)} tokens; the context holds {self._model.context}")
         return None
 
     def _generate(self, prompt: Sequence[int], max_tokens: int, stop: threading.Event) -> _Generation:
@@ -301,7 +306,7 @@ class InProcessEngine:
             if ended or len(tokens) >= max_tokens or len(prompt) + len(tokens) >= self._model.context:
                 break
             if stop.is_set() or self._closing.is_set():
-                raise _Stopped
+                raise _AnswerWithdrawn
             row = self._model.advance([token])
         return _Generation(
             token_ids=tuple(tokens),
@@ -312,8 +317,8 @@ class InProcessEngine:
 
     def _outcome(self, generation: _Generation, prompt_tokens: int, prompt_text: str) -> Outcome:
         written = [t for t in generation.token_ids if not self.is_end(t)]
-        whole = _decoded(b"".join(map(self._model.piece, written)))
-        reasoning, text = _reasoning_apart(whole, opened=prompt_text.rstrip().endswith(_THINK))
+        whole = _decode_utf8(b"".join(map(self._model.piece, written)))
+        reasoning, text = _split_reasoning(whole, opened=prompt_text.rstrip().endswith(_THINK))
         completion = Completion(
             text=text,
             reasoning_text=reasoning,
@@ -339,30 +344,30 @@ class InProcessEngine:
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
         }
-        body = _canonical({name: value for name, value in fields.items() if value is not None})
+        body = _to_canonical_json({name: value for name, value in fields.items() if value is not None})
         return WireRequest(
-            method="LOCAL", url=f"local:{self._provider.engine}", headers=(), body=body, sha256=_sha256(body)
+            method="LOCAL", url=f"local:{self._provider.engine}", headers=(), body=body, sha256=_text_sha256(body)
         )
 
 
-def _decoded(data: bytes) -> str:
+def _decode_utf8(data: bytes) -> str:
     """The text of all bytes; a character cut off at the end is left out, as servers do, not shown broken."""
     return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
 
 
-def _reasoning_apart(text: str, *, opened: bool) -> tuple[str | None, str]:
+def _split_reasoning(text: str, *, opened: bool) -> tuple[str | None, str]:
     """Reasoning and answer, where a model writes its reasoning between think tags; `opened`: the prompt began it."""
     if not opened and not text.lstrip().startswith(_THINK):
         return None, text
-    reasoning, _, answer = text.lstrip().removeprefix(_THINK).partition(_THOUGHT)
+    reasoning, _, answer = text.lstrip().removeprefix(_THINK).partition(_END_THINK)
     return reasoning.strip(), answer.lstrip()
 
 
-def _missing(kind: str, detail: str) -> Outcome:
+def _missing_outcome(kind: str, detail: str) -> Outcome:
     return Outcome(status="missing", kind=kind, detail=detail)
 
 
-def _response(outcome: Outcome) -> WireResponse:
+def _build_local_response(outcome: Outcome) -> WireResponse:
     """The outcome in one canonical JSON text: what stands for a body where nothing went over a wire."""
     completion = outcome.completion
     fields: dict[str, Any]
@@ -371,16 +376,16 @@ def _response(outcome: Outcome) -> WireResponse:
     else:
         names = ("text", "finish_reason", "prompt_tokens", "completion_tokens", "token_ids", "logits_sha256")
         fields = {name: getattr(completion, name) for name in names}
-    body = _canonical(fields)
+    body = _to_canonical_json(fields)
     size = len(body.encode())
     return WireResponse(
-        status=0, headers=(), body=body, body_base64=None, sha256=_sha256(body), size_bytes=size, complete=True
+        status=0, headers=(), body=body, body_base64=None, sha256=_text_sha256(body), size_bytes=size, complete=True
     )
 
 
-def _canonical(value: Mapping[str, Any]) -> str:
+def _to_canonical_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _sha256(text: str) -> str:
+def _text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tempzero.config import Local, Provider
-from tempzero.engines.hosted.chunked import SCORED_ROWS, ChunkedModel
-from tempzero.engines.local.chat_template import ChatTemplate, template_source
+from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
+from tempzero.engines.local.chunked_model import SCORED_ROWS, ChunkedModel
 from tempzero.engines.local.in_process import InProcessEngine
-from tempzero.engines.local.llama_library import CACHE_TYPES, PACKAGE, VERSION, Library, library
+from tempzero.engines.local.llama_library import CACHE_TYPES, PACKAGE, VERSION, Library, open_library
 from tempzero.errors import EngineError
 
 if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights
 
 
-def open_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
+def open_llama_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     """The reference engine of a `local:` provider, loaded and warmed up.
 
     Raises EngineError where the package, the model file, its chat template or the sampling is not usable.
@@ -44,7 +45,7 @@ class LlamaModel(ChunkedModel):
 
     def __init__(self, path: str, settings: Local) -> None:
         """Load a model file. Raises EngineError where llama.cpp cannot."""
-        self._library: Library = library()
+        self._library: Library = open_library()
         self._ffi, self._c = self._library.ffi, self._library.c
         self._settings = settings
         self._model = self._context = self._ffi.NULL
@@ -87,7 +88,7 @@ class LlamaModel(ChunkedModel):
         own = self._c.llama_model_chat_template(self._model, self._ffi.NULL)
         bos, eos = self._c.llama_vocab_bos(self._vocab), self._c.llama_vocab_eos(self._vocab)
         return ChatTemplate(
-            template_source(configured, self._library.text(own)),
+            resolve_template_source(configured, self._library.text(own)),
             bos_token=self._piece(bos, special=True).decode("utf-8", "replace") if bos >= 0 else "",
             eos_token=self._piece(eos, special=True).decode("utf-8", "replace") if eos >= 0 else "",
             adds_bos=bool(self._c.llama_vocab_get_add_bos(self._vocab)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cffi
+
 from tempzero.errors import EngineError
 
 PACKAGE = "xllamacpp"
@@ -114,25 +115,25 @@ class Library:
 
     def text(self, pointer: Any) -> str | None:
         """The text a `char *` points to, or None where it points nowhere."""
-        return _text(self.ffi, pointer)
+        return _decode_c_text(self.ffi, pointer)
 
 
 @functools.cache
-def library() -> Library:
+def open_library() -> Library:
     """Open the library inside the wheel. Raises EngineError where it is missing or is another build."""
-    path = _wheel_library()
+    path = _find_wheel_library()
     ffi = cffi.FFI()
     ffi.cdef(_DECLARATIONS)
     try:
         c: Any = ffi.dlopen(path)
-        _check_layout(ffi, c)
+        _check_struct_layout(ffi, c)
     except (OSError, AttributeError) as problem:
-        raise EngineError(f"{PACKAGE} {VERSION}: its library cannot be used: {problem}; {_remedy()}") from None
+        raise EngineError(f"{PACKAGE} {VERSION}: its library cannot be used: {problem}; {_install_hint()}") from None
     errors: list[str] = []
 
     def log(level: int, text: Any, _: Any) -> None:
         if level >= 4:
-            errors.append((_text(ffi, text) or "").strip())
+            errors.append((_decode_c_text(ffi, text) or "").strip())
 
     callback = ffi.callback("void(int, const char *, void *)", log)
     c.llama_log_set(callback, ffi.NULL)
@@ -140,14 +141,14 @@ def library() -> Library:
     return Library(ffi=ffi, c=c, errors=errors, log_callback=callback)
 
 
-def _wheel_library() -> str:
+def _find_wheel_library() -> str:
     try:
         installed = importlib.metadata.version(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        raise EngineError(f"the package {PACKAGE} is not installed; {_remedy()}") from None
+        raise EngineError(f"the package {PACKAGE} is not installed; {_install_hint()}") from None
     if installed != VERSION:
         raise EngineError(
-            f"{PACKAGE} {installed} is installed, but its C structures are known for {VERSION} only; {_remedy()}"
+            f"{PACKAGE} {installed} is installed, but its C structures are known for {VERSION} only; {_install_hint()}"
         )
     # Read by OpenMP when the library is loaded: spin for microseconds at a barrier, then sleep. Endless spinning
     # stalls everything as soon as another process wants a core; no spinning at all costs a third of the speed.
@@ -159,7 +160,7 @@ def _wheel_library() -> str:
         raise EngineError(f"{PACKAGE} {VERSION} cannot be loaded: {problem}{hint}") from None
 
 
-def _check_layout(ffi: cffi.FFI, c: Any) -> None:
+def _check_struct_layout(ffi: cffi.FFI, c: Any) -> None:
     """Defaults of this build that only read right where every field lies where it was declared."""
     model, context = c.llama_model_default_params(), c.llama_context_default_params()
     found = {
@@ -179,12 +180,12 @@ def _check_layout(ffi: cffi.FFI, c: Any) -> None:
         "n_samplers": context.n_samplers,
         "ctx_other": context.ctx_other != ffi.NULL,
     }
-    wrong = {name: value for name, value in found.items() if value != _DEFAULTS[name]}
+    wrong = {name: value for name, value in found.items() if value != _EXPECTED_DEFAULTS[name]}
     if wrong:
-        raise EngineError(f"{PACKAGE} {VERSION}: unexpected C structures (read {wrong}); {_remedy()}")
+        raise EngineError(f"{PACKAGE} {VERSION}: unexpected C structures (read {wrong}); {_install_hint()}")
 
 
-_DEFAULTS: dict[str, Any] = {
+_EXPECTED_DEFAULTS: dict[str, Any] = {
     "n_gpu_layers": -1,
     "main_gpu": 0,
     "use_extra_bufts": True,
@@ -203,12 +204,12 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _text(ffi: cffi.FFI, pointer: Any) -> str | None:
+def _decode_c_text(ffi: cffi.FFI, pointer: Any) -> str | None:
     if not pointer:
         return None
     raw = ffi.string(pointer)
     return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
 
 
-def _remedy() -> str:
+def _install_hint() -> str:
     return f"pip install {PACKAGE}=={VERSION}"

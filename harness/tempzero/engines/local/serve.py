@@ -43,7 +43,7 @@ _SAMPLER_FIELDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class RunningServer:
     """A server that answers: its root (up to /v1), what the manifest keeps of it, and its process id."""
 
     base_url: str
@@ -52,31 +52,31 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(provider: Provider, weights: LocalWeights) -> AsyncIterator[Served]:
+async def run_server(provider: Provider, weights: LocalWeights) -> AsyncIterator[RunningServer]:
     """Start the server, wait until it answers, and stop it at the end whatever happens.
 
     Raises EngineError, with the end of the server's log, where it cannot start.
     """
     assert provider.serve is not None, "only providers with `serve:` are served"
-    settings = _settings(provider.serve, weights.path, alias=provider.model or provider.name)
+    settings = _server_settings(provider.serve, weights.path, alias=provider.model or provider.name)
     with tempfile.TemporaryFile() as log:
-        process = _start(settings, log)
+        process = _start_server(settings, log)
         try:
-            announced = await _announcement(process, provider.name, log)
+            announced = await _await_announcement(process, provider.name, log)
             await _wait_until_healthy(announced["address"], process, provider.name, log)
-            yield Served(
+            yield RunningServer(
                 base_url=f"{announced['address']}/v1",
-                description=_description(provider.serve, weights, announced),
+                description=_describe_server(provider.serve, weights, announced),
                 pid=process.pid,
             )
         finally:
-            _stop(process)
+            _stop_server(process)
 
 
 # --- the parent's side -----------------------------------------------------------------------
 
 
-def _settings(serve: Serve, model: Path, *, alias: str) -> dict[str, Any]:
+def _server_settings(serve: Serve, model: Path, *, alias: str) -> dict[str, Any]:
     """The server's parameters, by llama.cpp's names."""
     template = serve.chat_template or ""
     if template.startswith("path:"):
@@ -102,7 +102,7 @@ def _settings(serve: Serve, model: Path, *, alias: str) -> dict[str, Any]:
     }
 
 
-def _description(serve: Serve, weights: LocalWeights, announced: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_server(serve: Serve, weights: LocalWeights, announced: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "engine": "llama.cpp server",
         "package": announced["package"],
@@ -118,7 +118,7 @@ def _description(serve: Serve, weights: LocalWeights, announced: Mapping[str, An
     }
 
 
-def _start(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start_server(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
     # A session of its own keeps Ctrl-C at the terminal from reaching the server before its owner has finished with it.
     process = subprocess.Popen(
         [
@@ -131,7 +131,7 @@ def _start(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Popen[byte
         stdout=subprocess.PIPE,
         stderr=log,
         # Brief spinning at OpenMP's barriers: endless spinning stalls the server beside any other busy process.
-        env={"GOMP_SPINCOUNT": "5000", **os.environ, "PYTHONPATH": _import_path()},
+        env={"GOMP_SPINCOUNT": "5000", **os.environ, "PYTHONPATH": _child_import_path()},
         start_new_session=True,
     )
     assert process.stdin is not None
@@ -141,24 +141,24 @@ def _start(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Popen[byte
     return process
 
 
-def _import_path() -> str:
+def _child_import_path() -> str:
     """The child imports the same `tempzero` as its parent, wherever it was started."""
     here = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
 
 
-async def _announcement(process: subprocess.Popen[bytes], name: str, log: IO[bytes]) -> dict[str, Any]:
+async def _await_announcement(process: subprocess.Popen[bytes], name: str, log: IO[bytes]) -> dict[str, Any]:
     """The one line the server's process writes once the model is loaded."""
     assert process.stdout is not None
     reading = asyncio.create_task(asyncio.to_thread(process.stdout.readline))
     done, _ = await asyncio.wait([reading], timeout=_READY_WITHIN_S)
     if not done:
-        raise EngineError(f"{name}: the server did not load its model within {_READY_WITHIN_S:g} s{_tail(log)}")
+        raise EngineError(f"{name}: the server did not load its model within {_READY_WITHIN_S:g} s{_log_tail(log)}")
     try:
         announced: dict[str, Any] = json.loads(reading.result())
     except ValueError:
-        _stop(process)
-        raise EngineError(f"{name}: the server ended with status {process.returncode}{_tail(log)}") from None
+        _stop_server(process)
+        raise EngineError(f"{name}: the server ended with status {process.returncode}{_log_tail(log)}") from None
     return announced
 
 
@@ -166,9 +166,9 @@ async def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], na
     deadline = time.monotonic() + _READY_WITHIN_S
     while not await asyncio.to_thread(_is_healthy, address):
         if process.poll() is not None:
-            raise EngineError(f"{name}: the server ended with status {process.returncode}{_tail(log)}")
+            raise EngineError(f"{name}: the server ended with status {process.returncode}{_log_tail(log)}")
         if time.monotonic() > deadline:
-            raise EngineError(f"{name}: the server did not answer within {_READY_WITHIN_S:g} s{_tail(log)}")
+            raise EngineError(f"{name}: the server did not answer within {_READY_WITHIN_S:g} s{_log_tail(log)}")
         await asyncio.sleep(0.05)
 
 
@@ -181,7 +181,7 @@ def _is_healthy(address: str) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop_server(process: subprocess.Popen[bytes]) -> None:
     """End the process. It holds nothing worth saving, so it gets a moment and then no choice."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -195,7 +195,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.stdout.close()  # last: a thread may still be reading from it until the process is gone
 
 
-def _tail(log: IO[bytes]) -> str:
+def _log_tail(log: IO[bytes]) -> str:
     log.seek(0)
     lines = [line for line in log.read()[-8000:].decode("utf-8", "replace").splitlines() if line.strip()]
     return "; the end of its log:\n" + "\n".join(lines[-_LOG_TAIL_LINES:]) if lines else "; its log is empty"
@@ -216,7 +216,7 @@ def _serve_until_stdin_closes() -> None:
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         engine = importlib.import_module("xllamacpp")
-        server = engine.Server(_parameters(engine, settings))
+        server = engine.Server(_server_parameters(engine, settings))
     except (ImportError, RuntimeError) as problem:
         sys.exit(f"xllamacpp: {problem}")
     announced = {
@@ -234,7 +234,7 @@ def _end_with_stdin() -> None:
     os._exit(0)  # without ceremony: requests under way have no reader any more
 
 
-def _parameters(engine: Any, settings: Mapping[str, Any]) -> Any:
+def _server_parameters(engine: Any, settings: Mapping[str, Any]) -> Any:
     params = engine.CommonParams()
     for name in ("n_parallel", "n_ctx", "n_ubatch", "cache_prompt", "chat_template"):
         setattr(params, name, settings[name])

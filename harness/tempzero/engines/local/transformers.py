@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tempzero.config import Local, Provider
-from tempzero.engines.hosted.chunked import ChunkedModel
-from tempzero.engines.local.chat_template import ChatTemplate, template_source
+from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
+from tempzero.engines.local.chunked_model import ChunkedModel
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import EngineError
 
 if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights
 
-_NEEDED = ("transformers", "torch", "accelerate", "gguf")
+_NEEDED_PACKAGES = ("transformers", "torch", "accelerate", "gguf")
 
 
-def open_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
+def open_transformers_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     """The reference engine of a `local:` provider with `engine: transformers`, loaded and warmed up.
 
     Raises EngineError where a package is absent, or the model, its template or the sampling is not usable.
@@ -41,7 +42,7 @@ class TransformersModel(ChunkedModel):
 
     def __init__(self, weights: LocalWeights, settings: Local) -> None:
         """Load a model file. Raises EngineError where the packages or transformers cannot."""
-        self._torch, self._transformers = _import()
+        self._torch, self._transformers = _import_packages()
         self._torch.set_num_threads(settings.threads)
         self._torch.use_deterministic_algorithms(True)
         self._threads = settings.threads
@@ -71,7 +72,7 @@ class TransformersModel(ChunkedModel):
             return "\ufffd".encode()
         if token_id in self._control_ids:
             return b""
-        return _bytes_of(self._tokenizer.convert_ids_to_tokens(token_id), self._is_byte_level)
+        return _token_bytes(self._tokenizer.convert_ids_to_tokens(token_id), self._is_byte_level)
 
     @functools.cached_property
     def _control_ids(self) -> frozenset[int]:
@@ -93,7 +94,7 @@ class TransformersModel(ChunkedModel):
         """The configured chat template, or the file's own, with this tokenizer's begin and end."""
         own, added = self._tokenizer.chat_template, self._tokenizer.encode("", add_special_tokens=True)
         return ChatTemplate(
-            template_source(configured, own if isinstance(own, str) else None),
+            resolve_template_source(configured, own if isinstance(own, str) else None),
             bos_token=self._tokenizer.bos_token or "",
             eos_token=self._tokenizer.eos_token or "",
             adds_bos=self._tokenizer.bos_token_id in added[:1],
@@ -138,9 +139,9 @@ class TransformersModel(ChunkedModel):
         return values[len(values) - rows :].copy()
 
 
-def _import() -> tuple[Any, Any]:
+def _import_packages() -> tuple[Any, Any]:
     try:
-        for name in _NEEDED:
+        for name in _NEEDED_PACKAGES:
             importlib.import_module(name)
     except ImportError as problem:
         raise EngineError(
@@ -149,10 +150,10 @@ def _import() -> tuple[Any, Any]:
     return importlib.import_module("torch"), importlib.import_module("transformers")
 
 
-def _bytes_of(token: str, byte_level: bool) -> bytes:
+def _token_bytes(token: str, byte_level: bool) -> bytes:
     """What a vocabulary entry stands for: byte-level BPE writes bytes as stand-in letters, others mark only spaces."""
     if byte_level:
-        stand_ins = _stand_ins()
+        stand_ins = _byte_stand_ins()
         return b"".join(bytes([stand_ins[c]]) if c in stand_ins else c.encode() for c in token)
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
@@ -160,7 +161,7 @@ def _bytes_of(token: str, byte_level: bool) -> bytes:
 
 
 @functools.cache
-def _stand_ins() -> dict[str, int]:
+def _byte_stand_ins() -> dict[str, int]:
     shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [n for n in range(256) if n not in shown]
     return {chr(n): n for n in shown} | {chr(256 + place): n for place, n in enumerate(hidden)}

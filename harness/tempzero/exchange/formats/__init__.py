@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange import tables
-from tempzero.exchange.expressions import suggest
+from tempzero.exchange import table_reading
+from tempzero.exchange.expressions import suggest_name
 from tempzero.exchange.formats.format import Format, Sample
 from tempzero.exchange.formats.inspect_log import INSPECT
 from tempzero.exchange.formats.llm_stability import LLM_STABILITY
@@ -39,7 +39,7 @@ _HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class ChosenFormat:
     """The format, its mapping, the files that hold its records, those beside them, and all others."""
 
     format: Format
@@ -49,14 +49,14 @@ class Chosen:
     others: tuple[RecordFile, ...]
 
 
-def choose(files: Sequence[RecordFile], name: str | None) -> Chosen | None:
+def choose_format(files: Sequence[RecordFile], name: str | None) -> ChosenFormat | None:
     """The format called `name`, or the one that is unmistakable; None when there is none such.
 
     Raises ExchangeError for an unknown name, two formats at once, or no file of the named one.
     """
     if name is not None and name not in FORMATS:
-        raise ExchangeError(f'--format: there is none called "{name}"{suggest(name, FORMATS)}')
-    samples = [sample(file) for file in files]
+        raise ExchangeError(f'--format: there is none called "{name}"{suggest_name(name, FORMATS)}')
+    samples = [take_sample(file) for file in files]
     wanted = [FORMATS[name]] if name else list(FORMATS.values())
     fitting = [f for f in wanted if any(f.recognises(s) for s in samples)]
     if not fitting:
@@ -66,22 +66,22 @@ def choose(files: Sequence[RecordFile], name: str | None) -> Chosen | None:
     if len(fitting) > 1:
         found = " and ".join(f.name for f in fitting)
         raise ExchangeError(f"{files[0].name}: holds {found}; choose one with --format, its files with --only")
-    return _sorted(fitting[0], samples)
+    return _sort_files(fitting[0], samples)
 
 
-def sample(file: RecordFile) -> Sample:
+def take_sample(file: RecordFile) -> Sample:
     """A look at a file, cheap even where it is large."""
     with file.path.open("rb") as raw:
         head = raw.read(_HEAD_BYTES)
-    row = tables.peek(file) if file.kind in ("csv", "tsv", "jsonl", "parquet") else None
+    row = table_reading.read_first_row(file) if file.kind in ("csv", "tsv", "jsonl", "parquet") else None
     cells = {} if row is None else dict(row.cells)
-    return Sample(file=file, head=head, columns=frozenset(tables.columns(file) or cells), row=cells)
+    return Sample(file=file, head=head, columns=frozenset(table_reading.read_column_names(file) or cells), row=cells)
 
 
-def _sorted(chosen: Format, samples: Sequence[Sample]) -> Chosen:
+def _sort_files(chosen: Format, samples: Sequence[Sample]) -> ChosenFormat:
     records = tuple(s.file for s in samples if chosen.recognises(s))
     beside = tuple(s.file for s in samples if s.file not in records and chosen.beside(s))
     others = tuple(s.file for s in samples if s.file not in records and s.file not in beside)
     exported_here = any(chosen.exported_here(s) for s in samples if s.file in records)
     recipe = chosen.recipe(exported_here=exported_here)
-    return Chosen(format=chosen, recipe=recipe, records=records, beside=beside, others=others)
+    return ChosenFormat(format=chosen, recipe=recipe, records=records, beside=beside, others=others)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange import tables
+from tempzero.exchange import table_reading
 from tempzero.exchange.recipe import Recipe, parse_fields
 from tempzero.exchange.sources import RecordFile
-from tempzero.exchange.tables import Row
+from tempzero.exchange.table_reading import Row
 
-Rows = Callable[[RecordFile], Iterator[Row]]
+RowReader = Callable[[RecordFile], Iterator[Row]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,35 +26,35 @@ class Sample:
 
 
 # Where `tempzero export` puts a trial's key, and what a format has no field for, in rows of other tools' formats.
-OWN = "tempzero"
+OWN_COLUMN = "tempzero"
 OWN_KEY: Mapping[str, str] = {
-    "provider": f"{OWN}.provider",
-    "claims": f"{OWN}.claims",
-    "id": f"{OWN}.prompt",
-    "condition": f"{OWN}.condition",
-    "repeat": f"{OWN}.repeat",
-    "family": f"{OWN}.family",
-    "cached": f"{OWN}.cached",
-    "finish_reason": f"{OWN}.finish_reason",
-    "served_model": f"{OWN}.served_model",
-    "backend": f"{OWN}.backend",
-    "fingerprint": f"{OWN}.fingerprint",
-    "prompt_tokens": f"{OWN}.prompt_tokens",
-    "completion_tokens": f"{OWN}.completion_tokens",
+    "provider": f"{OWN_COLUMN}.provider",
+    "claims": f"{OWN_COLUMN}.claims",
+    "id": f"{OWN_COLUMN}.prompt",
+    "condition": f"{OWN_COLUMN}.condition",
+    "repeat": f"{OWN_COLUMN}.repeat",
+    "family": f"{OWN_COLUMN}.family",
+    "cached": f"{OWN_COLUMN}.cached",
+    "finish_reason": f"{OWN_COLUMN}.finish_reason",
+    "served_model": f"{OWN_COLUMN}.served_model",
+    "backend": f"{OWN_COLUMN}.backend",
+    "fingerprint": f"{OWN_COLUMN}.fingerprint",
+    "prompt_tokens": f"{OWN_COLUMN}.prompt_tokens",
+    "completion_tokens": f"{OWN_COLUMN}.completion_tokens",
 }
 
 
-def whole_rows(file: RecordFile, columns: frozenset[str]) -> Iterator[Row]:
+def read_complete_rows(file: RecordFile, columns: frozenset[str]) -> Iterator[Row]:
     """The rows of a file whose format puts these columns into each. Raises ExchangeError for one without."""
-    for row in tables.rows(file):
+    for row in table_reading.read_rows(file):
         if not row.cells.keys() >= columns:
             lacking = ", ".join(sorted(columns - row.cells.keys()))
             raise ExchangeError(f"{file.name}:{row.line}: has no {lacking}, which every row of this format has")
         yield row
 
 
-def _plain(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
-    return tables.rows
+def _plain_row_reader(_files: Sequence[RecordFile], _inputs: Path | None) -> RowReader:
+    return table_reading.read_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,9 +72,9 @@ class Format:
     fields: Mapping[str, str]
     recognises: Callable[[Sample], bool]
     beside: Callable[[Sample], bool] = field(default=lambda sample: False)
-    rows: Callable[[Sequence[RecordFile], Path | None], Rows] = _plain
+    rows: Callable[[Sequence[RecordFile], Path | None], RowReader] = _plain_row_reader
     own: Mapping[str, str] = field(default_factory=dict)
-    exported_here: Callable[[Sample], bool] = field(default=lambda sample: OWN in sample.columns)
+    exported_here: Callable[[Sample], bool] = field(default=lambda sample: OWN_COLUMN in sample.columns)
     as_is: bool = False
 
     def recipe(self, *, exported_here: bool) -> Recipe:

@@ -10,101 +10,101 @@ from pathlib import Path
 from typing import Any
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange import tables
-from tempzero.exchange.answers import plain_content
-from tempzero.exchange.formats.chat import with_tool_calls
-from tempzero.exchange.formats.format import Format, Rows, Sample
-from tempzero.exchange.sources import RecordFile, unpacking
-from tempzero.exchange.tables import Row, canonical
+from tempzero.exchange import table_reading
+from tempzero.exchange.foreign_answers import plain_content
+from tempzero.exchange.formats.chat_completion import append_tool_calls
+from tempzero.exchange.formats.format import Format, RowReader, Sample
+from tempzero.exchange.sources import RecordFile, wrap_archive_errors
+from tempzero.exchange.table_reading import Row, canonical_json
 
 _HEADERS = ("header.json", "_journal/start.json", "start.json")
-_MOST_BYTES = 1 << 28  # of one member; a sample of this size is no answer any more
+_MOST_MEMBER_BYTES = 1 << 28  # of one member; a sample of this size is no answer any more
 _ATTACHMENT = "attachment://"
 
 
-def _recognises(sample: Sample) -> bool:
+def _recognises_inspect(sample: Sample) -> bool:
     if sample.file.kind == "eval":
         return True
     wanted = (rb'"eval"\s*:\s*\{', rb'"status"\s*:', rb'"version"\s*:')
     return sample.file.kind == "json" and all(re.search(w, sample.head) for w in wanted)
 
 
-def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
-    return _read
+def _inspect_row_reader(_files: Sequence[RecordFile], _inputs: Path | None) -> RowReader:
+    return _read_inspect_rows
 
 
-def _read(file: RecordFile) -> Iterator[Row]:
-    log, samples = _zipped(file) if file.kind == "eval" else _document(file)
+def _read_inspect_rows(file: RecordFile) -> Iterator[Row]:
+    log, samples = _read_eval_log(file) if file.kind == "eval" else _read_json_log(file)
     if not isinstance(log, dict):
         raise ExchangeError(f"{file.name}: has no eval section, which every Inspect log begins with")
-    settings = _object(log.get("model_generate_config"))
+    settings = _object_or_empty(log.get("model_generate_config"))
     for number, sample in enumerate(samples, start=1):
         if not isinstance(sample, dict):
             raise ExchangeError(f"{file.name}: sample {number} is not an object")
-        yield Row({**_small(sample), **_cells(log, settings, sample)}, number)
+        yield Row({**_drop_transcript(sample), **_inspect_cells(log, settings, sample)}, number)
 
 
-def _document(file: RecordFile) -> tuple[Any, Iterator[Any]]:
-    document = tables.document(file)
+def _read_json_log(file: RecordFile) -> tuple[Any, Iterator[Any]]:
+    document = table_reading.read_json_document(file)
     value = document if isinstance(document, dict) else {}
     samples = value.get("samples")
     return value.get("eval"), iter(samples if isinstance(samples, list) else [])
 
 
-def _zipped(file: RecordFile) -> tuple[Any, Iterator[Any]]:
-    with _archive(file) as archive:
+def _read_eval_log(file: RecordFile) -> tuple[Any, Iterator[Any]]:
+    with _open_eval_archive(file) as archive:
         names = archive.namelist()
         header = next((name for name in _HEADERS if name in names), None)
-        log = _object(_member(file, archive, header)).get("eval") if header else None
-    return log, _samples(file)
+        log = _object_or_empty(_read_eval_member(file, archive, header)).get("eval") if header else None
+    return log, _read_eval_samples(file)
 
 
-def _samples(file: RecordFile) -> Iterator[Any]:
-    with _archive(file) as archive:
+def _read_eval_samples(file: RecordFile) -> Iterator[Any]:
+    with _open_eval_archive(file) as archive:
         for name in sorted(n for n in archive.namelist() if n.startswith("samples/") and n.endswith(".json")):
-            yield _member(file, archive, name)
+            yield _read_eval_member(file, archive, name)
 
 
-def _archive(file: RecordFile) -> zipfile.ZipFile:
-    with unpacking(file.name):
+def _open_eval_archive(file: RecordFile) -> zipfile.ZipFile:
+    with wrap_archive_errors(file.name):
         return zipfile.ZipFile(file.path)
 
 
-def _member(file: RecordFile, archive: zipfile.ZipFile, name: str) -> Any:
-    with unpacking(f"{file.name}: {name}"):
-        if archive.getinfo(name).file_size > _MOST_BYTES:
-            raise ExchangeError(f"{file.name}: {name} unpacks to more than {_MOST_BYTES >> 20} MB")
+def _read_eval_member(file: RecordFile, archive: zipfile.ZipFile, name: str) -> Any:
+    with wrap_archive_errors(f"{file.name}: {name}"):
+        if archive.getinfo(name).file_size > _MOST_MEMBER_BYTES:
+            raise ExchangeError(f"{file.name}: {name} unpacks to more than {_MOST_MEMBER_BYTES >> 20} MB")
         with archive.open(name) as member:
-            data = member.read(_MOST_BYTES)
+            data = member.read(_MOST_MEMBER_BYTES)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as problem:
         raise ExchangeError(f"{file.name}: {name}: not JSON that can be read: {str(problem)[:200]}") from None
 
 
-def _small(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+def _drop_transcript(sample: Mapping[str, Any]) -> Mapping[str, Any]:
     """The sample without its transcript, which can be a hundred times larger than the rest."""
     large = ("events", "events_data", "attachments", "store", "messages", "timelines")
     return {k: v for k, v in sample.items() if k not in large}
 
 
-def _cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: Mapping[str, Any]) -> Mapping[str, Any]:
-    attached = _object(sample.get("attachments"))
-    output = _object(sample.get("output"))
+def _inspect_cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    attached = _object_or_empty(sample.get("attachments"))
+    output = _object_or_empty(sample.get("output"))
     choices = output.get("choices")
-    choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
-    message, usage = _object(choice.get("message")), _object(output.get("usage"))
-    error = _object(sample.get("error")).get("message") or output.get("error")
+    choice = _object_or_empty(choices[0]) if isinstance(choices, list) and choices else {}
+    message, usage = _object_or_empty(choice.get("message")), _object_or_empty(output.get("usage"))
+    error = _object_or_empty(sample.get("error")).get("message") or output.get("error")
     target, model, task = sample.get("target"), str(log.get("model") or ""), log.get("task")
     return {
         "@provider": model,
         "@claims": model.partition("/")[2] or model,
         "@task": task,
-        "@condition": canonical(log["task_args"]) if log.get("task_args") else None,
+        "@condition": canonical_json(log["task_args"]) if log.get("task_args") else None,
         "@id": f"{task}:{sample.get('id')}",
-        "@prompt": _attached(sample.get("input"), attached),
-        "@text": _text(message, output, attached),
-        "@reasoning": _reasoning(message),
+        "@prompt": _resolve_attachments(sample.get("input"), attached),
+        "@text": _sample_text(message, output, attached),
+        "@reasoning": _sample_reasoning(message),
         "@error": error,
         "@finish_reason": choice.get("stop_reason"),
         "@served_model": output.get("model"),
@@ -118,7 +118,7 @@ def _cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: Mapping[
     }
 
 
-def _text(message: Mapping[str, Any], output: Mapping[str, Any], attached: Mapping[str, Any]) -> str | None:
+def _sample_text(message: Mapping[str, Any], output: Mapping[str, Any], attached: Mapping[str, Any]) -> str | None:
     content = message.get("content")
     if isinstance(content, list):
         content = [part for part in content if not (isinstance(part, dict) and part.get("type") == "reasoning")]
@@ -126,43 +126,43 @@ def _text(message: Mapping[str, Any], output: Mapping[str, Any], attached: Mappi
     if text is None:
         completion = output.get("completion")
         text = completion if isinstance(completion, str) else None
-    found = _attached(text, attached)
+    found = _resolve_attachments(text, attached)
     calls = message.get("tool_calls")
     plain = [
         {"function": {"name": c.get("function"), "arguments": c.get("arguments")}}
         for c in calls or []
         if isinstance(c, dict)
     ]
-    return with_tool_calls(found if isinstance(found, str) else None, plain)
+    return append_tool_calls(found if isinstance(found, str) else None, plain)
 
 
-def _reasoning(message: Mapping[str, Any]) -> str | None:
+def _sample_reasoning(message: Mapping[str, Any]) -> str | None:
     content = message.get("content")
     parts = [p for p in content if isinstance(p, dict)] if isinstance(content, list) else []
     found = [str(p.get("reasoning") or "") for p in parts if p.get("type") == "reasoning"]
     return "\n".join(found) or None
 
 
-def _attached(value: Any, attached: Mapping[str, Any]) -> Any:
+def _resolve_attachments(value: Any, attached: Mapping[str, Any]) -> Any:
     """Long texts stand apart, under their hash."""
     if isinstance(value, str):
         return attached.get(value.removeprefix(_ATTACHMENT), value) if value.startswith(_ATTACHMENT) else value
     if isinstance(value, list):
-        return [_attached(item, attached) for item in value]
+        return [_resolve_attachments(item, attached) for item in value]
     if isinstance(value, dict):
-        return {k: _attached(v, attached) for k, v in value.items()}
+        return {k: _resolve_attachments(v, attached) for k, v in value.items()}
     return value
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def _object_or_empty(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
 INSPECT = Format(
     name="inspect",
     about="logs of Inspect, .json or .eval",
-    recognises=_recognises,
-    rows=_rows,
+    recognises=_recognises_inspect,
+    rows=_inspect_row_reader,
     fields={
         "provider": "@provider",
         "claims": "@claims",

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from tempzero.exchange.formats.format import Format, Rows, Sample, whole_rows
+from tempzero.exchange.formats.format import Format, RowReader, Sample, read_complete_rows
 from tempzero.exchange.sources import RecordFile
-from tempzero.exchange.tables import Row
+from tempzero.exchange.table_reading import Row
 
 _COLUMNS = frozenset({"model", "model_config", "task", "task_config", "rubric_id", "prompt", "run", "response"})
 # What the tool stores as the response when a request fails.
@@ -26,31 +26,33 @@ _DEFAULTS = {
 }
 
 
-def _recognises(sample: Sample) -> bool:
+def _recognises_llm_stability(sample: Sample) -> bool:
     return sample.columns >= _COLUMNS
 
 
-def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
-    return _read
+def _llm_stability_row_reader(_files: Sequence[RecordFile], _inputs: Path | None) -> RowReader:
+    return _read_llm_stability_rows
 
 
-def _read(file: RecordFile) -> Iterator[Row]:
-    for row in whole_rows(file, _COLUMNS):
+def _read_llm_stability_rows(file: RecordFile) -> Iterator[Row]:
+    for row in read_complete_rows(file, _COLUMNS):
         cells = dict(row.cells)
-        cells["@condition"] = _condition(str(cells["task"]), str(cells["task_config"]), str(cells["model_config"]))
+        cells["@condition"] = _condition_from_settings(
+            str(cells["task"]), str(cells["task_config"]), str(cells["model_config"])
+        )
         cells["@error"] = _FAILURE if cells["response"] == _FAILURE else None
         yield Row(cells, row.line)
 
 
 @lru_cache(maxsize=4096)
-def _condition(task: str, task_config: str, model_config: str) -> str:
+def _condition_from_settings(task: str, task_config: str, model_config: str) -> str:
     """What an experiment was set to, where that is not the tool's default."""
-    settings = {**_settings(task_config), **_settings(model_config)}
+    settings = {**_parse_settings(task_config), **_parse_settings(model_config)}
     told = (f"{name}={value}" for name, value in settings.items() if _DEFAULTS.get(name, _UNSET) not in (value, _ANY))
     return " ".join([task, *told])
 
 
-def _settings(text: str) -> Mapping[str, object]:
+def _parse_settings(text: str) -> Mapping[str, object]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -61,8 +63,8 @@ def _settings(text: str) -> Mapping[str, object]:
 LLM_STABILITY = Format(
     name="llm-stability",
     about="run files of llm-stability, CSV",
-    recognises=_recognises,
-    rows=_rows,
+    recognises=_recognises_llm_stability,
+    rows=_llm_stability_row_reader,
     fields={
         "provider": "model",
         "claims": "model",

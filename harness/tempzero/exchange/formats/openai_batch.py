@@ -8,46 +8,46 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange import tables
-from tempzero.exchange.formats.chat import NOTHING, completion_cells
-from tempzero.exchange.formats.format import OWN, OWN_KEY, Format, Rows, Sample, whole_rows
+from tempzero.exchange import table_reading
+from tempzero.exchange.formats.chat_completion import EMPTY_CELLS, completion_cells
+from tempzero.exchange.formats.format import OWN_COLUMN, OWN_KEY, Format, RowReader, Sample, read_complete_rows
 from tempzero.exchange.sources import RecordFile
-from tempzero.exchange.tables import Row
+from tempzero.exchange.table_reading import Row
 
-_OUTPUT = frozenset({"custom_id", "response", "error"})
-_INPUT = frozenset({"custom_id", "method", "url", "body"})
-
-
-def _recognises(sample: Sample) -> bool:
-    return sample.file.kind == "jsonl" and sample.columns >= _OUTPUT and not sample.columns >= _INPUT
+_OUTPUT_COLUMNS = frozenset({"custom_id", "response", "error"})
+_INPUT_COLUMNS = frozenset({"custom_id", "method", "url", "body"})
 
 
-def _is_input(sample: Sample) -> bool:
-    return sample.file.kind == "jsonl" and sample.columns >= _INPUT
+def _recognises_openai_batch(sample: Sample) -> bool:
+    return sample.file.kind == "jsonl" and sample.columns >= _OUTPUT_COLUMNS and not sample.columns >= _INPUT_COLUMNS
 
 
-def _rows(files: Sequence[RecordFile], inputs: Path | None) -> Rows:
+def _is_batch_input(sample: Sample) -> bool:
+    return sample.file.kind == "jsonl" and sample.columns >= _INPUT_COLUMNS
+
+
+def _openai_batch_row_reader(files: Sequence[RecordFile], inputs: Path | None) -> RowReader:
     """Questions by custom_id, from the input files; without any, the custom_id itself is the question."""
     asked: dict[str, Any] = {}
-    sources = [*files, *([tables.beside(inputs, "jsonl")] if inputs is not None else [])]
+    sources = [*files, *([table_reading.record_file_at(inputs, "jsonl")] if inputs is not None else [])]
     for file in sources:
-        for row in tables.rows(file):
-            if row.cells.keys() >= _INPUT:
+        for row in table_reading.read_rows(file):
+            if row.cells.keys() >= _INPUT_COLUMNS:
                 asked[str(row.cells["custom_id"])] = row.cells["body"]
 
     def read(file: RecordFile) -> Iterator[Row]:
         # A failed request names no model; without the input file it is taken to be that of the others.
-        models = (_cells(file, row, asked)["@model"] for row in whole_rows(file, _OUTPUT))
+        models = (_openai_batch_cells(file, row, asked)["@model"] for row in read_complete_rows(file, _OUTPUT_COLUMNS))
         model = next((m for m in models if m), PurePosixPath(file.name).stem)
-        for row in whole_rows(file, _OUTPUT):
-            cells = {**row.cells, **_cells(file, row, asked)}
+        for row in read_complete_rows(file, _OUTPUT_COLUMNS):
+            cells = {**row.cells, **_openai_batch_cells(file, row, asked)}
             cells["@model"] = cells["@model"] or model
             yield Row(cells, row.line)
 
     return read
 
 
-def _cells(file: RecordFile, row: Row, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+def _openai_batch_cells(file: RecordFile, row: Row, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     name = str(row.cells["custom_id"])
     if asked and name not in asked:
         raise ExchangeError(f'{file.name}:{row.line}: custom_id "{name}" does not occur in the input file')
@@ -59,7 +59,7 @@ def _cells(file: RecordFile, row: Row, asked: Mapping[str, Any]) -> Mapping[str,
     said = (
         completion_cells(answer.get("body"))
         if not row.cells.get("error")
-        else {**NOTHING, "@error": row.cells["error"]}
+        else {**EMPTY_CELLS, "@error": row.cells["error"]}
     )
     if isinstance(status, int) and status >= 400:
         said = {**said, "@error": f"{status} {said['@error'] or ''}"}
@@ -71,24 +71,24 @@ def _cells(file: RecordFile, row: Row, asked: Mapping[str, Any]) -> Mapping[str,
         "@request": request or None,
         "@temperature": request.get("temperature"),
         "@max_tokens": request.get("max_completion_tokens") or request.get("max_tokens"),
-        OWN: {**_own(row), **(read_key(name) or {})},
+        OWN_COLUMN: {**_exported_fields(row), **(parse_custom_id(name) or {})},
     }
 
 
-def _own(row: Row) -> Mapping[str, Any]:
-    own = row.cells.get(OWN)
+def _exported_fields(row: Row) -> Mapping[str, Any]:
+    own = row.cells.get(OWN_COLUMN)
     return own if isinstance(own, dict) else {}
 
 
-def written_key(provider: str, prompt: str, condition: str, repeat: int) -> str:
+def key_to_custom_id(provider: str, prompt: str, condition: str, repeat: int) -> str:
     """A custom_id that holds a trial's key."""
-    return "/".join([OWN, *(quote(part, safe="") for part in (provider, condition, prompt, str(repeat)))])
+    return "/".join([OWN_COLUMN, *(quote(part, safe="") for part in (provider, condition, prompt, str(repeat)))])
 
 
-def read_key(custom_id: str) -> Mapping[str, str] | None:
+def parse_custom_id(custom_id: str) -> Mapping[str, str] | None:
     """The key in a custom_id that `written_key` made, else None."""
     parts = custom_id.split("/")
-    if len(parts) != 5 or parts[0] != OWN:
+    if len(parts) != 5 or parts[0] != OWN_COLUMN:
         return None
     provider, condition, prompt, repeat = map(unquote, parts[1:])
     return {"provider": provider, "condition": condition, "prompt": prompt, "repeat": repeat}
@@ -97,9 +97,9 @@ def read_key(custom_id: str) -> Mapping[str, str] | None:
 OPENAI_BATCH = Format(
     name="openai-batch",
     about="output of OpenAI's Batch API, JSONL",
-    recognises=_recognises,
-    beside=_is_input,
-    rows=_rows,
+    recognises=_recognises_openai_batch,
+    beside=_is_batch_input,
+    rows=_openai_batch_row_reader,
     fields={
         "provider": "@model",
         "claims": "@model",
@@ -121,5 +121,5 @@ OPENAI_BATCH = Format(
         "request": "@request",
     },
     own=OWN_KEY,
-    exported_here=lambda sample: str(sample.row.get("custom_id")).startswith(f"{OWN}/"),
+    exported_here=lambda sample: str(sample.row.get("custom_id")).startswith(f"{OWN_COLUMN}/"),
 )

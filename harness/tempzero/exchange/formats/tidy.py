@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tempzero.exchange.formats.format import Format, Rows, Sample, whole_rows
+from tempzero.exchange.formats.format import Format, RowReader, Sample, read_complete_rows
 from tempzero.exchange.sources import RecordFile
-from tempzero.exchange.tables import Row
+from tempzero.exchange.table_reading import Row
 
-COLUMNS = (
+TIDY_COLUMNS = (
     "provider",
     "model",
     "claims",
@@ -39,35 +39,35 @@ COLUMNS = (
     "max_tokens",
     "request_sha256",
 )
-_ALL = frozenset(COLUMNS)
+_ALL_COLUMNS = frozenset(TIDY_COLUMNS)
 # A text that a spreadsheet would take for a formula (or that begins with this mark) gets this mark in CSV.
-MARK = "'"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", MARK)
+FORMULA_MARK = "'"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", FORMULA_MARK)
 
 
-def guarded(text: str) -> str:
+def guard_formula(text: str) -> str:
     """A text as it stands in the CSV: no spreadsheet takes it for a formula."""
-    return f"{MARK}{text}" if text.startswith(_FORMULA) else text
+    return f"{FORMULA_MARK}{text}" if text.startswith(_FORMULA) else text
 
 
-def unguarded(text: str) -> str:
+def unguard_formula(text: str) -> str:
     """The text that `guarded` was given."""
-    return text[1:] if text.startswith(MARK) and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith(FORMULA_MARK) and text[1:].startswith(_FORMULA) else text
 
 
-def _recognises(sample: Sample) -> bool:
-    return sample.columns >= _ALL
+def _recognises_tidy(sample: Sample) -> bool:
+    return sample.columns >= _ALL_COLUMNS
 
 
-def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
-    return _read
+def _tidy_row_reader(_files: Sequence[RecordFile], _inputs: Path | None) -> RowReader:
+    return _read_tidy_rows
 
 
-def _read(file: RecordFile) -> Iterator[Row]:
-    for row in whole_rows(file, _ALL):
+def _read_tidy_rows(file: RecordFile) -> Iterator[Row]:
+    for row in read_complete_rows(file, _ALL_COLUMNS):
         cells = dict(row.cells)
         if file.kind == "csv":
-            cells = {k: unguarded(v) for k, v in cells.items()}
+            cells = {k: unguard_formula(v) for k, v in cells.items()}
         status, said = cells["status"], f"{cells['kind']}: {cells['detail'] or ''}"
         cells["@error"] = said if status == "missing" else None
         cells["@refusal"] = said if status == "censored" and cells["kind"] != "length" else None
@@ -79,8 +79,8 @@ def _read(file: RecordFile) -> Iterator[Row]:
 TIDY = Format(
     name="tempzero",
     about="the tidy table of `tempzero export`",
-    recognises=_recognises,
-    rows=_rows,
+    recognises=_recognises_tidy,
+    rows=_tidy_row_reader,
     as_is=True,
     fields={
         "provider": "provider",

@@ -8,27 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from tempzero.exchange import tables
-from tempzero.exchange.formats.chat import completion_cells
-from tempzero.exchange.formats.format import OWN_KEY, Format, Rows, Sample
+from tempzero.exchange import table_reading
+from tempzero.exchange.formats.chat_completion import completion_cells
+from tempzero.exchange.formats.format import OWN_KEY, Format, RowReader, Sample
 from tempzero.exchange.sources import RecordFile
-from tempzero.exchange.tables import Row
+from tempzero.exchange.table_reading import Row
 
-_KEYS = frozenset({"data_index", "request", "response", "status", "last_run_at", "hash"})
-
-
-def _recognises(sample: Sample) -> bool:
-    return sample.file.kind == "jsonl" and sample.columns >= _KEYS
+_RESULT_COLUMNS = frozenset({"data_index", "request", "response", "status", "last_run_at", "hash"})
 
 
-def _rows(_files: Sequence[RecordFile], _inputs: Path | None) -> Rows:
-    return _read
+def _recognises_vendor_verifier(sample: Sample) -> bool:
+    return sample.file.kind == "jsonl" and sample.columns >= _RESULT_COLUMNS
 
 
-def _read(file: RecordFile) -> Iterator[Row]:
+def _vendor_verifier_row_reader(_files: Sequence[RecordFile], _inputs: Path | None) -> RowReader:
+    return _read_vendor_verifier_rows
+
+
+def _read_vendor_verifier_rows(file: RecordFile) -> Iterator[Row]:
     path = PurePosixPath(file.name)
     stem = path.stem.removesuffix("results").rstrip("_-.")
-    for row in tables.rows(file):
+    for row in table_reading.read_rows(file):
         request = row.cells.get("request")
         asked = request if isinstance(request, dict) else {}
         cells = {**row.cells, **completion_cells(row.cells.get("response"))}
@@ -42,8 +42,8 @@ def _read(file: RecordFile) -> Iterator[Row]:
 VENDOR_VERIFIER = Format(
     name="vendor-verifier",
     about="results of K2-Vendor-Verifier or MiniMax-Provider-Verifier, JSONL",
-    recognises=_recognises,
-    rows=_rows,
+    recognises=_recognises_vendor_verifier,
+    rows=_vendor_verifier_row_reader,
     fields={
         "provider": "@provider",
         "model": "request.model",

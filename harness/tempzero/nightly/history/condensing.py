@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tempzero.analysis.observations import NOT_SAID, observe
-from tempzero.analysis.tallies import Tally, tally
-from tempzero.analysis.texts import Texts, study
-from tempzero.chat import wire_message
+from tempzero.analysis.observations import NOT_SAID, observe_run
+from tempzero.analysis.tallies import Tally, tally_lane
+from tempzero.analysis.texts import Texts, study_texts
+from tempzero.chat_messages import wire_message
 from tempzero.config import Provider
-from tempzero.metrics.agreement import UNPARSED, Counts, commonest, pooled
+from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool_segments
 from tempzero.nightly.history.nights import Side
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
@@ -26,7 +26,7 @@ from tempzero.types.concluded import Analysis, Figure
 from tempzero.types.recorded import RecordView
 
 # Figures whose nightly course is drawn: kind -> metrics, None for all.
-_KEPT: Mapping[str, frozenset[str] | None] = {
+_KEPT_FIGURES: Mapping[str, frozenset[str] | None] = {
     "coverage": frozenset({"coverage", "censored_share"}),
     "repeat": frozenset({"emr"}),
     "cross": frozenset({"cross_emr", "excess_divergence"}),
@@ -36,42 +36,42 @@ _KEPT: Mapping[str, frozenset[str] | None] = {
     "speed": frozenset({"latency_s"}),
     "cost": frozenset({"calls", "cost_usd"}),
 }
-_MEASURES = ("seq_rep_4", "loop_share")
+_REPETITION_MEASURES = ("seq_rep_4", "loop_share")
 _SHOWN_CHARS = 2000
 _LABELS = ("served_model", "fingerprint", "backend")
 
 
-def condense(run: Run, analysis: Analysis) -> tuple[Side, ...]:
+def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
     """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError."""
-    seen = observe(run)
-    texts, new = study(seen.texts, seen.prompts, seen.judged.answers)
-    questions = [question(p) for p in seen.prompts]
-    said = _Said(run)
+    seen = observe_run(run)
+    texts, new = study_texts(seen.texts, seen.prompts, seen.judged.answers)
+    questions = [question_key(p) for p in seen.prompts]
+    said = _ResponseStatements(run)
     sides = []
     for lane in seen.lanes:
         numbered = lane.text.copy()
         numbered[numbered != NOT_SAID] = new[numbered[numbered != NOT_SAID]]
-        counted = tally(replace(lane, text=numbered), texts, seen.prompts)
-        sides.append(_side(counted, texts, questions, said, run, analysis.figures))
+        counted = tally_lane(replace(lane, text=numbered), texts, seen.prompts)
+        sides.append(_condense_lane(counted, texts, questions, said, run, analysis.figures))
     return tuple(sides)
 
 
-def question(prompt: Prompt) -> str:
+def question_key(prompt: Prompt) -> str:
     """A prompt's id with a digest of its words: the same id with other words is another question."""
     words: list[Any] = [[(m.role, m.content) for m in prompt.messages], prompt.max_tokens]
     if prompt.tools or any(m.tool_calls or m.tool_call_id for m in prompt.messages):
         words += [[wire_message(m) for m in prompt.messages], prompt.tools, prompt.tool_choice]
-    return f"{prompt.id}#{_digest(words, 8)}"
+    return f"{prompt.id}#{_short_digest(words, 8)}"
 
 
-def settings(provider: Provider) -> str:
+def settings_digest(provider: Provider) -> str:
     """Digest of what is sent besides the prompt: where it differs, another question was asked."""
     sampling = provider.sampling()
     sent = [provider.claimed_model, provider.temperature, provider.top_p, provider.seed, sampling.max_tokens]
-    return _digest([*sent, provider.parameter_names.model_dump(), provider.extra_body], 16)
+    return _short_digest([*sent, provider.parameter_names.model_dump(), provider.extra_body], 16)
 
 
-class _Said:
+class _ResponseStatements:
     """What the responses of each provider say of themselves, and how its attempts ended."""
 
     def __init__(self, run: Run) -> None:
@@ -96,38 +96,45 @@ class _Said:
             self.latency_s[name].append(view.times.end_s)
 
 
-def _side(
-    counted: Tally, texts: Texts, questions: Sequence[str], said: _Said, run: Run, figures: Iterable[Figure]
+def _condense_lane(
+    counted: Tally,
+    texts: Texts,
+    questions: Sequence[str],
+    said: _ResponseStatements,
+    run: Run,
+    figures: Iterable[Figure],
 ) -> Side:
     provider, name = counted.lane.provider, counted.name
     prompts = run.manifest.suite.prompts
     refused = (j for j, p in enumerate(prompts) if set(said.kinds[name, p.id]) == {"content_filter"})
-    hashes = {i: _digest(texts.text[i], 16) for i in set(pooled(counted.raw).output.tolist())}
+    hashes = {i: _short_digest(texts.text[i], 16) for i in set(pool_segments(counted.raw).output.tolist())}
     times = sorted(t for t in said.times[name] if t)
-    asked = commonest(counted.prompt_tokens)
-    modal = commonest(counted.raw)
+    asked = commonest_outputs(counted.prompt_tokens)
+    modal = commonest_outputs(counted.raw)
     prices = provider.price
     return Side(
         provider=name,
         run=run.manifest.run_id,
         started_at=times[0] if times else run.manifest.created_at,
         ended_at=times[-1] if times else run.manifest.created_at,
-        settings=settings(provider),
+        settings=settings_digest(provider),
         planned=int(counted.lane.planned.sum()) * (provider.repeats or 0),
         answered=int((counted.lane.status <= 1).sum()),
-        texts=_by_question(counted.raw, questions, hashes),
-        answers=_by_question(counted.answer, questions, {i: _digest(a, 16) for i, a in enumerate(texts.answers)}),
+        texts=_count_by_question(counted.raw, questions, hashes),
+        answers=_count_by_question(
+            counted.answer, questions, {i: _short_digest(a, 16) for i, a in enumerate(texts.answers)}
+        ),
         values={
-            "accuracy": _known(counted.correct, questions),
-            "chars": _known(counted.chars, questions),
-            **{name: _known(counted.metrics[name], questions) for name in _MEASURES},
+            "accuracy": _values_by_question(counted.correct, questions),
+            "chars": _values_by_question(counted.chars, questions),
+            **{name: _values_by_question(counted.metrics[name], questions) for name in _REPETITION_MEASURES},
         },
         prompt_tokens={q: int(asked[j]) for j, q in enumerate(questions) if asked[j] != NOT_SAID},
         refused=tuple(questions[j] for j in refused),
         labels={label: tuple(sorted(said.labels[name, label])) for label in _LABELS},
         price=None if prices is None else (prices.input_per_mtok, prices.output_per_mtok),
         latency_s=statistics.median(said.latency_s[name]) if said.latency_s[name] else None,
-        figures=tuple(f for f in figures if name in _subjects(f) and f.family is None and _is_kept(f)),
+        figures=tuple(f for f in figures if name in _figure_subjects(f) and f.family is None and _is_kept_figure(f)),
         one_token=tuple(
             q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.sampling().max_tokens) == 1
         ),
@@ -135,19 +142,19 @@ def _side(
     )
 
 
-def _subjects(figure: Figure) -> tuple[str | None, ...]:
+def _figure_subjects(figure: Figure) -> tuple[str | None, ...]:
     """A figure of two peers stands once, and speaks of both."""
     return (figure.left, figure.right) if figure.kind == "cross" else (figure.left,)
 
 
-def _is_kept(figure: Figure) -> bool:
-    metrics = _KEPT.get(figure.kind, frozenset())
+def _is_kept_figure(figure: Figure) -> bool:
+    metrics = _KEPT_FIGURES.get(figure.kind, frozenset())
     return metrics is None or figure.metric in metrics
 
 
-def _by_question(counts: Counts, questions: Sequence[str], names: Mapping[int, str]) -> dict[str, dict[str, int]]:
+def _count_by_question(counts: Counts, questions: Sequence[str], names: Mapping[int, str]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    rows = pooled(counts)
+    rows = pool_segments(counts)
     for cell, output, number in zip(rows.cell.tolist(), rows.output.tolist(), rows.count.tolist(), strict=True):
         if output != UNPARSED:
             one = found.setdefault(questions[cell], {})
@@ -155,9 +162,9 @@ def _by_question(counts: Counts, questions: Sequence[str], names: Mapping[int, s
     return found
 
 
-def _known(values: np.ndarray[Any, np.dtype[np.float64]], questions: Sequence[str]) -> dict[str, float]:
+def _values_by_question(values: np.ndarray[Any, np.dtype[np.float64]], questions: Sequence[str]) -> dict[str, float]:
     return {q: v for q, v in zip(questions, values.tolist(), strict=True) if not math.isnan(v)}
 
 
-def _digest(value: Any, length: int) -> str:
+def _short_digest(value: Any, length: int) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]

@@ -12,28 +12,39 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.config import Gates, Nightly
-from tempzero.nightly.history.events import events
-from tempzero.nightly.history.lines import answers_in, lines
-from tempzero.nightly.history.nights import Baseline, Counts, Decision, Depth, Entry, Event, Night, Side, State, Telling
+from tempzero.nightly.history.compared_measures import compare_measures, count_comparable_answers
+from tempzero.nightly.history.night_events import find_events
+from tempzero.nightly.history.nights import (
+    Baseline,
+    Decision,
+    Depth,
+    Night,
+    NightEntry,
+    NightEvent,
+    Side,
+    State,
+    TellingPrompt,
+    TextCounts,
+)
 from tempzero.types.concluded import Estimate
 
 CALM_P, CALM_NIGHTS = 0.05, 2
-MOST_TELLING = 3
+MOST_TELLING_PROMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Past:
+class PastNight:
     """An earlier night of one provider."""
 
     night: str
     depth: Depth
-    entry: Entry
+    entry: NightEntry
 
 
-def past(nights: Iterable[Night], provider: str, before: str) -> tuple[Past, ...]:
+def past_nights(nights: Iterable[Night], provider: str, before: str) -> tuple[PastNight, ...]:
     """A provider's earlier nights, in order."""
     found = ((n, n.entry(provider)) for n in nights if n.night < before)
-    return tuple(Past(night=n.night, depth=n.depth, entry=entry) for n, entry in found if entry is not None)
+    return tuple(PastNight(night=n.night, depth=n.depth, entry=entry) for n, entry in found if entry is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +57,8 @@ class Tonight:
     stopped: str = ""
 
 
-def decide(
-    tonight: Tonight, baseline: Baseline | None, before: Sequence[Past], rules: Nightly, gates: Gates
+def decide_tonight(
+    tonight: Tonight, baseline: Baseline | None, before: Sequence[PastNight], rules: Nightly, gates: Gates
 ) -> Decision:
     """Hold tonight against the baseline and all nights since it that were not found changed."""
     side = tonight.side
@@ -55,14 +66,14 @@ def decide(
     if answered < gates.min_coverage:
         share = f"{side.answered} of {side.planned} calls were answered; {gates.min_coverage:.0%} are needed"
         share += f" ({tonight.stopped})" if tonight.stopped else ""
-        return _without_data(baseline, before, share)
+        return _decide_without_data(baseline, before, share)
     if baseline is None:
         reason = "no baseline of these prompts: `tempzero baseline set RUN` makes one of a run"
-        events = _events(tonight, before)
+        events = _tonights_events(tonight, before)
         return Decision(state="no baseline", tested=False, reason=reason, baseline=None, events=events)
     held = [p for p in before if p.entry.decision.baseline == baseline.key]
-    comparable = _comparable(side, baseline, held, rules.time_blocks)
-    tables, questions = _tables(side.texts, comparable.pool())
+    comparable = _find_comparable(side, baseline, held, rules.time_blocks)
+    tables, questions = _contingency_tables(side.texts, comparable.pool())
     if len(tables) < gates.min_prompts:
         return Decision(
             state="no baseline",
@@ -70,15 +81,15 @@ def decide(
             reason=f"{len(tables)} prompts can be held against the baseline; {gates.min_prompts} are needed "
             "(same words, same settings, same time of day)",
             baseline=baseline.key,
-            events=_events(tonight, before, baseline),
+            events=_tonights_events(tonight, before, baseline),
         )
-    return _tested(tonight, baseline, (held, before), (comparable, tables, questions), rules)
+    return _decide_by_test(tonight, baseline, (held, before), (comparable, tables, questions), rules)
 
 
-def _tested(
+def _decide_by_test(
     tonight: Tonight,
     baseline: Baseline,
-    earlier: tuple[Sequence[Past], Sequence[Past]],
+    earlier: tuple[Sequence[PastNight], Sequence[PastNight]],
     compared: tuple[_Comparable, list[NDArray[np.int64]], list[str]],
     rules: Nightly,
 ) -> Decision:
@@ -88,25 +99,25 @@ def _tested(
     test = stats.drift_test(tables, tolerance=rules.tolerance)
     known = [p for p in held if p.entry.decision.tested]
     last = known[-1].entry.decision if known else None
-    alarm_at = stats.threshold(rules.false_alarms_per_year)
-    found = stats.Accumulated(bets=last.bets) if last and last.bets else stats.Accumulated()
+    alarm_at = stats.alarm_threshold(rules.false_alarms_per_year)
+    found = stats.AccumulatedEvidence(bets=last.bets) if last and last.bets else stats.AccumulatedEvidence()
     was_changed = last is not None and last.state == "changed"
-    windows = () if was_changed else _windows(side, comparable, _since_reset(known), rules.tolerance)
+    windows = () if was_changed else _window_p_values(side, comparable, _nights_since_reset(known), rules.tolerance)
     found = found.after(test.p_value, windows)
-    state, calm, since, until = _state(tonight.night, test.p_value, windows, found.value >= alarm_at, last, known)
+    state, calm, since, until = _next_state(tonight.night, test.p_value, windows, found.value >= alarm_at, last, known)
     if was_changed and state == "ok":
-        found = stats.Accumulated()
-    excess = stats.divergence_over_prompts(_known(test.by_prompt))
-    telling = _telling(test.by_prompt, questions, baseline, side) if state == "changed" else ()
+        found = stats.AccumulatedEvidence()
+    excess = stats.divergence_over_prompts(_without_nan(test.by_prompt))
+    telling = _most_telling_prompts(test.by_prompt, questions, baseline, side) if state == "changed" else ()
     return Decision(
         state=state,
         tested=True,
-        reason=_words(state, was_changed, side, baseline),
+        reason=_explain_state(state, was_changed, side, baseline),
         baseline=baseline.key,
         p_value=test.p_value,
         windows=windows,
         excess=excess,
-        match=_match(side, baseline),
+        match=_match_baseline(side, baseline),
         floor=baseline.floor,
         bets=found.bets,
         evidence=found.value,
@@ -115,13 +126,18 @@ def _tested(
         since=since,
         until=until,
         telling=telling,
-        events=_events(tonight, before, baseline),
-        lines=lines(side, baseline, rules.tolerance),
+        events=_tonights_events(tonight, before, baseline),
+        lines=compare_measures(side, baseline, rules.tolerance),
     )
 
 
-def _state(
-    night: str, p_value: float, windows: Sequence[float], alarmed: bool, last: Decision | None, known: Sequence[Past]
+def _next_state(
+    night: str,
+    p_value: float,
+    windows: Sequence[float],
+    alarmed: bool,
+    last: Decision | None,
+    known: Sequence[PastNight],
 ) -> tuple[State, int, str | None, str | None]:
     """The state, the calm nights so far, and of a change the first night and the last one before it."""
     if last is not None and last.state == "changed":
@@ -129,14 +145,14 @@ def _state(
         return ("ok", 0, None, None) if calm >= CALM_NIGHTS else ("changed", calm, last.since, last.until)
     if not alarmed:
         return "ok", 0, None, None
-    run = _since_reset(known)
+    run = _nights_since_reset(known)
     p_values = [p.entry.decision.p_value or 1.0 for p in run] + [p_value]
     names = [p.night for p in run] + [night]
     first = stats.change_point(p_values, windows)
     return "changed", 0, names[first], names[first - 1] if first else None
 
 
-def _since_reset(known: Sequence[Past]) -> list[Past]:
+def _nights_since_reset(known: Sequence[PastNight]) -> list[PastNight]:
     """The nights since the evidence last began anew."""
     starts = [i for i, p in enumerate(known) if p.entry.decision.state == "changed"]
     return list(known[starts[-1] + 1 :]) if starts else list(known)
@@ -147,19 +163,19 @@ class _Comparable:
     """What tonight may be held against: same settings, same block of the day, not of changed nights."""
 
     baseline: tuple[Side, ...]
-    nights: tuple[Past, ...]
+    nights: tuple[PastNight, ...]
 
     def pool(self, without: int = 0) -> dict[str, Counter[str]]:
         """All answers, `without` those of so many last nights."""
         nights = self.nights[: len(self.nights) - without]
-        return _pooled([*self.baseline, *(p.entry.side for p in nights)])
+        return _pool_texts([*self.baseline, *(p.entry.side for p in nights)])
 
 
-def _comparable(side: Side, baseline: Baseline, held: Sequence[Past], blocks: int) -> _Comparable:
+def _find_comparable(side: Side, baseline: Baseline, held: Sequence[PastNight], blocks: int) -> _Comparable:
     left_out = {n for p in held for n in _changed_nights(p, held)}
 
     def fits(one: Side) -> bool:
-        return one.settings == side.settings and _block(one, blocks) == _block(side, blocks)
+        return one.settings == side.settings and _time_block(one, blocks) == _time_block(side, blocks)
 
     return _Comparable(
         baseline=tuple(one for one in baseline.sides if fits(one)),
@@ -167,7 +183,9 @@ def _comparable(side: Side, baseline: Baseline, held: Sequence[Past], blocks: in
     )
 
 
-def _windows(side: Side, comparable: _Comparable, fresh: Sequence[Past], tolerance: float) -> tuple[float, ...]:
+def _window_p_values(
+    side: Side, comparable: _Comparable, fresh: Sequence[PastNight], tolerance: float
+) -> tuple[float, ...]:
     """p-values of tonight together with the nights just before it; `fresh` are those since the evidence began anew."""
     usable = {p.night for p in fresh}
     found = []
@@ -175,13 +193,13 @@ def _windows(side: Side, comparable: _Comparable, fresh: Sequence[Past], toleran
         last = comparable.nights[len(comparable.nights) - nights + 1 :] if len(comparable.nights) >= nights - 1 else ()
         if len(last) < nights - 1 or any(p.night not in usable for p in last):
             break
-        window = _pooled([*(p.entry.side for p in last), side])
-        tables, _ = _tables(window, comparable.pool(without=nights - 1))
+        window = _pool_texts([*(p.entry.side for p in last), side])
+        tables, _ = _contingency_tables(window, comparable.pool(without=nights - 1))
         found.append(stats.drift_test(tables, tolerance=tolerance).p_value)
     return tuple(found)
 
 
-def _pooled(sides: Iterable[Side]) -> dict[str, Counter[str]]:
+def _pool_texts(sides: Iterable[Side]) -> dict[str, Counter[str]]:
     pool: dict[str, Counter[str]] = {}
     for one in sides:
         for question, texts in one.texts.items():
@@ -189,20 +207,22 @@ def _pooled(sides: Iterable[Side]) -> dict[str, Counter[str]]:
     return pool
 
 
-def _changed_nights(found: Past, held: Sequence[Past]) -> list[str]:
+def _changed_nights(found: PastNight, held: Sequence[PastNight]) -> list[str]:
     decision = found.entry.decision
     if decision.state != "changed" or decision.since is None:
         return []
     return [p.night for p in held if decision.since <= p.night <= found.night]
 
 
-def _block(side: Side, blocks: int) -> int:
+def _time_block(side: Side, blocks: int) -> int:
     if blocks == 1 or not side.started_at:
         return 0
     return datetime.fromisoformat(side.started_at).hour * blocks // 24
 
 
-def _tables(tonight: Counts, pool: Mapping[str, Mapping[str, int]]) -> tuple[list[NDArray[np.int64]], list[str]]:
+def _contingency_tables(
+    tonight: TextCounts, pool: Mapping[str, Mapping[str, int]]
+) -> tuple[list[NDArray[np.int64]], list[str]]:
     """A 2 x K table for each question that both sides answered twice or more."""
     tables, questions = [], []
     for name in sorted(tonight.keys() & pool.keys()):
@@ -215,9 +235,9 @@ def _tables(tonight: Counts, pool: Mapping[str, Mapping[str, int]]) -> tuple[lis
     return tables, questions
 
 
-def _match(side: Side, baseline: Baseline) -> Estimate:
+def _match_baseline(side: Side, baseline: Baseline) -> Estimate:
     """Cross-EMR with the baseline itself, which stays what it was however many nights follow."""
-    pool = _pooled(baseline.sides)
+    pool = _pool_texts(baseline.sides)
     shares = [
         sum(number * pool[q].get(text, 0) for text, number in texts.items()) / (sum(texts.values()) * pool[q].total())
         for q, texts in side.texts.items()
@@ -226,18 +246,18 @@ def _match(side: Side, baseline: Baseline) -> Estimate:
     return stats.share_over_prompts(np.array(shares, dtype=np.float64))
 
 
-def _telling(
+def _most_telling_prompts(
     by_prompt: Sequence[float], questions: Sequence[str], baseline: Baseline, side: Side
-) -> tuple[Telling, ...]:
+) -> tuple[TellingPrompt, ...]:
     known = [(d, q) for d, q in zip(by_prompt, questions, strict=True) if d > 0]
     shown = {q: text for one in baseline.sides for q, text in one.shown.items()}
     return tuple(
-        Telling(prompt=q.rpartition("#")[0], excess=d, before=shown.get(q, ""), now=side.shown.get(q, ""))
-        for d, q in sorted(known, key=lambda found: (-found[0], found[1]))[:MOST_TELLING]
+        TellingPrompt(prompt=q.rpartition("#")[0], excess=d, before=shown.get(q, ""), now=side.shown.get(q, ""))
+        for d, q in sorted(known, key=lambda found: (-found[0], found[1]))[:MOST_TELLING_PROMPTS]
     )
 
 
-def _without_data(baseline: Baseline | None, before: Sequence[Past], share: str) -> Decision:
+def _decide_without_data(baseline: Baseline | None, before: Sequence[PastNight], share: str) -> Decision:
     """An outage leaves the evidence as it was; it is neither a change nor an agreement."""
     missing = 1 + (before[-1].entry.decision.missing if before else 0)
     key = baseline.key if baseline else None
@@ -245,22 +265,24 @@ def _without_data(baseline: Baseline | None, before: Sequence[Past], share: str)
     return Decision(state="no data", tested=False, reason=share + long, baseline=key, missing=missing)
 
 
-def _events(tonight: Tonight, before: Sequence[Past], baseline: Baseline | None = None) -> tuple[Event, ...]:
+def _tonights_events(
+    tonight: Tonight, before: Sequence[PastNight], baseline: Baseline | None = None
+) -> tuple[NightEvent, ...]:
     with_data = [p for p in before if p.entry.decision.missing == 0]
     alike = [p.entry.side for p in with_data if p.depth == tonight.depth]
     if not alike and baseline is not None:
         alike = list(baseline.sides)
-    return events(tonight.side, alike, [p.entry.side for p in with_data] or alike)
+    return find_events(tonight.side, alike, [p.entry.side for p in with_data] or alike)
 
 
-def _words(state: State, was_changed: bool, side: Side, baseline: Baseline) -> str:
+def _explain_state(state: State, was_changed: bool, side: Side, baseline: Baseline) -> str:
     if state == "changed":
         return "its answers are no longer those of its baseline"
     back = "its answers are those of its baseline again" if was_changed else "no change found"
-    before, now = answers_in([side]), answers_in(baseline.sides)
+    before, now = count_comparable_answers([side]), count_comparable_answers(baseline.sides)
     return f"{back} ({before} answers tonight, {now} in the baseline)"
 
 
-def _known(values: Sequence[float]) -> NDArray[np.float64]:
+def _without_nan(values: Sequence[float]) -> NDArray[np.float64]:
     found = np.array(values, dtype=np.float64)
     return found[~np.isnan(found)]

@@ -22,9 +22,9 @@ from tempzero.types.concluded import Estimate, Figure
 
 FORMAT = 1
 BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
-_LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
+_NIGHT_LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
 
-Counts = Mapping[str, Mapping[str, int]]
+TextCounts = Mapping[str, Mapping[str, int]]
 State = Literal["ok", "changed", "no data", "no baseline"]
 # The ordinary night, and the one that asks more now and then: each is held against a baseline of its own.
 Depth = Literal["nightly", "deep"]
@@ -46,8 +46,8 @@ class Side:
     settings: str
     planned: int
     answered: int
-    texts: Counts
-    answers: Counts
+    texts: TextCounts
+    answers: TextCounts
     values: Mapping[str, Mapping[str, float]]
     prompt_tokens: Mapping[str, int]
     refused: tuple[str, ...]
@@ -82,7 +82,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
+class NightEvent:
     """Something that a response or the configuration states, and that is not as it was: no test is needed.
 
     `telling` ones are worth a message of their own; the others change by themselves on many providers.
@@ -95,7 +95,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class MeasureComparison:
     """One measure tonight against the baseline; `p_value` is of this night alone and raises no alarm."""
 
     measure: str
@@ -107,7 +107,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Telling:
+class TellingPrompt:
     """A prompt on which tonight differs from before: its excess divergence, and the commonest text of each side."""
 
     prompt: str
@@ -142,13 +142,13 @@ class Decision:
     missing: int = 0
     since: str | None = None
     until: str | None = None
-    telling: tuple[Telling, ...] = ()
-    events: tuple[Event, ...] = ()
-    lines: tuple[Line, ...] = ()
+    telling: tuple[TellingPrompt, ...] = ()
+    events: tuple[NightEvent, ...] = ()
+    lines: tuple[MeasureComparison, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class NightEntry:
     """One provider's part of a night."""
 
     side: Side
@@ -163,40 +163,40 @@ class Night:
     night: str
     run: str
     created_at: str
-    entries: tuple[Entry, ...]
+    entries: tuple[NightEntry, ...]
     depth: Depth = "nightly"
 
-    def entry(self, provider: str) -> Entry | None:
+    def entry(self, provider: str) -> NightEntry | None:
         """That provider's part; None where it took none."""
         return next((e for e in self.entries if e.side.provider == provider), None)
 
 
-T = TypeVar("T")
+StoredKind = TypeVar("T")
 
 
-def check_label(night: str) -> str:
+def check_night_label(night: str) -> str:
     """A night is named by its date, and where there are several a day, by a word after it. Raises UsageError."""
-    if not _LABEL.match(night):
+    if not _NIGHT_LABEL.match(night):
         raise UsageError(f'--night: "{night}" names no night; write a date, e.g. 2026-01-31 or 2026-01-31-noon')
     return night
 
 
 def write_night(results: Path, night: Night) -> Path:
     """Put a decided night on file, in one step."""
-    return _write(results / HISTORY / NIGHTS / f"{night.night}.json", night)
+    return _write_history_file(results / HISTORY / NIGHTS / f"{night.night}.json", night)
 
 
 def read_nights(results: Path) -> tuple[Night, ...]:
     """Every night on file, in order. Raises RunFolderError for a damaged one."""
     files = sorted((results / HISTORY / NIGHTS).glob("[0-9]*.json"), key=lambda path: path.stem)
-    return tuple(_read(path, Night) for path in files)
+    return tuple(_read_history_file(path, Night) for path in files)
 
 
 def write_baseline(results: Path, baseline: Baseline) -> Path:
     """Make this the provider's baseline, in place of those that have a question in common with it."""
-    path = _write(baseline_file(results, baseline), baseline)
+    path = _write_history_file(baseline_path(results, baseline), baseline)
     for older in read_baselines(results):
-        replaced = baseline_file(results, older)
+        replaced = baseline_path(results, older)
         if older.provider == baseline.provider and older.questions & baseline.questions and replaced != path:
             replaced.unlink()
     return path
@@ -204,16 +204,16 @@ def write_baseline(results: Path, baseline: Baseline) -> Path:
 
 def read_baselines(results: Path) -> tuple[Baseline, ...]:
     """Every baseline, by provider."""
-    found = [_read(path, Baseline) for path in sorted((results / BASELINES).glob("*.json"))]
+    found = [_read_history_file(path, Baseline) for path in sorted((results / BASELINES).glob("*.json"))]
     return tuple(sorted(found, key=lambda baseline: baseline.provider))
 
 
-def baseline_file(results: Path, baseline: Baseline) -> Path:
+def baseline_path(results: Path, baseline: Baseline) -> Path:
     """Where a baseline stands; names of providers may hold what file systems do not take well."""
     return results / BASELINES / f"{quote(baseline.provider, safe='@+')}.{baseline.suite_digest[:12]}.json"
 
 
-def baseline_of(baselines: Iterable[Baseline], side: Side, suite_digest: str) -> Baseline | None:
+def choose_baseline(baselines: Iterable[Baseline], side: Side, suite_digest: str) -> Baseline | None:
     """What to hold a provider's night against: the baseline of this very suite, else that of most of its questions."""
     own = [b for b in baselines if b.provider == side.provider]
     same = [b for b in own if b.suite_digest == suite_digest]
@@ -222,21 +222,21 @@ def baseline_of(baselines: Iterable[Baseline], side: Side, suite_digest: str) ->
     return same[0] if same else near[-1] if near else None
 
 
-def standing(nights: Sequence[Night], night: str) -> tuple[tuple[Night, Entry], ...]:
+def latest_entries(nights: Sequence[Night], night: str) -> tuple[tuple[Night, NightEntry], ...]:
     """The latest entry of each provider and each kind of night, up to and with this one."""
-    latest: dict[tuple[str, Depth], tuple[Night, Entry]] = {}
+    latest: dict[tuple[str, Depth], tuple[Night, NightEntry]] = {}
     for one in nights:
         if one.night <= night:
             latest |= {(entry.side.provider, one.depth): (one, entry) for entry in one.entries}
     return tuple(latest.values())
 
 
-def without_texts(side: Side) -> Side:
+def drop_shown_texts(side: Side) -> Side:
     """The same for a night's file, where texts would only take room."""
     return replace(side, shown={})
 
 
-def _write(path: Path, value: Night | Baseline) -> Path:
+def _write_history_file(path: Path, value: Night | Baseline) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         store.write_atomically(path, msgspec.json.encode(value) + b"\n")
@@ -245,7 +245,7 @@ def _write(path: Path, value: Night | Baseline) -> Path:
     return path
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _read_history_file(path: Path, kind: type[StoredKind]) -> StoredKind:
     try:
         value = msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

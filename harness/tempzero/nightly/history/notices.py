@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tempzero.nightly.history.nights import Decision, Depth, Entry, Event, Night, Telling
+from tempzero.nightly.history.nights import Decision, Depth, Night, NightEntry, NightEvent, TellingPrompt
 
-Kind = Literal["changed", "ok again", "no data", "data again", "event"]
+NoticeKind = Literal["changed", "ok again", "no data", "data again", "event"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,13 +19,13 @@ class Notice:
     night: str
     run: str
     provider: str
-    kind: Kind
+    kind: NoticeKind
     title: str
     details: tuple[str, ...]
-    telling: tuple[Telling, ...] = ()
+    telling: tuple[TellingPrompt, ...] = ()
 
 
-def notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notice, ...]:
+def find_notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notice, ...]:
     """Every message that these nights gave cause for, in order."""
     changed: dict[tuple[str, Depth], bool] = {}
     silent: dict[str, bool] = {}
@@ -39,47 +39,49 @@ def notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notice, ..
                 # A new baseline acknowledges what went before.
                 changed[kind] = changed.get(kind, False) and baselines.get(kind) == decision.baseline
                 baselines[kind] = decision.baseline
-            found += _of_events(night, entry)
-            found += _of_state(night, entry, changed.get(kind, False))
+            found += _event_notices(night, entry)
+            found += _state_notices(night, entry, changed.get(kind, False))
             if decision.tested:
                 changed[kind] = decision.state == "changed"
-            found += _of_data(night, entry, silent.get(name, False), no_data_nights)
+            found += _data_notices(night, entry, silent.get(name, False), no_data_nights)
             silent[name] = decision.missing > 0 and (silent.get(name, False) or decision.missing >= no_data_nights)
     return tuple(found)
 
 
-def _of_state(night: Night, entry: Entry, was_changed: bool) -> Iterator[Notice]:
+def _state_notices(night: Night, entry: NightEntry, was_changed: bool) -> Iterator[Notice]:
     name, decision = entry.side.provider, entry.decision
     where = " (deep nights)" if night.depth == "deep" else ""
     if decision.state == "changed" and not was_changed:
-        yield _notice(night, entry, "changed", f"{name} changed{_since(decision)}{where}", _how_sure(decision))
+        yield _make_notice(
+            night, entry, "changed", f"{name} changed{_describe_since(decision)}{where}", _describe_evidence(decision)
+        )
     elif decision.state == "ok" and was_changed:
-        yield _notice(night, entry, "ok again", f"{name} answers as its baseline again{where}", (decision.reason,))
+        yield _make_notice(night, entry, "ok again", f"{name} answers as its baseline again{where}", (decision.reason,))
 
 
-def _of_data(night: Night, entry: Entry, was_silent: bool, no_data_nights: int) -> Iterator[Notice]:
+def _data_notices(night: Night, entry: NightEntry, was_silent: bool, no_data_nights: int) -> Iterator[Notice]:
     name, decision = entry.side.provider, entry.decision
     if decision.missing == 0 and was_silent:
-        yield _notice(night, entry, "data again", f"{name} has data again", (decision.reason,))
+        yield _make_notice(night, entry, "data again", f"{name} has data again", (decision.reason,))
     elif decision.missing >= no_data_nights and not was_silent:
         title = f"{name}: no data for {decision.missing} nights"
-        yield _notice(night, entry, "no data", title, (decision.reason, "this is neither a change nor agreement"))
+        yield _make_notice(night, entry, "no data", title, (decision.reason, "this is neither a change nor agreement"))
 
 
-def _of_events(night: Night, entry: Entry) -> Iterator[Notice]:
+def _event_notices(night: Night, entry: NightEntry) -> Iterator[Notice]:
     telling = [e for e in entry.decision.events if e.telling]
     if telling:
         what = ", ".join(dict.fromkeys(e.what for e in telling))
-        details = tuple(event_words(e) for e in telling)
-        yield _notice(night, entry, "event", f"{entry.side.provider}: {what} is not what it was", details)
+        details = tuple(describe_event(e) for e in telling)
+        yield _make_notice(night, entry, "event", f"{entry.side.provider}: {what} is not what it was", details)
 
 
-def event_words(event: Event) -> str:
+def describe_event(event: NightEvent) -> str:
     """An event as a phrase."""
     return f"{event.what}: was {event.before}; is {event.now}"
 
 
-def _notice(night: Night, entry: Entry, kind: Kind, title: str, details: tuple[str, ...]) -> Notice:
+def _make_notice(night: Night, entry: NightEntry, kind: NoticeKind, title: str, details: tuple[str, ...]) -> Notice:
     name = entry.side.provider
     return Notice(
         id=f"{night.night}.{name}.{kind.replace(' ', '-')}",
@@ -93,14 +95,14 @@ def _notice(night: Night, entry: Entry, kind: Kind, title: str, details: tuple[s
     )
 
 
-def _since(decision: Decision) -> str:
+def _describe_since(decision: Decision) -> str:
     if decision.since is None:
         return ""
     last = f" (last as before: {decision.until})" if decision.until else ""
     return f" since the night of {decision.since}{last}"
 
 
-def _how_sure(decision: Decision) -> tuple[str, ...]:
+def _describe_evidence(decision: Decision) -> tuple[str, ...]:
     found = []
     if decision.excess is not None and decision.excess.value is not None:
         e = decision.excess

@@ -9,7 +9,7 @@ ci          a night -> GitHub's job summary and annotations, under their size li
 from __future__ import annotations
 
 from tempzero.nightly.notify.ci import show_in_ci
-from tempzero.nightly.notify.delivering import deliver
-from tempzero.nightly.notify.files import begun, write_files
+from tempzero.nightly.notify.delivering import deliver_notices
+from tempzero.nightly.notify.status_files import mark_night_unfinished, write_status_files
 
-__all__ = ["begun", "deliver", "show_in_ci", "write_files"]
+__all__ = ["deliver_notices", "mark_night_unfinished", "show_in_ci", "write_status_files"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tempzero.nightly.history import Entry, Night, Notice
-from tempzero.reports.visible import one_line, shorten
+from tempzero.nightly.history import Night, NightEntry, Notice
+from tempzero.reports.visible import shorten_text, to_one_line
 
 # GitHub takes 1 MiB of summary a step and drops what is larger whole; ten annotations of a kind a step are shown.
 SUMMARY_BYTES = 900_000
@@ -17,7 +17,7 @@ _CELL_CHARS = 400
 def show_in_ci(
     night: Night,
     told: Sequence[Notice],
-    others: Sequence[tuple[Night, Entry]] = (),
+    others: Sequence[tuple[Night, NightEntry]] = (),
     *,
     environ: Mapping[str, str],
     write: Callable[[str], None],
@@ -30,13 +30,13 @@ def show_in_ci(
     if summary:
         with Path(summary).open("ab") as file:
             room = SUMMARY_BYTES - file.tell()
-            file.write(_cut(to_markdown(night, told, others), room))
+            file.write(_cut_summary(to_job_summary(night, told, others), room))
     if environ.get("GITHUB_ACTIONS") == "true":
-        for line in annotation_lines(night, told, others):
+        for line in build_annotations(night, told, others):
             write(line)
 
 
-def to_markdown(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, Entry]] = ()) -> str:
+def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()) -> str:
     """The night as a table, changed providers first, then what was told."""
     order = {"changed": 0, "no data": 1, "no baseline": 2, "ok": 3}
     entries = sorted(night.entries, key=lambda e: (order[e.decision.state], e.side.provider))
@@ -45,19 +45,31 @@ def to_markdown(night: Night, told: Sequence[Notice], others: Sequence[tuple[Nig
         "",
         "| provider | state | equals the baseline | evidence / alarm | |",
         "|---|---|---|---|---|",
-        *map(_row, entries),
+        *map(_summary_row, entries),
         "",
     ]
-    lines += [f"{_plain(words)}: {_plain(entry.decision.reason)}\n" for words, entry in _still(others)]
+    lines += [
+        f"{_escape_github_markdown(words)}: {_escape_github_markdown(entry.decision.reason)}\n"
+        for words, entry in _still_changed_titles(others)
+    ]
     for notice in told:
-        lines += [f"**{_plain(notice.title)}**", "", *(f"- {_plain(d)}" for d in notice.details), ""]
+        lines += [
+            f"**{_escape_github_markdown(notice.title)}**",
+            "",
+            *(f"- {_escape_github_markdown(d)}" for d in notice.details),
+            "",
+        ]
         for t in notice.telling:
-            lines.append(f"- prompt {_plain(t.prompt)}: before `{_code(t.before)}`, now `{_code(t.now)}`")
+            lines.append(
+                f"- prompt {_escape_github_markdown(t.prompt)}: before `{_as_inline_code(t.before)}`, now `{_as_inline_code(t.now)}`"
+            )
         lines.append("")
     return "\n".join(lines) + "\n"
 
 
-def annotation_lines(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, Entry]] = ()) -> Iterable[str]:
+def build_annotations(
+    night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()
+) -> Iterable[str]:
     """Findings as errors, missing data as warnings; at most ten of each, the last one says how many more."""
     errors = [(n.title, "; ".join(n.details)) for n in told if n.kind in ("changed", "event")]
     changed = [e for e in night.entries if e.decision.state == "changed"]
@@ -65,23 +77,23 @@ def annotation_lines(night: Night, told: Sequence[Notice], others: Sequence[tupl
     errors += [
         (f"{e.side.provider} is still changed", e.decision.reason) for e in changed if e.side.provider not in told_of
     ]
-    errors += [(words, entry.decision.reason) for words, entry in _still(others)]
+    errors += [(words, entry.decision.reason) for words, entry in _still_changed_titles(others)]
     warnings = [
         (f"{e.side.provider}: {e.decision.state}", e.decision.reason) for e in night.entries if not e.decision.tested
     ]
     for kind, found in (("error", errors), ("warning", warnings)):
         shown = found if len(found) <= MOST_ANNOTATIONS else found[: MOST_ANNOTATIONS - 1]
         for title, message in shown:
-            yield f"::{kind} title={_property(title)}::{_data(shorten(message, 3000))}"
+            yield f"::{kind} title={_escape_annotation_title(title)}::{_escape_annotation_text(shorten_text(message, 3000))}"
         if len(found) > len(shown):
             yield f"::{kind} title=tempzero::and {len(found) - len(shown)} more; the job summary lists all"
 
 
-def _still(others: Iterable[tuple[Night, Entry]]) -> Iterable[tuple[str, Entry]]:
+def _still_changed_titles(others: Iterable[tuple[Night, NightEntry]]) -> Iterable[tuple[str, NightEntry]]:
     return ((f"{entry.side.provider} is still changed ({night.depth} nights)", entry) for night, entry in others)
 
 
-def _row(entry: Entry) -> str:
+def _summary_row(entry: NightEntry) -> str:
     decision, match = entry.decision, entry.decision.match
     equal = "not measured"
     if match is not None and match.value is not None:
@@ -90,29 +102,29 @@ def _row(entry: Entry) -> str:
     evidence = f"{decision.evidence:.3g} / {decision.alarm_at:g}" if decision.tested else "not tested"
     events = "; ".join(f"{e.what}: {e.before} → {e.now}" for e in decision.events)
     reason = decision.reason + (f". {events}" if events else "")
-    return f"| {_plain(entry.side.provider)} | {decision.state} | {equal} | {evidence} | {_plain(reason)} |"
+    return f"| {_escape_github_markdown(entry.side.provider)} | {decision.state} | {equal} | {evidence} | {_escape_github_markdown(reason)} |"
 
 
-def _plain(text: str) -> str:
+def _escape_github_markdown(text: str) -> str:
     """Text that is neither markup nor a mention in GitHub's Markdown."""
-    shown = one_line(shorten(text, _CELL_CHARS)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = to_one_line(shorten_text(text, _CELL_CHARS)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{c}" if c in "\\`*_|[]#~" else c for c in shown).replace("@", "&#64;")
 
 
-def _code(text: str) -> str:
-    return one_line(shorten(text, 160)).replace("`", "'").replace("|", "¦")
+def _as_inline_code(text: str) -> str:
+    return to_one_line(shorten_text(text, 160)).replace("`", "'").replace("|", "¦")
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _escape_annotation_title(text: str) -> str:
+    return _escape_annotation_text(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _data(text: str) -> str:
+def _escape_annotation_text(text: str) -> str:
     """A workflow command ends with its line: a text with a line break could otherwise give another command."""
-    return one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return to_one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _cut(text: str, room: int) -> bytes:
+def _cut_summary(text: str, room: int) -> bytes:
     data = text.encode()
     if len(data) <= room:
         return data

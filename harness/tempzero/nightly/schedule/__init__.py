@@ -15,13 +15,13 @@ from pathlib import Path
 from tempzero.config import Config
 from tempzero.errors import UsageError
 
-TARGETS = ("github", "systemd", "cron")
-_TIME = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
+SCHEDULERS = ("github", "systemd", "cron")
+_TIME_OF_DAY = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
 _PLAIN_PATH = re.compile(r"^[A-Za-z0-9_./+-]+$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class ScheduledJob:
     """Where the job runs and when: `at` is HH:MM in UTC; `secrets` are names of variables, never values."""
 
     config: Path
@@ -31,16 +31,16 @@ class Place:
     python: str = sys.executable
 
 
-def names_of_secrets(config: Config) -> tuple[str, ...]:
+def secret_names(config: Config) -> tuple[str, ...]:
     """The variables that the enabled providers and the notifications need."""
     names = [v for p in config.providers if p.enabled for v in p.variables()]
     names += [hook.url_env for hook in config.notify.webhooks]
     return tuple(sorted({*names, *config.notify.apprise_env}))
 
 
-def unit(target: str, place: Place) -> Mapping[str, str]:
+def build_unit(target: str, place: ScheduledJob) -> Mapping[str, str]:
     """The files of a unit by name. Raises UsageError for a target, time or path that cannot be put into one."""
-    if not _TIME.match(place.at):
+    if not _TIME_OF_DAY.match(place.at):
         raise UsageError(f'--at: "{place.at}" is no time; write HH:MM in UTC, e.g. 03:17')
     for path in (str(place.config), place.python, place.results):
         if not _PLAIN_PATH.match(path):
@@ -48,15 +48,15 @@ def unit(target: str, place: Place) -> Mapping[str, str]:
                 f'"{path}": a unit file cannot hold this path safely; use one of letters, digits and /._+-'
             )
     if target == "github":
-        return {".github/workflows/nightly.yml": _github(place)}
+        return {".github/workflows/nightly.yml": _github_workflow(place)}
     if target == "systemd":
-        return {"tempzero-nightly.service": _service(place), "tempzero-nightly.timer": _timer(place)}
+        return {"tempzero-nightly.service": _systemd_service(place), "tempzero-nightly.timer": _systemd_timer(place)}
     if target == "cron":
-        return {"crontab": _cron(place)}
-    raise UsageError(f'schedule: "{target}" is none of {", ".join(TARGETS)}')
+        return {"crontab": _crontab_text(place)}
+    raise UsageError(f'schedule: "{target}" is none of {", ".join(SCHEDULERS)}')
 
 
-def _github(place: Place) -> str:
+def _github_workflow(place: ScheduledJob) -> str:
     hour, minute = place.at.split(":")
     given = "".join(f"          {name}: ${{{{ secrets.{name} }}}}\n" for name in place.secrets)
     environment = f"        env:\n{given}" if given else ""
@@ -110,7 +110,7 @@ jobs:
 """
 
 
-def _service(place: Place) -> str:
+def _systemd_service(place: ScheduledJob) -> str:
     folder = place.config.parent
     return f"""\
 # tempzero-nightly.service: put both files into /etc/systemd/system (or ~/.config/systemd/user), then
@@ -139,7 +139,7 @@ PrivateTmp=yes
 """
 
 
-def _timer(place: Place) -> str:
+def _systemd_timer(place: ScheduledJob) -> str:
     return f"""\
 # Traps:
 # - Persistent=true makes up for a night that the machine slept through, as soon as it wakes; a night is named by its
@@ -158,7 +158,7 @@ WantedBy=timers.target
 """
 
 
-def _cron(place: Place) -> str:
+def _crontab_text(place: ScheduledJob) -> str:
     hour, minute = place.at.split(":")
     folder = place.config.parent
     environment = folder / "tempzero.env"

@@ -7,6 +7,6 @@ pages    the files: index.html, one page a provider, history.md, history.json
 
 from __future__ import annotations
 
-from tempzero.nightly.trend.pages import to_json, to_markdown, write_pages
+from tempzero.nightly.trend.pages import history_to_json, history_to_markdown, write_history_pages
 
-__all__ = ["to_json", "to_markdown", "write_pages"]
+__all__ = ["history_to_json", "history_to_markdown", "write_history_pages"]

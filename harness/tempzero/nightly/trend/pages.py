@@ -14,15 +14,15 @@ from markupsafe import Markup
 
 from tempzero import records as store
 from tempzero.nightly.history import Night
-from tempzero.nightly.trend.drawing import CELL, HEIGHT, LEFT, TOP, WIDTH, chart, weeks
-from tempzero.nightly.trend.series import Course, courses
-from tempzero.reports.visible import one_line, visible
+from tempzero.nightly.trend.chart_geometry import CELL, HEIGHT, LEFT, TOP, WIDTH, lay_out_chart, place_days
+from tempzero.nightly.trend.series import Course, build_courses
+from tempzero.reports.visible import make_visible, to_one_line
 
 FORMAT = 1
-_LATEST = 30
+_MOST_MARKS = 30
 
 
-def write_pages(nights: Sequence[Night], folder: Path, *, present: Collection[str] | None = None) -> Path:
+def write_history_pages(nights: Sequence[Night], folder: Path, *, present: Collection[str] | None = None) -> Path:
     """Write index.html, a page a provider, history.md and history.json; give the index's path.
 
     `present` names the run folders that are still there: only to those a day leads (None: to all).
@@ -30,51 +30,57 @@ def write_pages(nights: Sequence[Night], folder: Path, *, present: Collection[st
     if present is not None:
         nights = [n if n.run in present else replace(n, run="") for n in nights]
     folder.mkdir(parents=True, exist_ok=True)
-    found = courses(nights)
-    files = _file_names([c.provider for c in found])
-    environment = _environment()
+    found = build_courses(nights)
+    files = _page_file_names([c.provider for c in found])
+    environment = _page_environment()
     for course in found:
-        charts = [chart(s, course.days, course.marks) for s in course.series]
+        charts = [lay_out_chart(s, course.days, course.marks) for s in course.series]
         page = environment.get_template("provider.html.j2").render(
-            course=course, charts=charts, weeks=weeks(course.days)
+            course=course, charts=charts, weeks=place_days(course.days)
         )
         store.write_atomically(folder / files[course.provider], page.encode())
-    heads = [(c, files[c.provider], [chart(s, c.days, c.marks) for s in c.series[:1]], weeks(c.days)) for c in found]
+    heads = [
+        (c, files[c.provider], [lay_out_chart(s, c.days, c.marks) for s in c.series[:1]], place_days(c.days))
+        for c in found
+    ]
     index = environment.get_template("index.html.j2").render(heads=heads, nights=nights)
-    store.write_atomically(folder / "history.md", to_markdown(nights).encode())
-    store.write_atomically(folder / "history.json", to_json(nights).encode())
+    store.write_atomically(folder / "history.md", history_to_markdown(nights).encode())
+    store.write_atomically(folder / "history.json", history_to_json(nights).encode())
     store.write_atomically(folder / "index.html", index.encode())
     return folder / "index.html"
 
 
-def to_markdown(nights: Sequence[Night]) -> str:
+def history_to_markdown(nights: Sequence[Night]) -> str:
     """The state of every provider, then what happened, the latest first."""
     lines = ["# Every night", ""]
     if not nights:
         return "# Every night\n\nNo night is on file yet; `tempzero nightly` makes one.\n"
-    found = courses(nights)
+    found = build_courses(nights)
     lines += [f"{len(nights)} nights, from {nights[0].night} to {nights[-1].night}.", ""]
     lines += ["| provider | state | since | equals its baseline | nights with data | without | not run |"]
-    lines += ["|---|---|---|---|---|---|---|", *map(_row, found), ""]
+    lines += ["|---|---|---|---|---|---|---|", *map(_course_row, found), ""]
     marks = sorted(((m.night, c.provider, m.words) for c in found for m in c.marks), reverse=True)
     lines += ["## What happened", ""] if marks else ["Nothing happened.", ""]
-    lines += [f"- {night}: {_plain(name)}: {_plain(words)}" for night, name, words in marks[:_LATEST]]
-    if len(marks) > _LATEST:
-        lines.append(f"- and {len(marks) - _LATEST} more; `--json` lists them all")
+    lines += [
+        f"- {night}: {_escape_page_markdown(name)}: {_escape_page_markdown(words)}"
+        for night, name, words in marks[:_MOST_MARKS]
+    ]
+    if len(marks) > _MOST_MARKS:
+        lines.append(f"- and {len(marks) - _MOST_MARKS} more; `--json` lists them all")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def to_json(nights: Sequence[Night]) -> str:
+def history_to_json(nights: Sequence[Night]) -> str:
     """Every provider's course; sorted keys."""
     value = {
         "format": FORMAT,
         "nights": [n.night for n in nights],
-        "providers": [_course(c) for c in courses(nights)],
+        "providers": [_course_fields(c) for c in build_courses(nights)],
     }
     return json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n"
 
 
-def _course(course: Course) -> dict[str, Any]:
+def _course_fields(course: Course) -> dict[str, Any]:
     decision = course.latest.decision
     return {
         "provider": course.provider,
@@ -87,7 +93,7 @@ def _course(course: Course) -> dict[str, Any]:
     }
 
 
-def _row(course: Course) -> str:
+def _course_row(course: Course) -> str:
     decision, states = course.latest.decision, [d.state for d in course.days]
     match = decision.match
     equal = "not measured"
@@ -96,14 +102,14 @@ def _row(course: Course) -> str:
         equal = f"{match.value:.2f}{interval}, n={match.n}"
     without, missing = states.count("no data"), states.count("no run")
     cells = (course.provider, decision.state, decision.since or "", equal)
-    return f"| {' | '.join(map(_plain, cells))} | {len(states) - without - missing} | {without} | {missing} |"
+    return f"| {' | '.join(map(_escape_page_markdown, cells))} | {len(states) - without - missing} | {without} | {missing} |"
 
 
-def _plain(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\`*_<>|" else c for c in one_line(text))
+def _escape_page_markdown(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*_<>|" else c for c in to_one_line(text))
 
 
-def _file_names(providers: Sequence[str]) -> dict[str, str]:
+def _page_file_names(providers: Sequence[str]) -> dict[str, str]:
     """A file for each provider; names that a file system would take for one another are told apart by a number."""
     return {
         name: f"provider-{i}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-').lower()[:60]}.html"
@@ -111,12 +117,12 @@ def _file_names(providers: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _environment() -> Environment:
+def _page_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates"), encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda v: visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
+        finalize=lambda v: make_visible(v) if isinstance(v, str) and not isinstance(v, Markup) else v,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from tempzero.nightly import history
-from tempzero.nightly.history import Entry, Night, event_words
+from tempzero.nightly.history import Night, NightEntry, describe_event
 from tempzero.types.concluded import Estimate
 
 _WORST_FIRST = ("changed", "no data", "no baseline", "ok")
-MISSING = "no run"
+NO_RUN = "no run"
 _TITLES = {
     "answers": "Parsed answers: excess divergence",
     "accuracy": "Accuracy",
@@ -76,73 +76,75 @@ class Course:
     days: tuple[Day, ...]
     series: tuple[Series, ...]
     marks: tuple[Mark, ...]
-    latest: Entry
+    latest: NightEntry
 
 
-def courses(nights: Sequence[Night]) -> tuple[Course, ...]:
+def build_courses(nights: Sequence[Night]) -> tuple[Course, ...]:
     """Every provider's course, by name."""
     names = sorted({e.side.provider for n in nights for e in n.entries})
-    first = _day(nights[0].night) if nights else date.min
-    return tuple(_course(name, nights, first) for name in names)
+    first = _night_date(nights[0].night) if nights else date.min
+    return tuple(_build_course(name, nights, first) for name in names)
 
 
-def _course(name: str, nights: Sequence[Night], first: date) -> Course:
+def _build_course(name: str, nights: Sequence[Night], first: date) -> Course:
     own = [(n, e) for n in nights if (e := n.entry(name)) is not None]
     kinds = list(dict.fromkeys(n.depth for n in nights))
     drawn, marks = [], []
     for depth in kinds:
         alike = [(n, e) for n, e in own if n.depth == depth]
         label = f" ({depth} nights)" if len(kinds) > 1 else ""
-        drawn += [replace(s, title=s.title + label) for s in _series(alike, first) if s.points]
-        marks += [replace(m, words=m.words + label) for m in _marks(alike, first)]
-    latest = [entry for _, entry in history.standing(nights, nights[-1].night) if entry.side.provider == name]
+        drawn += [replace(s, title=s.title + label) for s in _build_series(alike, first) if s.points]
+        marks += [replace(m, words=m.words + label) for m in _build_marks(alike, first)]
+    latest = [entry for _, entry in history.latest_entries(nights, nights[-1].night) if entry.side.provider == name]
     return Course(
         provider=name,
-        days=tuple(_calendar(own, first, _day(nights[-1].night))),
+        days=tuple(_build_calendar(own, first, _night_date(nights[-1].night))),
         series=tuple(drawn),
         marks=tuple(sorted(marks, key=lambda m: m.night)),
         latest=next((e for e in latest if e.decision.state == "changed"), own[-1][1]),
     )
 
 
-def _series(own: Sequence[tuple[Night, Entry]], first: date) -> Iterator[Series]:
+def _build_series(own: Sequence[tuple[Night, NightEntry]], first: date) -> Iterator[Series]:
     tested = [(n, e) for n, e in own if e.decision.missing == 0]
-    draw = _Drawer(tested, first)
-    yield draw.estimates("Equals its baseline", lambda e: e.decision.match, "floor: the baseline's own EMR", _floor)
-    yield draw.estimates("Agrees with itself (EMR)", lambda e: _figure(e, "repeat", "emr"))
-    yield draw.estimates("Same text as the reference", lambda e: _figure(e, "reference", "cross_emr"))
-    yield draw.estimates("Same text as its peers (mean)", lambda e: _figure(e, "cross", "cross_emr"))
-    yield draw.values("Evidence of a change (log10)", _evidence, "alarm", _alarm)
+    draw = _SeriesBuilder(tested, first)
+    yield draw.estimates(
+        "Equals its baseline", lambda e: e.decision.match, "floor: the baseline's own EMR", _floor_value
+    )
+    yield draw.estimates("Agrees with itself (EMR)", lambda e: _mean_figure(e, "repeat", "emr"))
+    yield draw.estimates("Same text as the reference", lambda e: _mean_figure(e, "reference", "cross_emr"))
+    yield draw.estimates("Same text as its peers (mean)", lambda e: _mean_figure(e, "cross", "cross_emr"))
+    yield draw.values("Evidence of a change (log10)", _log10_evidence, "alarm", _log10_alarm)
     for measure in sorted({line.measure for _, e in tested for line in e.decision.lines}):
         title = _TITLES.get(measure, measure)
-        yield draw.estimates(title, _now(measure), "baseline", _before(measure))
+        yield draw.estimates(title, _tonights_estimate(measure), "baseline", _baseline_level(measure))
 
 
-def _now(measure: str) -> Callable[[Entry], Estimate | None]:
+def _tonights_estimate(measure: str) -> Callable[[NightEntry], Estimate | None]:
     return lambda entry: next((line.now for line in entry.decision.lines if line.measure == measure), None)
 
 
-def _before(measure: str) -> Callable[[Entry], float | None]:
+def _baseline_level(measure: str) -> Callable[[NightEntry], float | None]:
     return lambda entry: next((line.before for line in entry.decision.lines if line.measure == measure), None)
 
 
-class _Drawer:
+class _SeriesBuilder:
     """Reads one measure after the other from the same nights."""
 
-    def __init__(self, entries: Sequence[tuple[Night, Entry]], first: date) -> None:
+    def __init__(self, entries: Sequence[tuple[Night, NightEntry]], first: date) -> None:
         self._entries = entries
         self._first = first
 
     def estimates(
         self,
         title: str,
-        read: Callable[[Entry], Estimate | None],
+        read: Callable[[NightEntry], Estimate | None],
         level_name: str = "",
-        level: Callable[[Entry], float | None] = lambda _: None,
+        level: Callable[[NightEntry], float | None] = lambda _: None,
     ) -> Series:
         points, levels = [], []
         for night, entry in self._entries:
-            found, day = read(entry), (_day(night.night) - self._first).days
+            found, day = read(entry), (_night_date(night.night) - self._first).days
             if found is not None and found.value is not None:
                 points.append(
                     Point(day=day, night=night.night, value=found.value, low=found.low, high=found.high, n=found.n)
@@ -157,30 +159,30 @@ class _Drawer:
     def values(
         self,
         title: str,
-        read: Callable[[Entry], float | None],
+        read: Callable[[NightEntry], float | None],
         level_name: str,
-        level: Callable[[Entry], float | None],
+        level: Callable[[NightEntry], float | None],
     ) -> Series:
-        def known(entry: Entry) -> Estimate | None:
+        def known(entry: NightEntry) -> Estimate | None:
             value = read(entry)
             return None if value is None else Estimate(value=value, low=None, high=None, n=0, method="")
 
         return self.estimates(title, known, level_name, level)
 
 
-def _floor(entry: Entry) -> float | None:
+def _floor_value(entry: NightEntry) -> float | None:
     return None if entry.decision.floor is None else entry.decision.floor.value
 
 
-def _evidence(entry: Entry) -> float | None:
+def _log10_evidence(entry: NightEntry) -> float | None:
     return math.log10(max(entry.decision.evidence, 1e-3)) if entry.decision.tested else None
 
 
-def _alarm(entry: Entry) -> float | None:
+def _log10_alarm(entry: NightEntry) -> float | None:
     return math.log10(entry.decision.alarm_at) if entry.decision.tested else None
 
 
-def _figure(entry: Entry, kind: str, metric: str) -> Estimate | None:
+def _mean_figure(entry: NightEntry, kind: str, metric: str) -> Estimate | None:
     """The figure; of several (peers) their mean, which has no interval."""
     found = [f.estimate for f in entry.side.figures if (f.kind, f.metric) == (kind, metric)]
     known = [e for e in found if e.value is not None]
@@ -190,10 +192,10 @@ def _figure(entry: Entry, kind: str, metric: str) -> Estimate | None:
     return Estimate(value=mean, low=None, high=None, n=min(e.n for e in known), method="mean over the peers")
 
 
-def _calendar(own: Sequence[tuple[Night, Entry]], first: date, last: date) -> Iterator[Day]:
-    by_day: dict[date, list[tuple[Night, Entry]]] = {}
+def _build_calendar(own: Sequence[tuple[Night, NightEntry]], first: date, last: date) -> Iterator[Day]:
+    by_day: dict[date, list[tuple[Night, NightEntry]]] = {}
     for night, entry in own:
-        by_day.setdefault(_day(night.night), []).append((night, entry))
+        by_day.setdefault(_night_date(night.night), []).append((night, entry))
     for offset in range((last - first).days + 1):
         day = first + timedelta(days=offset)
         found = sorted(by_day.get(day, []), key=lambda pair: _WORST_FIRST.index(pair[1].decision.state))
@@ -202,15 +204,15 @@ def _calendar(own: Sequence[tuple[Night, Entry]], first: date, last: date) -> It
             state, words = entry.decision.state, entry.decision.reason
             yield Day(date=day.isoformat(), state=state, night=night.night, run=night.run, words=words)
         else:
-            yield Day(date=day.isoformat(), state=MISSING, night="", run="", words="no night on file")
+            yield Day(date=day.isoformat(), state=NO_RUN, night="", run="", words="no night on file")
 
 
-def _marks(own: Iterable[tuple[Night, Entry]], first: date) -> Iterator[Mark]:
+def _build_marks(own: Iterable[tuple[Night, NightEntry]], first: date) -> Iterator[Mark]:
     before = "ok"
     for night, entry in own:
-        day, decision = (_day(night.night) - first).days, entry.decision
+        day, decision = (_night_date(night.night) - first).days, entry.decision
         for event in decision.events:
-            words = event_words(event)
+            words = describe_event(event)
             yield Mark(day=day, night=night.night, run=night.run, telling=event.telling, words=words)
         if decision.tested and (decision.state == "changed") != (before == "changed"):
             since = f", since the night of {decision.since}" if decision.since else ""
@@ -219,5 +221,5 @@ def _marks(own: Iterable[tuple[Night, Entry]], first: date) -> Iterator[Mark]:
         before = decision.state if decision.tested else before
 
 
-def _day(night: str) -> date:
+def _night_date(night: str) -> date:
     return date.fromisoformat(night[:10])

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
-from tempzero.reports.faults import fault_words
+from tempzero.reports.fault_wording import fault_words
 from tempzero.reports.lookup import View
-from tempzero.reports.sections.figure_tables import other_figures, provider_table
+from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
 
 _METRICS = ("coverage", "censored_share", "missing_share", "excluded_share", "empty_share")
 
 
-def build(view: View) -> Section:
+def build_coverage_section(view: View) -> Section:
     """Coverage, and every kind of failure."""
     table = provider_table(view, caption="Coverage", kind="coverage", metrics=_METRICS, on_screen=_METRICS[:3])
-    further = other_figures(view, "coverage", _METRICS)
+    further = further_figures_table(view, "coverage", _METRICS)
     return Section(
         anchor="coverage",
         title="What failed?",
         lead="A failed request is no answer: it never counts as divergence, but it lowers coverage.",
-        blocks=tuple(b for b in (table, _failures(view), further) if b is not None),
+        blocks=tuple(b for b in (table, _failures_table(view), further) if b is not None),
     )
 
 
-def _failures(view: View) -> Table | Paragraph:
+def _failures_table(view: View) -> Table | Paragraph:
     failures = sorted(view.analysis.failures, key=lambda f: (f[0], -f[2], f[1]))
     if not failures:
         return Paragraph(text="No attempt failed.")

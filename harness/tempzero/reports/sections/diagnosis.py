@@ -6,50 +6,50 @@ from collections.abc import Sequence
 
 from tempzero.reports.charts import CurveChart
 from tempzero.reports.document import ON_PAPER, Block, Cell, Column, Paragraph, Section, Table, Tone
-from tempzero.reports.legend import term
+from tempzero.reports.figure_wording import CAUSES, look_up_cell
+from tempzero.reports.legend import metric_term
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.margin_chart import margin_chart
+from tempzero.reports.margin_chart import lay_out_margin_chart
 from tempzero.reports.numbers import estimate_text
-from tempzero.reports.sections.figure_tables import family_table, other_figures, provider_table
-from tempzero.reports.wording import CAUSES, named_cell
+from tempzero.reports.sections.figure_tables import family_table, further_figures_table, provider_table
 from tempzero.types.concluded import Diagnosis, NoiseFloor, ReferenceReading
 
-_MAIN = ("token_match_rate", "token_difr", "effective_temperature", "rounding_scale", "unexplained_share")
-_WHERE = (
+_MAIN_METRICS = ("token_match_rate", "token_difr", "effective_temperature", "rounding_scale", "unexplained_share")
+_POSITION_METRICS = (
     *(f"token_match_rate_tokens_{name}" for name in ("1_4", "5_16", "17_64", "65_up")),
     *(f"token_match_rate_context_{name}" for name in ("below_256", "256_1023", "1024_4095", "4096_up")),
 )
 _TONES: dict[str, Tone] = {"shown": "bad", "likely": "watch", "undecided": "muted"}
 
 
-def build(view: View) -> Section:
+def build_diagnosis_section(view: View) -> Section:
     """The diagnosis of every provider, and what it rests on."""
     reading = view.analysis.reading
     if reading is None:
         words = "No reference read the responses of this run token by token, so no cause can be named."
-        return _section((Paragraph(text=words, tone="muted", media=ON_PAPER),))
+        return _wrap_diagnosis_section((Paragraph(text=words, tone="muted", media=ON_PAPER),))
     subjects = view.subjects("scored")
     blocks: list[Block | None] = [
-        _diagnoses(view, reading),
+        _diagnosis_table(view, reading),
         provider_table(
             view,
             caption="Token by token against the reference",
             kind="scored",
-            metrics=_MAIN,
-            on_screen=_MAIN[:2],
-            right=lambda s: _reader_of(view, reading, s),
+            metrics=_MAIN_METRICS,
+            on_screen=_MAIN_METRICS[:2],
+            right=lambda s: _find_reader(view, reading, s),
             subjects=subjects,
         ),
         *(Paragraph(text=_floor_words(f)) for f in reading.floors),
-        *_charts(view, reading),
-        _partings(view, reading),
+        *_margin_charts(view, reading),
+        _near_tie_table(view, reading),
         provider_table(
             view,
             caption="Tokens that match, by their position and by the length of the context before them",
             kind="scored",
-            metrics=_WHERE,
+            metrics=_POSITION_METRICS,
             on_screen=(),
-            right=lambda s: _reader_of(view, reading, s),
+            right=lambda s: _find_reader(view, reading, s),
             subjects=subjects,
         ),
         family_table(
@@ -57,21 +57,21 @@ def build(view: View) -> Section:
             caption="Tokens that match, by prompt family",
             kind="scored",
             metric="token_match_rate",
-            right=lambda s: _reader_of(view, reading, s),
+            right=lambda s: _find_reader(view, reading, s),
             subjects=subjects,
         ),
-        other_figures(view, "scored", (*_MAIN, *_WHERE)),
+        further_figures_table(view, "scored", (*_MAIN_METRICS, *_POSITION_METRICS)),
     ]
-    return _section(tuple(b for b in blocks if b is not None))
+    return _wrap_diagnosis_section(tuple(b for b in blocks if b is not None))
 
 
-def _reader_of(view: View, reading: ReferenceReading, subject: Subject) -> str | None:
+def _find_reader(view: View, reading: ReferenceReading, subject: Subject) -> str | None:
     """Who read a provider's responses: its reference; a reference read its own."""
     own = view.reference_of(subject.provider)
     return own or next((f.reference for f in reading.floors if f.reference == subject.provider), None)
 
 
-def _diagnoses(view: View, reading: ReferenceReading) -> Table:
+def _diagnosis_table(view: View, reading: ReferenceReading) -> Table:
     return Table(
         caption="What explains each provider's tokens",
         columns=(
@@ -79,14 +79,18 @@ def _diagnoses(view: View, reading: ReferenceReading) -> Table:
             Column(heading="Diagnosis"),
             Column(heading="Size", hint="the cause's own size, with its interval", numeric=True, screen=False),
             Column(heading="What it rests on", screen=False),
-            Column(heading=term("token_match_rate").heading, hint=term("token_match_rate").definition, numeric=True),
+            Column(
+                heading=metric_term("token_match_rate").heading,
+                hint=metric_term("token_match_rate").definition,
+                numeric=True,
+            ),
         ),
-        rows=tuple(_row(view, d) for d in reading.diagnoses),
+        rows=tuple(_diagnosis_cells(view, d) for d in reading.diagnoses),
         grouped=True,
     )
 
 
-def _row(view: View, found: Diagnosis) -> tuple[Cell, ...]:
+def _diagnosis_cells(view: View, found: Diagnosis) -> tuple[Cell, ...]:
     subject = Subject(provider=found.provider, condition=found.condition)
     size = "" if found.estimate is None else estimate_text(found.estimate, "number")
     tone: Tone = "good" if found.cause == "faithful" and found.strength != "undecided" else _TONES[found.strength]
@@ -95,7 +99,7 @@ def _row(view: View, found: Diagnosis) -> tuple[Cell, ...]:
         Cell(text=f"{CAUSES.get(found.cause, found.cause)} ({found.strength})", tone=tone),
         Cell(text=size),
         Cell(text=found.message),
-        named_cell(view, "scored", "token_match_rate", subject, found.reference),
+        look_up_cell(view, "scored", "token_match_rate", subject, found.reference),
     )
 
 
@@ -123,7 +127,7 @@ def _floor_words(floor: NoiseFloor) -> str:
     return " ".join(parts)
 
 
-def _charts(view: View, reading: ReferenceReading) -> Sequence[CurveChart | Table]:
+def _margin_charts(view: View, reading: ReferenceReading) -> Sequence[CurveChart | Table]:
     found: list[CurveChart | Table] = []
     for floor in reading.floors:
         named = [
@@ -135,7 +139,7 @@ def _charts(view: View, reading: ReferenceReading) -> Sequence[CurveChart | Tabl
             continue
         title = f"How far off tokens are, by {floor.reference}: providers, and forms of its own model"
         summary = "; ".join(f"{name}: {p.shares[0]:.4f} of {p.tokens} tokens" for name, p in named)
-        found.append(margin_chart(title, named, summary=summary))
+        found.append(lay_out_margin_chart(title, named, summary=summary))
         at = [i for i, x in enumerate(named[0][1].at) if x in (0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)]
         found.append(
             Table(
@@ -160,7 +164,7 @@ def _charts(view: View, reading: ReferenceReading) -> Sequence[CurveChart | Tabl
     return found
 
 
-def _partings(view: View, reading: ReferenceReading) -> Table | None:
+def _near_tie_table(view: View, reading: ReferenceReading) -> Table | None:
     if not reading.partings:
         return None
     return Table(
@@ -184,7 +188,7 @@ def _partings(view: View, reading: ReferenceReading) -> Table | None:
     )
 
 
-def _section(blocks: tuple[Block, ...]) -> Section:
+def _wrap_diagnosis_section(blocks: tuple[Block, ...]) -> Section:
     return Section(
         anchor="diagnosis",
         title="What explains each provider's tokens?",

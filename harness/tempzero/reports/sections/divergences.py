@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from tempzero.reports.document import ON_PAPER, Paragraph, Section, Side, TextPair, TextPairs
+from tempzero.reports.document import ON_PAPER, Paragraph, Section, TextPair, TextPairs, TextSide
 from tempzero.reports.lookup import View
-from tempzero.reports.visible import shorten, visible
+from tempzero.reports.visible import make_visible, shorten_text
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence
 
@@ -15,14 +15,14 @@ MAX_PAIRS_EACH = 60
 _CONTEXT, _DIFFERING, _TAIL = 160, 900, 80
 
 
-def build(view: View) -> Section:
+def build_divergences_section(view: View) -> Section:
     """Divergent responses side by side."""
     sorts = (
         ("Its own repeats", [d for d in view.analysis.divergences if d.left.provider == d.right.provider]),
-        ("Against the reference", [d for d in view.analysis.divergences if _with_reference(view, d)]),
-        ("Between providers", [d for d in view.analysis.divergences if _between(view, d)]),
+        ("Against the reference", [d for d in view.analysis.divergences if _is_with_reference(view, d)]),
+        ("Between providers", [d for d in view.analysis.divergences if _is_between_providers(view, d)]),
     )
-    blocks: list[TextPairs | Paragraph] = [_pairs(caption, found) for caption, found in sorts if found]
+    blocks: list[TextPairs | Paragraph] = [_make_text_pairs(caption, found) for caption, found in sorts if found]
     if not blocks:
         blocks.append(Paragraph(text="No two responses to one prompt differed, or none could be compared."))
     return Section(
@@ -35,40 +35,40 @@ def build(view: View) -> Section:
     )
 
 
-def _with_reference(view: View, divergence: Divergence) -> bool:
+def _is_with_reference(view: View, divergence: Divergence) -> bool:
     left, right = divergence.left.provider, divergence.right.provider
     return left != right and (view.is_reference(left) or view.is_reference(right))
 
 
-def _between(view: View, divergence: Divergence) -> bool:
-    return divergence.left.provider != divergence.right.provider and not _with_reference(view, divergence)
+def _is_between_providers(view: View, divergence: Divergence) -> bool:
+    return divergence.left.provider != divergence.right.provider and not _is_with_reference(view, divergence)
 
 
-def _pairs(caption: str, found: Sequence[Divergence]) -> TextPairs:
+def _make_text_pairs(caption: str, found: Sequence[Divergence]) -> TextPairs:
     kept = found[:MAX_PAIRS_EACH]
     left_out = len(found) - len(kept)
     return TextPairs(
         caption=caption,
-        pairs=tuple(_pair(d) for d in kept),
+        pairs=tuple(_make_text_pair(d) for d in kept),
         more=f"{left_out:,} more are in tables/divergences.csv." if left_out else "",
     )
 
 
-def _pair(divergence: Divergence) -> TextPair:
+def _make_text_pair(divergence: Divergence) -> TextPair:
     left, right, at = divergence.left_text, divergence.right_text, divergence.at_char
-    ending = _common_end(left, right, at)
+    ending = _common_end_length(left, right, at)
     who = divergence.left.provider
     if divergence.right.provider != who:
         who = f"{who} and {divergence.right.provider}"
     return TextPair(
         divergence=divergence,
-        title=f"{shorten(divergence.prompt, 100)}: {who}, from character {at:,} on",
-        left=_side(divergence.left, left, at, ending),
-        right=_side(divergence.right, right, at, ending),
+        title=f"{shorten_text(divergence.prompt, 100)}: {who}, from character {at:,} on",
+        left=_make_text_side(divergence.left, left, at, ending),
+        right=_make_text_side(divergence.right, right, at, ending),
     )
 
 
-def _common_end(left: str, right: str, at: int) -> int:
+def _common_end_length(left: str, right: str, at: int) -> int:
     """How many characters both texts share at their ends, counted no further back than `at`."""
     most = min(len(left), len(right)) - at - 1  # the first different character itself is never shared
     count = 0
@@ -77,13 +77,13 @@ def _common_end(left: str, right: str, at: int) -> int:
     return count
 
 
-def _side(trial: Trial, text: str, at: int, ending: int) -> Side:
+def _make_text_side(trial: Trial, text: str, at: int, ending: int) -> TextSide:
     end = len(text) - ending
     start = max(0, at - _CONTEXT)
     differing = text[at:end]
     shown, cut = differing[:_DIFFERING], len(differing) > _DIFFERING
     after = "" if cut else text[end : end + _TAIL]
-    return Side(
+    return TextSide(
         who=f"{trial.provider}, repeat {trial.repeat}",
         before=text[start:at],
         first=shown[:1],
@@ -104,5 +104,5 @@ def _char_words(text: str, at: int) -> str:
         return char
     name = {"\n": "line break", "\t": "tab"}.get(char) or unicodedata.name(char, "").lower()
     code = f"U+{ord(char):04X}"
-    sight = "" if char.isspace() or not char.isprintable() else f"{visible(char)} "
+    sight = "" if char.isspace() or not char.isprintable() else f"{make_visible(char)} "
     return f"{sight}{code} {name}".strip()

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Table
-from tempzero.reports.legend import term, term_of
+from tempzero.reports.figure_wording import figure_cell, figure_text
+from tempzero.reports.legend import figure_term, metric_term
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.wording import cell, figure_text
 from tempzero.types.concluded import Figure
 
 MAX_ROWS = 300
 
-Right = Callable[[Subject], str | None]
+Counterpart = Callable[[Subject], str | None]
 
 
-def nobody(_: Subject) -> str | None:
+def compare_with_nobody(_: Subject) -> str | None:
     """The right-hand side of figures that compare with nobody."""
     return None
 
 
-def columns(metrics: Sequence[str], units: dict[str, str], *, on_screen: Sequence[str]) -> tuple[Column, ...]:
+def metric_columns(metrics: Sequence[str], units: dict[str, str], *, on_screen: Sequence[str]) -> tuple[Column, ...]:
     """One column a metric, with its definition as the hint."""
-    words = [term(m, units.get(m, "share")) for m in metrics]
+    words = [metric_term(m, units.get(m, "share")) for m in metrics]
     return tuple(
         Column(heading=w.heading, hint=w.definition, numeric=True, screen=w.metric in on_screen) for w in words
     )
@@ -35,7 +35,7 @@ def provider_table(
     kind: str,
     metrics: Sequence[str],
     on_screen: Sequence[str],
-    right: Right = nobody,
+    right: Counterpart = compare_with_nobody,
     subjects: Sequence[Subject] | None = None,
 ) -> Table:
     """A row for each provider, a column for each metric of one kind that anybody has."""
@@ -44,11 +44,11 @@ def provider_table(
     shown = [m for m in metrics if m in known] or list(metrics[:1])
     return Table(
         caption=caption,
-        columns=(Column(heading="Provider"), *columns(shown, known, on_screen=on_screen)),
+        columns=(Column(heading="Provider"), *metric_columns(shown, known, on_screen=on_screen)),
         rows=tuple(
             (
                 Cell(text=view.label(s)),
-                *(cell(view.figure(kind, m, s, right(s)), term(m, known.get(m, "share"))) for m in shown),
+                *(figure_cell(view.figure(kind, m, s, right(s)), metric_term(m, known.get(m, "share"))) for m in shown),
             )
             for s in rows
         ),
@@ -62,14 +62,14 @@ def family_table(
     caption: str,
     kind: str,
     metric: str,
-    right: Right = nobody,
+    right: Counterpart = compare_with_nobody,
     subjects: Sequence[Subject] | None = None,
 ) -> Table | None:
     """One metric by family of prompts, folded; None where the analysis has it only over all prompts."""
     families = view.families(kind, metric)
     if not families:
         return None
-    words = term(metric)
+    words = metric_term(metric)
     rows = list(subjects) if subjects is not None else view.subjects(kind)
     return Table(
         caption=caption,
@@ -77,7 +77,7 @@ def family_table(
         rows=tuple(
             (
                 Cell(text=view.label(s)),
-                *(cell(view.figure(kind, metric, s, right(s), family), words) for family in families),
+                *(figure_cell(view.figure(kind, metric, s, right(s), family), words) for family in families),
             )
             for s in rows
         ),
@@ -86,7 +86,7 @@ def family_table(
     )
 
 
-def other_figures(view: View, kind: str, shown: Sequence[str]) -> Table | None:
+def further_figures_table(view: View, kind: str, shown: Sequence[str]) -> Table | None:
     """The figures of a kind that the section has no column for, one a row: a new metric shows without new code."""
     rest = [f for f in view.figures(kind) if f.metric not in shown]
     if not rest:
@@ -101,20 +101,20 @@ def other_figures(view: View, kind: str, shown: Sequence[str]) -> Table | None:
             Column(heading="Figure"),
             Column(heading="Value", numeric=True),
         ),
-        rows=tuple(_figure_row(view, f) for f in kept),
+        rows=tuple(_further_figure_cells(view, f) for f in kept),
         folded=True,
         more=more,
         media=ON_PAPER,
     )
 
 
-def _figure_row(view: View, figure: Figure) -> tuple[Cell, ...]:
+def _further_figure_cells(view: View, figure: Figure) -> tuple[Cell, ...]:
     subject = Subject(provider=figure.left, condition=figure.condition)
-    heading = term_of(figure).heading
-    value = cell(figure, term_of(figure))
+    heading = figure_term(figure).heading
+    value = figure_cell(figure, figure_term(figure))
     return (Cell(text=view.label(subject)), Cell(text=figure.right or ""), Cell(text=heading), value)
 
 
-def pair_text(figure: Figure | None) -> str:
+def pair_figure_text(figure: Figure | None) -> str:
     """A figure of a pair in few words, or that it was not measured."""
     return figure_text(figure) if figure is not None else "not measured"

@@ -19,7 +19,7 @@ _ITEMS = (
 )
 
 
-def build(view: View) -> Section:
+def build_how_to_read_section(view: View) -> Section:
     """How to read the report."""
     del view
     return Section(

@@ -10,7 +10,7 @@ from tempzero.reports.document import ON_PAPER, Facts, Section
 from tempzero.reports.lookup import View
 
 
-def build(view: View) -> Section:
+def build_provenance_section(view: View) -> Section:
     """Where these figures come from."""
     a = view.analysis
     pairs = (
@@ -21,7 +21,7 @@ def build(view: View) -> Section:
         ("Suite digest", a.suite_digest),
         ("Plan digest", a.plan_digest),
         *((f"Version of {name}", version) for name, version in sorted(a.versions.items())),
-        *_host(a.host),
+        *_host_facts(a.host),
     )
     return Section(
         anchor="provenance",
@@ -32,7 +32,7 @@ def build(view: View) -> Section:
     )
 
 
-def _host(host: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _host_facts(host: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (f"Host, {name}", value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str))
         for name, value in sorted(host.items())

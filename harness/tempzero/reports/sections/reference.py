@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
-from tempzero.reports.legend import term
+from tempzero.reports.figure_wording import look_up_cell
+from tempzero.reports.legend import metric_term
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.sections.figure_tables import family_table, other_figures, provider_table
-from tempzero.reports.wording import named_cell
+from tempzero.reports.sections.figure_tables import family_table, further_figures_table, provider_table
 
-_TEXTS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
-_FORMS = ("answer_agreement", "flips", "finish_reason_agreement", "length_difference_chars")
-_ELSEWHERE = ("prompt_tokens_agreement",)
-_BITS = "bit_identical_share"
+_TEXT_METRICS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
+_ANSWER_METRICS = ("answer_agreement", "flips", "finish_reason_agreement", "length_difference_chars")
+_METRICS_SHOWN_ELSEWHERE = ("prompt_tokens_agreement",)
+_BITS_METRIC = "bit_identical_share"
 
 
-def build(view: View) -> Section:
+def build_reference_section(view: View) -> Section:
     """Agreement with the reference."""
     references = [s for s in view.subjects("repeat", "coverage") if view.is_reference(s.provider)]
     if not references:
-        return _section((Paragraph(text="This run has no reference. Name one under run.reference in providers.yaml."),))
+        return _wrap_reference_section(
+            (Paragraph(text="This run has no reference. Name one under run.reference in providers.yaml."),)
+        )
 
     def right(subject: Subject) -> str | None:
         return view.reference_of(subject.provider)
@@ -34,7 +36,10 @@ def build(view: View) -> Section:
             right=right,
             subjects=compared,
         )
-        for caption, metrics, on_screen in (("Texts", _TEXTS, _TEXTS[:3]), ("Answers, endings, lengths", _FORMS, ()))
+        for caption, metrics, on_screen in (
+            ("Texts", _TEXT_METRICS, _TEXT_METRICS[:3]),
+            ("Answers, endings, lengths", _ANSWER_METRICS, ()),
+        )
     ]
     by_family = family_table(
         view,
@@ -44,25 +49,25 @@ def build(view: View) -> Section:
         right=right,
         subjects=compared,
     )
-    further = other_figures(view, "reference", (*_TEXTS, *_FORMS, *_ELSEWHERE))
-    blocks = (*tables, _itself(view, references), by_family, further)
-    return _section(tuple(b for b in blocks if b is not None))
+    further = further_figures_table(view, "reference", (*_TEXT_METRICS, *_ANSWER_METRICS, *_METRICS_SHOWN_ELSEWHERE))
+    blocks = (*tables, _reference_repeats_table(view, references), by_family, further)
+    return _wrap_reference_section(tuple(b for b in blocks if b is not None))
 
 
-def _itself(view: View, references: list[Subject]) -> Table:
+def _reference_repeats_table(view: View, references: list[Subject]) -> Table:
     return Table(
         caption="The reference against itself: identical repeats",
         columns=(
             Column(heading="Reference"),
-            Column(heading=term("emr").heading, hint=term("emr").definition, numeric=True),
-            Column(heading=term(_BITS).heading, hint=term(_BITS).definition, numeric=True),
+            Column(heading=metric_term("emr").heading, hint=metric_term("emr").definition, numeric=True),
+            Column(heading=metric_term(_BITS_METRIC).heading, hint=metric_term(_BITS_METRIC).definition, numeric=True),
             Column(heading="Notes", screen=False),
         ),
         rows=tuple(
             (
                 Cell(text=view.name(s)),
-                named_cell(view, "repeat", "emr", s),
-                named_cell(view, "repeat", _BITS, s),
+                look_up_cell(view, "repeat", "emr", s),
+                look_up_cell(view, "repeat", _BITS_METRIC, s),
                 Cell(text="; ".join(view.notes_of(s.provider))),
             )
             for s in references
@@ -70,7 +75,7 @@ def _itself(view: View, references: list[Subject]) -> Table:
     )
 
 
-def _section(blocks: tuple[Table | Paragraph, ...]) -> Section:
+def _wrap_reference_section(blocks: tuple[Table | Paragraph, ...]) -> Section:
     return Section(
         anchor="reference",
         title="Does each provider agree with the reference?",

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
-from tempzero.reports.legend import term, term_of
+from tempzero.reports.figure_wording import figure_cell
+from tempzero.reports.legend import figure_term, metric_term
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED
-from tempzero.reports.sections.figure_tables import family_table, other_figures, provider_table
-from tempzero.reports.wording import cell
+from tempzero.reports.sections.figure_tables import family_table, further_figures_table, provider_table
 from tempzero.types.concluded import Figure
 
 _METRICS = ("emr", "tarr", "tara", "unique_outputs", "modal_share", "ned")
@@ -21,7 +21,7 @@ _BITS = "bit_identical_share"
 _ACCURACY = ("best_accuracy", "worst_accuracy", "accuracy_spread")
 
 
-def build(view: View) -> Section:
+def build_self_agreement_section(view: View) -> Section:
     """Self-agreement of every provider."""
     table = provider_table(
         view,
@@ -39,36 +39,44 @@ def build(view: View) -> Section:
     )
     by_family = family_table(view, caption="Same text again (EMR), by prompt family", kind="repeat", metric="emr")
     # Best and worst accuracy belong to the section on answers, identical bits to the reference.
-    further = other_figures(view, "repeat", (*_METRICS, *_AGAINST_ITSELF, _SURVIVORS, *_ACCURACY, _BITS))
+    further = further_figures_table(view, "repeat", (*_METRICS, *_AGAINST_ITSELF, _SURVIVORS, *_ACCURACY, _BITS))
     return Section(
         anchor="self",
         title="Does each provider agree with itself?",
         lead="The same prompt, asked again in a separate request: 1.00 means that every repeat gave the same text.",
-        blocks=tuple(b for b in (table, _survivors(view), _by_k(view), by_family, accused, further) if b is not None),
+        blocks=tuple(
+            b
+            for b in (table, _survivors_table(view), _tarr_by_k_table(view), by_family, accused, further)
+            if b is not None
+        ),
     )
 
 
-def _by_k(view: View) -> Table | None:
+def _tarr_by_k_table(view: View) -> Table | None:
     """TARr@k at every k: as published figures have it. Values of one column may be compared, those of a row not."""
     found = view.by_k("repeat", "tarr")
-    words = term("tarr")
-    return _table(found, view, caption=f"{words.heading}, by the number of repeats k", folded=True) if found else None
+    words = metric_term("tarr")
+    return (
+        _repeats_table(found, view, caption=f"{words.heading}, by the number of repeats k", folded=True)
+        if found
+        else None
+    )
 
 
-def _survivors(view: View) -> Table | None:
+def _survivors_table(view: View) -> Table | None:
     """Of providers that were no longer asked after a divergence: prompts still without one after k repeats."""
     found = view.by_k("repeat", _SURVIVORS)
     caption = "Asking stopped at the first divergence: prompts without one after k repeats"
-    return _table(found, view, caption=caption, folded=False) if found else None
+    return _repeats_table(found, view, caption=caption, folded=False) if found else None
 
 
-def _table(found: Mapping[Subject, Mapping[int, Figure]], view: View, *, caption: str, folded: bool) -> Table:
-    marks = _spread(sorted({k for figures in found.values() for k in figures}))
+def _repeats_table(found: Mapping[Subject, Mapping[int, Figure]], view: View, *, caption: str, folded: bool) -> Table:
+    marks = _thin_out_marks(sorted({k for figures in found.values() for k in figures}))
     return Table(
         caption=caption,
         columns=(Column(heading="Provider"), *(Column(heading=f"k={k}", numeric=True) for k in marks)),
         rows=tuple(
-            (Cell(text=view.label(subject)), *(_at(figures.get(k)) for k in marks))
+            (Cell(text=view.label(subject)), *(_repeats_cell(figures.get(k)) for k in marks))
             for subject, figures in found.items()
         ),
         folded=folded,
@@ -76,13 +84,13 @@ def _table(found: Mapping[Subject, Mapping[int, Figure]], view: View, *, caption
     )
 
 
-def _at(figure: Figure | None) -> Cell:
+def _repeats_cell(figure: Figure | None) -> Cell:
     if figure is None:
         return Cell(text=UNDEFINED, why="not asked so often", tone="muted")
-    return cell(figure, replace(term_of(figure), per_k=False))
+    return figure_cell(figure, replace(figure_term(figure), per_k=False))
 
 
-def _spread(marks: Sequence[int]) -> Sequence[int]:
+def _thin_out_marks(marks: Sequence[int]) -> Sequence[int]:
     """All of them; of too many the first few, then every second, third, ... and the last."""
     step = -(-len(marks) // _MOST_COLUMNS)
     return sorted({*marks[:4], *marks[::step], marks[-1]})

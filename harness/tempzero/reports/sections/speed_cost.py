@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from tempzero.reports.document import Section
 from tempzero.reports.lookup import View
-from tempzero.reports.sections.figure_tables import other_figures, provider_table
+from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
 
 _SPEED = ("latency_s", "first_byte_s", "completion_tokens_per_s")
 _COST = ("calls", "attempts", "prompt_tokens", "completion_tokens", "cost_usd")
 
 
-def build(view: View) -> Section:
+def build_speed_cost_section(view: View) -> Section:
     """Speed and cost."""
     speed = provider_table(view, caption="Speed", kind="speed", metrics=_SPEED, on_screen=(_SPEED[0], _SPEED[2]))
     cost = provider_table(view, caption="Cost", kind="cost", metrics=_COST, on_screen=(_COST[0], _COST[3], _COST[4]))
-    blocks = (speed, cost, other_figures(view, "speed", _SPEED), other_figures(view, "cost", _COST))
+    blocks = (speed, cost, further_figures_table(view, "speed", _SPEED), further_figures_table(view, "cost", _COST))
     return Section(
         anchor="speed-cost",
         title="How fast, and at what cost?",

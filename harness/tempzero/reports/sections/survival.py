@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tempzero.reports.charts import CurveChart, curve_chart, share_after
+from tempzero.reports.charts import CurveChart, lay_out_curve_chart, share_after
 from tempzero.reports.document import ON_PAPER, Cell, Column, Paragraph, Section, Table
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import value_text
@@ -12,15 +12,15 @@ from tempzero.types.concluded import SurvivalCurve
 
 _MARKS = (0, 10, 30, 100, 300, 1000, 3000, 10000)
 
-Named = list[tuple[str, SurvivalCurve]]
+NamedCurves = list[tuple[str, SurvivalCurve]]
 
 
-def build(view: View) -> Section:
+def build_survival_section(view: View) -> Section:
     """How far into the text responses stay the same."""
-    own, against = _own(view), _against(view)
+    own, against = _repeat_curves(view), _cross_curves(view)
     blocks = (
-        *_parts("A provider's own repeats: share of pairs still identical", own),
-        *_parts("Against the reference: share of pairs still identical", against),
+        *_chart_and_table("A provider's own repeats: share of pairs still identical", own),
+        *_chart_and_table("Against the reference: share of pairs still identical", against),
     )
     nothing = Paragraph(text="No pair of responses could be compared.", tone="muted")
     return Section(
@@ -33,33 +33,33 @@ def build(view: View) -> Section:
     )
 
 
-def _own(view: View) -> Named:
-    return [(_name(view, c), c) for c in view.analysis.curves if c.kind == "repeat"]
+def _repeat_curves(view: View) -> NamedCurves:
+    return [(_curve_name(view, c), c) for c in view.analysis.curves if c.kind == "repeat"]
 
 
-def _against(view: View) -> Named:
+def _cross_curves(view: View) -> NamedCurves:
     """Curves against the reference; without any reference, those between all pairs."""
     crossing = [c for c in view.analysis.curves if c.kind != "repeat" and c.right is not None]
     reference = [c for c in crossing if c.right is not None and view.is_reference(c.right)]
     if reference:
-        return [(_name(view, c), c) for c in reference]
-    return [(f"{_name(view, c)} and {c.right}", c) for c in crossing]
+        return [(_curve_name(view, c), c) for c in reference]
+    return [(f"{_curve_name(view, c)} and {c.right}", c) for c in crossing]
 
 
-def _name(view: View, curve: SurvivalCurve) -> str:
+def _curve_name(view: View, curve: SurvivalCurve) -> str:
     return view.name(Subject(provider=curve.left, condition=curve.condition))
 
 
-def _parts(title: str, named: Named) -> list[CurveChart | Table]:
+def _chart_and_table(title: str, named: NamedCurves) -> list[CurveChart | Table]:
     if not named:
         return []
     summary = "; ".join(f"{name}: {share_after(c, 10**12):.2f} of {c.pairs} pairs never part" for name, c in named)
-    return [curve_chart(title, named, summary=summary), _table(title, named)]
+    return [lay_out_curve_chart(title, named, summary=summary), _survival_table(title, named)]
 
 
-def _table(title: str, named: Named) -> Table:
+def _survival_table(title: str, named: NamedCurves) -> Table:
     longest = max((c.positions[-1] for _, c in named if c.positions), default=0)
-    marks = _chosen(longest)
+    marks = _choose_marks(longest)
     return Table(
         caption=f"{title} after so many characters",
         columns=(
@@ -81,5 +81,5 @@ def _table(title: str, named: Named) -> Table:
     )
 
 
-def _chosen(longest: int) -> Sequence[int]:
+def _choose_marks(longest: int) -> Sequence[int]:
     return [m for m in _MARKS if m < longest] or [0]

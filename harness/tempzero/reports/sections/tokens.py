@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tempzero.reports.document import ON_PAPER, Paragraph, Piece, ReadPair, ReadPairs, ReadSide, Section
 from tempzero.reports.lookup import View
-from tempzero.reports.visible import shorten
+from tempzero.reports.visible import shorten_text
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import PairCause, ReadText, ReadToken, ReferenceReading, Standing
 
@@ -15,7 +15,7 @@ _BEFORE, _AFTER = 60, 100
 _LEVELS = (0.5, 2.0)
 
 
-def build(view: View) -> Section:
+def build_tokens_section(view: View) -> Section:
     """Where texts leave the reference's path, and whether that was a coin toss."""
     reading = view.analysis.reading
     if reading is None or not reading.pairs:
@@ -23,7 +23,7 @@ def build(view: View) -> Section:
             Paragraph(text="No reference read the divergences of this run token by token.", tone="muted"),
         )
     else:
-        blocks = (_pairs(view, reading),)
+        blocks = (_make_read_pairs(view, reading),)
     return Section(
         anchor="tokens",
         title="Was that a coin toss?",
@@ -34,7 +34,7 @@ def build(view: View) -> Section:
     )
 
 
-def _order(view: View, pair: PairCause) -> int:
+def _pair_priority(view: View, pair: PairCause) -> int:
     """Where a provider leaves the reference comes first, then where it leaves itself, then it and another."""
     sides = {pair.left.provider, pair.right.provider}
     if len(sides) == 1:
@@ -42,10 +42,10 @@ def _order(view: View, pair: PairCause) -> int:
     return 0 if any(view.is_reference(s) for s in sides) else 2
 
 
-def _pairs(view: View, reading: ReferenceReading) -> ReadPairs:
+def _make_read_pairs(view: View, reading: ReferenceReading) -> ReadPairs:
     texts = {(t.reference, t.trial): t for t in reading.texts}
     epsilon = {f.reference: f.epsilon for f in reading.floors}
-    read = sorted((p for p in reading.pairs if p.verdict != "unread"), key=lambda p: _order(view, p))
+    read = sorted((p for p in reading.pairs if p.verdict != "unread"), key=lambda p: _pair_priority(view, p))
     kept = read[:MAX_PAIRS]
     more = []
     if len(read) > len(kept):
@@ -54,24 +54,26 @@ def _pairs(view: View, reading: ReferenceReading) -> ReadPairs:
         more.append(f"{len(reading.pairs) - len(read):,} were not read; tables/token_causes.csv says why.")
     return ReadPairs(
         caption="The first different token of each divergence shown",
-        pairs=tuple(_pair(p, texts, epsilon.get(p.reference)) for p in kept),
+        pairs=tuple(_make_read_pair(p, texts, epsilon.get(p.reference)) for p in kept),
         more=" ".join(more),
     )
 
 
-def _pair(pair: PairCause, texts: dict[tuple[str, Trial], ReadText], epsilon: float | None) -> ReadPair:
-    sides = [_side(t, texts.get((pair.reference, t)), pair.at_token or 0, epsilon) for t in (pair.left, pair.right)]
+def _make_read_pair(pair: PairCause, texts: dict[tuple[str, Trial], ReadText], epsilon: float | None) -> ReadPair:
+    sides = [
+        _make_read_side(t, texts.get((pair.reference, t)), pair.at_token or 0, epsilon) for t in (pair.left, pair.right)
+    ]
     who = pair.left.provider
     if pair.right.provider != who:
         who = f"{who} and {pair.right.provider}"
     return ReadPair(
-        title=f"{shorten(pair.left.prompt, 100)}: {who}, token {(pair.at_token or 0) + 1:,}: {pair.verdict}",
-        verdict=_verdict(pair, epsilon),
+        title=f"{shorten_text(pair.left.prompt, 100)}: {who}, token {(pair.at_token or 0) + 1:,}: {pair.verdict}",
+        verdict=_pair_verdict_text(pair, epsilon),
         sides=tuple(s for s in sides if s is not None),
     )
 
 
-def _verdict(pair: PairCause, epsilon: float | None) -> str:
+def _pair_verdict_text(pair: PairCause, epsilon: float | None) -> str:
     """What each of the two tokens was worth, and what follows."""
     assert pair.left_token is not None, "a pair that was read has both tokens"
     assert pair.right_token is not None, "a pair that was read has both tokens"
@@ -80,19 +82,19 @@ def _verdict(pair: PairCause, epsilon: float | None) -> str:
         "no honest form was read to bound rounding" if epsilon is None else f"rounding turns up to {2 * epsilon:.2g}"
     )
     return (
-        f"{_words(pair.left, pair.left_token)}; {_words(pair.right, pair.right_token)}. The two best are {gap:.2g} "
+        f"{_token_words(pair.left, pair.left_token)}; {_token_words(pair.right, pair.right_token)}. The two best are {gap:.2g} "
         f"logits apart; {bound}: {pair.verdict}."
     )
 
 
-def _words(trial: Trial, token: Standing) -> str:
-    text = shorten(token.text, 40)
+def _token_words(trial: Trial, token: Standing) -> str:
+    text = shorten_text(token.text, 40)
     if token.rank == 1:
         return f"{trial.provider}, repeat {trial.repeat}: “{text}”, the reference's choice"
     return f"{trial.provider}, repeat {trial.repeat}: “{text}”, {token.margin:.2g} logits below it, rank {token.rank:,}"
 
 
-def _side(trial: Trial, read: ReadText | None, at: int, epsilon: float | None) -> ReadSide | None:
+def _make_read_side(trial: Trial, read: ReadText | None, at: int, epsilon: float | None) -> ReadSide | None:
     if read is None:
         return None
     start, end = max(0, at - _BEFORE), min(len(read.tokens), at + _AFTER)
@@ -100,13 +102,15 @@ def _side(trial: Trial, read: ReadText | None, at: int, epsilon: float | None) -
     return ReadSide(
         who=f"{trial.provider}, repeat {trial.repeat}",
         summary=f"{missed:,} of {len(read.tokens):,} tokens are not the reference's choice",
-        pieces=tuple(_pieces(read.tokens, start, end, at, epsilon)),
+        pieces=tuple(_join_pieces(read.tokens, start, end, at, epsilon)),
         omitted_before=start,
         omitted_after=len(read.tokens) - end,
     )
 
 
-def _pieces(tokens: tuple[ReadToken, ...], start: int, end: int, at: int, epsilon: float | None) -> Iterator[Piece]:
+def _join_pieces(
+    tokens: tuple[ReadToken, ...], start: int, end: int, at: int, epsilon: float | None
+) -> Iterator[Piece]:
     """Tokens that match are joined: most of a text is one piece."""
     same = ""
     for index in range(start, end):
@@ -117,12 +121,12 @@ def _pieces(tokens: tuple[ReadToken, ...], start: int, end: int, at: int, epsilo
         if same:
             yield Piece(text=same, level=0)
             same = ""
-        yield Piece(text=token.text, level=_level(token, epsilon), hint=_hint(token), parts=index == at)
+        yield Piece(text=token.text, level=_margin_level(token, epsilon), hint=_token_hint(token), parts=index == at)
     if same:
         yield Piece(text=same, level=0)
 
 
-def _level(token: ReadToken, epsilon: float | None) -> int:
+def _margin_level(token: ReadToken, epsilon: float | None) -> int:
     if token.rank == 1:
         return 0
     if token.margin <= max(2 * (epsilon or 0.0), 0.02):
@@ -130,7 +134,7 @@ def _level(token: ReadToken, epsilon: float | None) -> int:
     return 2 + sum(token.margin >= limit for limit in _LEVELS)
 
 
-def _hint(token: ReadToken) -> str:
+def _token_hint(token: ReadToken) -> str:
     if token.instead is None:
         return "the reference's choice"
-    return f"margin {token.margin:.3g}, rank {token.rank:,}; the reference: “{shorten(token.instead, 60)}”"
+    return f"margin {token.margin:.3g}, rank {token.rank:,}; the reference: “{shorten_text(token.instead, 60)}”"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from tempzero.reports.document import Block, Cell, Judged, Paragraph, Section, Verdicts
+from tempzero.reports.document import Block, Cell, Paragraph, Section, VerdictItem, Verdicts
+from tempzero.reports.figure_wording import look_up_cell, verdict_headline
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.wording import headline, named_cell
 from tempzero.types.concluded import ProviderVerdict
 
 _WORST_FIRST = ("finding", "inconclusive", "pass")
 
 
-def build(view: View) -> Section:
+def build_verdict_section(view: View) -> Section:
     """The verdict section."""
     ordered = sorted(
-        view.verdict.providers, key=lambda p: (_WORST_FIRST.index(p.outcome), _agreement(view, p.provider))
+        view.verdict.providers, key=lambda p: (_WORST_FIRST.index(p.outcome), _lowest_agreement(view, p.provider))
     )
-    judged = [_judged(view, p) for p in ordered]
+    judged = [_verdict_item(view, p) for p in ordered]
     blocks: list[Block] = [
-        Verdicts(outcome=view.verdict.outcome, headline=headline(view.verdict), judged=tuple(judged)),
+        Verdicts(outcome=view.verdict.outcome, headline=verdict_headline(view.verdict), judged=tuple(judged)),
         *(
             Paragraph(text=f"Skipped: {s.provider}: {s.reason}. It was not asked and is not judged.", tone="muted")
             for s in view.analysis.skipped
@@ -27,7 +27,7 @@ def build(view: View) -> Section:
     return Section(anchor="verdict", title="Verdict", lead="", blocks=tuple(blocks))
 
 
-def _agreement(view: View, provider: str) -> float:
+def _lowest_agreement(view: View, provider: str) -> float:
     """A provider's lowest agreement, with itself or the reference: it orders those with the same outcome."""
     subjects = [s for s in view.subjects("repeat") if s.provider == provider]
     figures = [view.figure("repeat", "emr", s) for s in subjects]
@@ -35,29 +35,29 @@ def _agreement(view: View, provider: str) -> float:
     return min((f.estimate.value for f in figures if f is not None and f.estimate.value is not None), default=2.0)
 
 
-def _judged(view: View, verdict: ProviderVerdict) -> Judged:
+def _verdict_item(view: View, verdict: ProviderVerdict) -> VerdictItem:
     subjects = [s for s in view.subjects("repeat", "coverage") if s.provider == verdict.provider]
-    return Judged(
+    return VerdictItem(
         provider=verdict.provider,
         role="reference" if view.is_reference(verdict.provider) else "",
         outcome=verdict.outcome,
         reasons=verdict.reasons,
-        figures=tuple(pair for s in subjects for pair in _figures(view, s)),
+        figures=tuple(pair for s in subjects for pair in _main_figures(view, s)),
         notes=view.notes_of(verdict.provider),
     )
 
 
-def _figures(view: View, subject: Subject) -> list[tuple[str, Cell]]:
+def _main_figures(view: View, subject: Subject) -> list[tuple[str, Cell]]:
     at = f", {subject.condition}" if len(view.conditions) > 1 else ""
     reference = view.reference_of(subject.provider)
-    figures = [(f"Same text again{at}", named_cell(view, "repeat", "emr", subject))]
+    figures = [(f"Same text again{at}", look_up_cell(view, "repeat", "emr", subject))]
     if reference is not None:
         figures += [
-            (f"Same text as the reference{at}", named_cell(view, "reference", "cross_emr", subject, reference)),
+            (f"Same text as the reference{at}", look_up_cell(view, "reference", "cross_emr", subject, reference)),
             (
                 f"Excess divergence from the reference{at}",
-                named_cell(view, "reference", "excess_divergence", subject, reference),
+                look_up_cell(view, "reference", "excess_divergence", subject, reference),
             ),
         ]
-    figures.append((f"Valid responses (coverage){at}", named_cell(view, "coverage", "coverage", subject)))
+    figures.append((f"Valid responses (coverage){at}", look_up_cell(view, "coverage", "coverage", subject)))
     return figures

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tempzero.suites.generated.drawing import Draw
-from tempzero.suites.generated.generator import Generator, Made, OneOf, Settings, Whole
+from tempzero.suites.generated.generator import GeneratedPrompt, Generator, OneOfWords, Settings, WholeNumber
+from tempzero.suites.generated.seeded_draw import Draw
 from tempzero.suites.generated.words import BOXES, COUNTED, NAMES
 
 # Which steps follow one another is fixed by the prompt's place: every seed has the same mix of them.
 _STEPS = ("more", "fewer", "twice", "half", "fewer", "more")
-_MOST = 200
+_MAX_VALUE = 200
 
 
-def _make(seed: int, index: int, settings: Settings) -> Made:
+def _make_arithmetic(seed: int, index: int, settings: Settings) -> GeneratedPrompt:
     steps, form = int(settings["steps"]), str(settings["form"])
     draw = Draw("arithmetic", 1, steps, form, seed, index)
-    told = _sum(draw, index, steps) if index % 4 == 3 else _story(draw, index, steps)
-    return Made(
+    told = _make_sum(draw, index, steps) if index % 4 == 3 else _make_story(draw, index, steps)
+    return GeneratedPrompt(
         stem=f"arithmetic-{steps}-{form}",
         prompt=f"{told.text} {_FORMS[form]}",
         extractor={"name": "number"},
@@ -33,20 +33,20 @@ _FORMS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Told:
+class _Exercise:
     text: str
     value: int
 
 
-def _story(draw: Draw, index: int, steps: int) -> _Told:
+def _make_story(draw: Draw, index: int, steps: int) -> _Exercise:
     """Somebody has things, something happens to them `steps` times, and how many there are now is asked."""
     while True:
-        told = _attempt(draw, index, steps)
+        told = _try_story(draw, index, steps)
         if told is not None:
             return told
 
 
-def _attempt(draw: Draw, index: int, steps: int) -> _Told | None:
+def _try_story(draw: Draw, index: int, steps: int) -> _Exercise | None:
     """A story, or None where its numbers do not come out whole, or too large or small."""
     name, other = draw.sample(NAMES, 2)
     thing = draw.pick(COUNTED)
@@ -74,12 +74,12 @@ def _attempt(draw: Draw, index: int, steps: int) -> _Told | None:
                 return None
             value //= 2
             text.append(f"{name} sells half of them.")
-        if not 2 <= value <= _MOST:
+        if not 2 <= value <= _MAX_VALUE:
             return None
-    return _Told(text=f"{' '.join(text)} How many {thing} does {name} have in the end?", value=value)
+    return _Exercise(text=f"{' '.join(text)} How many {thing} does {name} have in the end?", value=value)
 
 
-def _sum(draw: Draw, index: int, steps: int) -> _Told:
+def _make_sum(draw: Draw, index: int, steps: int) -> _Exercise:
     """An expression with `steps` operations, multiplication before addition."""
     while True:
         value = product = draw.between(3, 12)
@@ -94,13 +94,13 @@ def _sum(draw: Draw, index: int, steps: int) -> _Told:
             else:
                 total, product = total + product, number if operation == "+" else -number
         value = total + product
-        if 2 <= value <= _MOST:
-            return _Told(text=f"What is {text.replace('*', '×')}?", value=value)
+        if 2 <= value <= _MAX_VALUE:
+            return _Exercise(text=f"What is {text.replace('*', '×')}?", value=value)
 
 
 ARITHMETIC = Generator(
     name="arithmetic",
     version=1,
-    make=_make,
-    parameters={"steps": Whole(low=1, high=8, default=2), "form": OneOf(words=tuple(_FORMS))},
+    make=_make_arithmetic,
+    parameters={"steps": WholeNumber(low=1, high=8, default=2), "form": OneOfWords(words=tuple(_FORMS))},
 )

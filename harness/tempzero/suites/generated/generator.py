@@ -9,7 +9,7 @@ Settings = Mapping[str, int | str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
+class GeneratedPrompt:
     """One generated prompt. `stem` begins its id; `variants` names a text that several prompts share on purpose."""
 
     stem: str
@@ -20,7 +20,7 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Whole:
+class WholeNumber:
     """A parameter that is a whole number, both bounds included."""
 
     low: int
@@ -29,7 +29,7 @@ class Whole:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OneOf:
+class OneOfWords:
     """A parameter that is one of several words; the first is the default."""
 
     words: tuple[str, ...]
@@ -46,5 +46,5 @@ class Generator:
 
     name: str
     version: int
-    make: Callable[[int, int, Settings], Made]
-    parameters: Mapping[str, Whole | OneOf] = field(default_factory=dict)
+    make: Callable[[int, int, Settings], GeneratedPrompt]
+    parameters: Mapping[str, WholeNumber | OneOfWords] = field(default_factory=dict)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tempzero.suites.generated.drawing import Draw
-from tempzero.suites.generated.generator import Generator, Made, OneOf, Settings, Whole
+from tempzero.suites.generated.generator import GeneratedPrompt, Generator, OneOfWords, Settings, WholeNumber
+from tempzero.suites.generated.seeded_draw import Draw
 from tempzero.suites.generated.words import COLOURS, NAMES, NONSENSE, ORDINALS, THINGS
 
 
@@ -20,7 +20,7 @@ class _Puzzle:
     choices: tuple[str, ...] = ("yes", "no")
 
 
-def _make(seed: int, index: int, settings: Settings) -> Made:
+def _make_logic(seed: int, index: int, settings: Settings) -> GeneratedPrompt:
     steps, form = int(settings["steps"]), str(settings["form"])
     puzzle = _KINDS[index % len(_KINDS)](Draw("logic", 1, steps, form, seed, index), index // len(_KINDS), steps)
     yes_or_no = puzzle.choices == ("yes", "no")
@@ -30,17 +30,17 @@ def _make(seed: int, index: int, settings: Settings) -> Made:
     elif yes_or_no:
         asked, extractor = "Answer yes or no.", {"name": "yes_no"}
     else:
-        asked, extractor = "Reply with one word.", {"name": "regex", "pattern": _any_of(puzzle.choices)}
-    return Made(
+        asked, extractor = "Reply with one word.", {"name": "regex", "pattern": _word_choice_pattern(puzzle.choices)}
+    return GeneratedPrompt(
         stem=f"logic-{steps}-{form}", prompt=f"{puzzle.text} {asked}", extractor=extractor, expected=puzzle.answer
     )
 
 
-def _any_of(words: tuple[str, ...]) -> str:
+def _word_choice_pattern(words: tuple[str, ...]) -> str:
     return rf"(?i)\b({'|'.join(words)})\b"
 
 
-def _order(draw: Draw, turn: int, steps: int) -> _Puzzle:
+def _pose_comparison(draw: Draw, turn: int, steps: int) -> _Puzzle:
     """A chain of comparisons, told out of order; who stands at an end of it?"""
     names = draw.sample(NAMES, steps + 2)
     facts = draw.shuffled([f"{a} is taller than {b}." for a, b in pairwise(names)])
@@ -49,7 +49,7 @@ def _order(draw: Draw, turn: int, steps: int) -> _Puzzle:
     return _Puzzle(text=f"{' '.join(facts)} {question}", answer=names[0 if most else -1], choices=tuple(sorted(names)))
 
 
-def _moves(draw: Draw, _turn: int, steps: int) -> _Puzzle:
+def _pose_box_moves(draw: Draw, _turn: int, steps: int) -> _Puzzle:
     """One thing wanders from box to box, another one distracts; where is the first?"""
     name = draw.pick(NAMES)
     thing, other = draw.sample(THINGS, 2)
@@ -65,7 +65,7 @@ def _moves(draw: Draw, _turn: int, steps: int) -> _Puzzle:
     return _Puzzle(text=f"{' '.join(text)} Which box is the {thing} in?", answer=here, choices=tuple(sorted(boxes)))
 
 
-def _chain(draw: Draw, turn: int, steps: int) -> _Puzzle:
+def _pose_syllogism(draw: Draw, turn: int, steps: int) -> _Puzzle:
     """Every A is a B, every B is a C; or at the end: no B is a C."""
     kinds = draw.sample(NONSENSE, steps + 2)
     name, yes = draw.pick(NAMES), turn % 2 == 0
@@ -76,7 +76,7 @@ def _chain(draw: Draw, turn: int, steps: int) -> _Puzzle:
     return _Puzzle(text=f"{' '.join(told)} Is {name} a {kinds[-1]}?", answer="yes" if yes else "no")
 
 
-def _switch(draw: Draw, turn: int, steps: int) -> _Puzzle:
+def _pose_lamp_switch(draw: Draw, turn: int, steps: int) -> _Puzzle:
     """A lamp that every press turns on or off, between people who only look at it."""
     lit = draw.below(2) == 1
     presses = steps + (turn + steps + lit) % 2  # so that the lamp is lit at the end in every other turn
@@ -90,7 +90,7 @@ def _switch(draw: Draw, turn: int, steps: int) -> _Puzzle:
     return _Puzzle(text=f"{' '.join(text)} Is the lamp on now?", answer="yes" if lit else "no")
 
 
-def _row(draw: Draw, _turn: int, steps: int) -> _Puzzle:
+def _pose_row_swaps(draw: Draw, _turn: int, steps: int) -> _Puzzle:
     """People in a row change places two by two; who stands where?"""
     row = draw.sample(NAMES, 4)
     text = [f"Four people stand in a row, from left to right: {', '.join(row)}."]
@@ -103,11 +103,17 @@ def _row(draw: Draw, _turn: int, steps: int) -> _Puzzle:
     return _Puzzle(text=f"{' '.join(text)} {question}", answer=row[place], choices=tuple(sorted(row)))
 
 
-_KINDS: tuple[Callable[[Draw, int, int], _Puzzle], ...] = (_order, _moves, _chain, _switch, _row)
+_KINDS: tuple[Callable[[Draw, int, int], _Puzzle], ...] = (
+    _pose_comparison,
+    _pose_box_moves,
+    _pose_syllogism,
+    _pose_lamp_switch,
+    _pose_row_swaps,
+)
 
 LOGIC = Generator(
     name="logic",
     version=1,
-    make=_make,
-    parameters={"steps": Whole(low=1, high=6, default=2), "form": OneOf(words=("direct", "worked"))},
+    make=_make_logic,
+    parameters={"steps": WholeNumber(low=1, high=6, default=2), "form": OneOfWords(words=("direct", "worked"))},
 )

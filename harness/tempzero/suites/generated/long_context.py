@@ -7,28 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tempzero.suites.generated.drawing import Draw
-from tempzero.suites.generated.generator import Generator, Made, Settings, Whole
+from tempzero.suites.generated.generator import GeneratedPrompt, Generator, Settings, WholeNumber
+from tempzero.suites.generated.seeded_draw import Draw
 from tempzero.suites.generated.words import NAMES, NUMERALS, PLACES, QUALITIES, THINGS
 
 # A context of so many tokens holds the prompt, a chat template with its default system message and a short answer.
 _FILL, _SPARE = 0.975, 96
 _PARAGRAPH = 6
-_PER_MILLE = 1021
+_TOKENS_PER_1000_PIECES = 1021
 _DEPTHS = (50, 10, 90, 30, 70)
 _PIECE = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]", re.IGNORECASE)
 
 
-def tokens_of(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """About how many tokens a text of this vocabulary has: one for each word, digit, mark and paragraph break.
 
     A few words take two: with the tokenizer of SmolLM2 the texts have 2.1 % more than the pieces counted here.
     """
-    return (len(_PIECE.findall(text)) + text.count("\n\n")) * _PER_MILLE // 1000
+    return (len(_PIECE.findall(text)) + text.count("\n\n")) * _TOKENS_PER_1000_PIECES // 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Hidden:
+class _HiddenTask:
     """Sentences to be hidden in a text, each at its depth in percent, and what is asked about them."""
 
     sentences: tuple[tuple[int, str], ...]
@@ -38,22 +38,22 @@ class _Hidden:
     """How the answer looks, where it is no single number."""
 
 
-def _needle(draw: Draw, index: int) -> _Hidden:
+def _make_needle(draw: Draw, index: int) -> _HiddenTask:
     """One number at one depth: 50, 10, 90, 30 or 70 % into the text."""
     place, code = draw.pick(PLACES), str(draw.between(1000, 9999))
-    return _Hidden(
+    return _HiddenTask(
         sentences=((_DEPTHS[index % len(_DEPTHS)], f"The number of the locker at the {place} is {code}."),),
         question=f"What is the number of the locker at the {place}? Reply with the number only.",
         answer=code,
     )
 
 
-def _needles(draw: Draw, _index: int) -> _Hidden:
+def _make_several_needles(draw: Draw, _index: int) -> _HiddenTask:
     """Three numbers at three depths, asked for in another order than that of the text."""
     places = draw.sample(PLACES, 3)
     codes = {place: str(draw.between(1000, 9999)) for place in places}
     asked = [places[2], places[0], places[1]]
-    return _Hidden(
+    return _HiddenTask(
         sentences=tuple(
             (depth, f"The number of the locker at the {place} is {codes[place]}.")
             for depth, place in zip((15, 50, 85), places, strict=True)
@@ -65,86 +65,86 @@ def _needles(draw: Draw, _index: int) -> _Hidden:
     )
 
 
-def _count(draw: Draw, index: int) -> _Hidden:
+def _make_count(draw: Draw, index: int) -> _HiddenTask:
     """How often somebody rang the bell, while others rang it too."""
     name, *others = draw.sample(NAMES, 4)
     times = 3 + index % 4
     ringing = [name] * times + others
-    return _Hidden(
-        sentences=_spread(draw, [f"{who} rang the great bell." for who in draw.shuffled(ringing)]),
+    return _HiddenTask(
+        sentences=_spread_evenly(draw, [f"{who} rang the great bell." for who in draw.shuffled(ringing)]),
         question=f"How many times in the text did {name} ring the great bell? Reply with the number only.",
         answer=str(times),
     )
 
 
-def _total(draw: Draw, index: int) -> _Hidden:
+def _make_total(draw: Draw, index: int) -> _HiddenTask:
     """How much somebody paid in all, in several places, while others paid too."""
     name, other = draw.sample(NAMES, 2)
     paid = [draw.between(11, 39) for _ in range(3 + index % 2)]
     facts = [f"{name} paid {coins} coins to the ferryman." for coins in paid]
     facts += [f"{other} paid {draw.between(11, 39)} coins to the ferryman." for _ in range(2)]
-    return _Hidden(
-        sentences=_spread(draw, draw.shuffled(facts)),
+    return _HiddenTask(
+        sentences=_spread_evenly(draw, draw.shuffled(facts)),
         question=f"How many coins did {name} pay to the ferryman in total? Reply with the number only.",
         answer=str(sum(paid)),
     )
 
 
-def _spread(draw: Draw, sentences: Sequence[str]) -> tuple[tuple[int, str], ...]:
+def _spread_evenly(draw: Draw, sentences: Sequence[str]) -> tuple[tuple[int, str], ...]:
     """Evenly over the text, each a little off its place."""
     step = 100 / (len(sentences) + 1)
     return tuple((int(step * (n + 1)) + draw.between(-2, 2), sentence) for n, sentence in enumerate(sentences))
 
 
-_TASKS = {"needle": _needle, "needles": _needles, "count": _count, "total": _total}
+_TASKS = {"needle": _make_needle, "needles": _make_several_needles, "count": _make_count, "total": _make_total}
 
 
-def _make(task: str, seed: int, index: int, settings: Settings) -> Made:
+def _make_long_context(task: str, seed: int, index: int, settings: Settings) -> GeneratedPrompt:
     tokens = int(settings["tokens"])
     # The needles of all depths are hidden in one text: only their depth differs.
     turn, text = (index // len(_DEPTHS), index // len(_DEPTHS)) if task == "needle" else (index, index)
     hidden = _TASKS[task](Draw(task, 1, seed, turn), index)
     ending = f"\n\nQuestion: {hidden.question}"
     opening = "Read the following text. At the end there is a question about it.\n\n"
-    room = min(int(tokens * _FILL), tokens - _SPARE) - tokens_of(
+    room = min(int(tokens * _FILL), tokens - _SPARE) - estimate_tokens(
         opening + ending + " ".join(s for _, s in hidden.sentences)
     )
-    sentences = _filler(f"{task}/{tokens}/{seed}/{text}", room)
-    body = _hide(sentences, hidden.sentences)
-    return Made(
+    sentences = _make_filler(f"{task}/{tokens}/{seed}/{text}", room)
+    body = _insert_sentences(sentences, hidden.sentences)
+    return GeneratedPrompt(
         stem=f"{task}-{tokens}",
-        prompt=opening + _paragraphs(body) + ending,
+        prompt=opening + _join_paragraphs(body) + ending,
         extractor={"name": "regex", "pattern": hidden.pattern} if hidden.pattern else {"name": "number"},
         expected=hidden.answer,
         variants=f"{task}-{tokens}-s{seed}-{turn}" if task == "needle" else None,
     )
 
 
-def _hide(sentences: Sequence[str], hidden: Sequence[tuple[int, str]]) -> list[str]:
+def _insert_sentences(sentences: Sequence[str], hidden: Sequence[tuple[int, str]]) -> list[str]:
     body = list(sentences)
     for depth, sentence in sorted(hidden, key=lambda pair: -pair[0]):
         body.insert(len(sentences) * depth // 100, sentence)
     return body
 
 
-def _paragraphs(sentences: Sequence[str]) -> str:
+def _join_paragraphs(sentences: Sequence[str]) -> str:
     return "\n\n".join(" ".join(sentences[at : at + _PARAGRAPH]) for at in range(0, len(sentences), _PARAGRAPH))
 
 
 @lru_cache(maxsize=2)
-def _filler(name: str, room: int) -> tuple[str, ...]:
+def _make_filler(name: str, room: int) -> tuple[str, ...]:
     """Sentences of a village's day that say nothing about lockers, bells or ferrymen, up to so many tokens."""
     draw, sentences = Draw("filler", 1, name), list[str]()
     used = 0
     while True:
-        sentence = _sentence(draw)
+        sentence = _make_filler_sentence(draw)
         used += len(_PIECE.findall(sentence)) + (len(sentences) % _PARAGRAPH == 0)
-        if used * _PER_MILLE // 1000 > room:
+        if used * _TOKENS_PER_1000_PIECES // 1000 > room:
             return tuple(sentences)
         sentences.append(sentence)
 
 
-def _sentence(draw: Draw) -> str:
+def _make_filler_sentence(draw: Draw) -> str:
     form = draw.pick(_FORMS)
     name, other = draw.sample(NAMES, 2)
     place, elsewhere = draw.sample(PLACES, 2)
@@ -179,13 +179,13 @@ _FORMS = (
 )
 
 
-def _generator(task: str) -> Generator:
+def _build_generator(task: str) -> Generator:
     return Generator(
         name=task,
         version=1,
-        make=lambda seed, index, settings: _make(task, seed, index, settings),
-        parameters={"tokens": Whole(low=512, high=131_072, default=2_048)},
+        make=lambda seed, index, settings: _make_long_context(task, seed, index, settings),
+        parameters={"tokens": WholeNumber(low=512, high=131_072, default=2_048)},
     )
 
 
-NEEDLE, NEEDLES, COUNT, TOTAL = (_generator(task) for task in _TASKS)
+NEEDLE, NEEDLES, COUNT, TOTAL = (_build_generator(task) for task in _TASKS)

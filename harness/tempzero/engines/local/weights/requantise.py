@@ -11,9 +11,10 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType
 from numpy.typing import NDArray
+
 from tempzero.errors import WeightsError
 
-CONVERTER = 1  # part of the cached file's name: raise it when the same input gives other bytes
+CONVERTER_VERSION = 1  # part of the cached file's name: raise it when the same input gives other bytes
 
 _FILE_TYPES = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -26,20 +27,30 @@ _FILE_TYPES = {
     "q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
 }
 # Embedding and output decide over every token: like llama.cpp's own quantiser, spend more bits on them.
-_WIDER = ("token_embd.weight", "output.weight")
+_WIDER_TENSORS = ("token_embd.weight", "output.weight")
 # Small tensors that steer the computation; llama.cpp wants or keeps them in float32.
-_STEERING = ("_norm", "ffn_gate_inp", "ssm_", "shortconv", "time_mix", "position_embd", "token_types", "rope_", "altup")
+_STEERING_TENSORS = (
+    "_norm",
+    "ffn_gate_inp",
+    "ssm_",
+    "shortconv",
+    "time_mix",
+    "position_embd",
+    "token_types",
+    "rope_",
+    "altup",
+)
 # gguf's writer puts these down itself.
 _WRITTEN_ANYWAY = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version")
 
 
-def requantise(source: Path, target: Path, precision: str) -> None:
+def requantise_file(source: Path, target: Path, precision: str) -> None:
     """Write `source` in another precision. Dequantising to f32 is exact; the rest rounds.
 
     Raises WeightsError where the file is no GGUF, is split, or holds what the precision cannot.
     """
     wanted, file_type = _FILE_TYPES[precision]
-    reader = _open(source)
+    reader = _open_gguf(source)
     split = reader.get_field("split.count")
     if split is not None and split.contents() > 1:
         raise WeightsError(f"{source}: one part of a split model; merge the parts first (llama-gguf-split --merge)")
@@ -51,29 +62,31 @@ def requantise(source: Path, target: Path, precision: str) -> None:
         _copy_metadata(reader, writer)
         writer.add_file_type(file_type)
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        kinds = {tensor.name: _kind(tensor, wanted, _is_mixed(reader)) for tensor in reader.tensors}
-        _announce(reader, writer, kinds)
+        kinds = {
+            tensor.name: _choose_tensor_type(tensor, wanted, _is_mixed_precision(reader)) for tensor in reader.tensors
+        }
+        _announce_tensors(reader, writer, kinds)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for data in _tensors(reader, kinds, source, precision):
+        for data in _convert_tensors(reader, kinds, source, precision):
             writer.write_tensor_data(data)
     finally:
         writer.close()
 
 
-def file_licence(path: Path) -> str | None:
+def read_file_licence(path: Path) -> str | None:
     """The licence a GGUF file states of itself, or None. Raises WeightsError where it is no GGUF."""
-    field = _open(path).get_field("general.license")
+    field = _open_gguf(path).get_field("general.license")
     return str(field.contents()) if field is not None else None
 
 
-def _open(path: Path) -> GGUFReader:
-    return _read(path, path.stat().st_mtime_ns)
+def _open_gguf(path: Path) -> GGUFReader:
+    return _read_gguf(path, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path, _: int) -> GGUFReader:
+def _read_gguf(path: Path, _: int) -> GGUFReader:
     # Reading a vocabulary takes seconds, and one file is often turned into several precisions in a row.
     try:
         return GGUFReader(path)
@@ -89,25 +102,25 @@ def _copy_metadata(reader: GGUFReader, writer: GGUFWriter) -> None:
         writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=element)
 
 
-def _is_mixed(reader: GGUFReader) -> bool:
+def _is_mixed_precision(reader: GGUFReader) -> bool:
     matrices = {tensor.tensor_type for tensor in reader.tensors if len(tensor.shape) > 1}
     return len(matrices) > 1 or GGMLQuantizationType.F32 not in matrices
 
 
-def _kind(tensor: Any, wanted: GGMLQuantizationType, mixed: bool) -> GGMLQuantizationType:
+def _choose_tensor_type(tensor: Any, wanted: GGMLQuantizationType, mixed: bool) -> GGMLQuantizationType:
     """The type a tensor gets. What a mixed file holds in float32, whoever wrote it found too delicate to round."""
     f32, f16, q8_0 = GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0
     delicate = mixed and tensor.tensor_type == f32
-    if len(tensor.shape) < 2 or delicate or any(mark in tensor.name for mark in _STEERING):
+    if len(tensor.shape) < 2 or delicate or any(mark in tensor.name for mark in _STEERING_TENSORS):
         return f32
     if wanted in (f32, f16, GGMLQuantizationType.BF16):
         return wanted
-    kind = q8_0 if tensor.name in _WIDER else wanted
+    kind = q8_0 if tensor.name in _WIDER_TENSORS else wanted
     row = int(tensor.shape[0])
     return kind if row % gguf.GGML_QUANT_SIZES[kind][0] == 0 else f16
 
 
-def _announce(reader: GGUFReader, writer: GGUFWriter, kinds: dict[str, GGMLQuantizationType]) -> None:
+def _announce_tensors(reader: GGUFReader, writer: GGUFWriter, kinds: dict[str, GGMLQuantizationType]) -> None:
     for tensor in reader.tensors:
         kind = kinds[tensor.name]
         block, size = gguf.GGML_QUANT_SIZES[kind]
@@ -117,7 +130,7 @@ def _announce(reader: GGUFReader, writer: GGUFWriter, kinds: dict[str, GGMLQuant
         writer.add_tensor_info(tensor.name, shape, np.dtype(np.uint8), count // block * size, raw_dtype=kind)
 
 
-def _tensors(
+def _convert_tensors(
     reader: GGUFReader, kinds: dict[str, GGMLQuantizationType], source: Path, precision: str
 ) -> Iterator[NDArray[Any]]:
     for tensor in reader.tensors:

@@ -1,0 +1,173 @@
+"""The tallies of two providers of one model in, figures and tests of how they differ out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from tempzero import stats
+from tempzero.analysis.book import Book, Subject, bounded_mean, share_of_prompts
+from tempzero.analysis.provider_figures import UP_TO_THE_CUT, describe_ned
+from tempzero.analysis.tallies import Tally
+from tempzero.analysis.texts import Texts
+from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
+from tempzero.metrics.agreement import Counts, Floats, Ints, relabel_counts
+from tempzero.metrics.cuts import settle_cuts
+from tempzero.types.concluded import Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Two providers that claim the same model, under one condition; `right` may be the reference."""
+
+    kind: str
+    left: Tally
+    right: Tally
+
+    @property
+    def subject(self) -> Subject:
+        """Whom the pair's figures speak of."""
+        return Subject(kind=self.kind, left=self.left.name, right=self.right.name, condition=self.left.lane.condition)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A pair compared, with what findings are made of.
+
+    `left` and `right` count its texts, cut ones settled among both. `excess` and `match` have one
+    value for each prompt; `test` says whether the excess could be chance.
+    """
+
+    pair: Pair
+    left: Counts
+    right: Counts
+    match: Floats
+    excess: Floats
+    estimate: Estimate
+    test: stats.TestResult
+
+
+def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pair]:
+    """Every pair within a claimed model and condition, in the order given; a reference stands on the right."""
+    pairs = []
+    for one, other in combinations(sorted(tallies, key=lambda t: t.name in references), 2):
+        if one.lane.condition != other.lane.condition or one.stopped or other.stopped:
+            continue
+        if one.lane.provider.claimed_model == other.lane.provider.claimed_model:
+            kind = "reference" if other.name in references else "cross"
+            pairs.append(Pair(kind=kind, left=one, right=other))
+    return pairs
+
+
+def compare_pairs(book: Book, pairs: Sequence[Pair], texts: Texts, alpha: float) -> list[Comparison]:
+    """Enter the figures of all pairs and test each; the tests are still to be corrected for their number."""
+    compared = [_compare_pair(book, pair, texts, permutations_needed(len(pairs), alpha)) for pair in pairs]
+    _enter_cross_ned(book, compared, texts)
+    return compared
+
+
+def permutations_needed(tests: int, alpha: float) -> int:
+    """How many to draw: after Holm's correction the smallest attainable p-value must stay well below alpha."""
+    return max(999, math.ceil(4 * tests / alpha) - 1)
+
+
+def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Comparison:
+    settled = settle_cuts([pair.left.raw, pair.right.raw], texts.longer)
+    left, right = relabel_counts(pair.left.raw, settled), relabel_counts(pair.right.raw, settled)
+    match = agreement.cross_match_rate(left, right)
+    excess = agreement.excess_divergence(left, right)
+    subject = pair.subject
+    book.add(subject, "cross_emr", match, note=UP_TO_THE_CUT)
+    complete = agreement.cross_match_rate(pair.left.whole, pair.right.whole)
+    book.add(subject, "cross_emr_complete", complete, note="whole texts only")
+    estimate = book.add(
+        subject, "excess_divergence", excess, estimate=stats.divergence_over_prompts, note=UP_TO_THE_CUT
+    )
+    floor = np.where(np.isnan(match), np.nan, agreement.noise_floor(left, right))
+    book.add(subject, "noise_floor", floor, note=UP_TO_THE_CUT)
+    tables = agreement.build_count_tables(left, right)
+    smallest = stats.minimum_detectable_divergence(tables)
+    detectable = Estimate(value=smallest, low=None, high=None, n=len(tables), method="test at .05, power .8")
+    book.put(subject, "minimum_detectable_excess", detectable, unit="share")
+    _enter_other_figures(book, pair)
+    test = stats.one_hot_permutation(tables, permutations=drawn)
+    return Comparison(pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test)
+
+
+def _enter_other_figures(book: Book, pair: Pair) -> None:
+    """Answers, finish reasons, lengths and prompt_tokens of a pair."""
+    left, right, subject = pair.left, pair.right, pair.subject
+    book.add(subject, "answer_agreement", agreement.cross_match_rate(left.answer, right.answer))
+    book.add(subject, "flips", majority_flips(pair), estimate=share_of_prompts)
+    if left.spelled.cell.size and right.spelled.cell.size:
+        written = agreement.cross_match_rate(left.spelled, right.spelled)
+        book.add(subject, "cross_emr_as_written", written, note="tool calls letter by letter")
+    book.add(subject, "finish_reason_agreement", agreement.cross_match_rate(left.finish, right.finish))
+    book.add(subject, "prompt_tokens_agreement", agreement.cross_match_rate(left.prompt_tokens, right.prompt_tokens))
+    longer = left.chars - right.chars
+    book.add(subject, "length_difference_chars", longer, unit="chars", estimate=stats.mean_over_prompts)
+    of_answers = Subject(kind="answers", left=subject.left, right=subject.right, condition=subject.condition)
+    mismatch = agreement.excess_divergence(left.answer, right.answer)
+    note = "above what each side's own repeats differ by"
+    book.add(of_answers, "mismatch_rate", mismatch, estimate=stats.divergence_over_prompts, note=note)
+
+
+def majority_flips(pair: Pair) -> Floats:
+    """1 for each prompt that one side answers correctly by majority and the other does not."""
+    return answers.answer_flips(answers.majority_vote(pair.left.correct), answers.majority_vote(pair.right.correct))
+
+
+def _enter_cross_ned(book: Book, compared: Sequence[Comparison], texts: Texts) -> None:
+    """All pairs at once: many pairs of providers share the same pairs of texts, measured once each."""
+    pairs = [divergence.cross_pairs(c.left, c.right) for c in compared]
+    if not pairs:
+        return
+    keys = np.concatenate([_text_pair_key(p.left, p.right, texts) for p in pairs])
+    unique, place = np.unique(keys, return_inverse=True)
+    left, right = np.divmod(unique, max(1, len(texts.text)))
+    measured = divergence.normalised_distances(*([texts.text[i] for i in side.tolist()] for side in (left, right)))
+    ends = np.cumsum([p.cell.size for p in pairs])
+    for comparison, p, distance in zip(compared, pairs, np.split(measured[place], ends[:-1]), strict=True):
+        book.add(comparison.pair.subject, "cross_ned", divergence.mean_distance(p, distance), note=describe_ned())
+
+
+def _text_pair_key(left: Ints, right: Ints, texts: Texts) -> Ints:
+    return np.minimum(left, right) * max(1, len(texts.text)) + np.maximum(left, right)
+
+
+def enter_repetition_excess(book: Book, tallies: Sequence[Tally], references: Sequence[str]) -> None:
+    """How much more a provider repeats itself than the reference, or else than its peers, on the same prompt."""
+    for tally in tallies:
+        peers = [t for t in tallies if t is not tally and _are_comparable(t, tally)]
+        reference = next((t for t in peers if t.name in references), None)
+        if not peers or (tally.name in references and reference is None):
+            continue
+        right = reference.name if reference else None
+        subject = Subject(kind="repetition", left=tally.name, right=right, condition=tally.lane.condition)
+        for name, metric in TEXT_METRICS.items():
+            values = metric_excess(name, tally, [reference] if reference else peers)
+            estimate = bounded_mean(-1, 1) if metric.unit == "share" else stats.mean_over_prompts
+            note = "token = word" if reference else "token = word; over the peers' mean"
+            book.add(subject, f"{name}_excess", values, unit=metric.unit, estimate=estimate, note=note)
+
+
+def metric_excess(metric: str, tally: Tally, others: Iterable[Tally]) -> Floats:
+    """A text metric minus its mean over the others on the same prompt; NaN where either side has none."""
+    theirs = np.stack([t.metrics[metric] for t in others])
+    known = ~np.isnan(theirs)
+    number = known.sum(axis=0)
+    mean = np.divide(
+        np.where(known, theirs, 0).sum(axis=0), number, out=np.full(number.shape, np.nan), where=number > 0
+    )
+    return np.asarray(tally.metrics[metric] - mean)
+
+
+def _are_comparable(one: Tally, other: Tally) -> bool:
+    return (
+        one.lane.condition == other.lane.condition
+        and one.lane.provider.claimed_model == other.lane.provider.claimed_model
+    )

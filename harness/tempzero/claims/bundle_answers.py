@@ -1,0 +1,145 @@
+"""Runs in, their records as the flat answers of a bundle out, with the bytes of each request and response as files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tempzero.chat_messages import to_answer_text
+from tempzero.records import Run
+from tempzero.types.asked import Trial
+from tempzero.types.recorded import Record, WireRequest, WireResponse
+
+# What stands for the HTTP method in records that another tool collected.
+IMPORT_METHOD = "IMPORT"
+_LABEL_FIELDS = ("served_model", "backend", "fingerprint", "response_id", "finish_reason")
+_TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimSide:
+    """Who stands behind a letter: one provider in one run, or in several that are taken together."""
+
+    letter: str
+    provider: str
+    runs: Sequence[Run]
+    key_variable: str | None
+
+
+@dataclass(kw_only=True, slots=True)
+class ConditionAnswers:
+    """The answers of all sides under one condition, and the files that hold their bytes.
+
+    `trials` says which trial of which run an answer is, by its number.
+    """
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    trials: dict[int, tuple[Run, Trial]] = field(default_factory=dict)
+
+
+def gather_answers(sides: Iterable[ClaimSide], condition: str | None) -> dict[str, ConditionAnswers]:
+    """By condition, all attempts of these providers: nothing is selected but the condition, if one is named."""
+    found: dict[str, ConditionAnswers] = {}
+    for side in sides:
+        for run in side.runs:
+            for line, record in zip(run.lines(), run.records(), strict=True):
+                trial = record.attempt.trial
+                if trial.provider == side.provider and condition in (None, trial.condition):
+                    _append_answer(found.setdefault(trial.condition, ConditionAnswers()), side, run, line, record)
+    return dict(sorted(found.items()))
+
+
+def _append_answer(answers: ConditionAnswers, side: ClaimSide, run: Run, line: bytes, record: Record) -> None:
+    number = len(answers.lines)
+    exchange, trial = record.attempt.exchange, record.attempt.trial
+    completion, outcome = exchange.outcome.completion, exchange.outcome
+    request, response = exchange.request, exchange.response
+    name = f"requests/{request.sha256[:16]}"
+    answers.files[f"{name}.json"] = request.body.encode()
+    answers.files[f"{name}.{side.letter}.curl.txt"] = build_curl_line(request, side.key_variable).encode()
+    body = None if response is None else f"responses/{number:06}.body"
+    if response is not None and body is not None:
+        answers.files[body] = response_bytes(response)
+    answers.trials[number] = (run, trial)
+    answers.lines.append(
+        {
+            "number": number,
+            "side": side.letter,
+            "run": run.manifest.run_id,
+            "seq": record.seq,
+            "record_sha256": hashlib.sha256(line).hexdigest(),
+            "prompt": trial.prompt,
+            "repeat": trial.repeat,
+            "attempt": record.attempt.number,
+            "block": record.attempt.block,
+            "asked_at": exchange.times.started_at,
+            "first_byte_s": exchange.times.first_byte_s,
+            "end_s": exchange.times.end_s,
+            "in_flight": exchange.times.in_flight,
+            "method": request.method,
+            "url": request.url,
+            "request_headers": dict(request.headers),
+            "request": f"{name}.json",
+            "request_sha256": request.sha256,
+            "response": body,
+            "response_sha256": None if response is None else response.sha256,
+            "status": None if response is None else response.status,
+            "headers": {} if response is None else _join_repeated_headers(response.headers),
+            "outcome": f"{outcome.status}: {outcome.kind}",
+            "detail": outcome.detail,
+            "flags": list(outcome.flags),
+            "text": None if completion is None else to_answer_text(completion),
+            **{
+                name: None if completion is None else getattr(completion, name)
+                for name in (*_LABEL_FIELDS, *_TOKEN_COUNTS)
+            },
+        }
+    )
+
+
+def response_bytes(response: WireResponse) -> bytes:
+    """The bytes of a recorded response."""
+    return response.body.encode() if response.body is not None else base64.b64decode(response.body_base64 or "")
+
+
+def _join_repeated_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """A header that came more than once stands once, with all its values."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def build_curl_line(request: WireRequest, key_variable: str | None) -> str:
+    """The request as a line for a shell. It names the variable that holds the key; no recorded text is run by it."""
+    if not request.url.startswith(("http://", "https://")):
+        return f"not sent over a network: {request.url}\n"
+    url = "".join(
+        f'"{part}"' if re.fullmatch(r"\$\{\w+\}", part) else shlex.quote(part)
+        for part in re.split(r"(\$\{\w+\})", request.url)
+        if part
+    )
+    headers = "".join(f" -H {shlex.quote(f'{name}: {value}')}" for name, value in request.headers)
+    if key_variable is not None:
+        headers += f' -H "Authorization: Bearer ${key_variable}"'
+    body = f"requests/{request.sha256[:16]}.json"
+    return f"curl -sS -X {shlex.quote(request.method)} {url}{headers} --data-binary @{body}\n"
+
+
+def build_checksums(files: Mapping[str, bytes]) -> bytes:
+    """SHA256SUMS over these files, in the form that `sha256sum -c` reads."""
+    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())).encode()
+
+
+def by_side(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """The lines of each side, in the order of the letters."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        found.setdefault(line["side"], []).append(line)
+    yield from sorted(found.items())

@@ -1,0 +1,418 @@
+"""What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
+
+`{A.emr}` is a figure of the accused side, `{AB.p}` of it and another one, `{A: path}` lists what stands there in the
+answers of A that count, `{12: path}` in answer 12. What METRICS allows to be said is decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# Which words and which verify.py a bundle has, by what makes them: other ones are not held against these. A number
+# counted up by hand would be forgotten one day, and honest bundles of before would fail.
+WORDING_HASH = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()[:16]
+
+# Rule -> how few and how many others a claim names besides the accused.
+CLAIMABLE_RULES = {
+    "nondeterministic": (0, 0),
+    "differs": (1, 1),
+    "deviates_from_reference": (1, 1),
+    "deviates_token_by_token": (1, 1),
+    "differs_from_all": (2, 25),
+    "changed": (0, 0),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageSubject:
+    """What the words depend on. `routers` are the sides whose one address may answer from several backends.
+
+    `labels` says whether the provider's own labels (backend, fingerprint) agree on the two answers of the
+    example, whose second is of the side `shown`. `imported`: another tool collected the records. `responses` are
+    those to the example's prompt, by side; `cache_headers` what responses carried; `attested` what can be said that
+    is not computed.
+    """
+
+    rule: str
+    routers: Sequence[str]
+    labels: Literal["agree", "differ", "silent"]
+    imported: bool
+    example: tuple[int, int]
+    shown: str
+    responses: Mapping[str, Sequence[int]]
+    cache_headers: Sequence[str]
+    attested: Sequence[str]
+
+    @property
+    def sides(self) -> list[str]:
+        """A, and B, C, ... where somebody is compared with."""
+        return sorted(self.responses)
+
+    @property
+    def others(self) -> list[str]:
+        """All sides but the accused."""
+        return self.sides[1:]
+
+
+def write_outline(subject: PageSubject) -> list[str]:
+    """The page, line by line."""
+    blocks = (
+        _claim_block(subject),
+        _requests_block(subject),
+        _answers_block(subject),
+        _frequency_block(subject),
+        _strength_block(subject),
+        _causes_block(subject),
+        _not_shown_block(subject),
+        _providers_block(subject),
+        _responses_block(subject),
+        _check_again_block(),
+    )
+    return [line for block in blocks for line in (*block, "")][:-1]
+
+
+FIGURE_METHODS = {
+    "attested": "stated by the run's manifest, report or reading; not computed from the answers",
+    "name": "the provider's name in the run",
+    "outcomes": "how many trials there are and how they ended, each by its first usable answer",
+    "split": "prompts with a pair of repeats whose texts differ; repeats have one request, served model, backend and "
+    "fingerprint (of a router: one request and served model)",
+    "emr": "mean over prompts of the share of pairs of repeats with the same text (exact-match rate)",
+    "counts": "how often each different text came for the example's prompt",
+    "at": "length of what both texts begin with, plus one",
+    "before": "the characters before the first difference",
+    "after": "the characters from the first difference on",
+    "length": "number of characters of the text",
+    "sign": "code point at the first difference",
+    "gap": "distance of the reference's two best logits at the first different token, from readings.jsonl",
+    "margin": "the reference's best logit minus that of the side's own token there",
+    "parting": "a near-tie where the two tokens are the reference's two best, at most twice epsilon apart",
+    "difr": "mean over prompts of the mean margin of A's tokens under the reference, clipped (Token-DiFR); bootstrap "
+    "over prompts",
+    "trusted": "the same of the honest form of the reference whose upper limit is largest",
+    "never": "prompts on which no answer of one side equals an answer of the other",
+    "match": "mean over prompts of the chance that an answer of one side equals one of the other (cross-EMR)",
+    "excess": "mean over prompts of half of both EMR, minus cross-EMR",
+    "p": "share of random exchanges of answers between the sides, within each prompt, with as large an excess",
+}
+
+
+def explain_figure(name: str) -> str:
+    """How a figure is recomputed from the bundle."""
+    which, colon, path = name.partition(": ")
+    if colon:
+        return f"{path} of " + (f"answer {which}" if which.isdigit() else f"the answers of {which} that count")
+    return FIGURE_METHODS["attested" if name.startswith("attested.") else name.rpartition(".")[2]]
+
+
+def _claim_block(subject: PageSubject) -> list[str]:
+    who = "The router {A.name}" if "A" in subject.routers else "{A.name}"
+    whom = ", ".join(f"{'the router ' if s in subject.routers else ''}{{{s}.name}}" for s in subject.others)
+    if subject.rule == "nondeterministic":
+        title = f"# {who} gives different answers to one request at temperature zero"
+        same = "that the imported files state alike" if subject.imported else "with the same bytes"
+        proof = (
+            f"Proven by existence: two requests {same} brought back two different texts. "
+            "One such pair is enough, and it is in this bundle with everything that was recorded of it."
+        )
+    elif subject.rule == "differs_from_all":
+        title = f"# {who} gives other answers than every one of {whom} at temperature zero"
+        proof = (
+            "Proven by a test against each of them: it differs from every one by more than the two differ from "
+            "themselves. The claim is as strong as the weakest of these tests, so it needs no correction for their "
+            "number. If it answered like one of them, so large a difference from that one would come about by chance "
+            f"in this share of cases: p = {_figure_against_each(subject, 'p')}."
+        )
+    elif subject.rule == "deviates_token_by_token":
+        title = f"# {who} deviates from the reference {whom} token by token at temperature zero"
+        proof = (
+            "Proven by reading: the reference read every answer in its own context. The logits it gives the chosen "
+            "tokens lie farther below its best ones than those of any honest form of the reference itself; the "
+            "intervals over prompts do not overlap: {example.difr} against {example.trusted}, in logits a token."
+        )
+    elif subject.rule == "changed":
+        title = f"# {who} gives other answers at temperature zero than it did before"
+        proof = (
+            "Proven by a test: to requests with the same bytes it gave other answers now (A) than before (B), by more "
+            "than it differs from itself within either. If nothing had changed, so large a difference would come about "
+            "by chance in this share of cases: p = {AB.p}."
+        )
+    else:
+        deviates = subject.rule == "deviates_from_reference"
+        verb = "deviates from the reference" if deviates else "gives other answers than"
+        title = f"# {who} {verb} {whom} at temperature zero"
+        proof = (
+            "Proven by a test: the two differ by more than each differs from itself. If both answered alike, "
+            "so large a difference would come about by chance in this share of cases: p = {AB.p}."
+        )
+    return [title, "", proof, *_limit_lines(subject)]
+
+
+def _limit_lines(subject: PageSubject) -> list[str]:
+    """What must be read together with the claim."""
+    limits = []
+    for side in subject.routers:
+        limits += [
+            "",
+            f"{{{side}.name}} may send each request to another backend. The claim is about this address as a customer "
+            "sees it, not about any one backend behind it.",
+        ]
+    if subject.imported:
+        limits += [
+            "",
+            "Another tool collected these records. Requests and responses are what its files state, not bytes seen on "
+            "the wire; retries, replays and cut texts could be told apart only as far as the files tell.",
+        ]
+    return limits
+
+
+def _each_side(subject: PageSubject, words: str) -> str:
+    """The words once for each side, whose letter stands for $: `a` 4 of 6, `b` 0 of 6."""
+    return ", ".join(f"{_side_name(subject, side)} {words}".replace("$", side) for side in subject.sides)
+
+
+def _figure_against_each(subject: PageSubject, figure: str) -> str:
+    """A figure of the accused and each other side."""
+    if len(subject.others) == 1:
+        return f"{{A{subject.others[0]}.{figure}}}"
+    return ", ".join(f"{{A{s}.{figure}}} ({{{s}.name}})" for s in subject.others)
+
+
+def _requests_block(subject: PageSubject) -> list[str]:
+    lines = ["## What was asked", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {_side_name(subject, side)}: {{{side}.outcomes}}, of {{attested.planned_{side}}} planned (prompts times "
+            "repeats). Complete texts and texts cut at the token limit count, and nothing else does.",
+            f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
+            f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
+            f"{{{side}: asked.max_tokens}}; the exact bytes are in `requests/`.",
+            f"- Sent at {{{side}: asked_at}} by the client's clock (UTC); the server's own dates are "
+            f"{{{side}: headers.date}}.",
+        ]
+    example = subject.example[0]
+    return [*lines, f"- Prompt of the example below: {{{example}: prompt}}, messages {{{example}: asked.messages}}."]
+
+
+def _side_name(subject: PageSubject, side: str) -> str:
+    """The side's name; of a change both sides have the same one."""
+    when = {"A": " now", "B": " before"}.get(side, "") if subject.rule == "changed" else ""
+    return f"{{{side}.name}}{when}"
+
+
+def _answers_block(subject: PageSubject) -> list[str]:
+    first, second = (f"answer {{{number}: number}}" for number in subject.example)
+    if subject.others:
+        first, second = f"{first} ({_side_name(subject, 'A')})", f"{second} ({_side_name(subject, subject.shown)})"
+    lines = [
+        "## What came back",
+        "",
+        f"- On the example's prompt, how often each different text came: {_each_side(subject, '{example.$.counts}')}.",
+        f"- Two of them, the first in {first} and the second in {second}, part at character {{example.at}}: "
+        "{example.first.sign} against {example.second.sign} (of {example.first.length} and "
+        "{example.second.length} characters).",
+    ]
+    if "epsilon" in subject.attested:
+        lines += [
+            "- There the reference {attested.reader}, which read both answers token by token, has its two best tokens "
+            "{example.gap} logits apart. The first answer's token stands {example.first.margin} below its best, the "
+            "second's {example.second.margin}. An honest computation changes a logit by up to {attested.epsilon}, so "
+            "this parting is {example.parting}" + " (a near-tie is one that rounding alone may turn).",
+        ]
+    return [
+        *lines,
+        "",
+        "Around that place:",
+        "",
+        "    both begin: {example.before}",
+        "    the first:  {example.first.after}",
+        "    the second: {example.second.after}",
+    ]
+
+
+def _frequency_block(subject: PageSubject) -> list[str]:
+    lines = ["## How often", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {_side_name(subject, side)} against itself: prompts on which its repeats differ: {{{side}.split}}; "
+            f"chance that two repeats agree (EMR): {{{side}.emr}}.",
+        ]
+    for side in subject.others:
+        p_value = f", p = {{A{side}.p}}" if subject.rule in ("differs_from_all", "deviates_token_by_token") else ""
+        lines += [
+            f"- {_side_name(subject, 'A')} against {_side_name(subject, side)}: prompts on which no answer of one equals any "
+            f"of the other: {{A{side}.never}}; chance that an answer of one equals one of the other: "
+            f"{{A{side}.match}}.",
+            f"- Excess divergence from {_side_name(subject, side)}, by how much the two differ beyond their own noise "
+            f"(zero: not at all): {{A{side}.excess}}{p_value}.",
+        ]
+    if subject.rule == "changed":
+        lines += [
+            "- Since when: after the last answer of before and before the first of now; see the times above. What lies "
+            "between, the bundle does not say."
+        ]
+    else:
+        lines += [
+            f"- Since when: at least since {{{subject.example[1]}: asked_at}}, when the second answer of the example "
+            "was asked for; of the time before its first request the bundle says nothing."
+        ]
+    if "report_p" in subject.attested:
+        lines += ["- The run's report, corrected for all pairs it tested (Holm), has p = {attested.report_p}."]
+    return [
+        *lines,
+        "",
+        "In brackets: the interval that covers the true value nineteen times out of twenty (Wilson; for chances it is "
+        "wider than need be). The prompt is the unit. Every prompt of the run is in it, also where nothing differs.",
+    ]
+
+
+def _strength_block(subject: PageSubject) -> list[str]:
+    lines = ["## How strong this is", ""]
+    if subject.rule == "nondeterministic":
+        return [
+            *lines,
+            "- That it happens rests on one pair and needs no statistics. How often it happens is an estimate: "
+            "see the interval.",
+            f"- One backend or several? {_LABEL_SENTENCES[subject.labels]}",
+        ]
+    proof = "the reading of all tokens" if subject.rule == "deviates_token_by_token" else "the test over all prompts"
+    lines += [
+        f"- That the two differ rests on {proof}. The example only shows what it looks like.",
+        "- Even with the same weights, precision and template texts can part where two tokens are almost equally "
+        "likely; the figures say how often they do, not why.",
+        '- Each side may be several backends; what its own labels say of that stands under "Who answered".',
+    ]
+    if subject.rule == "differs_from_all":
+        lines += [
+            "- To be another thing than each of these few is all that is claimed. What it is instead, and whether it "
+            "equals something that was not among them, stays open.",
+            "- Whoever made this bundle named the accused and the others; no p-value is corrected for that choice.",
+        ]
+    if subject.rule == "changed":
+        lines += [
+            "- What changed stays open: weights, their precision, software, hardware, a template, or which of several "
+            "machines answers.",
+            "- The p-value is that of these two sets of answers. Whoever compares every night and shows the most "
+            "striking one finds a small value by chance too; `tempzero nightly` adds its nights up and allows for it.",
+        ]
+    if subject.rule == "deviates_token_by_token":
+        lines += [
+            "- It rests on what the reference's owner read: `readings.jsonl` and `forms.jsonl` have the margins, which "
+            "whoever has the same weights can compute again (`tempzero score`). Margins above {attested.clip} count as "
+            "that much.",
+            "- An honest form computes the same weights another way: other threads, other batches, half precision.",
+        ]
+    if subject.rule in ("deviates_from_reference", "deviates_token_by_token"):
+        lines += ["- The reference is a yardstick, not the truth: it is one faithful way to run the model it declares."]
+    return lines
+
+
+_LABEL_SENTENCES = {
+    "agree": "The provider's own labels agree on the two answers of the example. That is the provider's statement; "
+    "whether one machine gave both it does not say.",
+    "differ": "The provider's own labels differ between the two answers of the example: by them, several.",
+    "silent": "The records cannot say: the two answers of the example name neither a backend nor a fingerprint.",
+}
+
+
+def _causes_block(subject: PageSubject) -> list[str]:
+    return [
+        "## Causes on the client's side, and how they were excluded",
+        "",
+        "- Another request: repeats are compared within one request only, by the hash of its bytes.",
+        "- A faulty reading of the response: the text and labels of an answer, whole or streamed, are read again from "
+        f"its bytes by `verify.py` and have to agree; so read again: {_each_side(subject, '{$: reread}')}.",
+        "- A replay from a response cache: such answers (told by their headers, or by a count of no tokens for a text) "
+        "are left out as excluded.",
+        *(f"- Header `{n}`: {_each_side(subject, f'{{$: headers.{n}}}')}." for n in subject.cache_headers),
+        "- A prefix cache, which computes the answer on another path: cached prompt tokens were "
+        f"{_each_side(subject, '{$: cached_tokens}')}.",
+        "- A retry: every attempt is in the bundle; a trial counts once, by its first answer; no retry is a repeat.",
+        "- A broken or cut text: what broke off is left out; a text cut at the token limit is compared up to the cut.",
+        "- Empty, filtered and refused answers are left out; they are neither agreement nor difference.",
+        f"- The client: {_client_words(subject)} {{attested.runs}}, tempzero {{attested.tempzero}} on Python "
+        "{attested.python}, {attested.system}, {attested.cpu}.",
+    ]
+
+
+def _client_words(subject: PageSubject) -> str:
+    if subject.imported:
+        return "another tool, of which no more is known than its files say; imported as the run"
+    return "one process at a time wrote the run"
+
+
+def _not_shown_block(subject: PageSubject) -> list[str]:
+    router = ["- That any single backend behind the router is nondeterministic or deviates."]
+    return [
+        "## What this does not show",
+        "",
+        "- Why. Batching, hardware, precision, a template or a router can each be the cause.",
+        "- That answers are wrong or worse: the texts differ, their quality was not judged.",
+        "- Other prompts, other times, another load than the one stated.",
+        "- That a field sent was honoured, a seed for instance: the records show that it was sent.",
+        *(router if subject.routers else []),
+        "- That the records are genuine: the hashes show that nothing was changed since they were made. "
+        "The provider can look up the response ids and dates in its own logs.",
+    ]
+
+
+def _providers_block(subject: PageSubject) -> list[str]:
+    lines = ["## Who answered, and under what load", ""]
+    for side in subject.sides:
+        lines += [
+            f"- {_side_name(subject, side)} is declared as {{attested.declared_{side}}}; it named as served model "
+            f"{{{side}: served_model}}, backend {{{side}: backend}}, fingerprint {{{side}: fingerprint}}.",
+            f"- {_side_name(subject, side)} had {{{side}: in_flight}} requests of this client in flight; attempts needed: "
+            f"{{{side}: attempt}}; prompt tokens it counted: {{{side}: prompt_tokens}}.",
+        ]
+    return lines
+
+
+def _responses_block(subject: PageSubject) -> list[str]:
+    lines = ["## The responses to the example's prompt", ""]
+    for side in subject.sides:
+        lines += [_response_line(subject, side, number) for number in subject.responses[side]]
+    return lines
+
+
+def _response_line(subject: PageSubject, side: str, number: int) -> str:
+    parts = {
+        "answer": "number",
+        "repeat": "repeat",
+        "attempt": "attempt",
+        "block": "block",
+        "sent": "asked_at",
+        "in flight": "in_flight",
+        "status": "status",
+        "id": "response_id",
+        "server date": "headers.date",
+        "prompt tokens": "prompt_tokens",
+        "completion tokens": "completion_tokens",
+        "finish": "finish_reason",
+        "request hash": "request_sha256",
+        "response hash": "response_sha256",
+    }
+    return f"- {_side_name(subject, side)}: " + ", ".join(
+        f"{word} {{{number}: {path}}}" for word, path in parts.items()
+    )
+
+
+def _check_again_block() -> list[str]:
+    return [
+        "## Check it, and ask again",
+        "",
+        "- Run `verify.py` with a Python: it recomputes hashes, figures, verdict and this page; nothing is installed "
+        "and no network used. `tempzero verify` does the same and also holds the words against its own.",
+        "- `verify.py` prints the root, the hash of the list of hashes, which stands for the whole bundle: whoever has "
+        "it from elsewhere knows that this is the same one.",
+        "- Each line of `answers.jsonl` names the hash of its line in the run's own `records.jsonl`, whose chain ends "
+        "in {attested.heads}: with that file it can be shown that nothing was inserted or left out.",
+        "- `requests/` has every different request as it was sent, with a curl line beside it; send each several "
+        "times, at the load stated above. `responses/` is numbered by answer.",
+    ]

@@ -1,0 +1,317 @@
+"""Rows and a Recipe in, Answers out: one for each response that a foreign table holds, every field in its own type."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from tempzero.errors import ExchangeError
+from tempzero.exchange.expressions import (
+    Cells,
+    Expression,
+    FilePlace,
+    Getter,
+    as_label,
+    bind_expression,
+    find_star_matches,
+)
+from tempzero.exchange.recipe import Recipe
+from tempzero.exchange.table_reading import Row, canonical_json, is_sound_text
+from tempzero.types.asked import Message
+
+# Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.
+_NOTHING_WORDS = frozenset(
+    (
+        *("", "none", "null", "nan", "n/a", "na", "-", "false", "no", "0", "0.0", "[]", "{}"),
+        *("ok", "200", "success", "succeeded", "complete", "completed", "finished", "done", "valid"),
+    )
+)
+_LONGEST_DETAIL = 300
+# What stands around a row in a JSON document is kept as part of it.
+_KEPT_ROW_FIELDS = ("@key", "@list")
+
+
+# Not frozen: a million of them are made twice, and setting a frozen value's fields takes four times as long.
+@dataclass(slots=True, kw_only=True)
+class ForeignAnswer:
+    """One response as another tool wrote it down; None is what it did not write.
+
+    `cells` is the row it comes from, `match` the item of the row where it holds several.
+    """
+
+    file: str
+    line: int
+    cells: Cells
+    match: str | None
+    provider: str
+    text: str | None = None
+    prompt: str | None = None
+    id: str | None = None
+    condition: str | None = None
+    repeat: str | None = None
+    expected: str | None = None
+    family: str | None = None
+    model: str | None = None
+    claims: str | None = None
+    error: str | None = None
+    refusal: str | None = None
+    cached: str | None = None
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    served_model: str | None = None
+    backend: str | None = None
+    fingerprint: str | None = None
+    response_id: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    date: str = ""
+    latency_s: float | None = None
+    latency_ms: float | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    request: str | None = None
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class AnswerReader:
+    """Reads the rows of one file."""
+
+    def __init__(self, recipe: Recipe, place: FilePlace) -> None:
+        self._place = place
+        self._fields: Collection[str] = recipe.fields
+        self._star = recipe.fields["text"] if recipe.fields["text"].starred else None
+        self._all: list[tuple[str, Getter, Callable[[Any], Any]]] = [
+            (name, bind_expression(e, name, place), _FIELD_PARSERS.get(name, _cell_as_label))
+            for name, e in recipe.fields.items()
+        ]
+        self._get = self._all
+        self._where = [(bind_expression(w.expression, "--where", place), w) for w in recipe.where]
+        # The question beside the answers is not one more of them.
+        self._taken = frozenset(c for e in recipe.fields.values() if not e.starred for c in e.columns)
+        self._wants_line = any("@line" in e.paths for e in recipe.fields.values())
+
+    def narrow(self, fields: Collection[str]) -> None:
+        """Read no other fields from here on."""
+        if fields is not self._fields:
+            self._fields = fields
+            self._get = [entry for entry in self._all if entry[0] in fields]
+
+    def answers(self, row: Row) -> Iterator[ForeignAnswer]:
+        """One answer, or one for each item that the `*` of the text stands for. Raises ExchangeError."""
+        cells = {**row.cells, "@line": row.line} if self._wants_line else row.cells
+        if not all(where.fits(get(cells)) for get, where in self._where):
+            return
+        if self._star is None:
+            yield self._answer(cells, row.line, None)
+            return
+        for match in find_star_matches(self._star, cells, taken=self._taken):
+            yield self._answer({**cells, "@match": match}, row.line, match)
+
+    def _answer(self, cells: Cells, line: int, match: str | None) -> ForeignAnswer:
+        values: dict[str, Any] = {name: typed(get(cells)) for name, get, typed in self._get}
+        if not values["provider"]:
+            raise ExchangeError(
+                f"{self._place.name}:{line}: no provider; map it, or name one with --map provider:=NAME"
+            )
+        if isinstance(values["text"], list):
+            raise ExchangeError(
+                f"{self._place.name}:{line}: the text is a JSON list; write [*] behind its name to take each item"
+            )
+        return ForeignAnswer(file=self._place.name, line=line, cells=cells, match=match, **values)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def parse_remark(value: Any) -> str | None:
+    """What a column of errors, refusals or marks says; None where it says nothing, or that all is well."""
+    if value is None or value is False or value == 0 or value == {} or value == []:
+        return None
+    text = value if isinstance(value, str) else canonical_json(value)
+    if text.strip().casefold() in _NOTHING_WORDS:
+        return None
+    return " ".join(text.split())[:_LONGEST_DETAIL]
+
+
+def parse_whole_number(value: Any) -> int | None:
+    """A whole number that is not negative, else None."""
+    found = parse_number(value)
+    if found is None or found < 0 or found > 2**53 or found != int(found):
+        return None
+    return int(found)
+
+
+def parse_number(value: Any) -> float | None:
+    """A finite number, written as one or as text, else None."""
+    if value is None or value == "" or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if found - found == 0 else None
+
+
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T_ ](\d\d)[:-](\d\d)(?:[:-](\d\d)(\.\d{1,6})?\d*)?\s*(Z|[+-]\d\d:?\d\d)?")
+
+
+def parse_timestamp(value: Any) -> str:
+    """A date and time as ISO 8601 where it is written without doubt (year first, or seconds since 1970), else ""."""
+    seconds = parse_number(value)
+    if seconds is not None:
+        return _epoch_to_iso(seconds)
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return _parse_written_timestamp(value) if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=4096)
+def _parse_written_timestamp(value: str) -> str:
+    found = _TIMESTAMP.fullmatch(value.strip())
+    if found is None:
+        return ""
+    day, hour, minute, second, fraction, zone = found.groups()
+    text = f"{day}T{hour}:{minute}:{second or '00'}{fraction or ''}{(zone or '').replace('Z', '+00:00')}"
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        return ""
+
+
+def _epoch_to_iso(seconds: float) -> str:
+    if seconds > 1e11:  # milliseconds
+        seconds /= 1000
+    if not 1e9 < seconds < 1e10:
+        return ""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
+
+
+def _cell_as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else canonical_json(value)
+
+
+def _cell_as_text_or_list(value: Any) -> Any:
+    return value if isinstance(value, list) else _cell_as_text(value)
+
+
+def _cell_as_label(value: Any) -> str | None:
+    return (value if isinstance(value, str) else as_label(value)) or None
+
+
+_FIELD_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _cell_as_text_or_list,
+    "prompt": _cell_as_text,
+    "request": _cell_as_text,
+    "error": parse_remark,
+    "refusal": parse_remark,
+    "cached": parse_remark,
+    "date": parse_timestamp,
+    "prompt_tokens": parse_whole_number,
+    "completion_tokens": parse_whole_number,
+    "seed": parse_whole_number,
+    "max_tokens": parse_whole_number,
+    "latency_s": parse_number,
+    "latency_ms": parse_number,
+    "temperature": parse_number,
+    "top_p": parse_number,
+}
+
+
+# --- prompts ---------------------------------------------------------------------------------
+
+_ROLES: Mapping[str, str] = {"developer": "system", "human": "user", "model": "assistant", "_input": "system"}
+
+
+@lru_cache(maxsize=256)
+def parse_messages(prompt: str | None) -> tuple[Message, ...]:
+    """Chat messages where the prompt is a JSON list of them, else the prompt as the user's words."""
+    if prompt is None:
+        return ()
+    if prompt[:1] == "[" and (found := _parse_chat_list(prompt)):
+        return found
+    return (Message(role="user", content=prompt),)
+
+
+def _parse_chat_list(prompt: str) -> tuple[Message, ...]:
+    try:
+        value = json.loads(prompt)
+    except (ValueError, RecursionError):
+        return ()
+    found = [_parse_chat_message(item) for item in value] if isinstance(value, list) else [None]
+    return tuple(m for m in found if m is not None) if all(found) else ()
+
+
+def _parse_chat_message(item: Any) -> Message | None:
+    if not isinstance(item, dict) or not isinstance(item.get("role"), str):
+        return None
+    role = _ROLES.get(item["role"], item["role"])
+    content = plain_content(item.get("content"))
+    if (
+        content is None
+        or not is_sound_text(content)
+        or role not in ("system", "user", "assistant")
+        or item.get("tool_calls")
+    ):
+        return None
+    return Message(role=role, content=content)  # type: ignore[arg-type]
+
+
+def plain_content(content: Any) -> str | None:
+    """A message's content: text, or the text of its parts; None where a part is something else."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    parts = [
+        p.get("text") if isinstance(p, dict) and p.get("type", "text") in ("text", "output_text") else None
+        for p in content
+    ]
+    return "".join(p for p in parts if p is not None) if all(isinstance(p, str) for p in parts) else None
+
+
+# --- what is kept of a row -------------------------------------------------------------------
+
+
+def make_row_serializer(recipe: Recipe) -> Callable[[ForeignAnswer], str]:
+    """How an answer's row is kept: canonical JSON of its cells but those that stand in the request already.
+
+    Of several items that one row holds, each answer keeps its own.
+    """
+    left_out = _whole_columns(recipe.fields.get("prompt")) | _whole_columns(recipe.fields.get("request"))
+    if recipe.fields["text"].starred:
+        return lambda answer: canonical_json(_drop_sibling_items(answer, recipe.fields, left_out))
+    return lambda answer: canonical_json(
+        {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _KEPT_ROW_FIELDS)}
+    )
+
+
+def _whole_columns(source: Expression | None) -> frozenset[str]:
+    paths: Sequence[str] = source.paths if source is not None and source.pattern is None else ()
+    return frozenset(p for p in paths if not re.search(r"[.\[*]", p))
+
+
+def _drop_sibling_items(
+    answer: ForeignAnswer, fields: Mapping[str, Expression], left_out: frozenset[str]
+) -> dict[str, Any]:
+    """The row without its siblings: the list that `*` went through holds one item, other columns that fit are gone."""
+    cells = {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _KEPT_ROW_FIELDS)}
+    for path in (p for e in fields.values() if e.starred for p in e.paths if "*" in p):
+        head, inside, _ = path.partition("[*]")
+        if inside and head in cells and isinstance(cells[head], list):
+            cells[head] = [cells[head][int(answer.match or 0)]] if len(cells[head]) > 1 else cells[head]
+        elif not inside:
+            pattern = re.compile(re.escape(path).replace(r"\*", ".*"))
+            own = path.replace("*", answer.match or "", 1)
+            cells = {k: v for k, v in cells.items() if k == own or not pattern.fullmatch(k)}
+    cells["@match"] = answer.match
+    return cells

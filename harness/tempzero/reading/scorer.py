@@ -1,0 +1,551 @@
+"""A Run and the model of its reference in, lines of scores.jsonl out: the reference reads every response.
+
+Teacher forcing: prompt and response are read in one pass, and every token of the response is held
+against what the weights would have said in its place. Verdicts are not made here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.config import Local, PromptVariant, ScoreSection
+from tempzero.errors import EngineError, UsageError
+from tempzero.metrics import decoding, decoding_ways
+from tempzero.records import Run
+from tempzero.types.asked import Message, Trial
+from tempzero.types.recorded import Completion
+from tempzero.types.scored import (
+    DecodingSums,
+    FormReading,
+    Reader,
+    ScoredResponse,
+    ScoreLine,
+    TokenScores,
+    Unread,
+    VariantReading,
+)
+
+# Reasons to stop with which a model ends its turn by itself.
+_ENDED = ("stop", "end_turn", "eos", "eos_token")
+# A form reads no more prompt than this many times the tokens it is read for.
+_PROMPT_SHARE = 4
+# Behind another template only the beginning of a response is read: there it shows.
+_VARIANT_TOKENS = 24
+_FIRST_TOKENS = 4
+_MISFIT_SHARE = 0.15
+# A margin that no rounding explains, and how many other cuts of one text are tried.
+_CLEAR_MARGIN = 1.0
+_CUTS_TRIED = 4
+_QUANTISED = re.compile(r"\bI?Q\d")
+
+WriteLine = Callable[[ScoreLine], None]
+ReadingProgress = Callable[[int, int], None]
+
+
+class ReferenceModel(Protocol):
+    """What scoring needs of a reference. EngineError: these tokens, or this rendering, cannot be read."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether whole distributions are seen."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are; 0 where that is not told."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that end the model's turn."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the reading engine says of itself."""
+
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+        """The tokens that stand before the answer to these messages."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """The tokens of a response's text."""
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        """The bytes that each token adds to a text."""
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
+        """How each token stands behind the prompt; with `ended` the one that ends the turn as well."""
+
+
+class ModelForm(Protocol):
+    """Another form of a reference's model, with the same vocabulary."""
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]: ...
+
+
+class LogitsModel(ModelForm, Protocol):
+    """A model in this process: see `engines.in_process.InProcessEngine`."""
+
+    def describe(self) -> Mapping[str, Any]: ...
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]: ...
+    def tokenize(self, text: str, *, special: bool) -> list[int]: ...
+    def piece(self, token_id: int) -> bytes: ...
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+    @property
+    def vocabulary(self) -> int: ...
+
+
+class LogitsReference:
+    """Reads with the whole distributions of a model in this process."""
+
+    exact = True
+
+    def __init__(self, engine: LogitsModel) -> None:
+        self.engine = engine
+        self.describe, self.prompt_ids = engine.describe, engine.prompt_ids
+        self.vocabulary, self.end_ids = engine.vocabulary, engine.end_ids
+
+    def tokenize(self, text: str) -> list[int]:
+        return self.engine.tokenize(text, special=False)
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        if not all(0 <= t < self.vocabulary for t in token_ids):
+            raise EngineError("ids outside this vocabulary")
+        return [self.engine.piece(t) for t in token_ids]
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
+        rows = _logit_rows(self.engine, (*prompt, *ids), len(prompt))
+        return decoding.read_logit_rows(rows, ids, prompt, end_ids=self.end_ids if ended else ())
+
+
+class LogprobsEndpoint(Protocol):
+    """An endpoint that tells log-probabilities: see `engines.prompt_logprobs.EndpointReader`."""
+
+    def describe(self) -> Mapping[str, Any]: ...
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]: ...
+    def tokenize(self, text: str) -> list[int]: ...
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]: ...
+    def read(self, token_ids: Sequence[int], start: int) -> Sequence[decoding.ReportedToken]: ...
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+
+
+class EndpointReference:
+    """Reads through an endpoint's `prompt_logprobs`: margins, ranks and gaps, but no whole distributions."""
+
+    exact, vocabulary = False, 0
+
+    def __init__(self, endpoint: LogprobsEndpoint) -> None:
+        self._endpoint = endpoint
+        self.describe, self.tokenize, self.pieces = endpoint.describe, endpoint.tokenize, endpoint.pieces
+        self.end_ids = endpoint.end_ids
+
+    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+        if chat_template is not None:
+            raise EngineError("an endpoint renders with its own chat template only")
+        return self._endpoint.prompt_ids(messages)
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
+        """Where several tokens may have ended the turn the first of them is taken."""
+        response = (*ids, *self.end_ids[:1]) if ended else tuple(ids)
+        return decoding.read_reported_tokens(self._endpoint.read([*prompt, *response], len(prompt)), prompt)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _RecordedAnswer:
+    """A usable response as it was recorded."""
+
+    sha256: str
+    trial: Trial
+    number: int
+    completion: Completion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ResponseTokens:
+    """A response as token ids, without the one that ends the turn."""
+
+    ids: tuple[int, ...]
+    source: Literal["provider", "text"]
+    round_trip: bool
+    ended: bool
+
+
+@dataclass(slots=True)
+class _EarlierScores:
+    """What scores.jsonl holds of one reference already."""
+
+    reader: Reader | None = None
+    records: set[str] = field(default_factory=set)
+    scored: list[ScoredResponse] = field(default_factory=list)
+    forms: set[tuple[str, Trial]] = field(default_factory=set)
+    variants: set[tuple[str, Trial]] = field(default_factory=set)
+
+
+class Scorer:
+    """Reads the responses of one run with one reference; what was read before is not read again."""
+
+    def __init__(self, run: Run, reference: str, model: ReferenceModel, write: WriteLine) -> None:
+        """Raises UsageError where this reference must not judge, or another one began to."""
+        self._run, self._reference, self._model, self._write = run, reference, model, write
+        self._provider = run.config.provider(reference)
+        described = dict(model.describe())
+        require_exact_reference(reference, self._provider.local, described)
+        self._done = _load_earlier_scores(run, reference)
+        reader = Reader(
+            reference=reference,
+            claimed_model=self._provider.claimed_model,
+            engine=described,
+            vocabulary=model.vocabulary,
+            exact=model.exact,
+            temperatures=decoding_ways.TEMPERATURES if model.exact else (),
+            noises=decoding_ways.NOISES if model.exact else (),
+            penalties=decoding_ways.PENALTIES if model.exact else (),
+        )
+        if self._done.reader is None:
+            self._put(reader=reader)
+        elif self._done.reader != reader:
+            raise UsageError(
+                f"{run.path}: scores.jsonl was begun by another {reference} (weights, settings or version differ); "
+                "remove scores.jsonl to score again"
+            )
+        self._messages = {p.id: p.messages for p in run.manifest.suite.prompts}
+        self._offering_tools = {p.id for p in run.manifest.suite.prompts if p.tools}
+        self._prompts: dict[str, list[int]] = {}
+
+    def read_responses(self, progress: ReadingProgress) -> None:
+        """Read every usable response to this reference's claimed model that was not read before."""
+        waiting = self._waiting()
+        first = {self._identity(s): s.trial for s in self._done.scored if s.scores is not None}
+        for count, answer in enumerate(waiting, start=1):
+            try:
+                scored = self._scored(answer, first)
+            except EngineError as problem:
+                self._put(unread=self._unread(answer, str(problem)))
+            else:
+                if isinstance(scored, ScoredResponse):
+                    self._done.scored.append(scored)
+                    self._put(scored=scored)
+                else:
+                    self._put(unread=scored)
+            progress(count, len(waiting))
+
+    def form_sample(self, settings: ScoreSection) -> list[ScoredResponse]:
+        """Beginnings of the reference's own responses for forms to read: short prompts first, every prompt once."""
+        own = {s.trial.prompt: s for s in reversed(self._done.scored) if s.trial.provider == self._reference}
+        fitting = sorted((s for s in own.values() if s.scores is not None), key=lambda s: s.prompt_tokens)
+        chosen: list[ScoredResponse] = []
+        room = settings.form_tokens * _PROMPT_SHARE
+        for one in fitting:
+            room -= one.prompt_tokens
+            if room < 0 and chosen:
+                break
+            chosen.append(one)
+        return chosen
+
+    def read_form(
+        self, name: str, plain_form: ModelForm, form: ModelForm, *, honest: bool, settings: ScoreSection
+    ) -> None:
+        """Let another form of the model read a sample of the reference's own responses beside the plain one."""
+        sample = self.form_sample(settings)
+        most = max(_FIRST_TOKENS, settings.form_tokens // max(1, len(sample)))
+        for one in sample:
+            if (name, one.trial) in self._done.forms:
+                continue
+            assert one.scores is not None, "sampled for having scores"
+            prompt = self._prompt(one.trial.prompt)
+            ids = (*prompt, *one.scores.token_ids[:most])
+            plain = list(_logit_rows(plain_form, ids, len(prompt)))[:most]
+            other = list(_logit_rows(form, ids, len(prompt)))[:most]
+            self._put(form=_build_form_reading(self._reference, name, honest, one.trial, plain, other))
+
+    def read_variants(self, settings: ScoreSection) -> None:
+        """Read responses whose first tokens do not fit again, behind each other rendering of their prompts."""
+        for provider in sorted({s.trial.provider for s in self._done.scored} - {self._reference}):
+            misfits = self._misfits(provider)[: settings.variant_responses]
+            for variant in settings.variants if misfits else ():
+                for one in misfits:
+                    if (variant.name, one.trial) not in self._done.variants:
+                        reading = self._behind(variant, one)
+                        if reading is not None:
+                            self._put(variant=reading)
+
+    # --- responses ------------------------------------------------------------------------------
+
+    def _waiting(self) -> list[_RecordedAnswer]:
+        """Usable responses that were not read yet, those to one prompt together so that it is read once."""
+        claimed, place = self._provider.claimed_model, {p: i for i, p in enumerate(self._messages)}
+        rivals = {p.name for p in self._run.config.providers if p.claimed_model == claimed}
+        found = [
+            _RecordedAnswer(sha256=sha256, trial=view.trial, number=view.number, completion=view.outcome.completion)
+            for sha256, view in self._run.hashed_views()
+            if view.outcome.completion is not None
+            and view.outcome.status in ("valid", "censored")
+            and view.trial.provider in rivals
+            and sha256 not in self._done.records
+        ]
+        # The reference's own come first: what the others share with it is then computed for it.
+        return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != self._reference, a.trial))
+
+    def _scored(self, answer: _RecordedAnswer, first: dict[tuple[Any, ...], Trial]) -> ScoredResponse | Unread:
+        if answer.completion.reasoning_text is not None and answer.completion.token_ids is None:
+            return self._unread(
+                answer, "its reasoning was given apart, so what was generated in which order is unknown"
+            )
+        tokens = self._tokens(answer.completion)
+        if not tokens.ids and not tokens.ended:
+            return self._unread(answer, "it holds no token")
+        prompt = self._prompt(answer.trial.prompt)
+        identity = (answer.trial.prompt, tokens.ids, tokens.ended)
+        same_as, standings, settled = first.get(identity), None, 0
+        if same_as is None:
+            standings = self._model.read(prompt, tokens.ids, ended=tokens.ended)
+            if tokens.source == "text":
+                standings, settled = self._settled(prompt, standings, tokens.ended)
+            first[identity] = answer.trial
+        return ScoredResponse(
+            trial=answer.trial,
+            number=answer.number,
+            record_sha256=answer.sha256,
+            reference=self._reference,
+            prompt_tokens=len(prompt),
+            tokens_from=tokens.source,
+            round_trip=tokens.round_trip,
+            settled=settled,
+            ended=tokens.ended,
+            same_as=same_as,
+            scores=None if standings is None else self._token_scores(standings),
+            sums=None if standings is None or standings.sums is None else _round_sums(standings.sums),
+        )
+
+    def _settled(
+        self, prompt: Sequence[int], standings: decoding.TokenStandings, ended: bool
+    ) -> tuple[decoding.TokenStandings, int]:
+        """Where a text can be cut into tokens in two ways, the way that the reference finds likelier.
+
+        A model does not always write a text in the tokens that the tokenizer would cut it into. At a
+        clear miss where the reference's choice begins the very text that follows, that cut is read
+        too. Gives how often it was taken.
+        """
+        at = taken = tried = 0
+        while tried < _CUTS_TRIED:
+            ids = standings.token_ids[: len(standings.token_ids) - ended]
+            found = next((i for i in range(at, len(ids)) if standings.margin[i] > _CLEAR_MARGIN), None)
+            if found is None:
+                break
+            at = found + 1
+            begun, *_ = self._model.pieces([standings.argmax[found]])
+            rest = b"".join(self._model.pieces(ids[found:]))
+            if not begun or not rest.startswith(begun) or not _is_decodable(rest[len(begun) :]):
+                continue
+            tried += 1
+            after = self._model.tokenize(rest[len(begun) :].decode())
+            other = self._model.read(prompt, (*ids[:found], standings.argmax[found], *after), ended=ended)
+            if sum(other.logprob) > sum(standings.logprob):
+                standings, taken = other, taken + 1
+        return standings, taken
+
+    def _tokens(self, completion: Completion) -> _ResponseTokens:
+        """The provider's own token ids where it gave them and they are this vocabulary's, else the text's."""
+        ended = completion.finish_reason in _ENDED
+        if completion.token_ids:
+            given = [t for t in completion.token_ids if t not in self._model.end_ids]
+            text = self._text_of_given(given)
+            if text is not None and (completion.reasoning_text is not None or text == completion.text):
+                return _ResponseTokens(ids=tuple(given), source="provider", round_trip=True, ended=ended)
+        ids = self._model.tokenize(completion.text)
+        return _ResponseTokens(
+            ids=tuple(ids), source="text", round_trip=self._text(ids) == completion.text, ended=ended
+        )
+
+    def _text_of_given(self, token_ids: Sequence[int]) -> str | None:
+        """None where they are no tokens of this vocabulary."""
+        try:
+            return self._text(token_ids)
+        except EngineError:
+            return None
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(self._model.pieces(token_ids)))
+
+    def _token_scores(self, standings: decoding.TokenStandings) -> TokenScores:
+        missed = [b for t, b in zip(standings.token_ids, standings.argmax, strict=True) if t != b]
+        return TokenScores(
+            token_ids=standings.token_ids,
+            ends=self._ends(standings.token_ids),
+            argmax=standings.argmax,
+            margin=_round_values(standings.margin),
+            logprob=_round_values(standings.logprob),
+            rank=standings.rank,
+            gap=_round_values(standings.gap),
+            seen=standings.seen,
+            instead=tuple(self._model.pieces([best])[0].decode("utf-8", "replace") for best in missed),
+        )
+
+    def _ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """How many characters stand complete after each token."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        ends, written = [], 0
+        for piece in self._model.pieces(token_ids):
+            written += len(decoder.decode(piece))
+            ends.append(written)
+        return tuple(ends)
+
+    def _prompt(self, prompt: str) -> list[int]:
+        if prompt in self._offering_tools:
+            raise EngineError("the prompt offers tools, which are not rendered here")
+        if prompt not in self._prompts:
+            self._prompts[prompt] = self._model.prompt_ids(self._messages[prompt])
+        return self._prompts[prompt]
+
+    @staticmethod
+    def _identity(scored: ScoredResponse) -> tuple[Any, ...]:
+        assert scored.scores is not None, "asked of scored ones only"
+        ids = scored.scores.token_ids
+        return (scored.trial.prompt, ids[:-1] if scored.ended else ids, scored.ended)
+
+    def _unread(self, answer: _RecordedAnswer, reason: str) -> Unread:
+        return Unread(
+            trial=answer.trial,
+            number=answer.number,
+            record_sha256=answer.sha256,
+            reference=self._reference,
+            reason=reason,
+        )
+
+    # --- other renderings of the prompt -----------------------------------------------------------
+
+    def _misfits(self, provider: str) -> list[ScoredResponse]:
+        """One response a prompt, in reading order, of a provider whose answers begin as the reference's would not."""
+        answered = {s.trial: s for s in self._done.scored}
+        mine: dict[str, ScoredResponse] = {}
+        for one in self._done.scored:
+            if one.trial.provider == provider and one.trial.prompt not in mine:
+                mine[one.trial.prompt] = one if one.same_as is None else answered[one.same_as]
+        margins = [m for s in mine.values() if s.scores is not None for m in s.scores.margin[:_FIRST_TOKENS]]
+        if not margins or sum(m > 0 for m in margins) <= _MISFIT_SHARE * len(margins):
+            return []
+        missed = [s for s in mine.values() if s.scores is not None and any(s.scores.margin[:_FIRST_TOKENS])]
+        return [s for s in missed if s.trial.provider == provider]
+
+    def _behind(self, variant: PromptVariant, one: ScoredResponse) -> VariantReading | None:
+        """None where this variant renders the very same prompt, or none at all."""
+        assert one.scores is not None, "misfits have scores"
+        sent, messages = self._prompt(one.trial.prompt), self._messages[one.trial.prompt]
+        if variant.system is not None:
+            rest = [m for m in messages if m.role != "system"]
+            messages = (Message(role="system", content=variant.system), *rest)
+        try:
+            prompt = self._model.prompt_ids(messages, chat_template=variant.chat_template)
+        except EngineError:
+            return None
+        if prompt == sent or not prompt:
+            return None
+        ids = one.scores.token_ids[:_VARIANT_TOKENS]
+        there = self._model.read(prompt, ids, ended=False)
+        return VariantReading(
+            reference=self._reference,
+            variant=variant.name,
+            trial=one.trial,
+            prompt_tokens=len(prompt),
+            tokens=len(ids),
+            hits=_count_hits(there.argmax, ids),
+            logprob=round(sum(there.logprob), 4),
+            plain_hits=_count_hits(one.scores.argmax, ids),
+            plain_logprob=round(sum(one.scores.logprob[: len(ids)]), 4),
+        )
+
+    def _put(self, **what: Any) -> None:
+        self._write(ScoreLine(seq=0, previous="", **what))
+
+
+def _load_earlier_scores(run: Run, reference: str) -> _EarlierScores:
+    done = _EarlierScores()
+    for line in run.score_lines():
+        if line.reader is not None and line.reader.reference == reference:
+            done.reader = line.reader
+        if line.scored is not None and line.scored.reference == reference:
+            done.scored.append(line.scored)
+            done.records.add(line.scored.record_sha256)
+        if line.unread is not None and line.unread.reference == reference:
+            done.records.add(line.unread.record_sha256)
+        if line.form is not None and line.form.reference == reference:
+            done.forms.add((line.form.form, line.form.trial))
+        if line.variant is not None and line.variant.reference == reference:
+            done.variants.add((line.variant.variant, line.variant.trial))
+    return done
+
+
+def require_exact_reference(reference: str, settings: Local | None, described: Mapping[str, Any]) -> None:
+    """A quantised engine disagrees with its own output, so it must not judge others'. Raises UsageError."""
+    architecture = str(described.get("architecture", ""))
+    if (settings is not None and not settings.exact) or _QUANTISED.search(architecture):
+        raise UsageError(
+            f"{reference} computes in less than 32 bits ({architecture or 'see its entry'}), "
+            "so it would miss its own tokens; "
+            "read with one that has precision: f32, no flash attention and float32 caches"
+        )
+
+
+def _is_decodable(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _logit_rows(model: ModelForm, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
+    return chain.from_iterable(model.logits(token_ids, start))
+
+
+def _build_form_reading(
+    reference: str,
+    name: str,
+    honest: bool,
+    trial: Trial,
+    plain: Sequence[NDArray[np.float32]],
+    other: Sequence[NDArray[np.float32]],
+) -> FormReading:
+    changes, margins = [], []
+    sampled, rounded = np.zeros(len(decoding_ways.TEMPERATURES)), np.zeros(len(decoding_ways.NOISES))
+    for here, there in zip(plain, other, strict=True):
+        best, second = np.argpartition(here, -2)[-2:][::-1]
+        changes.append(abs(float(here[best] - here[second]) - float(there[best] - there[second])))
+        choice = int(there.argmax())
+        margins.append(float(here.max() - here[choice]))
+        likelihoods = decoding.choice_likelihoods(here, choice)
+        sampled += likelihoods.sampled
+        rounded += likelihoods.rounded
+    return FormReading(
+        reference=reference,
+        form=name,
+        honest=honest,
+        trial=trial,
+        gap_change=_round_values(changes),
+        margin=_round_values(margins),
+        rounded=_round_values(rounded.tolist()),
+        sampled=_round_values(sampled.tolist()),
+    )
+
+
+def _round_sums(sums: DecodingSums) -> DecodingSums:
+    return DecodingSums(
+        sampled=tuple(round(v, 4) for v in sums.sampled),
+        rounded=tuple(round(v, 4) for v in sums.rounded),
+        penalised=sums.penalised,
+    )
+
+
+def _count_hits(argmax: Iterable[int], token_ids: Iterable[int]) -> int:
+    return sum(a == t for a, t in zip(argmax, token_ids, strict=False))
+
+
+def _round_values(values: Iterable[float]) -> tuple[float, ...]:
+    """Six decimals: finer than the noise of float32 logits, and half the size."""
+    return tuple(round(v, 6) for v in values)

@@ -1,0 +1,222 @@
+"""An Analysis in, tables/*.csv out: one for each kind of figure, and prompts, findings, survival, divergences.
+
+Text cells cannot act as spreadsheet formulas; numbers have ten significant digits.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from tempzero.reports.figure_wording import trial_words
+from tempzero.reports.summary import SIGNIFICANT_DIGITS
+from tempzero.reports.visible import make_visible, shorten_text
+from tempzero.types.concluded import Analysis, Figure, PromptRow
+
+FIGURE_KINDS = (
+    "coverage",
+    "repeat",
+    "cross",
+    "reference",
+    "scored",
+    "repetition",
+    "answers",
+    "identity",
+    "speed",
+    "cost",
+)
+MAX_CELL_CHARS = 2000
+
+_FORMULA_SIGNS = tuple("=+-@＝＋－＠")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+CellValue = str | int | float | None
+
+_FIGURE_COLUMNS = ("metric", "left", "right", "condition", "family", "k", "value", "low", "high", "n", "method", "unit")
+_ESTIMATE_COLUMNS = ("value", "low", "high", "n", "method")
+_TOKEN_CAUSE_COLUMNS = (
+    "left",
+    "right",
+    "reference",
+    "verdict",
+    "at_token",
+    "gap",
+    "left_token",
+    "left_margin",
+    "left_rank",
+    "right_token",
+    "right_margin",
+    "right_rank",
+    "reason",
+)
+_PROMPT_COLUMNS = (
+    "prompt",
+    "family",
+    "provider",
+    "condition",
+    "planned",
+    "valid",
+    "censored",
+    "missing",
+    "distinct",
+    "modal_share",
+    "emr",
+    "match_reference",
+    "expected",
+    "answers",
+    "mean_chars",
+    "modal_text",
+)
+
+
+def render_tables(analysis: Analysis) -> dict[str, str]:
+    """File name -> text of each table, in a fixed order."""
+    by_kind: dict[str, list[Figure]] = {kind: [] for kind in FIGURE_KINDS}
+    for figure in analysis.figures:
+        by_kind.setdefault(figure.kind, []).append(figure)
+    tables = {
+        f"{_table_file_name(kind)}.csv": _render_csv(_FIGURE_COLUMNS, map(_figure_row, rows))
+        for kind, rows in by_kind.items()
+    }
+    tables["prompts.csv"] = _render_csv(_PROMPT_COLUMNS, map(_prompt_row, analysis.prompt_rows))
+    tables["findings.csv"] = _render_csv(
+        ("rule", "subject", "other", "message", "value", "low", "high", "n", "p_value", "trials", "evidence"),
+        _finding_rows(analysis),
+    )
+    tables["failures.csv"] = _render_csv(("provider", "kind", "count"), analysis.failures)
+    tables["survival.csv"] = _render_csv(
+        ("kind", "left", "right", "condition", "pairs", "position_chars", "share"), _survival_rows(analysis)
+    )
+    tables["diagnoses.csv"] = _render_csv(
+        ("provider", "condition", "reference", "cause", "strength", "value", "low", "high", "n", "message", "evidence"),
+        _diagnosis_rows(analysis),
+    )
+    tables["token_causes.csv"] = _render_csv(
+        _TOKEN_CAUSE_COLUMNS,
+        _token_cause_rows(analysis),
+    )
+    tables["unparsed.csv"] = _render_csv(
+        ("extractor", "version", "provider", "condition", "answers", "unparsed", "waiting", *_ESTIMATE_COLUMNS),
+        _unread_answer_rows(analysis),
+    )
+    tables["partings.csv"] = _render_csv(
+        ("kind", "left", "right", "condition", "reference", "near_tie", "unexplained", "unread"),
+        _near_tie_rows(analysis),
+    )
+    tables["margins.csv"] = _render_csv(
+        ("who", "kind", "condition", "reference", "tokens", "margin", "share"), _margin_rows(analysis)
+    )
+    tables["divergences.csv"] = _render_csv(("prompt", "at_char", "left", "right"), _divergence_rows(analysis))
+    return tables
+
+
+def _figure_row(figure: Figure) -> Sequence[CellValue]:
+    e = figure.estimate
+    who = (figure.metric, figure.left, figure.right, figure.condition, figure.family, figure.k)
+    return (*who, e.value, e.low, e.high, e.n, e.method, figure.unit)
+
+
+def _prompt_row(row: PromptRow) -> Sequence[CellValue]:
+    answers = "; ".join(f"{'(unreadable)' if answer is None else answer} x{count}" for answer, count in row.answers)
+    text = None if row.modal_text is None else shorten_text(row.modal_text, MAX_CELL_CHARS)
+    return (
+        row.prompt,
+        row.family,
+        row.provider,
+        row.condition,
+        row.planned,
+        row.valid,
+        row.censored,
+        row.missing,
+        row.distinct,
+        row.modal_share,
+        row.emr,
+        row.match_reference,
+        row.expected,
+        answers,
+        row.mean_chars,
+        text,
+    )
+
+
+def _finding_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for f in analysis.findings:
+        e = f.estimate
+        numbers: Sequence[CellValue] = (None, None, None, None) if e is None else (e.value, e.low, e.high, e.n)
+        evidence = "; ".join(trial_words(t) for t in f.evidence)
+        yield (f.rule, f.subject, f.other, f.message, *numbers, f.p_value, len(f.evidence), evidence)
+
+
+def _survival_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for c in analysis.curves:
+        for position, share in zip(c.positions, c.shares, strict=True):
+            yield (c.kind, c.left, c.right, c.condition, c.pairs, position, share)
+
+
+def _divergence_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for d in analysis.divergences:
+        yield (d.prompt, d.at_char, trial_words(d.left), trial_words(d.right))
+
+
+def _diagnosis_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for d in analysis.reading.diagnoses if analysis.reading else ():
+        e = d.estimate
+        numbers: Sequence[CellValue] = (None, None, None, None) if e is None else (e.value, e.low, e.high, e.n)
+        evidence = "; ".join(trial_words(t) for t in d.evidence)
+        yield (d.provider, d.condition, d.reference, d.cause, d.strength, *numbers, d.message, evidence)
+
+
+def _token_cause_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for p in analysis.reading.pairs if analysis.reading else ():
+        tokens = [(t.text, t.margin, t.rank) if t else (None, None, None) for t in (p.left_token, p.right_token)]
+        sides = (trial_words(p.left), trial_words(p.right))
+        yield (*sides, p.reference, p.verdict, p.at_token, p.gap, *tokens[0], *tokens[1], p.reason)
+
+
+def _near_tie_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for p in analysis.reading.partings if analysis.reading else ():
+        yield (p.kind, p.left, p.right, p.condition, p.reference, p.near_tie, p.unexplained, p.unread)
+
+
+def _margin_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for p in analysis.reading.profiles if analysis.reading else ():
+        for at, share in zip(p.at, p.shares, strict=True):
+            yield (p.who, p.kind, p.condition, p.reference, p.tokens, at, share)
+
+
+def _render_csv(columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell_text(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell_text(value: CellValue) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value + 0.0:.{SIGNIFICANT_DIGITS}g}" if math.isfinite(value) else ""  # + 0.0: no negative zero
+    return str(value) if isinstance(value, int) else _disarm_formula(value)
+
+
+@lru_cache(maxsize=4096)  # providers, families and conditions come again in every row
+def _disarm_formula(text: str) -> str:
+    """A text that no spreadsheet takes for a formula (full-width signs count too), without hidden characters."""
+    shown = make_visible(shorten_text(text, 16 * MAX_CELL_CHARS))
+    risky = shown.lstrip()[:1] in _FORMULA_SIGNS or shown[:1] in ("\t", "\n")
+    return f"'{shown}" if risky and not _NUMBER.fullmatch(shown) else shown
+
+
+def _unread_answer_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for row in analysis.unread_answers:
+        share = (row.share.value, row.share.low, row.share.high, row.share.n, row.share.method)
+        yield (row.extractor, row.version, row.provider, row.condition, row.answers, row.unparsed, row.waiting, *share)
+
+
+def _table_file_name(kind: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in kind) or "_"

@@ -1,0 +1,51 @@
+"""The metrics of this run in, their definitions and sources out."""
+
+from __future__ import annotations
+
+from tempzero.reports.document import ON_PAPER, Definition, Definitions, Section
+from tempzero.reports.legend import TERMS, metric_term
+from tempzero.reports.lookup import View
+
+_WORDS = (
+    Definition(
+        name="Valid, cut, missing",
+        metric="",
+        text="Valid: a complete text. Cut (censored): real output that ended at a limit or a filter. Missing: no "
+        "output; it never counts as divergence. A cut text is compared only up to its cut.",
+        source="",
+    ),
+    Definition(
+        name="First difference (Div_Index)",
+        metric="",
+        text="The first position, in characters, at which two responses differ. Pairs that never differ are shown as a "
+        "curve that does not fall, not as a mean.",
+        source="Yuan et al., arXiv:2506.09501",
+    ),
+    Definition(
+        name="Intervals",
+        metric="",
+        text="95 % intervals over prompts: repeats of one prompt depend on each other, so the prompt is the unit. "
+        "Where nothing differed the interval still has a width, because a few prompts "
+        "cannot show that nothing ever will.",
+        source="Wilson 1927; Clopper and Pearson 1934; Student's t",
+    ),
+    Definition(
+        name="Tests",
+        metric="",
+        text="Two providers: responses are permuted between them within each prompt. p-values are corrected for the "
+        "number of pairs.",
+        source="Gretton et al. 2012 (MMD²); Holm 1979",
+    ),
+)
+
+
+def build_legend_section(view: View) -> Section:
+    """The legend: first the words of METRICS, then each metric that this run has."""
+    present = {f.metric: f.unit for f in view.analysis.figures}
+    known = [t for t in TERMS if t.metric in present]
+    other = [metric_term(m, unit) for m, unit in sorted(present.items()) if m not in {t.metric for t in known}]
+    items = (
+        *_WORDS,
+        *(Definition(name=t.heading, metric=t.metric, text=t.definition, source=t.source) for t in (*known, *other)),
+    )
+    return Section(anchor="legend", title="Legend", lead="", blocks=(Definitions(items=items),), media=ON_PAPER)

@@ -1,0 +1,140 @@
+"""Figures of pairs in, the answer to "Do the providers agree with the others?" out: heat map and table of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tempzero.reports.charts import HeatMap, HeatValue, lay_out_heat_map
+from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Paragraph, Section, Table
+from tempzero.reports.figure_wording import figure_cell
+from tempzero.reports.legend import figure_term, metric_term
+from tempzero.reports.lookup import Subject, View
+from tempzero.reports.numbers import UNDEFINED, value_text
+from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, metric_columns, pair_figure_text
+from tempzero.types.concluded import Figure
+
+_TEXT_METRICS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
+_ANSWER_METRICS = ("answer_agreement", "flips", "finish_reason_agreement", "length_difference_chars")
+_METRICS_SHOWN_ELSEWHERE = ("prompt_tokens_agreement",)
+_DIFFERENCE_RULES = ("differs", "deviates_from_reference")
+
+
+def build_agreement_section(view: View) -> Section:
+    """Agreement between providers."""
+    maps = [_agreement_map(view, title, members) for title, members in view.groups() if len(members) > 1]
+    pairs = _sort_pair_figures(view)
+    tables = [
+        _pair_table(view, pairs, "Texts", _TEXT_METRICS),
+        _pair_table(view, pairs, "Answers, endings, lengths", _ANSWER_METRICS, folded=True),
+    ]
+    further = further_figures_table(view, "cross", (*_TEXT_METRICS, *_ANSWER_METRICS, *_METRICS_SHOWN_ELSEWHERE))
+    alone = None
+    if not pairs:
+        alone = Paragraph(
+            text="No two providers besides the reference claim the same model: there is nothing to compare."
+        )
+    return Section(
+        anchor="others",
+        title="Does each provider agree with the others?",
+        lead="Disagreement stands beside the noise floor: what the two providers' own repeats explain. "
+        "The excess divergence is what is left; around zero, the two differ no more than each differs from itself.",
+        blocks=tuple(b for b in (*maps, *tables, further, alone) if b is not None),
+    )
+
+
+def _sort_pair_figures(view: View) -> list[Figure]:
+    """Each pair once, most divergent first."""
+    found = [f for f in view.figures("cross") if f.metric == "cross_emr" and f.right is not None]
+    return sorted(
+        found, key=lambda f: (-_excess_value(view, f), _agreement_value(f), f.left, f.right or "", f.condition)
+    )
+
+
+def _excess_value(view: View, figure: Figure) -> float:
+    excess = view.figure("cross", "excess_divergence", _left_subject(figure), figure.right)
+    value = excess.estimate.value if excess is not None else None
+    return -2.0 if value is None else value
+
+
+def _agreement_value(figure: Figure) -> float:
+    return 2.0 if figure.estimate.value is None else figure.estimate.value
+
+
+def _left_subject(figure: Figure) -> Subject:
+    return Subject(provider=figure.left, condition=figure.condition)
+
+
+def _pair_table(
+    view: View, pairs: Sequence[Figure], caption: str, metrics: Sequence[str], *, folded: bool = False
+) -> Table | None:
+    known = {f.metric: f.unit for f in view.figures("cross")}
+    shown = [m for m in metrics if m in known]
+    if not pairs or not shown:
+        return None
+    kept = pairs[:MAX_ROWS]
+    more = f"{len(pairs) - len(kept)} more pairs are in tables/cross.csv." if len(pairs) > len(kept) else ""
+    return Table(
+        caption=f"{caption}: pairs of providers, most divergent first",
+        columns=(
+            Column(heading="Provider"),
+            Column(heading="and"),
+            *metric_columns(shown, known, on_screen=shown[:3]),
+        ),
+        rows=tuple(
+            (
+                Cell(text=view.name(_left_subject(f))),
+                Cell(text=f.right or ""),
+                *(
+                    figure_cell(view.figure("cross", m, _left_subject(f), f.right), metric_term(m, known[m]))
+                    for m in shown
+                ),
+            )
+            for f in kept
+        ),
+        more=more,
+        folded=folded,
+        media=ON_PAPER if folded else EVERYWHERE,
+    )
+
+
+def _agreement_map(view: View, title: str, members: Sequence[Subject]) -> HeatMap:
+    values = [[_heat_value(view, row, column) for column in members] for row in members]
+    summary = "; ".join(values[i][j].description for i in range(len(members)) for j in range(len(members)) if i >= j)
+    return lay_out_heat_map(
+        f"Agreement between providers that claim {title}", [m.provider for m in members], values, summary=summary
+    )
+
+
+def _heat_value(view: View, row: Subject, column: Subject) -> HeatValue:
+    if row == column:
+        own = view.figure("repeat", "emr", row)
+        return _make_heat_value(own, ("with itself",), False, f"{row.provider} with itself: {pair_figure_text(own)}")
+    same = view.against("cross_emr", row, column.provider)
+    excess = view.against("excess_divergence", row, column.provider)
+    floor = view.against("noise_floor", row, column.provider)
+    marked = _is_pair_finding(view, row.provider, column.provider)
+    description = (
+        f"{row.provider} and {column.provider}: same text {pair_figure_text(same)}, excess divergence {pair_figure_text(excess)}, "
+        f"noise floor {pair_figure_text(floor)}{', a finding' if marked else ''}"
+    )
+    return _make_heat_value(
+        same, (f"excess {_short_value(excess)}", f"noise floor {_short_value(floor)}"), marked, description
+    )
+
+
+def _make_heat_value(figure: Figure | None, lines: tuple[str, ...], marked: bool, description: str) -> HeatValue:
+    share = figure.estimate.value if figure is not None else None
+    return HeatValue(share=share, value=_short_value(figure), lines=lines, marked=marked, description=description)
+
+
+def _short_value(figure: Figure | None) -> str:
+    if figure is None or figure.estimate.value is None:
+        return UNDEFINED
+    return value_text(figure.estimate.value, figure_term(figure).style)
+
+
+def _is_pair_finding(view: View, left: str, right: str) -> bool:
+    return any(
+        f.rule in _DIFFERENCE_RULES and f.other is not None and {f.subject, f.other} == {left, right}
+        for f in view.analysis.findings
+    )
