@@ -284,7 +284,7 @@ def _find_refused_providers(prepared: PreparedRun, flights: Sequence[Preflight])
 async def _collect_session(
     prepared: PreparedRun,
     path: Path,
-    opened: _Opened,
+    opened: _OpenedEngines,
     watcher: Watcher,
     limits: Limits,
     flights: Sequence[Preflight],

@@ -401,7 +401,7 @@ def test_a_stopped_import_leaves_no_run_behind(tmp_path: Path, monkeypatch: pyte
         if (phase, rows) == ("writing", 5):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(importing, "_STEP", 1)
+    monkeypatch.setattr(importing, "_PROGRESS_ROWS", 1)
     source = write_csv(tmp_path / "x.csv", [row(question=f"q{i}") for i in range(9)])
     recipe = exchange.recipe_from_options(maps=[MAP])
     with pytest.raises(KeyboardInterrupt):

@@ -115,7 +115,7 @@ def test_an_outage_is_neither_a_change_nor_green(tmp_path: Path) -> None:
         before = place.read("2026-01-02").entry("steady")
         assert [place.night(f"2026-01-0{i}", down) for i in (3, 4, 5)] == [3, 3, 3]
         assert place.night("2026-01-06") == 0
-    found = history.notices(history.read_nights(place.results), no_data_nights=2)
+    found = history.find_notices(history.read_nights(place.results), no_data_nights=2)
     assert [(n.night, n.kind) for n in found] == [("2026-01-04", "no data"), ("2026-01-06", "data again")]
     after_it = place.read("2026-01-06").entry("steady")
     assert before is not None
@@ -318,7 +318,7 @@ def test_cheap_nights_and_a_deep_one_each_have_their_own_baseline(
     assert place.states() == ["no baseline", "no baseline", "ok", "changed", "ok", "changed"]
     assert shown.count("told: steady changed since the night of 2026-01-08 (deep nights)") == 1
     assert "steady: changed since the night of 2026-01-08: its answers are no longer" in shown.splitlines()[-1]
-    found = history.notices(tuple(nights.values()), no_data_nights=2)
+    found = history.find_notices(tuple(nights.values()), no_data_nights=2)
     assert [(n.night, n.kind) for n in found if n.provider == "steady"] == [
         ("2026-01-08", "changed"),
         ("2026-01-10", "changed"),

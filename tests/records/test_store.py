@@ -129,7 +129,7 @@ def test_a_record_survives_the_kill_of_its_writer(tmp_path: Path) -> None:
         from pathlib import Path
         from tempzero import records as store
         from making import NOW, make_attempt, make_trial
-        with store.writing(Path({str(path)!r}), now=NOW) as writer:
+        with store.open_run_writer(Path({str(path)!r}), now=NOW) as writer:
             for i in range(100):
                 writer.append(make_attempt(make_trial(repeat=i)))
             os.kill(os.getpid(), signal.SIGKILL)

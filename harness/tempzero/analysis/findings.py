@@ -93,7 +93,8 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
         rule="nondeterministic",
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{condition_suffix(lane.condition)}: the same request gave different texts on {len(diverged)} of "
+        message=f"{tally.name}{condition_suffix(lane.condition)}: the same request gave different texts on "
+        f"{len(diverged)} of "
         f"{estimate.n} prompts ({names}) in {planned_repeats(lane)} repeats, {temperature}{load_suffix(tally)}; "
         f"{often}{router}",
         estimate=estimate if tally.stopped is None else None,
@@ -112,8 +113,10 @@ def _find_identity_change(tally: Tally, case: Case) -> Iterable[Finding]:
         rule="identity_changed",
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{condition_suffix(tally.lane.condition)} answered under {len(seen)} identities within this run: "
-        f"{_describe_identity_change([identity for identity, _ in seen])}; repeats are compared within one identity only{router}",
+        message=f"{tally.name}{condition_suffix(tally.lane.condition)} answered under {len(seen)} identities "
+        "within this run: "
+        f"{_describe_identity_change([identity for identity, _ in seen])}; repeats are compared within one "
+        f"identity only{router}",
         estimate=None,
         p_value=None,
         evidence=take_evidence(tally.trial(row, case.prompts) for _, row in sorted(seen, key=lambda s: s[1])),
@@ -145,7 +148,8 @@ def _find_irreproducible_reference(tally: Tally, case: Case) -> Iterable[Finding
         rule="reference_not_reproducible",
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{condition_suffix(tally.lane.condition)} is the reference, and yet its own repeats have different "
+        message=f"{tally.name}{condition_suffix(tally.lane.condition)} is the reference, and yet its own repeats "
+        "have different "
         f"{'logits or token ids' if by_bits else 'texts'} on {len(broken)} of {estimate.n} prompts; whatever is "
         "compared with it carries that noise",
         estimate=estimate,

@@ -55,7 +55,8 @@ def _note_no_divergence(tally: Tally) -> Iterable[str]:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"
     elif not (tally.emr < 1).any():
         yield (
-            f"no divergence in {planned_repeats(tally.lane)} repeats of {measured} prompts{load_suffix(tally)}; the rate of prompts "
+            f"no divergence in {planned_repeats(tally.lane)} repeats of {measured} prompts{load_suffix(tally)}; "
+            "the rate of prompts "
             f"that diverge is below {stats.rule_of_three(measured):.1%} (95 %)"
         )
 

@@ -38,8 +38,10 @@ def find_divergent_pairs(case: Case) -> Iterable[Finding]:
         yield _build_pair_finding(
             "deviates_from_reference" if against_reference else "differs",
             pair,
-            f"{words} {pair.right.name}{condition_suffix(pair.subject.condition)} by more than either differs from itself: excess "
-            f"divergence {describe_estimate(comparison.estimate)} (p = {p_value:.2g} after Holm over {len(corrected)} pairs); "
+            f"{words} {pair.right.name}{condition_suffix(pair.subject.condition)} by more than either differs "
+            "from itself: excess "
+            f"divergence {describe_estimate(comparison.estimate)} (p = {p_value:.2g} after Holm over "
+            f"{len(corrected)} pairs); "
             f"texts differ on {int((matched < 1).sum())} of {matched.size} prompts, "
             f"cross-EMR {describe_estimate(stats.share_over_prompts(matched))}",
             comparison.estimate,
@@ -72,7 +74,8 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
         yield _build_pair_finding(
             "prompt_tokens_differ",
             pair,
-            f"counts other prompt_tokens than {pair.right.name}{condition_suffix(pair.subject.condition)} on {differ.size} of "
+            f"counts other prompt_tokens than {pair.right.name}{condition_suffix(pair.subject.condition)} on "
+            f"{differ.size} of "
             f"{int(both.sum())} prompts, {by}: another chat template, tokenizer or hidden system prompt",
             stats.share_over_prompts(match[~np.isnan(match)]),
             None,
@@ -95,7 +98,8 @@ def find_answer_differences(case: Case) -> Iterable[Finding]:
         yield _build_pair_finding(
             "answers_differ",
             pair,
-            f"and {pair.right.name}{condition_suffix(pair.subject.condition)} are not equally often right: of {number} prompts "
+            f"and {pair.right.name}{condition_suffix(pair.subject.condition)} are not equally often right: of "
+            f"{number} prompts "
             f"{only_left} are right only with {pair.left.name} and {only_right} only with {pair.right.name} "
             f"(exact McNemar p = {p_value:.2g} after Holm over {len(tested)} pairs)",
             stats.wilson_proportion(only_left + only_right, number),
@@ -118,7 +122,8 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
         yield _build_pair_finding(
             "repeats_more",
             pair,
-            f"repeats itself more than the reference {pair.right.name}{condition_suffix(pair.subject.condition)} on the same "
+            f"repeats itself more than the reference {pair.right.name}{condition_suffix(pair.subject.condition)} "
+            "on the same "
             f"prompts: seq-rep-4 excess {describe_estimate(estimate)} (sign-flip p = {p_value:.2g} after Holm over "
             f"{len(tests)} providers)",
             estimate,
@@ -139,7 +144,8 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
         yield _build_pair_finding(
             "loops_more",
             pair,
-            f"falls into loops more often than the reference {pair.right.name}{condition_suffix(pair.subject.condition)}: "
+            "falls into loops more often than the reference "
+            f"{pair.right.name}{condition_suffix(pair.subject.condition)}: "
             f"{only_left} prompts loop only there, {only_right} only in the reference (exact McNemar "
             f"p = {p_value:.2g} after Holm over {len(pairs)} providers)",
             stats.wilson_proportion(only_left, int((~np.isnan(left + right)).sum())),

@@ -94,8 +94,10 @@ def _build_deviation_finding(
         rule="deviates_token_by_token",
         subject=provider,
         other=reference,
-        message=f"{provider}{condition_suffix(condition)}: read token by token by {reference}, its margins are larger than those "
-        f"of any honest form of that reference: Token-DiFR {describe_estimate(estimate)} against {describe_estimate(trusted.difr)} "
+        message=f"{provider}{condition_suffix(condition)}: read token by token by {reference}, its margins are "
+        "larger than those "
+        f"of any honest form of that reference: Token-DiFR {describe_estimate(estimate)} against "
+        f"{describe_estimate(trusted.difr)} "
         f"({trusted.form})",
         estimate=estimate,
         p_value=None,

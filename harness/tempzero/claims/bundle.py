@@ -223,13 +223,13 @@ def derive_outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str
 def build_checker(claim: Mapping[str, Any]) -> bytes:
     """The bundle's verify.py: ours, without the functions that such a claim never calls. Less to read for a sceptic."""
     called = {
-        "excess": len(claim["sides"]) > 1,
-        "of_pair": len(claim["sides"]) > 1,
-        "of_readings": claim["epsilon"] is not None,
-        "of_tokens": claim["rule"] == "deviates_token_by_token",
-        "calls": claim["tools"],
+        "excess_divergence": len(claim["sides"]) > 1,
+        "compare_sides": len(claim["sides"]) > 1,
+        "attribute_difference": claim["epsilon"] is not None,
+        "measure_token_difr": claim["rule"] == "deviates_token_by_token",
+        "tool_call_lines": claim["tools"],
         "call_line": claim["tools"],
-        "spelled": claim["tools"],
+        "canonical_json": claim["tools"],
     }
     source = Path(verifying.__file__).read_text(encoding="utf-8")
     for name in (name for name, is_called in called.items() if not is_called):
@@ -276,7 +276,8 @@ def _find_provider_entry(run: Run, name: str) -> Provider:
 def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -> None:
     if accusation.rule not in page_wording.CLAIMABLE_RULES:
         raise UsageError(
-            f'{run.path}: no bundle is made for "{accusation.rule}"; for {", ".join(page_wording.CLAIMABLE_RULES)} there is'
+            f'{run.path}: no bundle is made for "{accusation.rule}"; for '
+            f"{', '.join(page_wording.CLAIMABLE_RULES)} there is"
         )
     least, most = page_wording.CLAIMABLE_RULES[accusation.rule]
     names = {accusation.subject, *accusation.others}

@@ -188,7 +188,8 @@ def _requests_block(subject: PageSubject) -> list[str]:
     lines = ["## What was asked", ""]
     for side in subject.sides:
         lines += [
-            f"- {_side_name(subject, side)}: {{{side}.outcomes}}, of {{attested.planned_{side}}} planned (prompts times "
+            f"- {_side_name(subject, side)}: {{{side}.outcomes}}, of {{attested.planned_{side}}} planned (prompts "
+            "times "
             "repeats). Complete texts and texts cut at the token limit count, and nothing else does.",
             f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
             f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
@@ -246,7 +247,8 @@ def _frequency_block(subject: PageSubject) -> list[str]:
     for side in subject.others:
         p_value = f", p = {{A{side}.p}}" if subject.rule in ("differs_from_all", "deviates_token_by_token") else ""
         lines += [
-            f"- {_side_name(subject, 'A')} against {_side_name(subject, side)}: prompts on which no answer of one equals any "
+            f"- {_side_name(subject, 'A')} against {_side_name(subject, side)}: prompts on which no answer of one "
+            "equals any "
             f"of the other: {{A{side}.never}}; chance that an answer of one equals one of the other: "
             f"{{A{side}.match}}.",
             f"- Excess divergence from {_side_name(subject, side)}, by how much the two differ beyond their own noise "
@@ -368,7 +370,8 @@ def _providers_block(subject: PageSubject) -> list[str]:
         lines += [
             f"- {_side_name(subject, side)} is declared as {{attested.declared_{side}}}; it named as served model "
             f"{{{side}: served_model}}, backend {{{side}: backend}}, fingerprint {{{side}: fingerprint}}.",
-            f"- {_side_name(subject, side)} had {{{side}: in_flight}} requests of this client in flight; attempts needed: "
+            f"- {_side_name(subject, side)} had {{{side}: in_flight}} requests of this client in flight; attempts "
+            "needed: "
             f"{{{side}: attempt}}; prompt tokens it counted: {{{side}: prompt_tokens}}.",
         ]
     return lines

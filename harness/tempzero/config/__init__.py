@@ -666,7 +666,8 @@ def _find_duplicate_names(value: Mapping[str, Any], source: str, lines: Mapping[
 def _find_pasted_keys(value: Any, source: str, lines: Mapping[tuple[Any, ...], int]) -> list[str]:
     """Keys in places where no rule of their own refuses them; the text itself is never shown."""
     return [
-        f"{_format_location(source, lines, at)}: {_format_path(at)}: this looks like a key; keys stay in the environment, "
+        f"{_format_location(source, lines, at)}: {_format_path(at)}: this looks like a key; keys stay in the "
+        "environment, "
         "name the variable in api_key_env"
         for at, text in _walk_texts(value, ())
         if _PASTED_KEY.match(text) and at[-1:] != ("api_key_env",)

@@ -155,7 +155,8 @@ class Surveyor:
                     f"sampling {name} {lane.number}",
                     f"{answer.place}: several conditions under one key: {name} is {getattr(answer, name)}, but "
                     f'{lane.sampling[name]} at {lane.place}, both of provider "{lane.who.written}"'
-                    f"{_condition_suffix(lane)}; put it into the key, e.g. condition={self._recipe.fields[name].written}",
+                    f"{_condition_suffix(lane)}; put it into the key, e.g. "
+                    f"condition={self._recipe.fields[name].written}",
                     most=1,
                 )
 
@@ -202,7 +203,10 @@ class Surveyor:
     def _notes(self) -> Iterator[str]:
         for (status, kind), number in sorted(self._outcomes.items()):
             if (status, kind) != ("valid", "complete"):
-                yield f"{number} of {self._outcomes.total()} rows are {_KIND_WORDS.get(kind, kind)}: {_STATUS_WORDS[status]}"
+                yield (
+                    f"{number} of {self._outcomes.total()} rows are {_KIND_WORDS.get(kind, kind)}: "
+                    f"{_STATUS_WORDS[status]}"
+                )
         for column in self._factors.repetitions():
             yield (
                 f'rows were numbered in their order; the column "{column}" seems to number the repeats: '
@@ -220,7 +224,8 @@ class Surveyor:
             if found is not None:
                 survivors = ", ".join(f"{n} of {found.prompts} after {k}" for k, n in _thin_counts(found.survivors))
                 yield (
-                    f"{SAMPLING_CENSORED}: {lane.who.name}{_condition_suffix(lane)}: {found.short} of {found.prompts} prompts "
+                    f"{SAMPLING_CENSORED}: {lane.who.name}{_condition_suffix(lane)}: {found.short} of "
+                    f"{found.prompts} prompts "
                     f"have fewer than {found.longest} repeats, and none was asked again after its first divergence; "
                     f"TARr of what is left would be false. Prompts without divergence: {survivors}"
                 )

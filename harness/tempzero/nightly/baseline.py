@@ -93,7 +93,8 @@ def describe_baseline(baseline: Baseline) -> str:
     runs = ", ".join(side.run for side in baseline.sides)
     return (
         f"{baseline.provider}: {answers} answers from {runs}, set {baseline.set_at}; agrees with itself "
-        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite {baseline.suite_digest[:12]}{_advise_pooling(baseline)}"
+        f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite "
+        f"{baseline.suite_digest[:12]}{_advise_pooling(baseline)}"
     )
 
 

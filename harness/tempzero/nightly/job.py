@@ -218,7 +218,7 @@ def _publish_night(
     """Deliver what has not been delivered, and write the files that others read. A failure here loses nothing."""
     nights = history.read_nights(results)
     recent = {n.night for n in nights[-_DELIVERY_NIGHTS:]}
-    found = history.notices(nights, no_data_nights=config.nightly.no_data_nights)
+    found = history.find_notices(nights, no_data_nights=config.nightly.no_data_nights)
     due = tuple(_attach_evidence(n, nights, results, environ) for n in found if n.night in recent)
     undelivered = notify.deliver_notices(config.notify, due, results / "history" / "delivered", environ=environ)
     others = _still_changed_entries(nights, done, history.read_baselines(results))

@@ -35,7 +35,8 @@ def _header_comment(found: SearchResult) -> list[str]:
     forms = ", ".join(f"{name} {moved:.4f}" for name, moved in found.moved.items())
     if rule.kind == "border":
         what = (
-            f"The {len(found.chosen)} narrowest of the candidates whose {_describe_first_tokens(rule.tokens)} a near-tie: its two best "
+            f"The {len(found.chosen)} narrowest of the candidates whose {_describe_first_tokens(rule.tokens)} a "
+            "near-tie: its two best "
             f"tokens differ in text and stand at most {found.limit:.4f} logits apart"
         )
         use = "Any change of numerics, weights or batch turns some of them; honest implementations differ on them too."

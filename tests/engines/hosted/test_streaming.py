@@ -234,7 +234,7 @@ def test_bodies_are_the_same_read_through_all_layers(
     events = [event({**c, "id": "x"}) for c in chunk_values("a", "b")]
     burst = b"".join([head(None, content_type="text/event-stream"), *map(chunk, events), ending])
     directly, _ = ask(raw(burst))
-    monkeypatch.setattr(wire, "_protocol", lambda transport: None)
+    monkeypatch.setattr(wire, "_http_protocol", lambda transport: None)
     through, _ = ask(raw(burst))
     assert directly.response == through.response
     assert directly.response is not None

@@ -237,7 +237,7 @@ _OWNER = """
     import asyncio, sys
     from pathlib import Path
     from tempzero.config import Provider, Serve
-    from tempzero.engines.local.serve import serving
+    from tempzero.engines.local.serve import run_server
     from tempzero.engines.local.weights import LocalWeights
 
     async def main():
@@ -245,7 +245,7 @@ _OWNER = """
         weights = LocalWeights(
             path=Path(sys.argv[1]), sha256="", precision="as_is", source="", licence=None, size_bytes=0
         )
-        async with serving(entry, weights) as served:
+        async with run_server(entry, weights) as served:
             print(served.pid, flush=True)
             await asyncio.sleep(600)
 

@@ -234,10 +234,10 @@ def test_callers_at_once_share_one_conversion(tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from tempzero.config import Weights
-        from tempzero.engines.local.weights import obtain
+        from tempzero.engines.local.weights import obtain_weights
         sys.stdin.readline()
         source = Weights(source="path:" + sys.argv[1], licence="none")
-        print(obtain(source, precision="q4_0", cache=Path(sys.argv[2]), say=print).sha256)
+        print(obtain_weights(source, precision="q4_0", cache=Path(sys.argv[2]), say=print).sha256)
     """
     workers = [run_python(script, tiny_model(), tmp_path) for _ in range(4)]
     printed = [worker.communicate(timeout=60)[0].splitlines() for worker in workers]
@@ -258,9 +258,9 @@ def test_a_killed_conversion_leaves_nothing_that_passes_for_a_model(tmp_path: Pa
             target.write_bytes(b"GGUF half")
             os.kill(os.getpid(), signal.SIGKILL)
 
-        tempzero.engines.local.weights.requantise = killed
+        tempzero.engines.local.weights.requantise_file = killed
         source = Weights(source="path:" + sys.argv[1], licence="none")
-        tempzero.engines.local.weights.obtain(source, precision="q8_0", cache=Path(sys.argv[2]), say=print)
+        tempzero.engines.local.weights.obtain_weights(source, precision="q8_0", cache=Path(sys.argv[2]), say=print)
     """
     worker = run_python(script, tiny_model(), tmp_path)
     worker.communicate(timeout=60)

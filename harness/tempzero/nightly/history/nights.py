@@ -171,7 +171,7 @@ class Night:
         return next((e for e in self.entries if e.side.provider == provider), None)
 
 
-StoredKind = TypeVar("T")
+StoredKind = TypeVar("StoredKind")
 
 
 def check_night_label(night: str) -> str:

@@ -61,7 +61,8 @@ def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[
         ]
         for t in notice.telling:
             lines.append(
-                f"- prompt {_escape_github_markdown(t.prompt)}: before `{_as_inline_code(t.before)}`, now `{_as_inline_code(t.now)}`"
+                f"- prompt {_escape_github_markdown(t.prompt)}: before `{_as_inline_code(t.before)}`, now "
+                f"`{_as_inline_code(t.now)}`"
             )
         lines.append("")
     return "\n".join(lines) + "\n"
@@ -84,7 +85,10 @@ def build_annotations(
     for kind, found in (("error", errors), ("warning", warnings)):
         shown = found if len(found) <= MOST_ANNOTATIONS else found[: MOST_ANNOTATIONS - 1]
         for title, message in shown:
-            yield f"::{kind} title={_escape_annotation_title(title)}::{_escape_annotation_text(shorten_text(message, 3000))}"
+            yield (
+                f"::{kind} "
+                f"title={_escape_annotation_title(title)}::{_escape_annotation_text(shorten_text(message, 3000))}"
+            )
         if len(found) > len(shown):
             yield f"::{kind} title=tempzero::and {len(found) - len(shown)} more; the job summary lists all"
 
@@ -102,7 +106,10 @@ def _summary_row(entry: NightEntry) -> str:
     evidence = f"{decision.evidence:.3g} / {decision.alarm_at:g}" if decision.tested else "not tested"
     events = "; ".join(f"{e.what}: {e.before} → {e.now}" for e in decision.events)
     reason = decision.reason + (f". {events}" if events else "")
-    return f"| {_escape_github_markdown(entry.side.provider)} | {decision.state} | {equal} | {evidence} | {_escape_github_markdown(reason)} |"
+    return (
+        f"| {_escape_github_markdown(entry.side.provider)} | {decision.state} | {equal} | {evidence} | "
+        f"{_escape_github_markdown(reason)} |"
+    )
 
 
 def _escape_github_markdown(text: str) -> str:

@@ -102,7 +102,10 @@ def _course_row(course: Course) -> str:
         equal = f"{match.value:.2f}{interval}, n={match.n}"
     without, missing = states.count("no data"), states.count("no run")
     cells = (course.provider, decision.state, decision.since or "", equal)
-    return f"| {' | '.join(map(_escape_page_markdown, cells))} | {len(states) - without - missing} | {without} | {missing} |"
+    return (
+        f"| {' | '.join(map(_escape_page_markdown, cells))} | {len(states) - without - missing} | {without} | "
+        f"{missing} |"
+    )
 
 
 def _escape_page_markdown(text: str) -> str:

@@ -114,7 +114,8 @@ def _heat_value(view: View, row: Subject, column: Subject) -> HeatValue:
     floor = view.against("noise_floor", row, column.provider)
     marked = _is_pair_finding(view, row.provider, column.provider)
     description = (
-        f"{row.provider} and {column.provider}: same text {pair_figure_text(same)}, excess divergence {pair_figure_text(excess)}, "
+        f"{row.provider} and {column.provider}: same text {pair_figure_text(same)}, excess divergence "
+        f"{pair_figure_text(excess)}, "
         f"noise floor {pair_figure_text(floor)}{', a finding' if marked else ''}"
     )
     return _make_heat_value(

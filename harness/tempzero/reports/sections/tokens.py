@@ -82,7 +82,8 @@ def _pair_verdict_text(pair: PairCause, epsilon: float | None) -> str:
         "no honest form was read to bound rounding" if epsilon is None else f"rounding turns up to {2 * epsilon:.2g}"
     )
     return (
-        f"{_token_words(pair.left, pair.left_token)}; {_token_words(pair.right, pair.right_token)}. The two best are {gap:.2g} "
+        f"{_token_words(pair.left, pair.left_token)}; {_token_words(pair.right, pair.right_token)}. The two best "
+        f"are {gap:.2g} "
         f"logits apart; {bound}: {pair.verdict}."
     )
 
