@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from making import make_config, make_run, make_suite, sha256
-from tempzero import records as store
+from tempzero import records
 from tempzero.config import Config
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Outcome, Times, WireRequest, WireResponse
@@ -94,7 +94,7 @@ def run_of(
     config: Config | None = None,
     run_id: str = "run",
     **provider: Any,
-) -> store.Run:
+) -> records.Run:
     """A finished run of the providers a and b that holds those attempts."""
     settings = config or make_config(repeats=4, **provider)
-    return store.open_run(make_run(folder, settings, make_suite(prompts), attempts, run_id))
+    return records.open_run(make_run(folder, settings, make_suite(prompts), attempts, run_id))

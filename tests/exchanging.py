@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tempzero import exchange
-from tempzero import records as store
+from tempzero import exchange, records
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
 from tempzero.types.recorded import RecordView
@@ -45,7 +44,7 @@ def take_in(
     name = f"run{len(list(results.glob('*'))) if results.exists() else 0}"
     say = notes.append if notes is not None else lambda line: None
     path = exchange.import_records(source, results=results, recipe=recipe, inputs=inputs, name=name, say=say)
-    return store.open_run(path)
+    return records.open_run(path)
 
 
 def refused(source: Path, *maps: str, **options: Any) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tempzero import config, plan
-from tempzero import records as store
+from tempzero import config, plan, records
 from tempzero.config import Config
 from tempzero.types.asked import Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
@@ -39,7 +38,7 @@ def make_suite(count: int = 3) -> Suite:
 
 def make_manifest(settings: Config, suite: Suite, run_id: str = "run") -> Manifest:
     return Manifest(
-        format=store.RUN_FORMAT,
+        format=records.RUN_FORMAT,
         run_id=run_id,
         created_at=NOW,
         config=settings.model_dump(mode="json"),
@@ -88,9 +87,9 @@ def make_trial(provider: str = "a", prompt: str = "p0", repeat: int = 0) -> Tria
 
 def make_run(folder: Path, settings: Config, suite: Suite, attempts: Iterable[Attempt], run_id: str = "run") -> Path:
     """A finished run folder that holds those attempts."""
-    path = store.create_run(folder, make_manifest(settings, suite, run_id))
-    with store.open_run_writer(path, now=NOW) as writer:
+    path = records.create_run(folder, make_manifest(settings, suite, run_id))
+    with records.open_run_writer(path, now=NOW) as writer:
         for attempt in attempts:
             writer.append(attempt)
-        store.finish_session(path, writer, now=NOW)
+        records.finish_session(path, writer, now=NOW)
     return path

@@ -15,11 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tempzero import check as checking
-from tempzero import plan as planning
-from tempzero import records as store
-from tempzero import suites
-from tempzero.check import Preflight
+from tempzero import records, suites
+from tempzero.check import Preflight, preflight_providers
 from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Config, Local, Provider
 from tempzero.engines import Engine, apply_form, open_engine, open_local_engine, open_model, open_reader
@@ -27,6 +24,7 @@ from tempzero.engines.hosted import clock
 from tempzero.engines.local import weights
 from tempzero.engines.local.serve import RunningServer, run_server
 from tempzero.errors import EngineError, RunFolderError, UsageError, WeightsError
+from tempzero.plan import build_plan, choose_providers
 from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
 from tempzero.types.asked import Plan, Suite, SuiteName
 from tempzero.types.recorded import Attempt, Ending, Manifest
@@ -91,10 +89,10 @@ def prepare_run(
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
     asked = _narrow_suite(suites.load_suite(prompts or root / config.run.prompts, size), tags, limit)
-    chosen, skipped = planning.choose_providers(config, environ, only)
+    chosen, skipped = choose_providers(config, environ, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
-    return PreparedRun(config=config, suite=asked, plan=planning.build_plan(config, asked, skipped=skipped))
+    return PreparedRun(config=config, suite=asked, plan=build_plan(config, asked, skipped=skipped))
 
 
 def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
@@ -137,9 +135,9 @@ def resume_run(
     check: bool = True,
 ) -> CollectedRun:
     """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
-    run = store.open_run(path)
+    run = records.open_run(path)
     manifest = run.manifest
-    plan = planning.build_plan(run.config, manifest.suite, skipped=manifest.skipped)
+    plan = build_plan(run.config, manifest.suite, skipped=manifest.skipped)
     if plan.digest != manifest.plan_digest:
         raise RunFolderError(
             f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
@@ -160,11 +158,11 @@ def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tu
     Gives the names of the references that read. Raises EngineError, WeightsError, RunFolderError, and
     UsageError where a reference must not judge.
     """
-    run = store.open_run(path)
+    run = records.open_run(path)
     skipped = {s.provider for s in run.manifest.skipped}
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
     readers = [p for p in readers if p.local is not None or p.reads is not None]
-    with store.open_score_writer(path) as writer:
+    with records.open_score_writer(path) as writer:
         for provider in readers:
             if provider.local is not None:
                 _read_in_process(run, provider, provider.local, writer, watcher)
@@ -174,7 +172,7 @@ def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tu
 
 
 def _read_through_endpoint(
-    run: store.Run, provider: Provider, environ: Mapping[str, str], writer: store.ScoreWriter, watcher: Watcher
+    run: records.Run, provider: Provider, environ: Mapping[str, str], writer: records.ScoreWriter, watcher: Watcher
 ) -> None:
     reader = open_reader(provider, environ=environ)
     try:
@@ -186,7 +184,7 @@ def _read_through_endpoint(
 
 
 def _read_in_process(
-    run: store.Run, provider: Provider, local: Local, writer: store.ScoreWriter, watcher: Watcher
+    run: records.Run, provider: Provider, local: Local, writer: records.ScoreWriter, watcher: Watcher
 ) -> None:
     settings = run.config.score
     engine = open_local_engine(provider, weights.obtain_weights_for(run.config, local, say=watcher.say))
@@ -227,7 +225,7 @@ async def _start_session(
     prepared, notes = _drop_refused_fields(prepared, flights)
     refused = _find_refused_providers(prepared, flights)
     async with _open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
-        path = store.create_run(results, _build_run_manifest(prepared, opened.engines, opened.served, notes))
+        path = records.create_run(results, _build_run_manifest(prepared, opened.engines, opened.served, notes))
         return await _collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
@@ -243,7 +241,7 @@ async def _resume_session(
 async def _run_preflight(
     prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None]
 ) -> tuple[Preflight, ...]:
-    flights = await checking.preflight_providers(_planned_providers(prepared), environ=environ)
+    flights = await preflight_providers(_planned_providers(prepared), environ=environ)
     for flight in flights:
         last = flight.looked[-1].exchange.outcome
         if last.status == "missing":
@@ -259,7 +257,7 @@ def _drop_refused_fields(prepared: PreparedRun, flights: Sequence[Preflight]) ->
         return prepared, ()
     providers = tuple(changed.get(p.name, p) for p in prepared.config.providers)
     config = prepared.config.model_copy(update={"providers": providers})
-    plan = planning.build_plan(config, prepared.suite, skipped=prepared.plan.skipped)
+    plan = build_plan(config, prepared.suite, skipped=prepared.plan.skipped)
     notes = [
         f"{f.provider.name}: it refuses {' and '.join(f.dropped)}; asked without, as may_drop allows"
         for f in flights
@@ -293,9 +291,9 @@ async def _collect_session(
     looked = [one for flight in flights for one in flight.looked]
     budget = Budget(limits, requests=len(looked), cost_usd=sum(_preflight_cost_usd(f) for f in flights))
     stopping, clocks = _StopSwitch(), _ClockSkews()
-    with _stop_on_signals(stopping), store.open_run_writer(path, now=_session_timestamp()) as writer:
-        store.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
-        progress = store.open_run(path).progress()
+    with _stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp()) as writer:
+        records.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
+        progress = records.open_run(path).progress()
         watcher.begin(prepared.plan, len(progress.complete))
         stopping.after(limits.max_minutes)
         async with _acknowledge_attempts(writer, watcher.attempt, stopping) as had:
@@ -316,7 +314,7 @@ async def _collect_session(
         endings = (*refused, *endings)
         if stopping.by_deadline:
             endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
-        store.finish_session(path, writer, now=_session_timestamp(), endings=endings, notes=clocks.notes())
+        records.finish_session(path, writer, now=_session_timestamp(), endings=endings, notes=clocks.notes())
     return CollectedRun(path=path, interrupted=stopping.by_signal, endings=endings)
 
 
@@ -371,7 +369,7 @@ class _StopSwitch:
 
 @contextlib.asynccontextmanager
 async def _acknowledge_attempts(
-    writer: store.RunWriter, show: Callable[[Attempt], None], stopping: _StopSwitch
+    writer: records.RunWriter, show: Callable[[Attempt], None], stopping: _StopSwitch
 ) -> AsyncIterator[Callable[[Attempt], None]]:
     """Show an attempt once it is on the disk: one sync, in a thread, for all that were written meanwhile."""
     written: list[Attempt] = []
@@ -472,7 +470,7 @@ def _build_run_manifest(
     for name, server in served.items():
         described[name]["server"] = dict(server.description)
     return Manifest(
-        format=store.RUN_FORMAT,
+        format=records.RUN_FORMAT,
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{prepared.config.run.name}",
         created_at=now.isoformat(timespec="seconds"),
         config=prepared.config.model_dump(mode="json"),

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from making import NOW, make_attempt, make_config, make_run, make_suite, make_trial, sha256
-from tempzero import config as configuration
 from tempzero.analysis import analyse
-from tempzero.config import Config
+from tempzero.config import Config, parse_config
 from tempzero.errors import RunFolderError
 from tempzero.records import open_run
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
@@ -37,7 +36,7 @@ def settings(*names: str, reference: str | None = "ref", repeats: int = 3, **of:
     entry = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": repeats}
     entries = [{"name": n, **entry, **of.get(n, {})} for n in names]
     run = {"reference": reference} if reference in names else {}
-    return configuration.parse_config({"version": 1, "providers": entries, "run": run}, source="test")
+    return parse_config({"version": 1, "providers": entries, "run": run}, source="test")
 
 
 def whole(text: str, **said: Any) -> Outcome:

@@ -10,9 +10,7 @@ from pathlib import Path
 from attribute import simulated
 from attribute.simulated import REFERENCE, Choice, World, greedy, quantised, rounding
 from making import make_attempt, make_run, make_suite
-from tempzero import config
-from tempzero import records as store
-from tempzero import reports as report
+from tempzero import config, records, reports
 from tempzero.analysis import analyse
 from tempzero.types.concluded import Analysis
 from tempzero.types.scored import ScoredResponse, ScoreLine
@@ -42,24 +40,24 @@ def _responses(provider: str, choose: Choice) -> Iterable[ScoredResponse]:
         yield replace(first, trial=again, same_as=first.trial, scores=None, sums=None)
 
 
-def _run(folder: Path, choose: Choice, *, scored: bool = True) -> store.Run:
+def _run(folder: Path, choose: Choice, *, scored: bool = True) -> records.Run:
     """Two providers, two repeats; each token is two characters, as the simulated scores say."""
     responses = [*_responses(REFERENCE, greedy), *_responses("x", choose)]
     texts = {s.trial: _text(s) for s in responses if s.scores is not None}
     attempts = [make_attempt(s.trial, texts[s.same_as or s.trial]) for s in responses]
     path = make_run(folder, SETTINGS, make_suite(PROMPTS), attempts)
     if scored:
-        lines = list(store.open_run(path).lines())
+        lines = list(records.open_run(path).lines())
         forms = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
         forms += simulated.form(WORLD, "q4_0", False, quantised(1.2), range(PROMPTS), 1.2)
-        with store.open_score_writer(path) as writer:
+        with records.open_score_writer(path) as writer:
             writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
             for form in forms:
                 writer.append(ScoreLine(seq=0, previous="", form=form))
             for line, response in zip(lines, responses, strict=True):
                 of_record = replace(response, record_sha256=hashlib.sha256(line).hexdigest())
                 writer.append(ScoreLine(seq=0, previous="", scored=of_record))
-    return store.open_run(path)
+    return records.open_run(path)
 
 
 def _text(response: ScoredResponse) -> str:
@@ -112,8 +110,8 @@ def test_the_report_of_a_scored_run_holds_the_diagnosis(tmp_path: Path) -> None:
     run = _run(tmp_path, quantised(1.2))
     analysis = analyse(run)
     verdict = gate.judge(analysis, SETTINGS.gates)
-    paths = report.write_reports(analysis, verdict, tmp_path / "one")
-    again = report.write_reports(analyse(run), verdict, tmp_path / "two")
+    paths = reports.write_reports(analysis, verdict, tmp_path / "one")
+    again = reports.write_reports(analyse(run), verdict, tmp_path / "two")
     assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
     page = (tmp_path / "one" / "report.html").read_text()
     assert "Coarser weights or cache" in page

@@ -23,11 +23,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tempzero import config as configuration
-from tempzero import plan as planning
-from tempzero import records as store
+from tempzero import plan, records
 from tempzero.analysis import analyse
-from tempzero.config import Config
+from tempzero.config import Config, parse_config
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
@@ -61,9 +59,7 @@ def settings() -> Config:
     """p0 is the reference."""
     names = [f"p{i}" for i in range(PROVIDERS)]
     entries = [{"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": REPEATS} for n in names]
-    return configuration.parse_config(
-        {"version": 1, "providers": entries, "run": {"reference": "p0"}}, source="benchmark"
-    )
+    return parse_config({"version": 1, "providers": entries, "run": {"reference": "p0"}}, source="benchmark")
 
 
 def text(provider: int, prompt: int, repeat: int, all_different: bool) -> str:
@@ -86,7 +82,7 @@ def attempts(config: Config, prompts: Suite, all_different: bool) -> Iterator[At
     for repeat in range(REPEATS):
         for j, prompt in enumerate(prompts.prompts):
             for i, provider in enumerate(config.providers):
-                trial = Trial(provider=provider.name, prompt=prompt.id, condition=planning.CONDITION, repeat=repeat)
+                trial = Trial(provider=provider.name, prompt=prompt.id, condition=plan.CONDITION, repeat=repeat)
                 yield attempt(trial, j, text(i, j, repeat, all_different))
 
 
@@ -125,7 +121,7 @@ def write(folder: Path, responses: int, all_different: bool) -> Path:
     """A finished run folder with that many responses."""
     config, prompts = settings(), suite(max(1, responses // (PROVIDERS * REPEATS)))
     manifest = Manifest(
-        format=store.RUN_FORMAT,
+        format=records.RUN_FORMAT,
         run_id=f"scale-{responses}",
         created_at=_NOW,
         config=config.model_dump(mode="json"),
@@ -137,18 +133,18 @@ def write(folder: Path, responses: int, all_different: bool) -> Path:
         host={},
         engines={},
     )
-    path = store.create_run(folder, manifest)
-    with store.open_run_writer(path, now=_NOW) as writer:
+    path = records.create_run(folder, manifest)
+    with records.open_run_writer(path, now=_NOW) as writer:
         for one in attempts(config, prompts, all_different):
             writer.append(one)
-        store.finish_session(path, writer, now=_NOW)
+        records.finish_session(path, writer, now=_NOW)
     return path
 
 
 def measure(path: Path) -> None:
     """Analyse one folder and print its row: the child process of `main`."""
     start, cpu = time.perf_counter(), time.process_time()
-    analysis = analyse(store.open_run(path))
+    analysis = analyse(records.open_run(path))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

@@ -19,11 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tempzero import config as configuration
-from tempzero import pipeline as running
-from tempzero import plan as planning
-from tempzero import records as store
+from tempzero import pipeline, records
 from tempzero.collect import collect_attempts
+from tempzero.config import Config, parse_config
+from tempzero.plan import build_plan
 from tempzero.types.asked import Message, Prompt, Question, Suite
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
@@ -76,14 +75,14 @@ async def _measure(calls: int) -> None:
     suite = Suite(prompts=prompts, digest="0" * 64)
     entry = {"name": "a", "base_url": "http://127.0.0.1:9/v1", "model": "m", "concurrency": 16}
     entry["repeats"] = max(1, calls // _PROMPTS)
-    config = configuration.parse_config({"version": 1, "providers": [entry]}, source="benchmark")
-    plan = planning.build_plan(config, suite)
+    config = parse_config({"version": 1, "providers": [entry]}, source="benchmark")
+    plan = build_plan(config, suite)
     with tempfile.TemporaryDirectory() as folder:
-        path = store.create_run(Path(folder), _manifest(config, suite, plan.digest))
+        path = records.create_run(Path(folder), _manifest(config, suite, plan.digest))
         watch = _Watch(len(plan.trials))
-        stopping = running._StopSwitch()
-        with store.open_run_writer(path, now=_NOW) as writer:
-            async with running._acknowledge_attempts(writer, watch.attempt, stopping) as had:
+        stopping = pipeline._StopSwitch()
+        with records.open_run_writer(path, now=_NOW) as writer:
+            async with pipeline._acknowledge_attempts(writer, watch.attempt, stopping) as had:
                 await collect_attempts(
                     plan,
                     config=config,
@@ -94,8 +93,8 @@ async def _measure(calls: int) -> None:
                     write=lambda attempt: (writer.append(attempt), None)[1],
                     progress=had,
                 )
-            store.finish_session(path, writer, now=_NOW)
-        size = (path / store.RECORDS).stat().st_size
+            records.finish_session(path, writer, now=_NOW)
+        size = (path / records.RECORDS).stat().st_size
         print(f"{len(plan.trials)} records, {size / 2**20:.0f} MiB; planned and begun at {watch.at_start_mib:.0f} MiB")
 
 
@@ -122,9 +121,9 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _manifest(config: configuration.Config, suite: Suite, digest: str) -> Manifest:
+def _manifest(config: Config, suite: Suite, digest: str) -> Manifest:
     return Manifest(
-        format=store.RUN_FORMAT,
+        format=records.RUN_FORMAT,
         run_id="bench",
         created_at=_NOW,
         config=config.model_dump(mode="json"),

@@ -25,13 +25,12 @@ from typing import Any
 
 import httpx2
 import openai
-from tempzero import config as configuration
-from tempzero import plan as planning
-from tempzero import records as store
+from tempzero import records
 from tempzero.collect import collect_attempts
-from tempzero.config import Config
+from tempzero.config import Config, parse_config
 from tempzero.engines import open_engine
 from tempzero.engines.hosted.openai_chat import build_request_body
+from tempzero.plan import build_plan
 from tempzero.types.asked import Message, Prompt, Question, Suite
 from tempzero.types.recorded import Manifest
 
@@ -59,14 +58,14 @@ def suite() -> Suite:
 def settings(base_url: str, in_flight: int, requests: int, stream: bool) -> Config:
     provider = {"name": "bench", "base_url": base_url, "model": "m", "concurrency": in_flight, "stream": stream}
     provider["api_key_env"] = "BENCH_KEY"
-    return configuration.parse_config(
+    return parse_config(
         {"version": 1, "providers": [{**provider, "repeats": requests // _PROMPTS}]}, source="benchmark"
     )
 
 
 def bodies(config: Config, count: int) -> Iterator[str]:
     """The very bodies that `collect` sends, in the same order."""
-    plan, messages = planning.build_plan(config, suite()), {p.id: p.messages for p in suite().prompts}
+    plan, messages = build_plan(config, suite()), {p.id: p.messages for p in suite().prompts}
     provider = config.providers[0]
     for planned in plan.trials[:count]:
         question = Question(
@@ -122,11 +121,11 @@ async def official_client(base_url: str, in_flight: int, requests: int, stream: 
 async def collecting(base_url: str, in_flight: int, requests: int, stream: bool) -> float:
     """Requests per second of `collect` with a real engine and a real run folder."""
     config = settings(base_url, in_flight, requests, stream)
-    plan = planning.build_plan(config, suite())
+    plan = build_plan(config, suite())
     engine = open_engine(config.providers[0], environ={"BENCH_KEY": "sk-bench-0123456789abcdef"})
     with tempfile.TemporaryDirectory() as folder:
-        path = store.create_run(Path(folder), _manifest(config, plan.digest))
-        with store.open_run_writer(path, now=_NOW) as writer:
+        path = records.create_run(Path(folder), _manifest(config, plan.digest))
+        with records.open_run_writer(path, now=_NOW) as writer:
             began = time.perf_counter()
             await collect_attempts(
                 plan,
@@ -145,7 +144,7 @@ async def collecting(base_url: str, in_flight: int, requests: int, stream: bool)
 
 def _manifest(config: Config, digest: str) -> Manifest:
     return Manifest(
-        format=store.RUN_FORMAT,
+        format=records.RUN_FORMAT,
         run_id="bench",
         created_at=_NOW,
         config=config.model_dump(mode="json"),

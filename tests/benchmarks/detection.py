@@ -26,8 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tempzero import records as store
-from tempzero import stats
+from tempzero import records, stats
 from tempzero.attribute import ACCUSING_CAUSES, ReportedAnswer, find_trusted_form, is_above_trusted
 from tempzero.attribute.causes import Patient, diagnose_provider
 from tempzero.attribute.measures import measure_providers
@@ -92,7 +91,7 @@ class Judged:
 
 
 def opened(path: Path, which: str) -> Folder:
-    run = store.open_run(path)
+    run = records.open_run(path)
     reading = run.reading()
     whole = {s.trial: s for s in reading.scored}
     scored: dict[str, dict[str, list[ScoredResponse]]] = {}
@@ -108,7 +107,7 @@ def opened(path: Path, which: str) -> Folder:
     return Folder(reading=reading, answers=answers_of(run), scored=scored, prompts=prompts, reference=reference)
 
 
-def answers_of(run: store.Run) -> dict[Trial, ReportedAnswer]:
+def answers_of(run: records.Run) -> dict[Trial, ReportedAnswer]:
     asked = {p.id: p.max_tokens for p in run.manifest.suite.prompts}
     found = {}
     for view in run.views():

@@ -28,8 +28,7 @@ from typing import Any
 import gguf
 import yaml
 from gguf import GGUFReader, GGUFWriter
-from tempzero import config
-from tempzero import pipeline as run
+from tempzero import config, pipeline
 from tempzero.cli.progress import make_watcher
 from tempzero.engines.local import weights
 
@@ -185,10 +184,10 @@ def main() -> None:
     }
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     loaded = config.load_config(file)
-    prepared = run.prepare_run(loaded, folder, environ={})
-    collected = run.start_run(prepared, folder / "results", environ={}, watcher=make_watcher())
+    prepared = pipeline.prepare_run(loaded, folder, environ={})
+    collected = pipeline.start_run(prepared, folder / "results", environ={}, watcher=make_watcher())
     if not collected.interrupted:
-        run.score_run(collected.path, environ={}, watcher=make_watcher())
+        pipeline.score_run(collected.path, environ={}, watcher=make_watcher())
     print(collected.path)
 
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tempzero import records as store
+from tempzero import records
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -26,7 +26,7 @@ _LONGEST = 20_000
 
 def recorded(path: Path) -> list[bytes]:
     """Response bodies of a run folder."""
-    answers = (record.attempt.exchange.response for record in store.open_run(path).records())
+    answers = (record.attempt.exchange.response for record in records.open_run(path).records())
     bodies = (a.body.encode() for a in answers if a is not None and a.body is not None)
     return list(itertools.islice((b for b in bodies if len(b) <= _LONGEST), _MOST_OF_A_RUN))
 

@@ -52,9 +52,7 @@ def write(path: Path, rows: int) -> None:
 
 def step(name: str, source: Path, results: Path) -> None:
     """One step, in this process; prints seconds and megabytes."""
-    from tempzero import exchange
-    from tempzero import records as store
-    from tempzero import reports as report
+    from tempzero import exchange, records, reports
     from tempzero.analysis import analyse
     from tempzero.verdict import gate
 
@@ -63,11 +61,11 @@ def step(name: str, source: Path, results: Path) -> None:
         recipe = exchange.recipe_from_options(maps=[MAP], extractor="number")
         exchange.import_records(source, results=results, recipe=recipe, name="scale")
     elif name == "verify":
-        store.open_run(next(results.iterdir())).verify()
+        records.open_run(next(results.iterdir())).verify()
     else:
-        run = store.open_run(next(results.iterdir()))
+        run = records.open_run(next(results.iterdir()))
         analysis = analyse(run)
-        report.write_reports(analysis, gate.judge(analysis, run.config.gates), run.path)
+        reports.write_reports(analysis, gate.judge(analysis, run.config.gates), run.path)
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = used.ru_utime + used.ru_stime
     print(f"{time.monotonic() - began:.1f} {cpu_s:.1f} {used.ru_maxrss / 1024:.0f}")

@@ -23,9 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tempzero import config as configuration
-from tempzero import pipeline as running
-from tempzero import records as store
+from tempzero import config, pipeline, records
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import Attempt
 
@@ -60,7 +58,7 @@ def main() -> None:
                     after = _answered(path.parent)
                     twice += sum(n > 1 for n in after.values())
                     incomplete += len(after) < _PROMPTS * _REPEATS
-                    torn += any(s.torn_tail for s in store.open_run(path.parent).manifest.sessions)
+                    torn += any(s.torn_tail for s in records.open_run(path.parent).manifest.sessions)
                     broken += not _holds(path.parent)
     print(
         f"{chosen.runs} runs of {_PROMPTS * _REPEATS} trials, {killed} of them killed before their end "
@@ -85,21 +83,21 @@ def _start_and_kill(folder: Path, after_s: float) -> tuple[set[Trial], bool]:
 
 
 def _start(folder: Path, out: int) -> None:
-    settings = configuration.load_config(folder / "providers.yaml")
-    prepared = running.prepare_run(settings, folder, environ={})
-    running.start_run(prepared, folder / "results", environ={}, watcher=_watcher(out), check=False)
+    settings = config.load_config(folder / "providers.yaml")
+    prepared = pipeline.prepare_run(settings, folder, environ={})
+    pipeline.start_run(prepared, folder / "results", environ={}, watcher=_watcher(out), check=False)
 
 
 def _resume(path: Path, out: int) -> None:
-    running.resume_run(path, environ={}, watcher=_watcher(out), check=False)
+    pipeline.resume_run(path, environ={}, watcher=_watcher(out), check=False)
 
 
-def _watcher(out: int) -> running.Watcher:
+def _watcher(out: int) -> pipeline.Watcher:
     def attempt(attempt: Attempt) -> None:
         trial = attempt.trial
         os.write(out, json.dumps([trial.prompt, trial.repeat]).encode() + b"\n")
 
-    return running.Watcher(
+    return pipeline.Watcher(
         say=lambda line: None, begin=lambda plan, already: None, attempt=attempt, read=lambda name, done, of: None
     )
 
@@ -133,9 +131,9 @@ def _forked(work: Callable[[int], None], kill_after_s: float | None = None) -> t
 def _answered(path: Path) -> dict[Trial, int]:
     """How many answers each trial has on record; a folder killed at birth has none."""
     found: dict[Trial, int] = {}
-    if not (path / store.RECORDS).exists():
+    if not (path / records.RECORDS).exists():
         return found
-    for view in store.open_run(path).views():
+    for view in records.open_run(path).views():
         if view.outcome.status == "valid":
             found[view.trial] = found.get(view.trial, 0) + 1
     return found
@@ -143,8 +141,8 @@ def _answered(path: Path) -> dict[Trial, int]:
 
 def _holds(path: Path) -> bool:
     try:
-        store.open_run(path).verify()
-    except store.RunFolderError:
+        records.open_run(path).verify()
+    except records.RunFolderError:
         return False
     return True
 

@@ -26,7 +26,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from loopback import Call, Loopback, Reply, after, completion
-from tempzero import records as store
+from tempzero import records
 from tempzero.cli import main as command
 from tempzero.nightly import history
 
@@ -86,7 +86,7 @@ def ten_nights(folder: Path, moments: random.Random | None) -> tuple[list[Any], 
                 forked(["baseline", "set", str(run), "--config", str(file)])
         requests = len(server.calls)
     results = folder / "results"
-    assert all(store.open_run(path).verify() for path in results.glob("*Z-*"))
+    assert all(records.open_run(path).verify() for path in results.glob("*Z-*"))
     assert len(list(results.glob("*Z-*"))) == NIGHTS
     return said(results), killed, requests
 

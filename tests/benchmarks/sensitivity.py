@@ -27,9 +27,7 @@ from typing import Any
 import numpy as np
 import yaml
 from detection_endpoints import ALPACA, KINDS, MODEL, SHA256, SOURCE
-from tempzero import config, stats, suites
-from tempzero import pipeline as run
-from tempzero import records as store
+from tempzero import config, pipeline, records, stats, suites
 from tempzero.analysis import analyse
 from tempzero.cli.progress import make_watcher
 from tempzero.engines.local import weights
@@ -143,8 +141,8 @@ def collect(folder: Path, part: str, prompts: Iterable[Prompt], q2_k: Path | Non
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     print(f"about {tokens:,} tokens a repeat, {tokens * sum(e['repeats'] for e in asked):,} in all", flush=True)
     # A few at a time: more servers than cores only get into each other's way.
-    prepared = run.prepare_run(config.load_config(file), folder / part, environ={})
-    return run.start_run(prepared, folder / part / "results", environ={}, watcher=make_watcher(), check=False).path
+    prepared = pipeline.prepare_run(config.load_config(file), folder / part, environ={})
+    return pipeline.start_run(prepared, folder / part / "results", environ={}, watcher=make_watcher(), check=False).path
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -170,11 +168,11 @@ def cell(estimate: Estimate | None, factor: float = 1.0) -> str:
     return f"{head} [{rest[0]}, {rest[1]}]" if len(rest) == 2 else head
 
 
-class Kinds(store.Run):
+class Kinds(records.Run):
     """A run of `detection_endpoints.py` with a family for each kind of prompt, and what its reference read left out."""
 
     def __init__(self, path: Path) -> None:
-        manifest = store.open_run(path).manifest
+        manifest = records.open_run(path).manifest
         asked = manifest.suite.prompts
         named = tuple(replace(p, family=_kind(p)) for p in asked)
         super().__init__(path, replace(manifest, suite=replace(manifest.suite, prompts=named)))
@@ -222,7 +220,7 @@ def table_of_lengths(analysis: Analysis) -> None:
                 print(f"| {f.family or 'all'} | {f.left} | {f.metric} | {cell(f.estimate)} | n={f.estimate.n} |")
 
 
-def counts(runs: Sequence[store.Run]) -> dict[str, dict[str, list[tuple[str, int, int]]]]:
+def counts(runs: Sequence[records.Run]) -> dict[str, dict[str, list[tuple[str, int, int]]]]:
     """Prompt -> provider -> text, prompt tokens and answer tokens of each repeat."""
     found: dict[str, dict[str, list[tuple[str, int, int]]]] = defaultdict(lambda: defaultdict(list))
     for view in (view for opened in runs for view in opened.views()):
@@ -233,7 +231,7 @@ def counts(runs: Sequence[store.Run]) -> dict[str, dict[str, list[tuple[str, int
     return found
 
 
-def table_of_power(runs: Sequence[store.Run], other: str) -> None:
+def table_of_power(runs: Sequence[records.Run], other: str) -> None:
     """How many prompts, and so tokens of both sides together, the test of tempzero.stats needs to tell one from f16.
 
     Prompts are drawn with replacement from those that were asked; the test is `one_hot_permutation` at .05, two
@@ -305,11 +303,11 @@ def main() -> None:
         path = collect(folder, options.part, chosen[options.part](), q2_k)
     print(path)
     if options.part == "border":
-        runs = [store.open_run(p) for p in (path, collected(folder, "families")) if p]
+        runs = [records.open_run(p) for p in (path, collected(folder, "families")) if p]
         table_of_power([*runs, *([Kinds(options.detection)] if options.detection else [])], "q8_0")
         table_of_power(runs, OTHERWISE)
     else:
-        {"families": table_of_families, "context": table_of_lengths}[options.part](analyse(store.open_run(path)))
+        {"families": table_of_families, "context": table_of_lengths}[options.part](analyse(records.open_run(path)))
     if options.detection and options.part == "families":
         table_of_families(analyse(Kinds(options.detection)))
 

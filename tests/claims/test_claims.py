@@ -23,14 +23,13 @@ from attribute import simulated
 from evidence import URL, answers, attempt, run_of
 from making import make_config, sha256
 from tempzero import chat_messages, claims, cli
-from tempzero import records as store
 from tempzero.analysis import analyse
 from tempzero.claims import Accusation, Bundle, verify_bundle
 from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
 from tempzero.claims.page import to_html
 from tempzero.engines.hosted import fault_catalogue, response_reading
 from tempzero.errors import BundleError, TempzeroError, UsageError
-from tempzero.records import Run
+from tempzero.records import Run, open_run, open_score_writer
 from tempzero.types.asked import ToolCall
 from tempzero.types.concluded import Analysis
 from tempzero.types.recorded import Attempt, WireRequest
@@ -953,14 +952,14 @@ def scored_run(folder: Path, choose: Any) -> Run:
             text = "".join(f"{chr(97 + t % 26)}{chr(97 + t // 26)}" for t in tokens[:-1])
             read[one.trial] = (one, attempt(provider, one.trial.prompt, 0, text))
     opened = run_of(folder, [a for _, a in read.values()], config=settings, prompts=10)
-    with store.open_score_writer(opened.path) as writer:
+    with open_score_writer(opened.path) as writer:
         writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
         for form in simulated.form(world, "f16", True, simulated.rounding(0.004), range(10), 0.004):
             writer.append(ScoreLine(seq=0, previous="", form=form))
         for line, (one, _) in zip(opened.lines(), read.values(), strict=True):
             of_record = replace(one, record_sha256=hashlib.sha256(line).hexdigest())
             writer.append(ScoreLine(seq=0, previous="", scored=of_record))
-    return store.open_run(opened.path)
+    return open_run(opened.path)
 
 
 def test_the_references_margin_stands_at_the_first_difference(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from loopback import Answer, Call, Loopback, Pause, Reply, Reset, after, completion, error, raw
 from making import make_config, make_suite
-from tempzero import config as configuration
-from tempzero import plan as planning
+from tempzero import config, plan
 from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Config
 from tempzero.engines import Engine, open_engine
@@ -46,7 +45,7 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        return planning.build_plan(self.config, self.suite)
+        return plan.build_plan(self.config, self.suite)
 
     async def go(self, stop: asyncio.Event | None = None) -> None:
         opened = {p.name: open_engine(p, environ={}) for p in self.config.providers}
@@ -540,4 +539,4 @@ def test_each_condition_has_its_own_load_and_they_take_turns() -> None:
 
 def config_with(settings: Config, conditions: list[dict[str, Any]]) -> Config:
     value = settings.model_dump(mode="json") | {"conditions": conditions}
-    return configuration.parse_config(value, source="test")
+    return config.parse_config(value, source="test")

@@ -17,22 +17,19 @@ import yaml
 from loopback import Answer, Loopback, completion, error
 from making import make_manifest, make_suite
 from numpy.typing import NDArray
-from tempzero import config as configuration
-from tempzero import plan as planning
-from tempzero import records as store
-from tempzero import suites
+from tempzero import config, suites
 from tempzero.analysis import analyse
 from tempzero.cli import main
 from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Local, Provider
-from tempzero.engines import Engine
-from tempzero.engines import open_engine as opened
-from tempzero.engines.hosted.openai_chat import ChatEngine
-from tempzero.engines.hosted.openai_chat import open_chat_engine as open_chat
+from tempzero.engines import Engine, open_engine
+from tempzero.engines.hosted.openai_chat import ChatEngine, open_chat_engine
 from tempzero.engines.local.chat_template import ChatTemplate
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.weights import LocalWeights
 from tempzero.errors import EngineError
+from tempzero.plan import build_plan
+from tempzero.records import create_run, finish_session, open_run, open_run_writer
 from tempzero.types.recorded import Attempt, Ending
 from tempzero.verdict.gate import judge
 
@@ -91,15 +88,15 @@ def collected(
     common = {"model": "m", "repeats": 1, "attempts": 3, "backoff": {"first_s": 0.01, "max_s": 1.0}}
     entries = [common | dict(e) for e in entries]
     run = {"run": {"reference": reference}} if reference else {}
-    settings = configuration.parse_config({"version": 1, "providers": entries, **run}, source="test")
+    settings = config.parse_config({"version": 1, "providers": entries, **run}, source="test")
     suite = make_suite(prompts)
-    plan = planning.build_plan(settings, suite)
-    path = store.create_run(folder, make_manifest(settings, suite))
+    plan = build_plan(settings, suite)
+    path = create_run(folder, make_manifest(settings, suite))
     attempts: list[Attempt] = []
 
     async def go() -> tuple[Ending, ...]:
-        asking = {p.name: opened(p, environ={}) for p in settings.providers if p.base_url} | dict(engines or {})
-        with store.open_run_writer(path, now="2026-01-01T00:00:00+00:00") as writer:
+        asking = {p.name: open_engine(p, environ={}) for p in settings.providers if p.base_url} | dict(engines or {})
+        with open_run_writer(path, now="2026-01-01T00:00:00+00:00") as writer:
             endings = await collect_attempts(
                 plan,
                 config=settings,
@@ -110,13 +107,13 @@ def collected(
                 write=lambda attempt: attempts.append(writer.append(attempt).attempt),
                 budget=Budget(limits) if limits else None,
             )
-            store.finish_session(path, writer, now="2026-01-01T00:01:00+00:00", endings=endings)
+            finish_session(path, writer, now="2026-01-01T00:01:00+00:00", endings=endings)
         for engine in asking.values():
             await engine.aclose()
         return endings
 
     endings = asyncio.run(go())
-    store.open_run(path).verify()
+    open_run(path).verify()
     return Collected(path=path, attempts=attempts, endings=endings)
 
 
@@ -125,11 +122,11 @@ def _(folder: Path) -> Seen:
     environ = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     with Loopback() as server:
         entry = {"name": "a", "base_url": server.base_url}
-        provider = configuration.parse_config(
-            {"version": 1, "providers": [{**entry, "model": "m"}]}, source="test"
-        ).providers[0]
-        direct = open_chat(provider, environ=environ)
-        far = open_chat(provider.model_copy(update={"base_url": "https://far.invalid/v1"}), environ=environ)
+        provider = config.parse_config({"version": 1, "providers": [{**entry, "model": "m"}]}, source="test").providers[
+            0
+        ]
+        direct = open_chat_engine(provider, environ=environ)
+        far = open_chat_engine(provider.model_copy(update={"base_url": "https://far.invalid/v1"}), environ=environ)
         assert (direct.describe()["through_proxy"], far.describe()["through_proxy"]) == (False, True)
         ran = collected(folder, [entry], engines={"a": direct})
         _close(far)
@@ -163,7 +160,7 @@ def _(folder: Path) -> Seen:
         first, second = server.calls
         assert second.began_s - first.began_s < 60  # and not the two hours that its date is away
     (path,) = (folder / "results").iterdir()
-    records = list(store.open_run(path).records())
+    records = list(open_run(path).records())
     assert all("clock_skew" in r.attempt.exchange.outcome.flags for r in records)
     assert re.search(r"its clock is 7(1\d\d|200) s ahead of this machine's", (path / "report.md").read_text())
     return Seen(shown="valid:complete (clock_skew; the run says so)", attempts=len(records), retried=True, requests=2)
@@ -184,7 +181,7 @@ def _(folder: Path) -> Seen:
     with Loopback() as server:
         ran = collected(folder, [{"name": "a", "base_url": server.base_url}], prompts=4, limits=Limits(max_requests=2))
         assert len(server.calls) == 2
-    run = store.open_run(ran.path)
+    run = open_run(ran.path)
     assert len(run.progress().complete) == 2
     assert [e.reason for e in run.manifest.sessions[-1].endings] == ["--max-requests 2 was reached"]
     return ran.seen("missing:not_attempted (2 of 4 trials; partial, to be resumed)", 2)
@@ -244,8 +241,8 @@ def _(folder: Path) -> Seen:
         entries = [{"name": "a", "base_url": server.base_url}, {"name": "ref", "local": {"weights": "w"}}]
         ran = collected(folder, entries, prompts=6, engines={"ref": reference}, reference="ref")
         assert len(server.calls) == 6
-    analysis = analyse(store.open_run(ran.path))
-    verdicts = {v.provider: v for v in judge(analysis, configuration.Gates()).providers}
+    analysis = analyse(open_run(ran.path))
+    verdicts = {v.provider: v for v in judge(analysis, config.Gates()).providers}
     assert verdicts["a"].outcome == "inconclusive"
     assert any("compared with the reference on fewer than" in r for r in verdicts["a"].reasons)
     assert [f for f in analysis.findings if "ref" in (f.subject, f.other)] == []

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from exchanging import MAP, keys_and_texts, row, take_in, views, write_jsonl
 from making import make_attempt, make_config, make_run, make_suite, make_trial
-from tempzero import exchange, suites
-from tempzero import records as store
+from tempzero import exchange, records, suites
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
 from tempzero.types.asked import Trial
@@ -45,7 +44,7 @@ def run(tmp_path: Path) -> Run:
     ]
     attempts.append(make_attempt(make_trial("b", "p1", 3), None, kind="rate_limited"))
     attempts.append(make_attempt(Trial(provider="b", prompt="p1", condition="under load", repeat=0), "loaded"))
-    return store.open_run(make_run(tmp_path / "own", settings, suite, attempts))
+    return records.open_run(make_run(tmp_path / "own", settings, suite, attempts))
 
 
 def there_and_back(run: Run, form: str, path: Path) -> Run:

@@ -13,8 +13,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from tempzero import exchange
-from tempzero import records as store
+from tempzero import exchange, records
 from tempzero.analysis import analyse
 from tempzero.records import Run
 from tempzero.reports import write_reports
@@ -39,7 +38,7 @@ def imported(tmp: Path, name: str, **options: object) -> Run:
     if not source.exists():
         pytest.skip(f"no recorded responses at {source}; set TEMPZERO_RECORDED to their folder")
     recipe = exchange.recipe_from_options(**options)  # type: ignore[arg-type]
-    return store.open_run(exchange.import_records(source, results=tmp, recipe=recipe))
+    return records.open_run(exchange.import_records(source, results=tmp, recipe=recipe))
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from making import make_attempt, make_config, make_run, make_trial
-from tempzero import judgements as judge
-from tempzero import records as store
+from tempzero import judgements, records
 from tempzero.analysis import analyse
 from tempzero.cli import main
 from tempzero.errors import RunFolderError
@@ -56,20 +55,22 @@ def rows(analysis: Analysis) -> dict[str, tuple[int, int, int]]:
 def test_code_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
     """Running is off by default; then there is no accuracy, and the report says what would give one."""
     path = code_run(tmp_path)
-    assert judge.judge(path, run_code=False, say=print) == 0
-    analysis = analyse(store.open_run(path))
+    assert judgements.judge(path, run_code=False, say=print) == 0
+    analysis = analyse(records.open_run(path))
     assert set(accuracy(analysis).values()) <= {None}
     assert rows(analysis) == {"a": (4, 0, 4), "b": (4, 0, 4)}
     assert any("not judged" in note and "--run-code" in note for note in analysis.notes)
-    assert not (path / store.JUDGEMENTS).exists()
+    assert not (path / records.JUDGEMENTS).exists()
 
 
 def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
     """Each text is judged once; from then on analysis is a pure reading of files."""
     path = code_run(tmp_path)
-    assert judge.judge(path, run_code=True, say=print) == 3  # right twice, as answers to two prompts, and wrong once
-    assert judge.judge(path, run_code=True, say=print) == 0
-    run = store.open_run(path)
+    assert (
+        judgements.judge(path, run_code=True, say=print) == 3
+    )  # right twice, as answers to two prompts, and wrong once
+    assert judgements.judge(path, run_code=True, say=print) == 0
+    run = records.open_run(path)
     run.verify()
     assert [(j.prompt, j.answer, j.correct) for j in run.judgements()] == [
         ("p0", "passes", True),
@@ -84,19 +85,19 @@ def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
 def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
     """A verdict nobody can vouch for is no evidence."""
     path = code_run(tmp_path)
-    judge.judge(path, run_code=True, say=print)
-    file = path / store.JUDGEMENTS
+    judgements.judge(path, run_code=True, say=print)
+    file = path / records.JUDGEMENTS
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0].replace("2 of 2", "1 of 2"), *lines[1:]]) + "\n")
     with pytest.raises(RunFolderError, match="the hash chain breaks here"):
-        store.open_run(path).verify()
+        records.open_run(path).verify()
 
 
 def test_the_report_shows_what_each_extractor_could_not_read(tmp_path: Path) -> None:
     """An extractor that reads one provider worse is no fair judge of it: html, markdown and csv all show it."""
     path = code_run(tmp_path)
     assert main(["report", str(path), "--run-code"]) in (0, 1, 3)
-    run = store.open_run(path)
+    run = records.open_run(path)
     before = {p.name: p.read_bytes() for p in (*path.glob("report.*"), *(path / "tables").iterdir())}
     analysis = analyse(run)
     write_reports(analysis, gate.judge(analysis, run.config.gates), path)
@@ -115,8 +116,8 @@ def test_mathematical_answers_are_judged_by_value(tmp_path: Path) -> None:
     said = {"a": ["\\boxed{0.5}", "\\boxed{\\frac{2}{4}}"], "b": ["Answer: $\\frac{3}{4}$", "\\boxed{0.75}"]}
     attempts = [make_attempt(make_trial(p, "p0", r), t) for p, texts in said.items() for r, t in enumerate(texts)]
     path = make_run(tmp_path, make_config(), suite(*prompts), attempts)
-    assert judge.judge(path, run_code=False, say=print) == 4
-    run = store.open_run(path)
+    assert judgements.judge(path, run_code=False, say=print) == 4
+    run = records.open_run(path)
     assert len({j.answer for j in run.judgements()}) == 2
     assert accuracy(analyse(run)) == {"a": 1.0, "b": 0.0}
 
@@ -130,7 +131,7 @@ def test_calls_are_compared_by_what_they_call(tmp_path: Path) -> None:
     spelled = {"a": ['{"a": "x", "b": 1}', '{"a": "x", "b": 1}'], "b": ['{"b":1,"a":"x"}', '{"a":"x","b":1.0}']}
     attempts = [_call(p, r, arguments) for p, all in spelled.items() for r, arguments in enumerate(all)]
     path = make_run(tmp_path, make_config(), suite(asked), attempts)
-    analysis = analyse(store.open_run(path))
+    analysis = analyse(records.open_run(path))
     found = {(f.metric, f.left, f.right): f.estimate.value for f in analysis.figures if f.family is None}
     assert accuracy(analysis) == {"a": 1.0, "b": 1.0}
     assert found["emr", "b", None] == 1.0

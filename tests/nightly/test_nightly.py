@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, after, completion, error, value
-from tempzero import records as store
+from tempzero import records
 from tempzero.cli import main
 from tempzero.nightly import history
 from tempzero.nightly.history import Night
@@ -195,7 +195,7 @@ def test_killed_nights_are_finished_and_the_history_is_as_if_undisturbed(tmp_pat
                 assert done.returncode == (1 if index == 3 else 0), done.stderr.decode()
     whole, killed = (decided(p) for p in places.values())
     assert whole == killed
-    assert all(store.open_run(p).verify() for p in (tmp_path / "killed" / "results").glob("*Z-*"))
+    assert all(records.open_run(p).verify() for p in (tmp_path / "killed" / "results").glob("*Z-*"))
 
 
 def steadied(call: Call) -> Call:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from making import make_attempt, make_config, make_manifest, make_suite, make_trial
-from tempzero import records as store
+from tempzero import records
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import prune
 
@@ -22,11 +22,11 @@ def make_run(results: Path, day: int, outcome: str = "pass", *, finished: bool =
     manifest = replace(
         make_manifest(settings, suite, run_id=f"run-{day:02}"), created_at=f"2026-01-{day:02}T00:00:00+00:00"
     )
-    path = store.create_run(results, manifest)
-    with store.open_run_writer(path, now=manifest.created_at) as writer:
+    path = records.create_run(results, manifest)
+    with records.open_run_writer(path, now=manifest.created_at) as writer:
         writer.append_many(make_attempt(make_trial("a", f"p{i}")) for i in range(2))
         if finished:
-            store.finish_session(path, writer, now=manifest.created_at)
+            records.finish_session(path, writer, now=manifest.created_at)
     (path / "summary.json").write_text(json.dumps({"verdict": {"outcome": outcome}}))
     return path
 
@@ -52,18 +52,18 @@ def test_findings_and_unfinished_runs_stay_and_the_rest_beyond_the_limit_goes(tm
 def test_a_compressed_run_is_read_and_verified_as_before(tmp_path: Path) -> None:
     """Compressing saves room and changes nothing that is read; nothing more can be added."""
     path = make_run(tmp_path, 1)
-    before, head = list(store.open_run(path).lines()), store.open_run(path).verify()
+    before, head = list(records.open_run(path).lines()), records.open_run(path).verify()
     found = prune.choose_runs(tmp_path, now=NOW, older_than_days=0, keep=None, compress=True)
     assert prune.prune_runs(tmp_path, found) > 0
-    assert not (path / store.RECORDS).exists()
-    assert list(store.open_run(path).lines()) == before
-    assert store.open_run(path).verify() == head
-    with pytest.raises(RunFolderError, match="gunzip"), store.open_run_writer(path, now="now"):
+    assert not (path / records.RECORDS).exists()
+    assert list(records.open_run(path).lines()) == before
+    assert records.open_run(path).verify() == head
+    with pytest.raises(RunFolderError, match="gunzip"), records.open_run_writer(path, now="now"):
         pass
-    packed = path / store.COMPRESSED_RECORDS
+    packed = path / records.COMPRESSED_RECORDS
     packed.write_bytes(gzip.compress(b"".join(line + b"\n" for line in before[:1]), mtime=0))
     with pytest.raises(RunFolderError):
-        store.open_run(path).verify()
+        records.open_run(path).verify()
     packed.write_bytes(packed.read_bytes()[:-12])
     with pytest.raises(RunFolderError, match="damaged"):
-        store.open_run(path).verify()
+        records.open_run(path).verify()

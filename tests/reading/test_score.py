@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making import make_attempt, make_run, make_suite
-from tempzero import config
-from tempzero import pipeline as run
-from tempzero import records as store
+from tempzero import config, pipeline, records
 from tempzero.config import Config
 from tempzero.engines import open_local_engine
 from tempzero.engines.local import weights
@@ -92,8 +90,8 @@ def said(provider: str, prompt: str, completion: Completion, repeat: int = 0, st
 
 def scored(folder: Path, attempts: list[Attempt], chosen: Config) -> tuple[Path, Reading]:
     path = make_run(folder, chosen, SUITE, attempts)
-    assert run.score_run(path, environ={}, watcher=QUIET) == ("ref",)
-    return path, store.open_run(path).reading()
+    assert pipeline.score_run(path, environ={}, watcher=QUIET) == ("ref",)
+    return path, records.open_run(path).reading()
 
 
 def of(reading: Reading, provider: str, prompt: str = "p0", repeat: int = 0) -> ScoredResponse:
@@ -191,10 +189,10 @@ def test_scoring_goes_on_where_it_stopped(tmp_path: Path) -> None:
     sealed = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(sealed | {"scores": None}))  # a killed scorer has sealed nothing
     file.write_bytes(b"".join(lines[:2]) + lines[2][:40])
-    run.score_run(path, environ={}, watcher=QUIET)
+    pipeline.score_run(path, environ={}, watcher=QUIET)
     assert file.read_bytes() == b"".join(lines)
-    run.score_run(path, environ={}, watcher=QUIET)
-    assert store.open_run(path).reading() == whole
+    pipeline.score_run(path, environ={}, watcher=QUIET)
+    assert records.open_run(path).reading() == whole
 
 
 def test_scores_are_chained_to_each_other_and_to_the_records(tmp_path: Path) -> None:
@@ -202,7 +200,7 @@ def test_scores_are_chained_to_each_other_and_to_the_records(tmp_path: Path) -> 
     path, _ = scored(tmp_path, own_answers(settings()), settings())
     file = path / "scores.jsonl"
     before = file.read_bytes()
-    store.open_run(path).verify()
+    records.open_run(path).verify()
     edits: list[Callable[[bytes], bytes]] = [
         lambda b: b.replace(b'"rank":[1', b'"rank":[2', 1),
         lambda b: b"".join(b.splitlines(keepends=True)[:1] + b.splitlines(keepends=True)[2:]),
@@ -211,14 +209,14 @@ def test_scores_are_chained_to_each_other_and_to_the_records(tmp_path: Path) -> 
         file.write_bytes(edit(before))
         assert file.read_bytes() != before
         with pytest.raises(RunFolderError, match=r"scores\.jsonl:\d+: the hash chain breaks"):
-            store.open_run(path).verify()
+            records.open_run(path).verify()
     file.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))
     with pytest.raises(RunFolderError, match="scoring left 3 lines"):
-        store.open_run(path).verify()
+        records.open_run(path).verify()
     other, _ = scored(tmp_path / "other", own_answers(settings(), max_tokens=3), settings())
     file.write_bytes((other / "scores.jsonl").read_bytes())
     with pytest.raises(RunFolderError, match=r"no line of records\.jsonl has the hash"):
-        store.open_run(path).verify()
+        records.open_run(path).verify()
 
 
 def test_forms_of_the_reference_give_its_noise_and_its_coarser_profiles(tmp_path: Path) -> None:
@@ -265,7 +263,7 @@ def test_a_quantised_reference_must_not_judge(tmp_path: Path) -> None:
     chosen = config.parse_config(coarse, source="test")
     path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="then", finish_reason="stop"))])
     with pytest.raises(UsageError, match="precision: f32"):
-        run.score_run(path, environ={}, watcher=QUIET)
+        pipeline.score_run(path, environ={}, watcher=QUIET)
 
 
 class Spelling:
@@ -297,7 +295,7 @@ def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path
     answers = [said("b", "p0", Completion(text="ab", finish_reason="stop"))]
     answers += [said("b", "p1", Completion(text="ac", finish_reason="length"))]
     path, lines = make_run(tmp_path, chosen, SUITE, answers), []
-    Scorer(store.open_run(path), "ref", LogitsReference(Spelling()), lines.append).read_responses(lambda *_: None)
+    Scorer(records.open_run(path), "ref", LogitsReference(Spelling()), lines.append).read_responses(lambda *_: None)
     honest, other = (line.scored for line in lines if line.scored is not None)
     assert honest.scores is not None
     assert other.scores is not None

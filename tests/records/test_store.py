@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from making import NOW, make_attempt, make_config, make_manifest, make_run, make_suite, make_trial
-from tempzero import records as store
 from tempzero.errors import RunFolderError
+from tempzero.records import PREFLIGHT, RECORDS, create_run, finish_session, open_run, open_run_writer, record_preflight
 
 
 @pytest.fixture
@@ -23,19 +23,19 @@ def run_path(tmp_path: Path) -> Path:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    return (path / store.RECORDS).read_bytes().splitlines(keepends=True)
+    return (path / RECORDS).read_bytes().splitlines(keepends=True)
 
 
 def test_what_was_written_is_read_back_whole(run_path: Path) -> None:
     """A record is the same value after the file as before it."""
-    records = list(store.open_run(run_path).records())
+    records = list(open_run(run_path).records())
     assert [r.attempt for r in records] == [make_attempt(make_trial(repeat=i), text=f"answer {i}") for i in range(4)]
-    assert [v.outcome for v in store.open_run(run_path).views()] == [r.attempt.exchange.outcome for r in records]
+    assert [v.outcome for v in open_run(run_path).views()] == [r.attempt.exchange.outcome for r in records]
 
 
 def test_an_untouched_folder_verifies(run_path: Path) -> None:
     """The chain does not cry wolf."""
-    assert len(store.open_run(run_path).verify()) == 64
+    assert len(open_run(run_path).verify()) == 64
 
 
 def swap(lines: list[bytes]) -> list[bytes]:
@@ -57,20 +57,20 @@ def swap(lines: list[bytes]) -> list[bytes]:
 )
 def test_an_edited_record_file_is_found_out(run_path: Path, tamper: object) -> None:
     """Evidence that was touched after the run is not evidence, and verify says which line."""
-    (run_path / store.RECORDS).write_bytes(b"".join(tamper(lines_of(run_path))))  # type: ignore[operator]
+    (run_path / RECORDS).write_bytes(b"".join(tamper(lines_of(run_path))))  # type: ignore[operator]
     with pytest.raises(RunFolderError, match=r"records\.jsonl"):
-        store.open_run(run_path).verify()
+        open_run(run_path).verify()
 
 
 def test_a_torn_last_line_is_tolerated_and_kept_as_evidence(run_path: Path) -> None:
     """A kill in the middle of a write costs that line only, and the next session starts cleanly after it."""
-    with (run_path / store.RECORDS).open("ab") as file:
+    with (run_path / RECORDS).open("ab") as file:
         file.write(b'{"seq":4,"previous":"abc')
-    assert len(list(store.open_run(run_path).records())) == 4
-    with store.open_run_writer(run_path, now=NOW) as writer:
+    assert len(list(open_run(run_path).records())) == 4
+    with open_run_writer(run_path, now=NOW) as writer:
         writer.append(make_attempt(make_trial(repeat=9)))
-        store.finish_session(run_path, writer, now=NOW)
-    run = store.open_run(run_path)
+        finish_session(run_path, writer, now=NOW)
+    run = open_run(run_path)
     run.verify()
     assert len(list(run.records())) == 5
     assert run.manifest.sessions[-1].torn_tail == '{"seq":4,"previous":"abc'
@@ -79,15 +79,15 @@ def test_a_torn_last_line_is_tolerated_and_kept_as_evidence(run_path: Path) -> N
 def test_rubbish_inside_the_file_is_named_by_line(run_path: Path) -> None:
     """A damaged line in the middle is not a torn tail: it is refused, not skipped."""
     lines = lines_of(run_path)
-    (run_path / store.RECORDS).write_bytes(lines[0] + b"<html>\n" + b"".join(lines[1:]))
+    (run_path / RECORDS).write_bytes(lines[0] + b"<html>\n" + b"".join(lines[1:]))
     with pytest.raises(RunFolderError, match=r"records\.jsonl:2: damaged line"):
-        list(store.open_run(run_path).views())
+        list(open_run(run_path).views())
 
 
 def test_only_one_writer_at_a_time(run_path: Path) -> None:
     """Two runs on one folder would tear the chain; the second is told so."""
-    with store.open_run_writer(run_path, now=NOW), pytest.raises(RunFolderError, match="another tempzero"):  # noqa: SIM117
-        with store.open_run_writer(run_path, now=NOW):
+    with open_run_writer(run_path, now=NOW), pytest.raises(RunFolderError, match="another tempzero"):  # noqa: SIM117
+        with open_run_writer(run_path, now=NOW):
             pass
 
 
@@ -100,7 +100,7 @@ def test_progress_knows_answers_from_failures(tmp_path: Path) -> None:
         make_suite(),
         [make_attempt(failed, None), make_attempt(failed, None, number=2), make_attempt(answered)],
     )
-    progress = store.open_run(path).progress()
+    progress = open_run(path).progress()
     assert progress.attempts == {failed: 2, answered: 1}
     assert progress.complete == {answered}
 
@@ -117,12 +117,12 @@ def test_what_is_no_run_folder_is_refused_in_one_line(run_path: Path, break_it: 
     """A wrong path or a future format is a sentence, not a traceback."""
     break_it(run_path)  # type: ignore[operator]
     with pytest.raises(RunFolderError, match=expected):
-        store.open_run(run_path)
+        open_run(run_path)
 
 
 def test_a_record_survives_the_kill_of_its_writer(tmp_path: Path) -> None:
     """Once append has returned, SIGKILL cannot take the record back."""
-    path = store.create_run(tmp_path, make_manifest(make_config(), make_suite()))
+    path = create_run(tmp_path, make_manifest(make_config(), make_suite()))
     child = textwrap.dedent(f"""
         import os, signal, sys
         sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "harness")]!r}
@@ -136,7 +136,7 @@ def test_a_record_survives_the_kill_of_its_writer(tmp_path: Path) -> None:
     """)
     ended = subprocess.run([sys.executable, "-c", child], check=False, env={**os.environ})
     assert ended.returncode == -signal.SIGKILL
-    run = store.open_run(path)
+    run = open_run(path)
     run.verify()
     assert len(list(run.records())) == 100
     assert run.manifest.sessions[-1].ended_at is None
@@ -150,23 +150,23 @@ def test_the_file_is_plain_json_lines(run_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_on(run_path: Path) -> None:
     """A read-only copy of a run is no bug of ours."""
-    (run_path / store.RECORDS).rename(run_path / "kept")
-    (run_path / store.RECORDS).mkdir()
+    (run_path / RECORDS).rename(run_path / "kept")
+    (run_path / RECORDS).mkdir()
     with (
         pytest.raises(RunFolderError, match=r"cannot be written: Is a directory.*--resume"),
-        store.open_run_writer(run_path, now=NOW),
+        open_run_writer(run_path, now=NOW),
     ):
         pass
     with pytest.raises(RunFolderError, match="cannot be written"):
-        store.create_run(run_path / "kept", make_manifest(make_config(), make_suite()))
+        create_run(run_path / "kept", make_manifest(make_config(), make_suite()))
 
 
 def test_the_check_is_kept_beside_the_chain(run_path: Path) -> None:
     """What was looked at before the run can be looked up, and is no record of it."""
     exchange = make_attempt(make_trial()).exchange
-    store.record_preflight(run_path, [("a", "answer", exchange), ("b", "answer", exchange)])
-    store.record_preflight(run_path, [("a", "answer", exchange)])
-    lines = [json.loads(line) for line in (run_path / store.PREFLIGHT).read_text().splitlines()]
+    record_preflight(run_path, [("a", "answer", exchange), ("b", "answer", exchange)])
+    record_preflight(run_path, [("a", "answer", exchange)])
+    lines = [json.loads(line) for line in (run_path / PREFLIGHT).read_text().splitlines()]
     assert [one["provider"] for one in lines] == ["a", "b", "a"]
     assert lines[0]["exchange"]["request"]["sha256"] == exchange.request.sha256
-    store.open_run(run_path).verify()
+    open_run(run_path).verify()

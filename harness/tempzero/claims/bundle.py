@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tempzero.claims import bundle_readings, page_wording
-from tempzero.claims import verify_bundle as verifying
+from tempzero.claims import bundle_readings, page_wording, verify_bundle
 from tempzero.claims.accusing import Accusation
 from tempzero.claims.bundle_answers import IMPORT_METHOD, ClaimSide, ConditionAnswers, build_checksums, gather_answers
 from tempzero.claims.page import to_html
@@ -66,7 +65,7 @@ def make_bundle(run: Run, accusation: Accusation, *, environ: Mapping[str, str],
     for condition, answers in gather_answers(sides, accusation.condition).items():
         try:
             bundle = _Case(run, accusation, sides, condition, answers).bundle(heads)
-        except (_NotProven, verifying.BrokenBundle) as reason:
+        except (_NotProven, verify_bundle.BrokenBundle) as reason:
             reasons.append(f"{condition}: {reason}" if condition != "default" else str(reason))
             continue
         _refuse_secrets(bundle, (_find_provider_entry(r, s.provider) for s in sides for r in s.runs), environ)
@@ -98,7 +97,7 @@ class _Case:
         for one in answers.lines:
             if not _is_json_object(files[one["request"]]):
                 raise _NotProven(f"{one['side']}: the request of answer {one['number']} is no JSON object")
-        self._read = verifying.read_answers(files)
+        self._read = verify_bundle.read_answers(files)
         self._counted = {side.letter: _require_counted_answers(side, self._read) for side in sides}
 
     def bundle(self, heads: Mapping[str, str]) -> Bundle:
@@ -122,10 +121,10 @@ class _Case:
             claim["attested"]["clip"] = f"{scored.clip:.3g}"
         files["verify.py"] = build_checker(claim)
         claim["page"] = derive_outline(claim, self._read)
-        found = verifying.compute_figures(claim, self._read, files)
+        found = verify_bundle.compute_figures(claim, self._read, files)
         claim["how"] = {name: page_wording.explain_figure(name) for name in sorted(found)}
         files["claim.json"] = (json.dumps(claim, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
-        page = verifying.fill_outline(claim["page"], found)
+        page = verify_bundle.fill_outline(claim["page"], found)
         files["CLAIM.md"], files["CLAIM.html"] = page.encode(), to_html(page).encode()
         files["SHA256SUMS"] = build_checksums(files)
         root = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
@@ -201,7 +200,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
 def derive_outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str]:
     """The page's outline, as it follows from what is claimed and the answers."""
     counted = {
-        side: _group_by_prompt(verifying.first_usable_answers(a for a in answers if a["side"] == side))
+        side: _group_by_prompt(verify_bundle.first_usable_answers(a for a in answers if a["side"] == side))
         for side in claim["sides"]
     }
     every = {a["number"]: a for by_prompt in counted.values() for given in by_prompt.values() for a in given}
@@ -231,7 +230,7 @@ def build_checker(claim: Mapping[str, Any]) -> bytes:
         "call_line": claim["tools"],
         "canonical_json": claim["tools"],
     }
-    source = Path(verifying.__file__).read_text(encoding="utf-8")
+    source = Path(verify_bundle.__file__).read_text(encoding="utf-8")
     for name in (name for name, is_called in called.items() if not is_called):
         source = re.sub(rf"^def {name}\(.*?\n\n\n", "", source, count=1, flags=re.DOTALL | re.MULTILINE)
     return source.encode()
@@ -291,7 +290,7 @@ def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -
 
 def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPrompt:
     """Is there anything to compare? Raises _NotProven."""
-    trials = verifying.first_usable_answers(a for a in answers if a["side"] == side.letter)
+    trials = verify_bundle.first_usable_answers(a for a in answers if a["side"] == side.letter)
     found = _group_by_prompt(trials)
     if not found:
         ended = Counter(a["outcome"] for a in trials)
@@ -306,7 +305,7 @@ def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPromp
 def _group_by_prompt(trials: Iterable[Any]) -> ByPrompt:
     found: ByPrompt = {}
     for one in trials:
-        if one["outcome"] in verifying.COUNTED_OUTCOMES and one["text"]:
+        if one["outcome"] in verify_bundle.COUNTED_OUTCOMES and one["text"]:
             found.setdefault(one["prompt"], []).append(one)
     return found
 
@@ -323,13 +322,13 @@ def _find_self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, 
     best: tuple[Any, Any, Any] | None = None
     elsewhere = 0
     for a, b in (pair for given in answers.values() for pair in itertools.combinations(given, 2)):
-        if verifying.have_same_text(a, b):
+        if verify_bundle.have_same_text(a, b):
             continue
         # Of a router only the request and the model served must agree: the claim is about the router then.
-        if not verifying.have_same_source(a, b, routers):
+        if not verify_bundle.have_same_source(a, b, routers):
             elsewhere += 1
             continue
-        rank = (not verifying.have_same_source(a, b, []), a["cut"] or b["cut"], a["number"], b["number"])
+        rank = (not verify_bundle.have_same_source(a, b, []), a["cut"] or b["cut"], a["number"], b["number"])
         if best is None or rank < best[0]:
             best = (rank, a, b)
     if best is None:
@@ -358,7 +357,7 @@ def _find_cross_example(left: ByPrompt, others: Sequence[ByPrompt]) -> tuple[Any
     for right, prompt in ((right, p) for right in others for p in left if p in right):
         (share_a, a), (share_b, b) = _commonest_answer(left[prompt]), _commonest_answer(right[prompt])
         rank = (-share_a - share_b, a["cut"] or b["cut"], a["number"], b["number"])
-        if not verifying.have_same_text(a, b) and (best is None or rank < best[0]):
+        if not verify_bundle.have_same_text(a, b) and (best is None or rank < best[0]):
             best = (rank, a, b)
     if best is None:
         raise _NotProven("on no prompt does the commonest text of one side differ from that of the other")

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tempzero.claims import bundle as bundling
-from tempzero.claims import page_wording
-from tempzero.claims import verify_bundle as verifying
+from tempzero.claims import bundle, page_wording, verify_bundle
 from tempzero.claims.bundle_answers import build_curl_line
 from tempzero.claims.page import to_html
 from tempzero.errors import BundleError
@@ -27,9 +25,9 @@ def check_bundle(path: Path) -> str:
     """
     files = _read_bundle_files(path)
     try:
-        line = verifying.verify(files)
+        line = verify_bundle.verify(files)
         words = _check_page_words(files)
-    except verifying.BrokenBundle as problem:
+    except verify_bundle.BrokenBundle as problem:
         raise BundleError(f"{path}: FAILED: {problem}") from None
     except (AttributeError, LookupError, TypeError, ValueError) as problem:  # what verify.py has no use for is missing
         raise BundleError(f"{path}: FAILED: not a whole bundle: {type(problem).__name__}: {problem}") from None
@@ -38,18 +36,20 @@ def check_bundle(path: Path) -> str:
 
 def _check_page_words(files: dict[str, bytes]) -> str:
     """The figures hold; the words around them, the curl lines and the verify.py must be ours too."""
-    claim, answers = json.loads(files["claim.json"]), verifying.read_answers(files)
+    claim, answers = json.loads(files["claim.json"]), verify_bundle.read_answers(files)
     if claim.get("wording") != page_wording.WORDING_HASH:
         return "; its words and curl lines are those of another version of tempzero and were not compared"
     _check_curl_lines(files, answers)
-    if claim["page"] != bundling.derive_outline(claim, answers):
-        raise verifying.BrokenBundle("claim.json: the words of the page are not those that follow from these answers")
+    if claim["page"] != bundle.derive_outline(claim, answers):
+        raise verify_bundle.BrokenBundle(
+            "claim.json: the words of the page are not those that follow from these answers"
+        )
     if claim["how"] != {name: page_wording.explain_figure(name) for name in claim["how"]}:
-        raise verifying.BrokenBundle("claim.json: it is not how its figures are computed")
+        raise verify_bundle.BrokenBundle("claim.json: it is not how its figures are computed")
     if files["CLAIM.html"] != to_html(files["CLAIM.md"].decode()).encode():
-        raise verifying.BrokenBundle("CLAIM.html is not how CLAIM.md is set")
-    if files["verify.py"] != bundling.build_checker(claim):
-        raise verifying.BrokenBundle("verify.py is not the one that belongs to these words")
+        raise verify_bundle.BrokenBundle("CLAIM.html is not how CLAIM.md is set")
+    if files["verify.py"] != bundle.build_checker(claim):
+        raise verify_bundle.BrokenBundle("verify.py is not the one that belongs to these words")
     return ""
 
 
@@ -62,7 +62,7 @@ def _check_curl_lines(files: Mapping[str, bytes], answers: Iterable[Mapping[str,
         given = files[name].decode()
         key = re.search(r'-H "Authorization: Bearer \$([A-Za-z_]\w*)" --data-binary', given)
         if given not in {build_curl_line(_rebuild_request(one), key and key[1]) for one in ours.get(name, ())}:
-            raise verifying.BrokenBundle(f"{name} is not the line that sends this request")
+            raise verify_bundle.BrokenBundle(f"{name} is not the line that sends this request")
 
 
 def _rebuild_request(answer: Mapping[str, Any]) -> WireRequest:
@@ -78,9 +78,9 @@ def _read_bundle_files(path: Path) -> dict[str, bytes]:
         if not path.is_dir():
             return _read_zip_members(path)
         if not (path / "SHA256SUMS").is_file():
-            raise verifying.BrokenBundle("not a whole bundle: no SHA256SUMS (and no run folder: no manifest.json)")
+            raise verify_bundle.BrokenBundle("not a whole bundle: no SHA256SUMS (and no run folder: no manifest.json)")
         return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
-    except verifying.BrokenBundle as problem:
+    except verify_bundle.BrokenBundle as problem:
         raise BundleError(f"{path}: FAILED: {problem}") from None
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as problem:
         raise BundleError(f"{path}: FAILED: cannot be read as a bundle: {problem}") from None
@@ -90,10 +90,10 @@ def _read_zip_members(path: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     with zipfile.ZipFile(path) as packed:
         if sum(entry.file_size for entry in packed.infolist()) > _LARGEST_BYTES:
-            raise verifying.BrokenBundle(f"more than {_LARGEST_BYTES} bytes when unpacked")
+            raise verify_bundle.BrokenBundle(f"more than {_LARGEST_BYTES} bytes when unpacked")
         for entry in packed.infolist():
-            name = entry.filename.removeprefix(f"{bundling.BUNDLE_FOLDER}/")
+            name = entry.filename.removeprefix(f"{bundle.BUNDLE_FOLDER}/")
             if name in files:
-                raise verifying.BrokenBundle(f"two files are called {name}")
+                raise verify_bundle.BrokenBundle(f"two files are called {name}")
             files[name] = packed.read(entry)
     return files

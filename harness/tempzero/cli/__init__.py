@@ -108,15 +108,15 @@ def run(
 ) -> int:
     """Ask every provider, record every response, compare, report; the exit code is the verdict."""
     from tempzero import config as configuration
-    from tempzero import pipeline as running
+    from tempzero import pipeline
 
     watcher = _load_watcher()
-    limits = running.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes)
+    limits = pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes)
     if resume is not None:
-        collected = running.resume_run(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
+        collected = pipeline.resume_run(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
     else:
         settings = configuration.load_config(config)
-        prepared = running.prepare_run(
+        prepared = pipeline.prepare_run(
             settings,
             config.parent,
             environ=os.environ,
@@ -132,7 +132,7 @@ def run(
         if dry_run:
             return _print_plan(prepared)
         results = config.parent / settings.run.results
-        collected = running.start_run(
+        collected = pipeline.start_run(
             prepared, results, environ=os.environ, watcher=watcher, limits=limits, check=not no_check
         )
     for ending in collected.endings:
@@ -143,7 +143,7 @@ def run(
         print(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing", file=sys.stderr)
         return INTERRUPTED
     if _has_scoring_enabled(collected.path):
-        running.score_run(collected.path, environ=os.environ, watcher=watcher)
+        pipeline.score_run(collected.path, environ=os.environ, watcher=watcher)
     _run_judgements(collected.path, run_code)
     return _write_and_show_report(collected.path, json_output)
 
@@ -203,8 +203,7 @@ def probe(
     """Search prompts that react to the slightest change, or to nothing that is only rounding; write them as a suite."""
     from tempzero import config as configuration
     from tempzero import probe as probing
-    from tempzero import records as store
-    from tempzero import suites
+    from tempzero import records, suites
     from tempzero.cli.progress import make_counter
 
     wanted = probing.build_rule(kind, tokens=tokens, count=count, margin=margin)
@@ -230,7 +229,7 @@ def probe(
         print(line)
     if found.chosen:
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomically(path, probing.to_suite_text(found).encode())
+        records.write_atomically(path, probing.to_suite_text(found).encode())
         print(f"suite: {path}")
     if found.stopped == "interrupted":
         return INTERRUPTED
@@ -254,9 +253,9 @@ def score(
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
-    from tempzero import pipeline as running
+    from tempzero import pipeline
 
-    if not running.score_run(run, environ=os.environ, watcher=_load_watcher()):
+    if not pipeline.score_run(run, environ=os.environ, watcher=_load_watcher()):
         raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
     return _write_and_show_report(run, json_output)
 
@@ -279,10 +278,9 @@ def claim(
     out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
-    from tempzero import claims
-    from tempzero import records as store
+    from tempzero import claims, records
 
-    opened = store.open_run(run)
+    opened = records.open_run(run)
     if (rule is None) != (provider is None) or (rule is not None and finding is not None):
         raise UsageError(
             "name either --finding N, or --rule nondeterministic with --provider NAME, "
@@ -291,7 +289,7 @@ def claim(
     before = []
     if rule == "changed" and provider is not None:
         accusation = claims.accuse_by_rule(rule, provider)
-        before = [store.open_run(p) for p in _earlier_run_paths(run, provider, against)]
+        before = [records.open_run(p) for p in _earlier_run_paths(run, provider, against)]
     elif rule is not None and provider is not None:
         accusation = claims.accuse_by_rule(rule, provider, _split_names(against or ""))
     else:
@@ -303,7 +301,7 @@ def claim(
     bundle = claims.make_bundle(opened, accusation, environ=os.environ, before=before)
     path = out or Path(claims.bundle_file_name(opened, accusation))
     try:
-        store.write_atomically(path, bundle.packed())
+        records.write_atomically(path, bundle.packed())
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
     print(f"{path}: {bundle.title}\nroot hash: {bundle.root}")
@@ -313,10 +311,10 @@ def claim(
 @app.command()
 def verify(path: Annotated[Path, typer.Argument(help="A run folder, or an evidence bundle (zip or unpacked).")]) -> int:
     """Check a run folder's hash chain, or everything that an evidence bundle claims; offline."""
-    from tempzero import records as store
+    from tempzero import records
 
-    if (path / store.MANIFEST).is_file() or not path.exists():
-        head = store.open_run(path).verify()
+    if (path / records.MANIFEST).is_file() or not path.exists():
+        head = records.open_run(path).verify()
         print(f"{path}: the chain holds; last record {head}")
     else:
         from tempzero import claims
@@ -333,9 +331,9 @@ def compare(
 ) -> int:
     """What changed between two runs, tested prompt by prompt; what cannot be compared is named."""
     from tempzero import compare as comparing
-    from tempzero import records as store
+    from tempzero import records
 
-    comparison = comparing.compare_runs(store.open_run(left), store.open_run(right))
+    comparison = comparing.compare_runs(records.open_run(left), records.open_run(right))
     print(
         comparing.comparison_to_json(comparison) if json_output else comparing.comparison_to_markdown(comparison),
         end="",
@@ -356,7 +354,7 @@ def baseline(
     from datetime import UTC, datetime
 
     from tempzero import config as configuration
-    from tempzero import records as store
+    from tempzero import records
     from tempzero.nightly import baseline as baselines
     from tempzero.nightly import history
 
@@ -366,7 +364,7 @@ def baseline(
     if action == "set":
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for made in baselines.make_baselines(
-            [store.open_run(r) for r in runs or ()], only=_split_names(providers), now=now
+            [records.open_run(r) for r in runs or ()], only=_split_names(providers), now=now
         ):
             history.write_baseline(results, made)
             print(baselines.describe_baseline(made))
@@ -406,7 +404,7 @@ def nightly(
 
     from tempzero import config as configuration
     from tempzero import nightly as job
-    from tempzero import pipeline as running
+    from tempzero import pipeline
 
     asked = job.NightOptions(
         only=_split_names(providers),
@@ -417,7 +415,7 @@ def nightly(
         limit=limit,
         deep=deep,
         check=not no_check,
-        limits=running.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
+        limits=pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
     ended = job.run_night(
         configuration.load_config(config),
@@ -558,20 +556,20 @@ def schema() -> int:
 
 def _run_judgements(path: Path, run_code: bool) -> None:
     """Try out what cannot be judged by reading; what was tried out before is not tried again."""
-    from tempzero import judgements as judge
+    from tempzero import judgements
 
-    judge.judge(path, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
+    judgements.judge(path, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
 
 
 def _write_and_show_report(path: Path, json_output: bool) -> int:
     from rich.console import Console
 
-    from tempzero import records as store
+    from tempzero import records
     from tempzero import reports as reports
     from tempzero.analysis import analyse
     from tempzero.verdict import gate
 
-    opened = store.open_run(path)
+    opened = records.open_run(path)
     with _progress_bar() as tell:
         analysis = analyse(opened, tell)
     verdict = gate.judge(analysis, opened.config.gates)
@@ -602,14 +600,14 @@ def _progress_bar() -> Iterator[Callable[[str, float], None]]:
 
 def _has_scoring_enabled(path: Path) -> bool:
     """Whether the run's configuration wants its references to read the responses."""
-    from tempzero import records as store
+    from tempzero import records
 
-    return store.open_run(path).config.score.enabled
+    return records.open_run(path).config.score.enabled
 
 
 def _earlier_run_paths(run: Path, provider: str, against: str | None) -> list[Path]:
     """The run folders named, else those that the provider's baseline was made of."""
-    from tempzero import records as store
+    from tempzero import records
     from tempzero.nightly import history
 
     if against is not None:
@@ -619,7 +617,7 @@ def _earlier_run_paths(run: Path, provider: str, against: str | None) -> list[Pa
         raise UsageError(
             f"{run}: {provider} has no baseline in {run.parent}; set one, or name earlier run folders with --against"
         )
-    suite = store.open_run(run).manifest.suite.digest
+    suite = records.open_run(run).manifest.suite.digest
     nearest = next((b for b in known if b.suite_digest == suite), known[-1])
     return [run.parent / side.run for side in nearest.sides]
 
@@ -782,9 +780,8 @@ def export(
     form: Annotated[str | None, typer.Option("--format", help="csv, jsonl, parquet, lm-eval, openai-batch ...")] = None,
 ) -> int:
     """Write a run's records as a tidy table, or in another tool's format."""
-    from tempzero import exchange
-    from tempzero import records as store
+    from tempzero import exchange, records
 
-    for path in exchange.export_run(store.open_run(run), to, form=form or to.suffix.lstrip(".")):
+    for path in exchange.export_run(records.open_run(run), to, form=form or to.suffix.lstrip(".")):
         print(path)
     return 0

@@ -48,13 +48,13 @@ def open_engine(
     """
     # Imported when needed: a run against hosted providers loads no inference library, and the other way round.
     if provider.replay is not None:
-        from tempzero.engines.replay import open_replay_engine as open_replay
+        from tempzero.engines.replay import open_replay_engine
 
-        return open_replay(provider)
+        return open_replay_engine(provider)
     if provider.local is None:
-        from tempzero.engines.hosted.openai_chat import open_chat_engine as open_chat
+        from tempzero.engines.hosted.openai_chat import open_chat_engine
 
-        return open_chat(provider, environ=environ, served_at=base_url)
+        return open_chat_engine(provider, environ=environ, served_at=base_url)
     if weights is None:
         raise EngineError(f"{provider.name}: a local engine needs a model file")
     return open_local_engine(provider, weights)
@@ -63,12 +63,12 @@ def open_engine(
 def open_local_engine(provider: Provider, weights: LocalWeights) -> InProcessEngine:
     """The engine of a `local:` entry: it answers, and gives the logits that scoring reads. Raises EngineError."""
     if provider.engine == "transformers":
-        from tempzero.engines.local.transformers import open_transformers_engine as open_transformers
+        from tempzero.engines.local.transformers import open_transformers_engine
 
-        return open_transformers(provider, weights)
-    from tempzero.engines.local.llama_cpp import open_llama_engine as open_llama_cpp
+        return open_transformers_engine(provider, weights)
+    from tempzero.engines.local.llama_cpp import open_llama_engine
 
-    return open_llama_cpp(provider, weights)
+    return open_llama_engine(provider, weights)
 
 
 def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tempzero.chat_messages import to_answer_text as told
-from tempzero.chat_messages import wire_call
+from tempzero.chat_messages import to_answer_text, wire_call
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
 from tempzero.exchange.formats.format import OWN_COLUMN
@@ -66,7 +65,7 @@ def _tidy_rows(run: Run) -> Iterator[dict[str, Any]]:
         values = (
             *(provider.name, provider.model, provider.claimed_model, trial.prompt, line.prompt.family, trial.condition),
             *(trial.repeat, attempt.number, ended.status, ended.kind, ended.detail or None),
-            *((told(said), said.reasoning_text) if said else (None, None)),
+            *((to_answer_text(said), said.reasoning_text) if said else (None, None)),
             *(line.prompt.expected, _messages_json(line.prompt)),
             *((said.finish_reason, said.served_model, said.backend, said.fingerprint) if said else (None,) * 4),
             *((said.response_id, said.prompt_tokens, said.completion_tokens) if said else (None,) * 3),
@@ -237,7 +236,7 @@ def _lm_eval_file_name(line: _PromptedRecord) -> str:
 
 def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
     ended = line.record.attempt.exchange.outcome
-    text = told(ended.completion) if ended.completion else ""
+    text = to_answer_text(ended.completion) if ended.completion else ""
     if ended.status not in ("valid", "censored") or not text:
         return None
     provider = run.config.provider(line.record.attempt.trial.provider)

@@ -12,9 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tempzero import config as configuration
-from tempzero import records as store
-from tempzero import suites
+from tempzero import config, records, suites
 from tempzero.config import Config
 from tempzero.errors import RunFolderError
 from tempzero.exchange.foreign_answers import ForeignAnswer, make_row_serializer, parse_messages
@@ -46,10 +44,10 @@ def write_run(
     if path.exists():
         raise RunFolderError(f"{path}: is there already; wait a second or choose another --name")
     try:
-        written = store.create_run(unfinished, manifest)
-        with store.open_run_writer(written, now=now.isoformat(timespec="milliseconds")) as writer:
+        written = records.create_run(unfinished, manifest)
+        with records.open_run_writer(written, now=now.isoformat(timespec="milliseconds")) as writer:
             writer.append_many(_import_attempts(answers, survey, recipe))
-            store.finish_session(written, writer, now=datetime.now(UTC).isoformat(timespec="milliseconds"))
+            records.finish_session(written, writer, now=datetime.now(UTC).isoformat(timespec="milliseconds"))
         written.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -168,7 +166,7 @@ def _import_manifest(survey: Survey, recipe: Recipe, source: Source, now: dateti
     if recipe.where:
         content["where"] = [w.written for w in recipe.where]
     return Manifest(
-        format=store.RUN_FORMAT,
+        format=records.RUN_FORMAT,
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{name}",
         created_at=now.isoformat(timespec="seconds"),
         config=settings.model_dump(mode="json"),
@@ -190,7 +188,7 @@ def _import_config(survey: Survey, recipe: Recipe, source: Source, name: str) ->
         names = {w.written: w.name for w in survey.keys.providers.values()}
         run["reference"] = names.get(recipe.reference, recipe.reference)
     value = {"version": 1, "providers": providers, "run": run}
-    return configuration.parse_config(value, source="import")
+    return config.parse_config(value, source="import")
 
 
 def _provider_entry(number: int, survey: Survey, recipe: Recipe, source: Source) -> dict[str, Any]:

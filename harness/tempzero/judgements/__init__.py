@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tempzero import records as store
+from tempzero import records
 from tempzero.chat_messages import to_answer_text
 from tempzero.extractors import EXTRACTORS, extract_answer, question_sha256
 from tempzero.extractors.code import FAILS, PASSES, parse_cases
@@ -45,17 +45,17 @@ def judge(path: Path, *, run_code: bool, say: Callable[[str], None]) -> int:
     over stays "not judged" and is said so. Raises RunFolderError, and EngineError where code is to be run and this
     machine cannot raise the barriers.
     """
-    waiting = list(_waiting(store.open_run(path)))
+    waiting = list(_waiting(records.open_run(path)))
     code = [w for w in waiting if _name(w) == "code"] if run_code else []
     mathematics = [w for w in waiting if _name(w) == "math"] if maths.available() else []
     if not code and not mathematics:
         return 0
     with ExitStack() as stack:
-        writer = stack.enter_context(store.open_judgement_writer(path))
+        writer = stack.enter_context(records.open_judgement_writer(path))
         for one in code:
             writer.append(_run(one))
         if mathematics:
-            known = _known_answers(store.open_run(path))
+            known = _known_answers(records.open_run(path))
             comparer = stack.enter_context(maths.Comparer())
             for one in mathematics:
                 writer.append(_compare(one, comparer, known))
@@ -63,7 +63,7 @@ def judge(path: Path, *, run_code: bool, say: Callable[[str], None]) -> int:
     return len(code) + len(mathematics)
 
 
-def _waiting(run: store.Run) -> Iterator[_Waiting]:
+def _waiting(run: records.Run) -> Iterator[_Waiting]:
     """Each text once; whole answers only, as the analysis reads no others."""
     judged = {p.id: p for p in run.manifest.suite.prompts if p.extractor and EXTRACTORS[p.extractor.name].judged}
     if not judged:
@@ -98,7 +98,7 @@ def _run(one: _Waiting) -> Judgement:
     )
 
 
-def _known_answers(run: store.Run) -> dict[str, list[str]]:
+def _known_answers(run: records.Run) -> dict[str, list[str]]:
     """The different answers that each question has had so far, by `asked_sha256`, in the order they were met."""
     known: dict[str, list[str]] = {}
     for judgement in run.judgements():

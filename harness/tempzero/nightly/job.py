@@ -8,9 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from tempzero import pipeline as running
-from tempzero import records as store
-from tempzero import reports as report
+from tempzero import pipeline, records, reports
 from tempzero.analysis import analyse
 from tempzero.config import Config, Deep, Nightly
 from tempzero.errors import RunFolderError, UsageError
@@ -39,7 +37,7 @@ class NightOptions:
     limit: int | None = None
     deep: bool | None = None
     check: bool = True
-    limits: Limits = running.NO_LIMITS
+    limits: Limits = pipeline.NO_LIMITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,13 +121,13 @@ def _collect_night(
     name = f"{config.run.name}-{night}"
     rules = config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
     limits = _night_limits(asked.limits, rules, config.nightly)
-    begun = sorted(p for p in results.glob(f"*Z-{name}") if (p / store.MANIFEST).is_file())
+    begun = sorted(p for p in results.glob(f"*Z-{name}") if (p / records.MANIFEST).is_file())
     if begun:
         left = _remaining_limits(limits, begun[-1])
-        return running.resume_run(begun[-1], environ=environ, watcher=watcher, limits=left, check=asked.check)
+        return pipeline.resume_run(begun[-1], environ=environ, watcher=watcher, limits=left, check=asked.check)
     section = config.run.model_copy(update={"name": name})
     given = asked.prompts or asked.suite or asked.tags
-    prepared = running.prepare_run(
+    prepared = pipeline.prepare_run(
         config.model_copy(update={"run": section}),
         root,
         environ=environ,
@@ -140,7 +138,7 @@ def _collect_night(
         repeats=asked.repeats or rules.repeats,
         limit=asked.limit,
     )
-    return running.start_run(prepared, results, environ=environ, watcher=watcher, limits=limits, check=asked.check)
+    return pipeline.start_run(prepared, results, environ=environ, watcher=watcher, limits=limits, check=asked.check)
 
 
 def _night_limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
@@ -159,7 +157,7 @@ def _night_limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limit
 
 def _remaining_limits(limits: Limits, path: Path) -> Limits:
     """What calls of this night that were killed have left of requests and money."""
-    opened = store.open_run(path)
+    opened = records.open_run(path)
     requests, cost_usd = opened.preflights(), 0.0
     prices = {p.name: p.price for p in opened.config.providers}
     for view in opened.views():
@@ -179,9 +177,9 @@ def _decide_night(
     config: Config, results: Path, night: str, depth: Depth, collected: CollectedRun, nights: Sequence[Night]
 ) -> Night:
     """Hold every provider of the run against its baseline, and write the run's own report."""
-    opened = store.open_run(collected.path)
+    opened = records.open_run(collected.path)
     analysis = analyse(opened)
-    report.write_reports(analysis, gate.judge(analysis, config.gates), collected.path)
+    reports.write_reports(analysis, gate.judge(analysis, config.gates), collected.path)
     baselines = history.read_baselines(results)
     reasons = {e.provider: e.reason for e in collected.endings}
     entries = tuple(
@@ -256,7 +254,7 @@ def _attach_evidence(notice: Notice, nights: Sequence[Night], results: Path, env
     if baseline is None:
         return notice  # the baseline has been replaced since: acknowledged
     try:
-        opened: Run = store.open_run(results / night.run)
+        opened: Run = records.open_run(results / night.run)
     except RunFolderError as reason:
         return replace(notice, details=(*notice.details, f"no evidence bundle: {reason}"))
     path, why = prove_change(results, night.night, opened, baseline, environ=environ)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tempzero import claims
-from tempzero import records as store
+from tempzero import claims, records
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly.history import Baseline
 from tempzero.records import Run
@@ -22,11 +21,11 @@ def prove_change(
     if path.is_file():
         return path, ""
     try:
-        before = [store.open_run(results / side.run) for side in baseline.sides]
+        before = [records.open_run(results / side.run) for side in baseline.sides]
         accusation = claims.accuse_by_rule("changed", baseline.provider)
         bundle = claims.make_bundle(tonight, accusation, environ=environ, before=before)
     except (UsageError, RunFolderError) as reason:
         return None, f"no evidence bundle: {reason}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    store.write_atomically(path, bundle.packed())
+    records.write_atomically(path, bundle.packed())
     return path, ""

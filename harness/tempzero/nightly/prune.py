@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from tempzero import records as store
+from tempzero import records
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history
 from tempzero.types.recorded import Manifest
@@ -47,7 +47,7 @@ def prune_runs(results: Path, chosen: Sequence[PruneDecision]) -> int:
     for taken in chosen:
         path = results / taken.run
         if taken.what == "compressed":
-            saved += store.compress_run(path)
+            saved += records.compress_run(path)
         elif taken.what == "removed":
             saved += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
             shutil.rmtree(path)
@@ -58,7 +58,7 @@ def _decide_pruning(path: Path, needed: dict[str, str], *, compress: bool) -> Pr
     if not _is_finished_run(path):
         return PruneDecision(run=path.name, what="kept", why="not finished, or being written to")
     if compress:
-        if not (path / store.RECORDS).exists():
+        if not (path / records.RECORDS).exists():
             return PruneDecision(run=path.name, what="kept", why="is compressed already")
         return PruneDecision(run=path.name, what="compressed", why="beyond the limit")
     why = needed.get(path.name) or _reason_to_keep(path)
@@ -70,9 +70,9 @@ def _decide_pruning(path: Path, needed: dict[str, str], *, compress: bool) -> Pr
 
 
 def _list_runs(results: Path) -> Iterator[tuple[Path, Manifest]]:
-    for file in sorted(results.glob(f"*/{store.MANIFEST}")):
+    for file in sorted(results.glob(f"*/{records.MANIFEST}")):
         try:
-            yield file.parent, store.open_run(file.parent).manifest
+            yield file.parent, records.open_run(file.parent).manifest
         except RunFolderError:
             continue  # not ours to judge, so not ours to remove
 
@@ -99,5 +99,5 @@ def _reason_to_keep(path: Path) -> str:
 
 
 def _is_finished_run(path: Path) -> bool:
-    sessions = store.open_run(path).manifest.sessions
+    sessions = records.open_run(path).manifest.sessions
     return bool(sessions) and sessions[-1].ended_at is not None

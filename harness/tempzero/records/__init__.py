@@ -34,7 +34,7 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from tempzero import config as configuration
+from tempzero import config
 from tempzero.errors import RunFolderError
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import (
@@ -118,7 +118,7 @@ class Run:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.config = configuration.parse_config(manifest.config, source=str(path / MANIFEST))
+        self.config = config.parse_config(manifest.config, source=str(path / MANIFEST))
 
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""

@@ -5,9 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tempzero.reports.charts import COLOURS, DASHES, LABEL_STEP, LEFT, PLOT_WIDTH, TOP, CurveChart, CurveLine, Tick
-from tempzero.reports.charts import shorten_middle as shortened
-from tempzero.reports.charts import spread_labels as apart
+from tempzero.reports.charts import (
+    COLOURS,
+    DASHES,
+    LABEL_STEP,
+    LEFT,
+    PLOT_WIDTH,
+    TOP,
+    CurveChart,
+    CurveLine,
+    Tick,
+    shorten_middle,
+    spread_labels,
+)
 from tempzero.types.concluded import MarginProfile
 
 _NAMES_WIDTH = 230
@@ -22,11 +32,11 @@ def lay_out_margin_chart(title: str, named: Sequence[tuple[str, MarginProfile]],
     paths = [_profile_points(profile, height) for _, profile in ordered]
     # Labels stand where the curves begin, at the smallest margin: there every profile has a share.
     starts = [points[0][1] if points else TOP + height for points in paths]
-    labels = apart(starts, TOP, TOP + height)
+    labels = spread_labels(starts, TOP, TOP + height)
     lines = tuple(
         CurveLine(
             name=f"{name}: {profile.tokens:,} tokens",
-            label=f"{shortened(name, 24)} {_miss_share(profile):.3f}",
+            label=f"{shorten_middle(name, 24)} {_miss_share(profile):.3f}",
             path=_profile_path(points, height),
             end_y=round(starts[i], 1),
             label_y=round(labels[i], 1),

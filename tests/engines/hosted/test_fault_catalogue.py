@@ -25,12 +25,11 @@ from catalogue import ROWS, Row
 from loopback import Call, Loopback, Reply, Step
 from making import make_manifest, make_suite
 from run_level import RUN_ROWS, RunRow, Seen
-from tempzero import config as configuration
-from tempzero import plan as planning
-from tempzero import records as store
+from tempzero import records
 from tempzero.collect import collect_attempts
-from tempzero.config import Config
+from tempzero.config import Config, parse_config
 from tempzero.engines import open_engine
+from tempzero.plan import build_plan
 from tempzero.types.recorded import Attempt
 
 KEY = 'sk-Planted/k+y&"0123456789abcdef'
@@ -90,19 +89,19 @@ def entry(row: Row, base_url: str) -> dict[str, Any]:
 def run_all(rows: list[Row], urls: Callable[[Row], str], folder: Path) -> list[Attempt]:
     """All rows side by side: a provider each, one `collect`, a real run folder."""
     parsed = {"version": 1, "providers": [entry(row, urls(row)) for row in rows]}
-    settings = configuration.parse_config(parsed, source="test")
+    settings = parse_config(parsed, source="test")
     recorded: list[Attempt] = []
     suite = make_suite(rows[0].prompts)
 
     async def go(path: Path, config: Config) -> None:
         engines = {p.name: open_engine(p, environ={"PLANTED_KEY": KEY, "ACCOUNT": ACCOUNT}) for p in config.providers}
-        with store.open_run_writer(path, now="2026-01-01T00:00:00+00:00") as writer:
+        with records.open_run_writer(path, now="2026-01-01T00:00:00+00:00") as writer:
 
             def write(attempt: Attempt) -> None:
                 writer.append(attempt)
                 recorded.append(attempt)
 
-            plan = planning.build_plan(config, suite)
+            plan = build_plan(config, suite)
             await collect_attempts(
                 plan, config=config, suite=suite, engines=engines, attempts={}, complete=frozenset(), write=write
             )
@@ -111,7 +110,7 @@ def run_all(rows: list[Row], urls: Callable[[Row], str], folder: Path) -> list[A
             assert KEY not in json.dumps(engine.describe())
             await engine.aclose()
 
-    path = store.create_run(folder, make_manifest(settings, suite))
+    path = records.create_run(folder, make_manifest(settings, suite))
     asyncio.run(go(path, settings))
     return recorded
 

@@ -21,8 +21,7 @@ from tempzero.engines.hosted.fault_catalogue import (
     outcome_of_refusal,
     to_printable_line,
 )
-from tempzero.engines.hosted.openai_chat import ChatEngine
-from tempzero.engines.hosted.openai_chat import open_chat_engine as open_channel
+from tempzero.engines.hosted.openai_chat import ChatEngine, open_chat_engine
 from tempzero.engines.hosted.prompt_logprobs_forms import (
     LOGPROB_FORMS,
     MalformedAnswer,
@@ -249,7 +248,7 @@ class EndpointReader:
     def _channel(self, path: str) -> ChatEngine:
         if path not in self._channels:
             at_root = self._provider.model_copy(update={"base_url": self._root})
-            self._channels[path] = open_channel(at_root, environ=self._environ, path=path)
+            self._channels[path] = open_chat_engine(at_root, environ=self._environ, path=path)
         return self._channels[path]
 
     def _close(self) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tempzero import records as store
+from tempzero import records
 from tempzero.config import Notify
 from tempzero.errors import UsageError
 from tempzero.nightly import history
@@ -127,6 +127,6 @@ def _to_xml_bytes(root: ElementTree.Element) -> bytes:
 def _write_status_file(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomically(path, data)
+        records.write_atomically(path, data)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}; see notify: in providers.yaml") from None
