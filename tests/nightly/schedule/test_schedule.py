@@ -54,7 +54,7 @@ def test_the_workflow_passes_an_audit(tmp_path: Path) -> None:
     """Nothing in it lets a stranger's text run, or leaves a token where the artefact takes it along."""
     auditor = shutil.which("zizmor") or str(Path(sys.executable).with_name("zizmor"))
     if not Path(auditor).is_file():
-        pytest.skip("no zizmor here; it is in the extra dev")
+        pytest.skip("needs the extra dev (zizmor)")
     (tmp_path / "nightly.yml").write_text(next(iter(schedule.build_unit("github", PLACE).values())))
     # GitHub's own actions are named by their major version, which is what a reader can keep up to date by hand.
     rules = {"rules": {"unpinned-uses": {"config": {"policies": {"actions/*": "ref-pin"}}}}}
