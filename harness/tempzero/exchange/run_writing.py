@@ -23,6 +23,7 @@ from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.sources import Source
 from tempzero.exchange.survey import Survey
 from tempzero.exchange.table_reading import foreign_to_canonical_json
+from tempzero.records.files import move_into_place
 from tempzero.types.asked import Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Exchange, Manifest, Times, WireRequest, WireResponse
 
@@ -49,7 +50,7 @@ def write_run(
         with records.open_run_writer(written, now=now.isoformat(timespec="milliseconds")) as writer:
             writer.append_many(_import_attempts(answers, survey, recipe))
             records.finish_session(written, writer, now=datetime.now(UTC).isoformat(timespec="milliseconds"))
-        written.rename(path)
+        move_into_place(written, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return path
