@@ -228,8 +228,9 @@ def probe(
 ) -> int:
     """Search prompts that react to the slightest change, or to nothing that is only rounding; write them as a suite."""
     from tempzero import probe as probing
-    from tempzero import records, suites
+    from tempzero import suites
     from tempzero.cli.progress import make_counter
+    from tempzero.records.files import write_atomically
 
     wanted = probing.build_rule(kind, tokens=tokens, count=count, margin=margin)
     chosen = _choose_config(config)
@@ -254,7 +255,7 @@ def probe(
         print(line)
     if found.chosen:
         path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_atomically(path, probing.to_suite_text(found).encode())
+        write_atomically(path, probing.to_suite_text(found).encode())
         print(f"suite: {path}")
     if found.stopped == "interrupted":
         return INTERRUPTED
@@ -304,6 +305,7 @@ def claim(
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
     from tempzero import claims, records
+    from tempzero.records.files import write_atomically
 
     opened = records.open_run(run)
     if (rule is None) != (provider is None) or (rule is not None and finding is not None):
@@ -326,7 +328,7 @@ def claim(
     bundle = claims.make_bundle(opened, accusation, environ=os.environ, before=before)
     path = out or Path(claims.bundle_file_name(opened, accusation))
     try:
-        records.write_atomically(path, bundle.packed())
+        write_atomically(path, bundle.packed())
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
     print(f"{path}: {bundle.title}\nroot hash: {bundle.root}")

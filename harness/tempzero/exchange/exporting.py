@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tempzero.canonical_json import to_canonical_json
 from tempzero.chat_messages import to_answer_text, wire_call
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
@@ -218,7 +219,7 @@ def _vendor_verifier_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, 
         "tool_calls_valid": None,
         "last_run_at": exchange.times.started_at or None,
         "duration_ms": None if seconds is None else round(seconds * 1000),
-        "hash": hashlib.sha256(table_reading.canonical_json(asked).encode()).hexdigest()[:32],
+        "hash": hashlib.sha256(to_canonical_json(asked).encode()).hexdigest()[:32],
         OWN_COLUMN: _own_key_fields(line, run),
     }
 

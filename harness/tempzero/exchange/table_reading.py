@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tempzero.canonical_json import to_canonical_json
 from tempzero.errors import ExchangeError
 from tempzero.exchange.sources import RecordFile
 
@@ -89,24 +90,16 @@ def read_json_document(file: RecordFile) -> Any:
         raise ExchangeError(f"{file.name}: not JSON that can be read: {_problem_in_one_line(problem)}") from None
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces; what JSON has no form for (NaN, bytes, dates) as text."""
+def foreign_to_canonical_json(value: Any) -> str:
+    """Canonical JSON of anything a table holds; what JSON has no form for (NaN, bytes, dates) as text."""
     try:
-        text = _encode_json(value)
+        return to_canonical_json(value)
     except (TypeError, ValueError):
-        text = _encode_json(_to_plain_json(value))
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair has a form in JSON, but none in UTF-8
-        return json.dumps(_to_plain_json(value), sort_keys=True, separators=(",", ":"))
-    return text
+        return to_canonical_json(_to_plain_json(value))
 
 
 # NaN and Infinity, which JSON does not have but some writers give, become those words.
 _decode_json = json.JSONDecoder(parse_constant=str).decode
-_encode_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def is_sound_text(text: str) -> bool:

@@ -46,7 +46,7 @@ _CLEAR_MARGIN = 1.0
 _CUTS_TRIED = 4
 _QUANTISED = re.compile(r"\bI?Q\d")
 
-WriteLine = Callable[[ScoreLine], None]
+WriteLine = Callable[[ScoreLine], object]
 ReadingProgress = Callable[[int, int], None]
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
+from tempzero.canonical_json import to_canonical_json, to_spaced_canonical_json
 from tempzero.chat_messages import wire_message
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, Extractor
@@ -171,8 +172,7 @@ def digest_prompts(prompts: Iterable[Prompt]) -> str:
     answer is.
     """
     values = [_prompt_identity(prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.id)]
-    canonical = json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+    return hashlib.sha256(to_canonical_json(values).encode()).hexdigest()
 
 
 def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
 def _message_identity(message: Message) -> list[Any]:
     plain = [message.role, message.content]
     called = message.tool_calls or message.tool_call_id is not None
-    return [*plain, json.dumps(wire_message(message), sort_keys=True)] if called else plain
+    return [*plain, to_spaced_canonical_json(wire_message(message))] if called else plain
 
 
 # --- one prompt ------------------------------------------------------------------------------

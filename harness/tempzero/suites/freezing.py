@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tempzero.errors import SuiteError
+from tempzero.records.files import write_atomically
 from tempzero.types.asked import SuiteName
 
 LOCK_FILE = "suites.lock"
@@ -62,7 +63,7 @@ def write_suite_lock(folder: Path, lock: SuiteLock) -> Path:
     path = folder / LOCK_FILE
     value = {"suites": {name: asdict(frozen) for name, frozen in lock.suites.items()}, "prompts": lock.prompts}
     try:
-        path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
     except OSError as problem:
         raise SuiteError(f"{path}: cannot be written: {problem.strerror}") from None
     return path

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpcore2
+import httpx2
 import openai
 import pytest
 from loopback import (
@@ -531,3 +533,26 @@ def test_the_proxy_of_the_environment_is_used_for_https_only() -> None:
         for url in ("https://a.example/v1", "https://api.b.example/v1", "http://a.example/v1")
     }
     assert used == {"https://a.example/v1": True, "https://api.b.example/v1": False, "http://a.example/v1": False}
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (httpx2.AsyncHTTPTransport, "_pool"),
+        (httpcore2.AsyncHTTPConnection, "_connection"),
+        (httpcore2.AsyncHTTP11Connection, "_h11_state"),
+    ],
+)
+def test_the_manifest_says_where_the_fast_path_is_off(monkeypatch: pytest.MonkeyPatch, layer: type, name: str) -> None:
+    """A new version beneath that keeps its state elsewhere makes runs slower: they say so, and why."""
+    url = "http://a.example/v1"
+    assert "fast_path" not in open_engine(provider(url), environ={}).describe()
+    make = layer.__init__  # type: ignore[misc]
+
+    def make_without(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        delattr(self, name)
+
+    monkeypatch.setattr(layer, "__init__", make_without)
+    said = open_engine(provider(url), environ={}).describe()["fast_path"]
+    assert said.startswith(f"off: {layer.__name__}.{name} is not there")

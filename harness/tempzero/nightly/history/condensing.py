@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -16,6 +15,7 @@ import numpy as np
 from tempzero.analysis.observations import NOT_SAID, observe_run
 from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
+from tempzero.canonical_json import to_spaced_canonical_json
 from tempzero.chat_messages import wire_message
 from tempzero.config import Provider
 from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool_segments
@@ -167,4 +167,4 @@ def _values_by_question(values: np.ndarray[Any, np.dtype[np.float64]], questions
 
 
 def _short_digest(value: Any, length: int) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+    return hashlib.sha256(to_spaced_canonical_json(value).encode()).hexdigest()[:length]

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from tempzero import records
 from tempzero.errors import RunFolderError, UsageError
+from tempzero.records.files import write_atomically
 from tempzero.types.concluded import Estimate, Figure
 
 FORMAT = 1
@@ -239,7 +239,7 @@ def drop_shown_texts(side: Side) -> Side:
 def _write_history_file(path: Path, value: Night | Baseline) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_atomically(path, msgspec.json.encode(value) + b"\n")
+        write_atomically(path, msgspec.json.encode(value) + b"\n")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from None
     return path
