@@ -38,6 +38,7 @@ from tempzero import config
 from tempzero.errors import RunFolderError
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import (
+    ANSWERED,
     Attempt,
     Ending,
     Exchange,
@@ -174,7 +175,7 @@ class Run:
         complete = set()
         for view in self.views():
             attempts[view.trial] = max(view.number, attempts.get(view.trial, 0))
-            if view.outcome.status in ("valid", "censored"):
+            if view.outcome.status in ANSWERED:
                 complete.add(view.trial)
         return RunProgress(attempts=attempts, complete=frozenset(complete))
 
