@@ -13,14 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tempzero.config import Config, Provider, expand_variables
 from tempzero.engines import open_engine
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS, to_printable_line
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question, Trial
-from tempzero.types.recorded import Completion, Exchange, Outcome
+from tempzero.types.recorded import Completion, Exchange, Outcome, OutcomeKind
+from tempzero.types.vocabulary import VerdictOutcome
 
 CHECK_COLUMNS = (
     "key",
@@ -45,9 +46,7 @@ _DEADLINE_S = 20.0
 _LONGEST_WAIT_S = 5.0
 _LARGEST_LIST_BYTES = 8 * 1024 * 1024
 _REMEDY = " (name the field in may_drop, or leave it out: temperature: null)"
-_REFUSAL_KINDS = ("unsupported_param", "bad_request")
-
-CheckState = Literal["pass", "finding", "inconclusive"]
+_REFUSAL_KINDS: tuple[OutcomeKind, ...] = ("unsupported_param", "bad_request")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,11 +75,11 @@ class ProviderCheck:
 
     provider: str
     claimed_model: str
-    state: CheckState = "pass"
+    state: VerdictOutcome = "pass"
     words: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def remark(self, state: CheckState, text: str) -> None:
+    def remark(self, state: VerdictOutcome, text: str) -> None:
         """Say what is wrong; a finding weighs more than what could not be found out."""
         self.remarks.append(text)
         if self.state != "finding":
@@ -103,7 +102,7 @@ async def check_providers(providers: Sequence[Provider], *, environ: Mapping[str
     return tuple(rows)
 
 
-def worst_state(rows: Iterable[ProviderCheck]) -> CheckState:
+def worst_state(rows: Iterable[ProviderCheck]) -> VerdictOutcome:
     """The worst of theirs; nobody looked at is not a pass."""
     states = {row.state for row in rows}
     return "finding" if "finding" in states else "inconclusive" if "inconclusive" in states or not states else "pass"

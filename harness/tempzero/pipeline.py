@@ -29,7 +29,7 @@ from tempzero.errors import EngineError, RunFolderError, UsageError, WeightsErro
 from tempzero.plan import build_plan, choose_providers
 from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
 from tempzero.types.asked import Plan, Suite, SuiteName
-from tempzero.types.recorded import Attempt, Ending, Manifest
+from tempzero.types.recorded import CLOCK_SKEW, Attempt, Ending, Manifest
 
 __all__ = ["CollectedRun", "Limits", "PreparedRun", "Watcher", "prepare_run", "resume_run", "start_run"]
 
@@ -340,7 +340,7 @@ class _ClockSkews:
 
     def look(self, attempt: Attempt) -> None:
         """Once a provider is enough."""
-        if "clock_skew" in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
+        if CLOCK_SKEW in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
             self._ahead_s[attempt.trial.provider] = clock.clock_lead_s(attempt.exchange) or 0.0
 
     def notes(self) -> list[str]:

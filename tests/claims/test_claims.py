@@ -25,7 +25,7 @@ from making import make_config, sha256
 from markdown_it import MarkdownIt
 from tempzero import chat_messages, claims, cli
 from tempzero.analysis import analyse
-from tempzero.claims import Accusation, Bundle, verify_bundle
+from tempzero.claims import Accusation, Bundle, accuse_by_rule, verify_bundle
 from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
 from tempzero.claims.page import to_html
 from tempzero.engines.hosted import fault_catalogue, response_reading
@@ -631,7 +631,6 @@ def test_a_request_that_is_no_json_proves_nothing(tmp_path: Path) -> None:
     "accusation",
     [
         Accusation(rule="nondeterministic", subject="nobody"),
-        Accusation(rule="low_coverage", subject="a"),
         Accusation(rule="differs", subject="a"),
         Accusation(rule="nondeterministic", subject="b"),
     ],
@@ -639,6 +638,12 @@ def test_a_request_that_is_no_json_proves_nothing(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(accusation: Accusation, tmp_path: Path) -> None:
     """A clear line instead of an empty bundle."""
     refusal(run_of(tmp_path, answers("a", VARIED)), accusation)
+
+
+def test_a_rule_that_no_bundle_is_made_for_is_refused_by_name() -> None:
+    """Whoever names a rule on the command line learns which there are, before anything is read."""
+    with pytest.raises(UsageError, match=r'"low-coverage"; for nondeterministic, differs, .* there is'):
+        accuse_by_rule("low-coverage", "a")
 
 
 def test_a_damaged_run_makes_no_bundle(tmp_path: Path) -> None:

@@ -143,10 +143,10 @@ def test_no_figure_without_interval_and_n() -> None:
 
 
 def test_a_new_metric_shows_without_new_code() -> None:
-    """A figure that no section knows reaches the reader under its own name, with its value and a legend entry."""
+    """A figure that no section knows reaches the reader under its title, with its value and a legend entry."""
     cells = [" ".join(t.split()) for t in _plain().text["td"]]
-    assert cells[cells.index("shiny new metric") + 1] == "0.500 [0.400, 0.600], n=24"
-    assert "shiny new metric shiny_new_metric" in [" ".join(t.split()) for t in _plain().text["dt"]]
+    assert cells[cells.index("Shiny new metric") + 1] == "0.500 [0.400, 0.600], n=24"
+    assert "Shiny new metric shiny_new_metric" in [" ".join(t.split()) for t in _plain().text["dt"]]
 
 
 def test_the_verdict_comes_first_and_worst_first() -> None:

@@ -273,11 +273,6 @@ def _find_provider_entry(run: Run, name: str) -> Provider:
 
 
 def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -> None:
-    if accusation.rule not in page_wording.CLAIMABLE_RULES:
-        raise UsageError(
-            f'{run.path}: no bundle is made for "{accusation.rule}"; for '
-            f"{', '.join(page_wording.CLAIMABLE_RULES)} there is"
-        )
     least, most = page_wording.CLAIMABLE_RULES[accusation.rule]
     names = {accusation.subject, *accusation.others}
     if not least <= len(accusation.others) <= most or len(names) <= len(accusation.others):

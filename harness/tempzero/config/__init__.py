@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tempzero.errors import ConfigError, TempzeroError, UsageError
 from tempzero.types.asked import Sampling, SuiteName
+from tempzero.types.vocabulary import RuleName
 
 SCHEMA_FILE = Path(__file__).with_name("providers.schema.json")
 
@@ -469,7 +470,7 @@ class Gates(_Strict):
     """With fewer prompts behind a figure a provider is inconclusive."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Family-wise error rate of the tests behind findings."""
-    ignore: tuple[str, ...] = ()
+    ignore: tuple[RuleName, ...] = ()
     """Rules of findings that are reported but do not fail the run."""
     min_emr: Annotated[float, Field(ge=0, le=1)] | None = None
     """A provider whose exact-match rate is certainly below this fails."""

@@ -19,7 +19,7 @@ from tempzero.exchange.formats.openai_batch import key_to_custom_id
 from tempzero.exchange.formats.tidy import TIDY_COLUMNS, guard_formula
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
-from tempzero.types.recorded import Record
+from tempzero.types.recorded import ANSWERED, Record
 
 _PARQUET_ROWS = 10_000
 
@@ -238,7 +238,7 @@ def _lm_eval_file_name(line: _PromptedRecord) -> str:
 def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
     ended = line.record.attempt.exchange.outcome
     text = to_answer_text(ended.completion) if ended.completion else ""
-    if ended.status not in ("valid", "censored") or not text:
+    if ended.status not in ANSWERED or not text:
         return None
     provider = run.config.provider(line.record.attempt.trial.provider)
     asked = _messages_json(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content

@@ -26,7 +26,7 @@ from tempzero.records.chain import (
 )
 from tempzero.records.layout import MANIFEST, PREFLIGHT, RECORDS, RUN_FORMAT, SCORES
 from tempzero.types.asked import Trial
-from tempzero.types.recorded import Manifest, Outcome, Record, RecordView, Times
+from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Times
 from tempzero.types.scored import Judgement, Reading, ScoreLine
 
 
@@ -128,7 +128,7 @@ class Run:
         complete = set()
         for view in self.views():
             attempts[view.trial] = max(view.number, attempts.get(view.trial, 0))
-            if view.outcome.status in ("valid", "censored"):
+            if view.outcome.status in ANSWERED:
                 complete.add(view.trial)
         return RunProgress(attempts=attempts, complete=frozenset(complete))
 

@@ -32,7 +32,7 @@ from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.engines.hosted.wire import BYTE_CAP, Wire, WireAnswer, find_fast_path_gap
 from tempzero.errors import EngineError
 from tempzero.types.asked import Question
-from tempzero.types.recorded import Exchange, Outcome, Times, WireRequest, WireResponse
+from tempzero.types.recorded import CLOCK_SKEW, Exchange, Outcome, Times, WireRequest, WireResponse
 
 _CHAT_PATH = "/chat/completions"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -163,7 +163,7 @@ class ChatEngine:
             outcome=outcome,
         )
         if is_clock_skewed(exchange):
-            exchange = replace(exchange, outcome=replace(outcome, flags=(*outcome.flags, "clock_skew")))
+            exchange = replace(exchange, outcome=replace(outcome, flags=(*outcome.flags, CLOCK_SKEW)))
         return exchange
 
     async def post(self, body: str) -> Reply:

@@ -22,7 +22,7 @@ from tempzero.config import Provider
 from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question
-from tempzero.types.recorded import Completion, Exchange, Outcome, Times, WireRequest, WireResponse
+from tempzero.types.recorded import Completion, Exchange, FaultKind, Outcome, Times, WireRequest, WireResponse
 
 if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights
@@ -363,7 +363,7 @@ def _split_reasoning(text: str, *, opened: bool) -> tuple[str | None, str]:
     return reasoning.strip(), answer.lstrip()
 
 
-def _missing_outcome(kind: str, detail: str) -> Outcome:
+def _missing_outcome(kind: FaultKind, detail: str) -> Outcome:
     return Outcome(status="missing", kind=kind, detail=detail)
 
 
