@@ -113,7 +113,6 @@ class _PlanLane:
     """A provider under one condition."""
 
     def __init__(self, provider: Provider, condition: Condition) -> None:
-        assert provider.repeats is not None, "providers are resolved when they are loaded"
         self.provider, self.condition, self.repeats = provider, condition, provider.repeats
 
     def repeats_in(self, round_: int) -> range:
@@ -150,7 +149,7 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
         "providers": [
             {
                 "name": p.name,
-                "model": p.model,
+                "model": _sent_model(p),
                 "body": p.extra_body,
                 "stream": p.stream,
                 "sampling": asdict(p.sampling()),
@@ -165,6 +164,11 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def _sent_model(provider: Provider) -> str | None:
+    """Nothing is sent to a recorded run, so that one without a model of its own has none in the digest."""
+    return None if provider.replay is not None and provider.model == provider.name else provider.model
+
+
 def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:
     return ProviderEstimate(
         provider=provider.name,
@@ -177,9 +181,7 @@ def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> Pr
 
 def _planned_cost_usd(provider: Provider, trials: Iterable[PlannedTrial]) -> float | None:
     price = provider.price
-    if price is None:
-        return None
-    return sum(t.prompt_tokens * price.input_per_mtok + t.max_tokens * price.output_per_mtok for t in trials) / 1e6
+    return None if price is None else sum(price.cost(t.prompt_tokens, t.max_tokens) for t in trials)
 
 
 def _estimate_families(

@@ -65,7 +65,7 @@ def test_nothing_is_invented(tmp_path: Path) -> None:
     run = take_in(write_csv(tmp_path / "x.csv", [row()]), MAP)
     view, provider = views(run)[0], run.config.providers[0]
     assert (view.times.started_at, view.times.end_s, view.times.in_flight) == ("", None, 0)
-    assert (provider.temperature, provider.top_p, provider.seed, provider.max_tokens) == (None, None, None, None)
+    assert (provider.temperature, provider.top_p, provider.seed, provider.known_max_tokens) == (None,) * 4
     assert view.outcome.completion is not None
     assert view.outcome.completion.finish_reason is None
 

@@ -129,7 +129,7 @@ def enter_cost(book: Book, tally: Tally) -> None:
     book.add(subject, "completion_tokens", spent[1], unit="tokens", estimate=sum_over_prompts, note=note)
     price = lane.provider.price
     if price is not None:
-        usd = (spent[0] * price.input_per_mtok + spent[1] * price.output_per_mtok) / 1e6
+        usd = np.array([price.cost(*tokens) for tokens in zip(*spent, strict=True)], dtype=np.float64)
         book.add(subject, "cost_usd", usd, unit="USD", estimate=sum_over_prompts, note=note)
 
 
