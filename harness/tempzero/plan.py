@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown_providers
+from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, Setting, refuse_unknown_providers
 from tempzero.types.asked import (
     FamilyEstimate,
     LeftOut,
@@ -33,17 +33,15 @@ _TEMPLATE_TOKENS_PER_MESSAGE = 8
 _MOST_CHARS_PER_TOKEN = 5
 
 
-def choose_providers(
-    config: Config, environ: Mapping[str, str], only: Collection[str] = ()
-) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
+def choose_providers(setting: Setting, only: Collection[str] = ()) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
     """The providers that take part, and those that do not with the reason.
 
     `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
     """
-    refuse_unknown_providers(config, only)
+    refuse_unknown_providers(setting.config, only)
     chosen, skipped = [], []
-    for provider in config.providers:
-        reason = _reason_to_skip(provider, environ, only)
+    for provider in setting.config.providers:
+        reason = _reason_to_skip(provider, setting.environ, only)
         if reason is None:
             chosen.append(provider)
         else:

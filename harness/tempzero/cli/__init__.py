@@ -107,19 +107,16 @@ def run(
     json_output: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
 ) -> int:
     """Ask every provider, record every response, compare, report; the exit code is the verdict."""
-    from tempzero import config as configuration
     from tempzero import pipeline
+    from tempzero.config import Setting
 
     watcher = _load_watcher()
     limits = pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes)
     if resume is not None:
         collected = pipeline.resume_run(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
     else:
-        settings = configuration.load_config(config)
         prepared = pipeline.prepare_run(
-            settings,
-            config.parent,
-            environ=os.environ,
+            Setting.load(config, os.environ),
             only=_split_names(providers),
             prompts=prompts,
             suite=suite,
@@ -131,10 +128,7 @@ def run(
         print(*prepared.suite.remarks, sep="\n", end="\n" if prepared.suite.remarks else "", file=sys.stderr)
         if dry_run:
             return _print_plan(prepared)
-        results = config.parent / settings.run.results
-        collected = pipeline.start_run(
-            prepared, results, environ=os.environ, watcher=watcher, limits=limits, check=not no_check
-        )
+        collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=not no_check)
     for ending in collected.endings:
         print(f"stopped: {ending.provider or 'the run'}: {ending.reason}", file=sys.stderr)
     if any(e.provider is None for e in collected.endings):
@@ -158,11 +152,9 @@ def check(
     import asyncio
 
     from tempzero import check as checking
-    from tempzero import config as configuration
+    from tempzero.config import Setting
 
-    settings, only = configuration.load_config(config), _split_names(providers)
-    configuration.refuse_unknown_providers(settings, only)
-    asked, unset = checking.select_hosted(settings, os.environ, only)
+    asked, unset = checking.select_hosted(Setting.load(config, os.environ), _split_names(providers))
     for provider in unset:
         names = " and ".join(v for v in provider.variables() if not os.environ.get(v))
         print(f"skipped: {provider.name}: environment variable {names} not set", file=sys.stderr)
@@ -201,10 +193,10 @@ def probe(
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop reading after so many minutes.")] = None,
 ) -> int:
     """Search prompts that react to the slightest change, or to nothing that is only rounding; write them as a suite."""
-    from tempzero import config as configuration
     from tempzero import probe as probing
     from tempzero import records, suites
     from tempzero.cli.progress import make_counter
+    from tempzero.config import load_config
 
     wanted = probing.build_rule(kind, tokens=tokens, count=count, margin=margin)
     path = out or config.parent / "prompts" / "probes" / f"{kind}-{seed}.yaml"
@@ -212,7 +204,7 @@ def probe(
         raise UsageError(f"{path}: a suite of probes is written as YAML; let its name end in .yaml")
     if path.exists():
         raise UsageError(f"{path}: exists, and a suite never changes under its name; name another file")
-    settings = configuration.load_config(config)
+    settings = load_config(config)
     if prompts is None:
         where, origin = probing.generate_candidates(wanted.kind, number=candidates, seed=seed), f"seed {seed}"
     else:
@@ -353,14 +345,14 @@ def baseline(
     """Say what every night is held against: the runs of an ordinary day, chosen by you."""
     from datetime import UTC, datetime
 
-    from tempzero import config as configuration
     from tempzero import records
+    from tempzero.config import Setting
     from tempzero.nightly import baseline as baselines
     from tempzero.nightly import history
 
     if action not in ("set", "show", "clear") or (action == "set") != bool(runs):
         raise UsageError("baseline: say `set RUN [RUN ...]`, `show`, or `clear`")
-    results = config.parent / configuration.load_config(config).run.results
+    results = Setting.load(config, os.environ).results
     if action == "set":
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for made in baselines.make_baselines(
@@ -402,9 +394,9 @@ def nightly(
     """The scheduler's one command: check, run, compare with the baselines, decide, tell; calling again finishes it."""
     from datetime import UTC, datetime
 
-    from tempzero import config as configuration
     from tempzero import nightly as job
     from tempzero import pipeline
+    from tempzero.config import Setting
 
     asked = job.NightOptions(
         only=_split_names(providers),
@@ -418,11 +410,9 @@ def nightly(
         limits=pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
     ended = job.run_night(
-        configuration.load_config(config),
-        config.parent,
+        Setting.load(config, os.environ),
         night or datetime.now(UTC).date().isoformat(),
         asked=asked,
-        environ=os.environ,
         watcher=_load_watcher(),
     )
     print(*(f"stopped: {s}" for s in ended.stopped), sep="\n", end="\n" if ended.stopped else "", file=sys.stderr)
@@ -437,11 +427,11 @@ def history(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> int:
     """Write the pages of all nights (they open without a server), and print their summary."""
-    from tempzero import config as configuration
+    from tempzero.config import Setting
     from tempzero.nightly import history as nights
     from tempzero.nightly import trend
 
-    results = config.parent / configuration.load_config(config).run.results
+    results = Setting.load(config, os.environ).results
     found = nights.read_nights(results)
     runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
     index = trend.write_history_pages(found, results / "history" / "page", present=runs)
@@ -461,10 +451,10 @@ def prune(
     """Make room: remove or compress old runs; baselines, findings and their evidence are never removed."""
     from datetime import UTC, datetime
 
-    from tempzero import config as configuration
+    from tempzero.config import Setting
     from tempzero.nightly import prune as pruning
 
-    results = config.parent / configuration.load_config(config).run.results
+    results = Setting.load(config, os.environ).results
     chosen = pruning.choose_runs(
         results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress
     )
@@ -484,10 +474,10 @@ def schedule(
     ] = "03:17",
 ) -> int:
     """Print a unit that runs `tempzero nightly`, with notes on its scheduler's traps."""
-    from tempzero import config as configuration
+    from tempzero.config import load_config
     from tempzero.nightly import schedule as scheduling
 
-    settings = configuration.load_config(config)
+    settings = load_config(config)
     place = scheduling.ScheduledJob(
         config=config if target == "github" else config.resolve(),
         at=at,
@@ -548,9 +538,9 @@ def suite_freeze(folder: PromptPath = Path("prompts")) -> int:
 @app.command()
 def schema() -> int:
     """Print the JSON schema of providers.yaml, for editors."""
-    from tempzero import config as configuration
+    from tempzero.config import build_config_schema
 
-    print(configuration.build_config_schema(), end="")
+    print(build_config_schema(), end="")
     return 0
 
 
