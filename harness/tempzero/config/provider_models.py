@@ -14,7 +14,9 @@ from tempzero.config.request_settings import (
     BreakerSettings,
     Defaults,
     RequestSettings,
+    Temperature,
     Timeouts,
+    TopP,
 )
 from tempzero.config.strict_model import Name, Positive, StrictModel
 from tempzero.config.variables import find_placeholders, is_variable_name
@@ -197,9 +199,9 @@ class ProviderEntry(ProviderFields):
     What stands here goes before `defaults:`. A key that is not given is inherited from there.
     """
 
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     """Sampling temperature, 0 to 2. null: not sent, for models that refuse it. Not given: as in `defaults:`."""
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: TopP | None = None
     """Sample only from the likeliest tokens that together have this probability. null: not sent. Not given: as in
     `defaults:`."""
     seed: int | None = None

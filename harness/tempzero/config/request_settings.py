@@ -9,6 +9,10 @@ from pydantic import Field
 from tempzero.config.strict_model import Positive, Seconds, StrictModel
 
 
+Temperature = Annotated[float, Field(ge=0, le=2)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+
+
 class Timeouts(StrictModel):
     """Four deadlines of one attempt, in seconds on the monotonic clock. A key that is not given has the value shown."""
 
@@ -47,9 +51,9 @@ class BreakerSettings(StrictModel):
 class RequestSettings(StrictModel):
     """What each provider has a value of: its own, or else that of `defaults:`."""
 
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    temperature: Temperature | None = 0.0
     """Sampling temperature, 0 to 2; 0 asks for the likeliest token every time. null: not sent."""
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    top_p: TopP | None = 1.0
     """Sample only from the likeliest tokens that together have this probability; 1 is all of them. null: not sent."""
     seed: int | None = 7
     """The sampler's seed, the same in every request. null: not sent, for endpoints that refuse one."""
