@@ -8,7 +8,6 @@ from pydantic import Field
 
 from tempzero.config.strict_model import Positive, Seconds, StrictModel
 
-
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 
