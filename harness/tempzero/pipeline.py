@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from tempzero import records, suites
 from tempzero.check import Preflight, preflight_providers
 from tempzero.collect import Budget, Limits, collect_attempts
 from tempzero.config import Config, Local, Provider, Setting
+from tempzero.config.shipped import find_clone, find_prompts
 from tempzero.engines import Engine, apply_form, open_engine, open_local_engine, open_model, open_reader
 from tempzero.engines.hosted import clock
 from tempzero.engines.local import weights
@@ -75,7 +77,7 @@ def prepare_run(
     setting: Setting,
     *,
     only: Sequence[str] = (),
-    prompts: Path | None = None,
+    prompts: Sequence[Path] = (),
     suite: SuiteName | None = None,
     tags: Sequence[str] = (),
     repeats: int | None = None,
@@ -92,7 +94,8 @@ def prepare_run(
     config = setting.config
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
-    asked = _narrow_suite(suites.load_suite(prompts or setting.root / config.run.prompts, size), tags, limit)
+    named = prompts or find_prompts(config.run.prompt_names, setting.root)
+    asked = _narrow_suite(suites.load_suite(named, size), tags, limit)
     chosen, skipped = choose_providers(setting, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
@@ -488,14 +491,17 @@ def _installed_versions() -> dict[str, str]:
     for name in _VERSIONED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if commit.returncode == 0:
-        versions["git"] = commit.stdout.strip()
+    # An installed package may lie inside a repository of its user's, whose commit says nothing about it.
+    clone, git = find_clone(), shutil.which("git")
+    if git is not None and clone is not None and (clone / ".git").exists():
+        commit = subprocess.run(
+            [git, "-C", str(clone), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if commit.returncode == 0:
+            versions["git"] = commit.stdout.strip()
     return versions
 
 

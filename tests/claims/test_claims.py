@@ -22,6 +22,7 @@ import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
 from making import make_config, sha256
+from markdown_it import MarkdownIt
 from tempzero import chat_messages, claims, cli
 from tempzero.analysis import analyse
 from tempzero.claims import Accusation, Bundle, verify_bundle
@@ -1033,7 +1034,7 @@ def test_hostile_model_output_stays_text(text: str, tmp_path: Path) -> None:
 
 def _markdown_tags(markdown: str) -> list[str]:
     """What a Markdown reader makes of the page, without its text."""
-    rendered: str = pytest.importorskip("markdown_it").MarkdownIt("commonmark").render(markdown)
+    rendered: str = MarkdownIt("commonmark").render(markdown)
     return re.findall(r"<[^>]*>", rendered)
 
 
@@ -1175,7 +1176,7 @@ def of(text: str, cut: bool = False) -> dict[str, Any]:
 
 
 def exact_excess(left: Sequence[str], right: Sequence[str]) -> float:
-    """By counting, as METRICS has it; and not as the bundle computes it."""
+    """By counting, as docs/methods.md has it; and not as the bundle computes it."""
     own = sum(sum(side.count(x) - 1 for x in side) / (len(side) * (len(side) - 1)) for side in (left, right))
     return own / 2 - sum(right.count(x) for x in left) / (len(left) * len(right))
 

@@ -24,8 +24,9 @@ def written(folder: Path) -> Path:
 
 def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
     """A command finds the same prompts and results wherever it is called."""
-    setting = Setting.load(written(tmp_path), {"SOME_KEY": SECRET})
-    assert setting.root == tmp_path
+    file = written(tmp_path)
+    setting = Setting.load(file, {"SOME_KEY": SECRET})
+    assert (setting.file, setting.root) == (file, tmp_path)
     assert setting.results == tmp_path / "out" / "runs"
     assert setting.config.providers[0].name == "a"
     assert setting.environ["SOME_KEY"] == SECRET

@@ -123,7 +123,7 @@ def test_canonical_json_has_one_form() -> None:
 
 def test_parquet_rows_come_out_typed(tmp_path: Path) -> None:
     """Parquet is what data sets are published in."""
-    arrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    arrow = pytest.importorskip("pyarrow", reason="needs the extra parquet")
     import pyarrow.parquet as parquet
 
     parquet.write_table(arrow.table({"a": ["x", None], "n": [1, 2]}), tmp_path / "x.parquet")

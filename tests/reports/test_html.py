@@ -235,4 +235,5 @@ def test_many_providers_and_prompts_stay_a_page(tmp_path: Path) -> None:
     assert f"Shown are {MAX_PROMPT_ROWS} of 20,000 rows" in page.text["body"][0]
     assert "p01777" in page.text["body"][0]
     prompts = next(p for p in paths if p.name == "prompts.csv")
-    assert sum(1 for _ in prompts.open(encoding="utf-8")) == 20_001
+    with prompts.open(encoding="utf-8") as lines:
+        assert sum(1 for _ in lines) == 20_001

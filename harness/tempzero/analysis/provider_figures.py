@@ -33,7 +33,7 @@ def enter_coverage(book: Book, tally: Tally, cells: int) -> None:
 
 
 def enter_repeat_agreement(book: Book, tally: Tally, texts: Texts) -> None:
-    """How far a provider's repeats agree with one another (METRICS A)."""
+    """How far a provider's repeats agree with one another (docs/methods.md, A)."""
     if tally.stopped is not None:
         _enter_survivors(book, tally, tally.stopped)
         return

@@ -1,7 +1,7 @@
 """What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
 
 `{A.emr}` is a figure of the accused side, `{AB.p}` of it and another one, `{A: path}` lists what stands there in the
-answers of A that count, `{12: path}` in answer 12. What METRICS allows to be said is decided here.
+answers of A that count, `{12: path}` in answer 12. What docs/methods.md allows to be said is decided here.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from tempzero.types.asked import SuiteName
 
 if TYPE_CHECKING:
     from tempzero.check import ProviderCheck
+    from tempzero.config import Setting
     from tempzero.pipeline import PreparedRun, Watcher
     from tempzero.types.concluded import Verdict
 
@@ -26,7 +27,6 @@ EXIT_CODES = {"pass": 0, "finding": 1, "inconclusive": 3}
 CANNOT_RUN, OUR_BUG, INTERRUPTED = 2, 70, 130
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # the plain help starts twice as fast
     pretty_exceptions_enable=False,
@@ -37,15 +37,21 @@ app = typer.Typer(
 suite_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, look over and freeze prompts.")
 app.add_typer(suite_app, name="suite")
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The providers.yaml to use.")]
-PromptPath = Annotated[Path, typer.Argument(help="A prompt file or a folder of them.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The providers.yaml to use; else the one in this folder, else the built-in."),
+]
+PromptNames = Annotated[
+    list[str] | None,
+    typer.Option("--prompts", metavar="PATH", help="Other prompts: a file, a folder, or builtin; again for more."),
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, e.g. results/20261123T101500Z-run.")]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; every error a user can put right becomes one line and exit code 2."""
     try:
-        return int(app(argv, standalone_mode=False) or 0)
+        return int(app(argv, prog_name="tempzero", standalone_mode=False) or 0)
     except TempzeroError as error:
         print(error, file=sys.stderr)
         return CANNOT_RUN
@@ -70,25 +76,44 @@ def main(argv: list[str] | None = None) -> int:
         return OUR_BUG
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"tempzero {version('tempzero')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="Where to write them.")] = Path()) -> int:
     """Write a commented providers.yaml and a first prompt file to start from."""
     from tempzero.config import starter
 
-    for path in starter.write_starter_files(folder):
-        print(path)
+    written = starter.write_starter_files(folder)
+    print(*written, sep="\n")
+    named = "" if folder == Path() else f" --config {written[0]}"
+    print(f"`tempzero run{named}` asks two providers on this machine; the file says what to change", file=sys.stderr)
     return 0
 
 
 @app.command()
 def run(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder: ask only what is missing.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with calls, tokens and cost; spend nothing.")
     ] = False,
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
-    prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
+    prompts: PromptNames = None,
     suite: Annotated[SuiteName | None, typer.Option(help="How much is asked; deep is everything.")] = None,
     tags: Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")] = "",
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
@@ -108,7 +133,6 @@ def run(
 ) -> int:
     """Ask every provider, record every response, compare, report; the exit code is the verdict."""
     from tempzero import pipeline
-    from tempzero.config import Setting
 
     watcher = _load_watcher()
     limits = pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes)
@@ -116,9 +140,9 @@ def run(
         collected = pipeline.resume_run(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
     else:
         prepared = pipeline.prepare_run(
-            Setting.load(config, os.environ),
+            _choose_setting(config),
             only=_split_names(providers),
-            prompts=prompts,
+            prompts=_find_prompts(prompts),
             suite=suite,
             tags=_split_names(tags),
             repeats=repeats,
@@ -144,7 +168,7 @@ def run(
 
 @app.command()
 def check(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> int:
@@ -152,9 +176,8 @@ def check(
     import asyncio
 
     from tempzero import check as checking
-    from tempzero.config import Setting
 
-    asked, unset = checking.select_hosted(Setting.load(config, os.environ), _split_names(providers))
+    asked, unset = checking.select_hosted(_choose_setting(config), _split_names(providers))
     for provider in unset:
         names = " and ".join(v for v in provider.variables() if not os.environ.get(v))
         print(f"skipped: {provider.name}: environment variable {names} not set", file=sys.stderr)
@@ -177,9 +200,12 @@ def probe(
     kind: Annotated[
         str, typer.Option(help="border: first tokens that are near-ties. robust: answers without one.")
     ] = "border",
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     reference: Annotated[str, typer.Option(help="Whose model to search with; else the first local reference.")] = "",
-    prompts: Annotated[Path | None, typer.Option(help="Search these prompts instead of seeded ones.")] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Search these prompts instead of seeded ones; again for more."),
+    ] = None,
     candidates: Annotated[int, typer.Option(min=1, max=100_000, help="Seeded prompts to read.")] = 400,
     count: Annotated[int, typer.Option(min=1, help="Prompts to choose at most.")] = 32,
     seed: Annotated[int, typer.Option(help="Another seed, other candidates.")] = 1,
@@ -196,22 +222,21 @@ def probe(
     from tempzero import probe as probing
     from tempzero import records, suites
     from tempzero.cli.progress import make_counter
-    from tempzero.config import load_config
 
     wanted = probing.build_rule(kind, tokens=tokens, count=count, margin=margin)
-    path = out or config.parent / "prompts" / "probes" / f"{kind}-{seed}.yaml"
+    chosen = _choose_setting(config)
+    path = out or chosen.root / "prompts" / "probes" / f"{kind}-{seed}.yaml"
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"{path}: a suite of probes is written as YAML; let its name end in .yaml")
     if path.exists():
         raise UsageError(f"{path}: exists, and a suite never changes under its name; name another file")
-    settings = load_config(config)
-    if prompts is None:
+    if not prompts:
         where, origin = probing.generate_candidates(wanted.kind, number=candidates, seed=seed), f"seed {seed}"
     else:
-        where, origin = suites.load_suite(prompts).prompts, str(prompts)
+        where, origin = suites.load_suite(_find_prompts(prompts)).prompts, ", ".join(prompts)
     found = probing.search_prompts(
-        settings,
-        probing.choose_reference(settings, reference),
+        chosen.config,
+        probing.choose_reference(chosen.config, reference),
         wanted,
         probing.SearchSpace(candidates=where, origin=origin, minutes=max_minutes),
         say=lambda line: print(line, file=sys.stderr, flush=True),
@@ -339,20 +364,19 @@ def baseline(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="With set: the run folder, or several to be pooled.")
     ] = None,
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
 ) -> int:
     """Say what every night is held against: the runs of an ordinary day, chosen by you."""
     from datetime import UTC, datetime
 
     from tempzero import records
-    from tempzero.config import Setting
     from tempzero.nightly import baseline as baselines
     from tempzero.nightly import history
 
     if action not in ("set", "show", "clear") or (action == "set") != bool(runs):
         raise UsageError("baseline: say `set RUN [RUN ...]`, `show`, or `clear`")
-    results = Setting.load(config, os.environ).results
+    results = _choose_setting(config).results
     if action == "set":
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for made in baselines.make_baselines(
@@ -371,10 +395,10 @@ def baseline(
 
 @app.command()
 def nightly(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     night: Annotated[str, typer.Option(help="The night's name; else today's date (UTC).")] = "",
     providers: Annotated[str, typer.Option(help="Only these providers, comma-separated.")] = "",
-    prompts: Annotated[Path | None, typer.Option(help="Another prompt file or folder.")] = None,
+    prompts: PromptNames = None,
     suite: Annotated[SuiteName | None, typer.Option(help="How much is asked; deep is everything.")] = None,
     tags: Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")] = "",
     repeats: Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")] = None,
@@ -396,11 +420,10 @@ def nightly(
 
     from tempzero import nightly as job
     from tempzero import pipeline
-    from tempzero.config import Setting
 
     asked = job.NightOptions(
         only=_split_names(providers),
-        prompts=prompts,
+        prompts=_find_prompts(prompts),
         suite=suite,
         tags=_split_names(tags),
         repeats=repeats,
@@ -410,7 +433,7 @@ def nightly(
         limits=pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
     ended = job.run_night(
-        Setting.load(config, os.environ),
+        _choose_setting(config),
         night or datetime.now(UTC).date().isoformat(),
         asked=asked,
         watcher=_load_watcher(),
@@ -423,15 +446,14 @@ def nightly(
 
 @app.command()
 def history(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> int:
     """Write the pages of all nights (they open without a server), and print their summary."""
-    from tempzero.config import Setting
     from tempzero.nightly import history as nights
     from tempzero.nightly import trend
 
-    results = Setting.load(config, os.environ).results
+    results = _choose_setting(config).results
     found = nights.read_nights(results)
     runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
     index = trend.write_history_pages(found, results / "history" / "page", present=runs)
@@ -442,7 +464,7 @@ def history(
 
 @app.command()
 def prune(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     older_than_days: Annotated[int | None, typer.Option(min=0, help="Take runs begun longer ago than this.")] = None,
     keep: Annotated[int | None, typer.Option(min=0, help="Take all but this many of the newest runs.")] = None,
     compress: Annotated[bool, typer.Option("--compress", help="Compress what is taken, instead of removing.")] = False,
@@ -451,10 +473,9 @@ def prune(
     """Make room: remove or compress old runs; baselines, findings and their evidence are never removed."""
     from datetime import UTC, datetime
 
-    from tempzero.config import Setting
     from tempzero.nightly import prune as pruning
 
-    results = Setting.load(config, os.environ).results
+    results = _choose_setting(config).results
     chosen = pruning.choose_runs(
         results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress
     )
@@ -468,23 +489,15 @@ def prune(
 @app.command()
 def schedule(
     target: Annotated[str, typer.Argument(help="github, systemd or cron.")],
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     at: Annotated[
         str, typer.Option(help="When, HH:MM in UTC; not at a full hour, when everybody's jobs start.")
     ] = "03:17",
 ) -> int:
     """Print a unit that runs `tempzero nightly`, with notes on its scheduler's traps."""
-    from tempzero.config import load_config
     from tempzero.nightly import schedule as scheduling
 
-    settings = load_config(config)
-    place = scheduling.ScheduledJob(
-        config=config if target == "github" else config.resolve(),
-        at=at,
-        secrets=scheduling.secret_names(settings),
-        results=settings.run.results,
-    )
-    files = scheduling.build_unit(target, place)
+    files = scheduling.build_unit(target, scheduling.find_place(target, _choose_setting(config), at))
     for name, text in files.items():
         print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
     return 0
@@ -516,17 +529,21 @@ def suite_generate(
 
 
 @suite_app.command("lint")
-def suite_lint(path: PromptPath = Path("prompts")) -> int:
+def suite_lint(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A prompt file, a folder of them, or builtin.")
+    ] = "prompts",
+) -> int:
     """Say what makes a right answer change with day, place or reader, and which prompts ask nearly the same."""
     from tempzero import suites
 
-    said = suites.lint_prompts(path)
+    said = suites.lint_prompts(_find_prompts([path]))
     print(*said, sep="\n", end="\n" if said else "")
     return EXIT_CODES["finding"] if said else 0
 
 
 @suite_app.command("freeze")
-def suite_freeze(folder: PromptPath = Path("prompts")) -> int:
+def suite_freeze(folder: Annotated[Path, typer.Argument(help="A folder of prompt files.")] = Path("prompts")) -> int:
     """Write suites.lock: from now on a suite that has changed is refused until it is frozen as the next version."""
     from tempzero import suites
 
@@ -610,6 +627,19 @@ def _earlier_run_paths(run: Path, provider: str, against: str | None) -> list[Pa
     suite = records.open_run(run).manifest.suite.digest
     nearest = next((b for b in known if b.suite_digest == suite), known[-1])
     return [run.parent / side.run for side in nearest.sides]
+
+
+def _choose_setting(named: Path | None) -> Setting:
+    from tempzero.config.shipped import choose_setting
+
+    return choose_setting(named, os.environ, say=lambda line: print(line, file=sys.stderr))
+
+
+def _find_prompts(names: Sequence[str] | None) -> tuple[Path, ...]:
+    """What was named on the command line, seen from where that was typed; nothing where nothing was."""
+    from tempzero.config.shipped import find_prompts
+
+    return find_prompts(names or (), Path())
 
 
 def _split_names(listed: str) -> list[str]:

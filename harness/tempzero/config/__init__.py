@@ -13,6 +13,7 @@ problems          the wording of what is wrong
 yaml_lines        YAML with line numbers
 variables         names of environment variables
 strict_model      the base of every model
+shipped           what travels with the package; which configuration a command takes
 starter           what `tempzero init` writes
 """
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from tempzero.config.strict_model import Positive, StrictModel
+from tempzero.config.strict_model import OneOrMore, Positive, StrictModel, list_names
 from tempzero.config.variables import is_variable_name
 from tempzero.types.asked import SuiteName
 
@@ -14,10 +14,11 @@ from tempzero.types.asked import SuiteName
 class NightSettings(StrictModel):
     """What one kind of night asks, and what it may spend at most."""
 
-    prompts: str | None = None
-    """A prompt file or folder, relative to this file; null: that of `run`."""
+    prompts: OneOrMore | None = None
+    """Prompts as in `run.prompts`, e.g. `builtin/probes/border-64`; null: those of `run`."""
     suite: SuiteName | None = None
-    """How many of them: `quick`, `standard` or `deep`; null: as `run` says."""
+    """How many of them: `quick`, `standard` or `deep`; null: as `run` says, and all of them where `prompts` names
+    others than `run`."""
     tags: tuple[str, ...] = ()
     """Only prompts with one of these tags; empty: whatever their tags."""
     repeats: Annotated[int, Field(ge=2)] | None = None
@@ -29,6 +30,11 @@ class NightSettings(StrictModel):
     """Requests of one night, retries and the check before it included. null: no limit."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     """Minutes of collecting, from each call on. null: no limit."""
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """What `prompts` names; empty: those of `run`."""
+        return list_names(self.prompts)
 
 
 class Deep(NightSettings):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tempzero.config.strict_model import Name, Positive, StrictModel
+from tempzero.config.strict_model import Name, OneOrMore, Positive, StrictModel, list_names
 from tempzero.types.asked import SuiteName
 
 
@@ -39,8 +39,9 @@ class RunSection(StrictModel):
     reference: str | tuple[str, ...] | None = None
     """The provider that the others are compared with, or a list with one for each claimed model. null: providers are
     compared with each other only."""
-    prompts: str = "prompts"
-    """A prompt file or a folder of them, relative to this file."""
+    prompts: OneOrMore = "prompts"
+    """Prompt files or folders of them, relative to this file; `builtin` names the shipped ones, `builtin/trivia` one
+    of their files. A list is asked together: `[builtin, mine.yaml]`."""
     suite: SuiteName = "deep"
     """How many of them: `quick`, `standard` (which holds quick), or `deep`, all there are."""
     results: str = "results"
@@ -51,9 +52,12 @@ class RunSection(StrictModel):
     @property
     def references(self) -> tuple[str, ...]:
         """The reference providers' names; empty when there is none."""
-        if self.reference is None:
-            return ()
-        return (self.reference,) if isinstance(self.reference, str) else self.reference
+        return list_names(self.reference)
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """What `prompts` names, one or more."""
+        return list_names(self.prompts)
 
 
 class Gates(StrictModel):

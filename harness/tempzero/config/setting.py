@@ -19,11 +19,13 @@ class Setting:
     """The folder that relative paths in the configuration start from: that of its file."""
     environ: Mapping[str, str] = field(repr=False)
     """Environment variables by name; keys are looked up here, when they are needed."""
+    file: Path | None = None
+    """The file that a command line can name; None for the built-in configuration, or one made in code."""
 
     @classmethod
     def load(cls, path: Path, environ: Mapping[str, str]) -> Setting:
         """Read providers.yaml; paths in it start from its folder. Raises ConfigError."""
-        return cls(config=load_config(path), root=path.parent, environ=environ)
+        return cls(config=load_config(path), root=path.parent, environ=environ, file=path)
 
     @property
     def results(self) -> Path:

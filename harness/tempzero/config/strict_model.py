@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}$")]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+OneOrMore = str | Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class StrictModel(BaseModel):
@@ -19,3 +20,8 @@ class StrictModel(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+def list_names(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """One or more names as a file may write them; none where there is nothing."""
+    return (value,) if isinstance(value, str) else value or ()

@@ -11,6 +11,7 @@ from typing import Literal
 from tempzero import pipeline, records, reports
 from tempzero.analysis import analyse
 from tempzero.config import Deep, Nightly, Setting
+from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history, notify
 from tempzero.nightly.history import Baseline, Depth, Night, NightEntry, Notice, Tonight
@@ -30,7 +31,7 @@ class NightOptions:
     """What the command line narrows down or limits; the rest stands in providers.yaml. `deep` None: when it is due."""
 
     only: Sequence[str] = ()
-    prompts: Path | None = None
+    prompts: Sequence[Path] = ()
     suite: SuiteName | None = None
     tags: Sequence[str] = ()
     repeats: int | None = None
@@ -107,7 +108,7 @@ def choose_depth(rules: Nightly, nights: Sequence[Night], night: str, wanted: bo
 
 def _collect_night(setting: Setting, night: str, depth: Depth, asked: NightOptions, watcher: Watcher) -> CollectedRun:
     """The night's run: a new one, or the one that a killed job has left, with what that left of its limits."""
-    config, root = setting.config, setting.root
+    config = setting.config
     name = f"{config.run.name}-{night}"
     rules = config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
     limits = _night_limits(asked.limits, rules, config.nightly)
@@ -120,7 +121,7 @@ def _collect_night(setting: Setting, night: str, depth: Depth, asked: NightOptio
     prepared = pipeline.prepare_run(
         replace(setting, config=config.model_copy(update={"run": section})),
         only=asked.only,
-        prompts=asked.prompts or (root / rules.prompts if rules.prompts and not given else None),
+        prompts=asked.prompts or (() if given else find_prompts(rules.prompt_names, setting.root)),
         suite=asked.suite or (None if given else rules.suite),
         tags=asked.tags or (() if given else rules.tags),
         repeats=asked.repeats or rules.repeats,

@@ -166,7 +166,10 @@ class Run:
     def preflights(self) -> int:
         """Requests of the checks before its sessions."""
         path = self.path / PREFLIGHT
-        return sum(1 for _ in path.open("rb")) if path.is_file() else 0
+        if not path.is_file():
+            return 0
+        with path.open("rb") as lines:
+            return sum(1 for _ in lines)
 
     def progress(self) -> RunProgress:
         """Attempts so far by trial, and the trials that have an answer (whole or cut)."""

@@ -1,4 +1,4 @@
-"""Rules, outcomes and figures in, plain sentences out. What METRICS allows to be said is decided here."""
+"""Rules, outcomes and figures in, plain sentences out. What docs/methods.md allows to be said is decided here."""
 
 from __future__ import annotations
 

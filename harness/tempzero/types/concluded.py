@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurvivalCurve:
-    """Share of response pairs still identical after `positions[i]` characters (METRICS A, Div_Index).
+    """Share of response pairs still identical after `positions[i]` characters (docs/methods.md, A: first difference).
 
     `kind` repeat (right is None) or cross. Identical pairs are censored at their length: they
     never leave the curve, which therefore ends at the share of identical pairs.
@@ -149,8 +149,8 @@ class FormScale:
 class NoiseFloor:
     """How far the reference itself may be trusted.
 
-    `epsilon` bounds what another honest computation does to a logit (METRICS F), seen over `tokens` tokens of
-    honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
+    `epsilon` bounds what another honest computation does to a logit (docs/methods.md, F), seen over `tokens`
+    tokens of honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
     where none was read.
     Of the reference's own `own_tokens` generated tokens `own_misses` are not what it chooses when it reads them;
     `own_unexplained` of those are no near-ties.

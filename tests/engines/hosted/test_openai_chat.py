@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -390,6 +391,27 @@ def test_no_tls_on_the_other_side_is_a_tls_fault() -> None:
     with Loopback() as server:
         exchange = ask_all(provider(server.base_url.replace("http:", "https:")), [question()])[0]
     assert (exchange.outcome.kind, exchange.outcome.retry) == ("tls", "never")
+
+
+def test_a_handshake_that_is_given_up_leaves_no_connection_open() -> None:
+    """A provider that hangs for a night must not use up this process's sockets."""
+
+    async def left_open(entry: Provider, server: socket.socket) -> bytes:
+        engine = open_engine(entry, environ={})
+        exchange = await engine.ask(question())
+        assert exchange.outcome.detail.startswith("no connection within 0.2 s")
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5.0)
+            hello, rest = connection.recv(1 << 16), connection.recv(1 << 16)
+            assert hello
+        await engine.aclose()
+        return rest
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/v1"
+        entry = provider(url, timeouts={**PATIENT, "connect_s": 0.2})
+        assert asyncio.run(left_open(entry, server)) == b""
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ _WORDS = (
 
 
 def build_legend_section(view: View) -> Section:
-    """The legend: first the words of METRICS, then each metric that this run has."""
+    """The legend: first the words of docs/methods.md, then each metric that this run has."""
     present = {f.metric: f.unit for f in view.analysis.figures}
     known = [t for t in TERMS if t.metric in present]
     other = [metric_term(m, unit) for m, unit in sorted(present.items()) if m not in {t.metric for t in known}]
