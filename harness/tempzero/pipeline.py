@@ -19,7 +19,7 @@ from typing import Any
 from tempzero import records, suites
 from tempzero.check import Preflight, preflight_providers
 from tempzero.collect import Budget, Limits, collect_attempts
-from tempzero.config import Config, Local, Provider
+from tempzero.config import Config, Local, Provider, Setting
 from tempzero.config.shipped import find_clone, find_prompts
 from tempzero.engines import Engine, apply_form, open_engine, open_local_engine, open_model, open_reader
 from tempzero.engines.hosted import clock
@@ -41,11 +41,16 @@ _VERSIONED_PACKAGES = ("tempzero", "openai", "httpx2", "numpy", "pandas", "scipy
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedRun:
-    """A run that is planned and not yet paid for."""
+    """A run that is planned and not yet paid for: `setting` with what the command line changed in it."""
 
-    config: Config
+    setting: Setting
     suite: Suite
     plan: Plan
+
+    @property
+    def config(self) -> Config:
+        """What is asked, as it was planned."""
+        return self.setting.config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +74,8 @@ class CollectedRun:
 
 
 def prepare_run(
-    config: Config,
-    root: Path,
+    setting: Setting,
     *,
-    environ: Mapping[str, str],
     only: Sequence[str] = (),
     prompts: Sequence[Path] = (),
     suite: SuiteName | None = None,
@@ -82,19 +85,21 @@ def prepare_run(
 ) -> PreparedRun:
     """Load the prompts and lay out the plan; nothing is started, spent or written.
 
-    `root` is the folder of providers.yaml; the other arguments go before the configuration
-    (`tags`: only prompts with one of them; `limit`: prompts at most). Raises SuiteError and UsageError.
+    The other arguments go before the configuration (`tags`: only prompts with one of them; `limit`: prompts at
+    most). Raises SuiteError and UsageError.
     """
     if repeats is not None:
-        changed = tuple(p.model_copy(update={"repeats": repeats}) for p in config.providers)
-        config = config.model_copy(update={"providers": changed})
+        changed = tuple(p.model_copy(update={"repeats": repeats}) for p in setting.config.providers)
+        setting = replace(setting, config=setting.config.model_copy(update={"providers": changed}))
+    config = setting.config
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
-    asked = _narrow_suite(suites.load_suite(prompts or find_prompts(config.run.prompt_names, root), size), tags, limit)
-    chosen, skipped = choose_providers(config, environ, only)
+    named = prompts or find_prompts(config.run.prompt_names, setting.root)
+    asked = _narrow_suite(suites.load_suite(named, size), tags, limit)
+    chosen, skipped = choose_providers(setting, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
-    return PreparedRun(config=config, suite=asked, plan=build_plan(config, asked, skipped=skipped))
+    return PreparedRun(setting=setting, suite=asked, plan=build_plan(config, asked, skipped=skipped))
 
 
 def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
@@ -112,20 +117,18 @@ def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite
 
 def start_run(
     prepared: PreparedRun,
-    results: Path,
     *,
-    environ: Mapping[str, str],
     watcher: Watcher,
     limits: Limits = NO_LIMITS,
     check: bool = True,
 ) -> CollectedRun:
-    """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError, UsageError.
+    """Collect a new run in the setting's results folder. Raises EngineError, WeightsError, RunFolderError, UsageError.
 
     With `check` every hosted provider is asked for one token first; whoever would refuse every request is not
     asked, and where that leaves nobody but a reference, nothing is started.
     """
     _require_prices(limits, prepared)
-    return asyncio.run(_start_session(prepared, results, environ, watcher, limits, check))
+    return asyncio.run(_start_session(prepared, watcher, limits, check))
 
 
 def resume_run(
@@ -144,12 +147,14 @@ def resume_run(
         raise RunFolderError(
             f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
         )
-    prepared = PreparedRun(config=run.config, suite=manifest.suite, plan=plan)
+    # Prompts and settings are those of the manifest: nothing is looked for outside the run's folder any more.
+    setting = Setting(config=run.config, root=path, environ=environ)
+    prepared = PreparedRun(setting=setting, suite=manifest.suite, plan=plan)
     unset = [v for p in _planned_providers(prepared) for v in p.variables() if not environ.get(v)]
     if unset:
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
     _require_prices(limits, prepared)
-    return asyncio.run(_resume_session(prepared, path, environ, watcher, limits, check))
+    return asyncio.run(_resume_session(prepared, path, watcher, limits, check))
 
 
 def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
@@ -220,30 +225,27 @@ def _require_prices(limits: Limits, prepared: PreparedRun) -> None:
         )
 
 
-async def _start_session(
-    prepared: PreparedRun, results: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
-) -> CollectedRun:
-    flights = await _run_preflight(prepared, environ, watcher.say) if check else ()
+async def _start_session(prepared: PreparedRun, watcher: Watcher, limits: Limits, check: bool) -> CollectedRun:
+    flights = await _run_preflight(prepared, watcher.say) if check else ()
     prepared, notes = _drop_refused_fields(prepared, flights)
     refused = _find_refused_providers(prepared, flights)
-    async with _open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+    async with _open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
+        results = prepared.setting.results
         path = records.create_run(results, _build_run_manifest(prepared, opened.engines, opened.served, notes))
         return await _collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
 async def _resume_session(
-    prepared: PreparedRun, path: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+    prepared: PreparedRun, path: Path, watcher: Watcher, limits: Limits, check: bool
 ) -> CollectedRun:
-    flights = await _run_preflight(prepared, environ, watcher.say) if check else ()
+    flights = await _run_preflight(prepared, watcher.say) if check else ()
     refused = _find_refused_providers(prepared, flights)
-    async with _open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+    async with _open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
         return await _collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
-async def _run_preflight(
-    prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None]
-) -> tuple[Preflight, ...]:
-    flights = await preflight_providers(_planned_providers(prepared), environ=environ)
+async def _run_preflight(prepared: PreparedRun, say: Callable[[str], None]) -> tuple[Preflight, ...]:
+    flights = await preflight_providers(_planned_providers(prepared), environ=prepared.setting.environ)
     for flight in flights:
         last = flight.looked[-1].exchange.outcome
         if last.status == "missing":
@@ -265,7 +267,7 @@ def _drop_refused_fields(prepared: PreparedRun, flights: Sequence[Preflight]) ->
         for f in flights
         if f.dropped
     ]
-    return PreparedRun(config=config, suite=prepared.suite, plan=plan), tuple(notes)
+    return replace(prepared, setting=replace(prepared.setting, config=config), plan=plan), tuple(notes)
 
 
 def _find_refused_providers(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[Ending, ...]:
@@ -325,11 +327,7 @@ def _preflight_cost_usd(flight: Preflight) -> float:
     price, answers = flight.provider.price, [one.exchange.outcome.completion for one in flight.looked]
     if price is None:
         return 0.0
-    return sum(
-        ((a.prompt_tokens or 0) * price.input_per_mtok + (a.completion_tokens or 0) * price.output_per_mtok) / 1e6
-        for a in answers
-        if a is not None
-    )
+    return sum(price.cost(a.prompt_tokens or 0, a.completion_tokens or 0) for a in answers if a is not None)
 
 
 class _ClockSkews:
@@ -416,9 +414,10 @@ class _OpenedEngines:
 
 @contextlib.asynccontextmanager
 async def _open_engines(
-    prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None], *, without: Sequence[str | None]
+    prepared: PreparedRun, say: Callable[[str], None], *, without: Sequence[str | None]
 ) -> AsyncIterator[_OpenedEngines]:
     """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
+    environ = prepared.setting.environ
     async with contextlib.AsyncExitStack() as stack:
         engines: dict[str, Engine] = {}
         served: dict[str, RunningServer] = {}

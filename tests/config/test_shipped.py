@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tempzero import config, suites
 from tempzero.cli import main
-from tempzero.config.shipped import choose_config, find_prompts
+from tempzero.config.shipped import choose_setting, find_prompts
 from tempzero.errors import ConfigError, SuiteError
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_the_built_in_configuration_is_taken_where_nothing_is_named_and_that_is_
 ) -> None:
     """An empty folder is enough; the runs are written into it."""
     said: list[str] = []
-    chosen = choose_config(None, say=said.append)
+    chosen = choose_setting(None, {}, say=said.append)
     assert chosen.config == config.load_config(ROOT / "providers.yaml")
     assert (chosen.file, chosen.root.resolve(), chosen.results) == (None, empty, Path("results"))
     (line,) = said
@@ -104,15 +104,15 @@ def test_the_built_in_configuration_is_taken_where_nothing_is_named_and_that_is_
 def test_a_file_that_is_there_or_named_goes_before_the_built_in_one(empty: Path) -> None:
     """A typing error in --config, or a link that leads nowhere, must not ask somebody else's providers."""
     with pytest.raises(ConfigError, match="no such file"):
-        choose_config(Path("providers.yml"), say=pytest.fail)
+        choose_setting(Path("providers.yml"), {}, say=pytest.fail)
     assert main(["run", "--config", "providers.yml", "--dry-run"]) == 2
     here = empty / "providers.yaml"
     here.symlink_to("nowhere.yaml")
     with pytest.raises(ConfigError, match="no such file"):
-        choose_config(None, say=pytest.fail)
+        choose_setting(None, {}, say=pytest.fail)
     here.unlink()
     here.write_text("version: 1\nproviders: [{name: mine, serve: {weights: w}}]\n")
-    chosen = choose_config(None, say=pytest.fail)
+    chosen = choose_setting(None, {}, say=pytest.fail)
     assert ([p.name for p in chosen.config.providers], chosen.file) == (["mine"], Path("providers.yaml"))
 
 

@@ -19,7 +19,7 @@ from tempzero.types.asked import SuiteName
 
 if TYPE_CHECKING:
     from tempzero.check import ProviderCheck
-    from tempzero.config.shipped import ChosenConfig
+    from tempzero.config import Setting
     from tempzero.pipeline import PreparedRun, Watcher
     from tempzero.types.concluded import Verdict
 
@@ -139,11 +139,8 @@ def run(
     if resume is not None:
         collected = pipeline.resume_run(resume, environ=os.environ, watcher=watcher, limits=limits, check=not no_check)
     else:
-        chosen = _choose_config(config)
         prepared = pipeline.prepare_run(
-            chosen.config,
-            chosen.root,
-            environ=os.environ,
+            _choose_setting(config),
             only=_split_names(providers),
             prompts=_find_prompts(prompts),
             suite=suite,
@@ -155,9 +152,7 @@ def run(
         print(*prepared.suite.remarks, sep="\n", end="\n" if prepared.suite.remarks else "", file=sys.stderr)
         if dry_run:
             return _print_plan(prepared)
-        collected = pipeline.start_run(
-            prepared, chosen.results, environ=os.environ, watcher=watcher, limits=limits, check=not no_check
-        )
+        collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=not no_check)
     for ending in collected.endings:
         print(f"stopped: {ending.provider or 'the run'}: {ending.reason}", file=sys.stderr)
     if any(e.provider is None for e in collected.endings):
@@ -181,11 +176,8 @@ def check(
     import asyncio
 
     from tempzero import check as checking
-    from tempzero import config as configuration
 
-    settings, only = _choose_config(config).config, _split_names(providers)
-    configuration.refuse_unknown_providers(settings, only)
-    asked, unset = checking.select_hosted(settings, os.environ, only)
+    asked, unset = checking.select_hosted(_choose_setting(config), _split_names(providers))
     for provider in unset:
         names = " and ".join(v for v in provider.variables() if not os.environ.get(v))
         print(f"skipped: {provider.name}: environment variable {names} not set", file=sys.stderr)
@@ -233,7 +225,7 @@ def probe(
     from tempzero.records.files import write_atomically
 
     wanted = probing.build_rule(kind, tokens=tokens, count=count, margin=margin)
-    chosen = _choose_config(config)
+    chosen = _choose_setting(config)
     path = out or chosen.root / "prompts" / "probes" / f"{kind}-{seed}.yaml"
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"{path}: a suite of probes is written as YAML; let its name end in .yaml")
@@ -386,7 +378,7 @@ def baseline(
 
     if action not in ("set", "show", "clear") or (action == "set") != bool(runs):
         raise UsageError("baseline: say `set RUN [RUN ...]`, `show`, or `clear`")
-    results = _choose_config(config).results
+    results = _choose_setting(config).results
     if action == "set":
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for made in baselines.make_baselines(
@@ -442,13 +434,10 @@ def nightly(
         check=not no_check,
         limits=pipeline.Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
-    chosen = _choose_config(config)
     ended = job.run_night(
-        chosen.config,
-        chosen.root,
+        _choose_setting(config),
         night or datetime.now(UTC).date().isoformat(),
         asked=asked,
-        environ=os.environ,
         watcher=_load_watcher(),
     )
     print(*(f"stopped: {s}" for s in ended.stopped), sep="\n", end="\n" if ended.stopped else "", file=sys.stderr)
@@ -466,7 +455,7 @@ def history(
     from tempzero.nightly import history as nights
     from tempzero.nightly import trend
 
-    results = _choose_config(config).results
+    results = _choose_setting(config).results
     found = nights.read_nights(results)
     runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
     index = trend.write_history_pages(found, results / "history" / "page", present=runs)
@@ -488,7 +477,7 @@ def prune(
 
     from tempzero.nightly import prune as pruning
 
-    results = _choose_config(config).results
+    results = _choose_setting(config).results
     chosen = pruning.choose_runs(
         results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress
     )
@@ -510,7 +499,7 @@ def schedule(
     """Print a unit that runs `tempzero nightly`, with notes on its scheduler's traps."""
     from tempzero.nightly import schedule as scheduling
 
-    files = scheduling.build_unit(target, scheduling.find_place(target, _choose_config(config), at))
+    files = scheduling.build_unit(target, scheduling.find_place(target, _choose_setting(config), at))
     for name, text in files.items():
         print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
     return 0
@@ -568,9 +557,9 @@ def suite_freeze(folder: Annotated[Path, typer.Argument(help="A folder of prompt
 @app.command()
 def schema() -> int:
     """Print the JSON schema of providers.yaml, for editors."""
-    from tempzero import config as configuration
+    from tempzero.config import build_config_schema
 
-    print(configuration.build_config_schema(), end="")
+    print(build_config_schema(), end="")
     return 0
 
 
@@ -642,10 +631,10 @@ def _earlier_run_paths(run: Path, provider: str, against: str | None) -> list[Pa
     return [run.parent / side.run for side in nearest.sides]
 
 
-def _choose_config(named: Path | None) -> ChosenConfig:
-    from tempzero.config.shipped import choose_config
+def _choose_setting(named: Path | None) -> Setting:
+    from tempzero.config.shipped import choose_setting
 
-    return choose_config(named, say=lambda line: print(line, file=sys.stderr))
+    return choose_setting(named, os.environ, say=lambda line: print(line, file=sys.stderr))
 
 
 def _find_prompts(names: Sequence[str] | None) -> tuple[Path, ...]:

@@ -7,11 +7,10 @@ clone at its top.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tempzero.config import Config, load_config
+from tempzero.config import Setting, load_config
 from tempzero.errors import ConfigError, SuiteError
 
 BUILTIN = "builtin"
@@ -23,21 +22,7 @@ _INSTALLED = Path(__file__).parents[1] / "shipped"
 _CLONE = Path(__file__).parents[3]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChosenConfig:
-    """A configuration, the folder its paths start from, and its file; None where it is the built-in one."""
-
-    config: Config
-    root: Path
-    file: Path | None
-
-    @property
-    def results(self) -> Path:
-        """Where its runs are."""
-        return self.root / self.config.run.results
-
-
-def choose_config(named: Path | None, *, say: Callable[[str], None]) -> ChosenConfig:
+def choose_setting(named: Path | None, environ: Mapping[str, str], *, say: Callable[[str], None]) -> Setting:
     """The file that was named, else ./providers.yaml, else the built-in configuration, which is then said.
 
     Only where nothing was named is the built-in one taken. Raises ConfigError.
@@ -48,8 +33,8 @@ def choose_config(named: Path | None, *, say: Callable[[str], None]) -> ChosenCo
             f"no {CONFIG_FILE} in this folder: the built-in configuration is used; "
             "`tempzero init` writes one of your own"
         )
-        return ChosenConfig(config=load_config(find_shipped(CONFIG_FILE)), root=Path(), file=None)
-    return ChosenConfig(config=load_config(file), root=file.parent, file=file)
+        return Setting(config=load_config(find_shipped(CONFIG_FILE)), root=Path(), environ=environ)
+    return Setting.load(file, environ)
 
 
 def find_shipped(name: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from loopback import Loopback
-from tempzero.config.shipped import choose_config
+from tempzero.config.shipped import choose_setting
 from tempzero.errors import UsageError
 from tempzero.nightly import schedule
 from tempzero.nightly.schedule import ScheduledJob
@@ -91,7 +91,7 @@ def test_the_crontab_line_runs_as_written_in_an_empty_environment(tmp_path: Path
     with Loopback() as server:
         entry = {"name": "a", "base_url": server.base_url, "model": "m", "api_key_env": "A_KEY", "repeats": 2}
         (tmp_path / "providers.yaml").write_text(yaml.safe_dump({"version": 1, "providers": [entry]}))
-        chosen = choose_config(tmp_path / "providers.yaml", say=print)
+        chosen = choose_setting(tmp_path / "providers.yaml", {}, say=print)
         text = schedule.build_unit("cron", schedule.find_place("cron", chosen, "03:17"))["crontab"]
         (line,) = [line for line in text.splitlines() if not line.startswith("#")]
         command = line.split(maxsplit=5)[5]
@@ -109,7 +109,7 @@ def test_a_unit_of_an_empty_folder_calls_the_built_in_configuration_there(
 ) -> None:
     """No file is named that is not there; the commands are called where the results are."""
     monkeypatch.chdir(tmp_path)
-    place = schedule.find_place(target, choose_config(None, say=lambda _: None), "03:17")
+    place = schedule.find_place(target, choose_setting(None, {}, say=lambda _: None), "03:17")
     text = "".join(schedule.build_unit(target, place).values())
     assert "--config" not in text
     assert "the built-in one is used" in text
@@ -126,7 +126,7 @@ def test_a_workflow_installs_the_package_where_the_repository_is_not_tempzeros(
     file = Path("ops/providers.yaml")
     (tmp_path / file).write_text("version: 1\nproviders: [{name: a, base_url: 'http://x/v1', model: m}]\n")
     monkeypatch.chdir(tmp_path)
-    place = schedule.find_place("github", choose_config(file, say=pytest.fail), "03:17")
+    place = schedule.find_place("github", choose_setting(file, {}, say=pytest.fail), "03:17")
     (text,) = schedule.build_unit("github", place).values()
     for line in (
         f"pip install tempzero=={version('tempzero')}\n",
@@ -138,7 +138,7 @@ def test_a_workflow_installs_the_package_where_the_repository_is_not_tempzeros(
     monkeypatch.chdir(ROOT)
     assert (
         "pip install -e ."
-        in schedule.build_unit("github", schedule.find_place("github", choose_config(None, say=print), "03:17"))[
+        in schedule.build_unit("github", schedule.find_place("github", choose_setting(None, {}, say=print), "03:17"))[
             ".github/workflows/nightly.yml"
         ]
     )

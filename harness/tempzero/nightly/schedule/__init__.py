@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tempzero.config import Config
-from tempzero.config.shipped import ChosenConfig, find_clone
+from tempzero.config import Config, Setting
+from tempzero.config.shipped import find_clone
 from tempzero.errors import UsageError
 
 SCHEDULERS = ("github", "systemd", "cron")
@@ -46,15 +46,15 @@ class ScheduledJob:
         return f" --config {self.config}" if self.config is not None else ""
 
 
-def find_place(target: str, chosen: ChosenConfig, at: str) -> ScheduledJob:
+def find_place(target: str, setting: Setting, at: str) -> ScheduledJob:
     """The place of a unit: a workflow names paths as they are within its repository, the others as on this machine."""
     whole: Callable[[Path], Path] = Path if target == "github" else Path.resolve
     return ScheduledJob(
-        folder=whole(chosen.root),
-        config=whole(chosen.file) if chosen.file is not None else None,
-        results=whole(chosen.results),
+        folder=whole(setting.root),
+        config=whole(setting.file) if setting.file is not None else None,
+        results=whole(setting.results),
         at=at,
-        secrets=secret_names(chosen.config),
+        secrets=secret_names(setting.config),
         clone=Path.cwd() == find_clone(),
     )
 
