@@ -76,7 +76,8 @@ class Gates(StrictModel):
     within the run), `prompt_tokens_differ`, `deviates_from_reference` (by its texts), `deviates_token_by_token` (as the
     reference reads them), `differs` (from a peer, by its texts), `answers_differ` (not equally often right),
     `repeats_more`, `loops_more`; and the causes that a diagnosis shows: `cause_cut_short`, `cause_mixture`,
-    `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser`, `cause_not_faithful`."""
+    `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser` and
+    `cause_not_faithful`."""
     min_emr: Annotated[float, Field(ge=0, le=1)] | None = None
     """A provider whose exact-match rate is certainly below this fails."""
     min_reference_match: Annotated[float, Field(ge=0, le=1)] | None = None
