@@ -99,8 +99,8 @@ def cases(seed: int, seeds: Sequence[bytes]) -> Iterator[Case]:
 
 def judge(case: Case) -> Outcome:
     """Read a case; AssertionError where something was accepted that is no answer."""
-    cleaned, _ = SECRETS.removed_from(case.body)
-    SECRETS.hidden_in(cleaned, coding=case.headers.get("content-encoding", "identity"))
+    cleaned, _ = SECRETS.remove_from(case.body)
+    SECRETS.find_hidden(cleaned, coding=case.headers.get("content-encoding", "identity"))
     outcome = classify_reply(
         Reply(
             asked_model="m",

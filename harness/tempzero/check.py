@@ -97,7 +97,9 @@ async def preflight_providers(providers: Iterable[Provider], *, environ: Mapping
 
 async def check_providers(providers: Sequence[Provider], *, environ: Mapping[str, str]) -> tuple[ProviderCheck, ...]:
     """Look at every hosted provider, side by side. Raises nothing for what a provider does."""
-    rows = await asyncio.gather(*[_ProviderChecker(p, environ).all() for p in providers if p.base_url is not None])
+    rows = await asyncio.gather(
+        *[_ProviderChecker(p, environ).check_all() for p in providers if p.base_url is not None]
+    )
     _compare_prompt_tokens(rows)
     return tuple(rows)
 
@@ -190,13 +192,13 @@ class _ProviderChecker:
         self._answers: list[Completion] = []
         self._cached = False
 
-    async def all(self) -> ProviderCheck:
+    async def check_all(self) -> ProviderCheck:
         """Everything, one request after the other: a check must not be what brings a rate limit about."""
         words, provider = self._row.words, self._provider
         words["key"] = "set" if provider.api_key_env else "none"
         try:
             words["model"] = await asyncio.to_thread(_look_up_model, provider, self._environ)
-            first = await self._asked("answer", _YES_PROMPT, max_tokens=16)
+            first = await self._ask("answer", _YES_PROMPT, max_tokens=16)
         except EngineError as problem:
             self._row.remark("inconclusive", str(problem))
             return self._row
@@ -208,15 +210,15 @@ class _ProviderChecker:
         words["endpoint"] = "answers"
         if words["model"] == "not listed":
             self._row.remarks.append(f'"{provider.model}" is not in the endpoint\'s list of models, and yet it answers')
-        await self._temperature(first)
-        await self._seed()
-        await self._max_tokens()
-        await self._stop()
-        await self._logprobs()
-        self._who_answered(first)
+        await self._check_temperature(first)
+        await self._check_seed()
+        await self._check_max_tokens()
+        await self._check_stop()
+        await self._check_logprobs()
+        self._note_who_answered(first)
         return self._row
 
-    async def _asked(self, what: str, prompt: str, *, max_tokens: int, **more: Any) -> Completion | Outcome:
+    async def _ask(self, what: str, prompt: str, *, max_tokens: int, **more: Any) -> Completion | Outcome:
         """The completion, or the outcome that came instead."""
         exchange = await _ask_provider(self._provider, self._environ, what, prompt, max_tokens=max_tokens, **more)
         said = exchange.outcome
@@ -226,11 +228,11 @@ class _ProviderChecker:
         self._answers.append(said.completion)
         return said.completion
 
-    async def _temperature(self, first: Completion) -> None:
+    async def _check_temperature(self, first: Completion) -> None:
         if self._provider.temperature is None:
             self._row.words["temperature 0"] = "not sent"
             return
-        second = await self._asked("again", _YES_PROMPT, max_tokens=16)
+        second = await self._ask("again", _YES_PROMPT, max_tokens=16)
         if isinstance(second, Outcome):
             self._row.words["temperature 0"] = second.kind
             return
@@ -239,13 +241,13 @@ class _ProviderChecker:
         if not same:
             self._row.remark("finding", "the same request at once again gave another text")
 
-    async def _seed(self) -> None:
+    async def _check_seed(self) -> None:
         if self._provider.seed is None:
             self._row.words["seed"] = "not sent"
             return
         texts = []
         for what, seed in (("seed", 11), ("seed again", 11), ("other seed", 12)):
-            answer = await self._asked(what, _RANDOM_PROMPT, max_tokens=16, temperature=1.0, seed=seed)
+            answer = await self._ask(what, _RANDOM_PROMPT, max_tokens=16, temperature=1.0, seed=seed)
             if isinstance(answer, Outcome):
                 self._row.words["seed"] = "refused" if answer.kind in _REFUSAL_KINDS else answer.kind
                 return
@@ -255,8 +257,8 @@ class _ProviderChecker:
         if not same:
             self._row.remarks.append("one seed gave two texts at temperature 1: the seed has no effect you can rely on")
 
-    async def _max_tokens(self) -> None:
-        answer = await self._asked("max_tokens", _COUNT_PROMPT, max_tokens=3)
+    async def _check_max_tokens(self) -> None:
+        answer = await self._ask("max_tokens", _COUNT_PROMPT, max_tokens=3)
         if isinstance(answer, Outcome):
             self._row.words["max_tokens"] = answer.kind
             self._row.remark("inconclusive", f"a limit of 3 tokens: {answer.kind}: {answer.detail}")
@@ -270,8 +272,8 @@ class _ProviderChecker:
                 "finding", f"a limit of 3 tokens gave {to_printable_line(got)}; see parameter_names.max_tokens"
             )
 
-    async def _stop(self) -> None:
-        answer = await self._asked("stop", _COUNT_PROMPT, max_tokens=40, extra={"stop": ["7"]})
+    async def _check_stop(self) -> None:
+        answer = await self._ask("stop", _COUNT_PROMPT, max_tokens=40, extra={"stop": ["7"]})
         if isinstance(answer, Outcome):
             self._row.words["stop"] = "refused" if answer.kind in _REFUSAL_KINDS else answer.kind
             return
@@ -280,7 +282,7 @@ class _ProviderChecker:
         if word == "ignored":
             self._row.remark("finding", "the text went on past a stop string")
 
-    async def _logprobs(self) -> None:
+    async def _check_logprobs(self) -> None:
         exchange = await _ask_provider(
             self._provider,
             self._environ,
@@ -295,7 +297,7 @@ class _ProviderChecker:
             return
         self._row.words["logprobs"] = "given" if _has_logprobs(exchange) else "ignored"
 
-    def _who_answered(self, first: Completion) -> None:
+    def _note_who_answered(self, first: Completion) -> None:
         words, row = self._row.words, self._row
         words["prompt_tokens"] = "not said" if first.prompt_tokens is None else str(first.prompt_tokens)
         warm = max((a.cached_tokens or 0 for a in self._answers), default=0)

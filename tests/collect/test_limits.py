@@ -24,7 +24,7 @@ def test_tokens_a_minute_space_requests_by_their_size() -> None:
     one = pace(tpm=600.0)
     started = one.start(0.0, 50)
     assert one.wait_s(0.0, 10) == pytest.approx(5)
-    one.used(started, 20)
+    one.settle_tokens(started, 20)
     assert one.wait_s(0.0, 10) == pytest.approx(2)
 
 
@@ -48,7 +48,7 @@ def test_tokens_a_minute_space_requests_by_their_size() -> None:
 def test_what_a_provider_says_is_left_is_honoured_before_its_429(headers: dict[str, str], wait_s: float) -> None:
     """The next request, of 40 tokens, waits until the stated reset, but never longer than the longest wait."""
     one = pace()
-    one.heed(0.0, one.start(0.0, 40), headers.items())
+    one.apply_headers(0.0, one.start(0.0, 40), headers.items())
     assert max(0.0, one.wait_s(0.0, 40)) == pytest.approx(wait_s)
 
 
@@ -56,9 +56,9 @@ def test_requests_under_way_are_counted_against_what_is_left() -> None:
     """The response to the first of three says two are left: those under way are these two."""
     one = pace()
     first, _, third = (one.start(0.0, 1) for _ in range(3))
-    one.heed(1.0, first, [("x-ratelimit-remaining-requests", "2"), ("x-ratelimit-reset-requests", "10s")])
+    one.apply_headers(1.0, first, [("x-ratelimit-remaining-requests", "2"), ("x-ratelimit-reset-requests", "10s")])
     assert one.wait_s(1.0, 1) == pytest.approx(10)
-    one.heed(2.0, third, [("x-ratelimit-remaining-requests", "5"), ("x-ratelimit-reset-requests", "10s")])
+    one.apply_headers(2.0, third, [("x-ratelimit-remaining-requests", "5"), ("x-ratelimit-reset-requests", "10s")])
     assert one.wait_s(2.0, 1) <= 0
 
 
@@ -66,17 +66,17 @@ def test_a_breaker_opens_after_failures_in_a_row_lets_one_try_and_gives_up() -> 
     """An outage costs five requests one after the other and two more tries, whatever the number of trials."""
     breaker = Breaker(BreakerSettings(failures=3, cool_down_s=10, probes=2))
     for now in (1.0, 2.0):
-        breaker.failed(now, begun(now - 0.5))
+        breaker.record_failure(now, begun(now - 0.5))
     assert not breaker.is_open
-    breaker.failed(3.0, begun(2.5))
+    breaker.record_failure(3.0, begun(2.5))
     assert breaker.wait_s(3.0) == 10
     breaker.start()
     assert breaker.wait_s(13.0) == math.inf
-    breaker.failed(13.5, begun(13.0))
+    breaker.record_failure(13.5, begun(13.0))
     assert breaker.wait_s(13.5) == 20
     breaker.start()
     assert not breaker.has_given_up
-    breaker.failed(34.0, begun(33.5))
+    breaker.record_failure(34.0, begun(33.5))
     assert breaker.has_given_up
 
 
@@ -84,9 +84,9 @@ def test_failures_of_requests_under_way_together_are_one() -> None:
     """A hiccup that takes sixteen requests with it is one hiccup."""
     breaker = Breaker(BreakerSettings(failures=2))
     for n in range(16):
-        breaker.failed(1.0 + n / 100, begun(0.5))
+        breaker.record_failure(1.0 + n / 100, begun(0.5))
     assert not breaker.is_open
-    breaker.failed(3.0, begun(2.0))
+    breaker.record_failure(3.0, begun(2.0))
     assert breaker.is_open
 
 
@@ -94,8 +94,8 @@ def test_an_answer_closes_the_breaker() -> None:
     """Failures are counted in a row."""
     breaker = Breaker(BreakerSettings(failures=2))
     for now in range(1, 10):
-        breaker.failed(float(now), begun(now - 0.5))
-        breaker.answered()
+        breaker.record_failure(float(now), begun(now - 0.5))
+        breaker.record_answer()
     assert not breaker.is_open
 
 
@@ -103,8 +103,8 @@ def test_retries_are_limited_by_the_number_of_trials() -> None:
     """No storm: a provider that fails half of the time gets its retries, one that fails always does not."""
     breaker = Breaker(BreakerSettings(retries=0.5))
     for _ in range(20):
-        breaker.trial()
-    assert [breaker.may_retry() for _ in range(21)] == [True] * 20 + [False]
+        breaker.count_trial()
+    assert [breaker.take_retry() for _ in range(21)] == [True] * 20 + [False]
 
 
 def test_a_budget_reserves_the_most_a_request_can_cost() -> None:

@@ -192,7 +192,7 @@ class Scripted:
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         return [0]
 
-    def path(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def greedy_logits(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         for chosen in self._rows:
             row = np.full(len(self.pieces), -9, np.float32)
             row[list(chosen)] = list(chosen.values())

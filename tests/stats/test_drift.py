@@ -75,9 +75,9 @@ def test_a_whole_swap_is_beyond_the_alarm_in_one_night_and_one_prompt_is_not() -
     quiet, other = table([3], [30]), table([3, 0], [0, 30])
     alarm = stats.alarm_threshold(0.1)
     swap = drift_test([other] * 20, tolerance=0.05)
-    assert AccumulatedEvidence().after(swap.p_value).value > alarm
+    assert AccumulatedEvidence().add_night(swap.p_value).value > alarm
     flip = drift_test([other] + [quiet] * 19, tolerance=0.05)
-    assert AccumulatedEvidence().after(flip.p_value).value < alarm
+    assert AccumulatedEvidence().add_night(flip.p_value).value < alarm
 
 
 def test_nights_are_independent_while_nothing_changes() -> None:
@@ -107,7 +107,7 @@ def test_the_evidence_alarms_no_more_often_than_the_budget() -> None:
     threshold, nights = 100.0, 20_000
     alarms, found = 0, AccumulatedEvidence()
     for p, *windows in rng.random((nights, 1 + len(stats.WINDOWS))):
-        found = found.after(float(p), windows)
+        found = found.add_night(float(p), windows)
         if found.value >= threshold:
             alarms, found = alarms + 1, AccumulatedEvidence()
     assert 0 < alarms <= nights / threshold
@@ -137,7 +137,7 @@ def test_new_texts_on_half_of_the_prompts_show_where_answers_seldom_agree() -> N
             seen.append(tonight)
             windows = [sum(seen[-w:], np.zeros_like(before)) for w in stats.WINDOWS if len(seen) >= w]
             against = [before + sum(seen[:-w], np.zeros_like(before)) for w in stats.WINDOWS if len(seen) >= w]
-            found = found.after(
+            found = found.add_night(
                 p,
                 [
                     drift_test(list(np.stack(pair, axis=1)), tolerance=0.05).p_value

@@ -87,7 +87,7 @@ class Patient:
     variants: Sequence[VariantReading]
     seeded: bool
 
-    def says(
+    def build_diagnosis(
         self,
         cause: CauseName,
         strength: Strength,
@@ -106,7 +106,7 @@ class Patient:
             evidence=tuple(evidence)[:MAX_EVIDENCE_TRIALS],
         )
 
-    def worst(self) -> tuple[Trial, ...]:
+    def worst_trials(self) -> tuple[Trial, ...]:
         """The responses with the largest margins, the largest first, each sequence once."""
         tokens, rows = self.table.tokens, self.lane.distinct
         largest = np.maximum.reduceat(tokens.margin, tokens.start[:-1])[self.lane.sequence[rows]]
@@ -120,7 +120,7 @@ def diagnose_provider(patient: Patient) -> tuple[Diagnosis, ...]:
     prompts = int(np.unique(patient.lane.prompt).size)
     if tokens < MIN_TOKENS or prompts < MIN_PROMPTS:
         message = f"too little was read: {tokens} tokens of {prompts} prompts, {MIN_TOKENS} of {MIN_PROMPTS} are needed"
-        return (patient.says("unknown", "undecided", message),)
+        return (patient.build_diagnosis("unknown", "undecided", message),)
     main = _find_main_cause(patient)
     return (*main, *_diagnose_cut_short(patient, main))
 
@@ -163,7 +163,7 @@ def _diagnose_not_faithful(patient: Patient, fits: Fits, causes: Sequence[Diagno
     """That it is not honest rounding stands, even where no cause is more than likely."""
     if fits.floor_measured and not any(d.strength == "shown" for d in causes):
         words = "whatever the cause: honest rounding is ruled out"
-        yield patient.says("not_faithful", "shown", words, None, patient.worst())
+        yield patient.build_diagnosis("not_faithful", "shown", words, None, patient.worst_trials())
 
 
 # --- nothing wrong ---------------------------------------------------------------------------
@@ -171,11 +171,11 @@ def _diagnose_not_faithful(patient: Patient, fits: Fits, causes: Sequence[Diagno
 
 def _diagnose_by_margins(patient: Patient) -> Diagnosis:
     odd = find_unexplained_tokens(patient.table, patient.floor.epsilon)
-    missed = int(patient.table.tokens.summed(odd)[patient.lane.sequence].sum())
+    missed = int(patient.table.tokens.sum_by_sequence(odd)[patient.lane.sequence].sum())
     if not missed:
-        return patient.says("faithful", "likely", "no token is missed beyond near-ties")
+        return patient.build_diagnosis("faithful", "likely", "no token is missed beyond near-ties")
     message = f"{missed} tokens are missed beyond near-ties; this reader saw too little of each distribution to say why"
-    return patient.says("unknown", "undecided", message, evidence=patient.worst())
+    return patient.build_diagnosis("unknown", "undecided", message, evidence=patient.worst_trials())
 
 
 def _diagnose_faithful(patient: Patient, fits: Fits, against: float) -> Diagnosis:
@@ -183,22 +183,24 @@ def _diagnose_faithful(patient: Patient, fits: Fits, against: float) -> Diagnosi
     scale = fits.scale
     high = scale.high if scale.high is not None else fits.noises[-1]
     alike = [f.form for f in patient.floor.forms if not f.honest and _lowest_scale(f) <= high]
-    missed = int(patient.table.tokens.summed(patient.table.tokens.missed)[patient.lane.sequence].sum())
+    missed = int(patient.table.tokens.sum_by_sequence(patient.table.tokens.missed)[patient.lane.sequence].sum())
     total = int(patient.table.tokens.length[patient.lane.sequence].sum())
     suspects = _find_suspicious_trials(patient, fit_mixture(fits))
     words = f"{missed} of {total} tokens are missed, and rounding of the honest forms' size explains them"
     if not missed:
         words = "every token is the reference's choice"
     if not fits.floor_measured:
-        return patient.says("faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale)
+        return patient.build_diagnosis(
+            "faithful", "undecided", f"{words}; no honest form was read, so the size is assumed", scale
+        )
     if suspects:
         words = (
             f"{missed} of {total} tokens are missed; but for {len(suspects)} responses honest rounding explains them"
         )
-        return patient.says("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
+        return patient.build_diagnosis("faithful", "likely", f"{words}; those are too few to say more", scale, suspects)
     if alike:
-        return patient.says("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
-    return patient.says("faithful", "likely" if against > 0 else "shown", words, scale)
+        return patient.build_diagnosis("faithful", "likely", f"{words}; cannot be told from {', '.join(alike)}", scale)
+    return patient.build_diagnosis("faithful", "likely" if against > 0 else "shown", words, scale)
 
 
 def _lowest_scale(form: FormScale) -> float:
@@ -217,7 +219,7 @@ def _diagnose_penalty(patient: Patient, found: PenaltyFit) -> Diagnosis:
         f"the misses stand where that choice was in the context, as {found.seen_share:.0%} of all tokens do; {rest} "
         "tokens stay missed"
     )
-    return patient.says("penalty", "shown", message, found.strength, patient.worst())
+    return patient.build_diagnosis("penalty", "shown", message, found.strength, patient.worst_trials())
 
 
 def _diagnose_prompt_variant(patient: Patient, found: VariantFit, counted: TokenOffset | None) -> Diagnosis:
@@ -225,7 +227,9 @@ def _diagnose_prompt_variant(patient: Patient, found: VariantFit, counted: Token
         f'behind the variant "{found.name}" {found.hits} of {found.tokens} tokens are the first choice, '
         f"against {found.plain_hits} behind the prompt as sent"
     )
-    return patient.says("other_prompt", "shown", message + _describe_token_offset(counted), None, patient.worst())
+    return patient.build_diagnosis(
+        "other_prompt", "shown", message + _describe_token_offset(counted), None, patient.worst_trials()
+    )
 
 
 def _describe_token_offset(counted: TokenOffset | None) -> str:
@@ -245,7 +249,7 @@ def _diagnose_mixture(patient: Patient, found: Mixture) -> Diagnosis:
         f"{len(suspicious)} of {len(patient.lane.trials)} responses do not come from what gave the others: they fit "
         f"{size}, the others honest rounding"
     )
-    return patient.says("mixture", "shown", message, found.share, suspicious)
+    return patient.build_diagnosis("mixture", "shown", message, found.share, suspicious)
 
 
 def _find_suspicious_trials(patient: Patient, found: Mixture) -> list[Trial]:
@@ -269,7 +273,7 @@ def _diagnose_coarser_form(patient: Patient, fits: Fits, found: Fingerprint, aga
         message += "; its repeats are the same"
     if not fits.floor_measured:
         strength = "undecided"
-    return patient.says("coarser", strength, message, fits.scale, patient.worst())
+    return patient.build_diagnosis("coarser", strength, message, fits.scale, patient.worst_trials())
 
 
 # --- another model or prompt -----------------------------------------------------------------
@@ -287,7 +291,7 @@ def _diagnose_foreign_tokens(
         return ()
     counted = measure_token_offset(patient.lane)
     tokens, lane = patient.table.tokens, patient.lane
-    match = 1 - tokens.summed(tokens.missed)[lane.sequence].sum() / tokens.length[lane.sequence].sum()
+    match = 1 - tokens.sum_by_sequence(tokens.missed)[lane.sequence].sum() / tokens.length[lane.sequence].sum()
     message = (
         f"about {found.share:.0%} of the tokens were chosen by something else, where neither a temperature nor "
         f"rounding would have; {match:.1%} of all match"
@@ -297,14 +301,18 @@ def _diagnose_foreign_tokens(
         where = ", most of them among the first tokens" if early else ""
         strength: Strength = "shown" if early else "likely"
         return (
-            patient.says(
-                "other_prompt", strength, message + where + _describe_token_offset(counted), None, patient.worst()
+            patient.build_diagnosis(
+                "other_prompt",
+                strength,
+                message + where + _describe_token_offset(counted),
+                None,
+                patient.worst_trials(),
             ),
         )
     if beyond is not None and not beyond.shown:
         return ()
     message += ", early and late alike" + _describe_token_offset(counted)
-    return (patient.says("other_model", "shown", message, None, patient.worst()),)
+    return (patient.build_diagnosis("other_model", "shown", message, None, patient.worst_trials()),)
 
 
 def _diagnose_other_model(patient: Patient, again: Repeats, beyond: BeyondCoarsest | None) -> tuple[Diagnosis, ...]:
@@ -314,14 +322,14 @@ def _diagnose_other_model(patient: Patient, again: Repeats, beyond: BeyondCoarse
     counted = measure_token_offset(patient.lane)
     if counted is not None and counted.always:
         message = "its large margins are those of no coarser form" + _describe_token_offset(counted)
-        return (patient.says("other_prompt", "likely", message, None, patient.worst()),)
+        return (patient.build_diagnosis("other_prompt", "likely", message, None, patient.worst_trials()),)
     message = (
         f"{beyond.misses.value or 0:.0%} of its tokens are missed, against {beyond.form_misses:.0%} by {beyond.form}, "
         f"the coarsest form read; {beyond.share.value or 0:.1%} are off by more than {beyond.margin:.2g} logits, as at "
         f"most {beyond.of_form:.1%} of that form's are. Its repeats are the same: another model, or weights coarser "
         "than any that are in use"
     )
-    return (patient.says("other_model", "likely", message, beyond.misses, patient.worst()),)
+    return (patient.build_diagnosis("other_model", "likely", message, beyond.misses, patient.worst_trials()),)
 
 
 def _largest_possible_scale(patient: Patient) -> float:
@@ -346,16 +354,22 @@ def _diagnose_decoding(patient: Patient, fits: Fits, again: Repeats, spread: Mis
         "coarser": (_describe_coarser_weights(patient, fits), fits.scale),
     }
     if cause in both:
-        return (patient.says(cause, strength, *both[cause], patient.worst()),)
+        return (patient.build_diagnosis(cause, strength, *both[cause], patient.worst_trials()),)
     beyond = _is_beyond_forms(patient, fits)
     causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
     words = f"not honest rounding; {causes}: the misses fit each. More prompts, repeated without a seed, would tell"
     if again.judgement == "same":
         words += "; its repeats are the same, but a seed was sent"
     return (
-        patient.says("not_faithful", "shown" if fits.floor_measured else "undecided", words, None, patient.worst()),
-        patient.says("sampled", "undecided", "if it samples: at this temperature", fits.temperature, patient.worst()),
-        patient.says("coarser", "undecided", f"if it is {both['coarser'][0]}", fits.scale, patient.worst()),
+        patient.build_diagnosis(
+            "not_faithful", "shown" if fits.floor_measured else "undecided", words, None, patient.worst_trials()
+        ),
+        patient.build_diagnosis(
+            "sampled", "undecided", "if it samples: at this temperature", fits.temperature, patient.worst_trials()
+        ),
+        patient.build_diagnosis(
+            "coarser", "undecided", f"if it is {both['coarser'][0]}", fits.scale, patient.worst_trials()
+        ),
     )
 
 
@@ -424,14 +438,14 @@ def _diagnose_cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable
     short = endings.find_early_cuts(patient.table, patient.lane)
     if len({t.prompt for t in short}) >= 2:
         message = f"{len(short)} responses were cut at fewer tokens than were asked for"
-        yield patient.says("cut_short", "shown", message, None, short)
+        yield patient.build_diagnosis("cut_short", "shown", message, None, short)
     ends = endings.find_improbable_ends(patient.table, patient.lane)
     ended = sum(s.ended for s in patient.lane.scored)
     elsewhere = endings.improbable_token_share(patient.table, patient.lane)
     if len({t.prompt for t in ends}) >= 2 and len(ends) / max(ended, 1) > 10 * elsewhere:
         message = f"{len(ends)} of {ended} responses that ended by themselves end where the reference would hardly have"
         foreign = any(d.cause in _FOREIGN for d in main)
-        yield patient.says("cut_short", "likely" if foreign else "shown", message, None, ends)
+        yield patient.build_diagnosis("cut_short", "likely" if foreign else "shown", message, None, ends)
 
 
 def effective_temperature(fits: Fits, cause: CauseName) -> Estimate | None:

@@ -31,7 +31,7 @@ def improbable_token_share(table: ReaderTable, lane: ResponseLane) -> float:
     odd = (tokens.top - tokens.margin <= NEGLIGIBLE_LOGPROB) & (tokens.margin >= NEGLIGIBLE_MARGIN)
     odd[tokens.start[1:] - 1] = False
     length = tokens.length[lane.sequence].sum()
-    return float(tokens.summed(odd)[lane.sequence].sum() / length) if length else 0.0
+    return float(tokens.sum_by_sequence(odd)[lane.sequence].sum() / length) if length else 0.0
 
 
 def find_early_cuts(table: ReaderTable, lane: ResponseLane) -> tuple[Trial, ...]:

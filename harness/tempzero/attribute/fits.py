@@ -67,11 +67,11 @@ class Fits:
     def best_temperature(self) -> int:
         return int(self.sampled.sum(axis=0).argmax())
 
-    def by_prompt(self, values: Floats) -> Floats:
+    def sum_by_prompt(self, values: Floats) -> Floats:
         """A row for each response in, its sum over each prompt's out."""
         return self._summed(values, self.prompt)
 
-    def once_by_prompt(self, values: Floats) -> Floats:
+    def sum_distinct_by_prompt(self, values: Floats) -> Floats:
         """The same over the distinct responses only."""
         return self._summed(values[self.distinct], self.prompt[self.distinct])
 
@@ -124,7 +124,7 @@ def evidence_against_honest(fits: Fits) -> float:
     logs = []
     for share in _ODD_SHARES:
         mixed = gains if share == 1 else np.logaddexp(math.log1p(-share), math.log(share) + gains)
-        logs.append(np.minimum(fits.once_by_prompt(mixed), PROMPT_CAP).sum(axis=0))
+        logs.append(np.minimum(fits.sum_distinct_by_prompt(mixed), PROMPT_CAP).sum(axis=0))
     values = np.concatenate(logs)
     return float(special.logsumexp(values) - math.log(values.size))
 

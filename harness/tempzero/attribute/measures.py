@@ -183,7 +183,7 @@ def _measure_lane(table: ReaderTable, lane: ResponseLane, cut: Clip, odd: Flags)
     note = f"margins clipped at {cut.at:.3g}, the 99.9th percentile of {cut.source}"
     yield measure(TOKEN_DIFR, _average_tokens(table, lane, clipped, everywhere), cut.at, note)
     yield measure(UNEXPLAINED_SHARE, _average_tokens(table, lane, odd.astype(np.float64), everywhere), 1.0)
-    whole = tokens.summed(tokens.missed)[lane.sequence] == 0
+    whole = tokens.sum_by_sequence(tokens.missed)[lane.sequence] == 0
     yield measure(ALL_TOKENS_MATCH, _average_responses(lane, whole.astype(np.float64), table), 1.0)
     for metric, values in zip(MARGIN_QUANTILES, _margin_quantiles(table, lane), strict=True):
         top = float(tokens.margin.max(initial=0.0)) or 1.0
@@ -199,8 +199,8 @@ def _measure_lane(table: ReaderTable, lane: ResponseLane, cut: Clip, odd: Flags)
 def _average_tokens(table: ReaderTable, lane: ResponseLane, values: Floats, chosen: Flags) -> Floats:
     """Mean over the chosen tokens of each prompt's responses."""
     prompts = len(table.prompts)
-    total = table.tokens.summed(values * chosen)[lane.sequence]
-    number = table.tokens.summed(chosen)[lane.sequence]
+    total = table.tokens.sum_by_sequence(values * chosen)[lane.sequence]
+    number = table.tokens.sum_by_sequence(chosen)[lane.sequence]
     return _divide_or_nan(np.bincount(lane.prompt, total, prompts), np.bincount(lane.prompt, number, prompts))
 
 

@@ -44,10 +44,10 @@ def fit_mixture(fits: Fits) -> Mixture:
     best, at = (int(i) for i in np.unravel_index(profile.argmax(), profile.shape))
     share = float(_MIXTURE_SHARES[at])
     mixed = _mixture_gains(gains[:, best], share)
-    better = fits.by_prompt(mixed) - fits.by_prompt(_best_single_cause(fits) - fits.honest)
+    better = fits.sum_by_prompt(mixed) - fits.sum_by_prompt(_best_single_cause(fits) - fits.honest)
     estimate = stats.profile_maximum(
         tuple(_MIXTURE_SHARES.tolist()),
-        fits.by_prompt(np.stack([_mixture_gains(gains[:, best], s) for s in _MIXTURE_SHARES], axis=1)),
+        fits.sum_by_prompt(np.stack([_mixture_gains(gains[:, best], s) for s in _MIXTURE_SHARES], axis=1)),
     )
     posterior = special.expit(gains[:, best] + math.log(share / (1 - share)))
     rounding = len(fits.noises) - fits.floor - 1

@@ -133,8 +133,8 @@ def _count_own_tokens(table: ReaderTable, epsilon: float | None) -> tuple[int, i
     tokens = table.tokens
     return (
         int(tokens.length[chosen].sum()),
-        int(tokens.summed(tokens.missed)[chosen].sum()),
-        int(tokens.summed(find_unexplained_tokens(table, epsilon))[chosen].sum()),
+        int(tokens.sum_by_sequence(tokens.missed)[chosen].sum()),
+        int(tokens.sum_by_sequence(find_unexplained_tokens(table, epsilon))[chosen].sum()),
     )
 
 

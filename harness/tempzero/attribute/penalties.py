@@ -51,13 +51,13 @@ def fit_penalty(table: ReaderTable, lane: ResponseLane, *, seed: int = 0) -> Pen
     sequence = lane.sequence[rows]
     if not table.reader.penalties or tokens.penalised.shape[1] != len(table.reader.penalties):
         return None
-    plain = tokens.summed(~tokens.missed)[sequence]
+    plain = tokens.sum_by_sequence(~tokens.missed)[sequence]
     _, prompt = np.unique(lane.prompt[rows], return_inverse=True)
     net = np.zeros((int(prompt.max()) + 1, len(table.reader.penalties)))
     np.add.at(net, prompt, tokens.penalised[sequence] - plain[:, None])
     best = int(net.sum(axis=0).argmax())
     length = int(tokens.length[sequence].sum())
-    misses = tokens.summed(tokens.missed)[sequence].sum()
+    misses = tokens.sum_by_sequence(tokens.missed)[sequence].sum()
     return PenaltyFit(
         penalty=table.reader.penalties[best],
         strength=_estimate_strength(table.reader.penalties, net, best),
@@ -66,8 +66,8 @@ def fit_penalty(table: ReaderTable, lane: ResponseLane, *, seed: int = 0) -> Pen
         plain_hits=int(plain.sum()),
         tokens=length,
         misses=int(misses),
-        seen_misses=int(tokens.summed(tokens.missed & tokens.seen)[sequence].sum()),
-        seen_share=float(tokens.summed(tokens.seen)[sequence].sum()) / length,
+        seen_misses=int(tokens.sum_by_sequence(tokens.missed & tokens.seen)[sequence].sum()),
+        seen_share=float(tokens.sum_by_sequence(tokens.seen)[sequence].sum()) / length,
     )
 
 

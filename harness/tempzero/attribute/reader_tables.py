@@ -58,7 +58,7 @@ class TokenColumns:
     def missed(self) -> Flags:
         return self.rank > 1
 
-    def summed(self, values: NDArray[np.generic]) -> Floats:
+    def sum_by_sequence(self, values: NDArray[np.generic]) -> Floats:
         """A value for each token in, its sum for each sequence out."""
         total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
         return np.asarray(total[self.start[1:]] - total[self.start[:-1]])

@@ -42,7 +42,7 @@ def compare_repeats(table: ReaderTable, lane: ResponseLane) -> Repeats:
     keys, times = np.unique(np.stack([lane.prompt, lane.sequence]), axis=1, return_counts=True)
     np.add.at(pairs, keys[0], times * (times - 1))
     agree = np.divide(pairs, number * (number - 1), out=np.full(prompts, np.nan), where=number > 1)
-    clean = (table.tokens.summed(table.tokens.missed)[lane.sequence] == 0).astype(np.float64)
+    clean = (table.tokens.sum_by_sequence(table.tokens.missed)[lane.sequence] == 0).astype(np.float64)
     greedy = np.divide(np.bincount(lane.prompt, clean, prompts), number, out=np.full(prompts, np.nan), where=number > 0)
     measured = ~np.isnan(agree)
     return Repeats(

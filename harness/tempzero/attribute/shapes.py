@@ -38,8 +38,8 @@ class _MissRatio:
 def compare_miss_shape(table: ReaderTable, lane: ResponseLane, fits: Fits, forms: Sequence[JoinedForm]) -> MissShape:
     """Compare one provider's misses with both ways and with the coarser forms' misses."""
     difference = fits.sampled[:, fits.best_temperature] - uneven_log_likelihood(fits.rounded, fits.best_scale)
-    misses = table.tokens.summed(table.tokens.missed)[lane.sequence]
-    own = _ratio_by_miss(fits.by_prompt(difference), fits.by_prompt(misses))
+    misses = table.tokens.sum_by_sequence(table.tokens.missed)[lane.sequence]
+    own = _ratio_by_miss(fits.sum_by_prompt(difference), fits.sum_by_prompt(misses))
     of_form = _nearest_form_ratio(forms, fits)
     if own is None:
         return MissShape(t=0.0, held=False)

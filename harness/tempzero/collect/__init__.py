@@ -95,7 +95,7 @@ async def _take_turns(lanes: Sequence[Lane]) -> None:
     """One lane at a time; always the one furthest behind in the plan, so that matched blocks stay close in time."""
     while waiting := [lane for lane in lanes if lane.next_block is not None]:
         lane = min(waiting, key=lambda one: one.next_block or 0)
-        await lane.run(lane.rest() if len(lanes) == 1 else lane.turn())
+        await lane.run(lane.remaining_trials() if len(lanes) == 1 else lane.next_turn())
 
 
 async def _run_until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event | None) -> None:

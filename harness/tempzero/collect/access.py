@@ -26,7 +26,7 @@ class ChangeSignal:
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
-    def tell(self) -> None:
+    def announce(self) -> None:
         """Wake all who wait now."""
         told, self._next = self._next, asyncio.Event()
         told.set()
@@ -79,7 +79,7 @@ class Access:
 
     async def admit(self, planned: PlannedTrial) -> StartedRequest | None:
         """Wait until this request may start, and count it; None when nothing may start any more."""
-        tokens, most_usd = planned.prompt_tokens + planned.max_tokens, self._most_usd(planned)
+        tokens, most_usd = planned.prompt_tokens + planned.max_tokens, self._largest_cost_usd(planned)
         async with self._turn:
             while not self.closed.is_set():
                 now = self._now()
@@ -92,7 +92,7 @@ class Access:
                     if admitted == "no":
                         for access in self._job.accesses:
                             access.closed.set()
-                        self._job.news.tell()
+                        self._job.news.announce()
                         return None
                     wait_s = math.inf
                 await self._job.news.wait(wait_s)
@@ -104,21 +104,21 @@ class Access:
             async with asyncio.timeout(seconds):
                 await self.closed.wait()
 
-    def heed(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
+    def apply_exchange(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """What an exchange means for every lane of this provider: waits, a new key, or the end."""
         now, outcome = self._now(), exchange.outcome
-        self._settle(planned, started, exchange)
+        self._settle_cost(planned, started, exchange)
         if exchange.response is not None:
-            self._pace.heed(now, started, exchange.response.headers)
+            self._pace.apply_headers(now, started, exchange.response.headers)
         asked_s = outcome.retry_after_s or 0.0
-        self._pace.hold(now, asked_s)
+        self._pace.hold_requests(now, asked_s)
         if outcome.status == "missing" and outcome.retry != "never":
-            self.breaker.failed(now, started)
+            self.breaker.record_failure(now, started)
         else:
-            self.breaker.answered()
+            self.breaker.record_answer()
             self._answered = self._answered or outcome.status != "missing"
         self._end_if_hopeless(now, started, outcome, asked_s)
-        self._job.news.tell()
+        self._job.news.announce()
 
     def _end_if_hopeless(self, now: float, started: StartedRequest, outcome: Outcome, asked_s: float) -> None:
         what = f"{outcome.kind}: {outcome.detail}"
@@ -149,23 +149,23 @@ class Access:
                 return False
         return True
 
-    def _most_usd(self, planned: PlannedTrial) -> float:
-        return self._usd(planned.prompt_tokens, planned.max_tokens)
+    def _largest_cost_usd(self, planned: PlannedTrial) -> float:
+        return self._cost_usd(planned.prompt_tokens, planned.max_tokens)
 
-    def _usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+    def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         price = self.provider.price
         return 0.0 if price is None else price.cost(prompt_tokens, completion_tokens)
 
-    def _settle(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
+    def _settle_cost(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """Enter what the request took: as reported; nothing for a refusal; else the most it can have been."""
         outcome, completion = exchange.outcome, exchange.outcome.completion
         refused = exchange.response is not None and exchange.response.status >= 400
         if refused or (exchange.response is None and outcome.kind in _NEVER_CHARGED):
             tokens, usd = 0, 0.0
         elif completion is None or completion.prompt_tokens is None or completion.completion_tokens is None:
-            tokens, usd = started.own_tokens, self._most_usd(planned)
+            tokens, usd = started.own_tokens, self._largest_cost_usd(planned)
         else:
             tokens = completion.prompt_tokens + completion.completion_tokens
-            usd = self._usd(completion.prompt_tokens, completion.completion_tokens)
-        self._pace.used(started, tokens)
-        self._job.budget.settle(self._most_usd(planned), usd)
+            usd = self._cost_usd(completion.prompt_tokens, completion.completion_tokens)
+        self._pace.settle_tokens(started, tokens)
+        self._job.budget.settle(self._largest_cost_usd(planned), usd)

@@ -55,24 +55,24 @@ class Lane:
             return self._trials[self._next].block
         return self._trials[-1].block if self._deferred else None
 
-    def rest(self) -> Iterator[_TrialUnderWay]:
+    def remaining_trials(self) -> Iterator[_TrialUnderWay]:
         """All trials left."""
-        return self._drawn(len(self._trials))
+        return self._draw_trials(len(self._trials))
 
-    def turn(self) -> Iterator[_TrialUnderWay]:
+    def next_turn(self) -> Iterator[_TrialUnderWay]:
         """The trials of one turn: whole blocks, enough of them to keep every slot busy."""
         wanted = 1 if self._slots == 1 else _TRIALS_PER_SLOT * self._slots
         end = min(self._next + wanted, len(self._trials))
         while end < len(self._trials) and self._trials[end].block == self._trials[end - 1].block:
             end += 1
-        return self._drawn(end)
+        return self._draw_trials(end)
 
-    def _drawn(self, end: int) -> Iterator[_TrialUnderWay]:
+    def _draw_trials(self, end: int) -> Iterator[_TrialUnderWay]:
         """Trials up to there, one by one as slots become free, deferred ones last; none once the asking has ended."""
         while not self._access.closed.is_set() and self._next < end:
             self._next += 1
             planned = self._trials[self._next - 1]
-            self._access.breaker.trial()
+            self._access.breaker.count_trial()
             yield _TrialUnderWay(planned, self._attempts.get(planned.trial, 0), self._most_attempts)
         waiting = len(self._deferred) if self._next == len(self._trials) else 0
         while not self._access.closed.is_set() and waiting and self._deferred:
@@ -92,7 +92,7 @@ class Lane:
         """Ask one trial until it has an outcome that stands, or is put off: the one retry loop there is."""
         retrying = AsyncRetrying(
             sleep=self._access.pause,
-            retry=retry_if_result(lambda outcome: outcome is not None and self._again(outcome, trial)),
+            retry=retry_if_result(lambda outcome: outcome is not None and self._should_ask_again(outcome, trial)),
             wait=lambda state: self._wait_s(state, trial),
         )
         await retrying(self._attempt, trial)
@@ -122,11 +122,11 @@ class Lane:
         trial.number += 1
         attempt = Attempt(trial=planned.trial, number=trial.number, block=planned.block, exchange=exchange)
         self._job.write(attempt)
-        self._access.heed(planned, started, exchange)
+        self._access.apply_exchange(planned, started, exchange)
         self._job.progress(attempt)
         return exchange.outcome
 
-    def _again(self, outcome: Outcome, trial: _TrialUnderWay) -> bool:
+    def _should_ask_again(self, outcome: Outcome, trial: _TrialUnderWay) -> bool:
         """By the rule of the fault, within the trial's attempts and the provider's retries."""
         if self._access.closed.is_set() or trial.attempts_left <= 0:
             return False
@@ -141,7 +141,7 @@ class Lane:
         if self._access.breaker.is_open:
             self._deferred.append(trial)
             return False
-        return self._access.breaker.may_retry()
+        return self._access.breaker.take_retry()
 
     def _wait_s(self, state: RetryCallState, trial: _TrialUnderWay) -> float:
         """Nothing where the provider named a time (it holds the whole lane), else exponential with jitter."""

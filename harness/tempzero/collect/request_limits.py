@@ -82,15 +82,15 @@ class Pace:
         self._next_token = max(now, self._next_token) + tokens * self._token_s
         return StartedRequest(at_s=now, requests=self._requests, tokens=self._tokens, own_tokens=tokens)
 
-    def used(self, started: StartedRequest, tokens: int) -> None:
+    def settle_tokens(self, started: StartedRequest, tokens: int) -> None:
         """Give back what a request was counted for and did not take."""
         self._next_token -= max(0, started.own_tokens - tokens) * self._token_s
 
-    def hold(self, now: float, seconds: float) -> None:
+    def hold_requests(self, now: float, seconds: float) -> None:
         """Let nothing start for that long."""
         self._opens_at = max(self._opens_at, now + min(seconds, self._longest_s))
 
-    def heed(self, now: float, started: StartedRequest, headers: Iterable[tuple[str, str]]) -> None:
+    def apply_headers(self, now: float, started: StartedRequest, headers: Iterable[tuple[str, str]]) -> None:
         """Take in what a response says is left, and until when. A hint holds nobody longer than the longest wait."""
         said = dict(headers)
         for name, value in said.items():
@@ -153,12 +153,12 @@ class Breaker:
         """A request starts; in an open breaker it is the one that tries."""
         self._probing = self.is_open
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """The endpoint gave an answer of whatever kind."""
         self._in_a_row = self._probes_failed = 0
         self._open_until, self._probing = None, False
 
-    def failed(self, now: float, started: StartedRequest) -> None:
+    def record_failure(self, now: float, started: StartedRequest) -> None:
         """A request came to nothing, in a way that another one might not."""
         if started.at_s < self._counted_at:
             return
@@ -172,11 +172,11 @@ class Breaker:
                 return
         self._open_until = now + self._settings.cool_down_s * 2**self._probes_failed
 
-    def trial(self) -> None:
+    def count_trial(self) -> None:
         """A trial is asked for the first time: it brings its share of retries."""
         self._trials += 1
 
-    def may_retry(self) -> bool:
+    def take_retry(self) -> bool:
         """Take one retry out of the budget, if there is one left."""
         allowed = self._retries < _RETRIES_AT_LEAST + self._settings.retries * self._trials
         self._retries += allowed

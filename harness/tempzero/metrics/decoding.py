@@ -93,7 +93,7 @@ def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[i
 def choice_likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:
     """Log-likelihoods of one choice, as `ways` has them; penalties, which need a context, left out."""
     found = DecodingWays(vocabulary=row.size)
-    found.put(_RowSweep.over(row.size).of(row, token, {}).choice)
+    found.add_choice(_RowSweep.over(row.size).of(row, token, {}).choice)
     return found.sums()
 
 
@@ -190,7 +190,7 @@ class _ResponseReader:
         self.rank.append(standing.rank)
         self.gap.append(standing.gap)
         self.seen.append(int(self.windows["all"][standing.best] > 0))
-        self.ways.put(standing.choice)
+        self.ways.add_choice(standing.choice)
         self._extend(token)
 
     def standings(self) -> TokenStandings:

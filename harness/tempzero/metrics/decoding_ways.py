@@ -83,21 +83,21 @@ class DecodingWays:
     _waiting: list[Choice] = field(default_factory=list)
     _rivals: int = 0
 
-    def put(self, choice: Choice) -> None:
+    def add_choice(self, choice: Choice) -> None:
         self._waiting.append(choice)
         self._rivals += choice.near.size
         if self._rivals >= _RIVALS_AT_ONCE:
-            self._reckon()
+            self._add_waiting()
 
     def sums(self) -> DecodingSums:
-        self._reckon()
+        self._add_waiting()
         return DecodingSums(
             sampled=tuple(self.sampled.tolist()),
             rounded=tuple(self.rounded.tolist()),
             penalised=tuple(self.penalised.tolist()),
         )
 
-    def _reckon(self) -> None:
+    def _add_waiting(self) -> None:
         if not self._waiting:
             return
         size = np.array([c.near.size for c in self._waiting])

@@ -20,7 +20,7 @@ class SearchEngine(Protocol):
     """What a search needs of a model in this process: see `engines.in_process.InProcessEngine`."""
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]: ...
-    def path(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]: ...
+    def greedy_logits(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]: ...
     def piece(self, token_id: int) -> bytes: ...
     def is_end(self, token_id: int) -> bool: ...
 
@@ -90,7 +90,7 @@ def largest_margin_change(form: SearchForm, looked: AnswerPath) -> float:
 def _follow_greedy_path(engine: SearchEngine, ids: Sequence[int], tokens: int, *, least: float = 0.0) -> list[PathStep]:
     """The greedy path: up to its end, to so many tokens, or to the first margin that is too small."""
     steps: list[PathStep] = []
-    for row in engine.path(ids):
+    for row in engine.greedy_logits(ids):
         second, best = (int(i) for i in np.argpartition(row, -2)[-2:])
         if row[second] > row[best]:
             second, best = best, second

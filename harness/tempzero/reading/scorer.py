@@ -208,7 +208,7 @@ class Scorer:
             penalties=decoding_ways.PENALTIES if model.exact else (),
         )
         if self._done.reader is None:
-            self._put(reader=reader)
+            self._write_line(reader=reader)
         elif self._done.reader != reader:
             raise UsageError(
                 f"{run.path}: scores.jsonl was begun by another {reference} (weights, settings or version differ); "
@@ -220,22 +220,22 @@ class Scorer:
 
     def read_responses(self, progress: ReadingProgress) -> None:
         """Read every usable response to this reference's claimed model that was not read before."""
-        waiting = self._waiting()
-        first = {self._identity(s): s.trial for s in self._done.scored if s.scores is not None}
+        waiting = self._list_waiting()
+        first = {self._sequence_key(s): s.trial for s in self._done.scored if s.scores is not None}
         for count, answer in enumerate(waiting, start=1):
             try:
-                scored = self._scored(answer, first)
+                scored = self._score_answer(answer, first)
             except EngineError as problem:
-                self._put(unread=self._unread(answer, str(problem)))
+                self._write_line(unread=self._build_unread(answer, str(problem)))
             else:
                 if isinstance(scored, ScoredResponse):
                     self._done.scored.append(scored)
-                    self._put(scored=scored)
+                    self._write_line(scored=scored)
                 else:
-                    self._put(unread=scored)
+                    self._write_line(unread=scored)
             progress(count, len(waiting))
 
-    def form_sample(self, settings: ScoreSection) -> list[ScoredResponse]:
+    def sample_for_forms(self, settings: ScoreSection) -> list[ScoredResponse]:
         """Beginnings of the reference's own responses for forms to read: short prompts first, every prompt once."""
         own = {s.trial.prompt: s for s in reversed(self._done.scored) if s.trial.provider == self._reference}
         fitting = sorted((s for s in own.values() if s.scores is not None), key=lambda s: s.prompt_tokens)
@@ -252,32 +252,32 @@ class Scorer:
         self, name: str, plain_form: ModelForm, form: ModelForm, *, honest: bool, settings: ScoreSection
     ) -> None:
         """Let another form of the model read a sample of the reference's own responses beside the plain one."""
-        sample = self.form_sample(settings)
+        sample = self.sample_for_forms(settings)
         most = max(_FIRST_TOKENS, settings.form_tokens // max(1, len(sample)))
         for one in sample:
             if (name, one.trial) in self._done.forms:
                 continue
             assert one.scores is not None, "sampled for having scores"
-            prompt = self._prompt(one.trial.prompt)
+            prompt = self._prompt_ids(one.trial.prompt)
             ids = (*prompt, *one.scores.token_ids[:most])
             plain = list(_logit_rows(plain_form, ids, len(prompt)))[:most]
             other = list(_logit_rows(form, ids, len(prompt)))[:most]
-            self._put(form=_build_form_reading(self._reference, name, honest, one.trial, plain, other))
+            self._write_line(form=_build_form_reading(self._reference, name, honest, one.trial, plain, other))
 
     def read_variants(self, settings: ScoreSection) -> None:
         """Read responses whose first tokens do not fit again, behind each other rendering of their prompts."""
         for provider in sorted({s.trial.provider for s in self._done.scored} - {self._reference}):
-            misfits = self._misfits(provider)[: settings.variant_responses]
+            misfits = self._find_misfits(provider)[: settings.variant_responses]
             for variant in settings.variants if misfits else ():
                 for one in misfits:
                     if (variant.name, one.trial) not in self._done.variants:
-                        reading = self._behind(variant, one)
+                        reading = self._read_variant(variant, one)
                         if reading is not None:
-                            self._put(variant=reading)
+                            self._write_line(variant=reading)
 
     # --- responses ------------------------------------------------------------------------------
 
-    def _waiting(self) -> list[_RecordedAnswer]:
+    def _list_waiting(self) -> list[_RecordedAnswer]:
         """Usable responses that were not read yet, those to one prompt together so that it is read once."""
         claimed, place = self._provider.claimed_model, {p: i for i, p in enumerate(self._messages)}
         rivals = {p.name for p in self._run.config.providers if p.claimed_model == claimed}
@@ -292,21 +292,21 @@ class Scorer:
         # The reference's own come first: what the others share with it is then computed for it.
         return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != self._reference, a.trial))
 
-    def _scored(self, answer: _RecordedAnswer, first: dict[tuple[Any, ...], Trial]) -> ScoredResponse | Unread:
+    def _score_answer(self, answer: _RecordedAnswer, first: dict[tuple[Any, ...], Trial]) -> ScoredResponse | Unread:
         if answer.completion.reasoning_text is not None and answer.completion.token_ids is None:
-            return self._unread(
+            return self._build_unread(
                 answer, "its reasoning was given apart, so what was generated in which order is unknown"
             )
-        tokens = self._tokens(answer.completion)
+        tokens = self._response_tokens(answer.completion)
         if not tokens.ids and not tokens.ended:
-            return self._unread(answer, "it holds no token")
-        prompt = self._prompt(answer.trial.prompt)
+            return self._build_unread(answer, "it holds no token")
+        prompt = self._prompt_ids(answer.trial.prompt)
         identity = (answer.trial.prompt, tokens.ids, tokens.ended)
         same_as, standings, settled = first.get(identity), None, 0
         if same_as is None:
             standings = self._model.read(prompt, tokens.ids, ended=tokens.ended)
             if tokens.source == "text":
-                standings, settled = self._settled(prompt, standings, tokens.ended)
+                standings, settled = self._settle_tokens(prompt, standings, tokens.ended)
             first[identity] = answer.trial
         return ScoredResponse(
             trial=answer.trial,
@@ -323,7 +323,7 @@ class Scorer:
             sums=None if standings is None or standings.sums is None else _round_sums(standings.sums),
         )
 
-    def _settled(
+    def _settle_tokens(
         self, prompt: Sequence[int], standings: decoding.TokenStandings, ended: bool
     ) -> tuple[decoding.TokenStandings, int]:
         """Where a text can be cut into tokens in two ways, the way that the reference finds likelier.
@@ -350,34 +350,34 @@ class Scorer:
                 standings, taken = other, taken + 1
         return standings, taken
 
-    def _tokens(self, completion: Completion) -> _ResponseTokens:
+    def _response_tokens(self, completion: Completion) -> _ResponseTokens:
         """The provider's own token ids where it gave them and they are this vocabulary's, else the text's."""
         ended = completion.finish_reason in _ENDED
         if completion.token_ids:
             given = [t for t in completion.token_ids if t not in self._model.end_ids]
-            text = self._text_of_given(given)
+            text = self._decode_given_tokens(given)
             if text is not None and (completion.reasoning_text is not None or text == completion.text):
                 return _ResponseTokens(ids=tuple(given), source="provider", round_trip=True, ended=ended)
         ids = self._model.tokenize(completion.text)
         return _ResponseTokens(
-            ids=tuple(ids), source="text", round_trip=self._text(ids) == completion.text, ended=ended
+            ids=tuple(ids), source="text", round_trip=self._decode_tokens(ids) == completion.text, ended=ended
         )
 
-    def _text_of_given(self, token_ids: Sequence[int]) -> str | None:
+    def _decode_given_tokens(self, token_ids: Sequence[int]) -> str | None:
         """None where they are no tokens of this vocabulary."""
         try:
-            return self._text(token_ids)
+            return self._decode_tokens(token_ids)
         except EngineError:
             return None
 
-    def _text(self, token_ids: Sequence[int]) -> str:
+    def _decode_tokens(self, token_ids: Sequence[int]) -> str:
         return codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(self._model.pieces(token_ids)))
 
     def _token_scores(self, standings: decoding.TokenStandings) -> TokenScores:
         missed = [b for t, b in zip(standings.token_ids, standings.argmax, strict=True) if t != b]
         return TokenScores(
             token_ids=standings.token_ids,
-            ends=self._ends(standings.token_ids),
+            ends=self._character_ends(standings.token_ids),
             argmax=standings.argmax,
             margin=_round_values(standings.margin),
             logprob=_round_values(standings.logprob),
@@ -387,7 +387,7 @@ class Scorer:
             instead=tuple(self._model.pieces([best])[0].decode("utf-8", "replace") for best in missed),
         )
 
-    def _ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+    def _character_ends(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """How many characters stand complete after each token."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         ends, written = [], 0
@@ -396,7 +396,7 @@ class Scorer:
             ends.append(written)
         return tuple(ends)
 
-    def _prompt(self, prompt: str) -> list[int]:
+    def _prompt_ids(self, prompt: str) -> list[int]:
         if prompt in self._offering_tools:
             raise EngineError("the prompt offers tools, which are not rendered here")
         if prompt not in self._prompts:
@@ -404,12 +404,12 @@ class Scorer:
         return self._prompts[prompt]
 
     @staticmethod
-    def _identity(scored: ScoredResponse) -> tuple[Any, ...]:
+    def _sequence_key(scored: ScoredResponse) -> tuple[Any, ...]:
         assert scored.scores is not None, "asked of scored ones only"
         ids = scored.scores.token_ids
         return (scored.trial.prompt, ids[:-1] if scored.ended else ids, scored.ended)
 
-    def _unread(self, answer: _RecordedAnswer, reason: str) -> Unread:
+    def _build_unread(self, answer: _RecordedAnswer, reason: str) -> Unread:
         return Unread(
             trial=answer.trial,
             number=answer.number,
@@ -420,7 +420,7 @@ class Scorer:
 
     # --- other renderings of the prompt -----------------------------------------------------------
 
-    def _misfits(self, provider: str) -> list[ScoredResponse]:
+    def _find_misfits(self, provider: str) -> list[ScoredResponse]:
         """One response a prompt, in reading order, of a provider whose answers begin as the reference's would not."""
         answered = {s.trial: s for s in self._done.scored}
         mine: dict[str, ScoredResponse] = {}
@@ -433,10 +433,10 @@ class Scorer:
         missed = [s for s in mine.values() if s.scores is not None and any(s.scores.margin[:_FIRST_TOKENS])]
         return [s for s in missed if s.trial.provider == provider]
 
-    def _behind(self, variant: PromptVariant, one: ScoredResponse) -> VariantReading | None:
+    def _read_variant(self, variant: PromptVariant, one: ScoredResponse) -> VariantReading | None:
         """None where this variant renders the very same prompt, or none at all."""
         assert one.scores is not None, "misfits have scores"
-        sent, messages = self._prompt(one.trial.prompt), self._messages[one.trial.prompt]
+        sent, messages = self._prompt_ids(one.trial.prompt), self._messages[one.trial.prompt]
         if variant.system is not None:
             rest = [m for m in messages if m.role != "system"]
             messages = (Message(role="system", content=variant.system), *rest)
@@ -460,7 +460,7 @@ class Scorer:
             plain_logprob=round(sum(one.scores.logprob[: len(ids)]), 4),
         )
 
-    def _put(self, **what: Any) -> None:
+    def _write_line(self, **what: Any) -> None:
         self._write(ScoreLine(seq=0, previous="", **what))
 
 

@@ -160,7 +160,7 @@ class AccumulatedEvidence:
         nights = math.fsum(self.bets) / len(self.bets)
         return (1 - SHARE_OF_WINDOWS) * nights + SHARE_OF_WINDOWS * math.fsum(self.windows) / len(WINDOWS)
 
-    def after(self, p_value: float, windows: Sequence[float] = ()) -> AccumulatedEvidence:
+    def add_night(self, p_value: float, windows: Sequence[float] = ()) -> AccumulatedEvidence:
         """With one more night; `windows` are the p-values of the windows that end with it, shortest first."""
         found = e_values(p_value)
         return AccumulatedEvidence(

@@ -253,7 +253,9 @@ def _parse_prompt(entry: Entry) -> Prompt:
 def _refuse_duplicate_id(name: str, place: Place, places: dict[str, Place]) -> None:
     first = places.setdefault(name, place)
     if first is not place:
-        place.key("id").refuse(f'"{name}" is taken by {first.key("id").where()}; ids must differ over all files')
+        place.inside("id").refuse(
+            f'"{name}" is taken by {first.inside("id").location()}; ids must differ over all files'
+        )
 
 
 def _parse_name(entry: Entry, key: str) -> str:
@@ -302,13 +304,13 @@ def _parse_message_list(value: Any, place: Place) -> tuple[Message, ...]:
         place.refuse(f"expected a list of messages; found {found}")
     messages: list[Message] = []
     for index, item in enumerate(value):
-        at = place.key(index)
+        at = place.inside(index)
         fields = require_known_keys(item, ("role", "content", "tool_calls", "tool_call_id"), at)
-        calls = parse_tool_calls(fields.get("tool_calls"), at.key("tool_calls"))
+        calls = parse_tool_calls(fields.get("tool_calls"), at.inside("tool_calls"))
         for key in ("role", "content"):
             if key not in fields and not (key == "content" and calls):
-                at.key(key).refuse("this key is needed")
-        message = _check_message(fields["role"], fields.get("content", ""), at.key("content"), at.key("role"))
+                at.inside(key).refuse("this key is needed")
+        message = _check_message(fields["role"], fields.get("content", ""), at.inside("content"), at.inside("role"))
         messages.append(_attach_calls(message, calls, fields.get("tool_call_id"), messages, at))
     if messages[-1].role not in ("user", "tool"):
         place.refuse(
@@ -322,16 +324,16 @@ def _attach_calls(
 ) -> Message:
     """The message with what it calls, or with the call it answers: one of the assistant's message before it."""
     if calls and message.role != "assistant":
-        at.key("tool_calls").refuse("only an assistant's message calls tools")
+        at.inside("tool_calls").refuse("only an assistant's message calls tools")
     if message.role != "tool":
         if answers is not None:
-            at.key("tool_call_id").refuse("only a tool's message answers a call")
+            at.inside("tool_call_id").refuse("only a tool's message answers a call")
         return replace(message, tool_calls=calls)
     called = [m for m in before if m.role == "assistant"][-1:]
     ids = [call.id for m in called for call in m.tool_calls]
     if answers not in ids or before[-1].role not in ("assistant", "tool"):
         known = f"; that message calls {', '.join(map(str, ids))}" if ids else ""
-        at.key("tool_call_id").refuse(f"must be the id of a call of the assistant's message before it{known}")
+        at.inside("tool_call_id").refuse(f"must be the id of a call of the assistant's message before it{known}")
     return replace(message, tool_call_id=answers)
 
 
@@ -362,7 +364,7 @@ def _parse_extractor(entry: Entry) -> ExtractorSpec | None:
     extractor = EXTRACTORS[name]
     parameters = (*extractor.parameters, *extractor.optional)
     require_known_keys(value, ("name", *parameters), place)
-    args = {key: _parse_argument(extractor, key, value[key], place.key(key)) for key in parameters if key in value}
+    args = {key: _parse_argument(extractor, key, value[key], place.inside(key)) for key in parameters if key in value}
     _check_extractor_args(extractor, args, place)
     return ExtractorSpec(name=name, args=args)
 
@@ -418,7 +420,7 @@ def _parse_tags(entry: Entry) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         place.refuse(f"expected a list such as [smoke, long]; found {describe_value(value)}")
-    return tuple(_parse_text(tag, place.key(index)) for index, tag in enumerate(value))
+    return tuple(_parse_text(tag, place.inside(index)) for index, tag in enumerate(value))
 
 
 def _parse_suite_name(entry: Entry) -> SuiteName:

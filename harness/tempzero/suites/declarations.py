@@ -34,17 +34,17 @@ def expand_declaration(declared: Declaration) -> Iterator[Entry]:
         place.refuse(f"expected a mapping such as {_EXAMPLE}; found {describe_value(item)}")
     name = item.get("generator")
     if not isinstance(name, str) or name not in GENERATORS:
-        place.key("generator").refuse(f"expected a generator; {suggest_word(str(name), GENERATORS)}")
+        place.inside("generator").refuse(f"expected a generator; {suggest_word(str(name), GENERATORS)}")
     generator = GENERATORS[name]
     require_known_keys(item, ("generator", *_COUNT_PARAMETERS, *generator.parameters, *HEAD_KEYS), place)
     for key in _COUNT_PARAMETERS:
         if key not in item:
-            place.key(key).refuse(f"this key is needed, e.g. {_EXAMPLE}")
+            place.inside(key).refuse(f"this key is needed, e.g. {_EXAMPLE}")
     seed, count = (
-        int(_parse_parameter(item[key], _COUNT_PARAMETERS[key], place.key(key))) for key in _COUNT_PARAMETERS
+        int(_parse_parameter(item[key], _COUNT_PARAMETERS[key], place.inside(key))) for key in _COUNT_PARAMETERS
     )
     settings = {
-        key: _parse_parameter(item[key], parameter, place.key(key))
+        key: _parse_parameter(item[key], parameter, place.inside(key))
         for key, parameter in generator.parameters.items()
         if key in item
     }

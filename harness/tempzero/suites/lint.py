@@ -29,7 +29,7 @@ class WrittenPrompt:
     @property
     def place(self) -> Place:
         """Where its text is written."""
-        return self.entry.place.key(next((key for key in ("prompt", "messages") if key in self.entry.own), "prompt"))
+        return self.entry.place.inside(next((key for key in ("prompt", "messages") if key in self.entry.own), "prompt"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +140,7 @@ def find_near_duplicates(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
 
 def _duplicate_remark(what: str, other: WrittenPrompt) -> str:
     return (
-        f"{what} {other.prompt.id} ({other.place.where()}); leave one out, or give both the same `variants:` "
+        f"{what} {other.prompt.id} ({other.place.location()}); leave one out, or give both the same `variants:` "
         "where they differ on purpose"
     )
 

@@ -42,11 +42,11 @@ class Place:
     lines: Mapping[tuple[Any, ...], int]
     at: tuple[Any, ...] = ()
 
-    def key(self, *steps: Any) -> Place:
+    def inside(self, *steps: Any) -> Place:
         """The place of something inside this one."""
         return replace(self, at=(*self.at, *steps))
 
-    def where(self) -> str:
+    def location(self) -> str:
         """`file:line`."""
         line = self.line()
         return f"{self.file}:{line}" if line else str(self.file)
@@ -58,7 +58,7 @@ class Place:
     def remark(self, what: str) -> str:
         """`file:line: path: what`."""
         path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.at).lstrip(".")
-        return f"{self.where()}: {path}: {what}" if path else f"{self.where()}: {what}"
+        return f"{self.location()}: {path}: {what}" if path else f"{self.location()}: {what}"
 
     def refuse(self, what: str) -> NoReturn:
         """Raise SuiteProblem: `file:line: path: what`."""
@@ -82,7 +82,7 @@ class Entry:
     def place_of(self, key: str) -> Place:
         """Where the value of a key is written."""
         inherited = key not in self.own and key in self.head
-        return self.head_place.key(key) if inherited else self.place.key(key)
+        return self.head_place.inside(key) if inherited else self.place.inside(key)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +139,7 @@ def require_known_keys(value: Any, known: Collection[str], place: Place) -> Mapp
         place.refuse(f"expected a mapping; found {describe_value(value)}")
     for key in value:
         if key not in known:
-            place.key(str(key)).refuse(f"unknown key; {suggest_word(str(key), known)}")
+            place.inside(str(key)).refuse(f"unknown key; {suggest_word(str(key), known)}")
     return value
 
 
@@ -180,29 +180,29 @@ def _read_yaml_entries(file: Path) -> Iterator[Entry | Declaration | SuiteProble
             top.refuse(f"expected a mapping with prompts: or a list of prompts; found {describe_value(value)}")
         fields = require_known_keys(value, ("prompts", "generate", *HEAD_KEYS), top)
         head = {key: fields[key] for key in HEAD_KEYS if key in fields}
-        items, at = fields.get("prompts", [] if "generate" in fields else None), top.key("prompts")
+        items, at = fields.get("prompts", [] if "generate" in fields else None), top.inside("prompts")
         yield from _read_declarations(fields.get("generate", []), head, top)
     if not isinstance(items, list):
         at.refuse(f"expected a list of prompts; found {describe_value(items)}")
     source = file.read_text(encoding="utf-8").split("\n")
     for index, item in enumerate(items):
-        yield _entry_or_problem(_parse_yaml_entry, item, head, at.key(index), top, source)
+        yield _entry_or_problem(_parse_yaml_entry, item, head, at.inside(index), top, source)
 
 
 def _read_declarations(items: Any, head: Mapping[str, Any], top: Place) -> Iterator[Declaration]:
-    place = top.key("generate")
+    place = top.inside("generate")
     if not isinstance(items, list):
         place.refuse(
             f"expected a list such as [{{generator: arithmetic, seed: 1, count: 20}}]; found {describe_value(items)}"
         )
     for index, item in enumerate(items):
-        yield Declaration(item=item, head=head, place=place.key(index), head_place=top)
+        yield Declaration(item=item, head=head, place=place.inside(index), head_place=top)
 
 
 def _parse_yaml_entry(item: Any, head: Mapping[str, Any], place: Place, top: Place, source: list[str]) -> Entry:
     own = require_known_keys(item, PROMPT_KEYS, place)
     if "expected" in own:
-        own = {**own, "expected": _number_as_written(own["expected"], place.key("expected"), source)}
+        own = {**own, "expected": _number_as_written(own["expected"], place.inside("expected"), source)}
     return Entry(own=own, head=head, place=place, head_place=top)
 
 
@@ -301,7 +301,7 @@ def _parse_csv_cell(key: str, cell: str, place: Place) -> Any:
         try:
             return json.loads(cell, object_pairs_hook=_require_unique_keys)
         except ValueError as problem:
-            place.key(key).refuse(f"not JSON: {problem}")
+            place.inside(key).refuse(f"not JSON: {problem}")
     return cell
 
 

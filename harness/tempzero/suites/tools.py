@@ -23,11 +23,11 @@ def parse_tools(value: Any, place: Place) -> tuple[dict[str, Any], ...]:
         return ()
     if not isinstance(value, list) or not value:
         place.refuse(f"expected a list of tools; found {'an empty list' if value == [] else describe_value(value)}")
-    found = tuple(_parse_tool(item, place.key(index)) for index, item in enumerate(value))
+    found = tuple(_parse_tool(item, place.inside(index)) for index, item in enumerate(value))
     names = [tool["function"]["name"] for tool in found]
     for index, name in enumerate(names):
         if name in names[:index]:
-            place.key(index, "function", "name").refuse(f'"{name}" is given twice')
+            place.inside(index, "function", "name").refuse(f'"{name}" is given twice')
     return found
 
 
@@ -42,7 +42,7 @@ def parse_tool_choice(value: Any, offered: Any, place: Place) -> str | dict[str,
             place.refuse(f"expected {', '.join(_CHOICES)} or {{type: function, function: {{name: ...}}}}")
         return value
     fields = require_known_keys(value, ("type", "function"), place)
-    function = require_known_keys(fields.get("function"), ("name",), place.key("function"))
+    function = require_known_keys(fields.get("function"), ("name",), place.inside("function"))
     names = [
         t["function"].get("name")
         for t in (offered if isinstance(offered, list) else [])
@@ -61,18 +61,20 @@ def parse_tool_calls(value: Any, place: Place) -> tuple[ToolCall, ...]:
         place.refuse(f"expected a list of calls; found {'an empty list' if value == [] else describe_value(value)}")
     calls = []
     for index, item in enumerate(value):
-        at = place.key(index)
+        at = place.inside(index)
         fields = require_known_keys(item, ("id", "name", "arguments"), at)
         for key in ("id", "name"):
             if not isinstance(fields.get(key), str) or not _NAME.fullmatch(fields[key]):
-                at.key(key).refuse("is needed: letters, digits, _ and -, at most 64")
+                at.inside(key).refuse("is needed: letters, digits, _ and -, at most 64")
         arguments = fields.get("arguments", {})
         if not isinstance(arguments, dict | str):
-            at.key("arguments").refuse(
+            at.inside("arguments").refuse(
                 f"expected a mapping, or the JSON text of one; found {describe_value(arguments)}"
             )
         text = (
-            arguments if isinstance(arguments, str) else _dump_arguments(to_json_value(arguments, at.key("arguments")))
+            arguments
+            if isinstance(arguments, str)
+            else _dump_arguments(to_json_value(arguments, at.inside("arguments")))
         )
         calls.append(ToolCall(id=fields["id"], name=fields["name"], arguments=text))
     if len({call.id for call in calls}) < len(calls):
@@ -85,11 +87,11 @@ def check_expected_calls(prompt: Prompt, place: Place) -> None:
     if prompt.extractor is None or prompt.extractor.name != "tool_call":
         return
     if not prompt.tools:
-        place.key("extractor").refuse("tool_call needs tools: to call")
+        place.inside("extractor").refuse("tool_call needs tools: to call")
     known = [tool["function"]["name"] for tool in prompt.tools]
     unknown = [name for name in expected_tool_names(prompt.expected or "") if name not in (*known, "no")]
     if prompt.expected is not None and prompt.expected != "no call" and unknown:
-        place.key("expected").refuse(f"no tool is called {unknown[0]}; offered: {', '.join(known)}")
+        place.inside("expected").refuse(f"no tool is called {unknown[0]}; offered: {', '.join(known)}")
 
 
 def to_json_value(value: Any, place: Place) -> Any:
@@ -97,10 +99,10 @@ def to_json_value(value: Any, place: Place) -> Any:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                place.key(str(key)).refuse(f"a key must be text; found {describe_value(key)} (put it in quotes)")
-        return {key: to_json_value(inner, place.key(key)) for key, inner in value.items()}
+                place.inside(str(key)).refuse(f"a key must be text; found {describe_value(key)} (put it in quotes)")
+        return {key: to_json_value(inner, place.inside(key)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [to_json_value(inner, place.key(index)) for index, inner in enumerate(value)]
+        return [to_json_value(inner, place.inside(index)) for index, inner in enumerate(value)]
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() and "." not in str(value) else float(value)
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and value - value == 0):
@@ -111,21 +113,21 @@ def to_json_value(value: Any, place: Place) -> Any:
 def _parse_tool(value: Any, place: Place) -> dict[str, Any]:
     fields = require_known_keys(value, ("type", "function"), place)
     if fields.get("type") != "function":
-        place.key("type").refuse("must be function")
-    at = place.key("function")
+        place.inside("type").refuse("must be function")
+    at = place.inside("function")
     function = to_json_value(
         require_known_keys(fields.get("function"), ("name", "description", "parameters", "strict"), at), at
     )
     if not isinstance(function.get("name"), str) or not _NAME.fullmatch(function["name"]):
-        at.key("name").refuse("is needed: letters, digits, _ and -, at most 64")
+        at.inside("name").refuse("is needed: letters, digits, _ and -, at most 64")
     if not isinstance(function.get("description", ""), str):
-        at.key("description").refuse(f"expected text; found {describe_value(function['description'])}")
+        at.inside("description").refuse(f"expected text; found {describe_value(function['description'])}")
     parameters = function.get("parameters", {})
     if not isinstance(parameters, dict):
-        at.key("parameters").refuse(f"expected a JSON schema; found {describe_value(parameters)}")
+        at.inside("parameters").refuse(f"expected a JSON schema; found {describe_value(parameters)}")
     problem = find_schema_problem(parameters)
     if problem:
-        at.key("parameters").refuse(f"is no JSON schema: {problem}")
+        at.inside("parameters").refuse(f"is no JSON schema: {problem}")
     return {"type": "function", "function": function}
 
 

@@ -28,7 +28,7 @@ DONE = b"data: [DONE]\n\n"
 def test_base64_gives_no_key_away_at_any_offset(key: str, before: bytes, after: bytes) -> None:
     """Of the key's letters at most fragments are left, beside the neighbours they share a group with."""
     encoded = base64.b64encode(before + key.encode() + after)
-    left, found = Secrets([key]).removed_from(encoded)
+    left, found = Secrets([key]).remove_from(encoded)
     assert found
     rest = left.replace(REDACTED.encode(), b"")
     assert len(rest) <= len(base64.b64encode(before)) + len(base64.b64encode(after)) + 4
@@ -47,11 +47,11 @@ def test_base64_gives_no_key_away_at_any_offset(key: str, before: bytes, after: 
 )
 def test_a_plain_or_encoded_key_is_cut_out(body: bytes) -> None:
     """The rest of the answer stays what it was."""
-    left, found = SECRETS.removed_from(b"left " + body)
+    left, found = SECRETS.remove_from(b"left " + body)
     assert found
     assert left.startswith(b"left ")
     assert REDACTED.encode() in left
-    assert SECRETS.hidden_in(left) is None
+    assert SECRETS.find_hidden(left) is None
 
 
 def gzipped(data: bytes) -> bytes:
@@ -81,7 +81,7 @@ def gzipped(data: bytes) -> bytes:
 )
 def test_a_hidden_key_is_seen(body: bytes, hidden: str | None) -> None:
     """Where it cannot be cut out, the body as a whole is not kept."""
-    assert SECRETS.hidden_in(SECRETS.removed_from(body)[0]) == hidden
+    assert SECRETS.find_hidden(SECRETS.remove_from(body)[0]) == hidden
 
 
 @pytest.mark.parametrize("length", [16, 17, 31, 32, 60])
@@ -89,21 +89,21 @@ def test_every_telling_piece_of_a_key_is_cut_out(length: int) -> None:
     """Whichever sixteen of its letters are shown, and whatever stands around them."""
     key = "".join(chr(65 + (i * 7) % 58) for i in range(length))
     for start in range(length - 15):
-        left, found = Secrets([key]).removed_from(b"..." + key[start : start + 16].encode() + b"...")
+        left, found = Secrets([key]).remove_from(b"..." + key[start : start + 16].encode() + b"...")
         assert (left, found) == (b"..." + REDACTED.encode() + b"...", True)
 
 
 def test_what_is_said_to_be_compressed_in_an_unknown_way_cannot_be_searched() -> None:
     """brotli has no first bytes of its own; the header has to do."""
-    assert SECRETS.hidden_in(b"\x0b\x02\x80\xff", coding="br") == "unsearchable"
-    assert SECRETS.hidden_in(b'{"choices": []}', coding="br") is None
+    assert SECRETS.find_hidden(b"\x0b\x02\x80\xff", coding="br") == "unsearchable"
+    assert SECRETS.find_hidden(b'{"choices": []}', coding="br") is None
 
 
 def test_without_a_key_nothing_is_hidden_and_a_placeholder_is_no_key() -> None:
     """Removing the word "none" from answers would maim them."""
     for secrets in (Secrets([]), Secrets(["none"])):
-        assert secrets.removed_from(b"none") == (b"none", False)
-        assert secrets.hidden_in(gzip.compress(b"x")[:-4]) is None
+        assert secrets.remove_from(b"none") == (b"none", False)
+        assert secrets.find_hidden(gzip.compress(b"x")[:-4]) is None
 
 
 def test_a_bomb_is_not_unpacked() -> None:
@@ -116,6 +116,6 @@ def test_a_bomb_is_not_unpacked() -> None:
 @given(body=st.binary(max_size=60))
 def test_no_bytes_make_it_fail(body: bytes) -> None:
     """Whatever is sent can be looked at."""
-    left, found = SECRETS.removed_from(body)
+    left, found = SECRETS.remove_from(body)
     assert not found or REDACTED.encode() in left
-    SECRETS.hidden_in(body, coding="gzip")
+    SECRETS.find_hidden(body, coding="gzip")

@@ -52,7 +52,7 @@ class Scripted:
         self._said += 1
         return row
 
-    def following(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+    def logits_after(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         self.forget()
         return self.advance(token_ids)
 

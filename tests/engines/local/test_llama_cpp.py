@@ -224,11 +224,11 @@ def test_a_path_is_the_very_answer(opened: Opener) -> None:
     texts = ["Tell me about the sea, please.", "Tell me about the sea, soon."]
     for text in [*texts, *texts]:
         ids = engine.prompt_ids([Message(role="user", content=text)])
-        rows = list(itertools.islice(engine.path(ids), 8))
+        rows = list(itertools.islice(engine.greedy_logits(ids), 8))
         said = completion(ask(engine, text, max_tokens=8))
         assert said.token_ids == tuple(int(row.argmax()) for row in rows)
         assert said.logits_sha256 == hashlib.sha256(b"".join(row.tobytes() for row in rows)).hexdigest()
-        again = next(iter(engine.path(engine.prompt_ids([Message(role="user", content=texts[0])]))))
+        again = next(iter(engine.greedy_logits(engine.prompt_ids([Message(role="user", content=texts[0])]))))
         assert text != texts[0] or again.tobytes() == rows[0].tobytes()
 
 

@@ -62,7 +62,7 @@ def assemble_stream(stream: EventStream, headers: Mapping[str, str]) -> Assemble
         joined.answer.flag("suspicious_stream")
     elif stream.rest:
         raise UnusableReply(missing_outcome("truncated_stream", "the stream ends within an event", "yes"))
-    return joined.whole()
+    return joined.finish()
 
 
 def join_text_parts(content: Any) -> str | None:
@@ -190,7 +190,7 @@ class _StreamJoiner:
             return None
         return _EventShape(before=before, after=after, name=event.name, choice=choice, texts=choice.texts[said[0]])
 
-    def whole(self) -> AssembledAnswer:
+    def finish(self) -> AssembledAnswer:
         """The answer, if it is one."""
         if not self._choices:
             if self.answer.done:
@@ -201,11 +201,11 @@ class _StreamJoiner:
             raise UnusableReply(missing_outcome("truncated_stream", "the stream ends without a finish reason", "yes"))
         if not first.spoke:
             raise UnusableReply(missing_outcome("schema", "the choices of the stream hold no delta"))
-        self._suspect(first)
+        self._flag_resent_pieces(first)
         self.answer.value["choices"] = [self._choices[i].value(i) for i in sorted(self._choices)]
         return self.answer
 
-    def _suspect(self, first: _ChoiceSoFar) -> None:
+    def _flag_resent_pieces(self, first: _ChoiceSoFar) -> None:
         """More pieces than tokens and one of them twice in a row: somebody sent it again."""
         usage = self.answer.value.get("usage")
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None

@@ -49,11 +49,11 @@ class EndpointHistory:
         flags: list[Flag] = [
             *outcome.flags,
             *self._id_flags(said, request),
-            *self._changes(said),
-            *self._prompt(said, request),
+            *self._change_flags(said),
+            *self._prompt_flags(said, request),
         ]
         outcome = replace(outcome, flags=tuple(flags))
-        why = self._replayed(said, request, end_s)
+        why = self._replay_reason(said, request, end_s)
         if why is not None:
             return replace(outcome, status="excluded", kind="cached", detail=why, retry="once")
         if self.pinned and _BACKEND_SWITCHED in flags:
@@ -63,7 +63,7 @@ class EndpointHistory:
         self._remember(said, request, end_s)
         return outcome
 
-    def _replayed(self, said: Completion, request: int, end_s: float) -> str | None:
+    def _replay_reason(self, said: Completion, request: int, end_s: float) -> str | None:
         """Why this cannot have been computed for this request."""
         if self._ids_are_unique and self._asked_for.get(hash(said.response_id)) == request:
             return "the response id of an earlier answer to the same request"
@@ -88,7 +88,7 @@ class EndpointHistory:
         self._ids_are_unique = False
         return ["response_id_reused"]
 
-    def _changes(self, said: Completion) -> list[Flag]:
+    def _change_flags(self, said: Completion) -> list[Flag]:
         """Who answers has changed, as far as the provider says so."""
         flags: list[Flag] = []
         if said.backend is not None and self._backend not in (None, said.backend):
@@ -97,7 +97,7 @@ class EndpointHistory:
             flags.append("fingerprint_changed")
         return flags
 
-    def _prompt(self, said: Completion, request: int) -> list[Flag]:
+    def _prompt_flags(self, said: Completion, request: int) -> list[Flag]:
         """The same bytes counted differently: something was added to them, or taken away."""
         if said.prompt_tokens is None:
             return []

@@ -143,9 +143,9 @@ class ChatEngine:
         streamed = is_streamed(self._provider, question)
         asked = _RequestFacts(stream=streamed, tools=bool(question.tools))
         if len(answer.body) > _READ_IN_THREAD_BYTES:
-            response, read_outcome = await asyncio.to_thread(self._understood, answer, asked)
+            response, read_outcome = await asyncio.to_thread(self._classify_answer, answer, asked)
         else:
-            response, read_outcome = self._understood(answer, asked)
+            response, read_outcome = self._classify_answer(answer, asked)
         outcome = self._history.judge(read_outcome, request_sha256=sha256, end_s=answer.end_s)
         if outcome.status == "excluded":
             self._set_headers(_CACHE_BYPASS_HEADERS)
@@ -167,21 +167,21 @@ class ChatEngine:
 
     async def post(self, body: str) -> Reply:
         """Send any JSON; what came back, cleaned of the key."""
-        return self._kept(await self._wire.post(self._headers, body.encode()), _RequestFacts())[1]
+        return self._clean_answer(await self._wire.post(self._headers, body.encode()), _RequestFacts())[1]
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()
 
-    def _understood(self, answer: WireAnswer, asked: _RequestFacts) -> tuple[WireResponse | None, Outcome]:
-        response, reply = self._kept(answer, asked)
+    def _classify_answer(self, answer: WireAnswer, asked: _RequestFacts) -> tuple[WireResponse | None, Outcome]:
+        response, reply = self._clean_answer(answer, asked)
         return response, classify_reply(reply)
 
-    def _kept(self, answer: WireAnswer, asked: _RequestFacts) -> tuple[WireResponse | None, Reply]:
+    def _clean_answer(self, answer: WireAnswer, asked: _RequestFacts) -> tuple[WireResponse | None, Reply]:
         """What may be stored of an answer: allowed headers, and nothing that holds the key."""
-        headers, echoed = self._kept_headers(answer)
-        body, in_body = self._secrets.removed_from(answer.body)
-        hidden = self._secrets.hidden_in(body, coding=headers.get("content-encoding", "identity"), limit=BYTE_CAP)
+        headers, echoed = self._clean_headers(answer)
+        body, in_body = self._secrets.remove_from(answer.body)
+        hidden = self._secrets.find_hidden(body, coding=headers.get("content-encoding", "identity"), limit=BYTE_CAP)
         reply = Reply(
             asked_model=self._provider.model,
             asked_stream=asked.stream,
@@ -211,12 +211,12 @@ class ChatEngine:
         )
         return response, reply
 
-    def _kept_headers(self, answer: WireAnswer) -> tuple[dict[str, str], bool]:
+    def _clean_headers(self, answer: WireAnswer) -> tuple[dict[str, str], bool]:
         """Response headers worth keeping, of several by one name the last, and whether a secret stood in them."""
         kept, echoed = {}, False
         for name, value in answer.headers:
             if name.startswith(_KEPT_RESPONSE_HEADERS):
-                clean, found = self._secrets.header(name, value)
+                clean, found = self._secrets.clean_header(name, value)
                 echoed = echoed or found
                 if clean or not found:
                     kept[name] = clean[:_LONGEST_KEPT_HEADER]

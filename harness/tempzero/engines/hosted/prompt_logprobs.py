@@ -81,11 +81,11 @@ class EndpointReader:
         """The token ids that the server's own chat template makes of these messages."""
         turns = [{"role": m.role, "content": m.content} for m in messages]
         fields = {**self._provider.extra_body, "messages": turns}
-        told = self._tokenizer("/tokenize", {**fields, "add_generation_prompt": True})
+        told = self._ask_tokenizer("/tokenize", {**fields, "add_generation_prompt": True})
         if told is not None:
             return self._ids("/tokenize", told.get("tokens"))
         path = f"{self._api}/chat/completions"
-        told = self._told(path, {**fields, "max_tokens": 1, "return_token_ids": True})
+        told = self._require_answer(path, {**fields, "max_tokens": 1, "return_token_ids": True})
         return self._ids(path, told.get("prompt_token_ids"))
 
     def tokenize(self, text: str) -> list[int]:
@@ -106,7 +106,7 @@ class EndpointReader:
                 pieces.append(b"")
                 continue
             pending = (*pending, token)
-            text = self._continued(pending)
+            text = self._text_behind_anchor(pending)
             whole = text.rstrip(_PARTIAL_CHARACTER)
             pieces.append(whole[shown:].encode())
             pending, shown = ((), 0) if whole == text else (pending, len(whole))
@@ -125,7 +125,7 @@ class EndpointReader:
                 break
             behind.insert(0, mine)
         for token in behind:
-            text = self._continued((token,)).strip()
+            text = self._text_behind_anchor((token,)).strip()
             if text:
                 return (token,) if _CONTROL_TOKEN.fullmatch(text) else ()
         return ()
@@ -142,7 +142,7 @@ class EndpointReader:
             )
         if start == len(token_ids):
             return []
-        told = self._told(self._path, self._form.request(token_ids, start))
+        told = self._require_answer(self._path, self._form.request(token_ids, start))
         try:
             return self._form.standings(told, token_ids, start)
         except MalformedAnswer as problem:
@@ -164,7 +164,7 @@ class EndpointReader:
             self._fail("/tokenize", 'the text "a" has no tokens')
         return ids[-1]
 
-    def _continued(self, token_ids: tuple[int, ...]) -> str:
+    def _text_behind_anchor(self, token_ids: tuple[int, ...]) -> str:
         """The text of these tokens, behind others."""
         return self._text((self._anchor, *token_ids)).removeprefix(self._text((self._anchor,)))
 
@@ -174,10 +174,10 @@ class EndpointReader:
         return self._texts[token_ids]
 
     def _detokenized(self, token_ids: tuple[int, ...]) -> str:
-        told = self._tokenizer("/detokenize", {"tokens": list(token_ids), "skip_special_tokens": False})
+        told = self._ask_tokenizer("/detokenize", {"tokens": list(token_ids), "skip_special_tokens": False})
         if told is None:
             path = f"{self._api}/completions"
-            told = first_choice(self._told(path, {"prompt": list(token_ids), "max_tokens": 0, "echo": True}))
+            told = first_choice(self._require_answer(path, {"prompt": list(token_ids), "max_tokens": 0, "echo": True}))
         text = told.get("prompt", told.get("text"))
         if not isinstance(text, str):
             self._fail("/detokenize", "no text came back for token ids")
@@ -185,14 +185,14 @@ class EndpointReader:
 
     def _tokenized(self, text: str) -> list[int]:
         fields = {"prompt": text, "add_special_tokens": False}
-        told = self._tokenizer("/tokenize", fields)
+        told = self._ask_tokenizer("/tokenize", fields)
         if told is not None:
             return self._ids("/tokenize", told.get("tokens"))
         path = f"{self._api}/completions"
-        told = self._told(path, {**fields, "max_tokens": 1, "return_token_ids": True})
+        told = self._require_answer(path, {**fields, "max_tokens": 1, "return_token_ids": True})
         return self._ids(path, first_choice(told).get("prompt_token_ids"))
 
-    def _tokenizer(self, path: str, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _ask_tokenizer(self, path: str, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What the server's tokenizer says; None where only the paths below base_url can be reached."""
         if not self._has_tokenizer:
             return None
@@ -208,7 +208,7 @@ class EndpointReader:
 
     # --- the wire -------------------------------------------------------------------------------
 
-    def _told(self, path: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _require_answer(self, path: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         told = self._answer(path, fields, may_be_absent=False)
         assert told is not None, "absence is an error here"
         return told

@@ -50,7 +50,7 @@ class Secrets:
             v[i : i + _BLOCK_CHARS] for v in self._values for i in range(0, len(v) - _BLOCK_CHARS + 1, _BLOCK_CHARS)
         }
 
-    def removed_from(self, data: bytes) -> tuple[bytes, bool]:
+    def remove_from(self, data: bytes) -> tuple[bytes, bool]:
         """The bytes without any spelling, and whether there was one; half a key at the end goes as well."""
         found = False
         for spelling in self._spellings:
@@ -66,14 +66,14 @@ class Secrets:
                     return data[:-length] + REDACTED.encode(), True
         return data, found
 
-    def header(self, name: str, value: str) -> tuple[str, bool]:
+    def clean_header(self, name: str, value: str) -> tuple[str, bool]:
         """A header's value, fit to be kept, and whether anything was removed from it."""
         if any(v.decode().lower() in name for v in self._values):
             return "", True
-        clean, found = self.removed_from(value.encode())
-        return (REDACTED, True) if self.hidden_in(clean) else (clean.decode(), found)
+        clean, found = self.remove_from(value.encode())
+        return (REDACTED, True) if self.find_hidden(clean) else (clean.decode(), found)
 
-    def hidden_in(self, body: bytes, *, coding: str = "identity", limit: int = 1 << 24) -> Hidden | None:
+    def find_hidden(self, body: bytes, *, coding: str = "identity", limit: int = 1 << 24) -> Hidden | None:
         """Whether bytes already cleaned still give the secret away once decoded, or cannot be decoded."""
         if not self._values:
             return None

@@ -183,7 +183,7 @@ class _AnswerReader:
         if not _CONTENT_FIELDS & message.keys() and finish not in _CUT_REASONS | _FILTERED_REASONS | _TOOL_REASONS:
             raise UnusableReply(missing_outcome("schema", "choices[0].message holds no content"))
         content = self._content(message.get("content"))
-        text, reasoning = self._apart(content, message, finish)
+        text, reasoning = self._split_reasoning(content, message, finish)
         calls = self._calls(message)
         completion = replace(self._completion(choice, text, reasoning, given), tool_calls=calls)
         tools = bool(message.get("tool_calls") or message.get("function_call") or finish in _TOOL_REASONS)
@@ -191,20 +191,22 @@ class _AnswerReader:
             self.flags.append("unexpected_tool_call")
         elif tools and not calls:
             self.flags.append("tool_call_missing")
-        if self._replayed(completion):
-            return replace(self._done("excluded", "cached", completion), retry="once")
+        if self._is_replayed(completion):
+            return replace(self._build_outcome("excluded", "cached", completion), retry="once")
         if finish in _FILTERED_REASONS or message.get("refusal"):
-            return self._done("censored", "content_filter", completion, detail=str(message.get("refusal") or finish))
+            return self._build_outcome(
+                "censored", "content_filter", completion, detail=str(message.get("refusal") or finish)
+            )
         if finish in _CUT_REASONS:
-            return self._done("censored", "length", completion)
+            return self._build_outcome("censored", "length", completion)
         if not finish:
             self.flags.append("finish_reason_missing")
         elif finish not in _FINISHED_REASONS and not tools:
             self.flags.append("finish_reason_unknown")
         said = text or calls
-        return self._done("valid", "complete" if said else "empty", completion)
+        return self._build_outcome("valid", "complete" if said else "empty", completion)
 
-    def _done(self, status: Status, kind: OutcomeKind, completion: Completion, detail: str = "") -> Outcome:
+    def _build_outcome(self, status: Status, kind: OutcomeKind, completion: Completion, detail: str = "") -> Outcome:
         return Outcome(
             status=status, kind=kind, detail=to_printable_line(detail), flags=tuple(self.flags), completion=completion
         )
@@ -265,7 +267,7 @@ class _AnswerReader:
         if name not in self.flags:
             self.flags.append(name)
 
-    def _apart(self, content: str, message: Mapping[str, Any], finish: str | None) -> tuple[str, str | None]:
+    def _split_reasoning(self, content: str, message: Mapping[str, Any], finish: str | None) -> tuple[str, str | None]:
         """The answer and the reasoning: by field where the provider parts them, else by a leading <think> block."""
         for name in ("reasoning", "reasoning_content"):
             given = message.get(name)
@@ -338,7 +340,7 @@ class _AnswerReader:
         if _nested_value(self.value, "openrouter_metadata", "pipeline"):
             self.flags.append("prompt_mismatch")  # what it lists (compression, plugins) changed the prompt
 
-    def _replayed(self, completion: Completion) -> bool:
+    def _is_replayed(self, completion: Completion) -> bool:
         """Did a response cache answer? Then this says nothing of the model: some provider headers say so,
         and one gateway gives itself away by counting no tokens for a text."""
         said = [self.reply.headers.get(name, "").lower() for name in _CACHE_HEADERS]

@@ -178,9 +178,9 @@ class _RequestUnderWay(httpx2.AsyncByteStream):
                     if self._sent is None and self._half_open is not None:
                         await self._half_open.aclose()
         except TimeoutError:
-            return self._late()
+            return self._break_at_deadline()
         except (httpx2.TransportError, *_BREAKING_ERRORS) as error:
-            return self._broken(error)
+            return self._break_of_error(error)
 
     def answer(self, broken: Break | None, *, surplus: bool) -> WireAnswer:
         """What is there now."""
@@ -270,7 +270,7 @@ class _RequestUnderWay(httpx2.AsyncByteStream):
             self._glance_at = now + _GLANCE_S
         self._due_in(_AFTER_DONE_S if self._pulse.done else self._timeouts.idle_s, "content", self._silence)
 
-    def _late(self) -> Break | None:
+    def _break_at_deadline(self) -> Break | None:
         """Which deadline it was, and so what it means. Silence after a stream's end mark means nothing."""
         if self._pulse.done:
             return None
@@ -316,7 +316,7 @@ class _RequestUnderWay(httpx2.AsyncByteStream):
         else:
             self._clock.reschedule(now)
 
-    def _broken(self, error: Exception) -> Break:
+    def _break_of_error(self, error: Exception) -> Break:
         """By stage, not by class: what has happened on the wire says more than what a library calls it."""
         if self._first_byte is not None:
             return Break(

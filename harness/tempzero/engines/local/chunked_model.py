@@ -48,7 +48,7 @@ class ChunkedModel(ABC):
         row: NDArray[np.float32] = self._append(chunks[-1], rows=1)[0]
         return row
 
-    def following(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+    def logits_after(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """What `forget` and `advance` would give, bit for bit, without computing a shared beginning again."""
         chunks = _cut_chunks(token_ids, self._batch_size)
         for chunk in chunks[self._keep(chunks[:-1]) : -1]:

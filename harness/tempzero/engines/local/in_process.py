@@ -60,7 +60,7 @@ class Model(Protocol):
     def advance(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to the sequence; the logits after the last of them."""
 
-    def following(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+    def logits_after(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """The logits after these tokens, as `forget` and `advance` would give them; `advance` goes on from there."""
 
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
@@ -208,13 +208,13 @@ class InProcessEngine:
         """
         return self._model.logits(token_ids, start)
 
-    def path(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def greedy_logits(self, prompt: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The distributions over the tokens of the greedy answer, one after another, the very ones `ask` chooses from.
 
         A token is computed when its row is asked for; there is no end. A beginning that the last path shared is
         not computed again. Raises EngineError where the context is full.
         """
-        row = self._model.following(prompt)
+        row = self._model.logits_after(prompt)
         while True:
             yield row
             row = self._model.advance([int(row.argmax())])
@@ -239,7 +239,9 @@ class InProcessEngine:
             prompt = self._model.tokenize(prompt_text, special=True)
             outcome = self._refusal(question, prompt)
             if outcome is None:
-                outcome, first_byte_s = self._generated(prompt, prompt_text, question.sampling.max_tokens, stop)
+                outcome, first_byte_s = self._generate_or_reload(
+                    prompt, prompt_text, question.sampling.max_tokens, stop
+                )
         except _ModelGone as problem:
             outcome = _missing_outcome("reference", str(problem))
         except _UnsupportedQuestion as problem:
@@ -255,17 +257,17 @@ class InProcessEngine:
             request=self._request(question), response=_build_local_response(outcome), times=times, outcome=outcome
         )
 
-    def _generated(
+    def _generate_or_reload(
         self, prompt: Sequence[int], prompt_text: str, max_tokens: int, stop: threading.Event
     ) -> tuple[Outcome, float | None]:
         """The outcome and when its first token was there. A model that cannot compute is loaded anew, once."""
         try:
             generation = self._generate(prompt, max_tokens, stop)
         except EngineError as problem:
-            return self._failed(problem), None
+            return self._reload_model(problem), None
         return self._outcome(generation, len(prompt), prompt_text), generation.first_token_s
 
-    def _failed(self, problem: EngineError) -> Outcome:
+    def _reload_model(self, problem: EngineError) -> Outcome:
         reload, self._reload = self._reload, None
         if reload is None:
             return _missing_outcome("reference", str(problem))

@@ -103,7 +103,7 @@ def _decide_by_test(
     found = stats.AccumulatedEvidence(bets=last.bets) if last and last.bets else stats.AccumulatedEvidence()
     was_changed = last is not None and last.state == "changed"
     windows = () if was_changed else _window_p_values(side, comparable, _nights_since_reset(known), rules.tolerance)
-    found = found.after(test.p_value, windows)
+    found = found.add_night(test.p_value, windows)
     state, calm, since, until = _next_state(tonight.night, test.p_value, windows, found.value >= alarm_at, last, known)
     if was_changed and state == "ok":
         found = stats.AccumulatedEvidence()

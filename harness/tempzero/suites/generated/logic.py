@@ -43,7 +43,7 @@ def _word_choice_pattern(words: tuple[str, ...]) -> str:
 def _pose_comparison(draw: Draw, turn: int, steps: int) -> _Puzzle:
     """A chain of comparisons, told out of order; who stands at an end of it?"""
     names = draw.sample(NAMES, steps + 2)
-    facts = draw.shuffled([f"{a} is taller than {b}." for a, b in pairwise(names)])
+    facts = draw.shuffle([f"{a} is taller than {b}." for a, b in pairwise(names)])
     most = turn % 2 == 0
     question = f"Who is the {'tallest' if most else 'shortest'}?"
     return _Puzzle(text=f"{' '.join(facts)} {question}", answer=names[0 if most else -1], choices=tuple(sorted(names)))
@@ -72,7 +72,7 @@ def _pose_syllogism(draw: Draw, turn: int, steps: int) -> _Puzzle:
     facts = [f"Every {a} is a {b}." for a, b in pairwise(kinds)]
     if not yes:
         facts[-1] = f"No {kinds[-2]} is a {kinds[-1]}."
-    told = draw.shuffled([f"{name} is a {kinds[0]}.", *facts])
+    told = draw.shuffle([f"{name} is a {kinds[0]}.", *facts])
     return _Puzzle(text=f"{' '.join(told)} Is {name} a {kinds[-1]}?", answer="yes" if yes else "no")
 
 

@@ -71,7 +71,7 @@ def _make_count(draw: Draw, index: int) -> _HiddenTask:
     times = 3 + index % 4
     ringing = [name] * times + others
     return _HiddenTask(
-        sentences=_spread_evenly(draw, [f"{who} rang the great bell." for who in draw.shuffled(ringing)]),
+        sentences=_spread_evenly(draw, [f"{who} rang the great bell." for who in draw.shuffle(ringing)]),
         question=f"How many times in the text did {name} ring the great bell? Reply with the number only.",
         answer=str(times),
     )
@@ -84,7 +84,7 @@ def _make_total(draw: Draw, index: int) -> _HiddenTask:
     facts = [f"{name} paid {coins} coins to the ferryman." for coins in paid]
     facts += [f"{other} paid {draw.between(11, 39)} coins to the ferryman." for _ in range(2)]
     return _HiddenTask(
-        sentences=_spread_evenly(draw, draw.shuffled(facts)),
+        sentences=_spread_evenly(draw, draw.shuffle(facts)),
         question=f"How many coins did {name} pay to the ferryman in total? Reply with the number only.",
         answer=str(sum(paid)),
     )

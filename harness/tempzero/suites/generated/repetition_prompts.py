@@ -20,7 +20,7 @@ _WEATHER = ("clear", "cloudy", "light rain", "fog", "strong wind", "frost", "dri
 def _ask_for_list(draw: Draw, turn: int, lines: int) -> str:
     """A long list, with numbers or without. `draw` is the seed's own here, so that no place comes twice."""
     numbered = "with numbers" if turn % 2 else "without numbers"
-    where = draw.shuffled(_WHERE)[turn % len(_WHERE)]
+    where = draw.shuffle(_WHERE)[turn % len(_WHERE)]
     return f"List {lines} things that one can find in {where}, one per line, {numbered}. Write nothing else."
 
 

@@ -49,6 +49,6 @@ class Draw:
         left = list(choices)
         return [left.pop(self.below(len(left))) for _ in range(count)]
 
-    def shuffled(self, choices: Sequence[_Choice]) -> list[_Choice]:
+    def shuffle(self, choices: Sequence[_Choice]) -> list[_Choice]:
         """All of the choices in another order."""
         return self.sample(choices, len(choices))
