@@ -10,7 +10,7 @@ notices      nights -> what is worth a message
 
 from __future__ import annotations
 
-from tempzero.nightly.history.condensing import condense_run
+from tempzero.nightly.history.condensing import condense_run, question_key
 from tempzero.nightly.history.deciding import Tonight, decide_tonight, past_nights
 from tempzero.nightly.history.nights import (
     FORMAT,
@@ -58,6 +58,7 @@ __all__ = [
     "find_notices",
     "latest_entries",
     "past_nights",
+    "question_key",
     "read_baselines",
     "read_nights",
     "write_baseline",
