@@ -257,11 +257,15 @@ def test_a_run_in_a_thread_of_its_own_works(workplace: Path) -> None:
 def test_ctrl_c_in_a_notebook_keeps_what_came(workplace: Path) -> None:
     """The waiting thread is interrupted, the one that asks is cancelled, and the run goes on from there."""
 
-    def interrupt(_: object) -> None:
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    shown: list[object] = []
+
+    def interrupt_once(attempt: object) -> None:
+        shown.append(attempt)
+        if len(shown) == 1:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     async def cell() -> None:
-        tempzero.run(tempzero.load_config(), repeats=20, watcher=Watcher(attempt=interrupt))
+        tempzero.run(tempzero.load_config(), repeats=20, watcher=Watcher(attempt=interrupt_once))
 
     notebook = asyncio.new_event_loop()  # one that leaves Ctrl-C to Python, as a notebook's does
     with pytest.raises(KeyboardInterrupt):
@@ -269,7 +273,7 @@ def test_ctrl_c_in_a_notebook_keeps_what_came(workplace: Path) -> None:
     notebook.close()
     (path,) = (p for p in (workplace / "results").iterdir() if p.name.endswith("-run"))
     stopped = tempzero.open_run(path)
-    assert 2 <= len(tempzero.responses(stopped)) < 120
+    assert 1 <= len(tempzero.responses(stopped)) < 120
     assert len(tempzero.responses(tempzero.run(stopped))) == 120
 
 
