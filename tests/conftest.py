@@ -1,4 +1,4 @@
-"""What tests want seen at the end of the run, whatever pytest captures."""
+"""What tests want seen at the end of the run, whatever pytest captures and whichever process ran them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from pathlib import Path
 import pytest
 from door_workplace import make_workplace
 
-_LINES = pytest.StashKey[list[str]]()
+_LINE = "line written at the end"
 
 
-@pytest.fixture(scope="session")
-def written_at_the_end(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Takes a line for the terminal's summary."""
-    return pytestconfig.stash.setdefault(_LINES, []).append
+@pytest.fixture
+def written_at_the_end(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a line for the terminal's summary; it travels with the test's report, also out of a worker process."""
+    return lambda line: record_property(_LINE, line)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(_LINES, []):
-        terminalreporter.write_line(line)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            # A test that fails and then fails to clean up has two reports with the same lines.
+            if report.when == "call":
+                for name, line in report.user_properties:
+                    if name == _LINE:
+                        terminalreporter.write_line(str(line))
 
 
 @pytest.fixture

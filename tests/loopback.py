@@ -1,6 +1,7 @@
 """A script in, a real HTTP/1.1 server on 127.0.0.1 out: exact bytes, stalls, resets, and a list of what it was asked.
 
 Each answer carries an id of its own, as real ones do: ANY_ID in a reply's bytes becomes one, the same throughout.
+A step dates itself when it is sent: NOW in its bytes becomes that second, however long ago the script was written.
 
 In a test: `with Loopback(answer) as server: ... server.base_url ... server.calls`, where `answer` maps
 a Call to a Reply. As a process of its own: `python tests/loopback.py --latency-s 0.05` prints its port.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import email.utils
 import json
 import socket
 import ssl
@@ -24,6 +26,7 @@ from types import TracebackType
 from typing import Any
 
 ANY_ID = "chatcmpl-0000000"
+NOW = email.utils.formatdate(0, usegmt=True)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -275,6 +278,12 @@ class Loopback:
         call.ended_s = time.monotonic()
 
 
+def _dated(step: bytes) -> bytes:
+    """As long as before, so that no length changes."""
+    now = NOW.encode()
+    return step.replace(now, email.utils.formatdate(time.time(), usegmt=True).encode()) if now in step else step
+
+
 class _Connection(asyncio.Protocol):
     """One client: a request at a time, each answered by a task of its own."""
 
@@ -321,7 +330,7 @@ class _Connection(asyncio.Protocol):
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                 elif isinstance(step, bytes):
-                    self._transport.write(step.replace(ANY_ID.encode(), own_id))
+                    self._transport.write(_dated(step.replace(ANY_ID.encode(), own_id)))
                 elif isinstance(step, Reset):
                     self.abort()
                 else:

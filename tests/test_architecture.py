@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness" / "tempzero"
 
-# Room -> the rooms it may import. `types` and `errors` are open to all; nobody imports `cli` or `door`. A room inside a
-# wing has a line of its own where its doors are finer than its wing's: the longest name that is listed holds.
+# What every room may import: nouns, and facts that have one place.
+OPEN_TO_ALL = {"types", "errors", "canonical_json", "records.files"}
+
+# Room -> the other rooms it may import; nobody imports `cli` or `door`. A room inside a wing has a line of its own
+# where its doors are finer than its wing's: the longest name that is listed holds.
 DOORS: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
+    "canonical_json": set(),
     "event_loop": set(),
     "watcher": set(),
     "config": set(),
@@ -26,6 +31,7 @@ DOORS: dict[str, set[str]] = {
     "suites": {"config", "chat_messages", "extractors"},
     "plan": {"config"},
     "records": {"config"},
+    "records.files": set(),
     "engines": {"config", "chat_messages", "records", "engines.hosted", "engines.local", "engines.local.weights"},
     "engines.hosted": {"config", "chat_messages"},
     "engines.local": {"config", "chat_messages", "engines.hosted", "engines.local.weights"},
@@ -42,7 +48,7 @@ DOORS: dict[str, set[str]] = {
         "engines.local.weights",
         "records",
     },
-    "collect.run_manifest": {"collect.session", "engines", "engines.local", "records"},
+    "collect.run_manifest": {"config", "collect.session", "engines", "engines.local", "records"},
     "reading": {"config", "records", "metrics"},
     "reading.run_reading": {
         "config",
@@ -92,8 +98,8 @@ DOORS: dict[str, set[str]] = {
     },
     "nightly.history": {"config", "chat_messages", "records", "analysis", "metrics", "stats"},
     "nightly.baseline": {"config", "records", "analysis", "stats", "nightly.history"},
-    "nightly.notify": {"config", "records", "reports", "nightly.history"},
-    "nightly.trend": {"records", "reports", "nightly.history"},
+    "nightly.notify": {"config", "reports", "nightly.history"},
+    "nightly.trend": {"reports", "nightly.history"},
     "nightly.prune": {"records", "nightly.history"},
     "nightly.schedule": {"config"},
     "door": {
@@ -213,7 +219,7 @@ def test_doors_open_one_way(path: Path) -> None:
     for name in imported(path):
         if name.startswith("tempzero."):
             other = room_of(name.removeprefix("tempzero."))
-            assert other in {room, "types", "errors"} | DOORS[room], f"{path.name} must not import {name}"
+            assert other in {room} | OPEN_TO_ALL | DOORS[room], f"{path.name} must not import {name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -251,6 +257,27 @@ def test_nouns_are_imported_from_the_part_that_a_room_may_know(path: Path) -> No
     for name in imported(path):
         if name.startswith("tempzero.types"):
             part = name.split(".")[2] if name.count(".") > 1 else ""
-            assert part in {"asked", "recorded", "scored", "concluded"}, f"{path.name}: name the part, not {name}"
-            assert part != "concluded" or room not in LEFT_OF_THE_WAIST, f"{path.name} must not import {name}"
-            assert part in {"asked", "concluded"} or wing not in RIGHT_OF_IT, f"{path.name} must not import {name}"
+            assert part in {"asked", "recorded", "scored", "concluded", "vocabulary"}, (
+                f"{path.name}: name the part, not {name}"
+            )
+            assert part not in {"concluded", "vocabulary"} or room not in LEFT_OF_THE_WAIST, (
+                f"{path.name} must not import {name}"
+            )
+            assert part in {"asked", "concluded", "vocabulary"} or wing not in RIGHT_OF_IT, (
+                f"{path.name} must not import {name}"
+            )
+
+
+# Fact -> the one module that may hold it, and what gives another away.
+ONE_PLACE = {
+    "records/files.py": re.compile(r"\b(import fcntl|os\.(fsync|replace|rename)\b|flock\()"),
+    "canonical_json.py": re.compile(r"\bsha256\(\s*json\.dumps\("),
+}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_writing_locking_and_canonical_json_have_one_place_each(path: Path) -> None:
+    """A second atomic write forgets the folder's sync one day, a second canonical form makes a second digest."""
+    for place, pattern in ONE_PLACE.items():
+        if path != PACKAGE / place:
+            assert not pattern.search(path.read_text()), f"{path.relative_to(PACKAGE)}: {place} is for that"

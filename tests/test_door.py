@@ -21,6 +21,7 @@ from tempzero.cli import main
 from tempzero.config.setting import Setting
 from tempzero.errors import RunFolderError, TempzeroError, UsageError
 from tempzero.watcher import Watcher
+from user_types import ONE_AT_A_TIME, check_user_types
 
 PACKAGE = Path(tempzero.__file__).parent
 NAMES = [
@@ -124,21 +125,12 @@ if verdict.outcome == "passed":  # type: ignore[comparison-overlap]
 """
 
 
+@ONE_AT_A_TIME
 def test_a_user_s_script_sees_types(tmp_path: Path) -> None:
     """Under `mypy --strict` results have their types, and a misspelt name, suite, argument or outcome is an error."""
-    pytest.importorskip("mypy", reason="the extra dev is not installed")
     script = tmp_path / "script.py"
     script.write_text(USER_SCRIPT)
-    cache = PACKAGE.parents[1] / ".mypy_cache" / "of-a-user"
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", f"--cache-dir={cache}", str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={"MYPYPATH": str(PACKAGE.parent), "PATH": ""},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert check_user_types(script) == []  # the errors that are meant are named beside their lines
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

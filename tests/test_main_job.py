@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -317,8 +318,47 @@ def test_a_bug_of_ours_is_a_traceback_and_70(monkeypatch: pytest.MonkeyPatch, tm
     assert main(["report", str(tmp_path)]) == 70
 
 
-def test_init_writes_files_that_work_and_overwrites_nothing(tmp_path: Path) -> None:
-    """The starter is a valid configuration with a valid prompt."""
-    assert main(["init", str(tmp_path)]) == 0
-    assert main(["run", "--config", str(tmp_path / "providers.yaml"), "--dry-run"]) == 0
-    assert main(["init", str(tmp_path)]) == 2
+def test_init_writes_files_that_run_and_can_pass_and_overwrites_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a newcomer gets asks enough to conclude: with honest providers, here stood in for, it ends with 0."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    assert main(["init"]) == 2
+    assert "never overwrites" in capsys.readouterr().err
+    assert main(["run", "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert ("Plan: 15 prompts" in shown.out, shown.err) == (True, "")  # own prompts are asked, and nobody is skipped
+    file = tmp_path / "providers.yaml"
+    settings = yaml.safe_load(file.read_text())
+    with Loopback(lambda call: completion(f"Answer to {call.prompt}", model=call.model)) as server:
+        for provider in settings["providers"]:
+            del provider["local" if "local" in provider else "serve"]
+            provider |= {"base_url": server.base_url, "model": "m"}
+        file.write_text(yaml.safe_dump(settings))
+        assert main(["run"]) == 0, capsys.readouterr().out
+
+
+def test_the_version_is_said_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is installed is the first thing a bug report needs."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tempzero {version('tempzero')}\n"
+
+
+def test_a_shell_completes_commands_options_and_suites() -> None:
+    """The script that `--show-completion` prints asks the command itself, which answers in the shell's terms."""
+
+    def tempzero(*arguments: str, **environment: str) -> str:
+        command = [sys.executable, "-m", "tempzero", *arguments]
+        return subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        ).stdout
+
+    def completed(words: str) -> list[str]:
+        place = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        return tempzero(_TEMPZERO_COMPLETE="complete_bash", **place).split()
+
+    assert "_TEMPZERO_COMPLETE=complete_bash" in tempzero("--show-completion", "bash")
+    assert completed("tempzero sc") == ["score", "schedule", "schema"]
+    assert "--dry-run" in completed("tempzero run --")
+    assert completed("tempzero run --suite ") == ["quick", "standard", "deep"]

@@ -194,7 +194,7 @@ def test_the_suite_is_chosen_by_the_file_or_by_the_command_line(tmp_path: Path) 
     assert [p.id for p in asked().prompts] == ["a"]
     assert (asked().name, asked().remarks) == ("quick", ())
     assert [p.id for p in asked(suite="deep").prompts] == ["a", "b"]
-    assert [p.id for p in asked(prompts=prompts).prompts] == ["a", "b"]
-    assert [p.id for p in asked(prompts=prompts, suite="quick").prompts] == ["a"]
+    assert [p.id for p in asked(prompts=[prompts]).prompts] == ["a", "b"]
+    assert [p.id for p in asked(prompts=[prompts], suite="quick").prompts] == ["a"]
     assert len(asked(suite="deep").remarks) == 1
     assert asked(suite="deep", limit=1).name is None

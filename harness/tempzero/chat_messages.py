@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from tempzero.canonical_json import to_canonical_json
 from tempzero.types.asked import Message, ToolCall
 from tempzero.types.recorded import Completion
 
@@ -47,15 +48,15 @@ def to_answer_text(completion: Completion) -> str:
 
 def to_verbatim_text(completion: Completion) -> str:
     """The same with the arguments letter by letter as the provider gave them."""
-    lines = (f"{CALL_MARK}{_dump_canonical(c.name)} {c.arguments}" for c in completion.tool_calls)
+    lines = (f"{CALL_MARK}{to_canonical_json(c.name)} {c.arguments}" for c in completion.tool_calls)
     return "\n".join(filter(None, (completion.text, *lines)))
 
 
 def call_line(call: ToolCall) -> str:
     """One call in the text of an answer. Arguments that are no JSON object stand there as a text."""
     arguments = canonical_arguments(call.arguments)
-    shown = _dump_canonical(call.arguments) if arguments is None else arguments
-    return f'{CALL_MARK}{{"name":{_dump_canonical(call.name)},"arguments":{shown}}}'
+    shown = to_canonical_json(call.arguments) if arguments is None else arguments
+    return f'{CALL_MARK}{{"name":{to_canonical_json(call.name)},"arguments":{shown}}}'
 
 
 def parse_calls(text: str) -> tuple[ToolCall, ...]:
@@ -70,7 +71,9 @@ def parse_calls(text: str) -> tuple[ToolCall, ...]:
             if isinstance(value, dict) and isinstance(value.get("name"), str):
                 given = value.get("arguments")
                 calls.append(
-                    ToolCall(name=value["name"], arguments=given if isinstance(given, str) else _dump_canonical(given))
+                    ToolCall(
+                        name=value["name"], arguments=given if isinstance(given, str) else to_canonical_json(given)
+                    )
                 )
     return tuple(calls)
 
@@ -84,7 +87,7 @@ def canonical_arguments(arguments: str) -> str | None:
         return "{}"
     try:
         value = json.loads(arguments, object_pairs_hook=refuse_duplicate_keys, parse_constant=refuse_constant)
-        return _dump_canonical(_unify_whole_numbers(value)) if isinstance(value, dict) else None
+        return to_canonical_json(_unify_whole_numbers(value)) if isinstance(value, dict) else None
     except (ValueError, RecursionError):
         return None
 
@@ -109,12 +112,3 @@ def refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def refuse_constant(constant: str) -> NoReturn:
     """Refuse NaN and the infinities, which Python reads and JSON lacks (`parse_constant`). Raises ValueError."""
     raise ValueError(f"{constant} is not JSON")
-
-
-def _dump_canonical(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file can hold unescaped
-        text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tempzero.config import Config, Provider, expand_variables, refuse_unknown_providers
 from tempzero.config.setting import Setting
@@ -22,7 +22,8 @@ from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS, to_printab
 from tempzero.errors import EngineError
 from tempzero.event_loop import run_coroutine
 from tempzero.types.asked import Message, Question, Trial
-from tempzero.types.recorded import Completion, Exchange, Outcome
+from tempzero.types.recorded import Completion, Exchange, Outcome, OutcomeKind
+from tempzero.types.vocabulary import VerdictOutcome
 
 CHECK_COLUMNS = (
     "key",
@@ -47,9 +48,7 @@ _DEADLINE_S = 20.0
 _LONGEST_WAIT_S = 5.0
 _LARGEST_LIST_BYTES = 8 * 1024 * 1024
 _REMEDY = " (name the field in may_drop, or leave it out: temperature: null)"
-_REFUSAL_KINDS = ("unsupported_param", "bad_request")
-
-CheckState = Literal["pass", "finding", "inconclusive"]
+_REFUSAL_KINDS: tuple[OutcomeKind, ...] = ("unsupported_param", "bad_request")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +77,11 @@ class ProviderCheck:
 
     provider: str
     claimed_model: str
-    state: CheckState = "pass"
+    state: VerdictOutcome = "pass"
     words: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def remark(self, state: CheckState, text: str) -> None:
+    def remark(self, state: VerdictOutcome, text: str) -> None:
         """Say what is wrong; a finding weighs more than what could not be found out."""
         self.remarks.append(text)
         if self.state != "finding":
@@ -109,7 +108,7 @@ async def check_providers(providers: Sequence[Provider], *, environ: Mapping[str
 class SettingCheck:
     """The worst state of all providers, a row for each that was asked, and who was not asked and why."""
 
-    state: CheckState
+    state: VerdictOutcome
     rows: tuple[ProviderCheck, ...]
     skipped: tuple[tuple[str, str], ...]
 
@@ -127,7 +126,7 @@ def check_setting(setting: Setting, *, only: Sequence[str] = ()) -> SettingCheck
     )
 
 
-def worst_state(rows: Iterable[ProviderCheck]) -> CheckState:
+def worst_state(rows: Iterable[ProviderCheck]) -> VerdictOutcome:
     """The worst of theirs; nobody looked at is not a pass."""
     states = {row.state for row in rows}
     return "finding" if "finding" in states else "inconclusive" if "inconclusive" in states or not states else "pass"

@@ -28,18 +28,25 @@ class Verification:
     sentence: str
 
 
-def load_config(path: Path | str = "providers.yaml", *, environ: Mapping[str, str] | None = None) -> Setting:
-    """Read a providers.yaml. Paths in it start from its folder; keys are taken from `environ`, else from this process.
+def load_config(
+    path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Setting:
+    """Read a configuration: the file at `path`, else ./providers.yaml, else the one that is built in.
 
+    Paths in it start from its folder, the built-in one's from this folder. Keys are looked up in `environ`, else in
+    the variables of this process. `say` hears that the built-in one was taken; `file` of the result is None then.
     Raises ConfigError with a line for each mistake: file, line, key, and what would be right.
 
     >>> setting = tempzero.load_config("providers.yaml")
     >>> [provider.name for provider in setting.config.providers]
     ['a', 'b']
     """
-    from tempzero.config.setting import Setting
+    from tempzero.config.shipped import choose_setting
 
-    return Setting.load(Path(path), os.environ if environ is None else environ)
+    return choose_setting(None if path is None else Path(path), os.environ if environ is None else environ, say=say)
 
 
 def run(
@@ -47,7 +54,7 @@ def run(
     /,
     *,
     providers: Sequence[str] = (),
-    prompts: Path | str | None = None,
+    prompts: Sequence[Path | str] = (),
     suite: SuiteName | None = None,
     tags: Sequence[str] = (),
     repeats: int | None = None,
@@ -63,7 +70,7 @@ def run(
 
     A Run in place of a Setting goes on with that run: what it has not had answered is asked, as it was planned then.
 
-    Each argument goes before what the configuration says: only these `providers`; another file or folder of
+    Each argument goes before what the configuration says: only these `providers`; other files or folders of
     `prompts`; how large a `suite`; only prompts with one of these `tags`; `repeats` of every provider; a `limit` to
     the number of prompts. With `check` every hosted provider is asked for one token first, and who would refuse every
     request is not asked. `max_cost_usd`, `max_requests` (retries included) and `max_minutes` end the asking early.
@@ -94,7 +101,7 @@ def run(
             setting.root,
             environ=environ,
             only=providers,
-            prompts=None if prompts is None else Path(prompts),
+            prompts=[Path(one) for one in prompts],
             suite=suite,
             tags=tags,
             repeats=repeats,

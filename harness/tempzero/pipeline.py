@@ -17,6 +17,7 @@ from tempzero.collect import Limits
 from tempzero.collect.run_manifest import build_run_manifest
 from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
 from tempzero.config import Config
+from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.event_loop import run_coroutine
 from tempzero.plan import NOT_CHOSEN, build_plan, choose_providers
@@ -49,7 +50,7 @@ def prepare_run(
     *,
     environ: Mapping[str, str],
     only: Sequence[str] = (),
-    prompts: Path | None = None,
+    prompts: Sequence[Path] = (),
     suite: SuiteName | None = None,
     tags: Sequence[str] = (),
     repeats: int | None = None,
@@ -65,7 +66,7 @@ def prepare_run(
         config = config.model_copy(update={"providers": changed})
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
-    asked = _narrow_suite(suites.load_suite(prompts or root / config.run.prompts, size), tags, limit)
+    asked = _narrow_suite(suites.load_suite(prompts or find_prompts(config.run.prompt_names, root), size), tags, limit)
     chosen, skipped = choose_providers(config, environ, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tempzero.canonical_json import to_ascii_canonical_json
 from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown_providers
 from tempzero.types.asked import (
     FamilyEstimate,
@@ -162,7 +163,7 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
     if config.conditions:
         content["conditions"] = [c.model_dump(mode="json") for c in config.conditions]
         content["under"] = [t.trial.condition for t in trials]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(to_ascii_canonical_json(content).encode()).hexdigest()
 
 
 def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:

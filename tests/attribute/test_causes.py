@@ -97,7 +97,7 @@ def test_an_honest_endpoint_is_faithful(name: str) -> None:
     """16-bit arithmetic and other threads turn near-ties; that accuses nobody, and the temperature is 0."""
     found = _judged(_responses(name, varies=True))
     assert [(d.cause, d.strength) for d in found.reading.diagnoses] == [("faithful", "shown")]
-    temperature = next(one for one in found.lone if one.metric == "effective_temperature")
+    temperature = next(one for one in found.lone if one.metric.name == "effective_temperature")
     assert (temperature.estimate.value, temperature.estimate.low) == (0.0, 0.0)
 
 
@@ -247,7 +247,7 @@ def test_a_reader_of_the_most_likely_tokens_says_what_it_cannot() -> None:
     run = [replace(s, sums=None) for s in _responses("temperature 1.0", varies=True)]
     found = _judged(run)
     assert (_main(found).cause, _main(found).strength) == ("unknown", "undecided")
-    assert any(m.metric == "token_match_rate" and m.provider == "x" for m in found.measures)
+    assert any(m.metric.name == "token_match_rate" and m.provider == "x" for m in found.measures)
 
 
 def test_shared_scores_count_for_every_response_that_shares_them() -> None:

@@ -143,7 +143,7 @@ def test_measures_by_position_and_the_clip() -> None:
     """The match rate counts tokens; margins are cut off at the trusted run's percentile, and it is said whose it is."""
     one = _scored(_trial("a"), "abcdef", (1, 2, 1, 1, 1, 2), 0.3)
     other = _scored(_trial("b"), "abcdef", (1, 1, 1, 1, 1, 1), 0.3)
-    found = {(m.provider, m.metric): m for m in _attributed(one, other, ("abcdef", "abcdef")).measures}
+    found = {(m.provider, m.metric.name): m for m in _attributed(one, other, ("abcdef", "abcdef")).measures}
     assert found["a", "token_match_rate"].values[0] == 4 / 6
     assert found["a", "token_match_rate_tokens_1_4"].values[0] == 3 / 4
     assert found["a", "token_match_rate_tokens_5_16"].values[0] == 1 / 2

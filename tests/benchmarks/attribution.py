@@ -162,12 +162,12 @@ def line(world: World, name: str, truth: Truth, own: list[ScoredResponse], forms
         match.append(
             float(
                 np.nanmean(
-                    next(m.values for m in result.measures if m.metric == "token_match_rate" and m.provider == "x")
+                    next(m.values for m in result.measures if m.metric.name == "token_match_rate" and m.provider == "x")
                 )
             )
         )
         for one in result.lone:
-            if one.metric == "effective_temperature":
+            if one.metric.name == "effective_temperature":
                 tested += 1
                 e = one.estimate
                 covered += e.low is not None and e.high is not None and e.low <= temperature <= e.high

@@ -185,7 +185,7 @@ def attributed(folder: Folder, draw: Draw, mine: Sequence[ScoredResponse]) -> tu
     of = next(
         m
         for m in measure_providers(table, known, ground.epsilon)
-        if (m.metric, m.provider) == ("token_difr", draw.endpoint)
+        if (m.metric.name, m.provider) == ("token_difr", draw.endpoint)
     )
     difr = stats.mean_over_prompts(of.values[~np.isnan(of.values)], bounds=of.bounds)
     return found, any(is_above_trusted(difr, t) for t in find_trusted_form(table, known))

@@ -22,9 +22,10 @@ import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
 from making import make_config, sha256
+from markdown_it import MarkdownIt
 from tempzero import chat_messages, claims, cli
 from tempzero.analysis import analyse
-from tempzero.claims import Accusation, Bundle, verify_bundle
+from tempzero.claims import Accusation, Bundle, accuse_by_rule, verify_bundle
 from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
 from tempzero.claims.page import to_html
 from tempzero.engines.hosted import fault_catalogue, response_reading
@@ -630,7 +631,6 @@ def test_a_request_that_is_no_json_proves_nothing(tmp_path: Path) -> None:
     "accusation",
     [
         Accusation(rule="nondeterministic", subject="nobody"),
-        Accusation(rule="low_coverage", subject="a"),
         Accusation(rule="differs", subject="a"),
         Accusation(rule="nondeterministic", subject="b"),
     ],
@@ -638,6 +638,12 @@ def test_a_request_that_is_no_json_proves_nothing(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(accusation: Accusation, tmp_path: Path) -> None:
     """A clear line instead of an empty bundle."""
     refusal(run_of(tmp_path, answers("a", VARIED)), accusation)
+
+
+def test_a_rule_that_no_bundle_is_made_for_is_refused_by_name() -> None:
+    """Whoever names a rule on the command line learns which there are, before anything is read."""
+    with pytest.raises(UsageError, match=r'"low-coverage"; for nondeterministic, differs, .* there is'):
+        accuse_by_rule("low-coverage", "a")
 
 
 def test_a_damaged_run_makes_no_bundle(tmp_path: Path) -> None:
@@ -1033,7 +1039,7 @@ def test_hostile_model_output_stays_text(text: str, tmp_path: Path) -> None:
 
 def _markdown_tags(markdown: str) -> list[str]:
     """What a Markdown reader makes of the page, without its text."""
-    rendered: str = pytest.importorskip("markdown_it").MarkdownIt("commonmark").render(markdown)
+    rendered: str = MarkdownIt("commonmark").render(markdown)
     return re.findall(r"<[^>]*>", rendered)
 
 
@@ -1175,7 +1181,7 @@ def of(text: str, cut: bool = False) -> dict[str, Any]:
 
 
 def exact_excess(left: Sequence[str], right: Sequence[str]) -> float:
-    """By counting, as METRICS has it; and not as the bundle computes it."""
+    """By counting, as docs/methods.md has it; and not as the bundle computes it."""
     own = sum(sum(side.count(x) - 1 for x in side) / (len(side) * (len(side) - 1)) for side in (left, right))
     return own / 2 - sum(right.count(x) for x in left) / (len(left) * len(right))
 

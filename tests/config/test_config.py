@@ -37,6 +37,15 @@ def test_the_shipped_json_schema_is_the_one_the_code_enforces() -> None:
     json.loads(config.build_config_schema())
 
 
+def test_a_rule_that_no_finding_has_cannot_be_ignored() -> None:
+    """A misspelt name under gates.ignore would let the finding fail the run all the same."""
+    entry = {"name": "a", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    with pytest.raises(ConfigError, match=r"gates\.ignore\[0\]: .*'identity_changed'"):
+        config.parse_config(
+            {"version": 1, "providers": [entry], "gates": {"ignore": ["identity_chnaged"]}}, source="test"
+        )
+
+
 def test_every_mistake_in_a_file_is_said_at_once_with_line_path_and_remedy(tmp_path: Path) -> None:
     """One look at the terminal is enough to mend the whole file."""
     lines = refused(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import gzip
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from loopback import (
+    NOW,
     Call,
     Close,
     Pause,
@@ -102,11 +101,6 @@ OPEN = head(None, content_type="text/event-stream")
 ROLE, YES, STOP, USAGE = chunk_values("yes")
 WHOLE = [ROLE, YES, STOP, USAGE]
 SLOW: Mapping[str, Any] = {"timeouts": SHORT}
-DATE = email.utils.formatdate(time.time(), usegmt=True)
-
-
-def timed(seconds: float) -> str:
-    return email.utils.formatdate(time.time() + seconds, usegmt=True)
 
 
 def changed(chunk_value: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -134,7 +128,7 @@ row(1, "429 with retry-after-ms, always", error(429, headers={"Retry-After-Ms": 
 row(
     1,
     "429 with a date by the server's clock",
-    error(429, headers={"Retry-After": DATE, "Date": DATE}),
+    error(429, headers={"Retry-After": NOW, "Date": NOW}),
     *thrice("rate_limited"),
 )
 row(2, "429 with a Retry-After beyond the budget", error(429, headers={"Retry-After": "3600"}), "rate_limited")
@@ -556,7 +550,7 @@ row(
 row(
     57,
     "an answer made long before it was asked",
-    completion(created=1_700_000_000, headers={"Date": DATE}),
+    completion(created=1_700_000_000, headers={"Date": NOW}),
     "complete",
     flags=("suspected_cache",),
 )

@@ -56,7 +56,7 @@ def there_and_back(run: Run, form: str, path: Path) -> Run:
 def test_there_and_back(run: Run, tmp_path: Path, form: str) -> None:
     """An exported file is recognised, and holds the same keys with the same texts."""
     if form == "parquet":
-        pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
     ending = {"csv": ".csv", "parquet": ".parquet", "lm-eval": "", "vendor-verifier": ""}.get(form, ".jsonl")
     back = there_and_back(run, form, tmp_path / f"out{ending}")
     expected = keys_and_texts(run)

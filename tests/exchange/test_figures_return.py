@@ -65,7 +65,7 @@ def back(run: Run, form: str, folder: Path) -> Run:
 def test_figures_return_as_they_went(form: str, tmp_path: Path) -> None:
     """Agreement, divergence and repetition are the same figures with the same n; tables bring coverage back too."""
     if form == "parquet":
-        pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
     run = run_of(tmp_path / "own", noisy(), prompts=PROMPTS)
     kinds = (*EVERYWHERE, "coverage", "identity", "answers") if form in ("csv", "jsonl", "parquet") else EVERYWHERE
     there = figures(analyse(run), kinds)

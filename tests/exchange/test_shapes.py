@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import importlib
 import io
 import json
 import lzma
@@ -49,7 +50,9 @@ def lines(end: str = "\n") -> str:
 
 
 def zstd(data: bytes) -> bytes:
-    packed: bytes = pytest.importorskip("pyarrow").compress(data, codec="zstd", asbytes=True)
+    packed: bytes = pytest.importorskip("pyarrow", reason="needs the extra parquet").compress(
+        data, codec="zstd", asbytes=True
+    )
     return packed
 
 
@@ -186,8 +189,8 @@ def test_a_file_for_each_record(tmp_path: Path) -> None:
 
 def test_parquet_as_data_sets_are_published(tmp_path: Path) -> None:
     """A folder a model, files called test-00000-of-00001, categories, and a list of answers in a column."""
-    arrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    parquet = importlib.import_module("pyarrow.parquet")
     for model in ("a", "b"):
         own = {question: given for (name, question), given in lists().items() if name == model}
         table = arrow.table({"prompt": arrow.array(list(own)).dictionary_encode(), "completions": list(own.values())})

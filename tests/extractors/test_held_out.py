@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import yaml
 from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.types.asked import ExtractorSpec
@@ -29,7 +29,9 @@ def outcomes() -> list[tuple[str, str, str | None, str | None]]:
     return found
 
 
-def test_precision_and_recall_hold_on_phrasings_that_nothing_was_tuned_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_precision_and_recall_hold_on_phrasings_that_nothing_was_tuned_on(
+    written_at_the_end: Callable[[str], None],
+) -> None:
     """A wrong answer extracted is worse than none; both figures are printed and stand in prompts/README.md."""
     found = outcomes()
     read = [f for f in found if f[3] is not None]
@@ -37,11 +39,12 @@ def test_precision_and_recall_hold_on_phrasings_that_nothing_was_tuned_on(capsys
     wrong = [f for f in read if f[2] != f[3]]
     missed = [f for f in stated if f[3] is None]
     precision, recall = 1 - len(wrong) / len(read), 1 - len(missed) / len(stated)
-    with capsys.disabled():
-        print(f"\nheld out: {len(found)} phrasings, precision {precision:.4f} of {len(read)}, ", end="")
-        print(f"recall {recall:.4f} of {len(stated)}; missed by extractor: {dict(Counter(f[0] for f in missed))}")
-        for name, text, label, got in (*wrong, *missed):
-            print(f"  {name}: {text!r}: {label!r}, read {got!r}")
+    written_at_the_end(
+        f"held out: {len(found)} phrasings, precision {precision:.4f} of {len(read)}, "
+        f"recall {recall:.4f} of {len(stated)}; missed by extractor: {dict(Counter(f[0] for f in missed))}"
+    )
+    for name, text, label, got in (*wrong, *missed):
+        written_at_the_end(f"  {name}: {text!r}: {label!r}, read {got!r}")
     assert len(found) >= 300
     assert {f[0] for f in found} == set(EXTRACTORS) - {"math"}  # whose answers are judged, not read
     assert precision >= LOWEST_PRECISION

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,15 +52,15 @@ def test_what_is_extracted_is_what_the_text_says(phrasing: Phrasing) -> None:
 
 @pytest.mark.parametrize("name", sorted(EXTRACTORS))
 def test_stated_answers_are_found(
-    name: str, record_property: pytest.RecordProperty, capsys: pytest.CaptureFixture[str]
+    name: str, record_property: Callable[[str, object], None], written_at_the_end: Callable[[str], None]
 ) -> None:
     """An extractor that always says None would be precise too: recall has a floor, and is printed."""
     stated = [p for p in ALL if p.spec.name == name and p.answer is not None]
     missed = [p.text for p in stated if extract_answer(p.spec, p.text) is None]
     recall = 1 - len(missed) / len(stated)
     record_property(f"recall_{name}", recall)
-    with capsys.disabled():
-        print(f"\n{name}: recall {recall:.3f} of {len(stated)} stated answers", *missed, sep="\n  missed: ")
+    shown = [f"{name}: recall {recall:.3f} of {len(stated)} stated answers", *missed]
+    written_at_the_end("\n  missed: ".join(shown))
     assert recall >= LOWEST_RECALL
 
 

@@ -32,7 +32,7 @@ def direct_rounded(row: NDArray[np.float32], token: int, noise: float) -> float:
 
 
 def test_standings_of_a_case_counted_by_hand() -> None:
-    """Margin, rank, gap and log-probability mean what METRICS says they mean."""
+    """Margin, rank, gap and log-probability mean what docs/methods.md says they mean."""
     row = np.log(np.array([0.5, 0.25, 0.15, 0.1], np.float32))
     read = decoding.read_logit_rows([row, row, row], [0, 1, 3], [1])
     assert read.argmax == (0, 0, 0)

@@ -370,3 +370,13 @@ def test_a_provider_that_would_refuse_every_request_is_not_asked(tmp_path: Path)
     assert entry is not None
     assert entry.decision.state == "no data"
     assert "the check before the run" in entry.decision.reason
+
+
+def test_a_night_asks_shipped_probes_and_prompts_of_ones_own(tmp_path: Path) -> None:
+    """`nightly.prompts` names what `run.prompts` may name; what it names is asked whole."""
+    with Loopback() as server:
+        place = Place(tmp_path, server, nightly={"prompts": ["builtin/probes/robust", "prompts"]})
+        assert place.night("2026-01-01") == 3
+    (run,) = place.results.glob("*-2026-01-01")
+    asked = {p.family for p in records.open_run(run).manifest.suite.prompts}
+    assert asked == {"robust", "test"}

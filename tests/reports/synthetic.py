@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import cast
 
+from tempzero.analysis.registry import METRICS, VOCABULARY
 from tempzero.types.asked import Skipped, Trial
 from tempzero.types.concluded import (
     Analysis,
     Diagnosis,
     Divergence,
     Estimate,
+    FailureKind,
     Figure,
     Finding,
     FormScale,
@@ -28,6 +31,7 @@ from tempzero.types.concluded import (
     SurvivalCurve,
     Verdict,
 )
+from tempzero.types.vocabulary import CauseName, KindName, Metric, MetricName, PairKind, Strength
 
 MODEL = "SmolLM2-135M-Instruct"
 REFERENCE = "cpu-f32"
@@ -45,15 +49,25 @@ OTHER_MODEL = "other-model"
 FAMILIES = ("arithmetic", "code", "format", "long-context", "long-generation", "trivia")
 CONDITION = "default"
 N = 24
-FAILURES = (
+FAILURES: tuple[tuple[str, FailureKind, int], ...] = (
     (DOWN, "rate_limited", 60),
     (DOWN, "timeout", 9),
     (DOWN, "auth", 3),
     ("hosted-example", "length", 4),
     ("hosted-example", "server", 2),
     ("llama-q4_0", "content_filter", 1),
-    ("llama-q4_0", "weird_new_kind", 1),
+    ("llama-q4_0", "unpinned", 1),
 )
+# No section knows this one by name.
+SHINY = Metric(
+    name=cast(MetricName, "shiny_new_metric"),
+    unit="s",
+    kinds=("speed",),
+    title="Shiny new metric",
+    definition="Something that was not there before.",
+    source="made up",
+)
+UNITS = {metric.name: metric.unit for metric in (*METRICS, SHINY)}
 HOSTILE = (
     "</script><script>document.documentElement.dataset.ran=1;alert(1)</script>",
     "]]>",
@@ -84,15 +98,14 @@ def near(value: float, width: float = 0.09, n: int = N) -> Estimate:
 
 
 def figure(
-    kind: str,
-    metric: str,
+    kind: KindName,
+    metric: MetricName,
     left: str,
     value: Estimate,
     *,
     right: str | None = None,
     family: str | None = None,
     k: int | None = None,
-    unit: str = "share",
 ) -> Figure:
     """A Figure under the one condition."""
     return Figure(
@@ -104,7 +117,7 @@ def figure(
         family=family,
         k=k,
         estimate=value,
-        unit=unit,
+        unit=UNITS[metric],
     )
 
 
@@ -122,16 +135,16 @@ def _repeat(name: str, emr: float) -> list[Figure]:
         figure("repeat", "tara", name, estimate(None, None, None, 0), k=3)
         if name == "llama-f16"
         else figure("repeat", "tara", name, near(min(1.0, emr + 0.1), 0.1, 16), k=3),
-        figure("repeat", "unique_outputs", name, estimate(3 - 2 * emr, 1.0, 3.1 - 2 * emr, N, "t"), k=3, unit="count"),
+        figure("repeat", "unique_outputs", name, estimate(3 - 2 * emr, 1.0, 3.1 - 2 * emr, N, "t"), k=3),
         figure("repeat", "modal_share", name, near(emr)),
-        *([figure("repeat", "bit_identical_share", name, near(1.0, 0.1), unit="share")] if name == REFERENCE else []),
+        *([figure("repeat", "bit_identical_share", name, near(1.0, 0.1))] if name == REFERENCE else []),
         figure("repeat", "ned", name, near((1 - emr) / 2, 0.05)),
         figure("repeat", "accuracy_spread", name, near(spread, 0.07, 16)),
         *(figure("repeat", "emr", name, near(emr, 0.3, 4), family=family, k=3) for family in FAMILIES),
     ]
 
 
-def _between(kind: str, left: str, right: str, same: float, floor: float) -> list[Figure]:
+def _between(kind: KindName, left: str, right: str, same: float, floor: float) -> list[Figure]:
     return [
         figure(kind, "cross_emr", left, near(same, 0.13), right=right),
         figure(kind, "excess_divergence", left, estimate(1 - floor - same, -0.02, 1 - same, N, "t"), right=right),
@@ -141,9 +154,7 @@ def _between(kind: str, left: str, right: str, same: float, floor: float) -> lis
         figure(kind, "answer_agreement", left, near(min(1.0, same + 0.2), 0.2, 16), right=right),
         figure(kind, "flips", left, estimate(0.0625, 0.011, 0.2833, 16), right=right),
         figure(kind, "finish_reason_agreement", left, near(1.0), right=right),
-        figure(
-            kind, "length_difference_chars", left, estimate(-12.4, -30.2, 5.5, N, "t"), right=right, unit="characters"
-        ),
+        figure(kind, "length_difference_chars", left, estimate(-12.4, -30.2, 5.5, N, "t"), right=right),
         figure(kind, "prompt_tokens_agreement", left, near(1.0 if left != "hosted-example" else 0.0), right=right),
     ]
 
@@ -159,19 +170,19 @@ def _alone(name: str, index: int) -> list[Figure]:
         figure("repetition", "loop_share", name, near(0.04 * index, 0.04)),
         figure("answers", "accuracy", name, near(0.62, 0.2, 16)),
         figure("answers", "unparsed_share", name, near(0.05, 0.05, 16)),
-        figure("answers", "verbosity_chars", name, estimate(231.75, 180.1, 290.0, N, "t"), unit="characters"),
-        figure("identity", "served_models", name, estimate(1, None, None, 72, "count"), unit="count"),
-        figure("identity", "fingerprints", name, estimate(1 + priced, None, None, 72, "count"), unit="count"),
-        figure("identity", "backends", name, estimate(0, None, None, 0, "count"), unit="count"),
-        figure("speed", "latency_s", name, estimate(1.2345, 1.1, 1.4, N, "t"), unit="s"),
-        figure("speed", "first_byte_s", name, estimate(None, None, None, 0, "t"), unit="s"),
-        figure("speed", "completion_tokens_per_s", name, estimate(48.7, 44.0, 51.2, N, "t"), unit="tokens/s"),
-        figure("speed", "shiny_new_metric", name, estimate(0.5, 0.4, 0.6, N, "t"), unit="s"),
-        figure("cost", "calls", name, estimate(72, None, None, 72, "count"), unit="count"),
-        figure("cost", "attempts", name, estimate(75, None, None, 72, "count"), unit="count"),
-        figure("cost", "prompt_tokens", name, estimate(12345, None, None, 72, "count"), unit="tokens"),
-        figure("cost", "completion_tokens", name, estimate(6789, None, None, 72, "count"), unit="tokens"),
-        *([figure("cost", "cost_usd", name, estimate(0.004321, None, None, N, "sum"), unit="USD")] if priced else []),
+        figure("answers", "verbosity_chars", name, estimate(231.75, 180.1, 290.0, N, "t")),
+        figure("identity", "served_models", name, estimate(1, None, None, 72, "count")),
+        figure("identity", "fingerprints", name, estimate(1 + priced, None, None, 72, "count")),
+        figure("identity", "backends", name, estimate(0, None, None, 0, "count")),
+        figure("speed", "latency_s", name, estimate(1.2345, 1.1, 1.4, N, "t")),
+        figure("speed", "first_byte_s", name, estimate(None, None, None, 0, "t")),
+        figure("speed", "completion_tokens_per_s", name, estimate(48.7, 44.0, 51.2, N, "t")),
+        figure("speed", SHINY.name, name, estimate(0.5, 0.4, 0.6, N, "t")),
+        figure("cost", "calls", name, estimate(72, None, None, 72, "count")),
+        figure("cost", "attempts", name, estimate(75, None, None, 72, "count")),
+        figure("cost", "prompt_tokens", name, estimate(12345, None, None, 72, "count")),
+        figure("cost", "completion_tokens", name, estimate(6789, None, None, 72, "count")),
+        *([figure("cost", "cost_usd", name, estimate(0.004321, None, None, N, "sum"))] if priced else []),
     ]
 
 
@@ -218,7 +229,8 @@ def _facts(name: str) -> ProviderFacts:
 def _curves() -> list[SurvivalCurve]:
     curves = []
     for name, (emr, same) in LOCAL.items():
-        for kind, right, end in (("repeat", None, emr), ("cross", REFERENCE, same)):
+        sides: tuple[tuple[PairKind, str | None, float], ...] = (("repeat", None, emr), ("cross", REFERENCE, same))
+        for kind, right, end in sides:
             if right == name:
                 continue
             positions = tuple(range(0, 640, 20))
@@ -296,13 +308,15 @@ def _read(divergence_trial: Trial, text: str) -> ReadText:
     )
 
 
-def _diagnosis(provider: str, cause: str, strength: str, message: str, size: Estimate | None = None) -> Diagnosis:
+def _diagnosis(
+    provider: str, cause: CauseName, strength: Strength, message: str, size: Estimate | None = None
+) -> Diagnosis:
     return Diagnosis(
         reference=REFERENCE,
         provider=provider,
         condition=CONDITION,
         cause=cause,
-        strength=strength,  # type: ignore[arg-type]
+        strength=strength,
         message=message,
         estimate=size,
         evidence=(trial(provider),),
@@ -388,8 +402,8 @@ def _scored(name: str, match: float) -> list[Figure]:
         figure("scored", "token_match_rate", name, near(match, 0.02), right=REFERENCE),
         figure("scored", "token_match_rate", name, near(match, 0.1, 4), right=REFERENCE, family=FAMILIES[0]),
         figure("scored", "token_match_rate_tokens_1_4", name, near(match, 0.05), right=REFERENCE),
-        figure("scored", "token_difr", name, estimate(0.08, 0.06, 0.1, N, "t"), right=REFERENCE, unit="logits"),
-        figure("scored", "margin_p99", name, estimate(1.08, 0.6, 2.1, N, "t"), right=REFERENCE, unit="logits"),
+        figure("scored", "token_difr", name, estimate(0.08, 0.06, 0.1, N, "t"), right=REFERENCE),
+        figure("scored", "margin_p99", name, estimate(1.08, 0.6, 2.1, N, "t"), right=REFERENCE),
     ]
 
 
@@ -497,6 +511,7 @@ def analysis() -> Analysis:
             "prompt's first",
             "hosted-example: 4 responses were cut at their token limit; they are compared up to the cut",
         ),
+        vocabulary=replace(VOCABULARY, metrics=(*METRICS, SHINY)),
         reading=reading(),
     )
 
@@ -557,10 +572,10 @@ def hostile_analysis() -> Analysis:
         ),
         skipped=tuple(Skipped(provider=HOSTILE[8], reason=text) for text in HOSTILE),
         figures=tuple(replace(f, left=swap(f.left) or "", right=swap(f.right)) for f in base.figures),
-        failures=(*base.failures, (HOSTILE[7], HOSTILE[0], 3), (HOSTILE[2], HOSTILE[8], 1)),
+        failures=(*base.failures, (HOSTILE[7], "server", 3), (HOSTILE[2], "quota", 1)),
         findings=tuple(
             Finding(
-                rule=HOSTILE[0] if i == 0 else "differs",
+                rule="differs",
                 subject=HOSTILE[0],
                 other=text,
                 message=f"message {i}: {text}",
@@ -614,7 +629,7 @@ def _hostile_reading() -> ReferenceReading:
                 reference=REFERENCE,
                 provider=text,
                 condition=CONDITION,
-                cause=HOSTILE[0] if i else "mixture",
+                cause="mixture",
                 strength="shown",
                 message=text,
                 estimate=near(0.1),

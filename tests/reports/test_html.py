@@ -143,10 +143,10 @@ def test_no_figure_without_interval_and_n() -> None:
 
 
 def test_a_new_metric_shows_without_new_code() -> None:
-    """A figure that no section knows reaches the reader under its own name, with its value and a legend entry."""
+    """A figure that no section knows reaches the reader under its title, with its value and a legend entry."""
     cells = [" ".join(t.split()) for t in _plain().text["td"]]
-    assert cells[cells.index("shiny new metric") + 1] == "0.500 [0.400, 0.600], n=24"
-    assert "shiny new metric shiny_new_metric" in [" ".join(t.split()) for t in _plain().text["dt"]]
+    assert cells[cells.index("Shiny new metric") + 1] == "0.500 [0.400, 0.600], n=24"
+    assert "Shiny new metric shiny_new_metric" in [" ".join(t.split()) for t in _plain().text["dt"]]
 
 
 def test_the_verdict_comes_first_and_worst_first() -> None:
@@ -235,4 +235,5 @@ def test_many_providers_and_prompts_stay_a_page(tmp_path: Path) -> None:
     assert f"Shown are {MAX_PROMPT_ROWS} of 20,000 rows" in page.text["body"][0]
     assert "p01777" in page.text["body"][0]
     prompts = next(p for p in paths if p.name == "prompts.csv")
-    assert sum(1 for _ in prompts.open(encoding="utf-8")) == 20_001
+    with prompts.open(encoding="utf-8") as lines:
+        assert sum(1 for _ in lines) == 20_001

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from reports import synthetic
 from tempzero.reports import csv_tables
+from tempzero.types.vocabulary import KindName
 
 
 def _rows(text: str) -> list[dict[str, str]]:
@@ -19,7 +21,7 @@ def test_one_table_for_each_kind_and_all_figures_in_them() -> None:
     """Every figure is in exactly the table of its kind; a kind without figures has its header."""
     analysis = synthetic.analysis()
     found = csv_tables.render_tables(analysis)
-    for kind in csv_tables.FIGURE_KINDS:
+    for kind in get_args(KindName):
         assert len(_rows(found[f"{kind}.csv"])) == sum(f.kind == kind for f in analysis.figures)
     empty = csv_tables.render_tables(replace(analysis, figures=()))
     assert empty["speed.csv"] == "metric,left,right,condition,family,k,value,low,high,n,method,unit\n"

@@ -114,18 +114,86 @@ def test_a_frozen_suite_is_never_changed_in_silence(tmp_path: Path, capsys: pyte
 
     written(folder, "- {id: a, family: f, prompt: Name a fruit., suite: quick}\n- {id: b, family: f, prompt: Sing.}")
     with pytest.raises(SuiteError) as caught:
-        suites.load_suite(folder, "quick")
+        suites.load_suite(folder)
     assert str(caught.value) == (
         f"{folder}/suites.lock: frozen, and no longer what was frozen: deep (version 1): changed b; "
         f"undo that, or run `tempzero suite freeze {folder}` to give it the next version"
     )
+    assert suites.load_suite(folder, "quick").version == 1
     assert suites.load_suite(folder / "a.yaml").version is None
 
     assert main(["suite", "freeze", str(folder)]) == 0
     assert (suites.load_suite(folder, "quick").version, suites.load_suite(folder).version) == (1, 2)
     written(folder, "- {id: c, family: f, prompt: Sing a song.}", "c.yaml")
-    with pytest.raises(SuiteError, match=r"deep \(version 2\): added c; undo"):
+    with pytest.raises(SuiteError, match=r"deep \(version 2\): added c; undo that, keep your own in a file elsewhere"):
         suites.load_suite(folder)
+
+
+def frozen(folder: Path) -> Path:
+    """A frozen folder with one prompt in quick and one more in deep."""
+    written(folder, "- {id: a, family: f, prompt: Name a fruit., suite: quick}\n- {id: b, family: f, prompt: Count.}")
+    suites.freeze_suites(folder)
+    return folder
+
+
+def test_only_the_suite_that_is_asked_is_held_against_the_lock(tmp_path: Path) -> None:
+    """Prompts added to deep keep nobody from asking quick; what is said names what is asked and nothing else."""
+    folder = frozen(tmp_path / "prompts")
+    before = suites.load_suite(folder, "quick")
+    written(folder, "- {id: c, family: f, prompt: Sing a song.}", "c.yaml")
+    assert suites.load_suite(folder, "quick") == before
+    written(folder, "- {id: d, family: f, prompt: Name a tree., suite: quick}", "d.yaml")
+    with pytest.raises(SuiteError, match=r"no longer what was frozen: quick \(version 1\): added d; undo"):
+        suites.load_suite(folder, "quick")
+    with pytest.raises(SuiteError, match=r"no longer what was frozen: standard \(version 1\): added d; undo"):
+        suites.load_suite(folder, "standard")
+    (folder / "d.yaml").unlink()
+    written(folder, "- {id: b, family: f, prompt: Count., suite: quick}")
+    with pytest.raises(SuiteError, match=r"quick \(version 1\): removed a; undo"):
+        suites.load_suite(folder, "quick")
+    written(folder, "- {id: a, family: f, prompt: Name a fruit.}\n- {id: b, family: f, prompt: Count., suite: quick}")
+    with pytest.raises(SuiteError, match=r"quick \(version 1\): prompts moved from one suite to another; undo"):
+        suites.load_suite(folder, "quick")
+
+
+def test_own_prompts_beside_a_frozen_suite_take_its_name_and_never_trip_its_lock(tmp_path: Path) -> None:
+    """A version is claimed where exactly the frozen prompts are asked; a digest stands for whatever is asked."""
+    folder = frozen(tmp_path / "prompts")
+    alone = suites.load_suite(folder, "quick")
+    mine = written(tmp_path, "- {id: m, family: own, prompt: Name a bird., suite: quick}", "mine.yaml")
+    for paths in ([folder, mine], [mine, folder]):
+        both = suites.load_suite(paths, "quick")
+        assert {p.id for p in both.prompts} == {"a", "m"}
+        assert (both.name, both.version) == (None, None)
+        assert both.digest == suites.digest_prompts(both.prompts) != alone.digest
+    assert (suites.load_suite([folder, mine], "deep").version, suites.load_suite([folder], "quick").version) == (
+        None,
+        1,
+    )
+
+
+def test_prompts_of_ones_own_that_no_suite_asks_are_named(tmp_path: Path) -> None:
+    """Whoever lists a file expects it to be asked: where `suite:` is missing from it, that is said."""
+    folder = frozen(tmp_path / "prompts")
+    mine = written(tmp_path, "- {id: m, family: own, prompt: Name a bird.}", "mine.yaml")
+    suite = suites.load_suite([folder, mine], "quick")
+    assert (suite.name, suite.version, [p.id for p in suite.prompts]) == ("quick", 1, ["a"])
+    (remark,) = suite.remarks
+    assert remark.startswith(f"{mine}: its prompt does not belong to the suite quick, so nothing of it is asked; say")
+    assert suites.load_suite([folder, mine]).remarks == ()
+
+
+def test_paths_that_are_asked_together_share_no_file_id_or_question(tmp_path: Path) -> None:
+    """One observation is never counted as two because it was listed twice."""
+    folder = frozen(tmp_path / "prompts")
+    with pytest.raises(SuiteError, match=r"a\.yaml: is asked twice, through .*prompts and through .*; name one"):
+        suites.load_suite([folder, folder / "a.yaml"])
+    same_id = written(tmp_path, "- {id: a, family: own, prompt: Name a bird.}", "mine.yaml")
+    with pytest.raises(SuiteError, match=r'mine\.yaml:1: \[0\]\.id: "a" is taken by .*a\.yaml:1'):
+        suites.load_suite([folder, same_id])
+    same_text = written(tmp_path, "- {id: m, family: own, prompt: Name a fruit.}", "mine.yaml")
+    with pytest.raises(SuiteError, match=r"mine\.yaml:1: .*asks the same as a"):
+        suites.load_suite([folder, same_text])
 
 
 def test_a_generated_prompt_is_frozen_with_the_rest(tmp_path: Path) -> None:

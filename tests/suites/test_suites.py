@@ -203,9 +203,7 @@ prompts:
         "a.yaml:5: prompts[1].max_tokens: expected a whole number from 1 on; found a number: 0",
         "a.yaml:5: prompts[1].tags: expected a list such as [smoke, long]; found text",
         'a.yaml:6: prompts[2].extractor: unknown extractor "numbr"; did you mean "number"?',
-        "a.yaml:7: prompts[3].expected: needs an extractor that reads the answer; "
-        "known: number, choice, yes_no, answer_line, json_field, regex, "
-        "term, json_schema, count, order, tool_call, code, math",
+        "a.yaml:7: prompts[3].expected: needs an extractor that reads the answer; known: " + ", ".join(EXTRACTORS),
         'a.yaml:8: prompts[4].expected: extractor number could never read "many" from a response; '
         "write it as it is read, e.g. Paris, 42, B or yes",
         "a.yaml:9: prompts[5].id: this key is needed",

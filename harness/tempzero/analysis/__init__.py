@@ -3,7 +3,8 @@
 observations   records -> one row a trial, in columns
 texts          distinct texts -> what is computed once for each
 tallies        one provider's rows -> counts for each prompt
-single, pairs  tallies -> figures, of one provider and of two
+provider_figures, usage_figures, pair_figures   tallies -> figures, of one provider and of two
+registry       what metrics, kinds of figures, rules and causes there are, and what each means
 judged         what had to be tried out -> which answers wait, what the others came to
 unread         tallies -> what each extractor could not read
 itself         a tally -> would the test accuse the provider of differing from itself
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tempzero.analysis import provider_figures
+from tempzero.analysis import provider_figures, usage_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
@@ -26,13 +27,14 @@ from tempzero.analysis.notes import collect_notes
 from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
 from tempzero.analysis.pair_figures import compare_pairs, enter_repetition_excess, pair_tallies
 from tempzero.analysis.reference_reading import build_reference_reading
+from tempzero.analysis.registry import VOCABULARY
 from tempzero.analysis.self_comparison import compare_halves
 from tempzero.analysis.tallies import tally_lane
 from tempzero.analysis.texts import study_texts
 from tempzero.analysis.unread_answers import count_unread_answers, note_unjudged_answers
 from tempzero.config import Config, Provider
 from tempzero.records import Run
-from tempzero.types.concluded import Analysis, ProviderFacts
+from tempzero.types.concluded import Analysis, FailureKind, ProviderFacts
 
 __all__ = ["analyse"]
 
@@ -67,11 +69,12 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         records=seen.records,
         figures=book.figures(),
         failures=_count_failures(seen),
-        findings=sort_findings((*collect_findings(case), *read)),
+        findings=sort_findings((*collect_findings(case), *read), VOCABULARY.rules),
         curves=build_survival_curves(case),
         divergences=shown,
         prompt_rows=build_prompt_rows(case),
         notes=(*manifest.notes, *note_unjudged_answers(seen), *collect_notes(case)),
+        vocabulary=VOCABULARY,
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
         reading=reading,
         unread_answers=tuple(count_unread_answers(seen, case.texts, case.tallies)),
@@ -97,9 +100,9 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
     for one in tallies:
         provider_figures.enter_repetition(book, one)
         provider_figures.enter_answer_figures(book, one)
-        provider_figures.enter_identity_counts(book, one, seen.identities)
-        provider_figures.enter_speed(book, one)
-        provider_figures.enter_cost(book, one)
+        usage_figures.enter_identity_counts(book, one, seen.identities)
+        usage_figures.enter_speed(book, one)
+        usage_figures.enter_cost(book, one)
     enter_repetition_excess(book, tallies, references)
     tell("comparing", 1.0)
     return Case(
@@ -114,11 +117,11 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
     ), book
 
 
-def _count_failures(seen: Observations) -> tuple[tuple[str, str, int], ...]:
+def _count_failures(seen: Observations) -> tuple[tuple[str, FailureKind, int], ...]:
     """How often each provider's attempts failed in which way, and how many trials were never asked."""
     found = dict(seen.failures)
     for lane in seen.lanes:
-        key = (lane.provider.name, "not_asked")
+        key: tuple[str, FailureKind] = (lane.provider.name, "not_asked")
         never = int(provider_figures.count_planned_trials(lane, len(seen.prompts)).sum()) - lane.prompt.size
         if never:
             found[key] = found.get(key, 0) + never

@@ -12,6 +12,7 @@ from tempzero import stats
 from tempzero.metrics.agreement import Floats
 from tempzero.types.asked import Prompt
 from tempzero.types.concluded import Estimate, Figure
+from tempzero.types.vocabulary import KindName, Metric
 
 Estimator = Callable[[Floats], Estimate]
 
@@ -20,7 +21,7 @@ Estimator = Callable[[Floats], Estimate]
 class Subject:
     """What a figure speaks of: everything that names it but the metric and the family."""
 
-    kind: str
+    kind: KindName
     left: str
     condition: str
     right: str | None = None
@@ -55,10 +56,9 @@ class Book:
     def add(
         self,
         subject: Subject,
-        metric: str,
+        metric: Metric,
         values: Floats,
         *,
-        unit: str = "share",
         k: int | None = None,
         estimate: Estimator = stats.share_over_prompts,
         note: str = "",
@@ -71,16 +71,15 @@ class Book:
         for family, members in self._families:
             chosen = values[members & defined]
             if family is None or chosen.size:
-                self.put(subject, metric, _append_note(estimate(chosen), note), unit=unit, k=k, family=family)
+                self.put(subject, metric, _append_note(estimate(chosen), note), k=k, family=family)
         return _append_note(estimate(values[defined]), note)
 
     def put(
         self,
         subject: Subject,
-        metric: str,
+        metric: Metric,
         estimate: Estimate,
         *,
-        unit: str,
         k: int | None = None,
         family: str | None = None,
     ) -> None:
@@ -88,14 +87,14 @@ class Book:
         self._figures.append(
             Figure(
                 kind=subject.kind,
-                metric=metric,
+                metric=metric.name,
                 left=subject.left,
                 right=subject.right,
                 condition=subject.condition,
                 family=family,
                 k=k,
                 estimate=estimate,
-                unit=unit,
+                unit=metric.unit,
             )
         )
 

@@ -16,6 +16,7 @@ from tempzero.analysis.texts import Texts
 from tempzero.metrics import divergence
 from tempzero.metrics.agreement import Floats, commonest_outputs, count_responses, pool_segments
 from tempzero.types.concluded import Divergence, PromptRow, SurvivalCurve
+from tempzero.types.vocabulary import PairKind
 
 # Examples of divergence shown for each provider and each pair: those that part earliest.
 DIVERGENCES_SHOWN = 3
@@ -54,7 +55,7 @@ def build_prompt_rows(case: Case) -> tuple[PromptRow, ...]:
 
 
 def _to_survival_curve(
-    kind: str, left: str, right: str | None, condition: str, survival: divergence.Survival
+    kind: PairKind, left: str, right: str | None, condition: str, survival: divergence.Survival
 ) -> SurvivalCurve:
     return SurvivalCurve(
         kind=kind,

@@ -28,26 +28,23 @@ from tempzero.analysis.provider_figures import identical_bits_share
 from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.metrics.agreement import Floats
 from tempzero.types.concluded import Finding
+from tempzero.types.recorded import IDENTITY_LABELS
+from tempzero.types.vocabulary import Rule
 
-_RULE_ORDER = (
-    "reference_not_reproducible",
-    "nondeterministic",
-    "identity_changed",
-    "prompt_tokens_differ",
-    "deviates_from_reference",
-    "deviates_token_by_token",
-    "cause_cut_short",
-    "cause_mixture",
-    "cause_penalty",
-    "cause_other_prompt",
-    "cause_other_model",
-    "cause_sampled",
-    "cause_coarser",
-    "cause_not_faithful",
-    "differs",
-    "answers_differ",
-    "repeats_more",
-    "loops_more",
+REFERENCE_NOT_REPRODUCIBLE = Rule(
+    name="reference_not_reproducible",
+    words="The reference does not repeat itself",
+    shown_by="existence: one prompt's repeats have different logits or token ids, or where there are none, texts",
+)
+NONDETERMINISTIC = Rule(
+    name="nondeterministic",
+    words="Does not repeat itself",
+    shown_by="existence: different texts to the same request under the same identity",
+)
+IDENTITY_CHANGED = Rule(
+    name="identity_changed",
+    words="Changed its identity during the run",
+    shown_by="existence: responses name several served models, backends or fingerprints",
 )
 
 
@@ -70,9 +67,10 @@ def collect_findings(case: Case) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def sort_findings(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """In a fixed order: by rule, then by whom they speak of."""
-    return tuple(sorted(found, key=lambda f: (_RULE_ORDER.index(f.rule), f.subject, f.other or "", f.message)))
+def sort_findings(found: Iterable[Finding], rules: Iterable[Rule]) -> tuple[Finding, ...]:
+    """In a fixed order: by rule, as they are listed, then by whom they speak of."""
+    order = [rule.name for rule in rules]
+    return tuple(sorted(found, key=lambda f: (order.index(f.rule), f.subject, f.other or "", f.message)))
 
 
 def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
@@ -90,7 +88,7 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
     if tally.stopped is not None:
         often = "how often cannot be said, since prompts were no longer asked after their first divergence"
     yield Finding(
-        rule="nondeterministic",
+        rule=NONDETERMINISTIC.name,
         subject=tally.name,
         other=None,
         message=f"{tally.name}{condition_suffix(lane.condition)}: the same request gave different texts on "
@@ -110,7 +108,7 @@ def _find_identity_change(tally: Tally, case: Case) -> Iterable[Finding]:
         return
     router = "" if tally.lane.provider.pinned else "; it is not pinned, so its router may choose"
     yield Finding(
-        rule="identity_changed",
+        rule=IDENTITY_CHANGED.name,
         subject=tally.name,
         other=None,
         message=f"{tally.name}{condition_suffix(tally.lane.condition)} answered under {len(seen)} identities "
@@ -126,7 +124,7 @@ def _find_identity_change(tally: Tally, case: Case) -> Iterable[Finding]:
 def _describe_identity_change(seen: list[Identity]) -> str:
     """Which of the three changed, and between what; shortened, since a provider may say anything."""
     parts = []
-    for name in ("served_model", "backend", "fingerprint"):
+    for name in IDENTITY_LABELS:
         values = sorted({str(getattr(identity, name))[:60] for identity in seen})
         if len(values) > 1:
             parts.append(f"{name} {' | '.join(values[:4])}{' | ...' if len(values) > 4 else ''}")
@@ -145,7 +143,7 @@ def _find_irreproducible_reference(tally: Tally, case: Case) -> Iterable[Finding
     estimate = stats.share_over_prompts(same[measured])
     proof = find_different_bits if by_bits else find_different_repeats
     yield Finding(
-        rule="reference_not_reproducible",
+        rule=REFERENCE_NOT_REPRODUCIBLE.name,
         subject=tally.name,
         other=None,
         message=f"{tally.name}{condition_suffix(tally.lane.condition)} is the reference, and yet its own repeats "

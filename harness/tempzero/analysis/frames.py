@@ -12,7 +12,8 @@ from tempzero.analysis.observations import TRIAL_KEY, choose_attempts, clamp_tok
 from tempzero.chat_messages import to_answer_text
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, Estimate
-from tempzero.types.recorded import RecordView
+from tempzero.types.recorded import ANSWERED, RecordView
+from tempzero.types.vocabulary import KindName, MetricName
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 _LABELS = ("finish_reason", "served_model", "backend", "fingerprint")
@@ -26,7 +27,8 @@ _PAIR_COLUMNS = (
     *("left", "right", "condition", "kind", "emr", "emr_low", "emr_high", "emr_n"),
     *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor"),
 )
-_PAIR_METRICS = (("repeat", "emr"), ("cross", "cross_emr"), ("reference", "cross_emr"))
+_OWN_METRIC: dict[KindName, MetricName] = {"repeat": "emr", "cross": "cross_emr", "reference": "cross_emr"}
+_BESIDE: tuple[MetricName, MetricName] = ("excess_divergence", "noise_floor")
 _UNKNOWN = Estimate(value=None, low=None, high=None, n=0, method="")
 
 
@@ -62,7 +64,7 @@ def responses(run: Run) -> pd.DataFrame:
     rows = [_response_row(view, models, families) for view in run.views()]
     attempts = pd.DataFrame.from_records(rows, columns=[*_RESPONSE_COLUMNS, "number"])
     attempts["attempts"] = attempts.groupby(TRIAL_KEY).number.transform("size")
-    trials = choose_attempts(attempts, attempts.status.isin(["valid", "censored"])).reset_index(drop=True)
+    trials = choose_attempts(attempts, attempts.status.isin(ANSWERED)).reset_index(drop=True)
     types = dict.fromkeys(_WHOLE_NUMBERS, "Int64") | dict.fromkeys(_SECONDS, "float64")
     return trials[list(_RESPONSE_COLUMNS)].astype(types)
 
@@ -116,11 +118,8 @@ def pairs(run: Run | Analysis) -> pd.DataFrame:
     }
     rows = []
     for (kind, condition, left, right, metric), estimate in figures.items():
-        if (kind, metric) in _PAIR_METRICS:
-            excess, floor = (
-                figures.get((kind, condition, left, right, other), _UNKNOWN)
-                for other in ("excess_divergence", "noise_floor")
-            )
+        if metric == _OWN_METRIC.get(kind):
+            excess, floor = (figures.get((kind, condition, left, right, other), _UNKNOWN) for other in _BESIDE)
             own = (left, right, condition, kind, *_to_numbers(estimate), estimate.n)
             rows.append((*own, *_to_numbers(excess), excess.n, _to_numbers(floor)[0]))
     return pd.DataFrame.from_records(rows, columns=list(_PAIR_COLUMNS))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,13 @@ from tempzero.config import DEFAULT_CONDITION, Config, Provider
 from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints
 from tempzero.plan import fits_context
-from tempzero.records import Run
 from tempzero.types.asked import Prompt
-from tempzero.types.recorded import Completion, RecordView
+from tempzero.types.concluded import FailureKind
+from tempzero.types.recorded import Completion, Manifest, OutcomeKind, RecordView, Status
+from tempzero.types.scored import Judgement
 
 VALID, CENSORED, MISSING, EXCLUDED = range(4)
-_STATUS = {"valid": VALID, "censored": CENSORED, "missing": MISSING, "excluded": EXCLUDED}
+_STATUS: Mapping[Status, int] = {"valid": VALID, "censored": CENSORED, "missing": MISSING, "excluded": EXCLUDED}
 
 # Stands for "the provider did not say"; every other number is 0 or larger.
 NOT_SAID = -1
@@ -113,11 +115,30 @@ class Observations:
     lanes: tuple[Lane, ...]
     texts: dict[tuple[int, str, bool], int]
     identities: tuple[Identity, ...]
-    failures: dict[tuple[str, str], int]
+    failures: dict[tuple[str, FailureKind], int]
     records: int
 
 
-def observe_run(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
+class ObservedRun(Protocol):
+    """What is looked at of a run: a run folder, or two that are read as one."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def config(self) -> Config: ...
+
+    def views(self) -> Iterable[RecordView]:
+        """Every record without its bytes, in order."""
+
+    def judgements(self) -> Iterable[Judgement]:
+        """What answers that had to be tried out came to."""
+
+
+def observe_run(run: ObservedRun, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
     """Read a run's records; the providers come in the order of their names, whatever their order in the file.
 
     `tell` hears now and then which share of the records has been read.
@@ -159,7 +180,7 @@ class _Numbering(dict[Hashable, int]):
 class _RecordReader:
     """Turns records into two flat arrays, one number after the other, a fixed number of them a record."""
 
-    def __init__(self, run: Run, providers: Iterable[Provider], prompts: Sequence[Prompt]) -> None:
+    def __init__(self, run: ObservedRun, providers: Iterable[Provider], prompts: Sequence[Prompt]) -> None:
         self._run = run
         self._providers = {p.name: i for i, p in enumerate(providers)}
         self._prompts = {p.id: i for i, p in enumerate(prompts)}
@@ -168,7 +189,7 @@ class _RecordReader:
         self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
         self.conditions = _Numbering()
-        self.failures: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[tuple[str, FailureKind]] = Counter()
 
     def names(self) -> list[str]:
         """The conditions met, in order."""
@@ -217,7 +238,7 @@ class _RecordReader:
         self._seconds.extend((math.nan if end is None else end, math.nan if first is None else first))
 
     def _content(
-        self, prompt: int, status: int, kind: str, answer: Completion | None
+        self, prompt: int, status: int, kind: OutcomeKind, answer: Completion | None
     ) -> tuple[int, int, int, int, int]:
         """text, spelled, answered, finish, identity; an empty answer and an empty cut one are no text to compare."""
         if answer is None or status > CENSORED:

@@ -18,13 +18,89 @@ from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
 from tempzero.metrics.agreement import Counts, Floats, Ints, relabel_counts
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.types.concluded import Estimate
+from tempzero.types.vocabulary import PAIR_KINDS, Metric, MetricName, PairKind
+
+MINIMUM_DETECTABLE_EXCESS = Metric(
+    name="minimum_detectable_excess",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Smallest excess to be seen",
+    definition="The excess divergence that the test would find four times in five with this many prompts and "
+    "repeats. A smaller one may be there and not be found.",
+    source="power of the permutation test at 5 %",
+    one_means="only two that have no text in common would be told apart",
+    exact=True,
+    undefined="too few prompts and repeats to find any",
+)
+CROSS_EMR_AS_WRITTEN = Metric(
+    name="cross_emr_as_written",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same calls, letter by letter",
+    definition="As cross-EMR, of prompts that offer tools, the arguments of calls compared as they were written: "
+    "order of keys and spaces count, which they do not elsewhere.",
+    source="counted",
+    one_means="any response of the one is that of the other letter by letter, calls included",
+    undefined="no prompt that offers tools was answered by both",
+)
+ANSWER_AGREEMENT = Metric(
+    name="answer_agreement",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same answer",
+    definition="The chance that one response of each has the same readable answer. An unreadable answer equals "
+    "nothing.",
+    source="Atil et al., arXiv:2408.04667, between two providers",
+    one_means="any two responses have the same readable answer",
+    undefined="no prompt with a readable answer was answered by both",
+)
+FINISH_REASON_AGREEMENT = Metric(
+    name="finish_reason_agreement",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same finish reason",
+    definition="The chance that responses of the two end for the same stated reason.",
+    source="field finish_reason of the response",
+    one_means="any two responses end for the same reason",
+    undefined=agreement.NOT_BOTH,
+)
+LENGTH_DIFFERENCE_CHARS = Metric(
+    name="length_difference_chars",
+    unit="chars",
+    kinds=PAIR_KINDS,
+    title="Length difference, characters",
+    definition="Mean length of the first provider's responses minus that of the second, in characters.",
+    source="counted",
+    undefined=agreement.NOT_BOTH,
+)
+PROMPT_TOKENS_AGREEMENT = Metric(
+    name="prompt_tokens_agreement",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same prompt_tokens",
+    definition="Share of prompts for which both report the same number of prompt tokens. Unequal counts for the same "
+    "messages and weights mean another template, tokenizer or a hidden system prompt.",
+    source="field usage.prompt_tokens of the response",
+    one_means="both count the same tokens on every prompt",
+    undefined="prompt_tokens is not reported by both",
+)
+MISMATCH_RATE = Metric(
+    name="mismatch_rate",
+    unit="share",
+    kinds=("answers",),
+    title="Other answers, excess",
+    definition="How much more often the answers of the two differ than each one's own repeats differ.",
+    source="prompts with an extractor",
+    one_means="each repeats its answers and never gives the other's",
+    undefined="no prompt with an extractor was answered by both",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """Two providers that claim the same model, under one condition; `right` may be the reference."""
 
-    kind: str
+    kind: PairKind
     left: Tally
     right: Tally
 
@@ -58,8 +134,7 @@ def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pa
         if one.lane.condition != other.lane.condition or one.stopped or other.stopped:
             continue
         if one.lane.provider.claimed_model == other.lane.provider.claimed_model:
-            kind = "reference" if other.name in references else "cross"
-            pairs.append(Pair(kind=kind, left=one, right=other))
+            pairs.append(Pair(kind="reference" if other.name in references else "cross", left=one, right=other))
     return pairs
 
 
@@ -81,18 +156,18 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Compariso
     match = agreement.cross_match_rate(left, right)
     excess = agreement.excess_divergence(left, right)
     subject = pair.subject
-    book.add(subject, "cross_emr", match, note=UP_TO_THE_CUT)
+    book.add(subject, agreement.CROSS_EMR, match, note=UP_TO_THE_CUT)
     complete = agreement.cross_match_rate(pair.left.whole, pair.right.whole)
-    book.add(subject, "cross_emr_complete", complete, note="whole texts only")
+    book.add(subject, agreement.CROSS_EMR_COMPLETE, complete, note="whole texts only")
     estimate = book.add(
-        subject, "excess_divergence", excess, estimate=stats.divergence_over_prompts, note=UP_TO_THE_CUT
+        subject, agreement.EXCESS_DIVERGENCE, excess, estimate=stats.divergence_over_prompts, note=UP_TO_THE_CUT
     )
     floor = np.where(np.isnan(match), np.nan, agreement.noise_floor(left, right))
-    book.add(subject, "noise_floor", floor, note=UP_TO_THE_CUT)
+    book.add(subject, agreement.NOISE_FLOOR, floor, note=UP_TO_THE_CUT)
     tables = agreement.build_count_tables(left, right)
     smallest = stats.minimum_detectable_divergence(tables)
     detectable = Estimate(value=smallest, low=None, high=None, n=len(tables), method="test at .05, power .8")
-    book.put(subject, "minimum_detectable_excess", detectable, unit="share")
+    book.put(subject, MINIMUM_DETECTABLE_EXCESS, detectable)
     _enter_other_figures(book, pair)
     test = stats.one_hot_permutation(tables, permutations=drawn)
     return Comparison(pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test)
@@ -101,19 +176,19 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Compariso
 def _enter_other_figures(book: Book, pair: Pair) -> None:
     """Answers, finish reasons, lengths and prompt_tokens of a pair."""
     left, right, subject = pair.left, pair.right, pair.subject
-    book.add(subject, "answer_agreement", agreement.cross_match_rate(left.answer, right.answer))
-    book.add(subject, "flips", majority_flips(pair), estimate=share_of_prompts)
+    book.add(subject, ANSWER_AGREEMENT, agreement.cross_match_rate(left.answer, right.answer))
+    book.add(subject, answers.FLIPS, majority_flips(pair), estimate=share_of_prompts)
     if left.spelled.cell.size and right.spelled.cell.size:
         written = agreement.cross_match_rate(left.spelled, right.spelled)
-        book.add(subject, "cross_emr_as_written", written, note="tool calls letter by letter")
-    book.add(subject, "finish_reason_agreement", agreement.cross_match_rate(left.finish, right.finish))
-    book.add(subject, "prompt_tokens_agreement", agreement.cross_match_rate(left.prompt_tokens, right.prompt_tokens))
+        book.add(subject, CROSS_EMR_AS_WRITTEN, written, note="tool calls letter by letter")
+    book.add(subject, FINISH_REASON_AGREEMENT, agreement.cross_match_rate(left.finish, right.finish))
+    book.add(subject, PROMPT_TOKENS_AGREEMENT, agreement.cross_match_rate(left.prompt_tokens, right.prompt_tokens))
     longer = left.chars - right.chars
-    book.add(subject, "length_difference_chars", longer, unit="chars", estimate=stats.mean_over_prompts)
+    book.add(subject, LENGTH_DIFFERENCE_CHARS, longer, estimate=stats.mean_over_prompts)
     of_answers = Subject(kind="answers", left=subject.left, right=subject.right, condition=subject.condition)
     mismatch = agreement.excess_divergence(left.answer, right.answer)
     note = "above what each side's own repeats differ by"
-    book.add(of_answers, "mismatch_rate", mismatch, estimate=stats.divergence_over_prompts, note=note)
+    book.add(of_answers, MISMATCH_RATE, mismatch, estimate=stats.divergence_over_prompts, note=note)
 
 
 def majority_flips(pair: Pair) -> Floats:
@@ -132,7 +207,9 @@ def _enter_cross_ned(book: Book, compared: Sequence[Comparison], texts: Texts) -
     measured = divergence.normalised_distances(*([texts.text[i] for i in side.tolist()] for side in (left, right)))
     ends = np.cumsum([p.cell.size for p in pairs])
     for comparison, p, distance in zip(compared, pairs, np.split(measured[place], ends[:-1]), strict=True):
-        book.add(comparison.pair.subject, "cross_ned", divergence.mean_distance(p, distance), note=describe_ned())
+        book.add(
+            comparison.pair.subject, divergence.CROSS_NED, divergence.mean_distance(p, distance), note=describe_ned()
+        )
 
 
 def _text_pair_key(left: Ints, right: Ints, texts: Texts) -> Ints:
@@ -148,14 +225,14 @@ def enter_repetition_excess(book: Book, tallies: Sequence[Tally], references: Se
             continue
         right = reference.name if reference else None
         subject = Subject(kind="repetition", left=tally.name, right=right, condition=tally.lane.condition)
-        for name, metric in TEXT_METRICS.items():
-            values = metric_excess(name, tally, [reference] if reference else peers)
-            estimate = bounded_mean(-1, 1) if metric.unit == "share" else stats.mean_over_prompts
+        for one in TEXT_METRICS:
+            values = metric_excess(one.metric.name, tally, [reference] if reference else peers)
+            estimate = bounded_mean(-1, 1) if one.metric.unit == "share" else stats.mean_over_prompts
             note = "token = word" if reference else "token = word; over the peers' mean"
-            book.add(subject, f"{name}_excess", values, unit=metric.unit, estimate=estimate, note=note)
+            book.add(subject, one.excess, values, estimate=estimate, note=note)
 
 
-def metric_excess(metric: str, tally: Tally, others: Iterable[Tally]) -> Floats:
+def metric_excess(metric: MetricName, tally: Tally, others: Iterable[Tally]) -> Floats:
     """A text metric minus its mean over the others on the same prompt; NaN where either side has none."""
     theirs = np.stack([t.metrics[metric] for t in others])
     known = ~np.isnan(theirs)

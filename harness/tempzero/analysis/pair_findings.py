@@ -23,6 +23,33 @@ from tempzero.metrics.agreement import Floats
 from tempzero.metrics.answers import majority_vote
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Estimate, Finding
+from tempzero.types.vocabulary import Rule
+
+_PERMUTATION = "excess divergence: labels permuted within prompt, Holm over every pair of the run"
+DEVIATES_FROM_REFERENCE = Rule(
+    name="deviates_from_reference", words="Differs from the reference", shown_by=_PERMUTATION
+)
+DIFFERS = Rule(name="differs", words="Differs from another provider", shown_by=_PERMUTATION)
+PROMPT_TOKENS_DIFFER = Rule(
+    name="prompt_tokens_differ",
+    words="Counts the prompt's tokens differently",
+    shown_by="existence: another number of prompt tokens for the same messages",
+)
+ANSWERS_DIFFER = Rule(
+    name="answers_differ",
+    words="Gives other answers",
+    shown_by="exact McNemar on prompts right by majority with one side only, Holm over every pair",
+)
+REPEATS_MORE = Rule(
+    name="repeats_more",
+    words="Repeats more",
+    shown_by="sign-flip test of seq-rep-4 over the reference by prompt, Holm over every provider",
+)
+LOOPS_MORE = Rule(
+    name="loops_more",
+    words="Falls into loops more often",
+    shown_by="exact McNemar on prompts whose responses loop by majority, Holm over every provider",
+)
 
 
 def find_divergent_pairs(case: Case) -> Iterable[Finding]:
@@ -36,7 +63,7 @@ def find_divergent_pairs(case: Case) -> Iterable[Finding]:
         against_reference = pair.kind == "reference"
         words = "deviates from the reference" if against_reference else "differs from"
         yield _build_pair_finding(
-            "deviates_from_reference" if against_reference else "differs",
+            DEVIATES_FROM_REFERENCE if against_reference else DIFFERS,
             pair,
             f"{words} {pair.right.name}{condition_suffix(pair.subject.condition)} by more than either differs "
             "from itself: excess "
@@ -72,7 +99,7 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
         by = f"always by {low:+d}" if low == high else f"by {low:+d} to {high:+d}"
         match = agreement.cross_match_rate(pair.left.prompt_tokens, pair.right.prompt_tokens)
         yield _build_pair_finding(
-            "prompt_tokens_differ",
+            PROMPT_TOKENS_DIFFER,
             pair,
             f"counts other prompt_tokens than {pair.right.name}{condition_suffix(pair.subject.condition)} on "
             f"{differ.size} of "
@@ -96,7 +123,7 @@ def find_answer_differences(case: Case) -> Iterable[Finding]:
         flipped = majority_flips(pair)
         number = int((~np.isnan(flipped)).sum())
         yield _build_pair_finding(
-            "answers_differ",
+            ANSWERS_DIFFER,
             pair,
             f"and {pair.right.name}{condition_suffix(pair.subject.condition)} are not equally often right: of "
             f"{number} prompts "
@@ -120,7 +147,7 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
         estimate = stats.mean_over_prompts(values[~np.isnan(values)], bounds=(-1, 1))
         most = np.argsort(-np.nan_to_num(values), kind="stable")[: int((values > 0).sum())]
         yield _build_pair_finding(
-            "repeats_more",
+            REPEATS_MORE,
             pair,
             f"repeats itself more than the reference {pair.right.name}{condition_suffix(pair.subject.condition)} "
             "on the same "
@@ -142,7 +169,7 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
         if p_value > case.alpha or only_left <= only_right:
             continue
         yield _build_pair_finding(
-            "loops_more",
+            LOOPS_MORE,
             pair,
             "falls into loops more often than the reference "
             f"{pair.right.name}{condition_suffix(pair.subject.condition)}: "
@@ -155,10 +182,10 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
 
 
 def _build_pair_finding(
-    rule: str, pair: Pair, says: str, estimate: Estimate, p_value: float | None, evidence: tuple[Trial, ...]
+    rule: Rule, pair: Pair, says: str, estimate: Estimate, p_value: float | None, evidence: tuple[Trial, ...]
 ) -> Finding:
     return Finding(
-        rule=rule,
+        rule=rule.name,
         subject=pair.left.name,
         other=pair.right.name,
         message=f"{pair.left.name} {says}",

@@ -20,6 +20,13 @@ from tempzero.attribute import (
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Divergence, Estimate, Finding, ReferenceReading
 from tempzero.types.scored import Reading
+from tempzero.types.vocabulary import Rule, RuleName
+
+DEVIATES_TOKEN_BY_TOKEN = Rule(
+    name="deviates_token_by_token",
+    words="Deviates from the reference token by token",
+    shown_by="its Token-DiFR lies wholly above that of every honest form of the reference, on enough prompts",
+)
 
 
 def build_reference_reading(
@@ -62,10 +69,10 @@ def _enter_scored_figures(book: Book, found: Attribution) -> None:
     for m in found.measures:
         if not np.isnan(m.values).all():
             subject = Subject(kind="scored", left=m.provider, right=m.reference, condition=m.condition)
-            book.add(subject, m.metric, m.values, unit=m.unit, estimate=bounded_mean(*m.bounds), note=m.note)
+            book.add(subject, m.metric, m.values, estimate=bounded_mean(*m.bounds), note=m.note)
     for one in found.lone:
         subject = Subject(kind="scored", left=one.provider, right=one.reference, condition=one.condition)
-        book.put(subject, one.metric, one.estimate, unit=one.unit)
+        book.put(subject, one.metric, one.estimate)
 
 
 def _collect_reading_findings(case: Case, book: Book, found: Attribution) -> Iterable[Finding]:
@@ -81,8 +88,9 @@ def _collect_reading_findings(case: Case, book: Book, found: Attribution) -> Ite
             if is_above_trusted(figure.estimate, against) and key not in faithful:
                 yield _build_deviation_finding(key, figure.estimate, against, found.reading.diagnoses)
     for one in found.reading.diagnoses:
-        if one.cause in ACCUSING_CAUSES and one.strength == "shown" and one.provider not in case.references:
-            yield _build_cause_finding(one)
+        rule = ACCUSING_CAUSES.get(one.cause)
+        if rule is not None and one.strength == "shown" and one.provider not in case.references:
+            yield _build_cause_finding(rule, one)
 
 
 def _build_deviation_finding(
@@ -105,9 +113,9 @@ def _build_deviation_finding(
     )
 
 
-def _build_cause_finding(one: Diagnosis) -> Finding:
+def _build_cause_finding(rule: RuleName, one: Diagnosis) -> Finding:
     return Finding(
-        rule=f"cause_{one.cause}",
+        rule=rule,
         subject=one.provider,
         other=one.reference,
         message=f"{one.provider}{condition_suffix(one.condition)}: {one.message}",

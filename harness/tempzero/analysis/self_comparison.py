@@ -15,9 +15,37 @@ from tempzero.analysis.tallies import Tally
 from tempzero.metrics import agreement
 from tempzero.metrics.agreement import Counts, Ints
 from tempzero.types.concluded import Estimate
+from tempzero.types.vocabulary import Metric
 
 # As between two providers: each half of a prompt's repeats has to show its own noise.
 _FEWEST_REPEATS = 4
+_TOO_FEW_REPEATS = "no prompt has four comparable responses"
+
+AA_FALSE_ALARMS = Metric(
+    name="aa_false_alarms",
+    unit="share",
+    kinds=("repeat",),
+    title="False alarms against itself (A/A)",
+    definition="The provider's own repeats are dealt into two halves at random, again and again, and the halves "
+    "tested as if they were two providers. This is the share of deals at which the test says that the provider "
+    "differs from itself, which is false every time: it has to be about 0.05 or less, or the findings of this run "
+    "deserve less trust. Here n is the number of deals.",
+    source="A/A test of the permutation test at 5 %; Clopper and Pearson 1934",
+    one_means="the test always accuses the provider of differing from itself",
+    undefined=_TOO_FEW_REPEATS,
+)
+HALVES_EXCESS = Metric(
+    name="halves_excess",
+    unit="share",
+    kinds=("repeat",),
+    title="Later repeats against earlier ones",
+    definition="Excess divergence between the first and the second half of the provider's repeats: around zero where "
+    "the provider stayed the same while it was asked. What the deals at random cannot see shows here. Prompts with "
+    "four or more comparable repeats.",
+    source="permutation test within prompts; its p-value stands with the method",
+    one_means="each half repeats itself and never gives the other's texts",
+    undefined=_TOO_FEW_REPEATS,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +61,12 @@ def compare_halves(book: Book, tallies: Sequence[Tally], alpha: float) -> list[H
     found, drawn = [], permutations_needed(len(tallies), alpha)
     for tally in (t for t in tallies if t.stopped is None):
         subject = Subject(kind="repeat", left=tally.name, condition=tally.lane.condition)
-        book.put(subject, "aa_false_alarms", _estimate_false_alarms(tally), unit="share")
+        book.put(subject, AA_FALSE_ALARMS, _estimate_false_alarms(tally))
         first, second = _count_half(tally, 0), _count_half(tally, 1)
         test = stats.one_hot_permutation(agreement.build_count_tables(first, second), permutations=drawn)
         note = f"permutation p = {test.p_value:.2g}" if test.n else ""
         excess = agreement.excess_divergence(first, second)
-        book.add(subject, "halves_excess", excess, estimate=stats.divergence_over_prompts, note=note)
+        book.add(subject, HALVES_EXCESS, excess, estimate=stats.divergence_over_prompts, note=note)
         if test.n:
             found.append(Halves(tally=tally, test=test))
     return found

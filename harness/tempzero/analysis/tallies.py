@@ -15,6 +15,7 @@ from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count_out
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.metrics.stopped_sampling import StoppedSampling
 from tempzero.types.asked import Prompt, Trial
+from tempzero.types.vocabulary import MetricName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ class Tally:
     correct: Floats
     correct_rows: tuple[Ints, Floats]
     chars: Floats
-    metrics: Mapping[str, Floats]
+    metrics: Mapping[MetricName, Floats]
     # Not None where sampling stopped at the first divergence: agreement of such repeats would be false.
     stopped: StoppedSampling | None
     # The first row of each prompt in the lane, and one more for the end.

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import AnswerVerdict
 from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
-from tempzero.metrics import TEXT_METRICS
+from tempzero.metrics import TEXT_METRICS, TextMetric
 from tempzero.metrics.agreement import UNPARSED, Floats, Ints
 from tempzero.metrics.cuts import find_continuations
 from tempzero.metrics.divergence import common_prefix_lengths
 from tempzero.types.asked import Prompt
+from tempzero.types.vocabulary import MetricName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class Texts:
     answer: Ints
     answers: tuple[str, ...]
     correct: Floats
-    metrics: Mapping[str, Floats]
+    metrics: Mapping[MetricName, Floats]
 
 
 def study_texts(
@@ -71,7 +72,7 @@ def study_texts(
         answer=answer,
         answers=answers,
         correct=correct,
-        metrics={name: _measure_texts(name, text) for name in TEXT_METRICS},
+        metrics={m.metric.name: _measure_texts(m, text) for m in TEXT_METRICS},
     ), new
 
 
@@ -97,7 +98,6 @@ def _parse_answers(
     return answer, tuple(numbers), correct
 
 
-def _measure_texts(name: str, texts: Sequence[str]) -> Floats:
-    read = TEXT_METRICS[name].read
-    values = (read(text) for text in texts)
+def _measure_texts(metric: TextMetric, texts: Sequence[str]) -> Floats:
+    values = (metric.read(text) for text in texts)
     return np.fromiter((np.nan if v is None else v for v in values), dtype=np.float64, count=len(texts))

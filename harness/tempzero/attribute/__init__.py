@@ -16,14 +16,22 @@ from dataclasses import dataclass
 
 from tempzero import stats
 from tempzero.attribute import divergence_causes
-from tempzero.attribute.causes import MIN_PROMPTS, Patient, diagnose_provider, effective_temperature
-from tempzero.attribute.fits import fit_decoding
+from tempzero.attribute.causes import (
+    CAUSES,
+    EFFECTIVE_TEMPERATURE,
+    MIN_PROMPTS,
+    Patient,
+    diagnose_provider,
+    effective_temperature,
+)
+from tempzero.attribute.fits import ROUNDING_SCALE, fit_decoding
 from tempzero.attribute.measures import Measure, choose_clip, form_difr, measure_providers
 from tempzero.attribute.noise import JoinedForm, build_margin_profiles, join_forms, measure_noise_floor
 from tempzero.attribute.reader_tables import Floats, ReaderTable, ReportedAnswer, ResponseLane, build_tables
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Divergence, Estimate, NoiseFloor, ReferenceReading
 from tempzero.types.scored import Reading
+from tempzero.types.vocabulary import CauseName, Metric, RuleName
 
 __all__ = [
     "ACCUSING_CAUSES",
@@ -38,16 +46,7 @@ __all__ = [
 ]
 
 # Causes that accuse where they are shown; the others are told in the report only.
-ACCUSING_CAUSES = (
-    "coarser",
-    "sampled",
-    "penalty",
-    "other_prompt",
-    "other_model",
-    "mixture",
-    "cut_short",
-    "not_faithful",
-)
+ACCUSING_CAUSES: Mapping[CauseName, RuleName] = {c.name: c.rule for c in CAUSES if c.rule is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +56,8 @@ class PooledEstimate:
     provider: str
     condition: str
     reference: str
-    metric: str
+    metric: Metric
     estimate: Estimate
-    unit: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,9 +171,9 @@ def _pooled_estimates(
     if fits is None:
         return
     cause = next(d.cause for d in diagnoses if (d.provider, d.condition) == (lane.provider, lane.condition))
-    for metric, estimate, unit in (
-        ("effective_temperature", effective_temperature(fits, cause), "temperature"),
-        ("rounding_scale", fits.scale, "logits"),
+    for metric, estimate in (
+        (EFFECTIVE_TEMPERATURE, effective_temperature(fits, cause)),
+        (ROUNDING_SCALE, fits.scale),
     ):
         if estimate is not None:
             yield PooledEstimate(
@@ -184,7 +182,6 @@ def _pooled_estimates(
                 reference=table.reader.reference,
                 metric=metric,
                 estimate=estimate,
-                unit=unit,
             )
 
 

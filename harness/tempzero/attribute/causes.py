@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -25,11 +24,12 @@ from tempzero.attribute.noise import JoinedForm, find_unexplained_tokens
 from tempzero.attribute.penalties import PenaltyFit, fit_penalty
 from tempzero.attribute.prompt_variants import TokenOffset, VariantFit, fit_variants, measure_token_offset
 from tempzero.attribute.reader_tables import ReaderTable, ResponseLane
-from tempzero.attribute.repeats import Repeats, compare_repeats
+from tempzero.attribute.repeats import RepeatJudgement, Repeats, compare_repeats
 from tempzero.attribute.shapes import MissShape, compare_miss_shape
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Estimate, FormScale, NoiseFloor
 from tempzero.types.scored import FormReading, VariantReading
+from tempzero.types.vocabulary import Cause, CauseName, Metric, Rule, Strength
 
 MIN_TOKENS, MIN_PROMPTS = 200, 5
 # Log of the evidence (an e-value) above which honest rounding is ruled out: a chance of 1 in 1,100.
@@ -40,7 +40,39 @@ MIN_SHAPE_T = 3.5
 LARGEST_SCALE = 2.0
 MAX_EVIDENCE_TRIALS = 20
 
-Strength = Literal["shown", "likely", "undecided"]
+# Causes by which some responses are not this model's to this prompt, and causes by which decoding is greedy.
+_FOREIGN: tuple[CauseName, ...] = ("other_model", "other_prompt", "mixture")
+_GREEDY: tuple[CauseName, ...] = ("faithful", "coarser")
+
+# The order of those that accuse is that of their findings.
+CAUSES = (
+    Cause(name="faithful", words="Computes what the reference computes, up to honest rounding"),
+    Cause(name="cut_short", words="Responses are cut short", rule="cause_cut_short"),
+    Cause(name="mixture", words="A share of the responses comes from something else", rule="cause_mixture"),
+    Cause(name="penalty", words="A repetition penalty is applied", rule="cause_penalty"),
+    Cause(name="other_prompt", words="Another chat template or a hidden system prompt", rule="cause_other_prompt"),
+    Cause(name="other_model", words="Another model", rule="cause_other_model"),
+    Cause(name="sampled", words="Not greedy: it samples at a temperature", rule="cause_sampled"),
+    Cause(name="coarser", words="Coarser weights or cache, or coarser arithmetic", rule="cause_coarser"),
+    Cause(name="not_faithful", words="Not a faithful computation, cause undecided", rule="cause_not_faithful"),
+    Cause(name="unknown", words="Cannot be decided"),
+)
+CAUSE_RULES = tuple(
+    Rule(name=cause.rule, words=cause.words, shown_by="a calibrated rule that rules out the other causes")
+    for cause in CAUSES
+    if cause.rule is not None
+)
+
+EFFECTIVE_TEMPERATURE = Metric(
+    name="effective_temperature",
+    unit="temperature",
+    kinds=("scored",),
+    title="Effective temperature",
+    definition="The temperature at which sampling makes the tokens likeliest; 0 where greedy decoding, rounding "
+    "included, explains them. Not given where something else than decoding does.",
+    source="maximum likelihood, interval clustered by prompt",
+    absent="another cause explains the tokens",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +89,7 @@ class Patient:
 
     def says(
         self,
-        cause: str,
+        cause: CauseName,
         strength: Strength,
         message: str,
         estimate: Estimate | None = None,
@@ -309,7 +341,7 @@ def _diagnose_decoding(patient: Patient, fits: Fits, again: Repeats, spread: Mis
         strength = "likely"
     if cause == "coarser" and not fits.floor_measured:
         strength = "undecided"
-    both = {
+    both: dict[CauseName, tuple[str, Estimate]] = {
         "sampled": (_describe_sampling(again), fits.temperature),
         "coarser": (_describe_coarser_weights(patient, fits), fits.scale),
     }
@@ -327,7 +359,7 @@ def _diagnose_decoding(patient: Patient, fits: Fits, again: Repeats, spread: Mis
     )
 
 
-def _decide_decoding_cause(judged: str | None, spread: MissShape) -> tuple[str, Strength]:
+def _decide_decoding_cause(judged: RepeatJudgement | None, spread: MissShape) -> tuple[CauseName, Strength]:
     """Only a spread wider than the forms' own speaks: a narrower one may be sampling cut off by top-p or min-p."""
     sampling = spread.held and spread.t >= MIN_SHAPE_T
     if judged == "vary":
@@ -398,14 +430,14 @@ def _diagnose_cut_short(patient: Patient, main: Sequence[Diagnosis]) -> Iterable
     elsewhere = endings.improbable_token_share(patient.table, patient.lane)
     if len({t.prompt for t in ends}) >= 2 and len(ends) / max(ended, 1) > 10 * elsewhere:
         message = f"{len(ends)} of {ended} responses that ended by themselves end where the reference would hardly have"
-        foreign = any(d.cause in ("other_model", "other_prompt", "mixture") for d in main)
+        foreign = any(d.cause in _FOREIGN for d in main)
         yield patient.says("cut_short", "likely" if foreign else "shown", message, None, ends)
 
 
-def effective_temperature(fits: Fits, cause: str) -> Estimate | None:
+def effective_temperature(fits: Fits, cause: CauseName) -> Estimate | None:
     """0 where the choice is greedy; None where something else than decoding explains the tokens."""
     fitted = fits.temperature
-    if cause in ("faithful", "coarser"):
+    if cause in _GREEDY:
         return Estimate(value=0.0, low=0.0, high=fitted.high, n=fits.prompts, method=fitted.method)
     if cause == "sampled":
         return fitted

@@ -10,6 +10,7 @@ from tempzero.attribute.reader_tables import ReaderTable, ReportedAnswer, Respon
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence, PairCause, Partings, ReadText, ReadToken, Standing
 from tempzero.types.scored import ScoredResponse, TokenScores
+from tempzero.types.vocabulary import PairKind
 
 DivergenceVerdict = Literal["near-tie", "unexplained"]
 END = "⟨end⟩"
@@ -94,7 +95,7 @@ def _count_lane_divergences(table: ReaderTable, lanes: Sequence[ResponseLane], e
         if at is not None:
             counts[_judge_divergence(one, other, at, epsilon)] += 1
     right = lanes[-1].provider if len(lanes) > 1 else None
-    kind: Literal["repeat", "cross", "reference"] = "repeat"
+    kind: PairKind = "repeat"
     if right is not None:
         kind = "reference" if right == table.reader.reference else "cross"
     return Partings(

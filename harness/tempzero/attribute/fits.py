@@ -11,12 +11,23 @@ from scipy import special
 from tempzero import stats
 from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
 from tempzero.types.concluded import Estimate, NoiseFloor
+from tempzero.types.vocabulary import Metric
 
 # Other honest computations than the ones that were read may round up to this much more.
 TOLERANCE = 2.0
 # What one prompt may add to the evidence against a provider, in nats: one odd prompt accuses nobody.
 PROMPT_CAP = 4.0
 _ODD_SHARES = (0.02, 0.1, 0.3, 1.0)
+
+ROUNDING_SCALE = Metric(
+    name="rounding_scale",
+    unit="logits",
+    kinds=("scored",),
+    title="Rounding scale, logits",
+    definition="How much noise on the difference of two logits makes the tokens likeliest, decoding being greedy; to "
+    "be compared with the scales of the reference's own coarser forms.",
+    source="maximum likelihood, interval clustered by prompt",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

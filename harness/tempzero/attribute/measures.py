@@ -11,17 +11,100 @@ from numpy.typing import NDArray
 
 from tempzero.attribute.noise import JoinedForm, find_unexplained_tokens
 from tempzero.attribute.reader_tables import Flags, Floats, ReaderTable, ResponseLane
+from tempzero.types.vocabulary import Metric, MetricName
 
 CLIP_PERCENTILE = 99.9
-# (name, first token, the one after the last), counted from 0.
-POSITIONS = (("tokens_1_4", 0, 4), ("tokens_5_16", 4, 16), ("tokens_17_64", 16, 64), ("tokens_65_up", 64, 2**62))
-CONTEXTS = (
-    ("context_below_256", 0, 256),
-    ("context_256_1023", 256, 1024),
-    ("context_1024_4095", 1024, 4096),
-    ("context_4096_up", 4096, 2**62),
+_NOT_READ = "no response was read"
+
+TOKEN_MATCH_RATE = Metric(
+    name="token_match_rate",
+    unit="share",
+    kinds=("scored",),
+    title="Tokens that match",
+    definition="Share of a response's tokens that the reference would have chosen at that point, in the response's own "
+    "context. Mean over prompts.",
+    source="DiFR, arXiv:2511.20621",
+    one_means="the reference would have chosen every token",
+    undefined=_NOT_READ,
 )
+TOKEN_DIFR = Metric(
+    name="token_difr",
+    unit="logits",
+    kinds=("scored",),
+    title="Token-DiFR, logits",
+    definition="Mean margin: how far below the reference's choice each token stands, in logits, 0 where it is that "
+    "choice; cut off at the 99.9th percentile of a trusted run, which the interval's method names.",
+    source="DiFR, arXiv:2511.20621",
+    undefined=_NOT_READ,
+)
+UNEXPLAINED_SHARE = Metric(
+    name="unexplained_share",
+    unit="share",
+    kinds=("scored",),
+    title="Unexplained tokens",
+    definition="Share of tokens that are neither the reference's choice nor the other half of a near-tie that honest "
+    "rounding may turn.",
+    source="elementary bound: a logit changed by at most ε turns a choice only where two are within 2ε",
+    one_means="no token is the reference's choice or the other half of a near-tie",
+    undefined=_NOT_READ,
+)
+ALL_TOKENS_MATCH = Metric(
+    name="all_tokens_match",
+    unit="share",
+    kinds=("scored",),
+    title="Responses that match to the end",
+    definition="Share of responses of which every token is the reference's choice.",
+    source="DiFR, arXiv:2511.20621",
+    one_means="every response is the reference's choice from its first token to its last",
+    undefined=_NOT_READ,
+)
+
+
+def _name_margin(name: MetricName, percent: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="logits",
+        kinds=("scored",),
+        title=f"Margin, {percent}th percentile",
+        definition=f"The margin that {percent} % of a prompt's tokens do not exceed, mean over prompts, in logits.",
+        source="DiFR, arXiv:2511.20621",
+        undefined=_NOT_READ,
+    )
+
+
+def _name_partial_match(name: MetricName, tokens: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="share",
+        kinds=("scored",),
+        title=f"Match, {tokens}",
+        definition=f"Tokens that match, of {tokens} only.",
+        source="DiFR, arXiv:2511.20621",
+        one_means="the reference would have chosen every one of these tokens",
+        undefined="no token is there",
+        absent="no token is there",
+    )
+
+
 QUANTILES = (90.0, 99.0, 99.9)
+MARGIN_QUANTILES = (
+    _name_margin("margin_p90", "90"),
+    _name_margin("margin_p99", "99"),
+    _name_margin("margin_p99.9", "99.9"),
+)
+# (metric, first token, the one after the last), counted from 0.
+POSITIONS = (
+    (_name_partial_match("token_match_rate_tokens_1_4", "the first 4 tokens"), 0, 4),
+    (_name_partial_match("token_match_rate_tokens_5_16", "tokens 5 to 16"), 4, 16),
+    (_name_partial_match("token_match_rate_tokens_17_64", "tokens 17 to 64"), 16, 64),
+    (_name_partial_match("token_match_rate_tokens_65_up", "tokens from the 65th on"), 64, 2**62),
+)
+CONTEXTS = (
+    (_name_partial_match("token_match_rate_context_below_256", "tokens after fewer than 256"), 0, 256),
+    (_name_partial_match("token_match_rate_context_256_1023", "tokens after 256 to 1,023"), 256, 1024),
+    (_name_partial_match("token_match_rate_context_1024_4095", "tokens after 1,024 to 4,095"), 1024, 4096),
+    (_name_partial_match("token_match_rate_context_4096_up", "tokens after 4,096 or more"), 4096, 2**62),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +114,8 @@ class Measure:
     provider: str
     condition: str
     reference: str
-    metric: str
+    metric: Metric
     values: Floats
-    unit: str
     bounds: tuple[float, float]
     note: str = ""
 
@@ -84,35 +166,34 @@ def _measure_lane(table: ReaderTable, lane: ResponseLane, cut: Clip, odd: Flags)
     tokens = table.tokens
     everywhere = np.ones(tokens.margin.size, dtype=np.bool_)
 
-    def measure(metric: str, values: Floats, unit: str, high: float, note: str = "") -> Measure:
+    def measure(metric: Metric, values: Floats, high: float, note: str = "") -> Measure:
         return Measure(
             provider=lane.provider,
             condition=lane.condition,
             reference=table.reader.reference,
             metric=metric,
             values=values,
-            unit=unit,
             bounds=(0.0, high),
             note=note,
         )
 
     hit = (~tokens.missed).astype(np.float64)
-    yield measure("token_match_rate", _average_tokens(table, lane, hit, everywhere), "share", 1.0)
+    yield measure(TOKEN_MATCH_RATE, _average_tokens(table, lane, hit, everywhere), 1.0)
     clipped = np.minimum(tokens.margin, cut.at)
     note = f"margins clipped at {cut.at:.3g}, the 99.9th percentile of {cut.source}"
-    yield measure("token_difr", _average_tokens(table, lane, clipped, everywhere), "logits", cut.at, note)
-    yield measure("unexplained_share", _average_tokens(table, lane, odd.astype(np.float64), everywhere), "share", 1.0)
+    yield measure(TOKEN_DIFR, _average_tokens(table, lane, clipped, everywhere), cut.at, note)
+    yield measure(UNEXPLAINED_SHARE, _average_tokens(table, lane, odd.astype(np.float64), everywhere), 1.0)
     whole = tokens.summed(tokens.missed)[lane.sequence] == 0
-    yield measure("all_tokens_match", _average_responses(lane, whole.astype(np.float64), table), "share", 1.0)
-    for percent, values in zip(QUANTILES, _margin_quantiles(table, lane), strict=True):
+    yield measure(ALL_TOKENS_MATCH, _average_responses(lane, whole.astype(np.float64), table), 1.0)
+    for metric, values in zip(MARGIN_QUANTILES, _margin_quantiles(table, lane), strict=True):
         top = float(tokens.margin.max(initial=0.0)) or 1.0
-        yield measure(f"margin_p{percent:g}", values, "logits", top)
-    for name, first, after in POSITIONS:
+        yield measure(metric, values, top)
+    for metric, first, after in POSITIONS:
         chosen = (tokens.position >= first) & (tokens.position < after)
-        yield measure(f"token_match_rate_{name}", _average_tokens(table, lane, hit, chosen), "share", 1.0)
-    for name, first, after in CONTEXTS:
+        yield measure(metric, _average_tokens(table, lane, hit, chosen), 1.0)
+    for metric, first, after in CONTEXTS:
         chosen = (tokens.context >= first) & (tokens.context < after)
-        yield measure(f"token_match_rate_{name}", _average_tokens(table, lane, hit, chosen), "share", 1.0)
+        yield measure(metric, _average_tokens(table, lane, hit, chosen), 1.0)
 
 
 def _average_tokens(table: ReaderTable, lane: ResponseLane, values: Floats, chosen: Flags) -> Floats:

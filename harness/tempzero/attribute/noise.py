@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
-from tempzero.types.concluded import Estimate, FormScale, MarginProfile, NoiseFloor
+from tempzero.types.concluded import Estimate, FormScale, MarginProfile, NoiseFloor, ProfileKind
 from tempzero.types.scored import FormReading
 
 # Margins at which profiles are given, in logits: even steps on a logarithmic scale.
@@ -176,7 +176,7 @@ def _weigh_margins(table: ReaderTable, lane: ResponseLane) -> tuple[Floats, Floa
 
 
 def _build_margin_profile(
-    table: ReaderTable, who: str, condition: str | None, kind: str, values: tuple[Floats, Floats | None]
+    table: ReaderTable, who: str, condition: str | None, kind: ProfileKind, values: tuple[Floats, Floats | None]
 ) -> MarginProfile:
     margin, weights = values
     bins = np.searchsorted(PROFILE_AT, margin, side="right")
@@ -187,7 +187,7 @@ def _build_margin_profile(
         reference=table.reader.reference,
         who=who,
         condition=condition,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         tokens=round(float(total)),
         at=PROFILE_AT,
         shares=tuple((at_least / total).tolist()) if total else tuple(0.0 for _ in PROFILE_AT),

@@ -15,6 +15,9 @@ from tempzero.types.concluded import Estimate
 _SURPLUS = 0.15
 
 
+RepeatJudgement = Literal["vary", "same"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repeats:
     """`agree`: chance that two repeats are the same; `greedy`: share of responses without a miss.
@@ -24,7 +27,7 @@ class Repeats:
 
     agree: Estimate
     greedy: float
-    judgement: Literal["vary", "same"] | None
+    judgement: RepeatJudgement | None
 
 
 def compare_repeats(table: ReaderTable, lane: ResponseLane) -> Repeats:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tempzero.claims.page_wording import CLAIMABLE_RULES
+from tempzero.claims.page_wording import CLAIMABLE_RULES, ClaimRule
 from tempzero.errors import UsageError
 from tempzero.types.concluded import Finding
+
+# Found among many pairs: claimed only with the correction that the report made.
+_FROM_ONE_OTHER: tuple[ClaimRule, ...] = ("differs", "deviates_from_reference", "deviates_token_by_token")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +20,7 @@ class Accusation:
     `p_value` is that of the run's report, corrected for the number of its tests.
     """
 
-    rule: str
+    rule: ClaimRule
     subject: str
     others: tuple[str, ...] = ()
     condition: str | None = None
@@ -27,14 +30,22 @@ class Accusation:
 def accuse_by_rule(rule: str, subject: str, others: Sequence[str] = ()) -> Accusation:
     """Claim what no finding of the report says; hyphens in the rule's name do too.
 
-    Raises UsageError for a difference from one other: chosen among many pairs it needs the report's correction.
+    Raises UsageError for a rule that no bundle is made for, and for a difference from one other: chosen among many
+    pairs it needs the report's correction.
     """
-    rule = rule.replace("-", "_")
-    if rule in ("differs", "deviates_from_reference", "deviates_token_by_token"):
+    named = find_claimable_rule(rule.replace("-", "_"))
+    if named is None:
+        raise UsageError(f'no bundle is made for "{rule}"; for {", ".join(CLAIMABLE_RULES)} there is')
+    if named in _FROM_ONE_OTHER:
         raise UsageError(
-            f"{rule}: claim it with --finding; the report's p-value is corrected for the number of pairs it tested"
+            f"{named}: claim it with --finding; the report's p-value is corrected for the number of pairs it tested"
         )
-    return Accusation(rule=rule, subject=subject, others=tuple(others))
+    return Accusation(rule=named, subject=subject, others=tuple(others))
+
+
+def find_claimable_rule(rule: str) -> ClaimRule | None:
+    """The rule of that name, if a claim can be made of it."""
+    return next((known for known in CLAIMABLE_RULES if known == rule), None)
 
 
 def accuse_by_finding(findings: Sequence[Finding], number: int | None = None) -> Accusation:
@@ -42,17 +53,17 @@ def accuse_by_finding(findings: Sequence[Finding], number: int | None = None) ->
 
     Raises UsageError, with the findings there are, where that names none.
     """
-    possible = [i for i, finding in enumerate(findings, start=1) if finding.rule in CLAIMABLE_RULES]
-    if number is None and len(possible) == 1:
-        number = possible[0]
-    if number not in possible:
+    rules = {i: rule for i, finding in enumerate(findings, start=1) if (rule := find_claimable_rule(finding.rule))}
+    if number is None and len(rules) == 1:
+        number = next(iter(rules))
+    if number not in rules:
         what = "which finding? name it with --finding" if number is None else f"--finding {number} cannot be claimed"
-        listed = "".join(f"\n  {i}: {findings[i - 1].message}" for i in possible)
+        listed = "".join(f"\n  {i}: {findings[i - 1].message}" for i in rules)
         raise UsageError(f"{what}; a bundle can be made for: {listed or 'none: this run has no such finding'}")
     finding = findings[number - 1]
     conditions = {trial.condition for trial in finding.evidence}
     return Accusation(
-        rule=finding.rule,
+        rule=rules[number],
         subject=finding.subject,
         others=() if finding.other is None else (finding.other,),
         condition=conditions.pop() if len(conditions) == 1 else None,

@@ -22,7 +22,8 @@ from tempzero.claims.page import to_html
 from tempzero.config import Provider
 from tempzero.errors import UsageError
 from tempzero.plan import fits_context
-from tempzero.records import Run, write_atomically
+from tempzero.records import Run
+from tempzero.records.files import write_atomically
 from tempzero.stats import rule_of_three
 
 BUNDLE_FORMAT = 3
@@ -287,11 +288,6 @@ def _find_provider_entry(run: Run, name: str) -> Provider:
 
 
 def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -> None:
-    if accusation.rule not in page_wording.CLAIMABLE_RULES:
-        raise UsageError(
-            f'{run.path}: no bundle is made for "{accusation.rule}"; for '
-            f"{', '.join(page_wording.CLAIMABLE_RULES)} there is"
-        )
     least, most = page_wording.CLAIMABLE_RULES[accusation.rule]
     names = {accusation.subject, *accusation.others}
     if not least <= len(accusation.others) <= most or len(names) <= len(accusation.others):

@@ -1,4 +1,4 @@
-"""Answers in, what a reference's logits say of their tokens out, if it read them (METRICS F)."""
+"""Answers in, what a reference's logits say of their tokens out, if it read them (docs/methods.md, F)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
 
 `{A.emr}` is a figure of the accused side, `{AB.p}` of it and another one, `{A: path}` lists what stands there in the
-answers of A that count, `{12: path}` in answer 12. What METRICS allows to be said is decided here.
+answers of A that count, `{12: path}` in answer 12. What docs/methods.md allows to be said is decided here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,18 @@ WORDING_HASH = hashlib.sha256(
     b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 ).hexdigest()[:16]
 
+# differs_from_all and changed are no findings of a run: who claims them names whom or when.
+ClaimRule = Literal[
+    "nondeterministic",
+    "differs",
+    "deviates_from_reference",
+    "deviates_token_by_token",
+    "differs_from_all",
+    "changed",
+]
+
 # Rule -> how few and how many others a claim names besides the accused.
-CLAIMABLE_RULES = {
+CLAIMABLE_RULES: Mapping[ClaimRule, tuple[int, int]] = {
     "nondeterministic": (0, 0),
     "differs": (1, 1),
     "deviates_from_reference": (1, 1),
@@ -27,6 +37,11 @@ CLAIMABLE_RULES = {
     "differs_from_all": (2, 25),
     "changed": (0, 0),
 }
+
+
+# Rules whose p-value stands beside each of the others, and rules that hold somebody against the reference.
+_OWN_P_VALUE: tuple[ClaimRule, ...] = ("differs_from_all", "deviates_token_by_token")
+_AGAINST_REFERENCE: tuple[ClaimRule, ...] = ("deviates_from_reference", "deviates_token_by_token")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +54,7 @@ class PageSubject:
     is not computed.
     """
 
-    rule: str
+    rule: ClaimRule
     routers: Sequence[str]
     labels: Literal["agree", "differ", "silent"]
     imported: bool
@@ -245,7 +260,7 @@ def _frequency_block(subject: PageSubject) -> list[str]:
             f"chance that two repeats agree (EMR): {{{side}.emr}}.",
         ]
     for side in subject.others:
-        p_value = f", p = {{A{side}.p}}" if subject.rule in ("differs_from_all", "deviates_token_by_token") else ""
+        p_value = f", p = {{A{side}.p}}" if subject.rule in _OWN_P_VALUE else ""
         lines += [
             f"- {_side_name(subject, 'A')} against {_side_name(subject, side)}: prompts on which no answer of one "
             "equals any "
@@ -310,7 +325,7 @@ def _strength_block(subject: PageSubject) -> list[str]:
             "that much.",
             "- An honest form computes the same weights another way: other threads, other batches, half precision.",
         ]
-    if subject.rule in ("deviates_from_reference", "deviates_token_by_token"):
+    if subject.rule in _AGAINST_REFERENCE:
         lines += ["- The reference is a yardstick, not the truth: it is one faithful way to run the model it declares."]
     return lines
 

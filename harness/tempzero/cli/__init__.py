@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -29,7 +30,6 @@ from tempzero.errors import TempzeroError
 __all__ = ["CANNOT_RUN", "EXIT_CODES", "INTERRUPTED", "OUR_BUG", "app", "main", "suite_app"]
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # the plain help starts twice as fast
     pretty_exceptions_enable=False,
@@ -51,6 +51,23 @@ suite_app.command("generate")(suite_generate)
 suite_app.command("lint")(suite_lint)
 suite_app.command("freeze")(suite_freeze)
 app.add_typer(suite_app, name="suite")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import tempzero
+
+        print(f"tempzero {tempzero.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main(argv: list[str] | None = None) -> int:

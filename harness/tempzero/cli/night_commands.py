@@ -13,12 +13,13 @@ from tempzero.cli.options import (
     ConfigFile,
     MaxMinutes,
     NoCheck,
-    OtherPrompts,
     PromptLimit,
+    PromptNames,
     Providers,
     Repeats,
     SuiteSize,
     Tags,
+    find_named_prompts,
     load_setting,
     split_names,
 )
@@ -30,7 +31,7 @@ def baseline(
     runs: Annotated[
         list[Path] | None, typer.Argument(help="With set: the run folder, or several to be pooled.")
     ] = None,
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     providers: Providers = "",
 ) -> int:
     """Say what every night is held against: the runs of an ordinary day, chosen by you."""
@@ -55,10 +56,10 @@ def baseline(
 
 
 def nightly(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     night: Annotated[str, typer.Option(help="The night's name; else today's date (UTC).")] = "",
     providers: Providers = "",
-    prompts: OtherPrompts = None,
+    prompts: PromptNames = None,
     suite: SuiteSize = None,
     tags: Tags = "",
     repeats: Repeats = None,
@@ -81,7 +82,7 @@ def nightly(
 
     asked = NightOptions(
         only=split_names(providers),
-        prompts=prompts,
+        prompts=find_named_prompts(prompts),
         suite=suite,
         tags=split_names(tags),
         repeats=repeats,
@@ -99,7 +100,7 @@ def nightly(
 
 
 def history(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> int:
     """Write the pages of all nights (they open without a server), and print their summary."""
@@ -116,7 +117,7 @@ def history(
 
 
 def prune(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     older_than_days: Annotated[int | None, typer.Option(min=0, help="Take runs begun longer ago than this.")] = None,
     keep: Annotated[int | None, typer.Option(min=0, help="Take all but this many of the newest runs.")] = None,
     compress: Annotated[bool, typer.Option("--compress", help="Compress what is taken, instead of removing.")] = False,
@@ -138,22 +139,15 @@ def prune(
 
 def schedule(
     target: Annotated[str, typer.Argument(help="github, systemd or cron.")],
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     at: Annotated[
         str, typer.Option(help="When, HH:MM in UTC; not at a full hour, when everybody's jobs start.")
     ] = "03:17",
 ) -> int:
     """Print a unit that runs `tempzero nightly`, with notes on its scheduler's traps."""
-    from tempzero.nightly.schedule import ScheduledJob, build_unit, secret_names
+    from tempzero.nightly.schedule import build_unit, find_place
 
-    setting = load_setting(config)
-    job = ScheduledJob(
-        config=config if target == "github" else config.resolve(),
-        at=at,
-        secrets=secret_names(setting.config),
-        results=setting.config.run.results,
-    )
-    files = build_unit(target, job)
+    files = build_unit(target, find_place(target, load_setting(config), at))
     for name, text in files.items():
         print(f"# --- {name}\n{text}" if len(files) > 1 else text, end="")
     return 0

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tempzero.types.asked import Plan
-from tempzero.types.recorded import Attempt
+from tempzero.types.recorded import ANSWERED, Attempt
 from tempzero.watcher import Watcher
 
 _LOG_EVERY_S = 20.0
@@ -75,7 +75,7 @@ class _ProgressScreen:
 
     def attempt(self, attempt: Attempt) -> None:
         self._attempts += 1
-        if attempt.exchange.outcome.status in ("valid", "censored"):
+        if attempt.exchange.outcome.status in ANSWERED:
             self._answered += 1
         else:
             self._failures += 1

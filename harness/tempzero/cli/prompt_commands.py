@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES, INTERRUPTED
-from tempzero.cli.options import ConfigFile, PromptPath, load_setting
+from tempzero.cli.options import ConfigFile, find_named_prompts, load_setting
 from tempzero.errors import UsageError
 
 
@@ -18,9 +18,12 @@ def probe(
     kind: Annotated[
         str, typer.Option(help="border: first tokens that are near-ties. robust: answers without one.")
     ] = "border",
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     reference: Annotated[str, typer.Option(help="Whose model to search with; else the first local reference.")] = "",
-    prompts: Annotated[Path | None, typer.Option(help="Search these prompts instead of seeded ones.")] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Search these prompts instead of seeded ones; again for more."),
+    ] = None,
     candidates: Annotated[int, typer.Option(min=1, max=100_000, help="Seeded prompts to read.")] = 400,
     count: Annotated[int, typer.Option(min=1, help="Prompts to choose at most.")] = 32,
     seed: Annotated[int, typer.Option(help="Another seed, other candidates.")] = 1,
@@ -50,10 +53,10 @@ def probe(
 
     wanted, setting = build_rule(kind, tokens=tokens, count=count, margin=margin), load_setting(config)
     path = suite_path(out or setting.root / "prompts" / "probes" / f"{kind}-{seed}.yaml")
-    if prompts is None:
+    if not prompts:
         where, origin = generate_candidates(wanted.kind, number=candidates, seed=seed), f"seed {seed}"
     else:
-        where, origin = load_suite(prompts).prompts, str(prompts)
+        where, origin = load_suite(find_named_prompts(prompts)).prompts, ", ".join(prompts)
     found = search_prompts(
         setting.config,
         choose_reference(setting.config, reference),
@@ -95,17 +98,21 @@ def suite_generate(
     return 0
 
 
-def suite_lint(path: PromptPath = Path("prompts")) -> int:
+def suite_lint(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A prompt file, a folder of them, or builtin.")
+    ] = "prompts",
+) -> int:
     """Say what makes a right answer change with day, place or reader, and which prompts ask nearly the same."""
     from tempzero.cli.printing import print_lines
     from tempzero.suites import lint_prompts
 
-    remarks = lint_prompts(path)
+    remarks = lint_prompts(find_named_prompts([path]))
     print_lines(remarks)
     return EXIT_CODES["finding"] if remarks else 0
 
 
-def suite_freeze(folder: PromptPath = Path("prompts")) -> int:
+def suite_freeze(folder: Annotated[Path, typer.Argument(help="A folder of prompt files.")] = Path("prompts")) -> int:
     """Write suites.lock: from now on a suite that has changed is refused until it is frozen as the next version."""
     from tempzero.suites import freeze_suites
 

@@ -15,14 +15,15 @@ from tempzero.cli.options import (
     JsonSummary,
     MaxMinutes,
     NoCheck,
-    OtherPrompts,
     PromptLimit,
+    PromptNames,
     Providers,
     Repeats,
     RunCode,
     RunFolder,
     SuiteSize,
     Tags,
+    find_named_prompts,
     load_setting,
     split_names,
 )
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder: ask only what is missing.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with calls, tokens and cost; spend nothing.")
     ] = False,
     providers: Providers = "",
-    prompts: OtherPrompts = None,
+    prompts: PromptNames = None,
     suite: SuiteSize = None,
     tags: Tags = "",
     repeats: Repeats = None,
@@ -70,7 +71,7 @@ def run(
             setting.root,
             environ=setting.environ,
             only=split_names(providers),
-            prompts=prompts,
+            prompts=find_named_prompts(prompts),
             suite=suite,
             tags=split_names(tags),
             repeats=repeats,
@@ -82,7 +83,7 @@ def run(
     done = tempzero.run(
         tempzero.open_run(resume) if resume is not None else load_setting(config),
         providers=split_names(providers),
-        prompts=prompts,
+        prompts=find_named_prompts(prompts),
         suite=suite,
         tags=split_names(tags),
         repeats=repeats,
@@ -98,7 +99,7 @@ def run(
 
 
 def check(
-    config: ConfigFile = Path("providers.yaml"),
+    config: ConfigFile = None,
     providers: Providers = "",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,10 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write them.")] = 
     """Write a commented providers.yaml and a first prompt file to start from."""
     from tempzero.config.starter import write_starter_files
 
-    for path in write_starter_files(folder):
-        print(path)
+    written = write_starter_files(folder)
+    print(*written, sep="\n")
+    named = "" if folder == Path() else f" --config {written[0]}"
+    print(f"`tempzero run{named}` asks two providers on this machine; the file says what to change", file=sys.stderr)
     return 0
 
 

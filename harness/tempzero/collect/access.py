@@ -14,10 +14,10 @@ from tempzero.engines import Engine
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS
 from tempzero.errors import EngineError
 from tempzero.types.asked import PlannedTrial, Prompt
-from tempzero.types.recorded import Attempt, Exchange, Outcome
+from tempzero.types.recorded import Attempt, Exchange, Outcome, OutcomeKind
 
 # Without a connection nothing was sent, so nothing can be charged.
-_NEVER_CHARGED = ("network", "tls")
+_NEVER_CHARGED: tuple[OutcomeKind, ...] = ("network", "tls")
 
 
 class ChangeSignal:

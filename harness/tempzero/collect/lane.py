@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tempzero.collect.access import Access, CollectJob
 from tempzero.config import Condition, Provider
 from tempzero.types.asked import PlannedTrial, Question, Trial
-from tempzero.types.recorded import Attempt, Outcome
+from tempzero.types.recorded import Attempt, Outcome, OutcomeKind
 
 # A turn of a concurrent lane: this many trials for each request in flight, so that it is
 # really that many for most of the turn. A serial lane gives up its turn after one block.
@@ -161,7 +161,7 @@ class _TrialUnderWay:
     def __init__(self, planned: PlannedTrial, made: int, most: int) -> None:
         self.planned = planned
         self.number = made
-        self.had_once: set[str] = set()
+        self.had_once: set[OutcomeKind] = set()
         self._most = most
 
     @property

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 from tempzero import records
 from tempzero.collect.session import PreparedRun
+from tempzero.config.shipped import find_clone
 from tempzero.engines import Engine
 from tempzero.engines.local.serve import RunningServer
 from tempzero.types.recorded import Manifest
@@ -52,14 +54,17 @@ def _installed_versions() -> dict[str, str]:
     for name in _VERSIONED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if commit.returncode == 0:
-        versions["git"] = commit.stdout.strip()
+    # An installed package may lie inside a repository of its user's, whose commit says nothing about it.
+    clone, git = find_clone(), shutil.which("git")
+    if git is not None and clone is not None and (clone / ".git").exists():
+        commit = subprocess.run(
+            [git, "-C", str(clone), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if commit.returncode == 0:
+            versions["git"] = commit.stdout.strip()
     return versions
 
 

@@ -21,7 +21,7 @@ from tempzero.engines.hosted import clock
 from tempzero.engines.local import weights
 from tempzero.engines.local.serve import RunningServer, run_server
 from tempzero.types.asked import Plan, Suite
-from tempzero.types.recorded import Attempt, Ending
+from tempzero.types.recorded import CLOCK_SKEW, Attempt, Ending
 from tempzero.watcher import Watcher
 
 # An answer is shown as had once it has been forced to the disk; so often at most.
@@ -164,7 +164,7 @@ class _ClockSkews:
 
     def look(self, attempt: Attempt) -> None:
         """Once a provider is enough."""
-        if "clock_skew" in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
+        if CLOCK_SKEW in attempt.exchange.outcome.flags and attempt.trial.provider not in self._ahead_s:
             self._ahead_s[attempt.trial.provider] = clock.clock_lead_s(attempt.exchange) or 0.0
 
     def notes(self) -> list[str]:

@@ -22,10 +22,10 @@ from tempzero.metrics.cuts import settle_cuts
 from tempzero.records import Run
 from tempzero.types.asked import Suite
 from tempzero.types.concluded import Estimate
-from tempzero.types.recorded import RecordView
+from tempzero.types.recorded import IDENTITY_LABELS, IdentityLabel, RecordView
 from tempzero.types.scored import Judgement
 
-Metric = Literal["texts", "answers", "length"]
+ShiftName = Literal["texts", "answers", "length"]
 
 # What stands before a provider's name while both runs are read as one; no name can begin so.
 _LEFT_PREFIX, _RIGHT_PREFIX = "1 ", "2 "
@@ -39,7 +39,7 @@ class Shift:
     in characters; right minus left. `detectable` is the smallest excess that would have been found (power .8).
     """
 
-    metric: Metric
+    metric: ShiftName
     estimate: Estimate
     p_value: float
     method: str
@@ -50,7 +50,7 @@ class Shift:
 class Signal:
     """Something a response states of itself that is not the same in both runs: no test is needed."""
 
-    what: str
+    what: IdentityLabel | Literal["prompt_tokens"]
     left: str
     right: str
 
@@ -89,8 +89,8 @@ def compare_providers(left: Run, right: Run, meeting: CommonGround, *, alpha: fl
     )
 
 
-class _JoinedRuns(Run):
-    """Two runs read as one, each provider once for each run: so one text has one number in both."""
+class _JoinedRuns:
+    """Two runs read as one (an `ObservedRun`), each provider once for each run: so one text has one number in both."""
 
     def __init__(self, left: Run, right: Run, meeting: CommonGround) -> None:
         self._runs = ((left, _LEFT_PREFIX), (right, _RIGHT_PREFIX))
@@ -170,7 +170,7 @@ def _find_signals(left: Tally, right: Tally, identities: Sequence[Identity]) -> 
     """Labels that only one of the runs saw, and prompts whose tokens are counted differently."""
     if not all((t.lane.status <= CENSORED).any() for t in (left, right)):
         return
-    for what in ("served_model", "backend", "fingerprint"):
+    for what in IDENTITY_LABELS:
         ours, theirs = (_count_labels(t, what, identities) for t in (left, right))
         if ours.keys() != theirs.keys():
             yield Signal(what=what, left=_format_label_counts(ours), right=_format_label_counts(theirs))
@@ -182,7 +182,7 @@ def _find_signals(left: Tally, right: Tally, identities: Sequence[Identity]) -> 
         yield Signal(what="prompt_tokens", left=f"{one[first]}{more}", right=f"{other[first]}{more}")
 
 
-def _count_labels(side: Tally, what: str, identities: Sequence[Identity]) -> Counter[str]:
+def _count_labels(side: Tally, what: IdentityLabel, identities: Sequence[Identity]) -> Counter[str]:
     """How often each label came; silence is none of them."""
     rows = side.lane.identity[(side.lane.status <= CENSORED) & (side.lane.identity != NOT_SAID)]
     labels = (getattr(identities[i], what) for i in rows.tolist())

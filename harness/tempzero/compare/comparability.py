@@ -86,10 +86,10 @@ def _providers_by_name(run: Run) -> dict[str, Provider]:
 
 
 def _compare_settings(name: str, ours: Provider, theirs: Provider, left: Run, right: Run) -> Iterator[Mismatch]:
-    for keys, consequence in ((_MUST_AGREE, "refused"), (_SHOULD_AGREE, "flagged")):
-        for key, read in keys.items():
-            if read(ours) != read(theirs):
-                yield _build_mismatch(name, key, read(ours), read(theirs), consequence)
+    for key, read in (_MUST_AGREE | _SHOULD_AGREE).items():
+        if read(ours) != read(theirs):
+            consequence: Consequence = "refused" if key in _MUST_AGREE else "flagged"
+            yield _build_mismatch(name, key, read(ours), read(theirs), consequence)
     one, other = (run.manifest.engines.get(name, {}).get("weights", {}).get("sha256") for run in (left, right))
     if one != other:
         yield _build_mismatch(name, "weights", one, other, "flagged")
@@ -148,7 +148,7 @@ def _scoring_key(prompt: Prompt) -> Any:
     return prompt.extractor, prompt.expected
 
 
-def _build_mismatch(subject: str, key: str, left: Any, right: Any, consequence: Any) -> Mismatch:
+def _build_mismatch(subject: str, key: str, left: Any, right: Any, consequence: Consequence) -> Mismatch:
     return Mismatch(
         subject=subject, key=key, left=_format_setting(left), right=_format_setting(right), consequence=consequence
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import get_args
 
-from tempzero.compare.changes import Change, Shift
+from tempzero.compare.changes import Change, Shift, ShiftName
 from tempzero.compare.comparability import Mismatch
 from tempzero.types.concluded import Estimate
+from tempzero.types.recorded import IdentityLabel
+from tempzero.types.vocabulary import VerdictOutcome
 
 # Labels that a provider may change every night; the other signals mean that something else was measured.
-_RESTLESS_LABELS = ("fingerprint", "backend")
+_RESTLESS_LABELS: tuple[IdentityLabel, ...] = ("fingerprint", "backend")
 _MOST_MISMATCHES = 20
 
 
@@ -29,7 +31,7 @@ class Comparison:
     changes: tuple[Change, ...]
 
     @property
-    def outcome(self) -> Literal["pass", "finding", "inconclusive"]:
+    def outcome(self) -> VerdictOutcome:
         """finding: a test or a signal says so. inconclusive: something in both runs could not be compared."""
         if any(has_changed(change, self.alpha) for change in self.changes):
             return "finding"
@@ -90,7 +92,7 @@ def _render_change_table(comparison: Comparison) -> Iterator[str]:
         cells = [
             _escape_markdown(name),
             *map(_format_estimate, (change.own_left, change.own_right, change.match)),
-            *(_format_shift(by_metric.get(metric)) for metric in ("texts", "answers", "length")),
+            *(_format_shift(by_metric.get(metric)) for metric in get_args(ShiftName)),
             _describe_change(change, comparison),
         ]
         yield f"| {' | '.join(cells)} |"

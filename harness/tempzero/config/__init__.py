@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tempzero.errors import ConfigError, TempzeroError, UsageError
 from tempzero.types.asked import Sampling, SuiteName
+from tempzero.types.vocabulary import RuleName
 
 SCHEMA_FILE = Path(__file__).with_name("providers.schema.json")
 
@@ -22,6 +23,7 @@ CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}$")]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+PromptNames = str | Annotated[tuple[str, ...], Field(min_length=1)]
 
 # A variable's name; anything else in `api_key_env` is taken for a pasted key and never echoed.
 _VARIABLE_NAME = re.compile(r"^[A-Z][A-Z0-9_]{1,63}$")
@@ -376,8 +378,9 @@ class RunSection(_Strict):
     name: Name = "run"
     reference: str | tuple[str, ...] | None = None
     """The provider (one for each claimed model) that the others are compared with."""
-    prompts: str = "prompts"
-    """A prompt file or a folder of them, relative to this file."""
+    prompts: PromptNames = "prompts"
+    """Prompt files or folders of them, relative to this file; `builtin` names the shipped ones, `builtin/trivia` one
+    of their files. A list is asked together: `[builtin, mine.yaml]`."""
     suite: SuiteName = "deep"
     """How many of them: `quick`, `standard` (which holds quick), or `deep`, all there are."""
     results: str = "results"
@@ -387,9 +390,16 @@ class RunSection(_Strict):
     @property
     def references(self) -> tuple[str, ...]:
         """The reference providers' names; empty when there is none."""
-        if self.reference is None:
-            return ()
-        return (self.reference,) if isinstance(self.reference, str) else self.reference
+        return _listed(self.reference)
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """What `prompts` names, one or more."""
+        return _listed(self.prompts)
+
+
+def _listed(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()
 
 
 class PromptVariant(_Strict):
@@ -460,7 +470,7 @@ class Gates(_Strict):
     """With fewer prompts behind a figure a provider is inconclusive."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Family-wise error rate of the tests behind findings."""
-    ignore: tuple[str, ...] = ()
+    ignore: tuple[RuleName, ...] = ()
     """Rules of findings that are reported but do not fail the run."""
     min_emr: Annotated[float, Field(ge=0, le=1)] | None = None
     """A provider whose exact-match rate is certainly below this fails."""
@@ -473,10 +483,10 @@ class Gates(_Strict):
 class _NightSettings(_Strict):
     """What one kind of night asks, and what it may spend at most."""
 
-    prompts: str | None = None
-    """A prompt file or folder, relative to this file; null: that of `run`."""
+    prompts: PromptNames | None = None
+    """Prompts as in `run.prompts`, e.g. `builtin/probes/border-64`; null: those of `run`."""
     suite: SuiteName | None = None
-    """How many of them; null: as `run` says."""
+    """How many of them; null: as `run` says, and all of them where `prompts` names others than `run`."""
     tags: tuple[str, ...] = ()
     """Only prompts with one of these tags."""
     repeats: Annotated[int, Field(ge=2)] | None = None
@@ -487,6 +497,11 @@ class _NightSettings(_Strict):
     """Of one night, retries and the check before it included."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     """Of collecting, from each call on."""
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """What `prompts` names; empty: those of `run`."""
+        return _listed(self.prompts)
 
 
 class Deep(_NightSettings):

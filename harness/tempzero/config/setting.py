@@ -1,4 +1,4 @@
-"""A providers.yaml in, a Setting out: the configuration, the folder its paths start from, and the environment."""
+"""A configuration with the folder and the environment that it is read in."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from tempzero.config import Config, load_config
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """Everything outside a run that a run depends on. `environ` holds keys, so it is never shown."""
+    """What a command is called in. Its representation leaves the environment out, which holds keys."""
 
     config: Config
     root: Path
+    """The folder that relative paths in the configuration start from: that of its file."""
     environ: Mapping[str, str] = field(repr=False)
+    """Environment variables by name; keys are looked up here, when they are needed."""
+    file: Path | None = None
+    """The file that a command line can name; None for the built-in configuration, or one made in code."""
 
     @classmethod
     def load(cls, path: Path, environ: Mapping[str, str]) -> Setting:
-        """Read a providers.yaml; its folder is the root. Raises ConfigError."""
-        return cls(config=load_config(path), root=path.parent, environ=environ)
+        """Read providers.yaml; paths in it start from its folder. Raises ConfigError."""
+        return cls(config=load_config(path), root=path.parent, environ=environ, file=path)
 
     @property
     def results(self) -> Path:
-        """The folder that holds the run folders."""
+        """The folder that its run folders are in."""
         return self.root / self.config.run.results

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tempzero.canonical_json import to_canonical_json
 from tempzero.chat_messages import to_answer_text, wire_call
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
@@ -18,7 +19,7 @@ from tempzero.exchange.formats.openai_batch import key_to_custom_id
 from tempzero.exchange.formats.tidy import TIDY_COLUMNS, guard_formula
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
-from tempzero.types.recorded import Record
+from tempzero.types.recorded import ANSWERED, Record
 
 _PARQUET_ROWS = 10_000
 
@@ -218,7 +219,7 @@ def _vendor_verifier_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, 
         "tool_calls_valid": None,
         "last_run_at": exchange.times.started_at or None,
         "duration_ms": None if seconds is None else round(seconds * 1000),
-        "hash": hashlib.sha256(table_reading.canonical_json(asked).encode()).hexdigest()[:32],
+        "hash": hashlib.sha256(to_canonical_json(asked).encode()).hexdigest()[:32],
         OWN_COLUMN: _own_key_fields(line, run),
     }
 
@@ -237,7 +238,7 @@ def _lm_eval_file_name(line: _PromptedRecord) -> str:
 def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
     ended = line.record.attempt.exchange.outcome
     text = to_answer_text(ended.completion) if ended.completion else ""
-    if ended.status not in ("valid", "censored") or not text:
+    if ended.status not in ANSWERED or not text:
         return None
     provider = run.config.provider(line.record.attempt.trial.provider)
     asked = _messages_json(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content

@@ -21,7 +21,7 @@ from tempzero.exchange.expressions import (
     find_star_matches,
 )
 from tempzero.exchange.recipe import Recipe
-from tempzero.exchange.table_reading import Row, canonical_json, is_sound_text
+from tempzero.exchange.table_reading import Row, foreign_to_canonical_json, is_sound_text
 from tempzero.types.asked import Message
 
 # Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.
@@ -137,7 +137,7 @@ def parse_remark(value: Any) -> str | None:
     """What a column of errors, refusals or marks says; None where it says nothing, or that all is well."""
     if value is None or value is False or value == 0 or value == {} or value == []:
         return None
-    text = value if isinstance(value, str) else canonical_json(value)
+    text = value if isinstance(value, str) else foreign_to_canonical_json(value)
     if text.strip().casefold() in _NOTHING_WORDS:
         return None
     return " ".join(text.split())[:_LONGEST_DETAIL]
@@ -197,7 +197,7 @@ def _epoch_to_iso(seconds: float) -> str:
 
 
 def _cell_as_text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else canonical_json(value)
+    return value if value is None or isinstance(value, str) else foreign_to_canonical_json(value)
 
 
 def _cell_as_text_or_list(value: Any) -> Any:
@@ -289,8 +289,8 @@ def make_row_serializer(recipe: Recipe) -> Callable[[ForeignAnswer], str]:
     """
     left_out = _whole_columns(recipe.fields.get("prompt")) | _whole_columns(recipe.fields.get("request"))
     if recipe.fields["text"].starred:
-        return lambda answer: canonical_json(_drop_sibling_items(answer, recipe.fields, left_out))
-    return lambda answer: canonical_json(
+        return lambda answer: foreign_to_canonical_json(_drop_sibling_items(answer, recipe.fields, left_out))
+    return lambda answer: foreign_to_canonical_json(
         {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _KEPT_ROW_FIELDS)}
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tempzero.exchange.foreign_answers import ForeignAnswer
 from tempzero.exchange.table_reading import is_sound_text
-from tempzero.types.recorded import Completion, Outcome, Status
+from tempzero.types.recorded import Completion, FaultKind, Flag, Outcome, OutcomeKind, Status
 
 _CUT_REASONS = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
 _FILTER_REASONS = frozenset(
@@ -60,7 +60,7 @@ _REFUSALS = (
 _REFUSAL = re.compile(rf"\s*(?:{'|'.join(_REFUSALS)})", re.IGNORECASE)
 _LONGEST_REFUSAL = 400
 
-_ERROR_KINDS = (
+_ERROR_KINDS: tuple[tuple[FaultKind, re.Pattern[str]], ...] = (
     ("rate_limited", re.compile(r"\b429\b|rate.?limit|too many requests", re.IGNORECASE)),
     ("quota", re.compile(r"\b402\b|insufficient.(quota|credit|funds|balance)", re.IGNORECASE)),
     ("auth", re.compile(r"\b401\b|unauthori[sz]ed|invalid.{0,10}api.?key", re.IGNORECASE)),
@@ -70,7 +70,7 @@ _ERROR_KINDS = (
     ("server", re.compile(r"\b5\d\d\b|server.error|overloaded|unavailable|bad gateway", re.IGNORECASE)),
     ("network", re.compile(r"connection|network|dns|resolve", re.IGNORECASE)),
 )
-_ERROR_KIND_NAMES = frozenset(kind for kind, _ in _ERROR_KINDS)
+_KIND_BY_NAME: dict[str, FaultKind] = {kind: kind for kind, _ in _ERROR_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class Ending:
     """How a response ended, in the words of `Outcome`."""
 
     status: Status
-    kind: str
+    kind: OutcomeKind
     detail: str = ""
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 _WHOLE = Ending("valid", "complete")
@@ -151,9 +151,9 @@ def is_refusal(text: str) -> bool:
     return len(text) <= _LONGEST_REFUSAL and _REFUSAL.match(text) is not None
 
 
-def _classify_error(words: str) -> str:
-    named = words.partition(":")[0]
-    if named in _ERROR_KIND_NAMES:
+def _classify_error(words: str) -> FaultKind:
+    named = _KIND_BY_NAME.get(words.partition(":")[0])
+    if named is not None:
         return named
     return next((kind for kind, pattern in _ERROR_KINDS if pattern.search(words)), "failed")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tempzero import config, records, suites
+from tempzero.canonical_json import to_canonical_json
 from tempzero.config import Config
 from tempzero.errors import RunFolderError
 from tempzero.exchange.foreign_answers import ForeignAnswer, make_row_serializer, parse_messages
@@ -21,7 +22,8 @@ from tempzero.exchange.outcomes import build_outcome
 from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.sources import Source
 from tempzero.exchange.survey import Survey
-from tempzero.exchange.table_reading import canonical_json
+from tempzero.exchange.table_reading import foreign_to_canonical_json
+from tempzero.records.files import move_into_place
 from tempzero.types.asked import Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Exchange, Manifest, Times, WireRequest, WireResponse
 
@@ -48,7 +50,7 @@ def write_run(
         with records.open_run_writer(written, now=now.isoformat(timespec="milliseconds")) as writer:
             writer.append_many(_import_attempts(answers, survey, recipe))
             records.finish_session(written, writer, now=datetime.now(UTC).isoformat(timespec="milliseconds"))
-        written.rename(path)
+        move_into_place(written, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return path
@@ -123,7 +125,7 @@ def _request_body(answer: ForeignAnswer, key: AnswerKey) -> str:
         value = getattr(answer, name)
         if value is not None:
             said[name] = value
-    return canonical_json(said)
+    return foreign_to_canonical_json(said)
 
 
 def _import_response(body: str) -> WireResponse:
@@ -171,7 +173,7 @@ def _import_manifest(survey: Survey, recipe: Recipe, source: Source, now: dateti
         created_at=now.isoformat(timespec="seconds"),
         config=settings.model_dump(mode="json"),
         suite=suite,
-        plan_digest=_hash_text(canonical_json({**content, "suite": suite.digest})),
+        plan_digest=_hash_text(to_canonical_json({**content, "suite": suite.digest})),
         plan_seed=0,
         skipped=(),
         versions=_tool_versions(),

@@ -18,15 +18,20 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from tempzero.errors import ExchangeError
 
-_KIND_BY_ENDING = {
+FileKind = Literal["csv", "tsv", "jsonl", "json", "parquet", "eval", ""]
+"""How a file is read; nothing: not as records."""
+TEXT_TABLES: tuple[FileKind, ...] = ("csv", "tsv")
+TABLES: tuple[FileKind, ...] = (*TEXT_TABLES, "jsonl", "parquet")
+
+_KIND_BY_ENDING: Mapping[str, FileKind] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
@@ -53,7 +58,7 @@ class RecordFile:
 
     name: str
     path: Path
-    kind: str
+    kind: FileKind
     sha256: str
 
 
@@ -292,7 +297,7 @@ def _make_record_file(found: _FoundFile, *, named: bool) -> RecordFile:
     return RecordFile(name=name, path=path, kind=kind, sha256=digest.hexdigest())
 
 
-def _sniff_kind(path: Path) -> str:
+def _sniff_kind(path: Path) -> FileKind:
     """The kind of a file whose name does not say it."""
     with path.open("rb") as file:
         head = file.read(4096)

@@ -21,6 +21,7 @@ from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
 from tempzero.metrics import stopped_sampling
 from tempzero.metrics.agreement import Ints, mark_group_starts
 from tempzero.plan import CONDITION
+from tempzero.types.recorded import ANSWERED, OutcomeKind, Status
 
 SAMPLING_CENSORED = "sampling: censored"
 """How a note begins that speaks of repeats which stopped at the first divergence."""
@@ -43,7 +44,7 @@ class Survey:
 
     keys: KeyIndex
     answers: int
-    outcomes: Mapping[tuple[str, str], int]
+    outcomes: Mapping[tuple[Status, OutcomeKind], int]
     retried: frozenset[int]
     notes: tuple[str, ...]
 
@@ -66,7 +67,7 @@ class Surveyor:
         self._answered: set[int] = set()
         self._retried: set[int] = set()
         self._response_ids: set[int] = set()
-        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._outcomes: Counter[tuple[Status, OutcomeKind]] = Counter()
         self._never = {"text", *mapped} - _MAY_BE_EMPTY
         self.needs = _ALWAYS_READ | self._never
         self._collided: list[tuple[int, ForeignAnswer]] = []
@@ -92,7 +93,7 @@ class Surveyor:
             never = {n for n in self._never if getattr(answer, n) in (None, "")}
             if never != self._never:
                 self._never, self.needs = never, _ALWAYS_READ | never
-        said = ended.status in ("valid", "censored")
+        said = ended.status in ANSWERED
         output = hash(answer.text) & 0x7FFF_FFFF_FFFF_FFFF if said else stopped_sampling.NO_OUTPUT
         self._sequence.extend((key.lane.number, key.question.number, key.repeat, output))
 
@@ -110,7 +111,7 @@ class Surveyor:
             self._problem("nothing", f"{name}={self._recipe.fields[name].written}: no row has a value there")
         for line in self._factors.problems():
             self._problem("factors", line)
-        if not any(status in ("valid", "censored") for status, _ in self._outcomes):
+        if not any(status in ANSWERED for status, _ in self._outcomes):
             self._problem("failed", self._all_failed())
         if self._problems:
             raise ExchangeError("\n".join(self._lines()))
@@ -202,7 +203,7 @@ class Surveyor:
 
     def _notes(self) -> Iterator[str]:
         for (status, kind), number in sorted(self._outcomes.items()):
-            if (status, kind) != ("valid", "complete"):
+            if status != "valid" or kind != "complete":
                 yield (
                     f"{number} of {self._outcomes.total()} rows are {_KIND_WORDS.get(kind, kind)}: "
                     f"{_STATUS_WORDS[status]}"
@@ -231,7 +232,7 @@ class Surveyor:
                 )
 
 
-_KIND_WORDS = {
+_KIND_WORDS: Mapping[OutcomeKind, str] = {
     "empty": "empty",
     "refusal": "refusals by their wording",
     "content_filter": "refusals or filtered",
@@ -240,7 +241,7 @@ _KIND_WORDS = {
     "failed": "failures",
     "encoding": "no valid text",
 }
-_STATUS_WORDS = {
+_STATUS_WORDS: Mapping[Status, str] = {
     "missing": "imported as missing, not as answers",
     "censored": "imported as cut, not as whole answers",
     "excluded": "imported, and left out of every figure",

@@ -9,14 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tempzero.canonical_json import to_canonical_json
 from tempzero.errors import ExchangeError
-from tempzero.exchange.sources import RecordFile
+from tempzero.exchange.sources import TEXT_TABLES, FileKind, RecordFile
 
 MAX_CELL_CHARS = 64 << 20
 MAX_LINE_BYTES = 256 << 20
@@ -44,7 +45,12 @@ def read_rows(file: RecordFile, *, at: str = "") -> Iterator[Row]:
     """
     if file.kind == "json":
         return _read_json_rows(file, at)
-    readers = {"csv": _read_csv_rows, "tsv": _read_csv_rows, "jsonl": _read_jsonl_rows, "parquet": _read_parquet_rows}
+    readers: dict[FileKind, Callable[[RecordFile], Iterator[Row]]] = {
+        "csv": _read_csv_rows,
+        "tsv": _read_csv_rows,
+        "jsonl": _read_jsonl_rows,
+        "parquet": _read_parquet_rows,
+    }
     if file.kind in readers:
         found = readers[file.kind](file)
         return _unfold_rows(file, found, at) if at else found
@@ -66,7 +72,7 @@ def _unfold_rows(file: RecordFile, found: Iterable[Row], at: str) -> Iterator[Ro
 
 def read_column_names(file: RecordFile) -> tuple[str, ...] | None:
     """The column names that stand for a whole CSV file; None for kinds whose rows name their own."""
-    if file.kind not in ("csv", "tsv"):
+    if file.kind not in TEXT_TABLES:
         return None
     with _open_text(file) as text:
         return tuple(_read_csv_header(file, _make_csv_reader(file, text)))
@@ -89,24 +95,16 @@ def read_json_document(file: RecordFile) -> Any:
         raise ExchangeError(f"{file.name}: not JSON that can be read: {_problem_in_one_line(problem)}") from None
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces; what JSON has no form for (NaN, bytes, dates) as text."""
+def foreign_to_canonical_json(value: Any) -> str:
+    """Canonical JSON of anything a table holds; what JSON has no form for (NaN, bytes, dates) as text."""
     try:
-        text = _encode_json(value)
+        return to_canonical_json(value)
     except (TypeError, ValueError):
-        text = _encode_json(_to_plain_json(value))
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair has a form in JSON, but none in UTF-8
-        return json.dumps(_to_plain_json(value), sort_keys=True, separators=(",", ":"))
-    return text
+        return to_canonical_json(_to_plain_json(value))
 
 
 # NaN and Infinity, which JSON does not have but some writers give, become those words.
 _decode_json = json.JSONDecoder(parse_constant=str).decode
-_encode_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def is_sound_text(text: str) -> bool:
@@ -393,7 +391,7 @@ def read_first_row(file: RecordFile) -> Row | None:
     return next(read_rows(file), None)
 
 
-def record_file_at(path: Path, kind: str) -> RecordFile:
+def record_file_at(path: Path, kind: FileKind) -> RecordFile:
     """A file that was named on its own, beside a source. Raises ExchangeError when it is not there."""
     if not path.is_file():
         raise ExchangeError(f"{path}: no such file")

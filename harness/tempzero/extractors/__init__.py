@@ -6,9 +6,9 @@ To add one: a file here with an `Extractor`, its line below, its phrasings under
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 
+from tempzero.canonical_json import to_spaced_canonical_json
 from tempzero.errors import SuiteError
 from tempzero.extractors.answer_line import ANSWER_LINE
 from tempzero.extractors.choice import CHOICE
@@ -68,7 +68,7 @@ def is_expected_answer(spec: ExtractorSpec, answer: str | None, expected: str) -
 def question_sha256(spec: ExtractorSpec, expected: str | None) -> str:
     """By what a stored judgement knows that it is about the same extractor, arguments and expected answer."""
     value = [spec.name, _find_extractor(spec).version, dict(spec.args), expected]
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(to_spaced_canonical_json(value).encode()).hexdigest()
 
 
 def _find_extractor(spec: ExtractorSpec) -> Extractor:

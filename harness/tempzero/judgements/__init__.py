@@ -72,7 +72,7 @@ def _waiting(run: records.Run) -> Iterator[_Waiting]:
     known = {(j.prompt, j.asked_sha256, j.text_sha256) for j in run.judgements()}
     for view in run.views():
         prompt, outcome = judged.get(view.trial.prompt), view.outcome
-        if prompt is None or outcome.completion is None or (outcome.status, outcome.kind) != ("valid", "complete"):
+        if prompt is None or outcome.completion is None or outcome.status != "valid" or outcome.kind != "complete":
             continue
         text = to_answer_text(outcome.completion)
         key = (prompt.id, asked[prompt.id], hashlib.sha256(text.encode()).hexdigest())

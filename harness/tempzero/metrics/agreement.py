@@ -13,11 +13,17 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tempzero.types.vocabulary import PAIR_KINDS, Metric
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 # An output that equals nothing, itself included: an answer that could not be parsed.
 UNPARSED = -1
+
+# Why an agreement may have no value.
+NO_REPEATS = "no prompt has two comparable responses"
+NOT_BOTH = "no prompt has a comparable response from both"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +93,29 @@ def emr(counts: Counts) -> Floats:
     return total_agreement_rate(counts, 2)
 
 
+EMR = Metric(
+    name="emr",
+    unit="share",
+    kinds=("repeat",),
+    title="Same text again (EMR)",
+    definition="Exact-match rate: the chance that two calls with the same prompt give the same text, raw, character by "
+    "character. Mean over prompts; unbiased for any number of repeats.",
+    source="Rover 2026; Simpson index",
+    one_means="any two repeats have the same text",
+    undefined=NO_REPEATS,
+)
+EMR_COMPLETE = Metric(
+    name="emr_complete",
+    unit="share",
+    kinds=("repeat",),
+    title="Same text again, whole texts only",
+    definition="As EMR, leaving out texts that were cut at the token limit.",
+    source="Rover 2026; Simpson index",
+    one_means="any two whole texts are the same",
+    undefined="no prompt has two whole texts",
+)
+
+
 def total_agreement_rate(counts: Counts, k: int) -> Floats:
     """TARr@k, Σ C(m, k) / C(N, k): the chance that k repeats, drawn without replacement, are all identical.
 
@@ -104,10 +133,48 @@ def total_agreement_rate(counts: Counts, k: int) -> Floats:
     return divide_or_nan(sum_by_index(counts.cell, same, counts.cells), sum_by_index(segment_cell, drawn, counts.cells))
 
 
+TARR = Metric(
+    name="tarr",
+    unit="share",
+    kinds=("repeat",),
+    title="All k texts the same (TARr@k)",
+    definition="The chance that k calls with the same prompt all give the same raw text. It falls with k, so two "
+    "values with different k are never compared.",
+    source="Atil et al., arXiv:2408.04667, unbiased form",
+    one_means="all k repeats have the same text on every prompt",
+    per_k=True,
+    undefined="no prompt has k comparable responses",
+)
+TARA = Metric(
+    name="tara",
+    unit="share",
+    kinds=("repeat",),
+    title="All k answers the same (TARa@k)",
+    definition="As TARr@k, on the answer read from each text. A text without a readable answer equals nothing, itself "
+    "included.",
+    source="Atil et al., arXiv:2408.04667",
+    one_means="all k repeats have the same readable answer on every prompt",
+    per_k=True,
+    undefined="no prompt with a readable answer has k responses",
+)
+
+
 def count_distinct(counts: Counts, k: int) -> Floats:
     """Number of distinct outputs among k repeats; NaN where a cell has not exactly k under one identity."""
     whole = _has_exactly_k(counts, k)
     return np.where(whole, np.bincount(counts.cell, minlength=counts.cells), np.nan)
+
+
+UNIQUE_OUTPUTS = Metric(
+    name="unique_outputs",
+    unit="count",
+    kinds=("repeat",),
+    title="Distinct texts",
+    definition="Number of different texts among the repeats of a prompt, mean over prompts.",
+    source="Thinking Machines 2025",
+    per_k=True,
+    undefined=NO_REPEATS,
+)
 
 
 def modal_share(counts: Counts, k: int) -> Floats:
@@ -115,6 +182,18 @@ def modal_share(counts: Counts, k: int) -> Floats:
     largest = np.zeros(counts.cells)
     np.maximum.at(largest, counts.cell, counts.count)
     return np.where(_has_exactly_k(counts, k), largest / k, np.nan)
+
+
+MODAL_SHARE = Metric(
+    name="modal_share",
+    unit="share",
+    kinds=("repeat",),
+    title="Most frequent text",
+    definition="Share of a prompt's responses that equal its most frequent text, mean over prompts.",
+    source="Thinking Machines 2025",
+    one_means="every repeat has the commonest text",
+    undefined=NO_REPEATS,
+)
 
 
 def cross_match_rate(left: Counts, right: Counts) -> Floats:
@@ -127,14 +206,61 @@ def cross_match_rate(left: Counts, right: Counts) -> Floats:
     return divide_or_nan(sum_by_index(both // width, same, a.cells), count_responses(a) * count_responses(b))
 
 
+CROSS_EMR = Metric(
+    name="cross_emr",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same text (cross-EMR)",
+    definition="The chance that one call to each of the two gives the same raw text. Mean over prompts.",
+    source="EMR between two providers",
+    one_means="any response of the one has the text of any of the other",
+    undefined=NOT_BOTH,
+)
+CROSS_EMR_COMPLETE = Metric(
+    name="cross_emr_complete",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same text, whole texts only",
+    definition="As cross-EMR, leaving out texts that were cut at the token limit.",
+    source="EMR between two providers",
+    one_means="any whole text of the one is any of the other",
+    undefined="no prompt has a whole text from both",
+)
+
+
 def noise_floor(left: Counts, right: Counts) -> Floats:
     """½(1−EMR_A + 1−EMR_B): the divergence to expect between two sides from their own noise alone."""
     return 1 - (emr(left) + emr(right)) / 2
 
 
+NOISE_FLOOR = Metric(
+    name="noise_floor",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Noise floor",
+    definition="The disagreement to be expected from the two providers' own noise: the mean of their 1 − EMR.",
+    source="from the two EMRs",
+    one_means="neither ever repeats a text",
+    undefined="one of the two has no repeats to measure its own noise",
+)
+
+
 def excess_divergence(left: Counts, right: Counts) -> Floats:
     """½(EMR_A + EMR_B) − cross-EMR: half the unbiased one-hot MMD². Zero on average where A and B are alike."""
     return (emr(left) + emr(right)) / 2 - cross_match_rate(left, right)
+
+
+EXCESS_DIVERGENCE = Metric(
+    name="excess_divergence",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Excess divergence",
+    definition="How much more two providers differ from each other than each differs from itself: the mean of their "
+    "two EMRs minus their cross-EMR. Zero where the difference is only their own noise.",
+    source="half the one-hot squared maximum mean discrepancy (MMD²)",
+    one_means="each repeats itself and never gives the other's texts",
+    undefined="one of the two has no repeats to measure its own noise",
+)
 
 
 def build_count_tables(left: Counts, right: Counts) -> list[Ints]:

@@ -15,6 +15,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein, Prefix
 
 from tempzero.metrics.agreement import (
+    NO_REPEATS,
+    NOT_BOTH,
     Counts,
     Floats,
     Ints,
@@ -23,6 +25,7 @@ from tempzero.metrics.agreement import (
     pool_segments,
     sum_by_index,
 )
+from tempzero.types.vocabulary import PAIR_KINDS, Metric
 
 # NED looks at every pair of a cell's distinct outputs up to this many pairs; above, at as many pairs of
 # responses drawn with a fixed seed: unbiased, and the spread within a prompt hardly adds to that over prompts.
@@ -77,6 +80,29 @@ def normalised_distances(left: Sequence[str], right: Sequence[str]) -> Floats:
         workers=-1,
     )
     return np.asarray(found, dtype=np.float64)
+
+
+NED = Metric(
+    name="ned",
+    unit="share",
+    kinds=("repeat",),
+    title="Edit distance (NED)",
+    definition="Levenshtein distance divided by the longer length, over pairs of repeats: 0 the same text, 1 nothing "
+    "in common.",
+    source="Rover 2026",
+    one_means="repeats have nothing in common",
+    undefined=NO_REPEATS,
+)
+CROSS_NED = Metric(
+    name="cross_ned",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Edit distance (NED)",
+    definition="Levenshtein distance divided by the longer length, between responses of the two providers.",
+    source="Rover 2026",
+    one_means="the two have nothing in common",
+    undefined=NOT_BOTH,
+)
 
 
 def repeat_survival(counts: Counts, shared: Ints) -> Survival | None:

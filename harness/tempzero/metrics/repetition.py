@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import zlib
 
+from tempzero.types.vocabulary import Metric
+
 # A loop is a tail that repeats one unit at least LOOP_REPEATS times over at least LOOP_CHARS characters.
 # Four times: refrains and emphasis say a thing three times. 200 characters: rulers and table borders are
 # at most about 120 wide, and 200 is some 50 tokens, well within the shortest answers that get cut.
@@ -26,6 +28,8 @@ REP_WINDOW = 128
 COMPRESSION_BYTES = 512
 _COMPRESSION_LEVEL = 6
 
+_TOO_SHORT = "no response is long enough"
+
 
 def seq_rep_4(text: str) -> float | None:
     """seq-rep-4: 1 − unique 4-grams / 4-grams of words (Welleck et al. 1908.04319). None below 4 words."""
@@ -35,6 +39,18 @@ def seq_rep_4(text: str) -> float | None:
         return None
     unique = len(set(zip(words, words[1:], words[2:], words[3:], strict=False)))
     return 1 - unique / total
+
+
+SEQ_REP_4 = Metric(
+    name="seq_rep_4",
+    unit="share",
+    kinds=("repetition",),
+    title="Repeated 4-grams (seq-rep-4)",
+    definition="1 − distinct 4-grams / 4-grams of a response.",
+    source="Welleck et al., arXiv:1908.04319",
+    one_means="no 4-gram is new (never quite reached)",
+    undefined=_TOO_SHORT,
+)
 
 
 def rep_128(text: str) -> float | None:
@@ -48,9 +64,33 @@ def rep_128(text: str) -> float | None:
     return repeated / (place + 1) if place >= 0 else None
 
 
+REP_128 = Metric(
+    name="rep_128",
+    unit="share",
+    kinds=("repetition",),
+    title="Repeated tokens (rep/128)",
+    definition="Share of tokens that already occur among the 128 before them.",
+    source="Welleck et al., arXiv:1908.04319",
+    one_means="every token occurs among the 128 before it (never quite reached)",
+    undefined=_TOO_SHORT,
+)
+
+
 def loop_share(text: str) -> float | None:
     """1.0 if the text ends in a loop, else 0.0: over responses, the share that loop. None for an empty text."""
     return float(loop_period(text) is not None) if text else None
+
+
+LOOP_SHARE = Metric(
+    name="loop_share",
+    unit="share",
+    kinds=("repetition",),
+    title="Ends in a loop",
+    definition="Share of responses whose tail repeats one piece of text again and again.",
+    source="declared period, repeats and length",
+    one_means="every response ends in a loop",
+    undefined="no valid or cut response",
+)
 
 
 def loop_period(text: str) -> int | None:
@@ -81,6 +121,17 @@ def compression_ratio(text: str) -> float | None:
     if len(data) < COMPRESSION_BYTES:
         return None
     return len(data) / len(zlib.compress(data, _COMPRESSION_LEVEL))
+
+
+COMPRESSION_RATIO = Metric(
+    name="compression_ratio",
+    unit="ratio",
+    kinds=("repetition",),
+    title="Compressibility",
+    definition="Length of the first 512 bytes divided by their compressed length; repetitive texts compress well.",
+    source="DEFLATE",
+    undefined=_TOO_SHORT,
+)
 
 
 def _least_loop_chars(period: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tempzero.metrics.agreement import Ints, mark_group_starts
+from tempzero.types.vocabulary import Metric
 
 # A repeat that was asked for and gave no output to compare.
 NO_OUTPUT = -1
@@ -29,6 +30,19 @@ class StoppedSampling:
     longest: int
     short: int
     survivors: tuple[int, ...]
+
+
+SURVIVORS = Metric(
+    name="survivors",
+    unit="count",
+    kinds=("repeat",),
+    title="Prompts without divergence",
+    definition="Where asking stopped at a prompt's first divergence, agreement rates of what is left are false and "
+    "refused. What can be said is how many of the prompts (n) gave k repeats that were all the same.",
+    source="counted",
+    per_k=True,
+    exact=True,
+)
 
 
 def detect_stopped_sampling(cell: Ints, repeat: Ints, output: Ints, *, cells: int) -> StoppedSampling | None:

@@ -11,6 +11,7 @@ from typing import Literal
 from tempzero import pipeline, records
 from tempzero.conclusion import conclude_run
 from tempzero.config import Config, Deep, Nightly
+from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history, notify
 from tempzero.nightly.history import Baseline, Depth, Night, NightEntry, Notice, Tonight
@@ -29,7 +30,7 @@ class NightOptions:
     """What the command line narrows down or limits; the rest stands in providers.yaml. `deep` None: when it is due."""
 
     only: Sequence[str] = ()
-    prompts: Path | None = None
+    prompts: Sequence[Path] = ()
     suite: SuiteName | None = None
     tags: Sequence[str] = ()
     repeats: int | None = None
@@ -132,7 +133,7 @@ def _collect_night(
         root,
         environ=environ,
         only=asked.only,
-        prompts=asked.prompts or (root / rules.prompts if rules.prompts and not given else None),
+        prompts=asked.prompts or (() if given else find_prompts(rules.prompt_names, root)),
         suite=asked.suite or (None if given else rules.suite),
         tags=asked.tags or (() if given else rules.tags),
         repeats=asked.repeats or rules.repeats,

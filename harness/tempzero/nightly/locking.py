@@ -7,11 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tempzero.errors import UsageError
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there the scheduler itself must not start two.
-    fcntl = None  # type: ignore[assignment]
+from tempzero.records.files import lock_file
 
 
 @contextmanager
@@ -22,9 +18,10 @@ def hold_lock(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UsageError(f"{folder}: another `tempzero nightly` is at work here; nothing was done") from None
+        try:
+            alone = lock_file(file)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be locked against a second night: {error.strerror}") from None
+        if not alone:
+            raise UsageError(f"{folder}: another `tempzero nightly` is at work here; nothing was done")
         yield

@@ -9,6 +9,7 @@ from tempzero import claims, records
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly.history import Baseline
 from tempzero.records import Run
+from tempzero.records.files import write_atomically
 
 EVIDENCE = "evidence"
 
@@ -27,5 +28,5 @@ def prove_change(
     except (UsageError, RunFolderError) as reason:
         return None, f"no evidence bundle: {reason}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(path, bundle.packed())
+    write_atomically(path, bundle.packed())
     return path, ""

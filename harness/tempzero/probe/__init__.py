@@ -33,7 +33,7 @@ from tempzero.probe.answer_paths import (
 from tempzero.probe.candidates import generate_candidates, order_for_reading
 from tempzero.probe.suite_text import to_suite_text
 from tempzero.reading import scorer
-from tempzero.records import write_atomically
+from tempzero.records.files import write_atomically
 from tempzero.types.asked import Prompt
 
 __all__ = [

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tempzero.canonical_json import to_spaced_canonical_json
 from tempzero.probe.answer_paths import PromptKind
 from tempzero.types.asked import Message, Prompt
 
@@ -78,7 +79,7 @@ def _message_texts(prompt: Prompt) -> list[str]:
 
 def _build_candidate(kind: PromptKind, messages: tuple[Message, ...]) -> Prompt:
     """Named after what it says: the same text has the same name in every search."""
-    said = json.dumps([[m.role, m.content] for m in messages])
+    said = to_spaced_canonical_json([[m.role, m.content] for m in messages])
     return Prompt(id=f"{kind}-{hashlib.sha256(said.encode()).hexdigest()[:10]}", messages=messages, family=kind)
 
 

@@ -21,7 +21,7 @@ from tempzero.errors import EngineError, UsageError
 from tempzero.metrics import decoding, decoding_ways
 from tempzero.records import Run
 from tempzero.types.asked import Message, Trial
-from tempzero.types.recorded import Completion
+from tempzero.types.recorded import ANSWERED, Completion
 from tempzero.types.scored import (
     DecodingSums,
     FormReading,
@@ -46,7 +46,7 @@ _CLEAR_MARGIN = 1.0
 _CUTS_TRIED = 4
 _QUANTISED = re.compile(r"\bI?Q\d")
 
-WriteLine = Callable[[ScoreLine], None]
+WriteLine = Callable[[ScoreLine], object]
 ReadingProgress = Callable[[int, int], None]
 
 
@@ -285,7 +285,7 @@ class Scorer:
             _RecordedAnswer(sha256=sha256, trial=view.trial, number=view.number, completion=view.outcome.completion)
             for sha256, view in self._run.hashed_views()
             if view.outcome.completion is not None
-            and view.outcome.status in ("valid", "censored")
+            and view.outcome.status in ANSWERED
             and view.trial.provider in rivals
             and sha256 not in self._done.records
         ]

@@ -5,11 +5,11 @@ Nothing is measured or decided here. Same Analysis and Verdict, same bytes: no c
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from rich.console import Console
 
+from tempzero.records.files import write_atomically
 from tempzero.reports import csv_tables, html, markdown, screen, summary
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import build_sections
@@ -29,7 +29,7 @@ def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[P
         "summary.json": summary.render_summary(analysis, verdict),
         **{f"tables/{name}": text for name, text in csv_tables.render_tables(analysis).items()},
     }
-    return tuple(_replace_file(folder / name, text) for name, text in texts.items())
+    return tuple(_write_report_file(folder / name, text) for name, text in texts.items())
 
 
 def show_report(analysis: Analysis, verdict: Verdict, console: Console) -> None:
@@ -37,14 +37,7 @@ def show_report(analysis: Analysis, verdict: Verdict, console: Console) -> None:
     screen.print_sections(build_sections(View(analysis, verdict)), console)
 
 
-def _replace_file(path: Path, text: str) -> Path:
-    """Replace the file in one step, so that a reader never meets half of one."""
+def _write_report_file(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomically(path, text.encode())
     return path

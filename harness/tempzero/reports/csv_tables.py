@@ -16,19 +16,8 @@ from tempzero.reports.figure_wording import trial_words
 from tempzero.reports.summary import SIGNIFICANT_DIGITS
 from tempzero.reports.visible import make_visible, shorten_text
 from tempzero.types.concluded import Analysis, Figure, PromptRow
+from tempzero.types.vocabulary import KindName
 
-FIGURE_KINDS = (
-    "coverage",
-    "repeat",
-    "cross",
-    "reference",
-    "scored",
-    "repetition",
-    "answers",
-    "identity",
-    "speed",
-    "cost",
-)
 MAX_CELL_CHARS = 2000
 
 _FORMULA_SIGNS = tuple("=+-@＝＋－＠")
@@ -75,13 +64,10 @@ _PROMPT_COLUMNS = (
 
 def render_tables(analysis: Analysis) -> dict[str, str]:
     """File name -> text of each table, in a fixed order."""
-    by_kind: dict[str, list[Figure]] = {kind: [] for kind in FIGURE_KINDS}
+    by_kind: dict[KindName, list[Figure]] = {kind.name: [] for kind in analysis.vocabulary.kinds}
     for figure in analysis.figures:
-        by_kind.setdefault(figure.kind, []).append(figure)
-    tables = {
-        f"{_table_file_name(kind)}.csv": _render_csv(_FIGURE_COLUMNS, map(_figure_row, rows))
-        for kind, rows in by_kind.items()
-    }
+        by_kind[figure.kind].append(figure)
+    tables = {f"{kind}.csv": _render_csv(_FIGURE_COLUMNS, map(_figure_row, rows)) for kind, rows in by_kind.items()}
     tables["prompts.csv"] = _render_csv(_PROMPT_COLUMNS, map(_prompt_row, analysis.prompt_rows))
     tables["findings.csv"] = _render_csv(
         ("rule", "subject", "other", "message", "value", "low", "high", "n", "p_value", "trials", "evidence"),
@@ -216,7 +202,3 @@ def _unread_answer_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
     for row in analysis.unread_answers:
         share = (row.share.value, row.share.low, row.share.high, row.share.n, row.share.method)
         yield (row.extractor, row.version, row.provider, row.condition, row.answers, row.unparsed, row.waiting, *share)
-
-
-def _table_file_name(kind: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in kind) or "_"

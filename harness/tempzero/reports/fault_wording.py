@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-_WORDS = {
+from collections.abc import Mapping
+
+from tempzero.types.concluded import FailureKind
+
+_WORDS: Mapping[FailureKind, str] = {
     "auth": "the key was refused",
     "bad_request": "the provider refuses the request",
     "blocked": "the provider refused the prompt",
     "cached": "an answer from a cache, not computed for this request; left out",
-    "cancelled": "withdrawn before the answer was complete",
     "content_filter": "the text was cut by a content filter",
     "empty": "an empty text, which is an answer",
     "empty_body": "a response without a body",
     "empty_prompt": "the prompt comes to no token at all",
     "encoding": "bytes that are no valid text",
-    "filtered": "the text was cut by a content filter",
     "inband_error": "an error inside a response that claimed success",
     "interrupted": "the connection broke in the middle of the response",
     "length": "the text was cut at the token limit",
@@ -21,13 +23,16 @@ _WORDS = {
     "model_unavailable": "the endpoint does not know the model",
     "network": "no connection, or it broke before the response",
     "no_choices": "a response without any choice",
+    "failed": "an error of which no more is known",
     "not_asked": "the run ended before this was asked",
+    "not_attempted": "withdrawn before the answer was complete",
     "not_json": "something else than JSON (a web page?)",
     "not_recorded": "the replayed run holds no such answer",
     "prompt_too_long": "the prompt is longer than the provider accepts",
     "quota": "no credit or quota left",
     "rate_limited": "too many requests, and no room after all retries",
     "redirect": "a redirect, which is not followed",
+    "reference": "the model could not compute it",
     "refusal": "the provider declined to answer",
     "schema": "JSON of an unexpected shape",
     "server": "the provider's server failed",
@@ -42,6 +47,6 @@ _WORDS = {
 }
 
 
-def fault_words(kind: str) -> str:
-    """What happened, in plain words; an unknown kind has none."""
-    return _WORDS.get(kind.rpartition(":")[2], "")
+def fault_words(kind: FailureKind) -> str:
+    """What happened, in plain words; what is no failure has none."""
+    return _WORDS.get(kind, "")

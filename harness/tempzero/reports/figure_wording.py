@@ -1,50 +1,17 @@
-"""Rules, outcomes and figures in, plain sentences out. What METRICS allows to be said is decided here."""
+"""Rules, outcomes and figures in, plain sentences out. What docs/methods.md allows to be said is decided here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tempzero.reports.document import Cell, Whisker
-from tempzero.reports.legend import Term, figure_term, metric_term
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.numbers import UNDEFINED, interval_text, value_text
+from tempzero.reports.numbers import UNDEFINED, interval_text, metric_style, value_text
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Figure, Verdict
+from tempzero.types.vocabulary import WORST_FIRST, KindName, Metric, MetricName, VerdictOutcome
 
-OUTCOMES = {"finding": "finding", "inconclusive": "inconclusive", "pass": "pass"}
-SIGNS = {"finding": "▲", "inconclusive": "○", "pass": "✓"}
-
-CAUSES = {
-    "faithful": "Computes what the reference computes, up to honest rounding",
-    "coarser": "Coarser weights or cache, or coarser arithmetic",
-    "sampled": "Not greedy: it samples at a temperature",
-    "penalty": "A repetition penalty is applied",
-    "other_prompt": "Another chat template or a hidden system prompt",
-    "other_model": "Another model",
-    "mixture": "A share of the responses comes from something else",
-    "cut_short": "Responses are cut short",
-    "not_faithful": "Not a faithful computation, cause undecided",
-    "unknown": "Cannot be decided",
-}
-
-_RULES = {
-    "nondeterministic": "Does not repeat itself",
-    "reference_not_reproducible": "The reference does not repeat itself",
-    "differs": "Differs from another provider",
-    "deviates_from_reference": "Differs from the reference",
-    "deviates_token_by_token": "Deviates from the reference token by token",
-    **{f"cause_{cause}": words for cause, words in CAUSES.items()},
-    "prompt_tokens_differ": "Counts the prompt's tokens differently",
-    "identity_changed": "Changed its identity during the run",
-    "low_coverage": "Too few answers",
-    "answers_differ": "Gives other answers",
-    "repeats_more": "Repeats more",
-    "loops_more": "Falls into loops more often",
-    "threshold": "Beyond a threshold of providers.yaml",
-}
-
-
-def rule_words(rule: str) -> str:
-    """A finding's rule as a heading."""
-    return _RULES.get(rule, rule.replace("_", " ").capitalize())
+SIGNS: Mapping[VerdictOutcome, str] = {"finding": "▲", "inconclusive": "○", "pass": "✓"}
 
 
 def trial_words(trial: Trial) -> str:
@@ -54,7 +21,7 @@ def trial_words(trial: Trial) -> str:
 
 def verdict_headline(verdict: Verdict) -> str:
     """The run's verdict in one or two sentences."""
-    counts = {o: sum(p.outcome == o for p in verdict.providers) for o in OUTCOMES}
+    counts = {o: sum(p.outcome == o for p in verdict.providers) for o in WORST_FIRST}
     total = len(verdict.providers)
     if total == 0:
         return "Inconclusive: no provider was judged."
@@ -75,7 +42,10 @@ def verdict_headline(verdict: Verdict) -> str:
     )
 
 
-_OTHERS = (("inconclusive", "could not be judged"), ("pass", "without findings"))
+_OTHERS: tuple[tuple[VerdictOutcome, str], ...] = (
+    ("inconclusive", "could not be judged"),
+    ("pass", "without findings"),
+)
 
 
 def count_with_noun(count: int, noun: str) -> str:
@@ -83,21 +53,21 @@ def count_with_noun(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def figure_text(figure: Figure) -> str:
+def figure_text(figure: Figure, words: Metric) -> str:
     """A figure in running text: `0.84 [0.71, 0.92], n=24`."""
-    return cell_text(figure_cell(figure, figure_term(figure)))
+    return cell_text(figure_cell(figure, words))
 
 
-def figure_cell(figure: Figure | None, words: Term) -> Cell:
+def figure_cell(figure: Figure | None, words: Metric) -> Cell:
     """A figure as a table cell; without a value it says why, and is never a 0 or a 1."""
     value = figure.estimate.value if figure is not None else None
     if figure is None or value is None:
         return Cell(text=UNDEFINED, why=_why_undefined(figure, words), tone="muted")
     estimate = figure.estimate
-    text = value_text(value, words.style)
+    text = value_text(value, metric_style(words))
     if words.total:
         return Cell(text=text)
-    interval = interval_text(estimate, words.style)
+    interval = interval_text(estimate, metric_style(words))
     if figure.k is not None and words.per_k:
         interval += f", k={figure.k}"
     return Cell(
@@ -109,10 +79,11 @@ def figure_cell(figure: Figure | None, words: Term) -> Cell:
     )
 
 
-def look_up_cell(view: View, kind: str, metric: str, left: Subject, right: str | None = None) -> Cell:
+def look_up_cell(
+    view: View, kind: KindName, metric: MetricName, left: Subject, right: str | None = None, family: str | None = None
+) -> Cell:
     """The cell of one figure, looked up."""
-    figure = view.figure(kind, metric, left, right)
-    return figure_cell(figure, figure_term(figure) if figure else metric_term(metric))
+    return figure_cell(view.figure(kind, metric, left, right, family), view.metric(metric))
 
 
 def cell_text(value: Cell) -> str:
@@ -123,7 +94,7 @@ def cell_text(value: Cell) -> str:
     return f"{value.text}{joint}{value.interval}" if value.interval else value.text
 
 
-def _why_undefined(figure: Figure | None, words: Term) -> str:
+def _why_undefined(figure: Figure | None, words: Metric) -> str:
     if figure is None:
         return words.absent
     # The analysis had the data and would not make a figure of them: its reason goes before ours.
@@ -132,14 +103,14 @@ def _why_undefined(figure: Figure | None, words: Term) -> str:
     return words.undefined if figure.k is None else words.undefined.replace(" k ", f" {figure.k} ")
 
 
-def _why_no_interval(figure: Figure, words: Term) -> str:
+def _why_no_interval(figure: Figure, words: Metric) -> str:
     if figure.estimate.low is not None or words.exact:
         return ""
     return "one prompt gives no interval" if figure.estimate.n <= 1 else "no interval: all prompts gave the same value"
 
 
-def _build_whisker(figure: Figure, words: Term) -> Whisker | None:
+def _build_whisker(figure: Figure, words: Metric) -> Whisker | None:
     e = figure.estimate
-    if words.style != "share" or e.value is None or e.low is None or e.high is None:
+    if metric_style(words) != "share" or e.value is None or e.low is None or e.high is None:
         return None
     return Whisker(value=e.value, low=e.low, high=e.high) if 0 <= e.low <= e.high <= 1 else None

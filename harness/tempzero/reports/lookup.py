@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tempzero.types.concluded import Analysis, Figure, PromptRow, ProviderFacts, Verdict
+from tempzero.types.vocabulary import PAIR_KINDS, CauseName, KindName, Metric, MetricName, RuleName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -24,7 +25,10 @@ class View:
         self.verdict = verdict
         self._facts = {p.name: p for p in analysis.providers}
         self._order = {p.name: i for i, p in enumerate(analysis.providers)}
-        self._figures: dict[tuple[str, str, str, str | None, str, str | None], Figure] = {}
+        self._metrics = {m.name: m for m in analysis.vocabulary.metrics}
+        self._rule_words = {r.name: r.words for r in analysis.vocabulary.rules}
+        self._cause_words = {c.name: c.words for c in analysis.vocabulary.causes}
+        self._figures: dict[tuple[KindName, MetricName, str, str | None, str, str | None], Figure] = {}
         for figure in analysis.figures:
             key = (figure.kind, figure.metric, figure.left, figure.right, figure.condition, figure.family)
             known = self._figures.get(key)
@@ -33,27 +37,38 @@ class View:
                 self._figures[key] = figure
         self.conditions = tuple(dict.fromkeys(_row_conditions(analysis)))
 
+    def metric(self, name: MetricName) -> Metric:
+        """What a metric is called and means."""
+        return self._metrics[name]
+
+    def rule_words(self, rule: RuleName) -> str:
+        """A finding's rule as a heading."""
+        return self._rule_words[rule]
+
+    def cause_words(self, cause: CauseName) -> str:
+        """A diagnosis' cause in words."""
+        return self._cause_words[cause]
+
     def figure(
-        self, kind: str, metric: str, left: Subject, right: str | None = None, family: str | None = None
+        self, kind: KindName, metric: MetricName, left: Subject, right: str | None = None, family: str | None = None
     ) -> Figure | None:
         """One figure, or None where the analysis has none."""
         return self._figures.get((kind, metric, left.provider, right, left.condition, family))
 
-    def against(self, metric: str, left: Subject, right: str) -> Figure | None:
+    def against(self, metric: MetricName, left: Subject, right: str) -> Figure | None:
         """A figure of two providers, whichever of them it names first, reference or not."""
-        for kind in ("reference", "cross"):
-            found = self.figure(kind, metric, left, right)
-            if found is None:
-                found = self.figure(kind, metric, Subject(provider=right, condition=left.condition), left.provider)
+        turned = Subject(provider=right, condition=left.condition)
+        for kind in PAIR_KINDS:
+            found = self.figure(kind, metric, left, right) or self.figure(kind, metric, turned, left.provider)
             if found is not None:
                 return found
         return None
 
-    def figures(self, kind: str) -> list[Figure]:
+    def figures(self, kind: KindName) -> list[Figure]:
         """All figures of a kind over all prompt families, in the analysis's order."""
         return [f for f in self._figures.values() if f.kind == kind and f.family is None]
 
-    def by_k(self, kind: str, metric: str) -> dict[Subject, dict[int, Figure]]:
+    def by_k(self, kind: KindName, metric: MetricName) -> dict[Subject, dict[int, Figure]]:
         """A metric over all prompt families at every number of repeats that it was computed for, in the run's order."""
         found: dict[Subject, dict[int, Figure]] = {}
         for f in self.analysis.figures:
@@ -61,12 +76,12 @@ class View:
                 found.setdefault(Subject(provider=f.left, condition=f.condition), {})[f.k] = f
         return {subject: found[subject] for subject in self._sorted(found)}
 
-    def subjects(self, *kinds: str) -> list[Subject]:
+    def subjects(self, *kinds: KindName) -> list[Subject]:
         """Who has figures of these kinds, in the run's order."""
         found = {Subject(provider=f.left, condition=f.condition) for f in self._figures.values() if f.kind in kinds}
         return self._sorted(found)
 
-    def families(self, kind: str, metric: str) -> list[str]:
+    def families(self, kind: KindName, metric: MetricName) -> list[str]:
         """The prompt families for which a metric was computed."""
         return sorted({f.family for f in self._figures.values() if f.kind == kind and f.metric == metric and f.family})
 

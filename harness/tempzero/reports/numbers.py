@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from tempzero.types.concluded import Estimate
+from tempzero.types.vocabulary import Metric, Unit
 
 Style = Literal["share", "number", "count", "usd"]
 """share: unit interval or a difference of shares; number: three significant digits; count: whole; usd: money."""
+
+_STYLES: Mapping[Unit, Style] = {"share": "share", "tokens": "count", "USD": "usd"}
 
 UNDEFINED = "–"
 _MINUS = "\u2212"  # unlike a hyphen it never breaks the line before its number
 _HALF_A_DIGIT = 0.005
 _NOISE = 1e-9  # smaller than any share that counted responses can give: floating-point dust
+
+
+def metric_style(metric: Metric) -> Style:
+    """How a metric is printed: by its unit; only what is plainly counted has no digits behind the point."""
+    if metric.unit == "count" and (metric.total or metric.exact):
+        return "count"
+    return _STYLES.get(metric.unit, "number")
 
 
 def value_text(value: float, style: Style) -> str:

@@ -1,4 +1,4 @@
-"""prompts/ (YAML, JSONL, CSV; a file or a folder) in, a Suite with its digest out; what is wrong is said by line."""
+"""Prompt files and folders (YAML, JSONL, CSV) in, a Suite with its digest out; what is wrong is said by line."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
+from tempzero.canonical_json import to_canonical_json, to_spaced_canonical_json
 from tempzero.chat_messages import wire_message
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, Extractor
@@ -42,33 +43,53 @@ _ROLES = ("system", "user", "assistant", "tool")
 _ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 
 
-def load_suite(path: Path, name: SuiteName = "deep") -> Suite:
-    """The prompts that a suite asks, of one file or of all prompt files under a folder, by name and then in order.
+def load_suite(where: Path | Sequence[Path], name: SuiteName = "deep") -> Suite:
+    """The prompts that a suite asks, of files and of all prompt files under folders, by name and then in order.
 
-    Raises SuiteError with one line for each problem: file, line, path, what, and what would be right; and where
-    the folder was frozen (`suites.lock`) and a suite is no longer what it was.
+    It has its name and version where every prompt that is asked comes from one folder. Raises SuiteError with one
+    line for each problem: file, line, path, what, and what would be right; and where a folder was frozen
+    (`suites.lock`) and the suite that is asked is no longer what it was.
     """
-    written = _read_prompts(path)
-    prompts = [one.prompt for one in written]
-    frozen = read_suite_lock(path)
-    if frozen is not None:
-        refuse_changed_suites(path, frozen, _build_lock(prompts, frozen))
-    kept = _select_suite_prompts(name, prompts)
-    if not kept:
+    read = _read_prompts(where)
+    kept = {path: _select_suite_prompts(name, [one.prompt for one in own]) for path, own in read.items()}
+    locks = {path: read_suite_lock(path) for path in read}
+    for path, lock in locks.items():
+        if lock is not None:
+            now = _build_lock([one.prompt for one in read[path]], lock)
+            refuse_changed_suites(path, lock, now, name, {prompt.id for prompt in kept[path]})
+    asked = [prompt for own in kept.values() for prompt in own]
+    if not asked:
         raise SuiteError(f"no prompt belongs to the suite {name}; say `suite: {name}` with those that do, or ask deep")
-    asked = {prompt.id for prompt in kept}
+    whole = _only_folder(kept)
+    lock = locks[whole] if whole is not None else None
+    ids = {prompt.id for prompt in asked}
+    silent = [path for path, own in kept.items() if not own]
     return Suite(
-        prompts=tuple(kept),
-        digest=digest_prompts(kept),
-        name=name if path.is_dir() else None,
-        version=frozen.suites[name].version if frozen else None,
-        remarks=find_changing_answers([one for one in written if one.prompt.id in asked]),
+        prompts=tuple(asked),
+        digest=digest_prompts(asked),
+        name=name if whole is not None else None,
+        version=lock.suites[name].version if lock else None,
+        remarks=(
+            *(_nothing_asked(path, len(read[path]), name) for path in silent),
+            *find_changing_answers([one for own in read.values() for one in own if one.prompt.id in ids]),
+        ),
     )
 
 
-def lint_prompts(path: Path) -> tuple[str, ...]:
+def _only_folder(kept: Mapping[Path, Sequence[Prompt]]) -> Path | None:
+    """The folder that all prompts are from; what others add makes a suite of nobody's name."""
+    asked = [path for path, own in kept.items() if own]
+    return asked[0] if len(asked) == 1 and asked[0].is_dir() else None
+
+
+def _nothing_asked(path: Path, prompts: int, name: SuiteName) -> str:
+    many = f"none of its {prompts} prompts belongs" if prompts > 1 else "its prompt does not belong"
+    return f"{path}: {many} to the suite {name}, so nothing of it is asked; say `suite: {name}` with those to be asked"
+
+
+def lint_prompts(where: Path | Sequence[Path]) -> tuple[str, ...]:
     """What makes a right answer change, and what is asked nearly twice: one line each. Raises SuiteError."""
-    return _collect_remarks(_read_prompts(path))
+    return _collect_remarks([one for own in _read_prompts(where).values() for one in own])
 
 
 def _collect_remarks(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
@@ -82,7 +103,7 @@ def freeze_suites(folder: Path) -> SuiteLock:
     """
     if not folder.is_dir():
         raise SuiteError(f"{folder}: not a folder; a suite is frozen with all its files")
-    written = _read_prompts(folder)
+    written = _read_prompts(folder)[folder]
     said = _collect_remarks(written)
     if said:
         raise SuiteError("\n".join((*said, f"{folder}: not frozen; put right what is said above")))
@@ -105,25 +126,43 @@ def _select_suite_prompts(name: SuiteName, prompts: Iterable[Prompt]) -> list[Pr
     return [prompt for prompt in prompts if prompt.suite in asked]
 
 
-def _read_prompts(path: Path) -> list[WrittenPrompt]:
-    """Every prompt under the path with its place. Raises SuiteError."""
+def _read_prompts(where: Path | Sequence[Path]) -> dict[Path, list[WrittenPrompt]]:
+    """Every prompt under each path with its place. Raises SuiteError."""
+    files = _files([where] if isinstance(where, Path) else where)
     problems: list[str] = []
-    written: list[WrittenPrompt] = []
+    read: dict[Path, list[WrittenPrompt]] = {path: [] for path in files}
     places: dict[str, Place] = {}
-    for entry in _iterate_entries(path, problems):
-        try:
-            prompt = _parse_prompt(entry)
-            _refuse_duplicate_id(prompt.id, entry.place, places)
-        except SuiteProblem as problem:
-            problems.append(str(problem))
-        else:
-            written.append(WrittenPrompt(prompt=prompt, entry=entry))
-    problems += find_duplicates(written)
+    for path, own in files.items():
+        for entry in _iterate_entries(own, problems):
+            try:
+                prompt = _parse_prompt(entry)
+                _refuse_duplicate_id(prompt.id, entry.place, places)
+            except SuiteProblem as problem:
+                problems.append(str(problem))
+            else:
+                read[path].append(WrittenPrompt(prompt=prompt, entry=entry))
+    problems += find_duplicates([one for own in read.values() for one in own])
+    problems = problems or [
+        f"{path}: holds no prompt; write at least one, e.g. {{id: sum, family: maths, prompt: ...}}"
+        for path, own in read.items()
+        if not own
+    ]
     if problems:
         raise SuiteError("\n".join(dict.fromkeys("\n".join(problems).splitlines())))
-    if not written:
-        raise SuiteError(f"{path}: holds no prompt; write at least one, e.g. {{id: sum, family: maths, prompt: ...}}")
-    return written
+    return read
+
+
+def _files(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    """The prompt files of each path. Raises SuiteError, also for a file that two paths name: which part is it of?"""
+    files: dict[Path, list[Path]] = {}
+    named_by: dict[Path, Path] = {}
+    for path in paths:
+        for file in find_prompt_files(path):
+            first = named_by.setdefault(file.resolve(), path)
+            if first is not path:
+                raise SuiteError(f"{file}: is asked twice, through {first} and through {path}; name one of them")
+            files.setdefault(path, []).append(file)
+    return files
 
 
 def digest_prompts(prompts: Iterable[Prompt]) -> str:
@@ -133,8 +172,7 @@ def digest_prompts(prompts: Iterable[Prompt]) -> str:
     answer is.
     """
     values = [_prompt_identity(prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.id)]
-    canonical = json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+    return hashlib.sha256(to_canonical_json(values).encode()).hexdigest()
 
 
 def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
@@ -155,14 +193,14 @@ def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
 def _message_identity(message: Message) -> list[Any]:
     plain = [message.role, message.content]
     called = message.tool_calls or message.tool_call_id is not None
-    return [*plain, json.dumps(wire_message(message), sort_keys=True)] if called else plain
+    return [*plain, to_spaced_canonical_json(wire_message(message))] if called else plain
 
 
 # --- one prompt ------------------------------------------------------------------------------
 
 
-def _iterate_entries(path: Path, problems: list[str]) -> Iterable[Entry]:
-    for file in find_prompt_files(path):
+def _iterate_entries(files: Iterable[Path], problems: list[str]) -> Iterable[Entry]:
+    for file in files:
         try:
             for entry in read_entries(file):
                 if isinstance(entry, SuiteProblem):

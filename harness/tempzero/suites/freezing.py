@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tempzero.errors import SuiteError
+from tempzero.records.files import write_atomically
 from tempzero.types.asked import SuiteName
 
 LOCK_FILE = "suites.lock"
@@ -62,28 +63,33 @@ def write_suite_lock(folder: Path, lock: SuiteLock) -> Path:
     path = folder / LOCK_FILE
     value = {"suites": {name: asdict(frozen) for name, frozen in lock.suites.items()}, "prompts": lock.prompts}
     try:
-        path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
     except OSError as problem:
         raise SuiteError(f"{path}: cannot be written: {problem.strerror}") from None
     return path
 
 
-def refuse_changed_suites(folder: Path, old: SuiteLock, new: SuiteLock) -> None:
-    """Raise SuiteError where a frozen suite is not what it was: which suites, which prompts, and what to do."""
-    moved = [name for name in {**old.suites, **new.suites} if old.suites.get(name) != new.suites.get(name)]
-    if not moved:
+def refuse_changed_suites(
+    folder: Path, old: SuiteLock, new: SuiteLock, name: SuiteName, asked: Collection[str]
+) -> None:
+    """Raise SuiteError where the suite that is asked is not what was frozen: which prompts, and what to do.
+
+    `asked` holds the ids of its prompts. What has changed in other suites is no concern of who does not ask them.
+    """
+    if old.suites.get(name) == new.suites.get(name):
         return
+    own = {p: digest for p, digest in new.prompts.items() if p in asked}
+    added = [p for p in own if p not in old.prompts]
     changes = [
-        *_summarise_change(
-            "changed", [p for p in new.prompts if p in old.prompts and new.prompts[p] != old.prompts[p]]
-        ),
-        *_summarise_change("added", [p for p in new.prompts if p not in old.prompts]),
+        *_summarise_change("changed", [p for p in own if p in old.prompts and own[p] != old.prompts[p]]),
+        *_summarise_change("added", added),
         *_summarise_change("removed", [p for p in old.prompts if p not in new.prompts]),
     ] or ["prompts moved from one suite to another"]
-    frozen = ", ".join(f"{name} (version {old.suites[name].version})" if name in old.suites else name for name in moved)
+    frozen = f"{name} (version {old.suites[name].version})" if name in old.suites else name
+    apart = f"undo that, keep your own in a file elsewhere (`prompts: [{folder}, mine.yaml]`)" if added else "undo that"
     raise SuiteError(
         f"{folder / LOCK_FILE}: frozen, and no longer what was frozen: {frozen}: {'; '.join(changes)}; "
-        f"undo that, or run `tempzero suite freeze {folder}` to give it the next version"
+        f"{apart}, or run `tempzero suite freeze {folder}` to give it the next version"
     )
 
 

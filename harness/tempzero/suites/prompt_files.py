@@ -112,7 +112,9 @@ def find_prompt_files(path: Path) -> list[Path]:
         shown.sort(key=lambda pair: pair[0].as_posix())
         files = [file for name, file in shown if name.suffix not in (".md", ".lock")]
     else:
-        raise SuiteError(f"{path}: no such file or folder; run.prompts names the prompts of a run")
+        raise SuiteError(
+            f"{path}: no such file or folder; run.prompts names the prompts of a run, `builtin` the shipped ones"
+        )
     strange = [file for file in files if file.suffix.lower() not in _READERS]
     if strange:
         raise SuiteError(

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tempzero.types.asked import Skipped, Trial
-from tempzero.types.recorded import Ending
+from tempzero.types.recorded import Ending, OutcomeKind
+from tempzero.types.vocabulary import (
+    CauseName,
+    KindName,
+    MetricName,
+    PairKind,
+    RuleName,
+    Strength,
+    Unit,
+    VerdictOutcome,
+    Vocabulary,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,32 +40,29 @@ class Estimate:
 class Figure:
     """One number of the analysis: a row of the tidy frame, of summary.json and of the tables.
 
-    `kind`: coverage | repeat | cross | reference | scored | repetition | answers | identity | speed | cost.
     `left` is the provider the figure speaks of, `right` whom it is compared with (None: nobody).
     `family` None means all prompts. `k` is the number of repeats the figure is defined for.
     """
 
-    kind: str
-    metric: str
+    kind: KindName
+    metric: MetricName
     left: str
     right: str | None
     condition: str
     family: str | None
     k: int | None
     estimate: Estimate
-    unit: str
+    unit: Unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """A statement the data support, with the trials that prove it.
 
-    `rule`: nondeterministic | differs | deviates_from_reference | prompt_tokens_differ |
-    identity_changed | low_coverage | answers_differ | repeats_more | ...
     `p_value` is after Holm's correction where a test backs the rule.
     """
 
-    rule: str
+    rule: RuleName
     subject: str
     other: str | None
     message: str
@@ -65,13 +73,13 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurvivalCurve:
-    """Share of response pairs still identical after `positions[i]` characters (METRICS A, Div_Index).
+    """Share of response pairs still identical after `positions[i]` characters (docs/methods.md, A: first difference).
 
-    `kind` repeat (right is None) or cross. Identical pairs are censored at their length: they
+    `right` is None where `kind` is repeat. Identical pairs are censored at their length: they
     never leave the curve, which therefore ends at the share of identical pairs.
     """
 
-    kind: str
+    kind: PairKind
     left: str
     right: str | None
     condition: str
@@ -149,8 +157,8 @@ class FormScale:
 class NoiseFloor:
     """How far the reference itself may be trusted.
 
-    `epsilon` bounds what another honest computation does to a logit (METRICS F), seen over `tokens` tokens of
-    honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
+    `epsilon` bounds what another honest computation does to a logit (docs/methods.md, F), seen over `tokens`
+    tokens of honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
     where none was read.
     Of the reference's own `own_tokens` generated tokens `own_misses` are not what it chooses when it reads them;
     `own_unexplained` of those are no near-ties.
@@ -166,6 +174,9 @@ class NoiseFloor:
     own_unexplained: int
 
 
+ProfileKind = Literal["provider", "honest", "coarser"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MarginProfile:
     """Share of tokens whose margin is at least `at[i]`: of a provider, or of a form of the reference's own model."""
@@ -173,7 +184,7 @@ class MarginProfile:
     reference: str
     who: str
     condition: str | None
-    kind: Literal["provider", "honest", "coarser"]
+    kind: ProfileKind
     tokens: int
     at: tuple[float, ...]
     shares: tuple[float, ...]
@@ -183,17 +194,14 @@ class MarginProfile:
 class Diagnosis:
     """A cause that was looked for in one provider's tokens, and how strongly they speak for it.
 
-    `cause`: faithful | coarser | sampled | penalty | other_prompt | other_model | mixture | cut_short |
-    not_faithful (ruled out, by a cause that stays open) | unknown.
-    `strength`: shown (rules out the others by a calibrated rule) | likely | undecided. `estimate` is the
-    cause's own size: a rounding scale in logits, a temperature, a penalty, a share of the responses.
+    `estimate` is the cause's own size: a rounding scale in logits, a temperature, a penalty, a share of the responses.
     """
 
     reference: str
     provider: str
     condition: str
-    cause: str
-    strength: Literal["shown", "likely", "undecided"]
+    cause: CauseName
+    strength: Strength
     message: str
     estimate: Estimate | None
     evidence: tuple[Trial, ...]
@@ -208,6 +216,9 @@ class Standing:
     rank: int
 
 
+DivergenceVerdict = Literal["near-tie", "unexplained", "unread"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairCause:
     """Two responses to one prompt at their first different token, `gap` there the distance of the two best.
@@ -218,7 +229,7 @@ class PairCause:
     reference: str
     left: Trial
     right: Trial
-    verdict: Literal["near-tie", "unexplained", "unread"]
+    verdict: DivergenceVerdict
     at_token: int | None = None
     gap: float | None = None
     left_token: Standing | None = None
@@ -231,7 +242,7 @@ class Partings:
     """How often the distinct texts of one provider (`right` None) or of two part in a near-tie, and how often not."""
 
     reference: str
-    kind: Literal["repeat", "cross", "reference"]
+    kind: PairKind
     left: str
     right: str | None
     condition: str
@@ -288,6 +299,9 @@ class UnreadAnswers:
     share: Estimate
 
 
+FailureKind = OutcomeKind | Literal["not_asked"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """Everything a report needs, computed once. Pure: same run folder, same value."""
@@ -304,12 +318,15 @@ class Analysis:
     prompts: int
     records: int
     figures: tuple[Figure, ...]
-    failures: tuple[tuple[str, str, int], ...]
+    # (provider, how it failed, how often)
+    failures: tuple[tuple[str, FailureKind, int], ...]
     findings: tuple[Finding, ...]
     curves: tuple[SurvivalCurve, ...]
     divergences: tuple[Divergence, ...]
     prompt_rows: tuple[PromptRow, ...]
     notes: tuple[str, ...]
+    # What the names of its figures, findings and diagnoses mean.
+    vocabulary: Vocabulary
     # Why the last session left trials unasked.
     endings: tuple[Ending, ...] = ()
     reading: ReferenceReading | None = None
@@ -321,7 +338,7 @@ class ProviderVerdict:
     """pass | finding | inconclusive for one provider, with the reasons in plain words."""
 
     provider: str
-    outcome: Literal["pass", "finding", "inconclusive"]
+    outcome: VerdictOutcome
     reasons: tuple[str, ...]
 
 
@@ -329,5 +346,5 @@ class ProviderVerdict:
 class Verdict:
     """The run's verdict: the worst of its providers' (finding > inconclusive > pass)."""
 
-    outcome: Literal["pass", "finding", "inconclusive"]
+    outcome: VerdictOutcome
     providers: tuple[ProviderVerdict, ...]

@@ -80,26 +80,110 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
+IdentityLabel = Literal["served_model", "backend", "fingerprint"]
+"""What a response says of who made it."""
+IDENTITY_LABELS: tuple[IdentityLabel, ...] = ("served_model", "backend", "fingerprint")
+
 Status = Literal["valid", "censored", "missing", "excluded"]
+"""valid: a complete text. censored: real output, cut. missing: no output. excluded: a replayed answer."""
+ANSWERED: tuple[Status, ...] = ("valid", "censored")
+"""With output of the model to look at."""
+
+Retry = Literal["never", "once", "yes"]
+
+FaultKind = Literal[
+    "rate_limited",
+    "quota",
+    "server",
+    "unsupported_param",
+    "prompt_too_long",
+    "bad_request",
+    "auth",
+    "model_unavailable",
+    "blocked",
+    "redirect",
+    "network",
+    "tls",
+    "timeout",
+    "stalled",
+    "interrupted",
+    "too_large",
+    "inband_error",
+    "withheld",
+    "empty_body",
+    "not_json",
+    "truncated_stream",
+    "malformed",
+    "no_choices",
+    "schema",
+    "encoding",
+    "reference",
+    "empty_prompt",
+    "not_attempted",
+    "not_recorded",
+    "unpinned",
+    "failed",
+]
+"""Why there is no answer: the catalogue of `engines.hosted.fault_catalogue`. failed: another tool says no more."""
+
+OutcomeKind = (
+    FaultKind
+    | Literal["complete", "empty"]  # valid; an empty text that another tool recorded is missing
+    | Literal["length", "content_filter", "refusal"]  # censored; refusal: by the words of an imported text
+    | Literal["cached"]  # excluded
+)
+"""How an attempt ended. Kinds stand in records.jsonl: one may be added, none renamed."""
+
+Flag = Literal[
+    "json_for_stream",
+    "stream_for_json",
+    "no_done",
+    "broken_after_done",
+    "suspicious_stream",
+    "key_redacted",
+    "bytes_after_end",
+    "encoding_untrue",
+    "metadata_encoding",
+    "several_choices",
+    "content_parts",
+    "think_block_open",
+    "finish_reason_missing",
+    "finish_reason_unknown",
+    "unexpected_tool_call",
+    "tool_call_missing",
+    "tool_arguments_object",
+    "usage_missing",
+    "usage_implausible",
+    "model_missing",
+    "model_mismatch",
+    "suspected_cache",
+    "upstream_fallback",
+    "prompt_mismatch",
+    "response_id_reused",
+    "backend_switched",
+    "fingerprint_changed",
+    "clock_skew",
+    "refusal_by_wording",
+]
+"""What is odd about a usable answer. Flags stand in records.jsonl: one may be added, none renamed."""
+
+
+CLOCK_SKEW: Flag = "clock_skew"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How one attempt ended.
 
-    `status`: valid (complete text) | censored (real output, cut) | missing (no output) |
-    excluded (a replayed answer). `kind` names it finer: `complete`, `empty`, `length`,
-    `content_filter`, `rate_limited`, `server`, `timeout`, `network`, `auth`, ... (the fault
-    catalogue in `engines/faults.py`). `detail` is one human line without secrets. `flags` mark what is
-    odd about a usable answer. `retry` is the rule for this fault; `retry_after_s` is what the
-    provider asked for.
+    `kind` names it finer than `status`. `detail` is one human line without secrets. `flags` mark what is odd about a
+    usable answer. `retry` is the rule for this fault; `retry_after_s` is what the provider asked for.
     """
 
     status: Status
-    kind: str
+    kind: OutcomeKind
     detail: str = ""
-    flags: tuple[str, ...] = ()
-    retry: Literal["never", "once", "yes"] = "never"
+    flags: tuple[Flag, ...] = ()
+    retry: Retry = "never"
     retry_after_s: float | None = None
     completion: Completion | None = None
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from tempzero.config import Gates
 from tempzero.types.concluded import Analysis, Figure, Finding, ProviderFacts, ProviderVerdict, Verdict
-
-_WORST_FIRST = ("finding", "inconclusive", "pass")
+from tempzero.types.vocabulary import WORST_FIRST, KindName, MetricName
 
 
 def judge(analysis: Analysis, gates: Gates) -> Verdict:
@@ -20,7 +19,7 @@ def judge(analysis: Analysis, gates: Gates) -> Verdict:
     'finding'
     """
     verdicts = [_judge_provider(p, analysis, gates) for p in analysis.providers]
-    verdicts.sort(key=lambda v: (_WORST_FIRST.index(v.outcome), v.provider))
+    verdicts.sort(key=lambda v: (WORST_FIRST.index(v.outcome), v.provider))
     outcome = verdicts[0].outcome if verdicts else "inconclusive"
     return Verdict(outcome=outcome, providers=tuple(verdicts))
 
@@ -53,16 +52,16 @@ class _ProviderFigures:
     def __init__(self, analysis: Analysis, provider: str) -> None:
         self._rows = [f for f in analysis.figures if f.left == provider and f.family is None]
 
-    def get(self, kind: str, metric: str) -> list[Figure]:
+    def get(self, kind: KindName, metric: MetricName) -> list[Figure]:
         return [f for f in self._rows if f.kind == kind and f.metric == metric]
 
     def praise(self) -> list[str]:
         reasons = []
-        for kind, metric, words in (
-            ("repeat", "emr", "agrees with itself"),
-            ("reference", "cross_emr", "agrees with the reference"),
+        for words, figures in (
+            ("agrees with itself", self.get("repeat", "emr")),
+            ("agrees with the reference", self.get("reference", "cross_emr")),
         ):
-            for figure in self.get(kind, metric):
+            for figure in figures:
                 e = figure.estimate
                 if e.value is not None and e.low is not None and e.high is not None:
                     reasons.append(f"{words}: {e.value:.3f} [{e.low:.3f}, {e.high:.3f}], n={e.n}")
@@ -74,16 +73,16 @@ def _check_thresholds(figures: _ProviderFigures, gates: Gates) -> list[str]:
     below: Callable[[Figure, float], bool] = lambda f, t: f.estimate.high is not None and f.estimate.high < t  # noqa: E731
     above: Callable[[Figure, float], bool] = lambda f, t: f.estimate.low is not None and f.estimate.low > t  # noqa: E731
     rules = (
-        ("repeat", "emr", gates.min_emr, below, "min_emr"),
-        ("reference", "cross_emr", gates.min_reference_match, below, "min_reference_match"),
-        ("reference", "excess_divergence", gates.max_excess_divergence, above, "max_excess_divergence"),
+        ("min_emr", gates.min_emr, below, figures.get("repeat", "emr")),
+        ("min_reference_match", gates.min_reference_match, below, figures.get("reference", "cross_emr")),
+        ("max_excess_divergence", gates.max_excess_divergence, above, figures.get("reference", "excess_divergence")),
     )
     return [
-        f"gates.{name}: {metric} is {figure.estimate.value:.3f} "
+        f"gates.{name}: {figure.metric} is {figure.estimate.value:.3f} "
         f"[{figure.estimate.low:.3f}, {figure.estimate.high:.3f}], the threshold is {threshold}"
-        for kind, metric, threshold, breaks, name in rules
+        for name, threshold, breaks, measured in rules
         if threshold is not None
-        for figure in figures.get(kind, metric)
+        for figure in measured
         if breaks(figure, threshold)
     ]
 
@@ -93,7 +92,7 @@ def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis
     doubts = []
     # A text cut at max_tokens is still evidence up to the cut, so it counts as answered.
     shares: dict[str, float] = {}
-    for figure in (f for m in ("coverage", "censored_share") for f in figures.get("coverage", m)):
+    for figure in (*figures.get("coverage", "coverage"), *figures.get("coverage", "censored_share")):
         shares[figure.condition] = shares.get(figure.condition, 0.0) + (figure.estimate.value or 0)
     answered = min(shares.values(), default=0.0)  # under the condition that fared worst
     if answered < 1:

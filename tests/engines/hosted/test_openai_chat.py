@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpcore2
+import httpx2
 import openai
 import pytest
 from loopback import (
@@ -392,6 +395,27 @@ def test_no_tls_on_the_other_side_is_a_tls_fault() -> None:
     assert (exchange.outcome.kind, exchange.outcome.retry) == ("tls", "never")
 
 
+def test_a_handshake_that_is_given_up_leaves_no_connection_open() -> None:
+    """A provider that hangs for a night must not use up this process's sockets."""
+
+    async def left_open(entry: Provider, server: socket.socket) -> bytes:
+        engine = open_engine(entry, environ={})
+        exchange = await engine.ask(question())
+        assert exchange.outcome.detail.startswith("no connection within 0.2 s")
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5.0)
+            hello, rest = connection.recv(1 << 16), connection.recv(1 << 16)
+            assert hello
+        await engine.aclose()
+        return rest
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/v1"
+        entry = provider(url, timeouts={**PATIENT, "connect_s": 0.2})
+        assert asyncio.run(left_open(entry, server)) == b""
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate for 127.0.0.1 that nobody has signed, with its key."""
@@ -509,3 +533,26 @@ def test_the_proxy_of_the_environment_is_used_for_https_only() -> None:
         for url in ("https://a.example/v1", "https://api.b.example/v1", "http://a.example/v1")
     }
     assert used == {"https://a.example/v1": True, "https://api.b.example/v1": False, "http://a.example/v1": False}
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (httpx2.AsyncHTTPTransport, "_pool"),
+        (httpcore2.AsyncHTTPConnection, "_connection"),
+        (httpcore2.AsyncHTTP11Connection, "_h11_state"),
+    ],
+)
+def test_the_manifest_says_where_the_fast_path_is_off(monkeypatch: pytest.MonkeyPatch, layer: type, name: str) -> None:
+    """A new version beneath that keeps its state elsewhere makes runs slower: they say so, and why."""
+    url = "http://a.example/v1"
+    assert "fast_path" not in open_engine(provider(url), environ={}).describe()
+    make = layer.__init__  # type: ignore[misc]
+
+    def make_without(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        delattr(self, name)
+
+    monkeypatch.setattr(layer, "__init__", make_without)
+    said = open_engine(provider(url), environ={}).describe()["fast_path"]
+    assert said.startswith(f"off: {layer.__name__}.{name} is not there")

@@ -54,6 +54,11 @@ def test_a_plain_or_encoded_key_is_cut_out(body: bytes) -> None:
     assert SECRETS.hidden_in(left) is None
 
 
+def gzipped(data: bytes) -> bytes:
+    """Without the hour in its head, so that a test made of it has one and the same name in every process."""
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("body", "hidden"),
     [
@@ -64,13 +69,13 @@ def test_a_plain_or_encoded_key_is_cut_out(body: bytes) -> None:
         (b"".join(HEAD + b'"content": "%s"}}]}\n\n' % bytes([c]) for c in KEY.encode()) + DONE, "spelled"),
         (b"".join(HEAD + b'"content": "%s"}}]}\n\n' % bytes([c]) for c in KEY.encode()[1:]) + DONE, None),
         (b"".join(b": %s\r\n" % bytes([c]) for c in KEY.encode()), "spelled"),
-        (gzip.compress(KEY.encode()), "spelled"),
+        (gzipped(KEY.encode()), "spelled"),
         (zlib.compress(KEY.encode()), "spelled"),
-        (gzip.compress(b"no key") + gzip.compress(KEY.encode()), "spelled"),
-        (gzip.compress(KEY.encode())[:-9], "unsearchable"),
-        (gzip.compress(gzip.compress(KEY.encode())), "unsearchable"),
+        (gzipped(b"no key") + gzipped(KEY.encode()), "spelled"),
+        (gzipped(KEY.encode())[:-9], "unsearchable"),
+        (gzipped(gzipped(KEY.encode())), "unsearchable"),
         (b"\x28\xb5\x2f\xfd\x00", "unsearchable"),
-        (gzip.compress(b'{"a": 1}'), None),
+        (gzipped(b'{"a": 1}'), None),
         (b'{"content": "100% of & \\u00e9"}', None),
     ],
 )

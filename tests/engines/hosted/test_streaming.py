@@ -226,15 +226,16 @@ def test_half_a_character_in_an_event_is_seen_among_others_like_it() -> None:
     ("ending", "cap", "kind"),
     [(chunk(b""), 9999, "complete"), (b"no size\r\n", 9999, "interrupted"), (chunk(b""), 100, "too_large")],
 )
+@pytest.mark.parametrize("hidden", ["_http_protocol", "_pooled_connections"])
 def test_bodies_are_the_same_read_through_all_layers(
-    monkeypatch: pytest.MonkeyPatch, ending: bytes, cap: int, kind: str
+    monkeypatch: pytest.MonkeyPatch, hidden: str, ending: bytes, cap: int, kind: str
 ) -> None:
     """Where the layers beneath do not show their state, bodies come chunk by chunk: slower, and no different."""
     monkeypatch.setattr(wire, "BYTE_CAP", cap)
     events = [event({**c, "id": "x"}) for c in chunk_values("a", "b")]
     burst = b"".join([head(None, content_type="text/event-stream"), *map(chunk, events), ending])
     directly, _ = ask(raw(burst))
-    monkeypatch.setattr(wire, "_http_protocol", lambda transport: None)
+    monkeypatch.setattr(wire, hidden, lambda transport: None)
     through, _ = ask(raw(burst))
     assert directly.response == through.response
     assert directly.response is not None

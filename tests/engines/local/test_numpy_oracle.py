@@ -170,7 +170,7 @@ def shipped_weights() -> LocalWeights:
 
 needs_torch = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")),
-    reason="the extra tempzero[transformers] is not installed",
+    reason="needs the extra transformers",
 )
 LONG = "A sentence that is long enough to fill some batches. " * 5
 SHORT = "Explain in two sentences why the sky is blue at noon and red at night."

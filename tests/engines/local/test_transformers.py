@@ -29,7 +29,7 @@ SMOLLM2 = Weights(
 )
 needs_torch = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")),
-    reason="the extra tempzero[transformers] is not installed",
+    reason="needs the extra transformers",
 )
 
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 from loopback import Loopback
+from tempzero.config.shipped import choose_setting
 from tempzero.errors import UsageError
 from tempzero.nightly import schedule
 from tempzero.nightly.schedule import ScheduledJob
 
+ROOT = Path(__file__).parents[3]
 PLACE = ScheduledJob(
-    config=Path("/srv/tempzero/providers.yaml"), at="03:17", secrets=("A_KEY", "HOOK"), results="results"
+    folder=Path("/srv/tempzero"),
+    config=Path("/srv/tempzero/providers.yaml"),
+    results=Path("/srv/tempzero/results"),
+    at="03:17",
+    secrets=("A_KEY", "HOOK"),
 )
 
 
@@ -46,7 +54,7 @@ def test_the_workflow_passes_an_audit(tmp_path: Path) -> None:
     """Nothing in it lets a stranger's text run, or leaves a token where the artefact takes it along."""
     auditor = shutil.which("zizmor") or str(Path(sys.executable).with_name("zizmor"))
     if not Path(auditor).is_file():
-        pytest.skip("no zizmor here; it is in the extra dev")
+        pytest.skip("needs the extra dev (zizmor)")
     (tmp_path / "nightly.yml").write_text(next(iter(schedule.build_unit("github", PLACE).values())))
     # GitHub's own actions are named by their major version, which is what a reader can keep up to date by hand.
     rules = {"rules": {"unpinned-uses": {"config": {"policies": {"actions/*": "ref-pin"}}}}}
@@ -61,9 +69,10 @@ def test_the_units_pass_systemds_own_check(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd here")
-    place = ScheduledJob(config=tmp_path / "providers.yaml", at="03:17", secrets=(), results="results")
     files = []
-    for name, text in schedule.build_unit("systemd", place).items():
+    for name, text in schedule.build_unit(
+        "systemd", replace(PLACE, folder=tmp_path, config=tmp_path / "p.yaml")
+    ).items():
         files.append(tmp_path / name)
         files[-1].write_text(text)
     done = subprocess.run([analyze, "verify", *map(str, files)], capture_output=True, text=True, check=False)
@@ -82,8 +91,8 @@ def test_the_crontab_line_runs_as_written_in_an_empty_environment(tmp_path: Path
     with Loopback() as server:
         entry = {"name": "a", "base_url": server.base_url, "model": "m", "api_key_env": "A_KEY", "repeats": 2}
         (tmp_path / "providers.yaml").write_text(yaml.safe_dump({"version": 1, "providers": [entry]}))
-        place = ScheduledJob(config=tmp_path / "providers.yaml", at="03:17", secrets=("A_KEY",), results="results")
-        text = schedule.build_unit("cron", place)["crontab"]
+        chosen = choose_setting(tmp_path / "providers.yaml", {}, say=print)
+        text = schedule.build_unit("cron", schedule.find_place("cron", chosen, "03:17"))["crontab"]
         (line,) = [line for line in text.splitlines() if not line.startswith("#")]
         command = line.split(maxsplit=5)[5]
         done = subprocess.run(["/bin/sh", "-c", command], env={}, cwd="/", check=False)
@@ -94,10 +103,49 @@ def test_the_crontab_line_runs_as_written_in_an_empty_environment(tmp_path: Path
     assert "no baseline" in log
 
 
+@pytest.mark.parametrize("target", schedule.SCHEDULERS)
+def test_a_unit_of_an_empty_folder_calls_the_built_in_configuration_there(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is named that is not there; the commands are called where the results are."""
+    monkeypatch.chdir(tmp_path)
+    place = schedule.find_place(target, choose_setting(None, {}, say=lambda _: None), "03:17")
+    text = "".join(schedule.build_unit(target, place).values())
+    assert "--config" not in text
+    assert "the built-in one is used" in text
+    where = {"github": "path: results\n", "systemd": f"WorkingDirectory={tmp_path}\n", "cron": f"cd {tmp_path} && "}
+    assert where[target] in text
+    assert f">> {tmp_path}/results/nightly.log" in text or target != "cron"
+
+
+def test_a_workflow_installs_the_package_where_the_repository_is_not_tempzeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a repository that holds a providers.yaml and nothing else there is nothing to install from it."""
+    (tmp_path / "ops").mkdir()
+    file = Path("ops/providers.yaml")
+    (tmp_path / file).write_text("version: 1\nproviders: [{name: a, base_url: 'http://x/v1', model: m}]\n")
+    monkeypatch.chdir(tmp_path)
+    place = schedule.find_place("github", choose_setting(file, {}, say=pytest.fail), "03:17")
+    (text,) = schedule.build_unit("github", place).values()
+    for line in (
+        f"pip install tempzero=={version('tempzero')}\n",
+        "--config ops/providers.yaml\n",
+        "path: ops/results\n",
+    ):
+        assert line in text
+    assert "cache: pip" not in text  # it needs a file of requirements
+    monkeypatch.chdir(ROOT)
+    assert (
+        "pip install -e ."
+        in schedule.build_unit("github", schedule.find_place("github", choose_setting(None, {}, say=print), "03:17"))[
+            ".github/workflows/nightly.yml"
+        ]
+    )
+
+
 @pytest.mark.parametrize(("target", "at"), [("at", "03:17"), ("cron", "25:00"), ("cron", "3:17; rm")])
 def test_what_cannot_be_scheduled_is_said(target: str, at: str) -> None:
     """A unit with nonsense in it would fail at night, where nobody sees it."""
     with pytest.raises(UsageError):
-        schedule.build_unit(
-            target, ScheduledJob(config=Path("/a/providers.yaml"), at=at, secrets=(), results="results")
-        )
+        schedule.build_unit(target, replace(PLACE, at=at))

@@ -15,6 +15,7 @@ from typing import Any
 from tempzero.engines.hosted.event_stream import DONE_MARK, EventStream, StreamEvent
 from tempzero.engines.hosted.fault_catalogue import UnusableReply, missing_outcome, outcome_of_inband_error
 from tempzero.engines.hosted.parsing import parse_json_bytes
+from tempzero.types.recorded import Flag
 
 # What stands in every chunk and is the same for the whole answer: the first that says something counts.
 _FIELDS_SENT_ONCE = ("id", "object", "created", "model", "system_fingerprint", "provider")
@@ -37,10 +38,10 @@ class AssembledAnswer:
     """One answer: `value` as it would have come whole, `flags` for what was odd on the way."""
 
     value: dict[str, Any] = field(default_factory=dict)
-    flags: list[str] = field(default_factory=list)
+    flags: list[Flag] = field(default_factory=list)
     done: bool = False
 
-    def flag(self, name: str) -> None:
+    def flag(self, name: Flag) -> None:
         """Note it, once."""
         if name not in self.flags:
             self.flags.append(name)

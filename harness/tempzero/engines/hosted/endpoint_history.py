@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from tempzero.engines.hosted.fault_catalogue import missing_outcome
-from tempzero.types.recorded import Completion, Outcome
+from tempzero.types.recorded import ANSWERED, Completion, Flag, Outcome
 
 # No model writes so fast, first byte and network included; a cache does.
 _FASTEST_TOKENS_S = 20_000.0
@@ -20,6 +20,8 @@ _FEWEST_TIMED_TOKENS = 64
 _SUSPECT_SPEEDUP = 20.0
 _FEWEST_KNOWN_SPEEDS = 8
 _REMEMBERED_SPEEDS = 64
+
+_BACKEND_SWITCHED: Flag = "backend_switched"
 
 
 @dataclass(slots=True)
@@ -41,15 +43,20 @@ class EndpointHistory:
     def judge(self, outcome: Outcome, *, request_sha256: str, end_s: float) -> Outcome:
         """The outcome of the exchange that has just ended, with replays excluded and changes flagged."""
         said = outcome.completion
-        if said is None or outcome.status not in ("valid", "censored"):
+        if said is None or outcome.status not in ANSWERED:
             return outcome
         request = hash(request_sha256)
-        flags = [*outcome.flags, *self._id_flags(said, request), *self._changes(said), *self._prompt(said, request)]
+        flags: list[Flag] = [
+            *outcome.flags,
+            *self._id_flags(said, request),
+            *self._changes(said),
+            *self._prompt(said, request),
+        ]
         outcome = replace(outcome, flags=tuple(flags))
         why = self._replayed(said, request, end_s)
         if why is not None:
             return replace(outcome, status="excluded", kind="cached", detail=why, retry="once")
-        if self.pinned and "backend_switched" in flags:
+        if self.pinned and _BACKEND_SWITCHED in flags:
             who = f'answered by "{said.backend}", earlier by "{self._backend}"'
             unpinned = missing_outcome("unpinned", f"{who}: pin it in extra_body, or write pinned: false")
             return replace(unpinned, flags=outcome.flags)
@@ -71,7 +78,7 @@ class EndpointHistory:
                 return f"the same text again at {tokens / end_s:.0f} tokens/s where {median:.0f} are usual here"
         return None
 
-    def _id_flags(self, said: Completion, request: int) -> list[str]:
+    def _id_flags(self, said: Completion, request: int) -> list[Flag]:
         """An id that came with another request proves that this server's ids say nothing."""
         if said.response_id is None:
             return []
@@ -81,16 +88,16 @@ class EndpointHistory:
         self._ids_are_unique = False
         return ["response_id_reused"]
 
-    def _changes(self, said: Completion) -> list[str]:
+    def _changes(self, said: Completion) -> list[Flag]:
         """Who answers has changed, as far as the provider says so."""
-        flags = []
+        flags: list[Flag] = []
         if said.backend is not None and self._backend not in (None, said.backend):
-            flags.append("backend_switched")
+            flags.append(_BACKEND_SWITCHED)
         if said.fingerprint is not None and self._fingerprints.get(said.served_model) not in (None, said.fingerprint):
             flags.append("fingerprint_changed")
         return flags
 
-    def _prompt(self, said: Completion, request: int) -> list[str]:
+    def _prompt(self, said: Completion, request: int) -> list[Flag]:
         """The same bytes counted differently: something was added to them, or taken away."""
         if said.prompt_tokens is None:
             return []

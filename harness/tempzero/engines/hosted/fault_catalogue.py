@@ -31,6 +31,12 @@ encoding           never  no valid Unicode where the answer stands; once where i
 
 Of an engine in this process (`in_process`):
 reference          once   the model cannot compute; it is loaded anew, the first time (never, from then on)
+empty_prompt       never  the rendered prompt holds no token
+not_attempted      never  withdrawn before the answer was complete
+
+Of a replayed run, and of records that another tool made:
+not_recorded       never  the run that is replayed holds no such answer
+failed             never  an error of which no more is known
 
 By comparison with what this endpoint said before (`history`):
 unpinned           never  another upstream than that of a provider said to be pinned
@@ -48,14 +54,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from tempzero.types.recorded import Outcome
+from tempzero.types.recorded import FaultKind, Outcome, OutcomeKind, Retry
 
 # Whoever meets one of these meets it with every further request to this provider.
-PERMANENT_FAULTS = frozenset({"auth", "quota", "model_unavailable", "tls", "redirect"})
+PERMANENT_FAULTS: frozenset[OutcomeKind] = frozenset({"auth", "quota", "model_unavailable", "tls", "redirect"})
 
-Retry = Literal["never", "once", "yes"]
+BreakKind = Literal["network", "tls", "timeout", "stalled", "kept_alive", "interrupted", "too_large"]
 
-_RETRY_BY_BREAK: Mapping[str, Retry] = {
+_RETRY_BY_BREAK: Mapping[BreakKind, Retry] = {
     "network": "yes",
     "tls": "never",
     "timeout": "once",
@@ -101,6 +107,18 @@ _NO_TOOLS_WORDS = re.compile(
 _PASSING_FAULT_WORDS = re.compile(
     r"rate.?limit|too many requests|overload|unavailable|time.?out|server_error|internal|upstream|capacity|try again"
 )
+_KIND_BY_STATUS: Mapping[int, FaultKind] = {
+    401: "auth",
+    404: "model_unavailable",
+    410: "model_unavailable",
+    413: "prompt_too_long",
+    451: "blocked",
+}
+_KIND_BY_WORDS: tuple[tuple[FaultKind, re.Pattern[str]], ...] = (
+    ("prompt_too_long", _CONTEXT_WORDS),
+    ("auth", _KEY_WORDS),
+    ("unsupported_param", _PARAMETER_WORDS),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +128,7 @@ class Break:
     `kept_alive` is a stall through which comments or blank lines went on: that server will do so again.
     """
 
-    kind: Literal["network", "tls", "timeout", "stalled", "kept_alive", "interrupted", "too_large"]
+    kind: BreakKind
     detail: str
 
 
@@ -163,7 +181,7 @@ class Complaint:
 
 def outcome_of_break(broken: Break) -> Outcome:
     """The outcome of an exchange that did not come to its end."""
-    kind = "stalled" if broken.kind == "kept_alive" else broken.kind
+    kind: FaultKind = "stalled" if broken.kind == "kept_alive" else broken.kind
     return missing_outcome(kind, broken.detail, _RETRY_BY_BREAK[broken.kind])
 
 
@@ -190,7 +208,7 @@ def outcome_of_inband_error(error: Any, headers: Mapping[str, str]) -> Outcome:
     return replace(outcome, retry_after_s=_read_retry_after_s(headers)) if retry != "never" else outcome
 
 
-def missing_outcome(kind: str, detail: str, retry: Retry = "never") -> Outcome:
+def missing_outcome(kind: FaultKind, detail: str, retry: Retry = "never") -> Outcome:
     """An outcome without model output; `detail` becomes one printable line of bounded length."""
     return Outcome(status="missing", kind=kind, detail=to_printable_line(detail), retry=retry)
 
@@ -235,7 +253,7 @@ def _parse_complaint(body: bytes, headers: Mapping[str, str]) -> Complaint:
     return to_complaint(value)
 
 
-def _classify_status(status: int, words: str) -> tuple[str, Retry]:
+def _classify_status(status: int, words: str) -> tuple[FaultKind, Retry]:
     if 300 <= status < 400:
         return "redirect", "never"
     if status not in (401, 402, 403, 429) and _NO_TOOLS_WORDS.search(words):
@@ -249,25 +267,17 @@ def _classify_status(status: int, words: str) -> tuple[str, Retry]:
     return _classify_refusal(status, words), "never"
 
 
-def _classify_refusal(status: int, words: str) -> str:
+def _classify_refusal(status: int, words: str) -> FaultKind:
     """4xx that a repetition does not change. Providers disagree on numbers, so the words count too."""
-    fixed = {401: "auth", 404: "model_unavailable", 410: "model_unavailable", 413: "prompt_too_long", 451: "blocked"}
-    if status in fixed:
-        return fixed[status]
+    if status in _KIND_BY_STATUS:
+        return _KIND_BY_STATUS[status]
     if _MODEL_WORDS.search(words):
         return "model_unavailable"
     if _BLOCKED_WORDS.search(words):
         return "blocked"
     if status == 403:
         return "auth"
-    for kind, pattern in (
-        ("prompt_too_long", _CONTEXT_WORDS),
-        ("auth", _KEY_WORDS),
-        ("unsupported_param", _PARAMETER_WORDS),
-    ):
-        if pattern.search(words):
-            return kind
-    return "bad_request"
+    return next((kind for kind, pattern in _KIND_BY_WORDS if pattern.search(words)), "bad_request")
 
 
 def _read_retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -29,10 +29,10 @@ from tempzero.engines.hosted.endpoint_history import EndpointHistory
 from tempzero.engines.hosted.fault_catalogue import Reply
 from tempzero.engines.hosted.redaction import REDACTED, Secrets
 from tempzero.engines.hosted.response_reading import classify_reply
-from tempzero.engines.hosted.wire import BYTE_CAP, Wire, WireAnswer
+from tempzero.engines.hosted.wire import BYTE_CAP, Wire, WireAnswer, find_fast_path_gap
 from tempzero.errors import EngineError
 from tempzero.types.asked import Question
-from tempzero.types.recorded import Exchange, Outcome, Times, WireRequest, WireResponse
+from tempzero.types.recorded import CLOCK_SKEW, Exchange, Outcome, Times, WireRequest, WireResponse
 
 _CHAT_PATH = "/chat/completions"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -121,6 +121,8 @@ class ChatEngine:
 
     def describe(self) -> Mapping[str, Any]:
         """Endpoint (with its `${VARIABLE}`s unexpanded), how it is asked, and by which versions."""
+        gap = find_fast_path_gap()
+        slow = f"off: {gap} is not there; bodies are read piece by piece, and a connection carries one request"
         return {
             "engine": "openai_chat",
             "url": self._shown_url,
@@ -129,6 +131,7 @@ class ChatEngine:
             "byte_cap": BYTE_CAP,
             "openai": openai.__version__,
             "httpx2": importlib.metadata.version("httpx2"),
+            **({} if gap is None else {"fast_path": slow}),
         }
 
     async def ask(self, question: Question) -> Exchange:
@@ -160,7 +163,7 @@ class ChatEngine:
             outcome=outcome,
         )
         if is_clock_skewed(exchange):
-            exchange = replace(exchange, outcome=replace(outcome, flags=(*outcome.flags, "clock_skew")))
+            exchange = replace(exchange, outcome=replace(outcome, flags=(*outcome.flags, CLOCK_SKEW)))
         return exchange
 
     async def post(self, body: str) -> Reply:

@@ -27,7 +27,7 @@ from tempzero.engines.hosted.fault_catalogue import (
 from tempzero.engines.hosted.parsing import parse_json_bytes
 from tempzero.engines.hosted.unpacking import is_packed, unpack_bytes
 from tempzero.types.asked import ToolCall
-from tempzero.types.recorded import Completion, Outcome
+from tempzero.types.recorded import Completion, Flag, Outcome, OutcomeKind, Status
 
 # Finish reasons, in lower case: an answer, a cut one, a withheld one, another thing than an answer, or none at all.
 _FINISHED_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed"})
@@ -73,7 +73,7 @@ def classify_reply(reply: Reply) -> Outcome:
         outcome = _read_outcome(reply)
     except UnusableReply as unusable:
         outcome = unusable.outcome
-    seen = {"key_redacted": reply.key_redacted, "bytes_after_end": reply.surplus}
+    seen: dict[Flag, bool] = {"key_redacted": reply.key_redacted, "bytes_after_end": reply.surplus}
     more = [name for name, is_so in seen.items() if is_so]
     return replace(outcome, flags=(*outcome.flags, *more)) if more else outcome
 
@@ -112,7 +112,11 @@ def _read_stream(reply: Reply) -> Outcome:
         raise
     if reply.broken is not None and not assembled.done:
         return outcome_of_break(reply.broken)
-    odd = {"stream_for_json": not reply.asked_stream, "no_done": not assembled.done, "broken_after_done": reply.broken}
+    odd: dict[Flag, bool] = {
+        "stream_for_json": not reply.asked_stream,
+        "no_done": not assembled.done,
+        "broken_after_done": reply.broken is not None,
+    }
     flags = [name for name, is_so in odd.items() if is_so]
     return _AnswerReader(assembled.value, reply, [*flags, *assembled.flags]).outcome()
 
@@ -167,7 +171,7 @@ class _AnswerReader:
 
     value: Mapping[str, Any]
     reply: Reply
-    flags: list[str] = field(default_factory=list)
+    flags: list[Flag] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
         choice = self._choice()
@@ -200,7 +204,7 @@ class _AnswerReader:
         said = text or calls
         return self._done("valid", "complete" if said else "empty", completion)
 
-    def _done(self, status: Any, kind: str, completion: Completion, detail: str = "") -> Outcome:
+    def _done(self, status: Status, kind: OutcomeKind, completion: Completion, detail: str = "") -> Outcome:
         return Outcome(
             status=status, kind=kind, detail=to_printable_line(detail), flags=tuple(self.flags), completion=completion
         )
@@ -257,7 +261,7 @@ class _AnswerReader:
             id=self._name(call.get("id")),
         )
 
-    def _flag(self, name: str) -> None:
+    def _flag(self, name: Flag) -> None:
         if name not in self.flags:
             self.flags.append(name)
 
@@ -318,8 +322,7 @@ class _AnswerReader:
                 continue
             if type(count) is int and 0 <= count < _LARGEST_COUNT:
                 return count
-            if "usage_implausible" not in self.flags:
-                self.flags.append("usage_implausible")
+            self._flag("usage_implausible")
         return None
 
     def _note_what_is_odd(self) -> None:
@@ -351,8 +354,8 @@ class _AnswerReader:
         if not isinstance(value, str):
             return None
         spelled = value.encode("utf-8", errors="backslashreplace").decode()
-        if spelled != value and "metadata_encoding" not in self.flags:
-            self.flags.append("metadata_encoding")
+        if spelled != value:
+            self._flag("metadata_encoding")
         return spelled[:500]
 
 

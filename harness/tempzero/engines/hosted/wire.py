@@ -12,10 +12,10 @@ import logging
 import math
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import h11
 import httpcore2
@@ -80,8 +80,9 @@ class Wire:
         """Send once and read to the end, to a deadline or to the byte cap. Host and length are added."""
         under_way = _RequestUnderWay(body, self._timeouts)
         framing = ((b"host", self._url.netloc), (b"content-length", b"%d" % len(body)))
-        request = httpx2.Request("POST", self._url, headers=[*framing, *headers], stream=under_way)
         transport = self._free.pop() if self._free else self._connection()
+        watched = {} if transport._pool.connections else {"trace": under_way.watch}
+        request = httpx2.Request("POST", self._url, headers=[*framing, *headers], stream=under_way, extensions=watched)
         try:
             broken = await under_way.run(transport, request)
         except BaseException:
@@ -127,6 +128,7 @@ class _RequestUnderWay(httpx2.AsyncByteStream):
         self._now = self._loop.time
         self._began = self._now()
         self._started_at = _utc_timestamp()
+        self._half_open: httpcore2.AsyncNetworkStream | None = None
         self._sent: float | None = None
         self._first_byte: float | None = None
         self._first_content: float | None = None
@@ -152,6 +154,11 @@ class _RequestUnderWay(httpx2.AsyncByteStream):
         self._due_in(self._timeouts.first_byte_s, "first byte", silence)
         yield self._body
 
+    async def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Learn of a new connection before it is known whether the other side speaks TLS."""
+        if event.endswith("connect_tcp.complete"):
+            self._half_open = info["return_value"]
+
     async def run(self, transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> Break | None:
         """Send, read, and say where it broke, if it did."""
         try:
@@ -167,6 +174,9 @@ class _RequestUnderWay(httpx2.AsyncByteStream):
                 finally:
                     if self._timer is not None:
                         self._timer.cancel()
+                    # The layers beneath close a connection whose handshake fails, but not one that we give up on.
+                    if self._sent is None and self._half_open is not None:
+                        await self._half_open.aclose()
         except TimeoutError:
             return self._late()
         except (httpx2.TransportError, *_BREAKING_ERRORS) as error:
@@ -325,7 +335,8 @@ def _surplus_bytes(transport: httpx2.AsyncHTTPTransport) -> bytes | None:
 
     None where that cannot be known: no public name of the layers beneath says it. Such a connection is not used again.
     """
-    if not transport._pool.connections:
+    connections = _pooled_connections(transport)
+    if connections is not None and not connections:
         return b""
     protocol = _http_protocol(transport)
     return None if protocol is None else bytes(protocol.trailing_data[0])
@@ -333,10 +344,30 @@ def _surplus_bytes(transport: httpx2.AsyncHTTPTransport) -> bytes | None:
 
 def _http_protocol(transport: httpx2.AsyncHTTPTransport) -> h11.Connection | None:
     """The state of HTTP/1.1 on the transport's one connection, where the layers beneath keep it."""
-    for connection in transport._pool.connections:
+    for connection in _pooled_connections(transport) or ():
         state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
         return state if isinstance(state, h11.Connection) else None
     return None
+
+
+def _pooled_connections(transport: httpx2.AsyncHTTPTransport) -> Sequence[object] | None:
+    """The connections of a transport's pool; None where its pool is not kept where it was."""
+    return getattr(getattr(transport, "_pool", None), "connections", None)
+
+
+def find_fast_path_gap() -> str | None:
+    """Which private state the installed layers beneath keep elsewhere than where it is looked for; None: none.
+
+    Where there is any, answers are the same, but bodies come piece by piece through all layers, and a connection
+    carries one request.
+    """
+    origin = httpcore2.URL("http://localhost").origin
+    looked_for = (
+        (httpx2.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False), "_pool"),
+        (httpcore2.AsyncHTTPConnection(origin), "_connection"),
+        (httpcore2.AsyncHTTP11Connection(origin, httpcore2.AsyncMockStream([])), "_h11_state"),
+    )
+    return next((f"{type(layer).__name__}.{name}" for layer, name in looked_for if not hasattr(layer, name)), None)
 
 
 def _root_reason(error: BaseException) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import codecs
 import datetime
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tempzero.canonical_json import to_canonical_json
 from tempzero.chat_messages import wire_message, wire_tools
 from tempzero.config import Provider
 from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question
-from tempzero.types.recorded import Completion, Exchange, Outcome, Times, WireRequest, WireResponse
+from tempzero.types.recorded import Completion, Exchange, FaultKind, Outcome, Times, WireRequest, WireResponse
 
 if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights
@@ -344,7 +344,7 @@ class InProcessEngine:
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
         }
-        body = _to_canonical_json({name: value for name, value in fields.items() if value is not None})
+        body = to_canonical_json({name: value for name, value in fields.items() if value is not None})
         return WireRequest(
             method="LOCAL", url=f"local:{self._provider.engine}", headers=(), body=body, sha256=_text_sha256(body)
         )
@@ -363,7 +363,7 @@ def _split_reasoning(text: str, *, opened: bool) -> tuple[str | None, str]:
     return reasoning.strip(), answer.lstrip()
 
 
-def _missing_outcome(kind: str, detail: str) -> Outcome:
+def _missing_outcome(kind: FaultKind, detail: str) -> Outcome:
     return Outcome(status="missing", kind=kind, detail=detail)
 
 
@@ -376,15 +376,11 @@ def _build_local_response(outcome: Outcome) -> WireResponse:
     else:
         names = ("text", "finish_reason", "prompt_tokens", "completion_tokens", "token_ids", "logits_sha256")
         fields = {name: getattr(completion, name) for name in names}
-    body = _to_canonical_json(fields)
+    body = to_canonical_json(fields)
     size = len(body.encode())
     return WireResponse(
         status=0, headers=(), body=body, body_base64=None, sha256=_text_sha256(body), size_bytes=size, complete=True
     )
-
-
-def _to_canonical_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _text_sha256(text: str) -> str:

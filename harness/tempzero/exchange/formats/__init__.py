@@ -20,7 +20,7 @@ from tempzero.exchange.formats.promptfoo import PROMPTFOO
 from tempzero.exchange.formats.tidy import TIDY
 from tempzero.exchange.formats.vendor_verifier import VENDOR_VERIFIER
 from tempzero.exchange.recipe import Recipe
-from tempzero.exchange.sources import RecordFile
+from tempzero.exchange.sources import TABLES, RecordFile
 
 FORMATS: Mapping[str, Format] = {
     found.name: found
@@ -73,7 +73,7 @@ def take_sample(file: RecordFile) -> Sample:
     """A look at a file, cheap even where it is large."""
     with file.path.open("rb") as raw:
         head = raw.read(_HEAD_BYTES)
-    row = table_reading.read_first_row(file) if file.kind in ("csv", "tsv", "jsonl", "parquet") else None
+    row = table_reading.read_first_row(file) if file.kind in TABLES else None
     cells = {} if row is None else dict(row.cells)
     return Sample(file=file, head=head, columns=frozenset(table_reading.read_column_names(file) or cells), row=cells)
 

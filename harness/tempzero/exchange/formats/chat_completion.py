@@ -7,7 +7,7 @@ from typing import Any
 
 from tempzero.chat_messages import CALL_MARK, call_line
 from tempzero.exchange.foreign_answers import plain_content
-from tempzero.exchange.table_reading import canonical_json
+from tempzero.exchange.table_reading import foreign_to_canonical_json
 from tempzero.types.asked import ToolCall
 
 _TEXT_CELLS = ("text", "error", "refusal", "reasoning", "finish_reason", "served_model", "fingerprint", "response_id")
@@ -50,8 +50,10 @@ def append_tool_calls(text: str | None, calls: Any) -> str | None:
 def _foreign_call_line(call: Any) -> str:
     function = call.get("function") if isinstance(call, dict) else call
     if not isinstance(function, dict):
-        return CALL_MARK + canonical_json(function)
+        return CALL_MARK + foreign_to_canonical_json(function)
     name, arguments = function.get("name"), function.get("arguments")
     if not isinstance(arguments, str):
-        arguments = "" if arguments is None else canonical_json(arguments)
-    return call_line(ToolCall(name=name if isinstance(name, str) else canonical_json(name), arguments=arguments))
+        arguments = "" if arguments is None else foreign_to_canonical_json(arguments)
+    return call_line(
+        ToolCall(name=name if isinstance(name, str) else foreign_to_canonical_json(name), arguments=arguments)
+    )

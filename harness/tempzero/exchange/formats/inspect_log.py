@@ -15,7 +15,7 @@ from tempzero.exchange.foreign_answers import plain_content
 from tempzero.exchange.formats.chat_completion import append_tool_calls
 from tempzero.exchange.formats.format import Format, RowReader, Sample
 from tempzero.exchange.sources import RecordFile, wrap_archive_errors
-from tempzero.exchange.table_reading import Row, canonical_json
+from tempzero.exchange.table_reading import Row, foreign_to_canonical_json
 
 _HEADERS = ("header.json", "_journal/start.json", "start.json")
 _MOST_MEMBER_BYTES = 1 << 28  # of one member; a sample of this size is no answer any more
@@ -100,7 +100,7 @@ def _inspect_cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: 
         "@provider": model,
         "@claims": model.partition("/")[2] or model,
         "@task": task,
-        "@condition": canonical_json(log["task_args"]) if log.get("task_args") else None,
+        "@condition": foreign_to_canonical_json(log["task_args"]) if log.get("task_args") else None,
         "@id": f"{task}:{sample.get('id')}",
         "@prompt": _resolve_attachments(sample.get("input"), attached),
         "@text": _sample_text(message, output, attached),

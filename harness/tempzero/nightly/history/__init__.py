@@ -10,6 +10,7 @@ notices      nights -> what is worth a message
 
 from __future__ import annotations
 
+from tempzero.nightly.history.compared_measures import measure_title
 from tempzero.nightly.history.condensing import condense_run, question_key
 from tempzero.nightly.history.deciding import Tonight, decide_tonight, past_nights
 from tempzero.nightly.history.nights import (
@@ -22,6 +23,7 @@ from tempzero.nightly.history.nights import (
     NightEntry,
     NightEvent,
     Side,
+    State,
     TellingPrompt,
     baseline_path,
     check_night_label,
@@ -46,6 +48,7 @@ __all__ = [
     "NightEvent",
     "Notice",
     "Side",
+    "State",
     "TellingPrompt",
     "Tonight",
     "baseline_path",
@@ -57,6 +60,7 @@ __all__ = [
     "drop_shown_texts",
     "find_notices",
     "latest_entries",
+    "measure_title",
     "past_nights",
     "question_key",
     "read_baselines",

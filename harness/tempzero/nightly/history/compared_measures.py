@@ -10,15 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempzero import stats
-from tempzero.nightly.history.nights import Baseline, MeasureComparison, Side, TextCounts
+from tempzero.analysis.provider_figures import VERBOSITY_CHARS
+from tempzero.metrics.answers import ACCURACY
+from tempzero.metrics.repetition import LOOP_SHARE, SEQ_REP_4
+from tempzero.nightly.history.nights import Baseline, MeasureComparison, MeasureName, Side, TextCounts
 from tempzero.types.concluded import Estimate
+from tempzero.types.vocabulary import Metric
 
-_CHANGE_BOUNDS: Mapping[str, tuple[float, float] | None] = {
+_CHANGE_BOUNDS: Mapping[MeasureName, tuple[float, float] | None] = {
     "accuracy": (-1.0, 1.0),
     "chars": None,
     "seq_rep_4": (-1.0, 1.0),
     "loop_share": (-1.0, 1.0),
 }
+
+
+_METRICS: Mapping[str, Metric] = {
+    "accuracy": ACCURACY,
+    "chars": VERBOSITY_CHARS,
+    "seq_rep_4": SEQ_REP_4,
+    "loop_share": LOOP_SHARE,
+}
+
+
+def measure_title(measure: str) -> str:
+    """What a measure of `MeasureComparison` is called: as its metric, where it is one."""
+    if measure == "answers":
+        return "Parsed answers: excess divergence"
+    return _METRICS[measure].title if measure in _METRICS else measure
 
 
 def compare_measures(side: Side, baseline: Baseline, tolerance: float) -> tuple[MeasureComparison, ...]:

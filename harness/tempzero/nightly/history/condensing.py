@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -14,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from tempzero.analysis.observations import NOT_SAID, observe_run
+from tempzero.analysis.registry import KINDS
 from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
+from tempzero.canonical_json import to_spaced_canonical_json
 from tempzero.chat_messages import wire_message
 from tempzero.config import Provider
 from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool_segments
@@ -23,10 +24,11 @@ from tempzero.nightly.history.nights import Side
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
 from tempzero.types.concluded import Analysis, Figure
-from tempzero.types.recorded import RecordView
+from tempzero.types.recorded import ANSWERED, OutcomeKind, RecordView
+from tempzero.types.vocabulary import KindName, MetricName
 
 # Figures whose nightly course is drawn: kind -> metrics, None for all.
-_KEPT_FIGURES: Mapping[str, frozenset[str] | None] = {
+_KEPT_FIGURES: Mapping[KindName, frozenset[MetricName] | None] = {
     "coverage": frozenset({"coverage", "censored_share"}),
     "repeat": frozenset({"emr"}),
     "cross": frozenset({"cross_emr", "excess_divergence"}),
@@ -36,7 +38,7 @@ _KEPT_FIGURES: Mapping[str, frozenset[str] | None] = {
     "speed": frozenset({"latency_s"}),
     "cost": frozenset({"calls", "cost_usd"}),
 }
-_REPETITION_MEASURES = ("seq_rep_4", "loop_share")
+_MUTUAL_KINDS = frozenset(kind.name for kind in KINDS if kind.mutual)
 _SHOWN_CHARS = 2000
 _LABELS = ("served_model", "fingerprint", "backend")
 
@@ -75,7 +77,7 @@ class _ResponseStatements:
     """What the responses of each provider say of themselves, and how its attempts ended."""
 
     def __init__(self, run: Run) -> None:
-        self.kinds: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.kinds: dict[tuple[str, str], Counter[OutcomeKind]] = defaultdict(Counter)
         self.labels: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.latency_s: dict[str, list[float]] = defaultdict(list)
         self.times: dict[str, list[str]] = defaultdict(list)
@@ -86,7 +88,7 @@ class _ResponseStatements:
         name, outcome = view.trial.provider, view.outcome
         self.times[name].append(view.times.started_at)
         self.kinds[name, view.trial.prompt][outcome.kind] += 1
-        if outcome.completion is None or outcome.status not in ("valid", "censored"):
+        if outcome.completion is None or outcome.status not in ANSWERED:
             return
         for label in _LABELS:
             value = getattr(outcome.completion, label)
@@ -127,7 +129,8 @@ def _condense_lane(
         values={
             "accuracy": _values_by_question(counted.correct, questions),
             "chars": _values_by_question(counted.chars, questions),
-            **{name: _values_by_question(counted.metrics[name], questions) for name in _REPETITION_MEASURES},
+            "seq_rep_4": _values_by_question(counted.metrics["seq_rep_4"], questions),
+            "loop_share": _values_by_question(counted.metrics["loop_share"], questions),
         },
         prompt_tokens={q: int(asked[j]) for j, q in enumerate(questions) if asked[j] != NOT_SAID},
         refused=tuple(questions[j] for j in refused),
@@ -144,7 +147,7 @@ def _condense_lane(
 
 def _figure_subjects(figure: Figure) -> tuple[str | None, ...]:
     """A figure of two peers stands once, and speaks of both."""
-    return (figure.left, figure.right) if figure.kind == "cross" else (figure.left,)
+    return (figure.left, figure.right) if figure.kind in _MUTUAL_KINDS else (figure.left,)
 
 
 def _is_kept_figure(figure: Figure) -> bool:
@@ -167,4 +170,4 @@ def _values_by_question(values: np.ndarray[Any, np.dtype[np.float64]], questions
 
 
 def _short_digest(value: Any, length: int) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+    return hashlib.sha256(to_spaced_canonical_json(value).encode()).hexdigest()[:length]

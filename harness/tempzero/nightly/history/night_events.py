@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from tempzero.nightly.history.nights import NightEvent, Side
+from tempzero.types.recorded import IdentityLabel
 
+_LABELS: tuple[IdentityLabel, ...] = ("served_model", "fingerprint", "backend")
 # A median latency that is this many times what it was, either way, over at least so many nights before.
 _LATENCY_STEP, _LATENCY_NIGHTS, _LATENCY_WINDOW = 2.0, 3, 14
 
@@ -31,7 +33,7 @@ def find_events(side: Side, alike: Sequence[Side], before: Sequence[Side]) -> tu
 
 def _label_events(side: Side, last: Side) -> Iterator[NightEvent]:
     """Only a change of the served model is worth a message: fingerprints and backends change by themselves."""
-    for label in ("served_model", "fingerprint", "backend"):
+    for label in _LABELS:
         ours, theirs = side.labels.get(label, ()), last.labels.get(label, ())
         if ours != theirs:
             yield NightEvent(

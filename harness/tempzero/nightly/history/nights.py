@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from tempzero import records
 from tempzero.errors import RunFolderError, UsageError
+from tempzero.records.files import write_atomically
 from tempzero.types.concluded import Estimate, Figure
+from tempzero.types.recorded import IdentityLabel
 
 FORMAT = 1
 BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
@@ -28,14 +29,17 @@ TextCounts = Mapping[str, Mapping[str, int]]
 State = Literal["ok", "changed", "no data", "no baseline"]
 # The ordinary night, and the one that asks more now and then: each is held against a baseline of its own.
 Depth = Literal["nightly", "deep"]
+MeasureName = Literal["accuracy", "chars", "seq_rep_4", "loop_share"]
+"""Means over repeats that are kept of every question."""
+EventName = IdentityLabel | Literal["prompt_tokens", "price", "refusal", "latency"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
     """One provider in one run, condensed. Questions are `<prompt id>#<digest of its words>`, texts are hashes.
 
-    `settings` digests what must agree before two sides may be compared. `values` are means over repeats of measures
-    of single texts, by metric and question; `one_token` the questions that ask for a single token; `shown` the
+    `settings` digests what must agree before two sides may be compared. `values` are means over repeats, by measure
+    and question; `one_token` the questions that ask for a single token; `shown` the
     commonest text of each question, kept for baselines only.
     """
 
@@ -48,7 +52,7 @@ class Side:
     answered: int
     texts: TextCounts
     answers: TextCounts
-    values: Mapping[str, Mapping[str, float]]
+    values: Mapping[MeasureName, Mapping[str, float]]
     prompt_tokens: Mapping[str, int]
     refused: tuple[str, ...]
     labels: Mapping[str, tuple[str, ...]]
@@ -88,7 +92,7 @@ class NightEvent:
     `telling` ones are worth a message of their own; the others change by themselves on many providers.
     """
 
-    what: str
+    what: EventName
     before: str
     now: str
     telling: bool
@@ -243,7 +247,7 @@ def drop_shown_texts(side: Side) -> Side:
 def _write_history_file(path: Path, value: Night | Baseline) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_atomically(path, msgspec.json.encode(value) + b"\n")
+        write_atomically(path, msgspec.json.encode(value) + b"\n")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from None
     return path

@@ -72,7 +72,7 @@ def build_annotations(
     night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()
 ) -> Iterable[str]:
     """Findings as errors, missing data as warnings; at most ten of each, the last one says how many more."""
-    errors = [(n.title, "; ".join(n.details)) for n in told if n.kind in ("changed", "event")]
+    errors = [(n.title, "; ".join(n.details)) for n in told if n.kind == "changed" or n.kind == "event"]
     changed = [e for e in night.entries if e.decision.state == "changed"]
     told_of = {n.provider for n in told if n.kind == "changed"}
     errors += [

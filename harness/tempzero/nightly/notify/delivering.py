@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tempzero import records
 from tempzero.config import Notify, Webhook
 from tempzero.nightly.history import Notice
 from tempzero.nightly.notify.messages import build_payload, choose_form, message_text
+from tempzero.records.files import write_atomically
 
 TIMEOUT_S = 10.0
 _PAUSES_S = (0.5, 2.0)
@@ -141,4 +141,4 @@ def _write_delivery(record: Path, notice: Notice, channel: str, failed: Delivery
     said = {"id": notice.id, "channel": channel, "tries": tries, "delivered": failed is None}
     if failed is not None:
         said["reason"] = failed.reason
-    records.write_atomically(record, (json.dumps(said, sort_keys=True) + "\n").encode())
+    write_atomically(record, (json.dumps(said, sort_keys=True) + "\n").encode())

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tempzero import records
 from tempzero.config import Notify
 from tempzero.errors import UsageError
 from tempzero.nightly import history
 from tempzero.nightly.history import Night, NightEntry
+from tempzero.records.files import write_atomically
 from tempzero.reports.visible import make_visible
 
 _STATES = ("ok", "changed", "no data", "no baseline")
@@ -127,6 +127,6 @@ def _to_xml_bytes(root: ElementTree.Element) -> bytes:
 def _write_status_file(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_atomically(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}; see notify: in providers.yaml") from None

@@ -8,27 +8,56 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from tempzero.config import Config
+from tempzero.config.setting import Setting
+from tempzero.config.shipped import find_clone
 from tempzero.errors import UsageError
 
 SCHEDULERS = ("github", "systemd", "cron")
 _TIME_OF_DAY = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
-_PLAIN_PATH = re.compile(r"^[A-Za-z0-9_./+-]+$")
+_PLAIN_PATH = re.compile(r"^[A-Za-z0-9_./+-]*$")
+_BUILT_IN = """
+# - No configuration is named, for there is no providers.yaml here: the built-in one is used, and one that is written
+#   here later (`tempzero init`) instead of it from then on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduledJob:
     """Where the job runs and when: `at` is HH:MM in UTC; `secrets` are names of variables, never values."""
 
-    config: Path
+    folder: Path
+    """Where the commands are called."""
+    config: Path | None
+    """None: there is no file, and `tempzero` called in this folder takes its built-in configuration."""
+    results: Path
     at: str
     secrets: Sequence[str]
-    results: str
     python: str = sys.executable
+    clone: bool = True
+    """Whether the folder is a clone of tempzero, which a workflow then installs; else it installs the package."""
+
+    @property
+    def option(self) -> str:
+        """What names the configuration on a command line."""
+        return f" --config {self.config}" if self.config is not None else ""
+
+
+def find_place(target: str, setting: Setting, at: str) -> ScheduledJob:
+    """The place of a unit: a workflow names paths as they are within its repository, the others as on this machine."""
+    whole: Callable[[Path], Path] = Path if target == "github" else Path.resolve
+    return ScheduledJob(
+        folder=whole(setting.root),
+        config=whole(setting.file) if setting.file is not None else None,
+        results=whole(setting.results),
+        at=at,
+        secrets=secret_names(setting.config),
+        clone=Path.cwd() == find_clone(),
+    )
 
 
 def secret_names(config: Config) -> tuple[str, ...]:
@@ -42,7 +71,7 @@ def build_unit(target: str, place: ScheduledJob) -> Mapping[str, str]:
     """The files of a unit by name. Raises UsageError for a target, time or path that cannot be put into one."""
     if not _TIME_OF_DAY.match(place.at):
         raise UsageError(f'--at: "{place.at}" is no time; write HH:MM in UTC, e.g. 03:17')
-    for path in (str(place.config), place.python, place.results):
+    for path in map(str, (place.folder, place.config or "", place.python, place.results)):
         if not _PLAIN_PATH.match(path):
             raise UsageError(
                 f'"{path}": a unit file cannot hold this path safely; use one of letters, digits and /._+-'
@@ -60,6 +89,10 @@ def _github_workflow(place: ScheduledJob) -> str:
     hour, minute = place.at.split(":")
     given = "".join(f"          {name}: ${{{{ secrets.{name} }}}}\n" for name in place.secrets)
     environment = f"        env:\n{given}" if given else ""
+    if place.clone:
+        install = "          cache: pip\n      - run: python -m pip install -e ."
+    else:
+        install = f"      - run: python -m pip install tempzero=={version('tempzero')}"
     return f"""\
 # Nightly drift watch. Traps:
 # - `schedule` runs on the default branch only, in UTC, and late when GitHub is busy: never at full hours.
@@ -67,7 +100,7 @@ def _github_workflow(place: ScheduledJob) -> str:
 #   of its triggers along: that is why this is a file of its own. `gh workflow enable nightly.yml` turns it on again.
 # - A cache entry that nobody reads for 7 days is dropped. The artefact lasts longer; keep baselines/ elsewhere too.
 # - Secrets are empty in forks: providers without their key are skipped, and the job says so.
-# - Each runner is another machine: latency steps mean little here.
+# - Each runner is another machine: latency steps mean little here.{_note(place)}
 name: nightly
 on:
   schedule:
@@ -89,18 +122,17 @@ jobs:
       - uses: actions/setup-python@v6
         with:
           python-version: "3.11"
-          cache: pip
-      - run: python -m pip install -e .
+{install}
       - uses: actions/cache@v4
         with:
           path: {place.results}
           key: tempzero-history-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}
           restore-keys: tempzero-history-
       - name: nightly
-        run: tempzero nightly --config {place.config}
+        run: tempzero nightly{place.option}
 {environment}      - name: history page
         if: always()
-        run: tempzero history --config {place.config}
+        run: tempzero history{place.option}
       - uses: actions/upload-artifact@v4
         if: always()
         with:
@@ -111,7 +143,7 @@ jobs:
 
 
 def _systemd_service(place: ScheduledJob) -> str:
-    folder = place.config.parent
+    folder = place.folder
     return f"""\
 # tempzero-nightly.service: put both files into /etc/systemd/system (or ~/.config/systemd/user), then
 #   systemctl enable --now tempzero-nightly.timer
@@ -119,7 +151,7 @@ def _systemd_service(place: ScheduledJob) -> str:
 # - Keys go into the environment file, mode 0600, one NAME=value a line: {", ".join(place.secrets) or "none needed"}
 # - 1 (a finding) and 3 (no data) are results, not failures of the unit: SuccessExitStatus says so. Remove 1 to have
 #   `systemctl --failed` and OnFailure= speak up on findings.
-# - A user's timer runs only while the user is logged in, unless `loginctl enable-linger` was said.
+# - A user's timer runs only while the user is logged in, unless `loginctl enable-linger` was said.{_note(place)}
 [Unit]
 Description=tempzero: hold the providers against their baselines
 Wants=network-online.target
@@ -129,8 +161,8 @@ After=network-online.target
 Type=oneshot
 WorkingDirectory={folder}
 EnvironmentFile=-{folder}/tempzero.env
-ExecStart={place.python} -m tempzero nightly --config {place.config}
-ExecStartPost=-{place.python} -m tempzero history --config {place.config}
+ExecStart={place.python} -m tempzero nightly{place.option}
+ExecStartPost=-{place.python} -m tempzero history{place.option}
 SuccessExitStatus=1 3
 TimeoutStartSec=2h
 Nice=10
@@ -160,17 +192,21 @@ WantedBy=timers.target
 
 def _crontab_text(place: ScheduledJob) -> str:
     hour, minute = place.at.split(":")
-    folder = place.config.parent
+    folder = place.folder
     environment = folder / "tempzero.env"
     command = (
         f"cd {shlex.quote(str(folder))} && set -a && if [ -f {environment} ]; then . {environment}; fi && set +a && "
-        f"{place.python} -m tempzero nightly --config {place.config} >> {folder / place.results}/nightly.log 2>&1"
+        f"{place.python} -m tempzero nightly{place.option} >> {place.results}/nightly.log 2>&1"
     )
     return f"""\
 # Traps:
 # - cron gives a job almost no environment: the line names every path, and reads keys from {environment} (mode 0600).
 # - cron's hour is the machine's local time, which may skip or repeat it; a night is named by its UTC date.
 # - cron does not make up for nights that the machine slept through; systemd's timer does.
-# - A per cent sign ends the command in a crontab; there is none here.
-{int(minute)} {int(hour)} * * * mkdir -p {folder / place.results} && {command}
+# - A per cent sign ends the command in a crontab; there is none here.{_note(place)}
+{int(minute)} {int(hour)} * * * mkdir -p {place.results} && {command}
 """
+
+
+def _note(place: ScheduledJob) -> str:
+    return _BUILT_IN if place.config is None else ""

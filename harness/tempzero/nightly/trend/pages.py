@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tempzero import records
 from tempzero.nightly.history import Night
 from tempzero.nightly.trend.chart_geometry import CELL, HEIGHT, LEFT, TOP, WIDTH, lay_out_chart, place_days
 from tempzero.nightly.trend.series import Course, build_courses
+from tempzero.records.files import write_atomically
 from tempzero.reports.visible import make_visible, to_one_line
 
 FORMAT = 1
@@ -38,15 +38,15 @@ def write_history_pages(nights: Sequence[Night], folder: Path, *, present: Colle
         page = environment.get_template("provider.html.j2").render(
             course=course, charts=charts, weeks=place_days(course.days)
         )
-        records.write_atomically(folder / files[course.provider], page.encode())
+        write_atomically(folder / files[course.provider], page.encode())
     heads = [
         (c, files[c.provider], [lay_out_chart(s, c.days, c.marks) for s in c.series[:1]], place_days(c.days))
         for c in found
     ]
     index = environment.get_template("index.html.j2").render(heads=heads, nights=nights)
-    records.write_atomically(folder / "history.md", history_to_markdown(nights).encode())
-    records.write_atomically(folder / "history.json", history_to_json(nights).encode())
-    records.write_atomically(folder / "index.html", index.encode())
+    write_atomically(folder / "history.md", history_to_markdown(nights).encode())
+    write_atomically(folder / "history.json", history_to_json(nights).encode())
+    write_atomically(folder / "index.html", index.encode())
     return folder / "index.html"
 
 

@@ -6,20 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import Literal
 
 from tempzero.nightly import history
-from tempzero.nightly.history import Night, NightEntry, describe_event
+from tempzero.nightly.history import Night, NightEntry, State, describe_event
 from tempzero.types.concluded import Estimate
+from tempzero.types.vocabulary import KindName, MetricName
 
-_WORST_FIRST = ("changed", "no data", "no baseline", "ok")
-NO_RUN = "no run"
-_TITLES = {
-    "answers": "Parsed answers: excess divergence",
-    "accuracy": "Accuracy",
-    "chars": "Length, characters",
-    "seq_rep_4": "Repetition (seq-rep-4)",
-    "loop_share": "Share of answers that end in a loop",
-}
+_WORST_FIRST: tuple[State, ...] = ("changed", "no data", "no baseline", "ok")
+NO_RUN: Literal["no run"] = "no run"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +46,7 @@ class Day:
     """One day of the calendar; `run` is empty where there was none."""
 
     date: str
-    state: str
+    state: State | Literal["no run"]
     night: str
     run: str
     words: str
@@ -116,7 +111,7 @@ def _build_series(own: Sequence[tuple[Night, NightEntry]], first: date) -> Itera
     yield draw.estimates("Same text as its peers (mean)", lambda e: _mean_figure(e, "cross", "cross_emr"))
     yield draw.values("Evidence of a change (log10)", _log10_evidence, "alarm", _log10_alarm)
     for measure in sorted({line.measure for _, e in tested for line in e.decision.lines}):
-        title = _TITLES.get(measure, measure)
+        title = history.measure_title(measure)
         yield draw.estimates(title, _tonights_estimate(measure), "baseline", _baseline_level(measure))
 
 
@@ -182,7 +177,7 @@ def _log10_alarm(entry: NightEntry) -> float | None:
     return math.log10(entry.decision.alarm_at) if entry.decision.tested else None
 
 
-def _mean_figure(entry: NightEntry, kind: str, metric: str) -> Estimate | None:
+def _mean_figure(entry: NightEntry, kind: KindName, metric: MetricName) -> Estimate | None:
     """The figure; of several (peers) their mean, which has no interval."""
     found = [f.estimate for f in entry.side.figures if (f.kind, f.metric) == (kind, metric)]
     known = [e for e in found if e.value is not None]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
 from tempzero.reports.figure_wording import figure_cell
-from tempzero.reports.legend import figure_term, metric_term
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, interval_text, value_text
 from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, provider_table
 from tempzero.types.concluded import UnreadAnswers
+from tempzero.types.vocabulary import MetricName
 
-_METRICS = ("accuracy", "unparsed_share", "verbosity_chars")
-_REPEAT = ("accuracy_spread", "best_accuracy", "worst_accuracy")
+_METRICS: tuple[MetricName, ...] = ("accuracy", "unparsed_share", "verbosity_chars")
+_REPEAT: tuple[MetricName, ...] = ("accuracy_spread", "best_accuracy", "worst_accuracy")
 
 
 def build_answers_section(view: View) -> Section:
@@ -57,7 +57,7 @@ def _unread_answers_table(view: View) -> Table | None:
         columns=(
             Column(heading="Extractor", hint="with its version"),
             *(
-                Column(heading=view.name(s), hint=metric_term("unparsed_share").definition, numeric=True)
+                Column(heading=view.name(s), hint=view.metric("unparsed_share").definition, numeric=True)
                 for s in subjects
             ),
         ),
@@ -100,13 +100,13 @@ def _mismatch_table(view: View) -> Table | None:
         columns=(
             Column(heading="Provider"),
             Column(heading="and"),
-            Column(heading="Other answer", hint=metric_term("mismatch_rate").definition, numeric=True),
+            Column(heading="Other answer", hint=view.metric("mismatch_rate").definition, numeric=True),
         ),
         rows=tuple(
             (
                 Cell(text=view.name(Subject(provider=f.left, condition=f.condition))),
                 Cell(text=f.right or UNDEFINED),
-                figure_cell(f, figure_term(f)),
+                figure_cell(f, view.metric(f.metric)),
             )
             for f in kept
         ),

@@ -6,8 +6,9 @@ from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
 from tempzero.reports.fault_wording import fault_words
 from tempzero.reports.lookup import View
 from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
+from tempzero.types.vocabulary import MetricName
 
-_METRICS = ("coverage", "censored_share", "missing_share", "excluded_share", "empty_share")
+_METRICS: tuple[MetricName, ...] = ("coverage", "censored_share", "missing_share", "excluded_share", "empty_share")
 
 
 def build_coverage_section(view: View) -> Section:

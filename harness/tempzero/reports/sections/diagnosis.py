@@ -6,20 +6,37 @@ from collections.abc import Sequence
 
 from tempzero.reports.charts import CurveChart
 from tempzero.reports.document import ON_PAPER, Block, Cell, Column, Paragraph, Section, Table, Tone
-from tempzero.reports.figure_wording import CAUSES, look_up_cell
-from tempzero.reports.legend import metric_term
+from tempzero.reports.figure_wording import look_up_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.margin_chart import lay_out_margin_chart
 from tempzero.reports.numbers import estimate_text
-from tempzero.reports.sections.figure_tables import family_table, further_figures_table, provider_table
-from tempzero.types.concluded import Diagnosis, NoiseFloor, ReferenceReading
-
-_MAIN_METRICS = ("token_match_rate", "token_difr", "effective_temperature", "rounding_scale", "unexplained_share")
-_POSITION_METRICS = (
-    *(f"token_match_rate_tokens_{name}" for name in ("1_4", "5_16", "17_64", "65_up")),
-    *(f"token_match_rate_context_{name}" for name in ("below_256", "256_1023", "1024_4095", "4096_up")),
+from tempzero.reports.sections.figure_tables import (
+    family_table,
+    further_figures_table,
+    metric_column,
+    provider_table,
 )
-_TONES: dict[str, Tone] = {"shown": "bad", "likely": "watch", "undecided": "muted"}
+from tempzero.types.concluded import Diagnosis, NoiseFloor, ReferenceReading
+from tempzero.types.vocabulary import MetricName, Strength
+
+_MAIN_METRICS: tuple[MetricName, ...] = (
+    "token_match_rate",
+    "token_difr",
+    "effective_temperature",
+    "rounding_scale",
+    "unexplained_share",
+)
+_POSITION_METRICS: tuple[MetricName, ...] = (
+    "token_match_rate_tokens_1_4",
+    "token_match_rate_tokens_5_16",
+    "token_match_rate_tokens_17_64",
+    "token_match_rate_tokens_65_up",
+    "token_match_rate_context_below_256",
+    "token_match_rate_context_256_1023",
+    "token_match_rate_context_1024_4095",
+    "token_match_rate_context_4096_up",
+)
+_TONES: dict[Strength, Tone] = {"shown": "bad", "likely": "watch", "undecided": "muted"}
 
 
 def build_diagnosis_section(view: View) -> Section:
@@ -79,11 +96,7 @@ def _diagnosis_table(view: View, reading: ReferenceReading) -> Table:
             Column(heading="Diagnosis"),
             Column(heading="Size", hint="the cause's own size, with its interval", numeric=True, screen=False),
             Column(heading="What it rests on", screen=False),
-            Column(
-                heading=metric_term("token_match_rate").heading,
-                hint=metric_term("token_match_rate").definition,
-                numeric=True,
-            ),
+            metric_column(view, "token_match_rate"),
         ),
         rows=tuple(_diagnosis_cells(view, d) for d in reading.diagnoses),
         grouped=True,
@@ -96,7 +109,7 @@ def _diagnosis_cells(view: View, found: Diagnosis) -> tuple[Cell, ...]:
     tone: Tone = "good" if found.cause == "faithful" and found.strength != "undecided" else _TONES[found.strength]
     return (
         Cell(text=view.name(subject)),
-        Cell(text=f"{CAUSES.get(found.cause, found.cause)} ({found.strength})", tone=tone),
+        Cell(text=f"{view.cause_words(found.cause)} ({found.strength})", tone=tone),
         Cell(text=size),
         Cell(text=found.message),
         look_up_cell(view, "scored", "token_match_rate", subject, found.reference),

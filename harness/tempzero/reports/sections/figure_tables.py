@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Table
-from tempzero.reports.figure_wording import figure_cell, figure_text
-from tempzero.reports.legend import figure_term, metric_term
+from tempzero.reports.figure_wording import figure_cell, figure_text, look_up_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.types.concluded import Figure
+from tempzero.types.vocabulary import KindName, MetricName
 
 MAX_ROWS = 300
 
@@ -20,35 +20,33 @@ def compare_with_nobody(_: Subject) -> str | None:
     return None
 
 
-def metric_columns(metrics: Sequence[str], units: dict[str, str], *, on_screen: Sequence[str]) -> tuple[Column, ...]:
-    """One column a metric, with its definition as the hint."""
-    words = [metric_term(m, units.get(m, "share")) for m in metrics]
-    return tuple(
-        Column(heading=w.heading, hint=w.definition, numeric=True, screen=w.metric in on_screen) for w in words
-    )
+def metric_column(view: View, metric: MetricName, *, screen: bool = True) -> Column:
+    """A metric's column, with its definition as the hint."""
+    words = view.metric(metric)
+    return Column(heading=words.title, hint=words.definition, numeric=True, screen=screen)
 
 
 def provider_table(
     view: View,
     *,
     caption: str,
-    kind: str,
-    metrics: Sequence[str],
-    on_screen: Sequence[str],
+    kind: KindName,
+    metrics: Sequence[MetricName],
+    on_screen: Sequence[MetricName],
     right: Counterpart = compare_with_nobody,
     subjects: Sequence[Subject] | None = None,
 ) -> Table:
     """A row for each provider, a column for each metric of one kind that anybody has."""
     rows = list(subjects) if subjects is not None else view.subjects(kind)
-    known = {f.metric: f.unit for f in view.figures(kind)}
+    known = {f.metric for f in view.figures(kind)}
     shown = [m for m in metrics if m in known] or list(metrics[:1])
     return Table(
         caption=caption,
-        columns=(Column(heading="Provider"), *metric_columns(shown, known, on_screen=on_screen)),
+        columns=(Column(heading="Provider"), *(metric_column(view, m, screen=m in on_screen) for m in shown)),
         rows=tuple(
             (
                 Cell(text=view.label(s)),
-                *(figure_cell(view.figure(kind, m, s, right(s)), metric_term(m, known.get(m, "share"))) for m in shown),
+                *(look_up_cell(view, kind, m, s, right(s)) for m in shown),
             )
             for s in rows
         ),
@@ -60,8 +58,8 @@ def family_table(
     view: View,
     *,
     caption: str,
-    kind: str,
-    metric: str,
+    kind: KindName,
+    metric: MetricName,
     right: Counterpart = compare_with_nobody,
     subjects: Sequence[Subject] | None = None,
 ) -> Table | None:
@@ -69,7 +67,6 @@ def family_table(
     families = view.families(kind, metric)
     if not families:
         return None
-    words = metric_term(metric)
     rows = list(subjects) if subjects is not None else view.subjects(kind)
     return Table(
         caption=caption,
@@ -77,7 +74,7 @@ def family_table(
         rows=tuple(
             (
                 Cell(text=view.label(s)),
-                *(figure_cell(view.figure(kind, metric, s, right(s), family), words) for family in families),
+                *(look_up_cell(view, kind, metric, s, right(s), family) for family in families),
             )
             for s in rows
         ),
@@ -86,7 +83,7 @@ def family_table(
     )
 
 
-def further_figures_table(view: View, kind: str, shown: Sequence[str]) -> Table | None:
+def further_figures_table(view: View, kind: KindName, shown: Sequence[MetricName]) -> Table | None:
     """The figures of a kind that the section has no column for, one a row: a new metric shows without new code."""
     rest = [f for f in view.figures(kind) if f.metric not in shown]
     if not rest:
@@ -110,11 +107,15 @@ def further_figures_table(view: View, kind: str, shown: Sequence[str]) -> Table 
 
 def _further_figure_cells(view: View, figure: Figure) -> tuple[Cell, ...]:
     subject = Subject(provider=figure.left, condition=figure.condition)
-    heading = figure_term(figure).heading
-    value = figure_cell(figure, figure_term(figure))
-    return (Cell(text=view.label(subject)), Cell(text=figure.right or ""), Cell(text=heading), value)
+    words = view.metric(figure.metric)
+    return (
+        Cell(text=view.label(subject)),
+        Cell(text=figure.right or ""),
+        Cell(text=words.title),
+        figure_cell(figure, words),
+    )
 
 
-def pair_figure_text(figure: Figure | None) -> str:
+def pair_figure_text(view: View, figure: Figure | None) -> str:
     """A figure of a pair in few words, or that it was not measured."""
-    return figure_text(figure) if figure is not None else "not measured"
+    return figure_text(figure, view.metric(figure.metric)) if figure is not None else "not measured"

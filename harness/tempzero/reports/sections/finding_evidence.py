@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tempzero.reports.document import ON_PAPER, FindingItem, FindingList, Paragraph, Section
-from tempzero.reports.figure_wording import rule_words
 from tempzero.reports.lookup import View
 from tempzero.reports.numbers import estimate_text, p_value_text
 from tempzero.types.concluded import Finding
@@ -15,7 +14,7 @@ def build_findings_section(view: View) -> Section:
     """Every finding."""
     findings = view.analysis.findings
     block = (
-        FindingList(items=tuple(_finding_item(f) for f in findings))
+        FindingList(items=tuple(_finding_item(view, f) for f in findings))
         if findings
         else Paragraph(text="Nothing was found.")
     )
@@ -29,13 +28,13 @@ def build_findings_section(view: View) -> Section:
     )
 
 
-def _finding_item(finding: Finding) -> FindingItem:
+def _finding_item(view: View, finding: Finding) -> FindingItem:
     left_out = len(finding.evidence) - MAX_EVIDENCE
     figure = "" if finding.estimate is None else estimate_text(finding.estimate, "share")
     if finding.p_value is not None:
         figure = "; ".join(filter(None, (figure, f"{p_value_text(finding.p_value)} after Holm's correction")))
     return FindingItem(
-        title=rule_words(finding.rule),
+        title=view.rule_words(finding.rule),
         rule=finding.rule,
         who=finding.subject if finding.other is None else f"{finding.subject} and {finding.other}",
         message=finding.message,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
 from tempzero.reports.figure_wording import figure_cell, look_up_cell
-from tempzero.reports.legend import figure_term, metric_term
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED
-from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table
+from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, metric_column
+from tempzero.types.vocabulary import PAIR_KINDS, KindName, MetricName
 
-_WITH_WORDS = {"reference": "With the reference", "cross": "With each other"}
-_METRICS = ("served_models", "fingerprints", "backends")
+_WITH_WORDS: Mapping[KindName, str] = {"reference": "With the reference", "cross": "With each other"}
+_METRICS: tuple[MetricName, ...] = ("served_models", "fingerprints", "backends")
 
 
 def build_identity_section(view: View) -> Section:
     """What the responses say of who made them."""
-    tables = [_prompt_tokens_table(view, kind) for kind in ("reference", "cross")]
+    tables = [_prompt_tokens_table(view, kind) for kind in PAIR_KINDS]
     further = further_figures_table(view, "identity", _METRICS)
     return Section(
         anchor="identity",
@@ -33,21 +35,21 @@ def _identity_table(view: View) -> Table:
         caption="Different values the responses name",
         columns=(
             Column(heading="Provider"),
-            *(Column(heading=metric_term(m).heading, hint=metric_term(m).definition, numeric=True) for m in _METRICS),
+            *(metric_column(view, m) for m in _METRICS),
         ),
         rows=tuple(
-            (Cell(text=view.label(s)), *(_dash_for_zero(look_up_cell(view, "identity", m, s)) for m in _METRICS))
+            (Cell(text=view.label(s)), *(_dash_for_zero(view, look_up_cell(view, "identity", m, s)) for m in _METRICS))
             for s in view.subjects("identity")
         ),
     )
 
 
-def _dash_for_zero(found: Cell) -> Cell:
-    return found if found.text != "0" else Cell(text=UNDEFINED, why=metric_term(_METRICS[0]).undefined, tone="muted")
+def _dash_for_zero(view: View, found: Cell) -> Cell:
+    return found if found.text != "0" else Cell(text=UNDEFINED, why=view.metric(_METRICS[0]).undefined, tone="muted")
 
 
-def _prompt_tokens_table(view: View, kind: str) -> Table | None:
-    metric = "prompt_tokens_agreement"
+def _prompt_tokens_table(view: View, kind: KindName) -> Table | None:
+    metric: MetricName = "prompt_tokens_agreement"
     found = [f for f in view.figures(kind) if f.metric == metric]
     if not found:
         return None
@@ -58,13 +60,13 @@ def _prompt_tokens_table(view: View, kind: str) -> Table | None:
         columns=(
             Column(heading="Provider"),
             Column(heading="and"),
-            Column(heading=metric_term(metric).heading, hint=metric_term(metric).definition, numeric=True),
+            metric_column(view, metric),
         ),
         rows=tuple(
             (
                 Cell(text=view.name(Subject(provider=f.left, condition=f.condition))),
                 Cell(text=f.right or ""),
-                figure_cell(f, figure_term(f)),
+                figure_cell(f, view.metric(f.metric)),
             )
             for f in kept
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tempzero.reports.document import ON_PAPER, Definition, Definitions, Section
-from tempzero.reports.legend import TERMS, metric_term
 from tempzero.reports.lookup import View
 
 _WORDS = (
@@ -40,12 +39,14 @@ _WORDS = (
 
 
 def build_legend_section(view: View) -> Section:
-    """The legend: first the words of METRICS, then each metric that this run has."""
-    present = {f.metric: f.unit for f in view.analysis.figures}
-    known = [t for t in TERMS if t.metric in present]
-    other = [metric_term(m, unit) for m, unit in sorted(present.items()) if m not in {t.metric for t in known}]
+    """The legend: first the words of docs/methods.md, then each metric that this run has."""
+    present = {f.metric for f in view.analysis.figures}
     items = (
         *_WORDS,
-        *(Definition(name=t.heading, metric=t.metric, text=t.definition, source=t.source) for t in (*known, *other)),
+        *(
+            Definition(name=m.title, metric=m.name, text=m.definition, source=m.source)
+            for m in view.analysis.vocabulary.metrics
+            if m.name in present
+        ),
     )
     return Section(anchor="legend", title="Legend", lead="", blocks=(Definitions(items=items),), media=ON_PAPER)

@@ -6,17 +6,28 @@ from collections.abc import Sequence
 
 from tempzero.reports.charts import HeatMap, HeatValue, lay_out_heat_map
 from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Paragraph, Section, Table
-from tempzero.reports.figure_wording import figure_cell
-from tempzero.reports.legend import figure_term, metric_term
+from tempzero.reports.figure_wording import look_up_cell
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.numbers import UNDEFINED, value_text
-from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, metric_columns, pair_figure_text
+from tempzero.reports.numbers import UNDEFINED, metric_style, value_text
+from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, metric_column, pair_figure_text
 from tempzero.types.concluded import Figure
+from tempzero.types.vocabulary import MetricName, RuleName
 
-_TEXT_METRICS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
-_ANSWER_METRICS = ("answer_agreement", "flips", "finish_reason_agreement", "length_difference_chars")
-_METRICS_SHOWN_ELSEWHERE = ("prompt_tokens_agreement",)
-_DIFFERENCE_RULES = ("differs", "deviates_from_reference")
+_TEXT_METRICS: tuple[MetricName, ...] = (
+    "cross_emr",
+    "excess_divergence",
+    "noise_floor",
+    "minimum_detectable_excess",
+    "cross_ned",
+)
+_ANSWER_METRICS: tuple[MetricName, ...] = (
+    "answer_agreement",
+    "flips",
+    "finish_reason_agreement",
+    "length_difference_chars",
+)
+_METRICS_SHOWN_ELSEWHERE: tuple[MetricName, ...] = ("prompt_tokens_agreement",)
+_DIFFERENCE_RULES: tuple[RuleName, ...] = ("differs", "deviates_from_reference")
 
 
 def build_agreement_section(view: View) -> Section:
@@ -65,9 +76,9 @@ def _left_subject(figure: Figure) -> Subject:
 
 
 def _pair_table(
-    view: View, pairs: Sequence[Figure], caption: str, metrics: Sequence[str], *, folded: bool = False
+    view: View, pairs: Sequence[Figure], caption: str, metrics: Sequence[MetricName], *, folded: bool = False
 ) -> Table | None:
-    known = {f.metric: f.unit for f in view.figures("cross")}
+    known = {f.metric for f in view.figures("cross")}
     shown = [m for m in metrics if m in known]
     if not pairs or not shown:
         return None
@@ -78,16 +89,13 @@ def _pair_table(
         columns=(
             Column(heading="Provider"),
             Column(heading="and"),
-            *metric_columns(shown, known, on_screen=shown[:3]),
+            *(metric_column(view, m, screen=m in shown[:3]) for m in shown),
         ),
         rows=tuple(
             (
                 Cell(text=view.name(_left_subject(f))),
                 Cell(text=f.right or ""),
-                *(
-                    figure_cell(view.figure("cross", m, _left_subject(f), f.right), metric_term(m, known[m]))
-                    for m in shown
-                ),
+                *(look_up_cell(view, "cross", m, _left_subject(f), f.right) for m in shown),
             )
             for f in kept
         ),
@@ -108,30 +116,38 @@ def _agreement_map(view: View, title: str, members: Sequence[Subject]) -> HeatMa
 def _heat_value(view: View, row: Subject, column: Subject) -> HeatValue:
     if row == column:
         own = view.figure("repeat", "emr", row)
-        return _make_heat_value(own, ("with itself",), False, f"{row.provider} with itself: {pair_figure_text(own)}")
+        return _make_heat_value(
+            view, own, ("with itself",), False, f"{row.provider} with itself: {pair_figure_text(view, own)}"
+        )
     same = view.against("cross_emr", row, column.provider)
     excess = view.against("excess_divergence", row, column.provider)
     floor = view.against("noise_floor", row, column.provider)
     marked = _is_pair_finding(view, row.provider, column.provider)
     description = (
-        f"{row.provider} and {column.provider}: same text {pair_figure_text(same)}, excess divergence "
-        f"{pair_figure_text(excess)}, "
-        f"noise floor {pair_figure_text(floor)}{', a finding' if marked else ''}"
+        f"{row.provider} and {column.provider}: same text {pair_figure_text(view, same)}, excess divergence "
+        f"{pair_figure_text(view, excess)}, "
+        f"noise floor {pair_figure_text(view, floor)}{', a finding' if marked else ''}"
     )
     return _make_heat_value(
-        same, (f"excess {_short_value(excess)}", f"noise floor {_short_value(floor)}"), marked, description
+        view,
+        same,
+        (f"excess {_short_value(view, excess)}", f"noise floor {_short_value(view, floor)}"),
+        marked,
+        description,
     )
 
 
-def _make_heat_value(figure: Figure | None, lines: tuple[str, ...], marked: bool, description: str) -> HeatValue:
+def _make_heat_value(
+    view: View, figure: Figure | None, lines: tuple[str, ...], marked: bool, description: str
+) -> HeatValue:
     share = figure.estimate.value if figure is not None else None
-    return HeatValue(share=share, value=_short_value(figure), lines=lines, marked=marked, description=description)
+    return HeatValue(share=share, value=_short_value(view, figure), lines=lines, marked=marked, description=description)
 
 
-def _short_value(figure: Figure | None) -> str:
+def _short_value(view: View, figure: Figure | None) -> str:
     if figure is None or figure.estimate.value is None:
         return UNDEFINED
-    return value_text(figure.estimate.value, figure_term(figure).style)
+    return value_text(figure.estimate.value, metric_style(view.metric(figure.metric)))
 
 
 def _is_pair_finding(view: View, left: str, right: str) -> bool:

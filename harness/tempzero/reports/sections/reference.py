@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
 from tempzero.reports.figure_wording import look_up_cell
-from tempzero.reports.legend import metric_term
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.sections.figure_tables import family_table, further_figures_table, provider_table
+from tempzero.reports.sections.figure_tables import family_table, further_figures_table, metric_column, provider_table
+from tempzero.types.vocabulary import MetricName
 
-_TEXT_METRICS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
-_ANSWER_METRICS = ("answer_agreement", "flips", "finish_reason_agreement", "length_difference_chars")
-_METRICS_SHOWN_ELSEWHERE = ("prompt_tokens_agreement",)
-_BITS_METRIC = "bit_identical_share"
+_TEXT_METRICS: tuple[MetricName, ...] = (
+    "cross_emr",
+    "excess_divergence",
+    "noise_floor",
+    "minimum_detectable_excess",
+    "cross_ned",
+)
+_ANSWER_METRICS: tuple[MetricName, ...] = (
+    "answer_agreement",
+    "flips",
+    "finish_reason_agreement",
+    "length_difference_chars",
+)
+_METRICS_SHOWN_ELSEWHERE: tuple[MetricName, ...] = ("prompt_tokens_agreement",)
+_BITS_METRIC: MetricName = "bit_identical_share"
 
 
 def build_reference_section(view: View) -> Section:
@@ -59,8 +70,8 @@ def _reference_repeats_table(view: View, references: list[Subject]) -> Table:
         caption="The reference against itself: identical repeats",
         columns=(
             Column(heading="Reference"),
-            Column(heading=metric_term("emr").heading, hint=metric_term("emr").definition, numeric=True),
-            Column(heading=metric_term(_BITS_METRIC).heading, hint=metric_term(_BITS_METRIC).definition, numeric=True),
+            metric_column(view, "emr"),
+            metric_column(view, _BITS_METRIC),
             Column(heading="Notes", screen=False),
         ),
         rows=tuple(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tempzero.reports.document import Section, Table
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, provider_table
+from tempzero.types.vocabulary import MetricName
 
-_PLAIN = ("loop_share", "seq_rep_4", "rep_128")
-_EXCESS = tuple(f"{m}_excess" for m in _PLAIN)
+_PLAIN: tuple[MetricName, ...] = ("loop_share", "seq_rep_4", "rep_128")
+_EXCESS: tuple[MetricName, ...] = ("loop_share_excess", "seq_rep_4_excess", "rep_128_excess")
 
 
 def build_repetition_section(view: View) -> Section:

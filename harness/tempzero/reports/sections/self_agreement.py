@@ -7,18 +7,18 @@ from dataclasses import replace
 
 from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
 from tempzero.reports.figure_wording import figure_cell
-from tempzero.reports.legend import figure_term, metric_term
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED
 from tempzero.reports.sections.figure_tables import family_table, further_figures_table, provider_table
 from tempzero.types.concluded import Figure
+from tempzero.types.vocabulary import MetricName
 
-_METRICS = ("emr", "tarr", "tara", "unique_outputs", "modal_share", "ned")
-_SURVIVORS = "survivors"
+_METRICS: tuple[MetricName, ...] = ("emr", "tarr", "tara", "unique_outputs", "modal_share", "ned")
+_SURVIVORS: MetricName = "survivors"
 _MOST_COLUMNS = 12
-_AGAINST_ITSELF = ("aa_false_alarms", "halves_excess")
-_BITS = "bit_identical_share"
-_ACCURACY = ("best_accuracy", "worst_accuracy", "accuracy_spread")
+_AGAINST_ITSELF: tuple[MetricName, ...] = ("aa_false_alarms", "halves_excess")
+_BITS: MetricName = "bit_identical_share"
+_ACCURACY: tuple[MetricName, ...] = ("best_accuracy", "worst_accuracy", "accuracy_spread")
 
 
 def build_self_agreement_section(view: View) -> Section:
@@ -55,9 +55,9 @@ def build_self_agreement_section(view: View) -> Section:
 def _tarr_by_k_table(view: View) -> Table | None:
     """TARr@k at every k: as published figures have it. Values of one column may be compared, those of a row not."""
     found = view.by_k("repeat", "tarr")
-    words = metric_term("tarr")
+    words = view.metric("tarr")
     return (
-        _repeats_table(found, view, caption=f"{words.heading}, by the number of repeats k", folded=True)
+        _repeats_table(found, view, caption=f"{words.title}, by the number of repeats k", folded=True)
         if found
         else None
     )
@@ -76,7 +76,7 @@ def _repeats_table(found: Mapping[Subject, Mapping[int, Figure]], view: View, *,
         caption=caption,
         columns=(Column(heading="Provider"), *(Column(heading=f"k={k}", numeric=True) for k in marks)),
         rows=tuple(
-            (Cell(text=view.label(subject)), *(_repeats_cell(figures.get(k)) for k in marks))
+            (Cell(text=view.label(subject)), *(_repeats_cell(view, figures.get(k)) for k in marks))
             for subject, figures in found.items()
         ),
         folded=folded,
@@ -84,10 +84,10 @@ def _repeats_table(found: Mapping[Subject, Mapping[int, Figure]], view: View, *,
     )
 
 
-def _repeats_cell(figure: Figure | None) -> Cell:
+def _repeats_cell(view: View, figure: Figure | None) -> Cell:
     if figure is None:
         return Cell(text=UNDEFINED, why="not asked so often", tone="muted")
-    return figure_cell(figure, replace(figure_term(figure), per_k=False))
+    return figure_cell(figure, replace(view.metric(figure.metric), per_k=False))
 
 
 def _thin_out_marks(marks: Sequence[int]) -> Sequence[int]:

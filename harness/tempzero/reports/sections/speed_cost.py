@@ -5,9 +5,10 @@ from __future__ import annotations
 from tempzero.reports.document import Section
 from tempzero.reports.lookup import View
 from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
+from tempzero.types.vocabulary import MetricName
 
-_SPEED = ("latency_s", "first_byte_s", "completion_tokens_per_s")
-_COST = ("calls", "attempts", "prompt_tokens", "completion_tokens", "cost_usd")
+_SPEED: tuple[MetricName, ...] = ("latency_s", "first_byte_s", "completion_tokens_per_s")
+_COST: tuple[MetricName, ...] = ("calls", "attempts", "prompt_tokens", "completion_tokens", "cost_usd")
 
 
 def build_speed_cost_section(view: View) -> Section:

@@ -6,14 +6,13 @@ from tempzero.reports.document import Block, Cell, Paragraph, Section, VerdictIt
 from tempzero.reports.figure_wording import look_up_cell, verdict_headline
 from tempzero.reports.lookup import Subject, View
 from tempzero.types.concluded import ProviderVerdict
-
-_WORST_FIRST = ("finding", "inconclusive", "pass")
+from tempzero.types.vocabulary import WORST_FIRST
 
 
 def build_verdict_section(view: View) -> Section:
     """The verdict section."""
     ordered = sorted(
-        view.verdict.providers, key=lambda p: (_WORST_FIRST.index(p.outcome), _lowest_agreement(view, p.provider))
+        view.verdict.providers, key=lambda p: (WORST_FIRST.index(p.outcome), _lowest_agreement(view, p.provider))
     )
     judged = [_verdict_item(view, p) for p in ordered]
     blocks: list[Block] = [

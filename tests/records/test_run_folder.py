@@ -127,9 +127,9 @@ def test_a_record_survives_the_kill_of_its_writer(tmp_path: Path) -> None:
         import os, signal, sys
         sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "harness")]!r}
         from pathlib import Path
-        from tempzero import records as store
+        from tempzero import records
         from making import NOW, make_attempt, make_trial
-        with store.open_run_writer(Path({str(path)!r}), now=NOW) as writer:
+        with records.open_run_writer(Path({str(path)!r}), now=NOW) as writer:
             for i in range(100):
                 writer.append(make_attempt(make_trial(repeat=i)))
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,210 @@
+"""A run folder in, what it holds out: records, scores, judgements, and whether they are what was written."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tempzero import config
+from tempzero.errors import RunFolderError
+from tempzero.records.chain import (
+    JUDGEMENT_CHAIN,
+    RECORD_CHAIN,
+    SCORE_CHAIN,
+    decode_line,
+    follow_chain,
+    genesis_hash,
+    hash_line,
+    read_chain,
+    read_whole_lines,
+)
+from tempzero.records.layout import MANIFEST, PREFLIGHT, RECORDS, RUN_FORMAT, SCORES
+from tempzero.types.asked import Trial
+from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Times
+from tempzero.types.scored import Judgement, Reading, ScoreLine
+
+
+# A record line without its bytes: msgspec skips what a type does not name, so reading a
+# million of them neither builds nor keeps the bodies.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LeanRequest:
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LeanExchange:
+    request: _LeanRequest
+    times: Times
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LeanAttempt:
+    trial: Trial
+    number: int
+    block: int
+    exchange: _LeanExchange
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LeanRecord:
+    attempt: _LeanAttempt
+
+
+_decode_lean = msgspec.json.Decoder(_LeanRecord).decode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunProgress:
+    """What a run folder already holds: where a resumed run goes on."""
+
+    attempts: dict[Trial, int]
+    complete: frozenset[Trial]
+
+
+class Run:
+    """A run folder opened for reading. Open it with `open_run`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.config = config.parse_config(manifest.config, source=str(path / MANIFEST))
+
+    def records(self) -> Iterator[Record]:
+        """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
+        return read_chain(self.path, RECORD_CHAIN)
+
+    def views(self) -> Iterator[RecordView]:
+        """Every record without its bytes, in order: fast and small. Raises RunFolderError."""
+        for number, line in read_whole_lines(self.path, RECORDS):
+            yield _to_record_view(decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
+
+    def hashed_views(self) -> Iterator[tuple[str, RecordView]]:
+        """Every record without its bytes, after the SHA-256 of its line, by which scores name it."""
+        for number, line in read_whole_lines(self.path, RECORDS):
+            view = _to_record_view(decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
+            yield hash_line(line), view
+
+    def score_lines(self) -> Iterator[ScoreLine]:
+        """Every line of scores.jsonl, in order; none where nothing was scored. Raises RunFolderError."""
+        return read_chain(self.path, SCORE_CHAIN)
+
+    def judgements(self) -> Iterator[Judgement]:
+        """Every line of judged.jsonl, in order; none where nothing had to be tried out. Raises RunFolderError."""
+        return read_chain(self.path, JUDGEMENT_CHAIN)
+
+    def reading(self) -> Reading:
+        """What references read of this run: all lines of scores.jsonl, sorted by kind."""
+        lines = list(self.score_lines())
+        return Reading(
+            readers=tuple(one.reader for one in lines if one.reader is not None),
+            scored=tuple(one.scored for one in lines if one.scored is not None),
+            unread=tuple(one.unread for one in lines if one.unread is not None),
+            forms=tuple(one.form for one in lines if one.form is not None),
+            variants=tuple(one.variant for one in lines if one.variant is not None),
+        )
+
+    def lines(self) -> Iterator[bytes]:
+        """Every record's line as it stands in the file, without its newline, in order: for passing evidence on."""
+        return (line for _, line in read_whole_lines(self.path, RECORDS))
+
+    def preflights(self) -> int:
+        """Requests of the checks before its sessions."""
+        path = self.path / PREFLIGHT
+        if not path.is_file():
+            return 0
+        with path.open("rb") as lines:
+            return sum(1 for _ in lines)
+
+    def progress(self) -> RunProgress:
+        """Attempts so far by trial, and the trials that have an answer (whole or cut)."""
+        attempts: dict[Trial, int] = {}
+        complete = set()
+        for view in self.views():
+            attempts[view.trial] = max(view.number, attempts.get(view.trial, 0))
+            if view.outcome.status in ANSWERED:
+                complete.add(view.trial)
+        return RunProgress(attempts=attempts, complete=frozenset(complete))
+
+    def verify(self) -> str:
+        """Check the hash chain from the plan digest to the last line; give the last line's hash.
+
+        Raises RunFolderError naming the first line that was changed, removed or moved, and
+        when fewer or other records are there than the last finished session left behind.
+        """
+        genesis = genesis_hash(self.manifest.plan_digest)
+        heads = [genesis]
+        for head, record in follow_chain(self.path, RECORD_CHAIN, genesis):
+            _check_body_hashes(record, f"{self.path / RECORDS}:{len(heads)}")
+            heads.append(head)
+        for session in self.manifest.sessions:
+            if session.head is not None and heads[session.records : session.records + 1] != [session.head]:
+                raise RunFolderError(
+                    f"{self.path / RECORDS}: the session that ended {session.ended_at} left {session.records} records; "
+                    "they are not all there any more, or not the same"
+                )
+        self._verify_scores(genesis, set(heads))
+        for _ in follow_chain(self.path, JUDGEMENT_CHAIN, genesis):
+            pass
+        return heads[-1]
+
+    def _verify_scores(self, genesis: str, records: set[str]) -> None:
+        """Check the chain of scores.jsonl, and that what was read is still recorded."""
+        path, seal = self.path / SCORES, self.manifest.scores
+        heads = [genesis]
+        for head, score in follow_chain(self.path, SCORE_CHAIN, genesis):
+            read = score.scored or score.unread
+            if read is not None and read.record_sha256 not in records:
+                raise RunFolderError(
+                    f"{path}:{len(heads)}: no line of {RECORDS} has the hash {read.record_sha256[:12]}..."
+                )
+            heads.append(head)
+        if seal is not None and heads[seal.lines : seal.lines + 1] != [seal.head]:
+            raise RunFolderError(
+                f"{path}: the last scoring left {seal.lines} lines; they are not all there any more, or not the same"
+            )
+
+
+def open_run(path: Path) -> Run:
+    """Open results/<run>. Raises RunFolderError when it is not a run folder or of another format."""
+    file = path / MANIFEST
+    try:
+        data = file.read_bytes()
+    except OSError:
+        raise RunFolderError(f"{path}: not a run folder: it has no {MANIFEST}") from None
+    try:
+        version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        if version != RUN_FORMAT:
+            raise RunFolderError(f"{file}: written in format {version}; this tempzero reads format {RUN_FORMAT}")
+        return Run(path, msgspec.json.decode(data, type=Manifest))
+    except msgspec.MsgspecError as error:
+        raise RunFolderError(f"{file}: damaged: {error}") from None
+
+
+def _to_record_view(attempt: _LeanAttempt) -> RecordView:
+    return RecordView(
+        trial=attempt.trial,
+        number=attempt.number,
+        block=attempt.block,
+        request_sha256=attempt.exchange.request.sha256,
+        times=attempt.exchange.times,
+        outcome=attempt.exchange.outcome,
+    )
+
+
+def _check_body_hashes(record: Record, place: str) -> None:
+    """The bodies inside a line must have the hashes that stand beside them."""
+    request, response = record.attempt.exchange.request, record.attempt.exchange.response
+    bodies = [("request", request.body.encode(), request.sha256)]
+    if response is not None:
+        raw = base64.b64decode(response.body_base64) if response.body is None else response.body.encode()  # type: ignore[arg-type]
+        bodies.append(("response", raw, response.sha256))
+    for what, raw, expected in bodies:
+        if hashlib.sha256(raw).hexdigest() != expected:
+            raise RunFolderError(f"{place}: the {what} body does not have the hash recorded with it")
