@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tempzero import config, plan, records
-from tempzero.config import Config
+from tempzero.config import Config, Setting
 from tempzero.types.asked import Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
@@ -26,6 +26,11 @@ def make_config(names: Iterable[str] = ("a", "b"), repeats: int = 2, **provider:
         {"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": repeats, **provider} for n in names
     ]
     return config.parse_config({"version": 1, "providers": entries}, source="test")
+
+
+def make_setting(settings: Config, environ: Mapping[str, str] | None = None, root: Path = Path()) -> Setting:
+    """A configuration in a folder and an environment, which is empty where none is given."""
+    return Setting(config=settings, root=root, environ=environ or {})
 
 
 def make_suite(count: int = 3) -> Suite:

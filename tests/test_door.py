@@ -18,7 +18,7 @@ import tempzero
 from door_workplace import EXAMPLE
 from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero.cli import main
-from tempzero.config.setting import Setting
+from tempzero.config import Setting
 from tempzero.errors import RunFolderError, TempzeroError, UsageError
 from tempzero.watcher import Watcher
 from user_types import ONE_AT_A_TIME, check_user_types
@@ -99,7 +99,7 @@ from typing import assert_type
 
 import pandas as pd
 import tempzero
-from tempzero.config.setting import Setting
+from tempzero.config import Setting
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, Verdict
 
@@ -154,7 +154,7 @@ def test_every_column_is_explained() -> None:
 
 RESPONSES = (
     *("provider", "model", "prompt", "family", "condition", "repeat", "attempts", "status", "kind", "detail", "flags"),
-    *("text", "reasoning_text", "finish_reason", "served_model", "backend", "fingerprint"),
+    *("answer", "text", "reasoning", "calls", "refusal", "finish_reason", "served_model", "backend", "fingerprint"),
     *("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens"),
     *("started_at", "first_byte_s", "latency_s", "in_flight"),
 )

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from loopback import Call, Loopback, Pause, Reply, after, completion, error, raw
+from making import make_setting
 from tempzero import config, pipeline
 from tempzero.cli import main
 from tempzero.records import RECORDS, open_run
@@ -189,7 +190,7 @@ def test_the_suite_is_chosen_by_the_file_or_by_the_command_line(tmp_path: Path) 
     settings = config.parse_config({"version": 1, "run": {"suite": "quick"}, "providers": [provider]}, source="test")
 
     def asked(**named: Any) -> Suite:
-        return pipeline.prepare_run(settings, tmp_path, environ={}, **named).suite
+        return pipeline.prepare_run(make_setting(settings, root=tmp_path), **named).suite
 
     assert [p.id for p in asked().prompts] == ["a"]
     assert (asked().name, asked().remarks) == ("quick", ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from making import make_config, make_suite
+from making import make_config, make_setting, make_suite
 from tempzero import config, plan
 from tempzero.errors import UsageError
 from tempzero.types.asked import Message, Prompt, Suite
@@ -57,16 +57,16 @@ def test_the_digest_covers_what_is_sent() -> None:
 def test_a_provider_without_its_key_is_skipped_with_the_reason() -> None:
     """A missing key never silently shrinks a comparison."""
     settings = make_config(("a", "b"), api_key_env="SOME_KEY")
-    chosen, skipped = plan.choose_providers(settings, {})
+    chosen, skipped = plan.choose_providers(make_setting(settings))
     assert chosen == ()
     assert [s.reason for s in skipped] == ["environment variable SOME_KEY not set"] * 2
-    assert len(plan.choose_providers(settings, {"SOME_KEY": "x"})[0]) == 2
+    assert len(plan.choose_providers(make_setting(settings, {"SOME_KEY": "x"}))[0]) == 2
 
 
 def test_an_unknown_provider_on_the_command_line_is_refused() -> None:
     """A typing error must not become a run without that provider."""
     with pytest.raises(UsageError, match='no provider is called "c"; known: a, b'):
-        plan.choose_providers(make_config(), {}, ["c"])
+        plan.choose_providers(make_setting(make_config()), ["c"])
 
 
 def test_the_cost_is_an_upper_bound_from_the_given_prices() -> None:

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tempzero.config import Config, Provider, expand_variables, refuse_unknown_providers
-from tempzero.config.setting import Setting
+from tempzero.config import Provider, Setting, expand_variables, refuse_unknown_providers
 from tempzero.engines import open_engine
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS, to_printable_line
 from tempzero.errors import EngineError
@@ -115,8 +114,7 @@ class SettingCheck:
 
 def check_setting(setting: Setting, *, only: Sequence[str] = ()) -> SettingCheck:
     """Check the hosted providers of a configuration (`only` these, by name). Raises UsageError for an unknown name."""
-    refuse_unknown_providers(setting.config, only)
-    asked, unset = select_hosted(setting.config, setting.environ, only)
+    asked, unset = select_hosted(setting, only)
     rows = run_coroutine(check_providers(asked, environ=setting.environ))
     missing = {p.name: " and ".join(v for v in p.variables() if not setting.environ.get(v)) for p in unset}
     return SettingCheck(
@@ -132,12 +130,14 @@ def worst_state(rows: Iterable[ProviderCheck]) -> VerdictOutcome:
     return "finding" if "finding" in states else "inconclusive" if "inconclusive" in states or not states else "pass"
 
 
-def select_hosted(
-    config: Config, environ: Mapping[str, str], only: Sequence[str]
-) -> tuple[list[Provider], list[Provider]]:
-    """The hosted providers that can be looked at, and those whose variables are not set."""
-    wanted = [p for p in config.providers if p.base_url and (p.name in only if only else p.enabled)]
-    unset = [p for p in wanted if any(not environ.get(v) for v in p.variables())]
+def select_hosted(setting: Setting, only: Sequence[str]) -> tuple[list[Provider], list[Provider]]:
+    """The hosted providers that can be looked at, and those whose variables are not set.
+
+    `only` are names from the command line; empty means all that are enabled. Raises UsageError for an unknown name.
+    """
+    refuse_unknown_providers(setting.config, only)
+    wanted = [p for p in setting.config.providers if p.base_url and (p.name in only if only else p.enabled)]
+    unset = [p for p in wanted if any(not setting.environ.get(v) for v in p.variables())]
     return [p for p in wanted if p not in unset], unset
 
 
@@ -183,7 +183,6 @@ async def _ask_provider(
 ) -> Exchange:
     """One request, and a second one where the first met a passing fault."""
     timeouts = provider.timeouts
-    assert timeouts is not None, "providers are resolved when they are loaded"
     short = {name: min(getattr(timeouts, name), _DEADLINE_S) for name in type(timeouts).model_fields}
     changed = {"timeouts": timeouts.model_copy(update=short), "extra_body": provider.extra_body | dict(extra or {})}
     asked = provider.model_copy(update=changed | sampling)

@@ -12,7 +12,7 @@ from tempzero.errors import UsageError
 
 if TYPE_CHECKING:
     from tempzero.claims import Bundle
-    from tempzero.config.setting import Setting
+    from tempzero.config import Setting
     from tempzero.records import Run
     from tempzero.types.asked import SuiteName
     from tempzero.types.concluded import Analysis, Verdict
@@ -97,9 +97,7 @@ def run(
     else:
         environ = setting.environ
         prepared = pipeline.prepare_run(
-            setting.config,
-            setting.root,
-            environ=environ,
+            setting,
             only=providers,
             prompts=[Path(one) for one in prompts],
             suite=suite,
@@ -109,9 +107,7 @@ def run(
         )
         for line in pipeline.describe_gaps(prepared):
             watcher.say(line)
-        collected = pipeline.start_run(
-            prepared, setting.results, environ=environ, watcher=watcher, limits=limits, check=check
-        )
+        collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=check)
     for line in pipeline.describe_endings(collected):
         watcher.say(line)
     if collected.interrupted:

@@ -16,7 +16,7 @@ from tempzero.check import Preflight, preflight_providers
 from tempzero.collect import Limits
 from tempzero.collect.run_manifest import build_run_manifest
 from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
-from tempzero.config import Config
+from tempzero.config import Setting
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.event_loop import run_coroutine
@@ -45,10 +45,8 @@ NO_LIMITS = Limits()
 
 
 def prepare_run(
-    config: Config,
-    root: Path,
+    setting: Setting,
     *,
-    environ: Mapping[str, str],
     only: Sequence[str] = (),
     prompts: Sequence[Path] = (),
     suite: SuiteName | None = None,
@@ -58,19 +56,21 @@ def prepare_run(
 ) -> PreparedRun:
     """Load the prompts and lay out the plan; nothing is started, spent or written.
 
-    `root` is the folder of providers.yaml; the other arguments go before the configuration
-    (`tags`: only prompts with one of them; `limit`: prompts at most). Raises SuiteError and UsageError.
+    The other arguments go before the configuration (`tags`: only prompts with one of them; `limit`: prompts at
+    most). Raises SuiteError and UsageError.
     """
     if repeats is not None:
-        changed = tuple(p.model_copy(update={"repeats": repeats}) for p in config.providers)
-        config = config.model_copy(update={"providers": changed})
+        changed = tuple(p.model_copy(update={"repeats": repeats}) for p in setting.config.providers)
+        setting = replace(setting, config=setting.config.model_copy(update={"providers": changed}))
+    config = setting.config
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
-    asked = _narrow_suite(suites.load_suite(prompts or find_prompts(config.run.prompt_names, root), size), tags, limit)
-    chosen, skipped = choose_providers(config, environ, only)
+    named = prompts or find_prompts(config.run.prompt_names, setting.root)
+    asked = _narrow_suite(suites.load_suite(named, size), tags, limit)
+    chosen, skipped = choose_providers(setting, only)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
-    return PreparedRun(config=config, suite=asked, plan=build_plan(config, asked, skipped=skipped))
+    return PreparedRun(setting=setting, suite=asked, plan=build_plan(config, asked, skipped=skipped))
 
 
 def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:
@@ -88,20 +88,18 @@ def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite
 
 def start_run(
     prepared: PreparedRun,
-    results: Path,
     *,
-    environ: Mapping[str, str],
     watcher: Watcher,
     limits: Limits = NO_LIMITS,
     check: bool = True,
 ) -> CollectedRun:
-    """Collect a new run under `results`. Raises EngineError, WeightsError, RunFolderError, UsageError.
+    """Collect a new run in the setting's results folder. Raises EngineError, WeightsError, RunFolderError, UsageError.
 
     With `check` every hosted provider is asked for one token first; whoever would refuse every request is not
     asked, and where that leaves nobody but a reference, nothing is started.
     """
     _require_prices(limits, prepared)
-    return run_coroutine(_start_session(prepared, results, environ, watcher, limits, check))
+    return run_coroutine(_start_session(prepared, watcher, limits, check))
 
 
 def resume_run(
@@ -120,12 +118,14 @@ def resume_run(
         raise RunFolderError(
             f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
         )
-    prepared = PreparedRun(config=run.config, suite=manifest.suite, plan=plan)
+    # Prompts and settings are those of the manifest: nothing is looked for outside the run's folder any more.
+    setting = Setting(config=run.config, root=path, environ=environ)
+    prepared = PreparedRun(setting=setting, suite=manifest.suite, plan=plan)
     unset = [v for p in planned_providers(prepared) for v in p.variables() if not environ.get(v)]
     if unset:
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
     _require_prices(limits, prepared)
-    return run_coroutine(_resume_session(prepared, path, environ, watcher, limits, check))
+    return run_coroutine(_resume_session(prepared, path, watcher, limits, check))
 
 
 def complete_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher, run_code: bool = False) -> Run:
@@ -170,30 +170,27 @@ def _require_prices(limits: Limits, prepared: PreparedRun) -> None:
         )
 
 
-async def _start_session(
-    prepared: PreparedRun, results: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
-) -> CollectedRun:
-    flights = await _run_preflight(prepared, environ, watcher.say) if check else ()
+async def _start_session(prepared: PreparedRun, watcher: Watcher, limits: Limits, check: bool) -> CollectedRun:
+    flights = await _run_preflight(prepared, watcher.say) if check else ()
     prepared, notes = _drop_refused_fields(prepared, flights)
     refused = _find_refused_providers(prepared, flights)
-    async with open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+    async with open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
+        results = prepared.setting.results
         path = records.create_run(results, build_run_manifest(prepared, opened.engines, opened.served, notes))
         return await collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
 async def _resume_session(
-    prepared: PreparedRun, path: Path, environ: Mapping[str, str], watcher: Watcher, limits: Limits, check: bool
+    prepared: PreparedRun, path: Path, watcher: Watcher, limits: Limits, check: bool
 ) -> CollectedRun:
-    flights = await _run_preflight(prepared, environ, watcher.say) if check else ()
+    flights = await _run_preflight(prepared, watcher.say) if check else ()
     refused = _find_refused_providers(prepared, flights)
-    async with open_engines(prepared, environ, watcher.say, without=[e.provider for e in refused]) as opened:
+    async with open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
         return await collect_session(prepared, path, opened, watcher, limits, flights, refused)
 
 
-async def _run_preflight(
-    prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None]
-) -> tuple[Preflight, ...]:
-    flights = await preflight_providers(planned_providers(prepared), environ=environ)
+async def _run_preflight(prepared: PreparedRun, say: Callable[[str], None]) -> tuple[Preflight, ...]:
+    flights = await preflight_providers(planned_providers(prepared), environ=prepared.setting.environ)
     for flight in flights:
         last = flight.looked[-1].exchange.outcome
         if last.status == "missing":
@@ -215,7 +212,7 @@ def _drop_refused_fields(prepared: PreparedRun, flights: Sequence[Preflight]) ->
         for f in flights
         if f.dropped
     ]
-    return PreparedRun(config=config, suite=prepared.suite, plan=plan), tuple(notes)
+    return replace(prepared, setting=replace(prepared.setting, config=config), plan=plan), tuple(notes)
 
 
 def _find_refused_providers(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[Ending, ...]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tempzero.canonical_json import to_ascii_canonical_json
-from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, refuse_unknown_providers
+from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, Setting, refuse_unknown_providers
 from tempzero.types.asked import (
     FamilyEstimate,
     LeftOut,
@@ -34,17 +34,15 @@ _TEMPLATE_TOKENS_PER_MESSAGE = 8
 _MOST_CHARS_PER_TOKEN = 5
 
 
-def choose_providers(
-    config: Config, environ: Mapping[str, str], only: Collection[str] = ()
-) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
+def choose_providers(setting: Setting, only: Collection[str] = ()) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
     """The providers that take part, and those that do not with the reason.
 
     `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
     """
-    refuse_unknown_providers(config, only)
+    refuse_unknown_providers(setting.config, only)
     chosen, skipped = [], []
-    for provider in config.providers:
-        reason = _reason_to_skip(provider, environ, only)
+    for provider in setting.config.providers:
+        reason = _reason_to_skip(provider, setting.environ, only)
         if reason is None:
             chosen.append(provider)
         else:
@@ -114,7 +112,6 @@ class _PlanLane:
     """A provider under one condition."""
 
     def __init__(self, provider: Provider, condition: Condition) -> None:
-        assert provider.repeats is not None, "providers are resolved when they are loaded"
         self.provider, self.condition, self.repeats = provider, condition, provider.repeats
 
     def repeats_in(self, round_: int) -> range:
@@ -151,7 +148,7 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
         "providers": [
             {
                 "name": p.name,
-                "model": p.model,
+                "model": _sent_model(p),
                 "body": p.extra_body,
                 "stream": p.stream,
                 "sampling": asdict(p.sampling()),
@@ -166,6 +163,11 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
     return hashlib.sha256(to_ascii_canonical_json(content).encode()).hexdigest()
 
 
+def _sent_model(provider: Provider) -> str | None:
+    """Nothing is sent to a recorded run, so that one without a model of its own has none in the digest."""
+    return None if provider.replay is not None and provider.model == provider.name else provider.model
+
+
 def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> ProviderEstimate:
     return ProviderEstimate(
         provider=provider.name,
@@ -178,9 +180,7 @@ def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> Pr
 
 def _planned_cost_usd(provider: Provider, trials: Iterable[PlannedTrial]) -> float | None:
     price = provider.price
-    if price is None:
-        return None
-    return sum(t.prompt_tokens * price.input_per_mtok + t.max_tokens * price.output_per_mtok for t in trials) / 1e6
+    return None if price is None else sum(price.cost(t.prompt_tokens, t.max_tokens) for t in trials)
 
 
 def _estimate_families(

@@ -28,8 +28,9 @@ from typing import Any
 import gguf
 import yaml
 from gguf import GGUFReader, GGUFWriter
-from tempzero import config, pipeline
+from tempzero import pipeline
 from tempzero.cli.progress import make_watcher
+from tempzero.config import Setting, Weights
 from tempzero.engines.local import weights
 
 MODEL = "smollm2-135m-instruct"
@@ -157,7 +158,7 @@ def main() -> None:
     suite = {"family": "detection", "prompts": prompts(options.prompts, options.draw)}
     (folder / "prompts" / "detection.yaml").write_text(yaml.safe_dump(suite, allow_unicode=True))
     source = {"source": SOURCE, "sha256": SHA256, "licence": "Apache-2.0", "size_mb": 93}
-    exact = weights.obtain_weights(config.Weights(**source), precision="f32", say=print)  # type: ignore[arg-type]
+    exact = weights.obtain_weights(Weights(**source), precision="f32", say=print)  # type: ignore[arg-type]
     pruned = folder / "without-layers.gguf"
     if not pruned.exists():
         without_layers(exact.path, pruned, frozenset({12, 17, 22}))
@@ -183,9 +184,8 @@ def main() -> None:
         "providers": [reference, *chosen],
     }
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    loaded = config.load_config(file)
-    prepared = pipeline.prepare_run(loaded, folder, environ={})
-    collected = pipeline.start_run(prepared, folder / "results", environ={}, watcher=make_watcher())
+    prepared = pipeline.prepare_run(Setting.load(file, {}))
+    collected = pipeline.start_run(prepared, watcher=make_watcher())
     if not collected.interrupted:
         pipeline.score_run(collected.path, environ={}, watcher=make_watcher())
     print(collected.path)

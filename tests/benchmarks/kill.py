@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tempzero import config, pipeline, records
+from tempzero import pipeline, records
+from tempzero.config import Setting
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import Attempt
 
@@ -83,9 +84,8 @@ def _start_and_kill(folder: Path, after_s: float) -> tuple[set[Trial], bool]:
 
 
 def _start(folder: Path, out: int) -> None:
-    settings = config.load_config(folder / "providers.yaml")
-    prepared = pipeline.prepare_run(settings, folder, environ={})
-    pipeline.start_run(prepared, folder / "results", environ={}, watcher=_watcher(out), check=False)
+    prepared = pipeline.prepare_run(Setting.load(folder / "providers.yaml", {}))
+    pipeline.start_run(prepared, watcher=_watcher(out), check=False)
 
 
 def _resume(path: Path, out: int) -> None:

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 import yaml
 from detection_endpoints import ALPACA, KINDS, MODEL, SHA256, SOURCE
-from tempzero import config, pipeline, records, stats, suites
+from tempzero import pipeline, records, stats, suites
 from tempzero.analysis import analyse
 from tempzero.cli.progress import make_watcher
+from tempzero.config import Setting, Weights
 from tempzero.engines.local import weights
 from tempzero.extractors import EXTRACTORS
 from tempzero.types.asked import Message, Prompt
@@ -141,8 +142,8 @@ def collect(folder: Path, part: str, prompts: Iterable[Prompt], q2_k: Path | Non
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
     print(f"about {tokens:,} tokens a repeat, {tokens * sum(e['repeats'] for e in asked):,} in all", flush=True)
     # A few at a time: more servers than cores only get into each other's way.
-    prepared = pipeline.prepare_run(config.load_config(file), folder / part, environ={})
-    return pipeline.start_run(prepared, folder / part / "results", environ={}, watcher=make_watcher(), check=False).path
+    prepared = pipeline.prepare_run(Setting.load(file, {}))
+    return pipeline.start_run(prepared, watcher=make_watcher(), check=False).path
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ def collected(folder: Path, part: str) -> Path | None:
 def _q2_k(folder: Path, quantiser: str) -> Path:
     path = folder / "q2_k.gguf"
     if not path.exists():
-        source = config.Weights(source=SOURCE, sha256=SHA256)
+        source = Weights(source=SOURCE, sha256=SHA256)
         exact = weights.obtain_weights(source, precision="f32", say=print)
         subprocess.run([quantiser, "--allow-requantize", str(exact.path), str(path), "Q2_K"], check=True)
     return path

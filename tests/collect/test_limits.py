@@ -6,7 +6,7 @@ import math
 
 import pytest
 from tempzero.collect.request_limits import Breaker, Budget, Limits, Pace, StartedRequest
-from tempzero.config import Breaker as Settings
+from tempzero.config import BreakerSettings
 
 NOON = 1_790_000_000.0  # seconds since the epoch
 
@@ -64,7 +64,7 @@ def test_requests_under_way_are_counted_against_what_is_left() -> None:
 
 def test_a_breaker_opens_after_failures_in_a_row_lets_one_try_and_gives_up() -> None:
     """An outage costs five requests one after the other and two more tries, whatever the number of trials."""
-    breaker = Breaker(Settings(failures=3, cool_down_s=10, probes=2))
+    breaker = Breaker(BreakerSettings(failures=3, cool_down_s=10, probes=2))
     for now in (1.0, 2.0):
         breaker.failed(now, begun(now - 0.5))
     assert not breaker.is_open
@@ -82,7 +82,7 @@ def test_a_breaker_opens_after_failures_in_a_row_lets_one_try_and_gives_up() -> 
 
 def test_failures_of_requests_under_way_together_are_one() -> None:
     """A hiccup that takes sixteen requests with it is one hiccup."""
-    breaker = Breaker(Settings(failures=2))
+    breaker = Breaker(BreakerSettings(failures=2))
     for n in range(16):
         breaker.failed(1.0 + n / 100, begun(0.5))
     assert not breaker.is_open
@@ -92,7 +92,7 @@ def test_failures_of_requests_under_way_together_are_one() -> None:
 
 def test_an_answer_closes_the_breaker() -> None:
     """Failures are counted in a row."""
-    breaker = Breaker(Settings(failures=2))
+    breaker = Breaker(BreakerSettings(failures=2))
     for now in range(1, 10):
         breaker.failed(float(now), begun(now - 0.5))
         breaker.answered()
@@ -101,7 +101,7 @@ def test_an_answer_closes_the_breaker() -> None:
 
 def test_retries_are_limited_by_the_number_of_trials() -> None:
     """No storm: a provider that fails half of the time gets its retries, one that fails always does not."""
-    breaker = Breaker(Settings(retries=0.5))
+    breaker = Breaker(BreakerSettings(retries=0.5))
     for _ in range(20):
         breaker.trial()
     assert [breaker.may_retry() for _ in range(21)] == [True] * 20 + [False]

@@ -31,12 +31,6 @@ def test_the_shipped_file_is_valid_and_needs_no_key_for_its_local_endpoints() ->
     assert all(p.api_key_env for p in shipped.providers if p.base_url)
 
 
-def test_the_shipped_json_schema_is_the_one_the_code_enforces() -> None:
-    """Editors complete what the parser accepts, no more and no less."""
-    assert config.SCHEMA_FILE.read_text() == config.build_config_schema()
-    json.loads(config.build_config_schema())
-
-
 def test_a_rule_that_no_finding_has_cannot_be_ignored() -> None:
     """A misspelt name under gates.ignore would let the finding fail the run all the same."""
     entry = {"name": "a", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
@@ -156,12 +150,9 @@ def test_a_server_of_our_own_has_the_time_a_cpu_needs() -> None:
         {"version": 1, "defaults": defaults, "weights": weights, "providers": entries}, source="t"
     )
     served, own, hosted = (p.timeouts for p in settings.providers)
-    assert served is not None
     assert served.first_byte_s >= 1200
     assert served.total_s >= served.first_byte_s
-    assert own is not None
     assert own.total_s == 9
-    assert hosted is not None
     assert (hosted.first_byte_s, hosted.total_s) == (20, 50)
     again = config.parse_config(settings.model_dump(mode="json", exclude_none=True), source="manifest")
     assert [p.timeouts for p in again.providers] == [served, own, hosted]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from exchanging import MAP, keys_and_texts, refused, row, take_in, views, write_csv, write_jsonl
+from making import make_setting
 from tempzero import cli, records
 from tempzero.analysis import analyse
 from tempzero.errors import ExchangeError, RunFolderError
+from tempzero.nightly.baseline import make_baselines
 from tempzero.types.asked import Message
 from tempzero.verdict import gate
 
@@ -65,7 +67,7 @@ def test_nothing_is_invented(tmp_path: Path) -> None:
     run = take_in(write_csv(tmp_path / "x.csv", [row()]), MAP)
     view, provider = views(run)[0], run.config.providers[0]
     assert (view.times.started_at, view.times.end_s, view.times.in_flight) == ("", None, 0)
-    assert (provider.temperature, provider.top_p, provider.seed, provider.max_tokens) == (None, None, None, None)
+    assert (provider.temperature, provider.top_p, provider.seed, provider.known_max_tokens) == (None,) * 4
     assert view.outcome.completion is not None
     assert view.outcome.completion.finish_reason is None
 
@@ -472,11 +474,21 @@ def test_an_edited_import_does_not_verify(tmp_path: Path) -> None:
         records.open_run(run.path).verify()
 
 
+def test_an_import_can_be_a_baseline_though_nobody_knows_its_limit_of_tokens(tmp_path: Path) -> None:
+    """`tempzero baseline set` on such a run was a crash, not a baseline."""
+    run = take_in(
+        write_csv(tmp_path / "x.csv", [row(question=f"q{i}", run=r) for i in range(6) for r in (1, 2)]),
+        f"{MAP},repeat=run",
+    )
+    (made,) = make_baselines([run], now="2026-01-02T03:04:05+00:00")
+    assert made.floor.value == 1.0
+
+
 def test_nobody_can_be_asked_through_an_import(tmp_path: Path) -> None:
     """A run that is continued or planned anew skips imported providers, and says so."""
     from tempzero import plan
 
     run = take_in(write_csv(tmp_path / "x.csv", [row()]), MAP)
-    chosen, skipped = plan.choose_providers(run.config, {})
+    chosen, skipped = plan.choose_providers(make_setting(run.config))
     assert chosen == ()
     assert skipped[0].reason == "imported: its answers were recorded by another tool"

@@ -129,11 +129,9 @@ def _count_failures(seen: Observations) -> tuple[tuple[str, FailureKind, int], .
 
 
 def _provider_facts(provider: Provider, config: Config) -> ProviderFacts:
-    assert provider.repeats is not None, "providers are resolved when they are loaded"
-    assert provider.concurrency is not None, "providers are resolved when they are loaded"
     return ProviderFacts(
         name=provider.name,
-        model=provider.model or provider.name,
+        model=provider.model,
         claimed_model=provider.claimed_model,
         claimed_precision=provider.claims.precision,
         is_reference=provider.name in config.run.references,

@@ -41,7 +41,7 @@ def _group_by_provider(tallies: Sequence[Tally]) -> list[list[Tally]]:
 
 
 def _compare_with_lightest(tallies: Sequence[Tally]) -> Iterable[_ConditionComparison]:
-    light = min(tallies, key=lambda t: (t.lane.provider.concurrency or 1, t.lane.condition))
+    light = min(tallies, key=lambda t: (t.lane.provider.concurrency, t.lane.condition))
     for other in tallies:
         difference = other.emr - light.emr
         both = ~np.isnan(difference)
@@ -62,6 +62,6 @@ def _quote_condition(tally: Tally) -> str:
 
 def note_unreached_load(tally: Tally) -> Iterable[str]:
     """The load that was asked for and never came about: limits or a small number of trials held it back."""
-    wanted, reached = tally.lane.provider.concurrency or 1, tally.lane.most_in_flight
+    wanted, reached = tally.lane.provider.concurrency, tally.lane.most_in_flight
     if 0 < reached < wanted:
         yield f"{wanted} requests in flight were asked for and at most {reached} came about"

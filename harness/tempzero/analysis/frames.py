@@ -9,19 +9,20 @@ import pandas as pd
 
 from tempzero.analysis import analyse
 from tempzero.analysis.observations import TRIAL_KEY, choose_attempts, clamp_tokens
-from tempzero.chat_messages import to_answer_text
+from tempzero.answers import AnswerParts, split_answer, to_whole_text
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, Estimate
 from tempzero.types.recorded import ANSWERED, RecordView
 from tempzero.types.vocabulary import KindName, MetricName
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+_PARTS = ("text", "reasoning", "calls", "refusal")
 _LABELS = ("finish_reason", "served_model", "backend", "fingerprint")
 _WHOLE_NUMBERS = ("repeat", "attempts", *_TOKENS, "in_flight")
 _SECONDS = ("first_byte_s", "latency_s")
 _RESPONSE_COLUMNS = (
     *("provider", "model", "prompt", "family", "condition", "repeat", "attempts", "status", "kind", "detail", "flags"),
-    *("text", "reasoning_text", *_LABELS, *_TOKENS, "started_at", *_SECONDS, "in_flight"),
+    *("answer", *_PARTS, *_LABELS, *_TOKENS, "started_at", *_SECONDS, "in_flight"),
 )
 _PAIR_COLUMNS = (
     *("left", "right", "condition", "kind", "emr", "emr_low", "emr_high", "emr_n"),
@@ -45,8 +46,8 @@ def responses(run: Run) -> pd.DataFrame:
     - status: valid (a whole text), censored (a text that was cut), excluded (a replayed answer) or missing
     - kind, detail: the status finer (complete, empty, length, timeout, ...), and in words
     - flags: what is odd about a usable answer, a tuple of names
-    - text: what is compared, the text and then a line for each tool call; missing where nothing came
-    - reasoning_text: thoughts that the provider shows apart from the text
+    - answer: what is compared, all parts as one text: two are equal exactly where all their parts are
+    - text, reasoning, calls, refusal: the parts; a line for each tool call, and missing where a part is not shown
     - finish_reason, served_model, backend, fingerprint: as the response says
     - prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens: as the response counts them
     - started_at: when the request was sent, UTC by the asking machine's clock, ISO 8601
@@ -73,15 +74,20 @@ def _response_row(
     view: RecordView, models: Mapping[str, str | None], families: Mapping[str, str]
 ) -> tuple[object, ...]:
     trial, outcome, times, said = view.trial, view.outcome, view.times, view.outcome.completion
+    parts = None if said is None else split_answer(said)
     counted = (getattr(said, name, None) for name in _TOKENS)
     return (
         *(trial.provider, models.get(trial.provider), trial.prompt, families.get(trial.prompt)),
         *(trial.condition, trial.repeat, 0, outcome.status, outcome.kind, outcome.detail or None, outcome.flags),
-        *((None, None) if said is None else (to_answer_text(said), said.reasoning_text)),
+        *((None,) * (1 + len(_PARTS)) if parts is None else (to_whole_text(parts), *_to_columns(parts))),
         *(getattr(said, name, None) for name in _LABELS),
         *(None if tokens is None else clamp_tokens(tokens) for tokens in counted),
         *(times.started_at or None, times.first_byte_s, times.end_s, times.in_flight or None, view.number),
     )
+
+
+def _to_columns(parts: AnswerParts) -> tuple[str | None, ...]:
+    return tuple(getattr(parts, name) for name in _PARTS)
 
 
 def pairs(run: Run | Analysis) -> pd.DataFrame:
@@ -93,8 +99,8 @@ def pairs(run: Run | Analysis) -> pd.DataFrame:
     - left, right: the two providers; the same name twice where a provider is compared with itself
     - condition: under which condition of the run
     - kind: repeat (a provider with itself), cross (two peers) or reference (right is the reference)
-    - emr: chance that a response of left and one of right to the same prompt are the same text; of a provider with
-      itself, that two of its repeats are. 1 means always
+    - emr: chance that an answer of left and one of right to the same prompt are the same in all parts; of a provider
+      with itself, that two of its repeats are. 1 means always
     - emr_low, emr_high, emr_n: its interval, and the number of prompts that it rests on
     - excess_divergence: how much more the two differ from each other than each from itself, the mean of their own EMR
       minus emr. 0 means no difference beyond their own noise; NaN for a provider with itself

@@ -76,7 +76,6 @@ def planned_repeats(lane: Lane) -> int:
     """The repeats planned of each prompt; of imported records the most that any prompt has."""
     if lane.provider.imported is not None:
         return int(lane.repeat.max(initial=0)) + 1
-    assert lane.provider.repeats is not None, "providers are resolved when they are loaded"
     return lane.provider.repeats
 
 

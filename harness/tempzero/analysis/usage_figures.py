@@ -173,5 +173,5 @@ def enter_cost(book: Book, tally: Tally) -> None:
     book.add(subject, COMPLETION_TOKENS, spent[1], estimate=sum_over_prompts, note=note)
     price = lane.provider.price
     if price is not None:
-        usd = (spent[0] * price.input_per_mtok + spent[1] * price.output_per_mtok) / 1e6
+        usd = np.array([price.cost(*tokens) for tokens in zip(*spent, strict=True)], dtype=np.float64)
         book.add(subject, COST_USD, usd, estimate=sum_over_prompts, note=note)

@@ -183,7 +183,7 @@ class _Case:
         for side in self._sides:
             entries = [_find_provider_entry(run, side.provider) for run in side.runs]
             planned = sum(
-                (e.repeats or 0) * sum(fits_context(e, prompt) for prompt in r.manifest.suite.prompts)
+                e.repeats * sum(fits_context(e, prompt) for prompt in r.manifest.suite.prompts)
                 for r, e in zip(side.runs, entries, strict=True)
             )
             stated[f"planned_{side.letter}"] = str(planned)

@@ -91,8 +91,7 @@ def nightly(
         check=not no_check,
         limits=Limits(max_cost_usd=max_cost, max_requests=max_requests, max_minutes=max_minutes),
     )
-    setting = load_setting(config)
-    ended = run_night(setting.config, setting.root, night, asked=asked, environ=setting.environ, watcher=make_watcher())
+    ended = run_night(load_setting(config), night, asked=asked, watcher=make_watcher())
     print_lines((f"stopped: {reason}" for reason in ended.stopped), to=sys.stderr)
     print_lines((*ended.sentences, *(f"told: {notice.title}" for notice in ended.told)))
     print_lines(ended.undelivered, to=sys.stderr)

@@ -65,11 +65,8 @@ def run(
     if dry_run:
         if resume is not None:
             raise UsageError("--resume goes on with a plan that is made: leave out --dry-run")
-        setting = load_setting(config)
         prepared = prepare_run(
-            setting.config,
-            setting.root,
-            environ=setting.environ,
+            load_setting(config),
             only=split_names(providers),
             prompts=find_named_prompts(prompts),
             suite=suite,

@@ -56,8 +56,6 @@ class Access:
     """A provider's engines, limits and standing. `ended` says why it is not asked any more."""
 
     def __init__(self, provider: Provider, engines: Mapping[str, Engine], job: CollectJob) -> None:
-        assert provider.backoff is not None, "providers are resolved when they are loaded"
-        assert provider.breaker is not None
         self.provider = provider
         self.breaker = Breaker(provider.breaker)
         self.ended: str | None = None
@@ -156,9 +154,7 @@ class Access:
 
     def _usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         price = self.provider.price
-        if price is None:
-            return 0.0
-        return (prompt_tokens * price.input_per_mtok + completion_tokens * price.output_per_mtok) / 1e6
+        return 0.0 if price is None else price.cost(prompt_tokens, completion_tokens)
 
     def _settle(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """Enter what the request took: as reported; nothing for a refusal; else the most it can have been."""

@@ -32,9 +32,6 @@ class Lane:
         attempts: Mapping[Trial, int],
         job: CollectJob,
     ) -> None:
-        assert provider.concurrency is not None, "providers are resolved when they are loaded"
-        assert provider.attempts is not None
-        assert provider.backoff is not None
         self.provider = provider
         self._condition = condition
         self._access = access

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tempzero.config import Breaker as BreakerSettings
+from tempzero.config import BreakerSettings
 
 _REMAINING = re.compile(r"x-ratelimit-remaining(?:-(requests|tokens))?(?:-(?:second|minute|hour|day|month))?")
 _DURATION = re.compile(

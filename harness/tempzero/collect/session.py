@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from tempzero import records
 from tempzero.check import Preflight
 from tempzero.collect import Budget, Limits, collect_attempts
-from tempzero.config import Config, Provider
+from tempzero.config import Config, Provider, Setting
 from tempzero.engines import Engine, open_engine
 from tempzero.engines.hosted import clock
 from tempzero.engines.local import weights
@@ -30,11 +30,16 @@ _SYNC_EVERY_S = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedRun:
-    """A run that is planned and not yet paid for."""
+    """A run that is planned and not yet paid for: `setting` with what the command line changed in it."""
 
-    config: Config
+    setting: Setting
     suite: Suite
     plan: Plan
+
+    @property
+    def config(self) -> Config:
+        """What is asked, as it was planned."""
+        return self.setting.config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +68,10 @@ def planned_providers(prepared: PreparedRun) -> list[Provider]:
 
 @contextlib.asynccontextmanager
 async def open_engines(
-    prepared: PreparedRun, environ: Mapping[str, str], say: Callable[[str], None], *, without: Sequence[str | None]
+    prepared: PreparedRun, say: Callable[[str], None], *, without: Sequence[str | None]
 ) -> AsyncIterator[OpenedEngines]:
     """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
+    environ = prepared.setting.environ
     async with contextlib.AsyncExitStack() as stack:
         engines: dict[str, Engine] = {}
         served: dict[str, RunningServer] = {}
@@ -149,11 +155,7 @@ def _preflight_cost_usd(flight: Preflight) -> float:
     price, answers = flight.provider.price, [one.exchange.outcome.completion for one in flight.looked]
     if price is None:
         return 0.0
-    return sum(
-        ((a.prompt_tokens or 0) * price.input_per_mtok + (a.completion_tokens or 0) * price.output_per_mtok) / 1e6
-        for a in answers
-        if a is not None
-    )
+    return sum(price.cost(a.prompt_tokens or 0, a.completion_tokens or 0) for a in answers if a is not None)
 
 
 class _ClockSkews:

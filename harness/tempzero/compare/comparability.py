@@ -19,7 +19,7 @@ _MUST_AGREE: dict[str, Callable[[Provider], Any]] = {
     "temperature": lambda p: p.temperature,
     "top_p": lambda p: p.top_p,
     "seed": lambda p: p.seed,
-    "max_tokens": lambda p: p.max_tokens,
+    "max_tokens": lambda p: p.known_max_tokens,
     "parameter_names": lambda p: p.parameter_names.model_dump(),
     "extra_body": lambda p: p.extra_body,
 }

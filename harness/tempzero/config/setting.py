@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tempzero.config import Config, load_config
+from tempzero.config.loading import load_config
+from tempzero.config.whole_config import Config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

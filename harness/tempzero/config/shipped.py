@@ -10,8 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tempzero.config import load_config
-from tempzero.config.setting import Setting
+from tempzero.config import Setting, load_config
 from tempzero.errors import ConfigError, SuiteError
 
 BUILTIN = "builtin"

@@ -70,7 +70,7 @@ def _tidy_rows(run: Run) -> Iterator[dict[str, Any]]:
             *(line.prompt.expected, _messages_json(line.prompt)),
             *((said.finish_reason, said.served_model, said.backend, said.fingerprint) if said else (None,) * 4),
             *((said.response_id, said.prompt_tokens, said.completion_tokens) if said else (None,) * 3),
-            *(times.started_at or None, times.end_s, provider.temperature, provider.top_p, provider.max_tokens),
+            *(times.started_at or None, times.end_s, provider.temperature, provider.top_p, provider.known_max_tokens),
             attempt.exchange.request.sha256,
         )
         yield dict(zip(TIDY_COLUMNS, values, strict=True))
@@ -242,7 +242,7 @@ def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) ->
         return None
     provider = run.config.provider(line.record.attempt.trial.provider)
     asked = _messages_json(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content
-    settings = {"temperature": provider.temperature, "max_gen_toks": provider.max_tokens}
+    settings = {"temperature": provider.temperature, "max_gen_toks": provider.known_max_tokens}
     key = _own_key_fields(line, run)
     return {
         "doc_id": numbers[line.prompt.id],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Literal
 
 from tempzero import pipeline, records
 from tempzero.conclusion import conclude_run
-from tempzero.config import Config, Deep, Nightly
+from tempzero.config import Deep, Nightly, Setting
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history, notify
@@ -53,12 +53,10 @@ class NightOutcome:
 
 
 def run_night(
-    config: Config,
-    root: Path,
+    setting: Setting,
     night: str,
     *,
     asked: NightOptions,
-    environ: Mapping[str, str],
     watcher: Watcher,
     write: Callable[[str], None] = print,
 ) -> NightOutcome:
@@ -69,24 +67,24 @@ def run_night(
     """
     night = night or datetime.now(UTC).date().isoformat()
     history.check_night_label(night)
-    results = root / config.run.results
+    config, results = setting.config, setting.results
     with hold_lock(results / "history"):
         nights = history.read_nights(results)
         done = next((n for n in nights if n.night == night), None)
         stopped: tuple[str, ...] = ()
         if done is None:
-            notify.mark_night_unfinished(config.notify, root, night)
+            notify.mark_night_unfinished(config.notify, setting.root, night)
             depth = choose_depth(config.nightly, nights, night, asked.deep)
             watcher.say(f"the night of {night}" + (", a deep one" if depth == "deep" else ""))
-            collected = _collect_night(config, root, night, depth, asked, environ, watcher)
+            collected = _collect_night(setting, night, depth, asked, watcher)
             stopped = tuple(f"{e.provider or 'the night'}: {e.reason}" for e in collected.endings)
             if collected.interrupted:
                 sentence = f"interrupted; calling it again finishes the night of {night}"
                 return NightOutcome(night=night, outcome="interrupted", sentences=(sentence,), stopped=stopped)
-            done = _decide_night(config, results, night, depth, collected, nights)
+            done = _decide_night(setting, night, depth, collected, nights)
             history.write_night(results, done)
         watcher.say(f"decided: the night of {night}")
-        return replace(_publish_night(config, root, results, done, environ, write), stopped=stopped)
+        return replace(_publish_night(setting, done, write), stopped=stopped)
 
 
 def choose_depth(rules: Nightly, nights: Sequence[Night], night: str, wanted: bool | None) -> Depth:
@@ -108,38 +106,28 @@ def choose_depth(rules: Nightly, nights: Sequence[Night], night: str, wanted: bo
     return "deep" if passed.days >= rules.deep.every_days else "nightly"
 
 
-def _collect_night(
-    config: Config,
-    root: Path,
-    night: str,
-    depth: Depth,
-    asked: NightOptions,
-    environ: Mapping[str, str],
-    watcher: Watcher,
-) -> CollectedRun:
+def _collect_night(setting: Setting, night: str, depth: Depth, asked: NightOptions, watcher: Watcher) -> CollectedRun:
     """The night's run: a new one, or the one that a killed job has left, with what that left of its limits."""
-    results = root / config.run.results
+    config = setting.config
     name = f"{config.run.name}-{night}"
     rules = config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
     limits = _night_limits(asked.limits, rules, config.nightly)
-    begun = sorted(p for p in results.glob(f"*Z-{name}") if (p / records.MANIFEST).is_file())
+    begun = sorted(p for p in setting.results.glob(f"*Z-{name}") if (p / records.MANIFEST).is_file())
     if begun:
         left = _remaining_limits(limits, begun[-1])
-        return pipeline.resume_run(begun[-1], environ=environ, watcher=watcher, limits=left, check=asked.check)
+        return pipeline.resume_run(begun[-1], environ=setting.environ, watcher=watcher, limits=left, check=asked.check)
     section = config.run.model_copy(update={"name": name})
     given = asked.prompts or asked.suite or asked.tags
     prepared = pipeline.prepare_run(
-        config.model_copy(update={"run": section}),
-        root,
-        environ=environ,
+        replace(setting, config=config.model_copy(update={"run": section})),
         only=asked.only,
-        prompts=asked.prompts or (() if given else find_prompts(rules.prompt_names, root)),
+        prompts=asked.prompts or (() if given else find_prompts(rules.prompt_names, setting.root)),
         suite=asked.suite or (None if given else rules.suite),
         tags=asked.tags or (() if given else rules.tags),
         repeats=asked.repeats or rules.repeats,
         limit=asked.limit,
     )
-    return pipeline.start_run(prepared, results, environ=environ, watcher=watcher, limits=limits, check=asked.check)
+    return pipeline.start_run(prepared, watcher=watcher, limits=limits, check=asked.check)
 
 
 def _night_limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
@@ -165,8 +153,7 @@ def _remaining_limits(limits: Limits, path: Path) -> Limits:
         requests += 1
         answer, price = view.outcome.completion, prices[view.trial.provider]
         if answer is not None and price is not None:
-            tokens_in, tokens_out = answer.prompt_tokens or 0, answer.completion_tokens or 0
-            cost_usd += (tokens_in * price.input_per_mtok + tokens_out * price.output_per_mtok) / 1e6
+            cost_usd += price.cost(answer.prompt_tokens or 0, answer.completion_tokens or 0)
     return replace(
         limits,
         max_requests=None if limits.max_requests is None else max(0, limits.max_requests - requests),
@@ -175,12 +162,13 @@ def _remaining_limits(limits: Limits, path: Path) -> Limits:
 
 
 def _decide_night(
-    config: Config, results: Path, night: str, depth: Depth, collected: CollectedRun, nights: Sequence[Night]
+    setting: Setting, night: str, depth: Depth, collected: CollectedRun, nights: Sequence[Night]
 ) -> Night:
     """Hold every provider of the run against its baseline, and write the run's own report."""
+    config = setting.config
     opened = records.open_run(collected.path)
     concluded = conclude_run(opened, gates=config.gates)
-    baselines, suite_digest = history.read_baselines(results), opened.manifest.suite.digest
+    baselines, suite_digest = history.read_baselines(setting.results), opened.manifest.suite.digest
     reasons = {e.provider: e.reason for e in collected.endings}
     entries = tuple(
         NightEntry(
@@ -210,17 +198,16 @@ def _decide_night(
     )
 
 
-def _publish_night(
-    config: Config, root: Path, results: Path, done: Night, environ: Mapping[str, str], write: Callable[[str], None]
-) -> NightOutcome:
+def _publish_night(setting: Setting, done: Night, write: Callable[[str], None]) -> NightOutcome:
     """Deliver what has not been delivered, and write the files that others read. A failure here loses nothing."""
+    config, results, environ = setting.config, setting.results, setting.environ
     nights = history.read_nights(results)
     recent = {n.night for n in nights[-_DELIVERY_NIGHTS:]}
     found = history.find_notices(nights, no_data_nights=config.nightly.no_data_nights)
-    due = tuple(_attach_evidence(n, nights, results, environ) for n in found if n.night in recent)
+    due = tuple(_attach_evidence(n, nights, setting) for n in found if n.night in recent)
     undelivered = notify.deliver_notices(config.notify, due, results / "history" / "delivered", environ=environ)
     others = _still_changed_entries(nights, done, history.read_baselines(results))
-    notify.write_status_files(config.notify, root, done, nights, others)
+    notify.write_status_files(config.notify, setting.root, done, nights, others)
     tonight = tuple(n for n in due if n.night == done.night)
     notify.show_in_ci(done, tonight, others, environ=environ, write=write)
     sentences = (
@@ -243,21 +230,21 @@ def _still_changed_entries(
     )
 
 
-def _attach_evidence(notice: Notice, nights: Sequence[Night], results: Path, environ: Mapping[str, str]) -> Notice:
+def _attach_evidence(notice: Notice, nights: Sequence[Night], setting: Setting) -> Notice:
     """With the path of its evidence bundle, or why there is none."""
     if notice.kind != "changed":
         return notice
     night = next(n for n in nights if n.night == notice.night)
     entry = night.entry(notice.provider)
     key = entry.decision.baseline if entry is not None else None
-    baseline = next((b for b in history.read_baselines(results) if b.key == key), None)
+    baseline = next((b for b in history.read_baselines(setting.results) if b.key == key), None)
     if baseline is None:
         return notice  # the baseline has been replaced since: acknowledged
     try:
-        opened: Run = records.open_run(results / night.run)
+        opened: Run = records.open_run(setting.results / night.run)
     except RunFolderError as reason:
         return replace(notice, details=(*notice.details, f"no evidence bundle: {reason}"))
-    path, why = prove_change(results, night.night, opened, baseline, environ=environ)
+    path, why = prove_change(setting, night.night, opened, baseline)
     return replace(notice, details=(*notice.details, f"evidence bundle: {path}" if path else why))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from tempzero import claims, records
+from tempzero.config import Setting
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly.history import Baseline
 from tempzero.records import Run
@@ -14,17 +14,15 @@ from tempzero.records.files import write_atomically
 EVIDENCE = "evidence"
 
 
-def prove_change(
-    results: Path, night: str, tonight: Run, baseline: Baseline, *, environ: Mapping[str, str]
-) -> tuple[Path | None, str]:
+def prove_change(setting: Setting, night: str, tonight: Run, baseline: Baseline) -> tuple[Path | None, str]:
     """The bundle's path, or None and why there is none. Written once; a night decided again finds it there."""
-    path = results / "history" / EVIDENCE / f"{night}-{baseline.provider}.zip"
+    path = setting.results / "history" / EVIDENCE / f"{night}-{baseline.provider}.zip"
     if path.is_file():
         return path, ""
     try:
-        before = [records.open_run(results / side.run) for side in baseline.sides]
+        before = [records.open_run(setting.results / side.run) for side in baseline.sides]
         accusation = claims.accuse_by_rule("changed", baseline.provider)
-        bundle = claims.make_bundle(tonight, accusation, environ=environ, before=before)
+        bundle = claims.make_bundle(tonight, accusation, environ=setting.environ, before=before)
     except (UsageError, RunFolderError) as reason:
         return None, f"no evidence bundle: {reason}"
     path.parent.mkdir(parents=True, exist_ok=True)

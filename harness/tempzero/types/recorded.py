@@ -61,7 +61,10 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
-    """The model output as the provider gave it. Null stays None; reasoning and tool calls are kept apart."""
+    """The model output as the provider gave it, by parts: text, reasoning, tool calls, refusal.
+
+    `text` is "" where there is none. `reasoning_text` and `refusal` None: the provider shows none.
+    """
 
     text: str
     reasoning_text: str | None = None
@@ -78,6 +81,7 @@ class Completion:
     # SHA-256 over the float32 logits of every generated position; in-process engines only.
     logits_sha256: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str | None = None
 
 
 IdentityLabel = Literal["served_model", "backend", "fingerprint"]

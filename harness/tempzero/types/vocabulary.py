@@ -93,6 +93,9 @@ KindName = Literal[
 ]
 """What a figure is about; each kind has its table."""
 
+PartName = Literal["whole", "reasoning", "text", "calls", "refusal"]
+"""Which part of the answers a figure compares; `whole`: all of them."""
+
 PairKind = Literal["repeat", "cross", "reference"]
 """Which responses are compared: a provider's own, those of two peers, or a provider's with the reference's."""
 

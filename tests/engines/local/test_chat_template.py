@@ -86,9 +86,9 @@ async def both_readings(weights: LocalWeights, template: str | None) -> list[tup
     """For each conversation: its name, and what the reference and the server make of it."""
     serve = Serve(weights="w", threads=1, context=1024, chat_template=template)
     local = Local(weights="w", threads=1, context=1024, chat_template=template)
-    engine = open_llama_engine(Provider(name="ref", local=local, temperature=0.0), weights)
+    engine = open_llama_engine(Provider(name="ref", local=local, model="w", temperature=0.0), weights)
     readings: list[tuple[str, Reading, Reading]] = []
-    async with run_server(Provider(name="s", serve=serve), weights) as server:
+    async with run_server(Provider(name="s", serve=serve, model="s"), weights) as server:
         root = server.base_url.removesuffix("/v1")
         for name, messages in CONVERSATIONS.items():
             asked = [{"role": m.role, "content": m.content} for m in messages]

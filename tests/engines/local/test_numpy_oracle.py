@@ -122,7 +122,7 @@ def compare(mine: Array, theirs: Array, ids: list[int]) -> Agreement:
 
 def settings(engine: Literal["llama_cpp", "transformers"]) -> Provider:
     local = Local(weights="w", engine=engine, threads=1, context=512, batch=64)
-    return Provider(name="ref", local=local, temperature=0.0)
+    return Provider(name="ref", local=local, model="m", temperature=0.0)
 
 
 def read_here(engine: InProcessEngine, text: str, tokens: int) -> tuple[list[int], Array]:

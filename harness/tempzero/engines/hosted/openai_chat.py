@@ -98,7 +98,6 @@ class ChatEngine:
     def __init__(
         self, provider: Provider, *, url: str, shown_url: str, key: str | None, proxy: str | None, secrets: Secrets
     ) -> None:
-        assert provider.timeouts is not None, "providers are resolved when they are loaded"
         self._provider = provider
         self._shown_url = shown_url
         self._proxied = proxy is not None
@@ -184,7 +183,7 @@ class ChatEngine:
         body, in_body = self._secrets.removed_from(answer.body)
         hidden = self._secrets.hidden_in(body, coding=headers.get("content-encoding", "identity"), limit=BYTE_CAP)
         reply = Reply(
-            asked_model=self._provider.model or "",
+            asked_model=self._provider.model,
             asked_stream=asked.stream,
             offered_tools=asked.tools,
             status=answer.status,

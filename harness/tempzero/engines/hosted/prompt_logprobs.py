@@ -237,7 +237,7 @@ class EndpointReader:
         return value
 
     def _check_model(self, path: str, served: Any) -> None:
-        asked = self._provider.model or ""
+        asked = self._provider.model
         if isinstance(served, str) and served.lower() not in accepted_model_names(asked):
             self._fail(path, f"{to_printable_line(served)} answers where {asked} was asked")
 

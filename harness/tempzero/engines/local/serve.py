@@ -58,7 +58,7 @@ async def run_server(provider: Provider, weights: LocalWeights) -> AsyncIterator
     Raises EngineError, with the end of the server's log, where it cannot start.
     """
     assert provider.serve is not None, "only providers with `serve:` are served"
-    settings = _server_settings(provider.serve, weights.path, alias=provider.model or provider.name)
+    settings = _server_settings(provider.serve, weights.path, alias=provider.model)
     with tempfile.TemporaryFile() as log:
         process = _start_server(settings, log)
         try:

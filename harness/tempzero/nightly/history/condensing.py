@@ -68,8 +68,8 @@ def question_key(prompt: Prompt) -> str:
 
 def settings_digest(provider: Provider) -> str:
     """Digest of what is sent besides the prompt: where it differs, another question was asked."""
-    sampling = provider.sampling()
-    sent = [provider.claimed_model, provider.temperature, provider.top_p, provider.seed, sampling.max_tokens]
+    sampling = [provider.temperature, provider.top_p, provider.seed, provider.known_max_tokens]
+    sent = [provider.claimed_model, *sampling]
     return _short_digest([*sent, provider.parameter_names.model_dump(), provider.extra_body], 16)
 
 
@@ -120,7 +120,7 @@ def _condense_lane(
         started_at=times[0] if times else run.manifest.created_at,
         ended_at=times[-1] if times else run.manifest.created_at,
         settings=settings_digest(provider),
-        planned=int(counted.lane.planned.sum()) * (provider.repeats or 0),
+        planned=int(counted.lane.planned.sum()) * provider.repeats,
         answered=int((counted.lane.status <= 1).sum()),
         texts=_count_by_question(counted.raw, questions, hashes),
         answers=_count_by_question(
@@ -139,7 +139,7 @@ def _condense_lane(
         latency_s=statistics.median(said.latency_s[name]) if said.latency_s[name] else None,
         figures=tuple(f for f in figures if name in _figure_subjects(f) and f.family is None and _is_kept_figure(f)),
         one_token=tuple(
-            q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.sampling().max_tokens) == 1
+            q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.known_max_tokens) == 1
         ),
         shown={q: texts.text[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
     )

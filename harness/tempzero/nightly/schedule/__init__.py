@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tempzero.config import Config
-from tempzero.config.setting import Setting
+from tempzero.config import Config, Setting
 from tempzero.config.shipped import find_clone
 from tempzero.errors import UsageError
 

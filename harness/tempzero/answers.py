@@ -1,0 +1,53 @@
+"""A completion in, its answer by parts, and the texts by which answers are compared, out.
+
+An answer has parts: reasoning, text, calls of tools, refusal. Empty is a value of a part. Whether reasoning is *shown*
+at all is another question than whether it is equal: a host that hides it is told apart in words, not by a comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tempzero.chat_messages import call_line
+from tempzero.types.recorded import Completion
+
+REASONING_MARK = "\x1e<reasoning>"
+"""Stands before the reasoning in the text of a whole answer; nothing that a model writes looks so by accident."""
+END_OF_REASONING_MARK = "\x1e</reasoning>"
+REFUSAL_MARK = "\x1e<refusal>"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerParts:
+    """What came back, by part. `reasoning` and `refusal` None: not shown, which for a comparison is as if empty.
+
+    `calls` are the calls of tools, a line each, by name and canonical arguments (ids, which servers draw at random,
+    are left out); empty where nothing was called.
+    """
+
+    reasoning: str | None
+    text: str
+    calls: str
+    refusal: str | None
+
+
+def split_answer(completion: Completion) -> AnswerParts:
+    """A completion's parts."""
+    return AnswerParts(
+        reasoning=completion.reasoning_text,
+        text=completion.text,
+        calls="\n".join(call_line(call) for call in completion.tool_calls),
+        refusal=completion.refusal,
+    )
+
+
+def to_spoken_text(parts: AnswerParts) -> str:
+    """All of an answer but its reasoning, as one text: the text, the calls, the refusal."""
+    refusal = f"{REFUSAL_MARK}{parts.refusal}" if parts.refusal else ""
+    return "\n".join(filter(None, (parts.text, parts.calls, refusal)))
+
+
+def to_whole_text(parts: AnswerParts) -> str:
+    """All of an answer as one text: two are equal exactly where all their parts are. Text alone stands as it is."""
+    spoken = to_spoken_text(parts)
+    return f"{REASONING_MARK}{parts.reasoning}{END_OF_REASONING_MARK}{spoken}" if parts.reasoning else spoken

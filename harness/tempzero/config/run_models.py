@@ -1,0 +1,86 @@
+"""How a run asks and what it concludes: `conditions:`, `run:` and `gates:` of providers.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tempzero.config.strict_model import Name, OneOrMore, Positive, StrictModel, list_names
+from tempzero.types.asked import SuiteName
+from tempzero.types.vocabulary import RuleName
+
+
+class Condition(StrictModel):
+    """How the same prompts are asked. What is not given is the provider's own."""
+
+    name: Name
+    """What it is called in records and report, e.g. burst. Letters, digits and `._@:+-`; 100 at most."""
+    concurrency: Positive | None = None
+    """Requests in flight at most; null: the provider's own."""
+    stream: bool | None = None
+    """Ask for the answer in pieces (true), or as a whole (false); null: as the provider's own settings say."""
+    cache: Literal["cold", "warm"] | None = None
+    """`warm`, a warm prefix cache: the repeats of a prompt follow one another. `cold`: they are as far apart as the
+    run is long, as without this key. Servers of `serve:` are told besides whether to use their cache."""
+    repeats: Positive | None = None
+    """How often each prompt is asked; null: the provider's own."""
+    providers: tuple[str, ...] = ()
+    """Who is asked so; empty: everybody."""
+
+
+DEFAULT_CONDITION = "default"
+
+
+class RunSection(StrictModel):
+    """What `tempzero run` does with the providers."""
+
+    name: Name = "run"
+    """The end of the run folder's name, after its time. Letters, digits and `._@:+-`; 100 at most."""
+    reference: str | tuple[str, ...] | None = None
+    """The provider that the others are compared with, or a list with one for each claimed model. null: providers are
+    compared with each other only."""
+    prompts: OneOrMore = "prompts"
+    """Prompt files or folders of them, relative to this file; `builtin` names the shipped ones, `builtin/trivia` one
+    of their files. A list is asked together: `[builtin, mine.yaml]`."""
+    suite: SuiteName = "deep"
+    """How many of them: `quick`, `standard` (which holds quick), or `deep`, all there are."""
+    results: str = "results"
+    """The folder that run folders are written into, relative to this file."""
+    seed: int = 1
+    """Seeds the order of the trials: the same seed, the same order."""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The reference providers' names; empty when there is none."""
+        return list_names(self.reference)
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """What `prompts` names, one or more."""
+        return list_names(self.prompts)
+
+
+class Gates(StrictModel):
+    """What turns an analysis into an exit code."""
+
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Below this share of valid or censored trials a provider is inconclusive."""
+    min_prompts: Positive = 5
+    """With fewer prompts behind a figure a provider is inconclusive."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Family-wise error rate of the tests behind findings."""
+    ignore: tuple[RuleName, ...] = ()
+    """Rules of findings that are reported but do not fail the run: `nondeterministic` (its own repeats differ),
+    `reference_not_reproducible` (the reference's do), `identity_changed` (another served model, backend or fingerprint
+    within the run), `prompt_tokens_differ`, `deviates_from_reference` (by its texts), `deviates_token_by_token` (as the
+    reference reads them), `differs` (from a peer, by its texts), `answers_differ` (not equally often right),
+    `repeats_more`, `loops_more`; and the causes that a diagnosis shows: `cause_cut_short`, `cause_mixture`,
+    `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser` and
+    `cause_not_faithful`."""
+    min_emr: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A provider whose exact-match rate is certainly below this fails."""
+    min_reference_match: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A provider whose cross-EMR with the reference is certainly below this fails."""
+    max_excess_divergence: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A provider whose excess divergence from the reference is certainly above this fails."""

@@ -1,0 +1,69 @@
+"""How references read the responses, token by token: `score:` of providers.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tempzero.config.strict_model import Name, Positive, StrictModel
+
+
+class PromptVariant(StrictModel):
+    """Another way in which a provider may have rendered the prompts."""
+
+    name: Name
+    """What it is called in the report, e.g. empty-system. Letters, digits and `._@:+-`; 100 at most."""
+    system: str | None = None
+    """A system message in place of the prompt's own; empty is a message too. Null leaves the messages as they are."""
+    chat_template: str | None = None
+    """A Jinja template, or `path:FILE`, instead of the model file's own."""
+
+
+_PLAIN_TEXT = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+_ALPACA = "{% for m in messages %}### Instruction:\n{{ m.content }}\n\n{% endfor %}### Response:\n"
+_LLAMA_2 = "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
+
+ReferenceForm = Annotated[
+    str,
+    Field(
+        pattern=r"^((threads|batch)=[1-9][0-9]*|flash_attention"
+        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+)$"
+    ),
+]
+
+
+class ScoreSection(StrictModel):
+    """How references read the responses, token by token."""
+
+    enabled: bool = True
+    """Whether `run` does it; `tempzero score` always does."""
+    forms: tuple[ReferenceForm, ...] = (
+        "threads=1",
+        "batch=64",
+        "f16",
+        "bf16",
+        "q8_0",
+        "q4_0",
+        "cache=q8_0",
+        "cache=q4_0",
+    )
+    """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
+    and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
+    (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`)."""
+    form_tokens: Positive = 480
+    """Response tokens that each form reads."""
+    variants: tuple[PromptVariant, ...] = (
+        PromptVariant(name="empty-system", system=""),
+        PromptVariant(name="assistant-system", system="You are a helpful assistant."),
+        PromptVariant(name="no-template", chat_template=_PLAIN_TEXT),
+        PromptVariant(name="chatml", chat_template=_CHATML),
+        PromptVariant(name="llama-2", chat_template=_LLAMA_2),
+        PromptVariant(name="alpaca", chat_template=_ALPACA),
+    )
+    """Prompt renderings behind which a provider's responses are read again where their first tokens do not fit."""
+    variant_responses: Annotated[int, Field(ge=0)] = 4
+    """Responses of a provider that are read behind each variant."""
