@@ -9,9 +9,7 @@ from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion
 
 TEXTS = st.text(alphabet="ab<>/\n", max_size=4)
-CALLS = st.lists(
-    st.builds(ToolCall, name=st.sampled_from("fg"), arguments=st.sampled_from(("{}", '{"a":1}'))), max_size=2
-)
+CALL = st.builds(ToolCall, name=st.sampled_from("fg"), arguments=st.sampled_from(("{}", '{"a":1}')))
 COMPLETIONS = st.builds(
     Completion,
     text=TEXTS,
