@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from door_workplace import make_workplace
 
 _LINE = "line written at the end"
 
@@ -23,3 +25,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 for name, line in report.user_properties:
                     if name == _LINE:
                         terminalreporter.write_line(str(line))
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """This folder, with everything that the examples of the library need in it."""
+    monkeypatch.chdir(tmp_path)
+    with make_workplace(tmp_path):
+        yield tmp_path

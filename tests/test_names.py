@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
 import tempzero
+from user_types import ONE_AT_A_TIME, check_user_types
 
 # Each line once as it is right, and once with a name that nobody knows.
 CHECKS = (
@@ -39,20 +37,12 @@ def check_types(folder: Path, expressions: list[str]) -> list[str]:
     """What mypy --strict says of a user's program with these expressions, a line each."""
     program = folder / "program.py"
     program.write_text(PROGRAM.format("\n".join(f"        {line}," for line in expressions)))
-    ran = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-pretty", "--cache-dir", str(folder / "cache"), str(program)],
-        cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "MYPYPATH": str(Path(tempzero.__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [line for line in ran.stdout.splitlines() if ": error:" in line]
+    return check_user_types(program)
 
 
+@ONE_AT_A_TIME
 def test_a_misspelt_name_fails_the_type_check(tmp_path: Path) -> None:
     """Silence would read as "there is none": a figure asked for by a wrong name is never found."""
-    pytest.importorskip("mypy")
     assert not check_types(tmp_path, [line.format(right) for line, right, _ in CHECKS])
     errors = check_types(tmp_path, [line.format(wrong) for line, _, wrong in CHECKS])
     first = PROGRAM.split("{}")[0].count("\n") + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tempzero import config, suites
@@ -32,9 +33,9 @@ def test_every_option_of_run_is_named() -> None:
     """A reader finds out what `run` takes without running it."""
     import inspect
 
-    from tempzero import cli
+    from tempzero.cli.run_commands import run
 
-    options = {name.replace("_", "-") for name in inspect.signature(cli.run).parameters}
+    options = {name.replace("_", "-") for name in inspect.signature(run).parameters}
     missing = {o for o in options if f"--{o.removesuffix('-output')}" not in README}
     assert not missing
 
@@ -68,6 +69,16 @@ def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
     file = tmp_path / "prompts.yaml"
     file.write_text(prompt)
     assert suites.load_suite(file).prompts[0].expected == "Paris"
+
+
+def test_examples_of_the_library_run_as_they_stand(workplace: Path) -> None:
+    """What a reader pastes into a notebook goes from a providers.yaml to a verdict, tables and a proof."""
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(compile(example, "README.md", "exec"), names)
+    assert names["verdict"].outcome == "inconclusive"  # four prompts are few
+    assert set(names["responses"].provider) == set(names["pairs"].left) == {"a", "b"}
+    assert (workplace / "claim.zip").is_file()
 
 
 def test_the_shipped_suites_are_what_was_frozen() -> None:

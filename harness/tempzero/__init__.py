@@ -1,14 +1,66 @@
-"""tempzero as a library: what version it is. Everything else is in the rooms, imported one by one."""
+"""Do inference providers that claim to serve the same model give the same answers at temperature zero?
+
+The library behind the command `tempzero`, in ten names; each is loaded when it is first used.
+
+load_config   a providers.yaml -> a Setting
+run           a Setting -> a Run: every provider asked, everything recorded; this costs time, and money where it costs
+open_run      a run folder -> a Run
+responses     a Run -> a DataFrame, a row for each trial
+pairs         a Run or an Analysis -> a DataFrame, a row for each two providers, and for each provider with itself
+analyse       a Run -> an Analysis: figures, findings, curves, examples
+judge         an Analysis and thresholds -> a Verdict
+report        an Analysis and a Verdict -> report.html, report.md, summary.json, tables
+claim         a Run and a finding -> an evidence bundle
+verify        a run folder or a bundle -> whether it holds
+
+Whatever a user can put right is raised as a `tempzero.errors.TempzeroError`.
+"""
 
 from __future__ import annotations
 
-__version__: str
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from tempzero.analysis import analyse
+    from tempzero.analysis.frames import pairs, responses
+    from tempzero.door import claim, load_config, open_run, report, run, verify
+    from tempzero.verdict.gate import judge
 
-def __getattr__(name: str) -> str:
-    """The version of the installed package, looked up when it is asked for: the look-up would slow every start down."""
-    if name == "__version__":
-        import importlib.metadata
+    __version__: str
 
-        return importlib.metadata.version(__name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "__version__",
+    "analyse",
+    "claim",
+    "judge",
+    "load_config",
+    "open_run",
+    "pairs",
+    "report",
+    "responses",
+    "run",
+    "verify",
+]
+
+if not TYPE_CHECKING:  # a type checker that saw this would take any name for one of ours
+    _HOMES = {
+        "analyse": "tempzero.analysis",
+        "judge": "tempzero.verdict.gate",
+        "pairs": "tempzero.analysis.frames",
+        "responses": "tempzero.analysis.frames",
+    }
+
+    def __getattr__(name):
+        from importlib import import_module, metadata
+
+        if name not in __all__:
+            raise AttributeError(f"module 'tempzero' has no attribute '{name}'")
+        if name == "__version__":
+            found = metadata.version("tempzero")
+        else:
+            found = getattr(import_module(_HOMES.get(name, "tempzero.door")), name)
+        globals()[name] = found
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

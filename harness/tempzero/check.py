@@ -19,6 +19,7 @@ from tempzero.config import Provider, Setting, expand_variables, refuse_unknown_
 from tempzero.engines import open_engine
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS, to_printable_line
 from tempzero.errors import EngineError
+from tempzero.event_loop import run_coroutine
 from tempzero.types.asked import Message, Question, Trial
 from tempzero.types.recorded import Completion, Exchange, Outcome, OutcomeKind
 from tempzero.types.vocabulary import VerdictOutcome
@@ -102,6 +103,27 @@ async def check_providers(providers: Sequence[Provider], *, environ: Mapping[str
     )
     _compare_prompt_tokens(rows)
     return tuple(rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettingCheck:
+    """The worst state of all providers, a row for each that was asked, and who was not asked and why."""
+
+    state: VerdictOutcome
+    rows: tuple[ProviderCheck, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def check_setting(setting: Setting, *, only: Sequence[str] = ()) -> SettingCheck:
+    """Check the hosted providers of a configuration (`only` these, by name). Raises UsageError for an unknown name."""
+    asked, unset = select_hosted(setting, only)
+    rows = run_coroutine(check_providers(asked, environ=setting.environ))
+    missing = {p.name: " and ".join(v for v in p.variables() if not setting.environ.get(v)) for p in unset}
+    return SettingCheck(
+        state=worst_state(rows) if rows or not unset else "inconclusive",
+        rows=rows,
+        skipped=tuple((name, f"environment variable {variables} not set") for name, variables in missing.items()),
+    )
 
 
 def worst_state(rows: Iterable[ProviderCheck]) -> VerdictOutcome:

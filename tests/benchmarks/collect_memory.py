@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tempzero import pipeline, records
+from tempzero import records
 from tempzero.collect import collect_attempts
+from tempzero.collect.session import StopSwitch, acknowledge_attempts
 from tempzero.config import Config, parse_config
 from tempzero.plan import build_plan
 from tempzero.types.asked import Message, Prompt, Question, Suite
@@ -80,9 +81,9 @@ async def _measure(calls: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = records.create_run(Path(folder), _manifest(config, suite, plan.digest))
         watch = _Watch(len(plan.trials))
-        stopping = pipeline._StopSwitch()
+        stopping = StopSwitch()
         with records.open_run_writer(path, now=_NOW) as writer:
-            async with pipeline._acknowledge_attempts(writer, watch.attempt, stopping) as had:
+            async with acknowledge_attempts(writer, watch.attempt, stopping) as had:
                 await collect_attempts(
                     plan,
                     config=config,

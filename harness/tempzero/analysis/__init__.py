@@ -44,6 +44,10 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
 
     Providers and pairs come in the order of their names, so that nothing depends on the order in
     which they are configured or answered. Raises RunFolderError for damaged or foreign records.
+
+    >>> analysis = tempzero.analyse(tempzero.open_run("results/20260102T030405Z-example"))
+    >>> [(f.left, round(f.estimate.value, 3)) for f in analysis.figures if f.metric == "emr" and f.family is None]
+    [('a', 1.0), ('b', 0.778)]
     """
     seen = observe_run(run, tell)
     case, book = _build_case(seen, run.config, tell)

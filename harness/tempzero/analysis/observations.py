@@ -55,7 +55,7 @@ _INTEGER_COLUMNS = (
 )
 _PROGRESS_EVERY = 5_000
 _SECONDS_COLUMNS = ("latency_s", "first_byte_s")
-_TRIAL_KEY = ["condition", "provider", "prompt", "repeat"]
+TRIAL_KEY = ["condition", "provider", "prompt", "repeat"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -263,8 +263,8 @@ class _RecordReader:
         logits, asked, given = answer.logits_sha256, answer.prompt_tokens, answer.completion_tokens
         return (
             NOT_SAID if logits is None else self._bits[prompt, logits, answer.token_ids],
-            NOT_SAID if asked is None else _clamp_tokens(asked),
-            NOT_SAID if given is None else _clamp_tokens(given),
+            NOT_SAID if asked is None else clamp_tokens(asked),
+            NOT_SAID if given is None else clamp_tokens(given),
         )
 
     def frame(self) -> pd.DataFrame:
@@ -277,7 +277,7 @@ class _RecordReader:
         return frame
 
 
-def _clamp_tokens(tokens: int) -> int:
+def clamp_tokens(tokens: int) -> int:
     """A provider may report any number; what no 64-bit column can hold is held at its end."""
     return tokens if 0 <= tokens <= _LARGEST_TOKENS else min(max(tokens, 0), _LARGEST_TOKENS)
 
@@ -290,7 +290,7 @@ def _build_lanes(
     prompts: Sequence[Prompt],
 ) -> Iterable[Lane]:
     """A lane for every provider and condition that was planned, asked or not; of imported records for what is there."""
-    trials = _choose_attempts(attempts)
+    trials = choose_attempts(attempts, attempts.status <= CENSORED)
     planned = {c.name: c for c in config.conditions}
     for condition in sorted({*reader.names(), *planned}) or [DEFAULT_CONDITION]:
         number = reader.conditions[condition]
@@ -305,12 +305,11 @@ def _build_lanes(
             yield _build_lane(under or provider, condition, asked, of_lane, prompts)
 
 
-def _choose_attempts(attempts: pd.DataFrame) -> pd.DataFrame:
-    """The attempt that counts of each trial: the first usable one, else the last."""
-    usable = attempts.status <= CENSORED
+def choose_attempts(attempts: pd.DataFrame, usable: pd.Series[bool]) -> pd.DataFrame:
+    """The attempt that counts of each trial: the first usable one, else the last. A row each, by the trial's key."""
     preference = np.where(usable, attempts.number, _LARGEST_TOKENS - attempts.number)
-    ranked = attempts.assign(preference=preference).sort_values([*_TRIAL_KEY, "preference"], kind="stable")
-    return ranked.drop_duplicates(_TRIAL_KEY)
+    ranked = attempts.assign(preference=preference).sort_values([*TRIAL_KEY, "preference"], kind="stable")
+    return ranked.drop_duplicates(TRIAL_KEY)
 
 
 def _build_lane(

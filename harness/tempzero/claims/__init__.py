@@ -12,7 +12,7 @@ checking       a bundle's file or folder -> one line that it holds, or a BundleE
 from __future__ import annotations
 
 from tempzero.claims.accusing import Accusation, accuse_by_finding, accuse_by_rule
-from tempzero.claims.bundle import Bundle, bundle_file_name, make_bundle
+from tempzero.claims.bundle import Bundle, make_bundle
 from tempzero.claims.checking import check_bundle
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Bundle",
     "accuse_by_finding",
     "accuse_by_rule",
-    "bundle_file_name",
     "check_bundle",
     "make_bundle",
 ]

@@ -23,6 +23,7 @@ from tempzero.config import Provider
 from tempzero.errors import UsageError
 from tempzero.plan import fits_context
 from tempzero.records import Run
+from tempzero.records.files import write_atomically
 from tempzero.stats import rule_of_three
 
 BUNDLE_FORMAT = 3
@@ -35,11 +36,24 @@ _SHORTEST_SECRET = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """A finished bundle: its files by name, the hash that stands for all of them, and the claim in a line."""
+    """A finished bundle: its files by name, the hash that stands for all of them, and the claim in a line.
+
+    `file_name` is what its zip is called unless somebody says otherwise.
+    """
 
     files: Mapping[str, bytes]
     root: str
     title: str
+    file_name: str
+
+    def save(self, path: Path | str | None = None) -> Path:
+        """Write the zip to `path`, else into this folder under its name; give the path. Raises UsageError."""
+        file = Path(path or self.file_name)
+        try:
+            write_atomically(file, self.packed())
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be written: {error.strerror}") from None
+        return file
 
     def packed(self) -> bytes:
         """The zip. Stored and not compressed, dated 1980: the same files give the same bytes on every machine."""
@@ -73,7 +87,7 @@ def make_bundle(run: Run, accusation: Accusation, *, environ: Mapping[str, str],
     raise UsageError(f"{run.path}: not claimed: " + "; ".join(reasons or [f'no record of "{accusation.subject}"']))
 
 
-def bundle_file_name(run: Run, accusation: Accusation) -> str:
+def _name_bundle_file(run: Run, accusation: Accusation) -> str:
     """What a bundle is called unless somebody says otherwise."""
     words = ("claim", run.manifest.run_id, accusation.rule, accusation.subject, *accusation.others)
     return "-".join(re.sub(r"[^A-Za-z0-9._-]", "_", word) for word in words) + ".zip"
@@ -128,7 +142,8 @@ class _Case:
         files["CLAIM.md"], files["CLAIM.html"] = page.encode(), to_html(page).encode()
         files["SHA256SUMS"] = build_checksums(files)
         root = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
-        return Bundle(files=files, root=root, title=page.partition("\n")[0][2:])
+        name = _name_bundle_file(self._run, self._accusation)
+        return Bundle(files=files, root=root, title=page.partition("\n")[0][2:], file_name=name)
 
     def _claim(self, heads: Mapping[str, str]) -> dict[str, Any]:
         counted = self._counted

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tempzero.pipeline import Watcher
 from tempzero.types.asked import Plan
 from tempzero.types.recorded import ANSWERED, Attempt
+from tempzero.watcher import Watcher
 
 _LOG_EVERY_S = 20.0
 
@@ -36,6 +37,14 @@ def make_counter(what: str) -> Callable[[int, int], None]:
             print(f"{what}: {done} of {of}", file=sys.stderr, flush=True)
 
     return show
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal for what takes more than seconds on large runs; elsewhere nothing."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda phase, share: bar.update(task, description=phase, completed=share)
 
 
 class _ProgressScreen:

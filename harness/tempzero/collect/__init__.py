@@ -4,9 +4,11 @@ Each provider has a lane for each condition it is asked under: at most `concurre
 trials in plan order. Lanes of one provider take turns and share its limits; so do lanes that share a
 resource (this machine's cores). All others run side by side.
 
-lane      one provider under one condition: slots, trials, the one retry loop
-access    what all lanes of a provider share: its engines, its limits, and whether it is still asked
-limits    pure rules: pace, breaker, budget
+lane            one provider under one condition: slots, trials, the one retry loop
+access          what all lanes of a provider share: its engines, its limits, and whether it is still asked
+request_limits  pure rules: pace, breaker, budget
+session         one sitting, from engines opened to the folder sealed; a wing's door of its own, as it knows the folder
+run_manifest    what the folder says of itself
 """
 
 from __future__ import annotations

@@ -3,10 +3,6 @@
 job       lock, run, compare, decide, write, tell: each step leaves a file and is skipped where the file is there
 locking   one at a time
 proving   a changed provider -> an evidence bundle of tonight against its baseline
+
+Import from these; the wing itself imports nothing, so that reading a history starts no engine.
 """
-
-from __future__ import annotations
-
-from tempzero.nightly.job import NightOptions, NightOutcome, run_night
-
-__all__ = ["NightOptions", "NightOutcome", "run_night"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ from tempzero.types.concluded import Estimate
 # An endpoint that agrees with itself less often than this needs so many answers a prompt before it is known what it
 # usually says; with fewer, `tests/benchmarks/nightly.py` finds some changes in the first nights only now and then.
 _LOW_AGREEMENT, _ENOUGH_ANSWERS = 0.7, 18
+
+
+def set_baselines(results: Path, runs: Sequence[Run], *, only: Collection[str] = ()) -> tuple[Baseline, ...]:
+    """Make the runs the baseline that nights in `results` are held against. Raises as `make_baselines` does."""
+    made = make_baselines(runs, only=only, now=datetime.now(UTC).isoformat(timespec="seconds"))
+    for one in made:
+        history.write_baseline(results, one)
+    return made
 
 
 def make_baselines(runs: Sequence[Run], *, only: Collection[str] = (), now: str) -> tuple[Baseline, ...]:

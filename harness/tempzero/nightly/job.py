@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
-from tempzero import pipeline, records, reports
-from tempzero.analysis import analyse
+from tempzero import pipeline, records
+from tempzero.conclusion import conclude_run
 from tempzero.config import Deep, Nightly, Setting
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
@@ -20,7 +20,6 @@ from tempzero.nightly.proving import prove_change
 from tempzero.pipeline import CollectedRun, Limits, Watcher
 from tempzero.records import Run
 from tempzero.types.asked import SuiteName
-from tempzero.verdict import gate
 
 # Messages that could not be delivered are tried again for this many nights.
 _DELIVERY_NIGHTS = 14
@@ -63,9 +62,10 @@ def run_night(
 ) -> NightOutcome:
     """Check, run, compare, decide, write, tell. Raises UsageError at once where another night is under way.
 
-    `write` takes what a CI reads on stdout. A night that is on file already is not asked again; what was not
-    delivered is.
+    `night` is its name; empty: today's date (UTC). `write` takes what a CI reads on stdout. A night that is on file
+    already is not asked again; what was not delivered is.
     """
+    night = night or datetime.now(UTC).date().isoformat()
     history.check_night_label(night)
     config, results = setting.config, setting.results
     with hold_lock(results / "history"):
@@ -167,9 +167,8 @@ def _decide_night(
     """Hold every provider of the run against its baseline, and write the run's own report."""
     config = setting.config
     opened = records.open_run(collected.path)
-    analysis = analyse(opened)
-    reports.write_reports(analysis, gate.judge(analysis, config.gates), collected.path)
-    baselines = history.read_baselines(setting.results)
+    concluded = conclude_run(opened, gates=config.gates)
+    baselines, suite_digest = history.read_baselines(setting.results), opened.manifest.suite.digest
     reasons = {e.provider: e.reason for e in collected.endings}
     entries = tuple(
         NightEntry(
@@ -181,13 +180,13 @@ def _decide_night(
                     side=side,
                     stopped=reasons.get(side.provider) or reasons.get(None) or "",
                 ),
-                history.choose_baseline(baselines, side, opened.manifest.suite.digest),
+                history.choose_baseline(baselines, side.provider, suite_digest, side.texts.keys()),
                 history.past_nights(nights, side.provider, night),
                 config.nightly,
                 config.gates,
             ),
         )
-        for side in history.condense_run(opened, analysis)
+        for side in history.condense_run(opened, concluded.analysis)
     )
     return Night(
         format=history.FORMAT,

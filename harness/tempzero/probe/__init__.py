@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast, get_args
 
 from tempzero.config import Config, Local, Provider, refuse_unknown_providers
@@ -32,6 +33,7 @@ from tempzero.probe.answer_paths import (
 from tempzero.probe.candidates import generate_candidates, order_for_reading
 from tempzero.probe.suite_text import to_suite_text
 from tempzero.reading import scorer
+from tempzero.records.files import write_atomically
 from tempzero.types.asked import Prompt
 
 __all__ = [
@@ -42,7 +44,9 @@ __all__ = [
     "build_rule",
     "choose_reference",
     "generate_candidates",
+    "save_suite",
     "search_prompts",
+    "suite_path",
     "summarise_search",
     "to_suite_text",
 ]
@@ -114,6 +118,21 @@ def build_rule(kind: str, *, count: int, tokens: int | None = None, margin: floa
         tokens=tokens or usual_tokens,
         margin=usual_margin if margin is None else margin,
     )
+
+
+def suite_path(path: Path) -> Path:
+    """The path, if a suite can be written there. Raises UsageError."""
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"{path}: a suite of probes is written as YAML; let its name end in .yaml")
+    if path.exists():
+        raise UsageError(f"{path}: exists, and a suite never changes under its name; name another file")
+    return path
+
+
+def save_suite(found: SearchResult, path: Path) -> None:
+    """Write what was found as a prompt file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, to_suite_text(found).encode())
 
 
 def choose_reference(config: Config, name: str = "") -> Provider:

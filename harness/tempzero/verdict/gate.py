@@ -10,7 +10,14 @@ from tempzero.types.vocabulary import WORST_FIRST, KindName, MetricName
 
 
 def judge(analysis: Analysis, gates: Gates) -> Verdict:
-    """Judge every provider, worst first; the run's outcome is the worst of theirs."""
+    """Judge every provider, worst first; the run's outcome is the worst of theirs: finding, inconclusive or pass.
+
+    `gates` are usually those of the run's own configuration.
+
+    >>> recorded = tempzero.open_run("results/20260102T030405Z-example")
+    >>> tempzero.judge(tempzero.analyse(recorded), recorded.config.gates).outcome
+    'finding'
+    """
     verdicts = [_judge_provider(p, analysis, gates) for p in analysis.providers]
     verdicts.sort(key=lambda v: (WORST_FIRST.index(v.outcome), v.provider))
     outcome = verdicts[0].outcome if verdicts else "inconclusive"

@@ -11,7 +11,7 @@ notices      nights -> what is worth a message
 from __future__ import annotations
 
 from tempzero.nightly.history.compared_measures import measure_title
-from tempzero.nightly.history.condensing import condense_run
+from tempzero.nightly.history.condensing import condense_run, question_key
 from tempzero.nightly.history.deciding import Tonight, decide_tonight, past_nights
 from tempzero.nightly.history.nights import (
     FORMAT,
@@ -62,6 +62,7 @@ __all__ = [
     "latest_entries",
     "measure_title",
     "past_nights",
+    "question_key",
     "read_baselines",
     "read_nights",
     "write_baseline",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -217,11 +217,15 @@ def baseline_path(results: Path, baseline: Baseline) -> Path:
     return results / BASELINES / f"{quote(baseline.provider, safe='@+')}.{baseline.suite_digest[:12]}.json"
 
 
-def choose_baseline(baselines: Iterable[Baseline], side: Side, suite_digest: str) -> Baseline | None:
-    """What to hold a provider's night against: the baseline of this very suite, else that of most of its questions."""
-    own = [b for b in baselines if b.provider == side.provider]
+def choose_baseline(
+    baselines: Iterable[Baseline], provider: str, suite_digest: str, asked: Set[str]
+) -> Baseline | None:
+    """What to hold a provider's run against: the baseline of this very suite, else that of most of its questions.
+
+    `asked` are the keys of its questions, as `condensing.question_key` makes them.
+    """
+    own = [b for b in baselines if b.provider == provider]
     same = [b for b in own if b.suite_digest == suite_digest]
-    asked = side.texts.keys()
     near = sorted((b for b in own if b.questions & asked), key=lambda b: len(b.questions & asked))
     return same[0] if same else near[-1] if near else None
 

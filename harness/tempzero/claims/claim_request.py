@@ -1,0 +1,61 @@
+"""A Run and what somebody wants proven of it in, the bundle out: a finding by its number, or a rule and a provider.
+
+A door of its own: who claims a finding needs the analysis, and who claims a change needs the baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tempzero.analysis import analyse
+from tempzero.claims import Accusation, Bundle, accuse_by_finding, accuse_by_rule, make_bundle
+from tempzero.errors import UsageError
+from tempzero.nightly.history import choose_baseline, question_key, read_baselines
+from tempzero.records import Run, open_run
+
+_OPTIONS = (
+    "name either --finding N, or --rule nondeterministic with --provider NAME, "
+    "or --rule differs-from-all with --provider NAME and --against A,B, or --rule changed with --provider NAME"
+)
+
+
+def claim_from_run(
+    run: Run,
+    *,
+    finding: int | None = None,
+    rule: str | None = None,
+    provider: str | None = None,
+    against: Sequence[str | Path] = (),
+    environ: Mapping[str, str],
+    tell: Callable[[str, float], None] = lambda phase, share: None,
+) -> Bundle:
+    """Prove a finding of the report (counted from 1; none named: the only one), or a rule of one provider.
+
+    `against` are the other providers of `differs-from-all`, or the earlier run folders of `changed`; without any of
+    those the provider's baseline is taken. Raises UsageError where these do not go together, or the records do not
+    support the claim, and RunFolderError where records are damaged.
+    """
+    if (rule is None) != (provider is None) or (rule is not None and finding is not None) or (against and not rule):
+        raise UsageError(_OPTIONS)
+    before: list[Run] = []
+    if rule is None or provider is None:
+        accusation: Accusation = accuse_by_finding(analyse(run, tell).findings, finding)
+    elif rule == "changed":
+        accusation = accuse_by_rule(rule, provider)
+        before = [open_run(path) for path in [Path(p) for p in against] or find_baseline_runs(run, provider)]
+    else:
+        accusation = accuse_by_rule(rule, provider, [str(one) for one in against])
+    return make_bundle(run, accusation, environ=environ, before=before)
+
+
+def find_baseline_runs(run: Run, provider: str) -> tuple[Path, ...]:
+    """The run folders that a provider's baseline was made of, beside this run. Raises UsageError where it has none."""
+    results, suite = run.path.parent, run.manifest.suite
+    asked = {question_key(prompt) for prompt in suite.prompts}
+    baseline = choose_baseline(read_baselines(results), provider, suite.digest, asked)
+    if baseline is None:
+        raise UsageError(
+            f"{run.path}: {provider} has no baseline in {results}; set one, or name earlier run folders with --against"
+        )
+    return tuple(results / side.run for side in baseline.sides)

@@ -1,0 +1,68 @@
+"""claim, verify, compare: what a run proves, whether a proof holds, and what changed between two runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tempzero.cli.exit_codes import EXIT_CODES
+from tempzero.cli.options import RunFolder, split_names
+
+
+def claim(
+    run: RunFolder,
+    finding: Annotated[int | None, typer.Option(min=1, help="Which finding of the report, counted from 1.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Instead of a finding: nondeterministic, differs-from-all or changed.")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="With --rule: which provider.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="With differs-from-all: from every one of these providers. With changed: since these run folders; "
+            "else since its baseline."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
+) -> int:
+    """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
+    import tempzero
+    from tempzero.cli.progress import progress_bar
+
+    with progress_bar() as tell:
+        bundle = tempzero.claim(
+            tempzero.open_run(run),
+            finding=finding,
+            rule=rule,
+            provider=provider,
+            against=split_names(against),
+            environ=os.environ,
+            tell=tell,
+        )
+    print(f"{bundle.save(out)}: {bundle.title}\nroot hash: {bundle.root}")
+    return 0
+
+
+def verify(path: Annotated[Path, typer.Argument(help="A run folder, or an evidence bundle (zip or unpacked).")]) -> int:
+    """Check a run folder's hash chain, or everything that an evidence bundle claims; offline."""
+    import tempzero
+
+    print(tempzero.verify(path).sentence)
+    return 0
+
+
+def compare(
+    left: Annotated[Path, typer.Argument(help="The earlier run folder.")],
+    right: Annotated[Path, typer.Argument(help="The later run folder.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
+) -> int:
+    """What changed between two runs, tested prompt by prompt; what cannot be compared is named."""
+    import tempzero
+    from tempzero.compare import compare_runs, comparison_to_json, comparison_to_markdown
+
+    comparison = compare_runs(tempzero.open_run(left), tempzero.open_run(right))
+    print(comparison_to_json(comparison) if json_output else comparison_to_markdown(comparison), end="")
+    return EXIT_CODES[comparison.outcome]

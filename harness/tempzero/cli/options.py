@@ -1,0 +1,53 @@
+"""Options and arguments that several commands take, and what they are read into."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tempzero.types.asked import SuiteName
+
+if TYPE_CHECKING:
+    from tempzero.config.setting import Setting
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The providers.yaml to use; else the one in this folder, else the built-in."),
+]
+PromptNames = Annotated[
+    list[str] | None,
+    typer.Option("--prompts", metavar="PATH", help="Other prompts: a file, a folder, or builtin; again for more."),
+]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, e.g. results/20261123T101500Z-run.")]
+JsonSummary = Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")]
+Providers = Annotated[str, typer.Option(help="Only these providers, comma-separated.")]
+SuiteSize = Annotated[SuiteName | None, typer.Option(help="How much is asked; deep is everything.")]
+Tags = Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")]
+Repeats = Annotated[int | None, typer.Option(min=1, help="Repeats for every provider.")]
+PromptLimit = Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not ask hosted providers for one token first.")]
+MaxMinutes = Annotated[float | None, typer.Option(min=0.01, help="Stop collecting after so many minutes.")]
+RunCode = Annotated[bool, typer.Option("--run-code", help="Judge code answers by running them, enclosed.")]
+
+
+def load_setting(named: Path | None) -> Setting:
+    """The configuration that a command works with, and the folder and environment around it."""
+    import tempzero
+
+    return tempzero.load_config(named, say=lambda line: print(line, file=sys.stderr))
+
+
+def find_named_prompts(names: Sequence[str] | None) -> tuple[Path, ...]:
+    """What was named on the command line, seen from where that was typed; nothing where nothing was."""
+    from tempzero.config.shipped import find_prompts
+
+    return find_prompts(names or (), Path())
+
+
+def split_names(listed: str | None) -> list[str]:
+    """A comma-separated list."""
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]

@@ -1,0 +1,84 @@
+"""What commands print: the plan, the check, the verdict. Reports print themselves, see reports."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from tempzero.cli.exit_codes import EXIT_CODES
+
+if TYPE_CHECKING:
+    from tempzero.check import ProviderCheck
+    from tempzero.pipeline import PreparedRun
+    from tempzero.types.concluded import Verdict
+
+
+def print_lines(lines: Iterable[str], *, to: TextIO | None = None) -> None:
+    """Each on a line of its own; nothing at all where there are none."""
+    for line in lines:
+        print(line, file=to or sys.stdout)
+
+
+def print_verdict(verdict: Verdict, written: tuple[Path, ...]) -> None:
+    """The verdict with its exit code, and where the reports are."""
+    pages = [p for p in written if p.suffix in (".html", ".md")]
+    print(f"\nverdict: {verdict.outcome} (exit code {EXIT_CODES[verdict.outcome]})")
+    for page in pages:
+        print(f"report:  {page}")
+
+
+def print_plan(prepared: PreparedRun) -> None:
+    """Calls, tokens and cost at most, by provider and by family."""
+    from rich.console import Console
+    from rich.table import Table
+
+    suite, columns = prepared.suite, ("calls", "prompt tokens ≤", "completion tokens ≤", "cost ≤")
+    named = f" of suite {suite.name}" if suite.name else ""
+    named += f", version {suite.version}" if suite.version else ""
+    table = Table("provider", title=f"Plan: {len(suite.prompts)} prompts{named}; nothing sent", title_justify="left")
+    families = Table(title="By family, over all providers", title_justify="left")
+    families.add_column("family", no_wrap=True)
+    families.add_column("prompts", justify="right")
+    for heading in columns:
+        table.add_column(heading, justify="right")
+        families.add_column(heading, justify="right")
+    for f in prepared.plan.families:
+        figures = (f.prompts, f.calls, f.prompt_tokens, f.completion_tokens)
+        families.add_row(f.family, *map(str, figures), _format_cost(f.cost_usd))
+    estimates = prepared.plan.estimates
+    for e in estimates:
+        table.add_row(e.provider, *map(str, (e.calls, e.prompt_tokens, e.completion_tokens)), _format_cost(e.cost_usd))
+    totals = [sum(v) for v in zip(*((e.calls, e.prompt_tokens, e.completion_tokens) for e in estimates), strict=True)]
+    priced = [e.cost_usd for e in estimates if e.cost_usd is not None]
+    table.add_section()
+    table.add_row("all, before retries", *map(str, totals), _format_cost(sum(priced) if priced else None))
+    console = Console()
+    console.print(table)
+    console.print(families)
+
+
+def print_check_table(rows: Sequence[ProviderCheck]) -> None:
+    """A column for each provider: there are fewer of them than of what was looked at."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from tempzero.check import CHECK_COLUMNS
+
+    if not rows:
+        print("no hosted provider to check: `run` proves what it starts on this machine itself")
+        return
+    table = Table("", *(row.provider for row in rows), title="Check", title_justify="left")
+    for column in CHECK_COLUMNS:
+        table.add_row(column, *(Text(row.words.get(column, "")) for row in rows))
+    console = Console()
+    console.print(table)
+    for row in rows:
+        for remark in row.remarks:
+            console.print(Text(f"{row.provider}: {remark}"), soft_wrap=True)
+
+
+def _format_cost(cost_usd: float | None) -> str:
+    return "no price" if cost_usd is None else f"${cost_usd:.4f}"

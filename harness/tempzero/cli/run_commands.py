@@ -1,0 +1,157 @@
+"""run, check, report, score: a configuration or a run folder in, a report and a verdict out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tempzero.cli.exit_codes import EXIT_CODES
+from tempzero.cli.options import (
+    ConfigFile,
+    JsonSummary,
+    MaxMinutes,
+    NoCheck,
+    PromptLimit,
+    PromptNames,
+    Providers,
+    Repeats,
+    RunCode,
+    RunFolder,
+    SuiteSize,
+    Tags,
+    find_named_prompts,
+    load_setting,
+    split_names,
+)
+from tempzero.errors import UsageError
+
+if TYPE_CHECKING:
+    from tempzero.records import Run
+
+
+def run(
+    config: ConfigFile = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder: ask only what is missing.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with calls, tokens and cost; spend nothing.")
+    ] = False,
+    providers: Providers = "",
+    prompts: PromptNames = None,
+    suite: SuiteSize = None,
+    tags: Tags = "",
+    repeats: Repeats = None,
+    limit: PromptLimit = None,
+    no_check: NoCheck = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Stop before this command has cost so many USD.")
+    ] = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="Send at most so many requests, retries included.")
+    ] = None,
+    max_minutes: MaxMinutes = None,
+    run_code: RunCode = False,
+    json_output: JsonSummary = False,
+) -> int:
+    """Ask every provider, record every response, compare, report; the exit code is the verdict."""
+    import tempzero
+    from tempzero.cli.printing import print_lines, print_plan
+    from tempzero.cli.progress import make_watcher
+    from tempzero.pipeline import describe_gaps, prepare_run
+
+    if dry_run:
+        if resume is not None:
+            raise UsageError("--resume goes on with a plan that is made: leave out --dry-run")
+        prepared = prepare_run(
+            load_setting(config),
+            only=split_names(providers),
+            prompts=find_named_prompts(prompts),
+            suite=suite,
+            tags=split_names(tags),
+            repeats=repeats,
+            limit=limit,
+        )
+        print_lines(describe_gaps(prepared), to=sys.stderr)
+        print_plan(prepared)
+        return 0
+    done = tempzero.run(
+        tempzero.open_run(resume) if resume is not None else load_setting(config),
+        providers=split_names(providers),
+        prompts=find_named_prompts(prompts),
+        suite=suite,
+        tags=split_names(tags),
+        repeats=repeats,
+        limit=limit,
+        check=not no_check,
+        max_cost_usd=max_cost,
+        max_requests=max_requests,
+        max_minutes=max_minutes,
+        run_code=run_code,
+        watcher=make_watcher(),
+    )
+    return _conclude_and_show(done, json_output)
+
+
+def check(
+    config: ConfigFile = None,
+    providers: Providers = "",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> int:
+    """Ask every hosted provider a few tokens: key, model, and which request fields it really honours."""
+    import json
+
+    from tempzero.check import check_setting
+    from tempzero.cli.printing import print_check_table
+
+    checked = check_setting(load_setting(config), only=split_names(providers))
+    for provider, why in checked.skipped:
+        print(f"skipped: {provider}: {why}", file=sys.stderr)
+    if json_output:
+        rows = [{"provider": r.provider, "state": r.state, **r.words, "remarks": r.remarks} for r in checked.rows]
+        skipped = [provider for provider, _ in checked.skipped]
+        print(json.dumps({"outcome": checked.state, "skipped": skipped, "providers": rows}, indent=2))
+    else:
+        print_check_table(checked.rows)
+        print(f"check: {checked.state} (exit code {EXIT_CODES[checked.state]})")
+    return EXIT_CODES[checked.state]
+
+
+def report(run: RunFolder, run_code: RunCode = False, json_output: JsonSummary = False) -> int:
+    """Analyse a run folder and write its reports again: offline, the same bytes every time."""
+    import tempzero
+    from tempzero.judgements import judge
+
+    judge(run, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
+    return _conclude_and_show(tempzero.open_run(run), json_output)
+
+
+def score(run: RunFolder, json_output: JsonSummary = False) -> int:
+    """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
+    import tempzero
+    from tempzero.cli.progress import make_watcher
+    from tempzero.reading.run_reading import score_run
+
+    if not score_run(run, environ=os.environ, watcher=make_watcher()):
+        raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
+    return _conclude_and_show(tempzero.open_run(run), json_output)
+
+
+def _conclude_and_show(run: Run, json_output: bool) -> int:
+    from rich.console import Console
+
+    from tempzero.cli.printing import print_verdict
+    from tempzero.cli.progress import progress_bar
+    from tempzero.conclusion import conclude_run
+    from tempzero.reports import show_report
+
+    with progress_bar() as tell:
+        concluded = conclude_run(run, tell=tell)
+    if json_output:
+        print((run.path / "summary.json").read_text(encoding="utf-8"), end="")
+    else:
+        show_report(concluded.analysis, concluded.verdict, Console())
+        print_verdict(concluded.verdict, concluded.files)
+    return EXIT_CODES[concluded.verdict.outcome]

@@ -1,0 +1,51 @@
+"""A Run in, what is concluded from it out: analysed, judged, reported, in this order and nowhere else.
+
+Pure: the same run folder gives the same bytes. What costs time or money (collecting, reading, trying answers out)
+comes before; see pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tempzero.analysis import analyse
+from tempzero.config import Gates
+from tempzero.errors import UsageError
+from tempzero.records import Run
+from tempzero.reports import write_reports
+from tempzero.types.concluded import Analysis, Verdict
+from tempzero.verdict.gate import judge
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """What a run comes to, and the files that say so."""
+
+    analysis: Analysis
+    verdict: Verdict
+    files: tuple[Path, ...]
+
+
+def conclude_run(
+    run: Run, *, gates: Gates | None = None, tell: Callable[[str, float], None] = lambda phase, share: None
+) -> Conclusion:
+    """Analyse a run, judge it by `gates` (else its own) and write its reports into its folder.
+
+    `tell` hears how far each phase of the analysis has come. Raises RunFolderError for damaged records, and
+    UsageError where the folder cannot be written.
+    """
+    analysis = analyse(run, tell)
+    verdict = judge(analysis, gates or run.config.gates)
+    return Conclusion(analysis=analysis, verdict=verdict, files=save_reports(analysis, verdict, run.path))
+
+
+def save_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
+    """Write every report file into a folder; give their paths. Raises UsageError where it cannot be written."""
+    try:
+        return write_reports(analysis, verdict, folder)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: the report cannot be written there: {error.strerror}; copy the folder first"
+        ) from None
