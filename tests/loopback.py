@@ -242,9 +242,12 @@ class Loopback:
 
     async def _close(self) -> None:
         self._server.close()
-        for connection in list(self._connections):
-            connection.abort()
-        await asyncio.sleep(0)
+        # A connection may just have been accepted, and one that is torn down is gone a turn of the loop later.
+        give_up = time.monotonic() + 5
+        while (self._connections or len(asyncio.all_tasks()) > 1) and time.monotonic() < give_up:
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.sleep(0.001)
 
     def prompts(self, model: str | None = None) -> list[str]:
         """The prompts asked, in order of arrival."""

@@ -22,7 +22,6 @@ from tempzero.verdict.gate import judge
 
 BESIDE = Path(__file__).parents[2].parent / "shared" / "recorded"
 RECORDED = Path(os.environ.get("TEMPZERO_RECORDED", BESIDE))
-pytestmark = pytest.mark.xdist_group("published records")  # the archive is imported once
 
 PRIME = (
     "provider=model,id=id,prompt=query,text=answer,expected=ref_answer,family=dataset,temperature=temperature,"

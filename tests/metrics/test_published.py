@@ -20,7 +20,6 @@ from tempzero.metrics import agreement
 
 BESIDE = Path(__file__).parents[2].parent / "shared" / "recorded"
 ARCHIVE = Path(os.environ.get("TEMPZERO_RECORDED", BESIDE)) / "llm-stability" / "fine_tuned.tgz"
-pytestmark = pytest.mark.xdist_group("published metrics")  # the archive is read once
 
 
 @functools.cache

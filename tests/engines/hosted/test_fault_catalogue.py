@@ -35,8 +35,6 @@ from tempzero.types.recorded import Attempt
 KEY = 'sk-Planted/k+y&"0123456789abcdef'
 ACCOUNT = "account-0123456789"
 PATIENT = {"connect_s": 30.0, "first_byte_s": 30.0, "idle_s": 30.0, "total_s": 60.0}
-# One run of all rows is what every test here looks at, and the table needs what the others saw.
-pytestmark = pytest.mark.xdist_group("fault catalogue")
 
 
 @dataclass(frozen=True, kw_only=True)
