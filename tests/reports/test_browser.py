@@ -13,7 +13,7 @@ import pytest
 from reports import synthetic
 from tempzero.reports import write_reports
 from tempzero.reports.lookup import View
-from tempzero.reports.sections import sections
+from tempzero.reports.sections import build_sections
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not checked in a browser")
@@ -80,7 +80,7 @@ def test_nothing_runs_and_nothing_overflows(tmp_path: Path, hostile: bool, width
     found = json.loads(unescape(re.findall(r'data-measured="([^"]*)"', dom)[0]))
     assert found["ran"] is None
     assert (found["scripts"], found["images"], found["fetched"]) == (1, 0, 0)
-    built = sections(View(synthetic.analysis(), synthetic.verdict()))
+    built = build_sections(View(synthetic.analysis(), synthetic.verdict()))
     assert found["sections"] == sum("html" in section.media for section in built)
     assert found["page"] <= found["screen"]
     assert found["wide"] == []

@@ -96,7 +96,7 @@ def test_hostile_text_adds_no_heading() -> None:
         headings = [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open" and t.tag == "h2"]
         assert headings[:2] == ["Verdict", "How to read this"]
         assert headings[-1] == "What this report does not claim"
-        built = sections(View(synthetic.analysis(), synthetic.verdict()))
+        built = build_sections(View(synthetic.analysis(), synthetic.verdict()))
         assert len(headings) == sum("markdown" in section.media for section in built)
 
 
