@@ -74,7 +74,7 @@ def run(
     `prompts`; how large a `suite`; only prompts with one of these `tags`; `repeats` of every provider; a `limit` to
     the number of prompts. With `check` every hosted provider is asked for one token first, and who would refuse every
     request is not asked. `max_cost_usd`, `max_requests` (retries included) and `max_minutes` end the asking early.
-    `run_code` judges code answers by running them, enclosed. `watcher` hears what goes on.
+    `run_code` judges code answers by running them in bubblewrap. `watcher` hears what goes on.
 
     A provider that fails is no error but missing data, as its rows say. Raises SuiteError, UsageError, EngineError,
     WeightsError and RunFolderError; KeyboardInterrupt after Ctrl-C, when all that came has been kept.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bubblewrap import needs_bubblewrap
 from making import make_attempt, make_config, make_run, make_trial
 from tempzero import judgements, records
 from tempzero.analysis import analyse
@@ -63,6 +65,58 @@ def test_code_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
     assert not (path / records.JUDGEMENTS).exists()
 
 
+def test_without_bubblewrap_nothing_is_run_and_the_report_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked to run code where nothing can enclose it, the command says how to get what is missing, and goes on."""
+    path = code_run(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert main(["report", str(path), "--run-code"]) in (0, 1, 3)
+    said = capsys.readouterr().err
+    assert "3 different code answers are not judged: running them needs bubblewrap" in said
+    assert "`apt-get install bubblewrap`" in said
+    assert (path / "report.html").exists()
+    assert rows(analyse(records.open_run(path))) == {"a": (4, 0, 4), "b": (4, 0, 4)}
+    assert not (path / records.JUDGEMENTS).exists()
+
+
+def test_where_bubblewrap_is_refused_its_own_line_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a kernel, a container or a policy forbids the sandbox, only bubblewrap knows."""
+    path, told = code_run(tmp_path / "run"), list[str]()
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert judgements.judge(path, run_code=True, say=told.append) == 0
+    assert told == [
+        "3 different code answers are not judged: bubblewrap cannot run a program here: "
+        "bwrap: setting up uid map: Permission denied"
+    ]
+    assert not (path / records.JUDGEMENTS).exists()
+
+
+@needs_bubblewrap
+def test_a_sandbox_that_is_lost_on_the_way_leaves_the_rest_unjudged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was run is kept, what was not is not wrong, and the next time goes on from there."""
+    path, told = code_run(tmp_path / "run"), list[str]()
+    program, real = tmp_path / "bwrap", shutil.which("bwrap")
+    program.write_text(
+        f'#!/bin/sh\necho x >> {tmp_path}/calls\n[ "$(wc -l < {tmp_path}/calls)" -lt 3 ] && exec {real} "$@"\nexit 1'
+    )
+    program.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        assert judgements.judge(path, run_code=True, say=told.append) == 1
+    assert (
+        told[0] == "2 different code answers are not judged: bubblewrap cannot run a program here: ended with status 1"
+    )
+    assert judgements.judge(path, run_code=True, say=told.append) == 2
+    records.open_run(path).verify()
+
+
+@needs_bubblewrap
 def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
     """Each text is judged once; from then on analysis is a pure reading of files."""
     path = code_run(tmp_path)
@@ -82,6 +136,7 @@ def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
     assert rows(analysis) == {"a": (4, 0, 0), "b": (4, 2, 0)}
 
 
+@needs_bubblewrap
 def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
     """A verdict nobody can vouch for is no evidence."""
     path = code_run(tmp_path)
@@ -93,6 +148,7 @@ def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
         records.open_run(path).verify()
 
 
+@needs_bubblewrap
 def test_the_report_shows_what_each_extractor_could_not_read(tmp_path: Path) -> None:
     """An extractor that reads one provider worse is no fair judge of it: html, markdown and csv all show it."""
     path = code_run(tmp_path)
@@ -107,7 +163,7 @@ def test_the_report_shows_what_each_extractor_could_not_read(tmp_path: Path) -> 
         assert "Unreadable answers by extractor and provider" in (path / name).read_text()
 
 
-@pytest.mark.skipif(not maths.available(), reason="needs the extra math")
+@pytest.mark.skipif(not maths.is_math_verify_installed(), reason="needs the extra math")
 def test_mathematical_answers_are_judged_by_value(tmp_path: Path) -> None:
     """One half and its decimal are one answer, right or wrong; so are two spellings of a wrong one."""
     prompts = [

@@ -7,7 +7,7 @@ import time
 import pytest
 from tempzero.judgements import maths
 
-pytestmark = pytest.mark.skipif(not maths.available(), reason="needs the extra math")
+pytestmark = pytest.mark.skipif(not maths.is_math_verify_installed(), reason="needs the extra math")
 
 
 def test_equal_answers_are_equal_however_they_are_typeset() -> None:

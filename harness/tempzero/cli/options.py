@@ -31,7 +31,7 @@ Repeats = Annotated[int | None, typer.Option(min=1, help="Repeats for every prov
 PromptLimit = Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")]
 NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not ask hosted providers for one token first.")]
 MaxMinutes = Annotated[float | None, typer.Option(min=0.01, help="Stop collecting after so many minutes.")]
-RunCode = Annotated[bool, typer.Option("--run-code", help="Judge code answers by running them, enclosed.")]
+RunCode = Annotated[bool, typer.Option("--run-code", help="Run code answers in bubblewrap to judge them.")]
 
 
 def load_setting(named: Path | None) -> Setting:

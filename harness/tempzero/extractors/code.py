@@ -83,5 +83,5 @@ CODE = Extractor(
     parameters=("function", "cases"),
     structured={"cases": list},
     check=_check_code_args,
-    judged="`tempzero report RUN --run-code` runs them behind barriers",
+    judged="`tempzero report RUN --run-code` runs them, in bubblewrap",
 )

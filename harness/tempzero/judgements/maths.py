@@ -6,27 +6,25 @@ not end, so it runs in a process of its own with a time limit for each question.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import os
-import selectors
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_PROGRAM = Path(__file__).with_name("comparing.py")
+_PROGRAM = Path(__file__).with_name("inside_comparer.py")
 _START_S = 60.0
 _QUESTION_S = 10.0
 _LONGEST_REPLY = 100_000
 
 
-def available() -> bool:
+def is_math_verify_installed() -> bool:
     """Whether the extra `math` is installed."""
     return importlib.util.find_spec("math_verify") is not None
 
@@ -44,7 +42,7 @@ class Comparer:
 
     def __init__(self, *, question_s: float = _QUESTION_S) -> None:
         self._question_s = question_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._asked: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def __enter__(self) -> Comparer:
         return self
@@ -62,56 +60,40 @@ class Comparer:
         return Compared(equal=tuple(bool(same) for same in reply["equal"]))
 
     def _ask(self, question: Any) -> dict[str, Any] | None:
-        process = self._started()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        """None where no reply comes in time or at all."""
         try:
-            process.stdin.write(json.dumps(question).encode() + b"\n")
-            process.stdin.flush()
-            line = _line(process.stdout.fileno(), self._question_s)
-            reply = None if line is None else json.loads(line)
-        except (OSError, ValueError):
-            reply = None
-        if not isinstance(reply, dict):
-            self._stop()
-            return None
-        return reply
+            connection = self._connect()
+            connection.send_bytes(json.dumps(question).encode())
+            if connection.poll(self._question_s):
+                reply: dict[str, Any] = json.loads(connection.recv_bytes(_LONGEST_REPLY))
+                return reply
+        except (OSError, EOFError):
+            pass
+        self._stop()
+        return None
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_PROGRAM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            assert self._process.stdout is not None
-            _line(self._process.stdout.fileno(), _START_S)
-        return self._process
+    def _connect(self) -> Connection:
+        if self._asked is None:
+            here, there = Pipe()
+            with there:
+                descriptor = there.fileno()
+                command = [sys.executable, "-P", str(_PROGRAM), str(descriptor)]
+                process = subprocess.Popen(
+                    command,
+                    pass_fds=[descriptor],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            self._asked = process, here
+            if here.poll(_START_S):
+                here.recv_bytes()  # it is ready
+        return self._asked[1]
 
     def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        if self._asked is None:
             return
+        (process, connection), self._asked = self._asked, None
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-
-
-def _line(descriptor: int, seconds: float) -> bytes | None:
-    """One line, or None where it does not come in time or at all."""
-    until, line = time.monotonic() + seconds, b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        while not line.endswith(b"\n"):
-            left = until - time.monotonic()
-            if left <= 0 or not selector.select(left):
-                return None
-            piece = os.read(descriptor, 1 << 16)
-            if not piece or len(line) > _LONGEST_REPLY:
-                return None
-            line += piece
-    return line
+        connection.close()
