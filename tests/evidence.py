@@ -44,8 +44,9 @@ def attempt(
     sent = {"model": "m", "messages": asked, "temperature": 0, "seed": 7, "max_tokens": 64, **(fields or {})}
     request = json.dumps({k: v for k, v in sent.items() if v is not None})
     status, finish = _ENDINGS[kind]
+    response_id = f"chatcmpl-{provider}-{repeat}-{number}"
     said = {
-        "id": f"chatcmpl-{provider}-{repeat}-{number}",
+        "id": response_id,
         "model": model,
         "provider": backend,
         "system_fingerprint": fingerprint,
@@ -59,7 +60,7 @@ def attempt(
         served_model=model,
         backend=backend,
         fingerprint=fingerprint,
-        response_id=said["id"],
+        response_id=response_id,
         prompt_tokens=12,
         completion_tokens=5,
     )

@@ -11,7 +11,17 @@ from typing import Any
 from tempzero import config, plan, records
 from tempzero.config import Config, Setting
 from tempzero.types.asked import Message, Prompt, Suite, Trial
-from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
+from tempzero.types.recorded import (
+    Attempt,
+    Completion,
+    Exchange,
+    FaultKind,
+    Manifest,
+    Outcome,
+    Times,
+    WireRequest,
+    WireResponse,
+)
 
 NOW = "2026-01-02T03:04:05.000+00:00"
 
@@ -57,12 +67,12 @@ def make_manifest(settings: Config, suite: Suite, run_id: str = "run") -> Manife
     )
 
 
-def make_attempt(trial: Trial, text: str | None = "yes", number: int = 1, kind: str = "") -> Attempt:
+def make_attempt(trial: Trial, text: str | None = "yes", number: int = 1, kind: FaultKind = "server") -> Attempt:
     """A whole answer, or with `text=None` a missing one of that kind."""
     body = json.dumps({"prompt": trial.prompt})
     answer = json.dumps({"text": text})
     if text is None:
-        outcome = Outcome(status="missing", kind=kind or "server", retry="yes")
+        outcome = Outcome(status="missing", kind=kind, retry="yes")
     else:
         outcome = Outcome(status="valid", kind="complete", completion=Completion(text=text, finish_reason="stop"))
     return Attempt(

@@ -6,6 +6,8 @@ only the form of requests and answers is another server's. With `only_v1` it hid
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from loopback import Call, Loopback, Reply, error, value
 from numpy.typing import NDArray
@@ -54,9 +56,9 @@ class ReadingServer:
 
     # --- as vLLM ------------------------------------------------------------------------------
 
-    def _completion(self, asked: dict) -> dict:
+    def _completion(self, asked: dict[str, Any]) -> dict[str, Any]:
         ids = self._ids_of(asked["prompt"], special=asked.get("add_special_tokens", True))
-        choice: dict = {"index": 0, "text": "", "finish_reason": "length"}
+        choice: dict[str, Any] = {"index": 0, "text": "", "finish_reason": "length"}
         if asked.get("echo"):
             choice["text"] = self._text(ids)
         if asked.get("return_token_ids"):
@@ -69,7 +71,7 @@ class ReadingServer:
             choice["text"] = self._text([int(rows[-1].argmax())])
         return {"id": "cmpl-1", "object": "text_completion", "model": MODEL, "choices": [choice]}
 
-    def _vllm_entry(self, row: NDArray[np.float32], token: int, count: int) -> dict:
+    def _vllm_entry(self, row: NDArray[np.float32], token: int, count: int) -> dict[str, Any]:
         top = [int(t) for t in np.argsort(-row, kind="stable")[:count]]
         ranked = {token: int((row >= row[token]).sum())} | {t: place for place, t in enumerate(top, start=1)}
         return {
@@ -77,7 +79,7 @@ class ReadingServer:
             for t, rank in ranked.items()
         }
 
-    def _chat(self, asked: dict) -> dict:
+    def _chat(self, asked: dict[str, Any]) -> dict[str, Any]:
         ids = self._engine.prompt_ids(_messages(asked))
         choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "length"}
         shown = {"prompt_token_ids": ids} if asked.get("return_token_ids") else {}
@@ -85,11 +87,11 @@ class ReadingServer:
 
     # --- as SGLang ----------------------------------------------------------------------------
 
-    def _generate(self, asked: dict) -> dict:
+    def _generate(self, asked: dict[str, Any]) -> dict[str, Any]:
         ids, start, count = self._ids_of(asked["input_ids"]), asked["logprob_start_len"], asked["top_logprobs_num"]
         assert asked["return_logprob"]
-        own: list = [[None, ids[start], self._text([ids[start]])]]
-        top: list = [None]
+        own: list[Any] = [[None, ids[start], self._text([ids[start]])]]
+        top: list[Any] = [None]
         for token, row in zip(ids[start + 1 :], self._logprobs(ids, start + 1), strict=False):
             own.append([float(row[token]), token if token < self._vocabulary - 1 else 0, self._text([token])])
             best = np.argsort(-row, kind="stable")[:count]
@@ -99,14 +101,14 @@ class ReadingServer:
 
     # --- both ---------------------------------------------------------------------------------
 
-    def _tokenize(self, asked: dict) -> dict:
+    def _tokenize(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "messages" in asked:
             ids = self._engine.prompt_ids(_messages(asked))
         else:
             ids = self._ids_of(asked["prompt"], special=self._always_begins or asked.get("add_special_tokens", True))
         return {"tokens": ids, "count": len(ids), "max_model_len": 512}
 
-    def _detokenize(self, asked: dict) -> dict:
+    def _detokenize(self, asked: dict[str, Any]) -> dict[str, Any]:
         text = self._text(asked["tokens"])
         return {"text": text} if self._always_begins else {"prompt": text}
 
@@ -136,5 +138,5 @@ def reading(engine: InProcessEngine, *, only_v1: bool = False, always_begins: bo
     return Loopback(ReadingServer(engine, only_v1=only_v1, always_begins=always_begins).answer)
 
 
-def _messages(asked: dict) -> list[Message]:
+def _messages(asked: dict[str, Any]) -> list[Message]:
     return [Message(role=m["role"], content=m["content"]) for m in asked["messages"]]

@@ -31,7 +31,7 @@ def honest(call: Call) -> Reply:
         words = words[: words.index("7")]
     cut = len(words) > asked["max_tokens"]
     words = words[: asked["max_tokens"]]
-    choice = {"logprobs": {"content": []} | {"tokens": words}} if asked.get("logprobs") else {}
+    choice: dict[str, Any] = {"logprobs": {"content": []} | {"tokens": words}} if asked.get("logprobs") else {}
     usage = {"prompt_tokens": 9, "completion_tokens": len(words), "total_tokens": 9 + len(words)}
     body = completion_value(
         " ".join(words), finish_reason="length" if cut else "stop", choice=choice, usage=usage, system_fingerprint="fp1"

@@ -20,6 +20,7 @@ from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero.cli import main
 from tempzero.config import Setting
 from tempzero.errors import RunFolderError, TempzeroError, UsageError
+from tempzero.types.concluded import Estimate
 from tempzero.watcher import Watcher
 from user_types import ONE_AT_A_TIME, check_user_types
 
@@ -207,7 +208,9 @@ def test_pairs_are_the_figures_of_the_analysis(workplace: Path) -> None:
     pd.testing.assert_frame_equal(frame, tempzero.pairs(analysis))
     assert tuple(frame.columns) == PAIRS
     (between,) = frame[frame.kind == "cross"].to_dict("records")
-    figures = {f.metric: f.estimate for f in analysis.figures if f.kind == "cross" and f.family is None}
+    figures: dict[str, Estimate] = {
+        f.metric: f.estimate for f in analysis.figures if f.kind == "cross" and f.family is None
+    }
     for name, metric in (("emr", "cross_emr"), ("excess", "excess_divergence")):
         value = "excess_divergence" if name == "excess" else name
         estimate = figures[metric]

@@ -16,7 +16,7 @@ from tempzero.errors import RunFolderError
 from tempzero.records import open_run
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
 from tempzero.types.concluded import Analysis, Estimate, Figure, Finding
-from tempzero.types.recorded import Attempt, Completion, Outcome, Times
+from tempzero.types.recorded import Attempt, Completion, FaultKind, Outcome, Times
 
 ANSWER = ExtractorSpec(name="answer_line")
 
@@ -49,7 +49,7 @@ def cut(text: str, **said: Any) -> Outcome:
     return Outcome(status="censored", kind="length", completion=Completion(text=text, **said))
 
 
-def missing(kind: str) -> Outcome:
+def missing(kind: FaultKind) -> Outcome:
     return Outcome(status="missing", kind=kind)
 
 

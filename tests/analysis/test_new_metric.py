@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tempzero
@@ -124,7 +125,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def values(run: Path, metric: str) -> dict[str, tuple[float, str]]:
+def values(run: Path, metric: str) -> dict[str, Any]:
     figures = json.loads((run / "summary.json").read_text())["figures"]
     return {f["left"]: (f["value"], f["unit"]) for f in figures if f["metric"] == metric and f["family"] is None}
 

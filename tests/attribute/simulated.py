@@ -41,7 +41,7 @@ def row(rng: np.random.Generator, context: Sequence[int]) -> Row:
     margins = np.concatenate([[0.0], rest - rest[0] + gap])
     order = rng.permutation(VOCABULARY - 1) + 1  # token 0 ends the turn and is never likely on the way
     if context and rng.random() < 0.55:
-        said = int(context[rng.integers(len(context))])
+        said = int(context[int(rng.integers(len(context)))])
         place = int(np.flatnonzero(order == said)[0]) if said else 0
         order[[0, place]] = order[[place, 0]]
     logits = np.zeros(VOCABULARY)
@@ -123,7 +123,9 @@ class World:
     def answer(self, choose: Choice, prompt: int, draw: int, *, cut: int | None = None) -> tuple[list[int], list[Row]]:
         """The tokens an endpoint gives and the rows they were chosen from; `draw` seeds its own noise."""
         rng = np.random.default_rng((self.seed, prompt, draw))
-        context, rows, tokens = self.prompt_ids(prompt), [], []
+        context = self.prompt_ids(prompt)
+        rows: list[Row] = []
+        tokens: list[int] = []
         for position in range(self.length if cut is None else cut):
             logits = row(np.random.default_rng((self.seed, prompt, position, hash(tuple(tokens)) & 0xFFFF)), context)
             rows.append(logits)
@@ -183,8 +185,8 @@ def form(world: World, name: str, honest: bool, choose: Choice, read: Iterable[i
                 trial=Trial(provider=REFERENCE, prompt=f"p{prompt}", condition="default", repeat=0),
                 gap_change=tuple(np.abs(rng.normal(0, noise, len(rows))).tolist()),
                 margin=tuple(s.margin[0] for s in standings),
-                rounded=tuple(np.sum([s.sums.rounded for s in standings], axis=0).tolist()),
-                sampled=tuple(np.sum([s.sums.sampled for s in standings], axis=0).tolist()),
+                rounded=tuple(np.sum([s.sums.rounded for s in standings if s.sums], axis=0).tolist()),
+                sampled=tuple(np.sum([s.sums.sampled for s in standings if s.sums], axis=0).tolist()),
             )
         )
     return found

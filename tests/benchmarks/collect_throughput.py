@@ -97,6 +97,7 @@ async def official_client(base_url: str, in_flight: int, requests: int, stream: 
     messages = [suite().prompts[0].messages[0].content] * requests
     waiting = iter(messages)
     async with openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+        more: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
 
         async def slot() -> None:
             for content in waiting:
@@ -107,7 +108,7 @@ async def official_client(base_url: str, in_flight: int, requests: int, stream: 
                     top_p=1,
                     seed=7,
                     max_tokens=128,
-                    **({"stream": True, "stream_options": {"include_usage": True}} if stream else {}),
+                    **more,
                 )
                 if stream:
                     async for _ in answer:

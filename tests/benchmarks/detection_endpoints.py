@@ -119,7 +119,7 @@ def endpoints(pruned: Path, q2_k: Path | None) -> list[dict[str, Any]]:
         settings = {"weights": MODEL, "precision": precision, "threads": 1, "slots": 8, "context": 512, **serve}
         return {"name": name, "serve": settings, "claims": {"model": MODEL}, "concurrency": 8, **(entry or {})}
 
-    flash = {"flash_attention": True}
+    flash: dict[str, Any] = {"flash_attention": True}
     found = [
         served("f16"),
         served("f16-threads-2", threads=2),

@@ -21,10 +21,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from tempzero import pipeline, records
 from tempzero.config import Setting
+from tempzero.errors import RunFolderError
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import Attempt
 
@@ -55,7 +57,7 @@ def main() -> None:
                 for path in (folder / "results").glob("*/manifest.json"):
                     kept = _answered(path.parent)
                     lost += len(shown - set(kept))
-                    _forked(lambda out, path=path: _resume(path.parent, out))
+                    _forked(partial(_resume, path.parent))
                     after = _answered(path.parent)
                     twice += sum(n > 1 for n in after.values())
                     incomplete += len(after) < _PROMPTS * _REPEATS
@@ -142,7 +144,7 @@ def _answered(path: Path) -> dict[Trial, int]:
 def _holds(path: Path) -> bool:
     try:
         records.open_run(path).verify()
-    except records.RunFolderError:
+    except RunFolderError:
         return False
     return True
 

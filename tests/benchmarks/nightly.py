@@ -56,7 +56,7 @@ class Answers:
 
     @property
     def number(self) -> Array:
-        return self.texts.sum(axis=2) + self.once
+        return np.asarray(self.texts.sum(axis=2) + self.once)
 
     def where(self, rows: Array, other: Answers) -> Answers:
         """These where `rows`, else the other's."""
@@ -137,7 +137,7 @@ def p_values(tonight: Answers, pool: Answers, tolerance: float, deviations: floa
         found = np.where(asked | np.isnan(found), found, 1.0)
         close &= asked
     for index in np.flatnonzero(close):
-        found[index] = stats.drift_test(tables(tonight, pool, index), tolerance=tolerance).p_value
+        found[index] = stats.drift_test(tables(tonight, pool, int(index)), tolerance=tolerance).p_value
     return found
 
 
@@ -255,7 +255,7 @@ def two_sigma(match: Array, before: list[Array]) -> Array:
     known = (~np.isnan(last)).sum(axis=0)
     mean = np.nansum(last, axis=0) / np.maximum(known, 1)
     spread = np.sqrt(np.nansum((last - mean) ** 2, axis=0) / np.maximum(known - 1, 1))
-    return (known >= 3) & (match < mean - 2 * spread - 1e-12)
+    return np.asarray((known >= 3) & (match < mean - 2 * spread - 1e-12))
 
 
 def page_cusum(cusum: Array, match: Array, before: list[Array]) -> tuple[Array, int]:

@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def ten_nights(folder: Path, moments: random.Random | None) -> tuple[list[Any], 
     with Loopback() as server:
         file = workplace(folder, server.base_url)
         for number in range(1, NIGHTS + 1):
-            server.answer = lambda call, late=number >= SWAPPED_FROM: answer(call, swapped=late)
+            server.answer = partial(answer, swapped=number >= SWAPPED_FROM)
             night = f"2026-01-{number:02}"
             asked = ["nightly", "--config", str(file), "--night", night]
             for _ in range(moments.randint(1, 3) if moments else 0):
@@ -100,7 +101,7 @@ def said(results: Path) -> list[Any]:
         for e in n.entries
         for d in (e.decision,)
     ]
-    told = [(n.id, n.title) for n in history.notices(nights, no_data_nights=2)]
+    told = [(n.id, n.title) for n in history.find_notices(nights, no_data_nights=2)]
     return [decided, told]
 
 

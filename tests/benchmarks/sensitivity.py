@@ -19,7 +19,7 @@ import argparse
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def endpoints(part: str, q2_k: Path | None) -> list[dict[str, Any]]:
         settings = {"weights": MODEL, "precision": precision, "threads": 1, "slots": slots, "context": context, **serve}
         return {"name": name, "serve": settings, "claims": {"model": MODEL}, "concurrency": slots, "repeats": repeats}
 
-    cache = {"cache_type_k": "q4_0", "cache_type_v": "q4_0", "flash_attention": True}
+    cache: dict[str, Any] = {"cache_type_k": "q4_0", "cache_type_v": "q4_0", "flash_attention": True}
     if part == "context":
         return [served(BASE), served("q4_0", "q4_0"), served("cache-q4_0", **cache)]
     honest, q8_0 = served(BASE, repeats=2), served("q8_0", "q8_0", repeats=2)
@@ -191,7 +191,9 @@ def _kind(prompt: Prompt) -> str:
 def table_of_families(analysis: Analysis) -> None:
     """Each figure over its prompts, scaled to 1,000 tokens of prompt and answer."""
     base = analysis.references[0]
-    figures = {(f.metric, f.left, f.family): f.estimate for f in analysis.figures if f.right == base}
+    figures: dict[tuple[str, str, str | None], Estimate] = {
+        (f.metric, f.left, f.family): f.estimate for f in analysis.figures if f.right == base
+    }
     own = {(f.left, f.family): f.estimate for f in analysis.figures if f.metric == "emr" and f.kind == "repeat"}
     families = [*sorted({f.family for f in analysis.figures if f.family}), None]
     others = [p.name for p in analysis.providers if p.name != base]
@@ -255,7 +257,7 @@ def table_of_power(runs: Sequence[records.Run], other: str) -> None:
         tables = [_table(c[BASE], c[other]) for c in chosen]
         differ = sum(int((t[0] * t[1]).sum() == 0) for t in tables)
         answers, prompts = (
-            np.mean([sum(one[i] for side in (other, BASE) for one in c[side]) for c in chosen]) for i in (2, 1)
+            np.mean([sum(int(one[i]) for side in (other, BASE) for one in c[side]) for c in chosen]) for i in (2, 1)
         )
         for wanted in (0.8, 0.95):
             needed = _needed(tables, wanted, rng)
@@ -296,7 +298,7 @@ def main() -> None:
     path = collected(folder, options.part)
     if path is None:
         q2_k = _q2_k(folder, options.quantiser) if options.quantiser else None
-        chosen = {
+        chosen: dict[str, Callable[[], Iterable[Prompt]]] = {
             "families": lambda: of_families(options.prompts),
             "context": lambda: of_lengths(options.prompts, folder),
             "border": lambda: (p for file in options.probes for p in suites.load_suite(file).prompts),

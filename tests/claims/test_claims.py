@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -526,7 +526,8 @@ def test_one_backend_of_a_router_is_preferred_as_proof(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["fingerprint", "model"])
 def test_a_changed_identity_is_not_nondeterminism(label: str, tmp_path: Path) -> None:
     """Another fingerprint or model is another system: its answers may differ without any contradiction."""
-    given = [attempt("a", "p0", r, text, **{label: text}) for r, text in enumerate(("one", "two"))]
+    named: list[dict[str, Any]] = [{label: text} for text in ("one", "two")]
+    given = [attempt("a", "p0", r, next(iter(one.values())), **one) for r, one in enumerate(named)]
     assert "a change of what answers, not nondeterminism of it" in refusal(run_of(tmp_path, given))
 
 
@@ -661,7 +662,7 @@ ALL = Accusation(rule="differs_from_all", subject="a", others=("b", "c"))
 THIRD = {p: (f"yet another {p}",) * 4 for p in VARIED}
 
 
-def against_two(folder: Path, c: dict[str, tuple[str, ...]]) -> Run:
+def against_two(folder: Path, c: Mapping[str, tuple[str, ...]]) -> Run:
     """`a` and `b` have nothing in common; `c` is given."""
     given = [*answers("a", VARIED), *answers("b", OTHER), *answers("c", c)]
     return run_of(folder, given, config=make_config(("a", "b", "c"), repeats=4))
@@ -888,7 +889,7 @@ def test_calls_of_tools_are_compared_by_name_and_arguments(tmp_path: Path) -> No
         verify_bundle.verify(files)
 
 
-def two_nights(folder: Path, later: dict[str, tuple[str, ...]], **how: Any) -> tuple[Run, Run]:
+def two_nights(folder: Path, later: Mapping[str, tuple[str, ...]], **how: Any) -> tuple[Run, Run]:
     """The same prompts asked on two days; `later` are the answers of the second."""
     old = run_of(folder / "old", answers("a", VARIED))
     new = [aged(a) for a in answers("a", later, **how)]
@@ -1220,7 +1221,7 @@ def _dealt(pool: str, n: int) -> list[float]:
 
 def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
     """In dubio pro reo: what a cut text begins, it may have become."""
-    alike = verify_bundle.have_same_text
+    alike: Callable[[Any, Any], bool] = verify_bundle.have_same_text
     assert alike(of("ab", cut=True), of("abc"))
     assert alike(of("abc"), of("ab", cut=True))
     assert alike(of("ab\ufffd", cut=True), of("abé"))

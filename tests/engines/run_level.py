@@ -211,6 +211,9 @@ class _Failing:
             raise EngineError("out of memory")
         return np.array([0, 0, 1], np.float32)
 
+    def logits_after(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        return self.advance(token_ids)
+
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
         yield np.zeros((1, 3), np.float32)
 
@@ -238,7 +241,10 @@ def _(folder: Path) -> Seen:
         reload=load,
     )
     with Loopback() as server:
-        entries = [{"name": "a", "base_url": server.base_url}, {"name": "ref", "local": {"weights": "w"}}]
+        entries: list[dict[str, Any]] = [
+            {"name": "a", "base_url": server.base_url},
+            {"name": "ref", "local": {"weights": "w"}},
+        ]
         ran = collected(folder, entries, prompts=6, engines={"ref": reference}, reference="ref")
         assert len(server.calls) == 6
     analysis = analyse(open_run(ran.path))

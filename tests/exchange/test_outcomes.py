@@ -124,7 +124,7 @@ def test_silence_is_missing(text: str | None) -> None:
         ({"finish_reason": "stop"}, ("valid", "complete")),
     ],
 )
-def test_what_columns_say_counts(fields: dict[str, str], end: tuple[str, str]) -> None:
+def test_what_columns_say_counts(fields: dict[str, Any], end: tuple[str, str]) -> None:
     """A column that says how it ended goes before any guess by wording, `--as-is` or not."""
     assert ended("some text", **fields) == end
     assert ended("some text", as_is=True, **fields) == end

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
-from tempzero.exchange.sources import RecordFile
+from tempzero.exchange.sources import FileKind, RecordFile
 
 
-def file(tmp_path: Path, data: bytes | str, kind: str = "csv") -> RecordFile:
+def file(tmp_path: Path, data: bytes | str, kind: FileKind = "csv") -> RecordFile:
     path = tmp_path / f"x.{kind}"
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     return RecordFile(name=path.name, path=path, kind=kind, sha256="")
 
 
-def cells(tmp_path: Path, data: bytes | str, kind: str = "csv", at: str = "") -> list[dict[str, Any]]:
+def cells(tmp_path: Path, data: bytes | str, kind: FileKind = "csv", at: str = "") -> list[dict[str, Any]]:
     return [dict(row.cells) for row in table_reading.read_rows(file(tmp_path, data, kind), at=at)]
 
 

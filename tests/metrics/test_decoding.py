@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import special
 from tempzero.metrics import decoding, decoding_ways
-from tempzero.types.scored import Penalty
+from tempzero.types.scored import DecodingSums, Penalty
 
 VOCABULARY = 700
 
@@ -47,12 +49,18 @@ def test_sums_equal_the_definitions_computed_over_the_whole_vocabulary() -> None
     """Counting far rivals in bins changes no likelihood that anything is decided by."""
     logits = rows(40)
     tokens = [int(np.argsort(row)[-1 - (i % 4)]) for i, row in enumerate(logits)]
-    sums = decoding.read_logit_rows(logits, tokens, []).sums
+    sums = sums_of(logits, tokens, [])
     pairs = list(zip(logits, tokens, strict=True))
     for at, temperature in enumerate(decoding_ways.TEMPERATURES):
         assert sums.sampled[at] == pytest.approx(sum(direct_sampled(r, t, temperature) for r, t in pairs), rel=1e-3)
     for at, noise in enumerate(decoding_ways.NOISES):
         assert sums.rounded[at] == pytest.approx(sum(direct_rounded(r, t, noise) for r, t in pairs), rel=2e-3)
+
+
+def sums_of(logits: Any, tokens: Sequence[int], prompt: Sequence[int]) -> DecodingSums:
+    sums = decoding.read_logit_rows(logits, tokens, prompt).sums
+    assert sums is not None
+    return sums
 
 
 def test_likelihoods_are_those_of_what_is_drawn() -> None:
@@ -61,8 +69,8 @@ def test_likelihoods_are_those_of_what_is_drawn() -> None:
     logits = rows(600, spread=1.5)
     sampled = [int((row + 0.6 * draw.gumbel(size=row.size)).argmax()) for row in logits]
     rounded = [int((row + 0.3 / math.sqrt(2) * draw.standard_normal(row.size)).argmax()) for row in logits]
-    assert decoding_ways.TEMPERATURES[int(np.argmax(decoding.read_logit_rows(logits, sampled, []).sums.sampled))] == 0.6
-    assert decoding_ways.NOISES[int(np.argmax(decoding.read_logit_rows(logits, rounded, []).sums.rounded))] in (
+    assert decoding_ways.TEMPERATURES[int(np.argmax(sums_of(logits, sampled, []).sampled))] == 0.6
+    assert decoding_ways.NOISES[int(np.argmax(sums_of(logits, rounded, []).rounded))] in (
         0.2,
         0.3,
         0.45,
@@ -82,9 +90,9 @@ def test_a_penalised_greedy_text_is_the_greedy_text_under_its_penalty(index: int
         token = int(penalised(row.astype(np.float64), context, len(prompt), penalty).argmax())
         tokens.append(token)
         context.append(token)
-    hits = decoding.read_logit_rows(logits, tokens, prompt).sums.penalised
+    hits = sums_of(logits, tokens, prompt).penalised
     assert hits[index] == len(tokens)
-    assert decoding.read_logit_rows(logits, logits.argmax(axis=1).tolist(), prompt).sums.penalised[index] < len(tokens)
+    assert sums_of(logits, logits.argmax(axis=1).tolist(), prompt).penalised[index] < len(tokens)
 
 
 def penalised(row: NDArray[np.float64], context: list[int], prompt: int, penalty: Penalty) -> NDArray[np.float64]:
@@ -104,7 +112,7 @@ def test_one_stray_token_decides_nothing() -> None:
     row = np.full(VOCABULARY, -40, np.float32)
     row[0] = 10
     least = math.log(decoding_ways.STRAY_SHARE / VOCABULARY)
-    sums = decoding.read_logit_rows([row], [5], []).sums
+    sums = sums_of([row], [5], [])
     assert min(*sums.sampled, *sums.rounded) == pytest.approx(least, abs=1e-6)
 
 

@@ -186,7 +186,7 @@ def test_killed_nights_are_finished_and_the_history_is_as_if_undisturbed(tmp_pat
             for index in (2, 3):
                 answer = swapped if index == 3 else usual
                 # By the request alone, so that a call repeated after a kill gets its answer again.
-                server.answer = lambda call, answer=answer: after(0.01, answer(steadied(call)))
+                server.answer = delayed(answer)
                 night = f"2026-01-0{index}"
                 if name == "killed":
                     kill_some(place, night, 0.45 + 0.21 * index)
@@ -201,6 +201,11 @@ def test_killed_nights_are_finished_and_the_history_is_as_if_undisturbed(tmp_pat
 def steadied(call: Call) -> Call:
     call.nth = int(call.json.get("seed") or 0)  # the same text however often it is asked
     return call
+
+
+def delayed(answer: Callable[[Call], Reply]) -> Callable[[Call], Reply]:
+    """By the request alone, so that a call repeated after a kill gets its answer again."""
+    return lambda call: after(0.01, answer(steadied(call)))
 
 
 def kill_some(place: Place, night: str, after_s: float) -> None:

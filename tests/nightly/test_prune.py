@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from making import make_attempt, make_config, make_manifest, make_suite, make_trial
@@ -32,8 +33,8 @@ def make_run(results: Path, day: int, outcome: str = "pass", *, finished: bool =
 
 
 def choose(results: Path, **limits: int | None) -> list[tuple[str, str]]:
-    limits = {"older_than_days": None, "keep": None} | limits
-    found = prune.choose_runs(results, now=NOW, compress=False, **limits)  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"older_than_days": None, "keep": None, **limits}
+    found = prune.choose_runs(results, now=NOW, compress=False, **chosen)
     prune.prune_runs(results, found)
     return [(t.run, t.what) for t in found]
 

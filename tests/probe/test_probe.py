@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tempzero.cli import main
 from tempzero.engines import open_local_engine
 from tempzero.engines.local.weights import obtain_weights_for
 from tempzero.errors import UsageError
-from tempzero.probe.answer_paths import find_certain_path, find_tie_path
+from tempzero.probe.answer_paths import PromptKind, find_certain_path, find_tie_path
 from tempzero.probe.candidates import order_for_reading
 from tempzero.types.asked import Message, Prompt
 from tiny_gguf import tiny_model
@@ -39,7 +40,7 @@ def settings(**local: object) -> config.Config:
     return config.parse_config(document, source="test")
 
 
-def search(kind: str, *, number: int = 60, stop_at: int = 0, **rule: object) -> probe.SearchResult:
+def search(kind: str, *, number: int = 60, stop_at: int = 0, **rule: Any) -> probe.SearchResult:
     chosen, where = settings(), probe.generate_candidates(probe.build_rule(kind, count=1).kind, number=number, seed=3)
 
     def progress(done: int, of: int) -> None:
@@ -49,7 +50,7 @@ def search(kind: str, *, number: int = 60, stop_at: int = 0, **rule: object) -> 
     return probe.search_prompts(
         chosen,
         probe.choose_reference(chosen),
-        probe.build_rule(kind, **{"count": 5, **rule}),  # type: ignore[arg-type]
+        probe.build_rule(kind, **{"count": 5, **rule}),
         probe.SearchSpace(candidates=where, origin="seed 3"),
         say=lambda _: None,
         progress=progress,
@@ -63,14 +64,15 @@ def paths(prompts: Sequence[Prompt], tokens: int) -> list[list[tuple[float, str,
     assert provider.local is not None
     engine = open_local_engine(provider, obtain_weights_for(chosen, provider.local, say=print))
     try:
-        found = []
+        found: list[list[tuple[float, str, str]]] = []
         for prompt in prompts:
-            ids, here = engine.prompt_ids(prompt.messages), []
+            ids = engine.prompt_ids(prompt.messages)
+            here: list[tuple[float, str, str]] = []
             for _ in range(tokens):
                 row = next(iter(engine.logits(ids, len(ids))))[-1]
                 second, best = (int(i) for i in np.argsort(row)[-2:])
-                texts = (engine.piece(t).decode("utf-8", "replace") for t in (best, second))
-                here.append((float(row[best] - row[second]), *texts))
+                first, other = (engine.piece(t).decode("utf-8", "replace") for t in (best, second))
+                here.append((float(row[best] - row[second]), first, other))
                 ids.append(best)
                 if engine.is_end(best):
                     break
@@ -111,7 +113,8 @@ def test_robust_prompts_keep_their_margin_to_the_end() -> None:
 
 def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
     """It is loaded like any other, carries its margins, and says with which weights they were found."""
-    for kind, rule in (("border", {"margin": 1.5}), ("robust", {"margin": 0.3, "tokens": 3})):
+    rules: dict[str, dict[str, Any]] = {"border": {"margin": 1.5}, "robust": {"margin": 0.3, "tokens": 3}}
+    for kind, rule in rules.items():
         found = search(kind, **rule)
         text = probe.to_suite_text(found)
         assert text == probe.to_suite_text(search(kind, **rule)), "the same bytes again"
@@ -126,14 +129,14 @@ def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "kind", "read"), [("border-64", "border", 800), ("robust", "robust", 24)])
-def test_the_shipped_probes_are_ready_and_asked_by_name_only(name: str, kind: str, read: int) -> None:
+def test_the_shipped_probes_are_ready_and_asked_by_name_only(name: str, kind: PromptKind, read: int) -> None:
     """Honest implementations differ on border prompts, so a run that was not asked for them must not hold them."""
     root = Path(__file__).parents[2]
     found = suites.load_suite(root / "prompts" / "probes" / f"{name}.yaml").prompts
     assert found
     assert all(p.margin is not None and p.tags == (kind,) and p.max_tokens is not None for p in found)
     assert not {p.id for p in found} & {p.id for p in suites.load_suite(root / "prompts").prompts}
-    drawn = {p.id for p in probe.generate_candidates(kind, number=read, seed=1)}  # type: ignore[arg-type]
+    drawn = {p.id for p in probe.generate_candidates(kind, number=read, seed=1)}
     assert {p.id for p in found} <= drawn, "anyone can search for them again"
 
 
@@ -142,7 +145,7 @@ def test_any_text_survives_the_file(tmp_path: Path) -> None:
     strange = 'a "quoted"\u2028line\u0085next\ttab\x7f\ufeff 🦊 # no comment\n- not a list: é'
     found = search("border", margin=1.5)
     first = found.chosen[0]
-    turns = tuple(Message(role=r, content=strange) for r in ("system", "user"))  # type: ignore[arg-type]
+    turns = tuple(Message(role=r, content=strange) for r in ("system", "user"))
     changed = replace(found, chosen=(replace(first, prompt=replace(first.prompt, messages=turns)),))
     file = tmp_path / "a.yaml"
     file.write_text(probe.to_suite_text(changed), encoding="utf-8")
@@ -161,12 +164,12 @@ def test_the_same_seed_gives_the_same_candidates_everywhere() -> None:
     """Nobody could check a search whose candidates depend on the machine or on the version of Python."""
     digests = {}
     for kind in ("border", "robust"):
-        found = probe.generate_candidates(kind, number=300, seed=1)  # type: ignore[arg-type]
+        found = probe.generate_candidates(kind, number=300, seed=1)
         assert len({p.messages for p in found}) == len({p.id for p in found}) == 300
         said = "\n".join(m.content for p in found for m in p.messages)
         digests[kind] = hashlib.sha256(said.encode()).hexdigest()[:16]
-        assert found[:200] == probe.generate_candidates(kind, number=200, seed=1)  # type: ignore[arg-type]
-        assert not {p.id for p in found} & {p.id for p in probe.generate_candidates(kind, number=50, seed=2)}  # type: ignore[arg-type]
+        assert found[:200] == probe.generate_candidates(kind, number=200, seed=1)
+        assert not {p.id for p in found} & {p.id for p in probe.generate_candidates(kind, number=50, seed=2)}
     assert digests == {"border": "bc9189844bf0a1ea", "robust": "47514fca19446a74"}
 
 

@@ -23,7 +23,7 @@ from tempzero.pipeline import Watcher
 from tempzero.reading.scorer import LogitsReference, Scorer
 from tempzero.types.asked import Question, Sampling, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange
-from tempzero.types.scored import Reading, ScoredResponse
+from tempzero.types.scored import Reading, ScoredResponse, ScoreLine
 from tiny_gguf import tiny_model
 
 SUITE = make_suite(2)
@@ -131,6 +131,7 @@ def test_a_providers_text_is_read_as_an_engine_would_read_it(tmp_path: Path) -> 
     assert len(one.scores.instead) == sum(a != t for a, t in zip(one.scores.argmax, ids, strict=True))
     expected = decoding.read_logit_rows(rows, ids, prompt).sums
     assert one.sums is not None
+    assert expected is not None
     assert one.sums.sampled == pytest.approx(expected.sampled, abs=1e-3)
 
 
@@ -294,7 +295,8 @@ def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path
     chosen = settings()
     answers = [said("b", "p0", Completion(text="ab", finish_reason="stop"))]
     answers += [said("b", "p1", Completion(text="ac", finish_reason="length"))]
-    path, lines = make_run(tmp_path, chosen, SUITE, answers), []
+    path = make_run(tmp_path, chosen, SUITE, answers)
+    lines: list[ScoreLine] = []
     Scorer(records.open_run(path), "ref", LogitsReference(Spelling()), lines.append).read_responses(lambda *_: None)
     honest, other = (line.scored for line in lines if line.scored is not None)
     assert honest.scores is not None

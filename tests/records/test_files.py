@@ -42,10 +42,12 @@ def test_a_file_has_its_name_only_once_it_is_on_the_disk(tmp_path: Path, monkeyp
 def test_two_threads_may_write_one_file(tmp_path: Path) -> None:
     """Each writes beside the file under a name of its own: neither takes the other's half for its whole."""
     path, texts = tmp_path / "a", [bytes([65 + n]) * 100_000 for n in range(4)]
-    threads = [
-        threading.Thread(target=lambda t=text: [files.write_atomically(path, t) for _ in range(20)])  # type: ignore[misc]
-        for text in texts
-    ]
+
+    def write(text: bytes) -> None:
+        for _ in range(20):
+            files.write_atomically(path, text)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in texts]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

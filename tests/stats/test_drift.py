@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,7 +127,8 @@ def test_new_texts_on_half_of_the_prompts_show_where_answers_seldom_agree() -> N
     rng = np.random.default_rng(8)
     shares = [1 / 3] + [2 / 21] * 7
     for runs, nights in ((33, 1), (3, 3)):
-        pool, found, seen = rng.multinomial(3 * runs, shares, size=20), AccumulatedEvidence(), []
+        pool, found = rng.multinomial(3 * runs, shares, size=20), AccumulatedEvidence()
+        seen: list[Any] = []
         for _ in range(nights):
             tonight = np.zeros((20, 16), dtype=np.int64)
             tonight[:10, 8:] = rng.multinomial(3, shares, size=10)

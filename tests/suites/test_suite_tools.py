@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tempzero import suites
 from tempzero.errors import SuiteError
-from tempzero.types.asked import Message, ToolCall
+from tempzero.types.asked import Message, Suite, ToolCall
 
 WEATHER = """
     tools:
@@ -26,7 +26,7 @@ prompts:
 """
 
 
-def loaded(tmp_path: Path, text: str) -> suites.Suite:
+def loaded(tmp_path: Path, text: str) -> Suite:
     path = tmp_path / "t.yaml"
     path.write_text(text, encoding="utf-8")
     return suites.load_suite(path)

@@ -11,7 +11,9 @@ from tempzero.types.recorded import Completion, Outcome
 def judged(history: EndpointHistory, request: str = "r", end_s: float = 1.0, **fields: Any) -> Outcome:
     said = Completion(**{"text": "yes", "completion_tokens": 100, **fields})
     return history.judge(
-        Outcome(status="valid", kind="complete", flags=("odd",), completion=said), request_sha256=request, end_s=end_s
+        Outcome(status="valid", kind="complete", flags=("no_done",), completion=said),
+        request_sha256=request,
+        end_s=end_s,
     )
 
 
@@ -21,7 +23,7 @@ def test_an_id_comes_once_for_each_request() -> None:
     assert judged(history, response_id="1").status == "valid"
     assert judged(history, response_id="2").status == "valid"
     again = judged(history, response_id="1")
-    assert (again.status, again.kind, again.retry, again.flags) == ("excluded", "cached", "once", ("odd",))
+    assert (again.status, again.kind, again.retry, again.flags) == ("excluded", "cached", "once", ("no_done",))
     assert again.completion is not None
 
 
@@ -29,7 +31,7 @@ def test_ids_that_are_not_unique_accuse_nobody() -> None:
     """Some servers draw them from a small hat, or always send the same."""
     history = EndpointHistory(pinned=True)
     judged(history, "a", response_id="1")
-    assert judged(history, "b", response_id="1").flags == ("odd", "response_id_reused")
+    assert judged(history, "b", response_id="1").flags == ("no_done", "response_id_reused")
     assert judged(history, "a", response_id="1").status == "valid"
 
 
@@ -72,10 +74,10 @@ def test_changes_are_flagged_where_they_happen() -> None:
     """A fingerprint speaks of one model; a prompt's count of one request."""
     history = EndpointHistory(pinned=False)
     judged(history, fingerprint="f", served_model="m", prompt_tokens=3)
-    assert judged(history, fingerprint="f", served_model="m", prompt_tokens=3).flags == ("odd",)
-    assert judged(history, fingerprint="g", served_model="n", prompt_tokens=3).flags == ("odd",)
-    assert judged(history, "s", fingerprint="g", served_model="m").flags == ("odd", "fingerprint_changed")
-    assert judged(history, prompt_tokens=4).flags == ("odd", "prompt_mismatch")
+    assert judged(history, fingerprint="f", served_model="m", prompt_tokens=3).flags == ("no_done",)
+    assert judged(history, fingerprint="g", served_model="n", prompt_tokens=3).flags == ("no_done",)
+    assert judged(history, "s", fingerprint="g", served_model="m").flags == ("no_done", "fingerprint_changed")
+    assert judged(history, prompt_tokens=4).flags == ("no_done", "prompt_mismatch")
 
 
 def test_what_is_missing_has_no_history() -> None:

@@ -118,7 +118,7 @@ def test_the_content_deadline_counts_content_and_not_signs_of_life() -> None:
 
 def test_a_stream_and_a_whole_answer_are_the_same_completion() -> None:
     """How it was asked must not show as divergence."""
-    fields = {"system_fingerprint": "fp", "provider": "Backend", "id": "chatcmpl-x"}
+    fields: dict[str, Any] = {"system_fingerprint": "fp", "provider": "Backend", "id": "chatcmpl-x"}
     reasoned = [
         {**chunk_values()[0], **fields, "choices": [{"index": 0, "delta": {"reasoning_content": part}}]}
         for part in ("2+", "2")

@@ -27,6 +27,7 @@ class Scripted:
     """Writes the bytes of a text, then the end token; `broken` makes it fail at its sixth token."""
 
     context = 200
+    vocabulary = END + 1
     end_ids = (END,)
 
     def __init__(self, text: str, broken: str = "", *, token_s: float = 0.0) -> None:

@@ -171,7 +171,8 @@ def test_junit_says_failure_skipped_and_error_for_what_they_are(tmp_path: Path) 
 def test_github_gets_at_most_ten_annotations_of_a_kind_and_a_summary_under_its_limit(tmp_path: Path) -> None:
     """GitHub shows ten and drops a summary beyond 1 MiB whole; and no text of a model becomes a command."""
     tonight = night("2026-01-05", "nightly", *(entry(f"p{i}", "changed") for i in range(40)))
-    told, lines = [notice(i) for i in range(40)], []
+    told = [notice(i) for i in range(40)]
+    lines: list[str] = []
     summary = tmp_path / "summary.md"
     summary.write_bytes(b"x" * 890_000)
     environ = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_ACTIONS": "true"}
