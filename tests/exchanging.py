@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tempzero import exchange, records
-from tempzero.chat_messages import to_answer_text
+from tempzero.answers.chat_messages import to_answer_text
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
 from tempzero.types.recorded import RecordView

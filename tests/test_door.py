@@ -18,10 +18,10 @@ import tempzero
 from door_workplace import EXAMPLE
 from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero.cli import main
+from tempzero.collect.watcher import Watcher
 from tempzero.config import Setting
 from tempzero.errors import RunFolderError, TempzeroError, UsageError
 from tempzero.types.concluded import Estimate
-from tempzero.watcher import Watcher
 from user_types import ONE_AT_A_TIME, check_user_types
 
 PACKAGE = Path(tempzero.__file__).parent
@@ -60,7 +60,8 @@ def test_no_name_is_that_of_a_module() -> None:
 
 def test_names_stay_functions_when_modules_are_loaded() -> None:
     """A submodule imported before or after a name is used changes nothing."""
-    code = "import tempzero.reports, tempzero; tempzero.report; import tempzero.pipeline, tempzero.analysis.frames\n"
+    code = "import tempzero.reports, tempzero; tempzero.report\n"
+    code += "import tempzero.workflow.pipeline, tempzero.analysis.frames\n"
     code += f"assert all(callable(getattr(tempzero, n)) for n in {NAMES[1:]})"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -80,7 +81,7 @@ def test_the_command_line_loads_the_library_only_as_it_needs_it() -> None:
     assert not {name.split(".")[0] for name in loaded} & {"pandas", "numpy", "scipy", "pydantic", "msgspec", "rich"}
     code = "import sys, tempzero.nightly.history; print(*sys.modules, sep='\\n')"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert not any(name.startswith(("tempzero.engines", "tempzero.pipeline")) for name in loaded)
+    assert not any(name.startswith(("tempzero.engines", "tempzero.workflow.pipeline")) for name in loaded)
 
 
 def test_python_m_is_the_command(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ import pytest
 import yaml
 from loopback import Call, Loopback, Pause, Reply, after, completion, error, raw
 from making import make_setting
-from tempzero import config, pipeline
+from tempzero import config
 from tempzero.cli import main
 from tempzero.records import RECORDS, open_run
 from tempzero.types.asked import Suite
+from tempzero.workflow import pipeline
 
 ROOT = Path(__file__).parent.parent
 

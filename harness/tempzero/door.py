@@ -12,11 +12,11 @@ from tempzero.errors import UsageError
 
 if TYPE_CHECKING:
     from tempzero.claims import Bundle
+    from tempzero.collect.watcher import Watcher
     from tempzero.config import Setting
     from tempzero.records import Run
     from tempzero.types.asked import SuiteName
     from tempzero.types.concluded import Analysis, Verdict
-    from tempzero.watcher import Watcher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,9 +83,9 @@ def run(
     >>> len(tempzero.responses(done))
     12
     """
-    from tempzero import pipeline
+    from tempzero.collect.watcher import Watcher
     from tempzero.records import Run
-    from tempzero.watcher import Watcher
+    from tempzero.workflow import pipeline
 
     watcher = watcher or Watcher()
     limits = pipeline.Limits(max_cost_usd=max_cost_usd, max_requests=max_requests, max_minutes=max_minutes)
@@ -142,7 +142,7 @@ def report(analysis: Analysis, verdict: Verdict, folder: Path | str) -> tuple[Pa
     >>> [path.name for path in written[:3]]
     ['report.html', 'report.md', 'summary.json']
     """
-    from tempzero.conclusion import save_reports
+    from tempzero.workflow.conclusion import save_reports
 
     return save_reports(analysis, verdict, Path(folder))
 
@@ -171,7 +171,7 @@ def claim(
     >>> bundle.save("claim.zip")
     PosixPath('claim.zip')
     """
-    from tempzero.claims.claim_request import claim_from_run
+    from tempzero.nightly.claim_request import claim_from_run
 
     return claim_from_run(
         run,

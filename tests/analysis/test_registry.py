@@ -13,7 +13,7 @@ import tempzero
 from analysis.test_analyse import SUMS, analysed, scripted, settings
 from tempzero.analysis.flag_findings import FLAG_RULES
 from tempzero.analysis.registry import CAUSES, KINDS, METRICS, RULES, VOCABULARY
-from tempzero.flag_table import FLAGS
+from tempzero.answers.flag_table import FLAGS
 from tempzero.reports.fault_wording import fault_words
 from tempzero.types.concluded import Analysis
 from tempzero.types.recorded import FaultKind, OutcomeKind

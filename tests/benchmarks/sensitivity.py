@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import yaml
 from detection_endpoints import ALPACA, KINDS, MODEL, SHA256, SOURCE
-from tempzero import pipeline, records, stats, suites
+from tempzero import records, stats, suites
 from tempzero.analysis import analyse
 from tempzero.cli.progress import make_watcher
 from tempzero.config import Setting, Weights
@@ -36,6 +36,7 @@ from tempzero.extractors import EXTRACTORS
 from tempzero.types.asked import Message, Prompt
 from tempzero.types.concluded import Analysis, Estimate
 from tempzero.types.scored import ScoreLine
+from tempzero.workflow import pipeline
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 # Tools need a server that parses calls; the long contexts of retrieval cost more than all others together.

@@ -26,7 +26,7 @@ from making import make_config, sha256
 from markdown_it import MarkdownIt
 from tempzero import claims, cli
 from tempzero.analysis import analyse
-from tempzero.answer_parts import split_answer
+from tempzero.answers.answer_parts import split_answer
 from tempzero.claims import Accusation, Bundle, accuse_by_rule, verify_bundle
 from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
 from tempzero.claims.page import to_html

@@ -14,7 +14,7 @@ from evidence import attempt, run_of
 from exchanging import MAP, keys_and_texts, row, take_in, views, write_jsonl
 from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero import exchange, records, suites
-from tempzero.answer_parts import split_answer
+from tempzero.answers.answer_parts import split_answer
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
 from tempzero.types.asked import Trial

@@ -12,18 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making import make_attempt, make_run, make_suite
-from tempzero import config, pipeline, records
+from tempzero import config, records
 from tempzero.config import Config
 from tempzero.engines import open_local_engine
 from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
-from tempzero.pipeline import Watcher
 from tempzero.reading.scorer import LogitsReference, Scorer
 from tempzero.types.asked import Question, Sampling, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange
 from tempzero.types.scored import Reading, ScoredResponse, ScoreLine
+from tempzero.workflow import pipeline
+from tempzero.workflow.pipeline import Watcher
 from tiny_gguf import tiny_model
 
 SUITE = make_suite(2)

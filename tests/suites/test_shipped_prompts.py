@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tempzero import suites
-from tempzero.chat_messages import to_answer_text
+from tempzero.answers.chat_messages import to_answer_text
 from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.extractors.code import parse_cases
 from tempzero.types.asked import ExtractorSpec, Prompt, ToolCall

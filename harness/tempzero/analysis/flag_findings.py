@@ -7,7 +7,7 @@ from typing import cast
 
 from tempzero import stats
 from tempzero.analysis.evidence import Case, condition_suffix
-from tempzero.flag_table import FLAGS
+from tempzero.answers.flag_table import FLAGS
 from tempzero.types.concluded import Finding, FlagCount
 from tempzero.types.recorded import Flag
 from tempzero.types.vocabulary import FlagMeaning, Rule, RuleName

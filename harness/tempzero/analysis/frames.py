@@ -9,7 +9,7 @@ import pandas as pd
 
 from tempzero.analysis import analyse
 from tempzero.analysis.observations import TRIAL_KEY, choose_attempts, clamp_tokens
-from tempzero.answer_parts import AnswerParts, split_answer, to_whole_text
+from tempzero.answers.answer_parts import AnswerParts, split_answer, to_whole_text
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, Estimate
 from tempzero.types.recorded import ANSWERED, RecordView

@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
-from tempzero.answer_parts import AnswerParts, split_answer, to_begun_text, to_whole_text
-from tempzero.chat_messages import to_verbatim_text
+from tempzero.answers.answer_parts import AnswerParts, split_answer, to_begun_text, to_whole_text
+from tempzero.answers.chat_messages import to_verbatim_text
 from tempzero.config import DEFAULT_CONDITION, Config, Provider
 from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints

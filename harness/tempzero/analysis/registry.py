@@ -18,8 +18,8 @@ from tempzero.analysis import (
     self_comparison,
     usage_figures,
 )
+from tempzero.answers.flag_table import FLAGS
 from tempzero.attribute import causes, fits, measures
-from tempzero.flag_table import FLAGS
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence, stopped_sampling
 from tempzero.types.vocabulary import Cause, Kind, Metric, Rule, Vocabulary
 

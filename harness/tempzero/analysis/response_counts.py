@@ -11,8 +11,8 @@ from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, Identit
 from tempzero.analysis.provider_figures import count_planned_trials, find_empty_answers
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
+from tempzero.answers.served_names import judge_served_name
 from tempzero.config import Provider
-from tempzero.served_names import judge_served_name
 from tempzero.types.concluded import FlagCount, OutcomeCounts, ServedModel
 from tempzero.types.vocabulary import NameStanding
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import AnswerVerdict
 from tempzero.analysis.observations import NOT_SAID, Observations, read_answer_text
-from tempzero.answer_parts import AnswerParts, count_own_chars, to_spoken_text
+from tempzero.answers.answer_parts import AnswerParts, count_own_chars, to_spoken_text
 from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.metrics import TEXT_METRICS, TextMetric
 from tempzero.metrics.agreement import UNPARSED, Floats, Ints

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tempzero.answer_parts import split_answer, to_spoken_text, to_whole_text
+from tempzero.answers.answer_parts import split_answer, to_spoken_text, to_whole_text
+from tempzero.answers.flag_table import MEANING_BY_FLAG
 from tempzero.check.check_request import SMALLEST_LIMIT, Probe, ask_probe
 from tempzero.check.field_probes import (
     COUNT_PROMPT,
@@ -20,10 +21,9 @@ from tempzero.check.field_probes import (
 from tempzero.check.model_list import look_up_model
 from tempzero.check.refusals import FieldChange, explain_no_answer, find_field_change
 from tempzero.config import Provider, Setting, refuse_unknown_providers
+from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.hosted.fault_catalogue import to_printable_line
 from tempzero.errors import EngineError
-from tempzero.event_loop import run_coroutine
-from tempzero.flag_table import MEANING_BY_FLAG
 from tempzero.types.recorded import Completion, Exchange, Flag, Outcome
 from tempzero.types.vocabulary import VerdictOutcome
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tempzero.answer_parts import split_answer
+from tempzero.answers.answer_parts import split_answer
 from tempzero.claims import verify_bundle
 from tempzero.records import Run
 from tempzero.types.asked import Trial

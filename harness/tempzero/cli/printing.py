@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 from tempzero.cli.exit_codes import EXIT_CODES
 
 if TYPE_CHECKING:
-    from tempzero.pipeline import PreparedRun
     from tempzero.types.concluded import Verdict
+    from tempzero.workflow.pipeline import PreparedRun
 
 
 def print_lines(lines: Iterable[str], *, to: TextIO | None = None) -> None:

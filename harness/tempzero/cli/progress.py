@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tempzero.collect.watcher import Watcher
 from tempzero.types.asked import Plan
 from tempzero.types.recorded import ANSWERED, Attempt
-from tempzero.watcher import Watcher
 
 _LOG_EVERY_S = 20.0
 

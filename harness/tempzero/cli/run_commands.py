@@ -60,7 +60,7 @@ def run(
     import tempzero
     from tempzero.cli.printing import print_lines, print_plan
     from tempzero.cli.progress import make_watcher
-    from tempzero.pipeline import describe_gaps, has_answers, prepare_run
+    from tempzero.workflow.pipeline import describe_gaps, has_answers, prepare_run
 
     if dry_run:
         if resume is not None:
@@ -145,8 +145,8 @@ def _conclude_and_show(run: Run, json_output: bool, *, briefly: bool = False) ->
 
     from tempzero.cli.printing import print_verdict
     from tempzero.cli.progress import progress_bar
-    from tempzero.conclusion import conclude_run
     from tempzero.reports import show_report
+    from tempzero.workflow.conclusion import conclude_run
 
     with progress_bar() as tell:
         concluded = conclude_run(run, tell=tell)

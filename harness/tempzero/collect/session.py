@@ -15,6 +15,7 @@ from typing import Any
 from tempzero import records
 from tempzero.check import Preflight
 from tempzero.collect import Budget, Limits, collect_attempts
+from tempzero.collect.watcher import Watcher
 from tempzero.config import Config, Provider, Setting
 from tempzero.engines import Engine, open_engine
 from tempzero.engines.hosted import clock
@@ -22,7 +23,6 @@ from tempzero.engines.local import weights
 from tempzero.engines.local.serve import RunningServer, run_server
 from tempzero.types.asked import Plan, Suite
 from tempzero.types.recorded import CLOCK_SKEW, Attempt, Ending
-from tempzero.watcher import Watcher
 
 # An answer is shown as had once it has been forced to the disk; so often at most.
 _SYNC_EVERY_S = 0.2

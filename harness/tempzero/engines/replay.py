@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tempzero.chat_messages import wire_message, wire_tools
+from tempzero.answers.chat_messages import wire_message, wire_tools
 from tempzero.config import Provider
 from tempzero.engines.hosted.fault_catalogue import missing_outcome
 from tempzero.errors import EngineError

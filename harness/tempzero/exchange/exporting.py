@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tempzero.answers.chat_messages import to_answer_text, wire_call
 from tempzero.canonical_json import to_canonical_json
-from tempzero.chat_messages import to_answer_text, wire_call
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
 from tempzero.exchange.formats.format import OWN_COLUMN

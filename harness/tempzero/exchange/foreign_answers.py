@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from tempzero.answers.message_parts import join_reasoning_list, read_reasoning_fields, split_content_list
 from tempzero.errors import ExchangeError
 from tempzero.exchange.expressions import (
     Cells,
@@ -22,7 +23,6 @@ from tempzero.exchange.expressions import (
 )
 from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.table_reading import Row, foreign_to_canonical_json, is_sound_text
-from tempzero.message_parts import join_reasoning_list, read_reasoning_fields, split_content_list
 from tempzero.types.asked import Message
 
 # Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tempzero.chat_messages import CALL_MARK, call_line, parse_calls
+from tempzero.answers.chat_messages import CALL_MARK, call_line, parse_calls
+from tempzero.answers.message_parts import split_think_block
 from tempzero.exchange.foreign_answers import ForeignAnswer
 from tempzero.exchange.table_reading import is_sound_text
-from tempzero.message_parts import split_think_block
 from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion, FaultKind, Flag, Outcome, OutcomeKind, Status
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from tempzero.chat_messages import refuse_constant, refuse_duplicate_keys
+from tempzero.answers.chat_messages import refuse_constant, refuse_duplicate_keys
 from tempzero.extractors.extractor import Args, Extractor, is_same_text
 from tempzero.extractors.numerals import canonical_spelling
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from tempzero.chat_messages import refuse_constant, refuse_duplicate_keys
+from tempzero.answers.chat_messages import refuse_constant, refuse_duplicate_keys
 from tempzero.extractors.extractor import Args, Extractor
 
 VALID, INVALID = "valid", "invalid"

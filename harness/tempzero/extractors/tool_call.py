@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tempzero.chat_messages import canonical_arguments, parse_calls
+from tempzero.answers.chat_messages import canonical_arguments, parse_calls
 from tempzero.extractors.extractor import Args, Extractor
 
 NO_CALL = "no call"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempzero import records
-from tempzero.chat_messages import to_answer_text
+from tempzero.answers.chat_messages import to_answer_text
 from tempzero.extractors import EXTRACTORS, extract_answer, question_sha256
 from tempzero.extractors.code import FAILS, PASSES, parse_cases
 from tempzero.judgements import maths

@@ -8,8 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
-from tempzero import pipeline, records
-from tempzero.conclusion import conclude_run
+from tempzero import records
 from tempzero.config import Deep, Nightly, Setting
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
@@ -17,9 +16,11 @@ from tempzero.nightly import history, notify
 from tempzero.nightly.history import Baseline, Depth, Night, NightEntry, Notice, Tonight
 from tempzero.nightly.locking import hold_lock
 from tempzero.nightly.proving import prove_change
-from tempzero.pipeline import CollectedRun, Limits, Watcher
 from tempzero.records import Run
 from tempzero.types.asked import SuiteName
+from tempzero.workflow import pipeline
+from tempzero.workflow.conclusion import conclude_run
+from tempzero.workflow.pipeline import CollectedRun, Limits, Watcher
 
 # Messages that could not be delivered are tried again for this many nights.
 _DELIVERY_NIGHTS = 14

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tempzero import records
+from tempzero.collect.watcher import Watcher
 from tempzero.config import Local, Provider
 from tempzero.engines import apply_form, open_local_engine, open_model, open_reader
+from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.local import weights
 from tempzero.errors import EngineError, WeightsError
-from tempzero.event_loop import run_coroutine
 from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
-from tempzero.watcher import Watcher
 
 
 def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:

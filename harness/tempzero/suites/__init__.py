@@ -12,8 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
+from tempzero.answers.chat_messages import wire_message
 from tempzero.canonical_json import to_canonical_json, to_spaced_canonical_json
-from tempzero.chat_messages import wire_message
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, Extractor
 from tempzero.suites.declarations import expand_declaration, generate_jsonl

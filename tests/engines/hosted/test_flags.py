@@ -13,8 +13,8 @@ from exchanging import row as foreign_row
 from exchanging import take_in, views, write_csv
 from loopback import chunk_values, completion_value
 from replies import CALL, TOOLS, counted, read_stream, read_whole, with_deltas
+from tempzero.answers.flag_table import FLAGS, MEANING_BY_FLAG
 from tempzero.engines.hosted.clock import LARGEST_SKEW_S, is_clock_skewed
-from tempzero.flag_table import FLAGS, MEANING_BY_FLAG
 from tempzero.types.recorded import Exchange, Flag, Outcome, Times, WireRequest, WireResponse
 from tempzero.types.vocabulary import Severity
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from loopback import completion_value
 from replies import counted, read_whole
-from tempzero.served_names import judge_served_name
+from tempzero.answers.served_names import judge_served_name
 from tempzero.types.vocabulary import NameStanding
 
 CUT = ("censored", "length")

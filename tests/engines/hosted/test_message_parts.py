@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from loopback import completion_value
 from replies import TOOLS, read_stream, read_whole, with_deltas
-from tempzero.answer_parts import AnswerParts, split_answer
+from tempzero.answers.answer_parts import AnswerParts, split_answer
 from tempzero.types.recorded import Outcome
 
 THINKING = {"type": "thinking", "thinking": "2+2"}

@@ -8,6 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tempzero.answers.message_parts import (
+    REASONING_FIELDS,
+    REASONING_LIST,
+    find_leak,
+    read_reasoning_fields,
+    split_content_list,
+    split_think_block,
+)
+from tempzero.answers.served_names import judge_served_name
 from tempzero.engines.hosted.fault_catalogue import (
     Reply,
     UnusableReply,
@@ -18,15 +27,6 @@ from tempzero.engines.hosted.fault_catalogue import (
 )
 from tempzero.engines.hosted.finish_reasons import CUT_REASONS, FILTERED_REASONS, FINISHED_REASONS, TOOL_REASONS
 from tempzero.engines.hosted.token_limits import read_limit
-from tempzero.message_parts import (
-    REASONING_FIELDS,
-    REASONING_LIST,
-    find_leak,
-    read_reasoning_fields,
-    split_content_list,
-    split_think_block,
-)
-from tempzero.served_names import judge_served_name
 from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion, Flag, Outcome, OutcomeKind, Status
 

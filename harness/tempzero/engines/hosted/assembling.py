@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tempzero.answers.message_parts import REASONING_FIELDS, REASONING_LIST, split_content_list
 from tempzero.engines.hosted.call_joining import CallJoiner
 from tempzero.engines.hosted.event_stream import DONE_MARK, EventStream, StreamEvent
 from tempzero.engines.hosted.fault_catalogue import UnusableReply, missing_outcome, outcome_of_inband_error
 from tempzero.engines.hosted.finish_reasons import FILTERED_REASONS
 from tempzero.engines.hosted.parsing import parse_json_bytes
-from tempzero.message_parts import REASONING_FIELDS, REASONING_LIST, split_content_list
 from tempzero.types.recorded import Flag
 
 # What stands in every chunk and is the same for the whole answer: the first that says something counts.

@@ -12,7 +12,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from tempzero.answer_parts import split_answer, to_whole_text
+from tempzero.answers.answer_parts import split_answer, to_whole_text
 from tempzero.engines.hosted.fault_catalogue import missing_outcome
 from tempzero.types.recorded import ANSWERED, Completion, Flag, Outcome
 

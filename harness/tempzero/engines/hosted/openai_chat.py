@@ -23,7 +23,7 @@ from typing import Any
 import httpx2
 import openai
 
-from tempzero.chat_messages import wire_message, wire_tools
+from tempzero.answers.chat_messages import wire_message, wire_tools
 from tempzero.config import Provider, expand_variables
 from tempzero.engines.hosted.clock import is_clock_skewed
 from tempzero.engines.hosted.endpoint_history import EndpointHistory

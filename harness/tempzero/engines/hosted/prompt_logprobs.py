@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Never
 
+from tempzero.answers.served_names import judge_served_name
 from tempzero.config import Provider
 from tempzero.engines.hosted.fault_catalogue import (
     outcome_of_break,
@@ -30,7 +31,6 @@ from tempzero.engines.hosted.prompt_logprobs_forms import (
     require_token_ids,
 )
 from tempzero.errors import EngineError
-from tempzero.served_names import judge_served_name
 from tempzero.types.asked import Message
 
 __all__ = ["EndpointReader", "TokenStanding", "open_endpoint_reader"]

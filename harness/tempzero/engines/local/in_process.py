@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tempzero.answers.chat_messages import wire_message, wire_tools
 from tempzero.canonical_json import to_canonical_json
-from tempzero.chat_messages import wire_message, wire_tools
 from tempzero.config import Provider
 from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
 from tempzero.errors import EngineError

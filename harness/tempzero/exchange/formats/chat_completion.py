@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tempzero.chat_messages import CALL_MARK, call_line
+from tempzero.answers.chat_messages import CALL_MARK, call_line
 from tempzero.exchange.foreign_answers import answer_content, find_reasoning, find_refusal
 from tempzero.exchange.table_reading import foreign_to_canonical_json
 from tempzero.types.asked import ToolCall

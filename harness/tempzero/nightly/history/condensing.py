@@ -16,8 +16,8 @@ from tempzero.analysis.observations import NOT_SAID, observe_run
 from tempzero.analysis.registry import KINDS
 from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
+from tempzero.answers.chat_messages import wire_message
 from tempzero.canonical_json import to_spaced_canonical_json
-from tempzero.chat_messages import wire_message
 from tempzero.config import Provider
 from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool_segments
 from tempzero.nightly.history.nights import Side

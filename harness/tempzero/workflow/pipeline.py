@@ -16,17 +16,17 @@ from tempzero.check import Preflight, describe_no_answers, explain_no_answer, pr
 from tempzero.collect import Limits
 from tempzero.collect.run_manifest import build_run_manifest
 from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
+from tempzero.collect.watcher import Watcher
 from tempzero.config import Setting
 from tempzero.config.price_list import add_listed_prices, describe_listed_prices
 from tempzero.config.shipped import find_prompts
+from tempzero.engines.event_loop import run_coroutine
 from tempzero.errors import RunFolderError, UsageError
-from tempzero.event_loop import run_coroutine
 from tempzero.plan import NOT_CHOSEN, build_plan, choose_providers
 from tempzero.reading.run_reading import score_run
 from tempzero.records import Run
 from tempzero.types.asked import Suite, SuiteName
 from tempzero.types.recorded import Ending, Exchange
-from tempzero.watcher import Watcher
 
 __all__ = [
     "CollectedRun",

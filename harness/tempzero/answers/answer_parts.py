@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tempzero.chat_messages import call_line
+from tempzero.answers.chat_messages import call_line
 from tempzero.types.recorded import Completion
 
 REASONING_MARK = "\x1e<reasoning>"
