@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import tempfile
 from pathlib import Path
@@ -58,7 +59,9 @@ def tiny_model(
 
 @functools.cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="tempzero-tiny-")
+    folder = tempfile.TemporaryDirectory(prefix="tempzero-tiny-")
+    atexit.register(folder.cleanup)
+    return folder
 
 
 def _write_shape(writer: gguf.GGUFWriter, words: int) -> None:

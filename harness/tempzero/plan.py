@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tempzero.canonical_json import to_ascii_canonical_json
-from tempzero.config import DEFAULT_CONDITION, Condition, Config, Provider, Setting, refuse_unknown_providers
+from tempzero.config import Condition, Config, Provider, Setting, refuse_unknown_providers
 from tempzero.types.asked import (
     FamilyEstimate,
     LeftOut,
@@ -24,7 +24,6 @@ from tempzero.types.asked import (
     Trial,
 )
 
-CONDITION = DEFAULT_CONDITION
 NOT_CHOSEN = "not among --providers"
 
 # English runs at about four characters a token; three keeps the estimate an upper one for most text.

@@ -23,9 +23,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tempzero import plan, records
+from tempzero import records
 from tempzero.analysis import analyse
-from tempzero.config import Config, parse_config
+from tempzero.config import DEFAULT_CONDITION, Config, parse_config
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
 
@@ -82,7 +82,7 @@ def attempts(config: Config, prompts: Suite, all_different: bool) -> Iterator[At
     for repeat in range(REPEATS):
         for j, prompt in enumerate(prompts.prompts):
             for i, provider in enumerate(config.providers):
-                trial = Trial(provider=provider.name, prompt=prompt.id, condition=plan.CONDITION, repeat=repeat)
+                trial = Trial(provider=provider.name, prompt=prompt.id, condition=DEFAULT_CONDITION, repeat=repeat)
                 yield attempt(trial, j, text(i, j, repeat, all_different))
 
 

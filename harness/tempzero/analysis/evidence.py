@@ -12,9 +12,9 @@ from tempzero.analysis.pair_figures import Comparison
 from tempzero.analysis.self_comparison import Halves
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
+from tempzero.config import DEFAULT_CONDITION
 from tempzero.metrics.agreement import Ints, commonest_outputs
 from tempzero.metrics.divergence import common_prefix_lengths
-from tempzero.plan import CONDITION
 from tempzero.types.asked import Prompt, Trial
 from tempzero.types.concluded import Estimate
 
@@ -51,7 +51,7 @@ def describe_estimate(estimate: Estimate) -> str:
 
 def condition_suffix(condition: str) -> str:
     """Names the condition unless it is the plain one."""
-    return "" if condition == CONDITION else f" (condition {condition})"
+    return "" if condition == DEFAULT_CONDITION else f" (condition {condition})"
 
 
 def load_suffix(tally: Tally) -> str:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,11 +135,3 @@ def build_curl_line(request: WireRequest, key_variable: str | None) -> str:
 def build_checksums(files: Mapping[str, bytes]) -> bytes:
     """SHA256SUMS over these files, in the form that `sha256sum -c` reads."""
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())).encode()
-
-
-def by_side(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """The lines of each side, in the order of the letters."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for line in lines:
-        found.setdefault(line["side"], []).append(line)
-    yield from sorted(found.items())

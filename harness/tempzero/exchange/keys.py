@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tempzero.config import DEFAULT_CONDITION
 from tempzero.errors import ExchangeError
 from tempzero.exchange.foreign_answers import ForeignAnswer
 from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
 from tempzero.exchange.sources import natural_sort_key
 from tempzero.exchange.table_reading import is_sound_text
-from tempzero.plan import CONDITION
 
 DEFAULT_FAMILY = "imported"
 MOST_CONDITIONS = 5000
@@ -119,7 +119,7 @@ class KeyIndex:
 
     def of(self, answer: ForeignAnswer) -> AnswerKey:
         """Raises ExchangeError where the row lacks a part of its key."""
-        lane = self.lanes.get((answer.provider, answer.condition or CONDITION)) or self._new_lane(answer)
+        lane = self.lanes.get((answer.provider, answer.condition or DEFAULT_CONDITION)) or self._new_lane(answer)
         name = answer.prompt if answer.id is None else answer.id
         if name is None:
             raise ExchangeError(f"{answer.place}: has no prompt or id; every row must say what was asked")
@@ -150,7 +150,7 @@ class KeyIndex:
         return found
 
     def _new_lane(self, answer: ForeignAnswer) -> ImportLane:
-        written = answer.condition or CONDITION
+        written = answer.condition or DEFAULT_CONDITION
         condition = _fitting_condition(_require_characters(written, answer))
         if condition not in self.conditions:
             self.conditions[condition] = _require_below_limit(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tempzero.config import DEFAULT_CONDITION
 from tempzero.errors import ExchangeError
 from tempzero.exchange.factors import Factors
 from tempzero.exchange.foreign_answers import ForeignAnswer
@@ -20,7 +21,6 @@ from tempzero.exchange.outcomes import Ending, classify_ending
 from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
 from tempzero.metrics import stopped_sampling
 from tempzero.metrics.agreement import Ints, mark_group_starts
-from tempzero.plan import CONDITION
 from tempzero.types.recorded import ANSWERED, OutcomeKind, Status
 
 SAMPLING_CENSORED = "sampling: censored"
@@ -281,4 +281,4 @@ def _thin_counts(survivors: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _condition_suffix(lane: ImportLane) -> str:
-    return "" if lane.condition == CONDITION else f' in condition "{lane.condition}"'
+    return "" if lane.condition == DEFAULT_CONDITION else f' in condition "{lane.condition}"'

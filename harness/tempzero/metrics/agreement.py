@@ -7,7 +7,7 @@ distinct outputs are counted, so the cost is that of sorting the responses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -291,18 +291,6 @@ def commonest_outputs(counts: Counts) -> Ints:
     first = mark_group_starts(cell)
     found[cell[first]] = whole.output[order][first]
     return found
-
-
-def without_unparsed(counts: Counts) -> Counts:
-    """The same without the rows that equal nothing: for figures that leave silence out instead."""
-    said = counts.output != UNPARSED
-    return replace(
-        counts,
-        cell=counts.cell[said],
-        segment=counts.segment[said],
-        output=counts.output[said],
-        count=counts.count[said],
-    )
 
 
 def _segment_sizes(counts: Counts) -> tuple[Floats, Ints]:

@@ -16,7 +16,6 @@ Tone = Literal["plain", "good", "watch", "bad", "muted"]
 Medium = Literal["html", "markdown", "screen"]
 EVERYWHERE: frozenset[Medium] = frozenset({"html", "markdown", "screen"})
 ON_PAPER: frozenset[Medium] = frozenset({"html", "markdown"})
-ON_SCREEN: frozenset[Medium] = frozenset({"screen"})
 IN_HTML: frozenset[Medium] = frozenset({"html"})
 
 

@@ -14,7 +14,6 @@ from tempzero.analysis.provider_figures import VERBOSITY_CHARS
 from tempzero.metrics.answers import ACCURACY
 from tempzero.metrics.repetition import LOOP_SHARE, SEQ_REP_4
 from tempzero.nightly.history.nights import Baseline, MeasureComparison, MeasureName, Side, TextCounts
-from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import Metric
 
 _CHANGE_BOUNDS: Mapping[MeasureName, tuple[float, float] | None] = {
@@ -145,8 +144,3 @@ def _compare_reference(side: Side, sides: Sequence[Side]) -> Iterator[MeasureCom
             p_value=None,
             method=figure.estimate.method,
         )
-
-
-def is_outside_interval(before: float | None, now: Estimate) -> bool:
-    """Whether the baseline's value lies outside tonight's interval."""
-    return before is not None and now.low is not None and now.high is not None and not now.low <= before <= now.high
