@@ -1,11 +1,14 @@
-"""A misspelt name fails the type check, wherever a program compares what an analysis or a record says."""
+"""What things are called: a name says what it is, means one thing, and fails the type check where it is misspelt."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import tempzero
+from tempzero.cli import app, suite_app
 from user_types import ONE_AT_A_TIME, check_user_types
 
 # Each line once as it is right, and once with a name that nobody knows.
@@ -74,3 +77,63 @@ def test_a_name_is_compared_where_the_type_check_sees_it() -> None:
     """mypy takes `x.kind in ("a", "b")` for a comparison of texts: such a tuple has a name and a type."""
     package = Path(tempzero.__file__).parent
     assert not [line for path in sorted(package.rglob("*.py")) for line in unchecked(path)]
+
+
+PACKAGE = Path(tempzero.__file__).parent
+MODULES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+MOST_ONE_WORD = 0.1
+# Their names are the words that are typed in a terminal.
+COMMANDS = {
+    (c.callback.__module__, c.callback.__name__)
+    for group in (app, suite_app)
+    for c in group.registered_commands
+    if c.callback is not None
+}
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def defined_names() -> Iterator[tuple[str, str]]:
+    """Module and name of every function and class at the top of a module, commands aside."""
+    for path, tree in MODULES.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                place = (dotted(path), node.name)
+                if place not in COMMANDS:
+                    yield place
+
+
+def test_a_functions_name_says_what_it_does_away_from_its_module() -> None:
+    """Where it is called nobody sees which file it is from: `load` loads what? One word is left to one in ten."""
+    functions = [(place, name) for place, name in defined_names() if not name.strip("_")[0].isupper()]
+    one_word = [f"{place}: {name}" for place, name in functions if "_" not in name.strip("_")]
+    assert len(functions) > 1000
+    assert len(one_word) <= MOST_ONE_WORD * len(functions), one_word
+
+
+def test_a_name_means_one_thing() -> None:
+    """A reader who searches for a function finds it, not a handful of its namesakes."""
+    places: dict[str, list[str]] = {}
+    for place, name in defined_names():
+        places.setdefault(name, []).append(place)
+    assert not {name: found for name, found in places.items() if len(found) > 2}
+
+
+def test_no_file_name_occurs_twice() -> None:
+    """A file in a traceback, a tab or a search is one file."""
+    names = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    assert not [name for name, count in names.items() if count > 1]
+
+
+def test_nothing_of_ours_is_imported_under_another_name() -> None:
+    """Two names for one thing have to be learnt twice; a clash says that one of the names is too short."""
+    renamed = []
+    for path, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom) and any(name.asname for name in node.names):
+                ours = [node.module or ""] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
+                if any(module.partition(".")[0] in ("", "tempzero") for module in ours):
+                    renamed.append(f"{dotted(path)}: {ast.unparse(node)}")
+    assert not renamed
