@@ -220,15 +220,15 @@ class Loopback:
 
     def __enter__(self) -> Loopback:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.listen(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.listen(), self._loop).result(60)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     async def listen(self) -> asyncio.Server:
@@ -241,13 +241,17 @@ class Loopback:
         return self._server
 
     async def _close(self) -> None:
-        self._server.close()
-        # A connection may just have been accepted, and one that is torn down is gone a turn of the loop later.
-        give_up = time.monotonic() + 5
-        while (self._connections or len(asyncio.all_tasks()) > 1) and time.monotonic() < give_up:
+        # asyncio loses a connection that it has accepted and not yet handed over when its server is closed, and leaves
+        # it to the garbage collector. So first no more are accepted, then those that were are torn down.
+        asyncio.get_running_loop().remove_reader(self._server.sockets[0].fileno())
+        await asyncio.sleep(0)
+        while self._connections or len(asyncio.all_tasks()) > 1:
             for connection in list(self._connections):
                 connection.abort()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()  # an answer that waits, or a handshake that nobody goes on with
             await asyncio.sleep(0.001)
+        self._server.close()
 
     def prompts(self, model: str | None = None) -> list[str]:
         """The prompts asked, in order of arrival."""
