@@ -128,7 +128,7 @@ def test_providers_in_trouble_cost_the_others_nothing_and_alone_are_inconclusive
         settings["providers"] = [one | changed for changed in named.values()]
         settings["providers"][-1]["base_url"] = down
         file.write_text(yaml.safe_dump(settings))
-        assert main(["run", "--config", str(file), "--json", "--max-minutes", "0.5"]) == 3
+        assert main(["run", "--config", str(file), "--json", "--max-minutes", "5"]) == 3
         calls = {name: [c for c in server.calls if c.model == name] for name in named}
     verdicts = {p["provider"]: p for p in json.loads(capfd.readouterr().out)["verdict"]["providers"]}
     assert {name: v["outcome"] for name, v in verdicts.items()} == {

@@ -24,6 +24,6 @@ def test_what_does_not_end_is_given_up_and_the_next_question_is_answered() -> No
         comparer.compare("1", ["1"])
         started = time.monotonic()
         assert comparer.compare("9^{9^{9^{9^9}}}", ["1"]).problem == "not compared within 4 s"
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
     with maths.Comparer() as comparer:
         assert comparer.compare("2", ["2"]).equal == (True,)

@@ -44,8 +44,8 @@ from tempzero.types.asked import Message, Question, Sampling, Trial
 from tempzero.types.recorded import Exchange
 
 KEY = "test-key-0123456789"
-PATIENT = {"connect_s": 5.0, "first_byte_s": 5.0, "idle_s": 5.0, "total_s": 10.0}
-SHORT = {"connect_s": 5.0, "first_byte_s": 0.3, "idle_s": 0.3, "total_s": 0.9}
+PATIENT = {"connect_s": 30.0, "first_byte_s": 30.0, "idle_s": 30.0, "total_s": 60.0}
+SHORT = {"connect_s": 30.0, "first_byte_s": 0.3, "idle_s": 0.5, "total_s": 0.9}
 
 
 def provider(base_url: str, **fields: Any) -> Provider:
@@ -300,16 +300,16 @@ BROKEN_EXCHANGES = {
     "reset within the body": (half_then(Pause(0.02), Reset()), "interrupted", "yes"),
     "closed within the body": (half_then(Close()), "interrupted", "yes"),
     "closed within the chunks": (raw(head(None) + chunk(b'{"choices"'), Close()), "interrupted", "yes"),
-    "silence before the response": (raw(Pause(5)), "timeout", "once"),
-    "silence after the head": (raw(head(1000), Pause(5)), "timeout", "once"),
-    "silence within the body": (half_then(Pause(5)), "stalled", "yes"),
+    "silence before the response": (raw(Pause(60)), "timeout", "once"),
+    "silence after the head": (raw(head(1000), Pause(60)), "timeout", "once"),
+    "silence within the body": (half_then(Pause(60)), "stalled", "yes"),
     "a drop now and then": (
-        raw(head(1000), *[step for _ in range(20) for step in (b"{", Pause(0.1))]),
+        raw(head(1000), *[step for _ in range(300) for step in (b"{", Pause(0.1))]),
         "timeout",
         "once",
     ),
     "blank lines for ever": (
-        raw(head(1000), *[step for _ in range(20) for step in (b"\n", Pause(0.1))]),
+        raw(head(1000), *[step for _ in range(300) for step in (b"\n", Pause(0.1))]),
         "stalled",
         "once",
     ),
@@ -324,7 +324,7 @@ def test_a_broken_exchange_is_missing_and_says_how_it_broke(name: str) -> None:
     assert (exchange.outcome.status, exchange.outcome.kind, exchange.outcome.retry) == ("missing", kind, retry)
     assert exchange.outcome.completion is None
     assert exchange.times.end_s is not None
-    assert exchange.times.end_s < 2
+    assert exchange.times.end_s < 20
     if exchange.response is not None:
         assert not exchange.response.complete
 
@@ -333,8 +333,8 @@ def test_a_broken_exchange_is_missing_and_says_how_it_broke(name: str) -> None:
     ("name", "limit"),
     [
         ("silence before the response", "no first byte within 0.3 s"),
-        ("silence within the body", "no content for 0.3 s"),
-        ("blank lines for ever", "no content for 0.3 s"),
+        ("silence within the body", "no content for 0.5 s"),
+        ("blank lines for ever", "no content for 0.5 s"),
         ("a drop now and then", "not finished within 0.9 s"),
     ],
 )
@@ -404,7 +404,7 @@ def test_a_handshake_that_is_given_up_leaves_no_connection_open() -> None:
         assert exchange.outcome.detail.startswith("no connection within 0.2 s")
         connection, _ = server.accept()
         with connection:
-            connection.settimeout(5.0)
+            connection.settimeout(60.0)
             hello, rest = connection.recv(1 << 16), connection.recv(1 << 16)
             assert hello
         await engine.aclose()

@@ -90,7 +90,7 @@ def test_the_times_of_a_stream_are_those_of_its_bytes() -> None:
     role, *others = [chunk(event(c)) for c in chunk_values("yes")]
     opening = head(None, content_type="text/event-stream")
     reply = raw(
-        opening, chunk(b": wait\n\n"), role, Pause(0.3), *others, Pause(0.3), chunk(event("[DONE]")), chunk(b"")
+        opening, chunk(b": wait\n\n"), role, Pause(0.6), *others, Pause(0.6), chunk(event("[DONE]")), chunk(b"")
     )
     times = ask(reply)[0].times
     assert times.first_byte_s is not None

@@ -144,7 +144,7 @@ def test_a_model_that_fails_is_a_row_not_a_crash(broken: str, said: str) -> None
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
 def test_a_withdrawn_question_stops_computing(how: str) -> None:
     """Ctrl-C must not wait for a long answer: the model stops at its next token."""
-    model = Scripted("a long answer " * 10, token_s=0.05)
+    model = Scripted("a long answer " * 10, token_s=0.2)
     engine = engine_of(model)
 
     async def withdraw() -> float:
@@ -160,7 +160,7 @@ def test_a_withdrawn_question_stops_computing(how: str) -> None:
             assert (await task).outcome.kind == "not_attempted"
         return time.monotonic() - begin
 
-    assert asyncio.run(withdraw()) < 2
+    assert asyncio.run(withdraw()) < 15  # and not the 28 s that the answer takes
     assert model.closed == 1
 
 
