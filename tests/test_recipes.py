@@ -94,7 +94,7 @@ def count_shared_outputs(left: Counts, right: Counts) -> Floats:
 SHARED_OUTPUTS = Metric(
     name="shared_outputs",
     unit="count",
-    kinds=PAIR_KINDS,
+    kinds=("cross", "reference"),
     title="Texts that both gave",
     definition="Number of texts that each of the two gave at least once.",
     source="counted",
