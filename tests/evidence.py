@@ -29,6 +29,9 @@ def attempt(
     repeat: int,
     text: str,
     *,
+    reasoning: str | None = None,
+    refusal: str | None = None,
+    tokens: int = 5,
     kind: str = "complete",
     number: int = 1,
     model: str | None = "m",
@@ -39,30 +42,40 @@ def attempt(
     headers: Iterable[tuple[str, str]] = (),
     url: str = URL,
 ) -> Attempt:
-    """One exchange that ended as `kind` says. `fields` are sampling fields sent besides temperature 0; None removes."""
+    """One exchange that ended as `kind` says after so many tokens.
+
+    `fields` are sampling fields sent besides temperature 0; None removes one.
+    """
     asked = messages or [{"role": "user", "content": f"question {prompt}"}]
     sent = {"model": "m", "messages": asked, "temperature": 0, "seed": 7, "max_tokens": 64, **(fields or {})}
     request = json.dumps({k: v for k, v in sent.items() if v is not None})
     status, finish = _ENDINGS[kind]
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if reasoning is not None:
+        message["reasoning_content"] = reasoning
+    if refusal is not None:
+        message["refusal"] = refusal
     response_id = f"chatcmpl-{provider}-{repeat}-{number}"
     said = {
         "id": response_id,
         "model": model,
         "provider": backend,
         "system_fingerprint": fingerprint,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-        "usage": {"prompt_tokens": 12, "completion_tokens": 5},
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 12, "completion_tokens": tokens},
     }
     response = json.dumps(said, ensure_ascii=False)
     completion = Completion(
         text=text,
+        reasoning_text=reasoning,
+        refusal=refusal,
         finish_reason=finish,
         served_model=model,
         backend=backend,
         fingerprint=fingerprint,
         response_id=response_id,
         prompt_tokens=12,
-        completion_tokens=5,
+        completion_tokens=tokens,
     )
     exchange = Exchange(
         request=WireRequest(method="POST", url=url, headers=(), body=request, sha256=sha256(request)),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tempzero import exchange, records
+from tempzero.chat_messages import to_answer_text
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
 from tempzero.types.recorded import RecordView
@@ -66,5 +67,5 @@ def keys_and_texts(run: Run) -> dict[tuple[str, str, str, int], str | None]:
     for view in run.views():
         at = view.trial
         said = view.outcome.completion
-        found[at.provider, at.prompt, at.condition, at.repeat] = said.text if said else None
+        found[at.provider, at.prompt, at.condition, at.repeat] = to_answer_text(said) if said else None
     return found

@@ -1,7 +1,7 @@
 """A seed in, a mutated response out; and a judge of its own who says which responses may never count as an answer.
 
-The judge shares no code with the reader: it takes a stream or a JSON body apart in another way and only
-knows what must hold of whatever was accepted.
+The judge shares no code with the reader: it takes a stream or a JSON body apart in another way, and whatever was
+accepted must say the same to both: text, reasoning, calls, finish reason and counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from independent_reading import read_again
 from loopback import chunk_values, completion_value, event
 from tempzero.engines.hosted.fault_catalogue import Break, Reply
 from tempzero.engines.hosted.redaction import Secrets
 from tempzero.engines.hosted.response_reading import classify_reply
-from tempzero.types.recorded import Outcome
+from tempzero.types.recorded import Completion, Outcome
 
 _KNOWN_ENDS = ("stop", "length", "tool_calls", "content_filter", "refusal", "max_tokens", "eos", "safety")
 SECRETS = Secrets(["sk-fuzz-0123456789abcdef"])
@@ -34,6 +35,18 @@ _TOKENS: Sequence[bytes] = (
 )  # fmt: skip
 
 
+_CALLS = [
+    {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": "1"}'}},
+    {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+]
+_PIECES = [
+    {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x"'}},
+    {"index": 0, "function": {"arguments": ': "1"}'}},
+    {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{"}},
+    {"index": 1, "function": {"arguments": "}"}},
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What the reader gets."""
@@ -43,6 +56,7 @@ class Case:
     headers: Mapping[str, str]
     broken: Break | None
     asked_stream: bool
+    offered_tools: bool = False
 
 
 def samples() -> list[bytes]:
@@ -55,12 +69,33 @@ def samples() -> list[bytes]:
         completion_value(None, finish_reason="tool_calls", message={"tool_calls": [{"function": {"name": "f"}}]}),
         completion_value("x", message={"content": [{"type": "text", "text": "x"}]}),
         completion_value("x", choice={"token_ids": [1, 2], "logprobs": None}, x_groq={"id": "r", "usage": {}}),
+        completion_value(
+            None, message={"content": [{"type": "thinking", "thinking": "2+2"}, {"type": "text", "text": "4"}]}
+        ),
+        completion_value("4", message={"reasoning_details": [{"type": "reasoning.text", "text": "2+2", "index": 0}]}),
+        completion_value("2+2</think>4", finish_reason=None),
+        completion_value("4", choice={"usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
+        completion_value(None, finish_reason="tool_calls", message={"tool_calls": _CALLS}),
+        completion_value(None, message={"refusal": "I cannot"}),
         {"error": {"message": "no", "code": 429}},
         {"object": "error", "message": "no", "code": 400},
     ]
     reasoned = chunk_values("fo", "ur")
     reasoned[1]["choices"][0]["delta"] = {"reasoning_content": "2+2", "content": None}
+    called = chunk_values("a", "b", "c", "d", finish_reason="tool_calls")
+    for chunk, piece in zip(called[1:], _PIECES, strict=False):
+        chunk["choices"][0]["delta"] = {"tool_calls": [piece]}
+    listed = chunk_values("a", "b", "c")
+    listed[1]["choices"][0]["delta"] = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "2+"}]}]}
+    listed[2]["choices"][0]["delta"] = {"reasoning_details": [{"type": "reasoning.text", "text": "2", "index": 0}]}
+    other = chunk_values("no")
+    for chunk in other[:-1]:
+        chunk["choices"][0]["index"] = 1
     streams = [
+        called,
+        [*other[:-1], *chunk_values("yes")],
+        listed,
+        chunk_values("<th", "ink>2", "</think>", "4", finish_reason=None),
         chunk_values("one ", "two"),
         chunk_values("é\u2028", "🙂", x_groq={"id": "r"}),
         reasoned,
@@ -94,6 +129,7 @@ def cases(seed: int, seeds: Sequence[bytes]) -> Iterator[Case]:
             ),
             broken=broken if dice.random() < 0.1 else None,
             asked_stream=dice.random() < 0.5,
+            offered_tools=dice.random() < 0.5,
         )
 
 
@@ -105,6 +141,7 @@ def judge(case: Case) -> Outcome:
         Reply(
             asked_model="m",
             asked_stream=case.asked_stream,
+            offered_tools=case.offered_tools,
             status=case.status,
             headers=case.headers,
             body=case.body,
@@ -118,39 +155,52 @@ def judge(case: Case) -> Outcome:
     if outcome.completion is None:
         return outcome
     assert 200 <= case.status < 300, "an answer out of a refusal"
-    text, reasoning = outcome.completion.text, outcome.completion.reasoning_text or ""
+    text = outcome.completion.text
     assert "\0" not in text
-    said, finish = _streamed(case) if _is_stream(case.body) else _whole(case)
-    spelled = None if finish is None else finish.encode("utf-8", "backslashreplace").decode()[:500]
-    assert spelled in (None, outcome.completion.finish_reason)
-    for part in (text, reasoning):
-        assert part in said, "a text that stands nowhere in the response"
+    if _is_stream(case.body):
+        _refuse_unended_stream(case)
+    else:
+        _refuse_half_body(case)
     if outcome.status == "valid" and outcome.kind == "complete":
-        assert text
+        assert text or outcome.completion.tool_calls
+    _compare_readings(case, outcome.completion)
     return outcome
+
+
+def _compare_readings(case: Case, completion: Completion) -> None:
+    """Two readers of the same bytes say the same; spelled out where a file could not hold it."""
+    again = read_again(case.body, offered_tools=case.offered_tools)
+    assert completion.text == again.text
+    assert completion.reasoning_text == again.reasoning
+    assert tuple((call.name, call.arguments) for call in completion.tool_calls) == again.calls
+    assert completion.finish_reason == (None if again.finish is None else _spelled(again.finish))
+    assert completion.prompt_tokens == again.prompt_tokens
+    assert completion.completion_tokens == again.completion_tokens
+
+
+def _spelled(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()[:500]
 
 
 def _is_stream(body: bytes) -> bool:
     return re.match(rb"(\xef\xbb\xbf)?\s*[{\[\"0-9tfn]", body) is None
 
 
-def _whole(case: Case) -> tuple[str, None]:
-    """Everything the first choice's message says. Only a body that is complete and free of errors has one."""
+def _refuse_half_body(case: Case) -> None:
+    """Only a body that is complete and free of errors is an answer."""
     assert case.broken is None, "an answer out of half a body"
     value = json.loads(case.body.decode("utf-8-sig", "surrogateescape"))
     assert not value.get("error"), "an answer beside an error"
     chosen = next((c for c in value["choices"] if c.get("index") == 0), value["choices"][0])
-    message = chosen["message"]
-    assert isinstance(message, dict)
+    assert isinstance(chosen.get("message"), dict) or str(chosen.get("finish_reason")).lower() in _KNOWN_ENDS
     assert chosen.get("finish_reason") != "error"
-    return _strings(message), None
 
 
-def _streamed(case: Case) -> tuple[str, str | None]:
-    """The same of a stream; and its finish reason, without which no stream is one."""
+def _refuse_unended_stream(case: Case) -> None:
+    """Only a stream that says how it ended, or was counted up to its end mark, is an answer."""
     text = case.body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     blocks = re.split(r"(?:\r\n|\r|\n){2}", re.sub(r"\r\n|\r", "\n", text))
-    said: dict[str, list[str]] = {}
+    numbers: list[int] = []
     finish: dict[int, str] = {}
     done = False
     for block in blocks:
@@ -168,40 +218,13 @@ def _streamed(case: Case) -> tuple[str, str | None]:
         assert not value.get("error"), "an answer beside an error"
         for choice in value.get("choices") or ():
             number = choice.get("index") or 0
-            said.setdefault(str(number), []).extend((_delta_strings(choice), ""))
+            numbers.append(number)
             if choice.get("finish_reason"):
                 finish[number] = choice["finish_reason"]
-    assert finish, "an answer out of a stream without a finish reason"
+    assert finish or (done and b"usage" in case.body), "an answer out of a stream without any word on its end"
     assert case.broken is None or done, "an answer out of a stream that broke off"
-    first = min(map(int, said))
-    ended = str(finish.get(first, "")).lower() in _KNOWN_ENDS
+    ended = str(finish.get(min(numbers), "")).lower() in _KNOWN_ENDS
     assert done or ended or "data: [DONE]" in text[-20:], "an answer out of a stream without any end"
-    return _by_name(case.body) + "".join(said[str(first)]), finish.get(first, "")
-
-
-def _delta_strings(choice: Mapping[str, Any]) -> str:
-    return _strings((choice.get("delta") or choice.get("message") or {}).get("content"))
-
-
-def _by_name(body: bytes) -> str:
-    """The values of each text field, joined: what a text that was cut over events can be found in."""
-    text = body.decode("utf-8", "surrogateescape")
-    found: dict[str, str] = {}
-    for name, value in re.findall(r'"(content|reasoning|reasoning_content|text)"\s*:\s*("(?:[^"\\]|\\.)*")', text):
-        try:
-            found[name] = found.get(name, "") + json.loads(value, strict=False)
-        except ValueError:
-            continue
-    return "\n".join(found.values())
-
-
-def _strings(value: Any) -> str:
-    """Every text within a value; parts of a list joined as they follow each other."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(p["text"] if isinstance(p, dict) and isinstance(p.get("text"), str) else "" for p in value)
-    return "\n".join(_strings(v) for v in value.values()) if isinstance(value, dict) else ""
 
 
 # --- mutations -------------------------------------------------------------------------------

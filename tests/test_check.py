@@ -9,34 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from loopback import Call, Loopback, Reply, completion, completion_value, error, value
+from honest_host import honest
+from loopback import Call, Loopback, Reply, completion, error, value
 from tempzero.cli import main
 from tempzero.records import open_run
 
 KEY = "planted-key-0123456789abcdef"
-
-
-def honest(call: Call) -> Reply:
-    """An endpoint that does as it is told: counts, stops, cuts, and draws by its seed."""
-    if call.method == "GET":
-        assert call.headers["authorization"] == f"Bearer {KEY}"
-        return value({"data": [{"id": "m"}, {"id": "other"}]})
-    asked = call.json
-    words = ["yes"]
-    if "Count" in call.prompt:
-        words = [str(n) for n in range(1, 31)]
-    elif "random" in call.prompt:
-        words = [f"word{asked['seed']}", "more"]
-    if "stop" in asked:
-        words = words[: words.index("7")]
-    cut = len(words) > asked["max_tokens"]
-    words = words[: asked["max_tokens"]]
-    choice: dict[str, Any] = {"logprobs": {"content": []} | {"tokens": words}} if asked.get("logprobs") else {}
-    usage = {"prompt_tokens": 9, "completion_tokens": len(words), "total_tokens": 9 + len(words)}
-    body = completion_value(
-        " ".join(words), finish_reason="length" if cut else "stop", choice=choice, usage=usage, system_fingerprint="fp1"
-    )
-    return value(body)
 
 
 def careless(call: Call) -> Reply:
@@ -71,7 +49,10 @@ def test_an_honest_endpoint_passes_for_a_few_tokens(
     with Loopback(honest) as server:
         file = workplace(tmp_path, a={"base_url": server.base_url, "api_key_env": "PLANTED"})
         code, rows = checked(file, capfd)
-        assert sum(c.json["max_tokens"] for c in server.calls if c.method == "POST") < 150
+        posts = [c for c in server.calls if c.method == "POST"]
+        assert sum(c.json["max_tokens"] for c in posts) < 500
+        assert min(c.json["max_tokens"] for c in posts) == 16  # less is refused by some
+        assert {c.headers["authorization"] for c in server.calls} == {f"Bearer {KEY}"}
         assert main(["check", "--config", str(file)]) == 0
     assert code == 0
     assert rows["a"] | {"remarks": []} == {
@@ -83,8 +64,14 @@ def test_an_honest_endpoint_passes_for_a_few_tokens(
         "temperature 0": "same twice",
         "seed": "honoured",
         "max_tokens": "honoured",
+        "stream": "as whole",
+        "reasoning": "none seen",
         "stop": "honoured",
+        "tools": "honoured",
+        "JSON mode": "honoured",
         "logprobs": "given",
+        "n": "honoured",
+        "effort": "not asked",
         "prompt_tokens": "9",
         "cache": "none seen",
         "upstream": "pinned",
@@ -93,7 +80,7 @@ def test_an_honest_endpoint_passes_for_a_few_tokens(
         "remarks": [],
     }
     shown = capfd.readouterr()
-    assert "honoured" in shown.out
+    assert "+ honoured" in shown.out
     assert KEY not in shown.out + shown.err
 
 
@@ -204,5 +191,5 @@ def test_a_refused_field_is_dropped_only_where_the_configuration_says_so(tmp_pat
         bodies = [r.attempt.exchange.request.body for r in open_run(run).records() if r.attempt.trial.provider == "bad"]
         assert bool(bodies) is not sent  # where every request would be refused, none is sent
         assert not any('"seed"' in body for body in bodies)
-        assert ("name the field in may_drop" in (run / "report.md").read_text()) is sent
+        assert ("write may_drop: [seed]" in (run / "report.md").read_text()) is sent
         assert ("it refuses seed; asked without" in (run / "report.md").read_text()) is not sent

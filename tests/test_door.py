@@ -161,7 +161,7 @@ RESPONSES = (
 )
 PAIRS = (
     *("left", "right", "condition", "kind", "emr", "emr_low", "emr_high", "emr_n"),
-    *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor"),
+    *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor", "part"),
 )
 
 
@@ -270,6 +270,25 @@ def test_ctrl_c_in_a_notebook_keeps_what_came(workplace: Path) -> None:
     stopped = tempzero.open_run(path)
     assert 1 <= len(tempzero.responses(stopped)) < 120
     assert len(tempzero.responses(tempzero.run(stopped))) == 120
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_in_the_exit_code_of_an_interruption(
+    times: int, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ends cleanly and says how to go on; a second is not waited for, and is not read as a finding."""
+    shown: list[object] = []
+    told: list[str] = []
+
+    def interrupt(attempt: object) -> None:
+        shown.append(attempt)
+        if len(shown) == 1:
+            for _ in range(times):
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    monkeypatch.setattr("tempzero.cli.progress.make_watcher", lambda: Watcher(say=told.append, attempt=interrupt))
+    assert main(["run", "--repeats", "20"]) == 130
+    assert any("--resume" in line for line in told) == (times == 1)
 
 
 def test_a_run_goes_on_as_it_was_planned(workplace: Path) -> None:

@@ -105,13 +105,17 @@ def run(
             repeats=repeats,
             limit=limit,
         )
-        for line in pipeline.describe_gaps(prepared):
-            watcher.say(line)
         collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=check)
-    for line in pipeline.describe_endings(collected):
+    opened = open_run(collected.path)
+    nobody_answered = not pipeline.has_answers(opened) and all(e.provider for e in collected.endings)
+    for line in pipeline.explain_silence(opened) if nobody_answered else pipeline.describe_endings(collected):
         watcher.say(line)
     if collected.interrupted:
-        raise KeyboardInterrupt(f"interrupted; `tempzero run --resume {collected.path}` asks what is missing")
+        how = f"interrupted; `tempzero run --resume {collected.path}` asks what is missing"
+        watcher.say(how)
+        raise KeyboardInterrupt(how)
+    if nobody_answered:
+        return opened
     return pipeline.complete_run(collected.path, environ=environ, watcher=watcher, run_code=run_code)
 
 

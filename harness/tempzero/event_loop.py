@@ -11,11 +11,25 @@ T = TypeVar("T")
 
 
 def run_coroutine(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. Under a running loop it has a thread and a loop of its own, and Ctrl-C cancels it there."""
+    """Run to the end. Under a running loop it has a thread and a loop of its own, and Ctrl-C cancels it there.
+
+    Whoever cancels it from outside has interrupted it: that is a KeyboardInterrupt, and never a result or our bug.
+    """
+    try:
+        return _run_beside_loop(work) if _has_running_loop() else asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _has_running_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return False
+    return True
+
+
+def _run_beside_loop(work: Coroutine[Any, Any, T]) -> T:
     under_way: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
 
     async def run_watched() -> T:

@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tempzero import judgements, records, suites
-from tempzero.check import Preflight, preflight_providers
+from tempzero.check import Preflight, describe_no_answers, explain_no_answer, preflight_providers
 from tempzero.collect import Limits
 from tempzero.collect.run_manifest import build_run_manifest
 from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
 from tempzero.config import Setting
+from tempzero.config.price_list import add_listed_prices, describe_listed_prices
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.event_loop import run_coroutine
@@ -24,7 +25,7 @@ from tempzero.plan import NOT_CHOSEN, build_plan, choose_providers
 from tempzero.reading.run_reading import score_run
 from tempzero.records import Run
 from tempzero.types.asked import Suite, SuiteName
-from tempzero.types.recorded import Ending
+from tempzero.types.recorded import Ending, Exchange
 from tempzero.watcher import Watcher
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "complete_run",
     "describe_endings",
     "describe_gaps",
+    "explain_silence",
+    "has_answers",
     "prepare_run",
     "resume_run",
     "score_run",
@@ -42,6 +45,7 @@ __all__ = [
 ]
 
 NO_LIMITS = Limits()
+_BY_CHECK = "the check before the run: "
 
 
 def prepare_run(
@@ -62,6 +66,8 @@ def prepare_run(
     if repeats is not None:
         changed = tuple(p.model_copy(update={"repeats": repeats}) for p in setting.config.providers)
         setting = replace(setting, config=setting.config.model_copy(update={"providers": changed}))
+    priced = add_listed_prices(setting.config.providers)
+    setting = replace(setting, config=setting.config.model_copy(update={"providers": priced}))
     config = setting.config
     # Prompts that were named on the command line are all meant, unless a suite is named beside them.
     size = suite or ("deep" if prompts else config.run.suite)
@@ -141,7 +147,10 @@ def complete_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher, ru
 
 
 def describe_gaps(prepared: PreparedRun) -> list[str]:
-    """A line for whoever will not be asked, or not everything, by circumstance; what was asked for needs no telling."""
+    """A line for whoever will not be asked, or not everything, by circumstance; what was asked for needs no telling.
+
+    Prices that nobody wrote down are told, too.
+    """
     skipped = [s for s in prepared.plan.skipped if s.reason != NOT_CHOSEN]
     lines = [f"skipped: {one.provider}: {one.reason}" for one in skipped]
     for one in prepared.plan.left_out:
@@ -149,7 +158,7 @@ def describe_gaps(prepared: PreparedRun) -> list[str]:
         lines.append(
             f"left out: {one.provider}: {one.prompts[0]}{more}: longer than its context of {one.context} tokens"
         )
-    return [*lines, *prepared.suite.remarks]
+    return [*lines, *describe_listed_prices(tuple(planned_providers(prepared))), *prepared.suite.remarks]
 
 
 def describe_endings(collected: CollectedRun) -> list[str]:
@@ -160,20 +169,43 @@ def describe_endings(collected: CollectedRun) -> list[str]:
     return lines
 
 
+def explain_silence(run: Run) -> list[str]:
+    """Why nobody answered a run that asked, in a few lines; none where somebody did, or nobody was asked."""
+    last: dict[str, Exchange] = {}
+    for record in run.records():
+        if record.attempt.exchange.outcome.completion is not None:
+            return []
+        last[record.attempt.trial.provider] = record.attempt.exchange
+    reasons = {name: explain_no_answer(run.config.provider(name), exchange) for name, exchange in last.items()}
+    for ending in (one for session in run.manifest.sessions for one in session.endings):
+        if ending.provider is not None and ending.reason.startswith(_BY_CHECK):
+            reasons.setdefault(ending.provider, ending.reason.removeprefix(_BY_CHECK))
+    return describe_no_answers(reasons.items()) if last else []
+
+
+def has_answers(run: Run) -> bool:
+    """Whether anybody answered anything."""
+    return any(view.outcome.completion is not None for view in run.views())
+
+
 def _require_prices(limits: Limits, prepared: PreparedRun) -> None:
     """A limit on the cost means nothing where a price is missing."""
     unpriced = [p.name for p in planned_providers(prepared) if p.base_url is not None and p.price is None]
     if limits.max_cost_usd is not None and unpriced:
         raise UsageError(
             f"--max-cost: {', '.join(unpriced)} has no price; give "
-            "`price: {input_per_mtok: ..., output_per_mtok: ...}` (0 for an endpoint that costs nothing)"
+            "`price: {input_per_mtok: ..., output_per_mtok: ...}` (0 for an endpoint that costs nothing), or install "
+            "'tempzero[prices]', a list of known prices"
         )
 
 
 async def _start_session(prepared: PreparedRun, watcher: Watcher, limits: Limits, check: bool) -> CollectedRun:
     flights = await _run_preflight(prepared, watcher.say) if check else ()
-    prepared, notes = _drop_refused_fields(prepared, flights)
+    prepared, notes = _change_refused_fields(prepared, flights)
     refused = _find_refused_providers(prepared, flights)
+    if len(refused) < len(planned_providers(prepared)):
+        for line in describe_gaps(prepared):
+            watcher.say(line)
     async with open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
         results = prepared.setting.results
         path = records.create_run(results, build_run_manifest(prepared, opened.engines, opened.served, notes))
@@ -191,38 +223,43 @@ async def _resume_session(
 
 async def _run_preflight(prepared: PreparedRun, say: Callable[[str], None]) -> tuple[Preflight, ...]:
     flights = await preflight_providers(planned_providers(prepared), environ=prepared.setting.environ)
+    if flights and all(f.refused for f in flights) and not _others_are_compared(prepared, flights):
+        for line in describe_no_answers((f.provider.name, f.refused) for f in flights if f.refused):
+            say(line)
+        return flights
     for flight in flights:
         last = flight.looked[-1].exchange.outcome
         if last.status == "missing":
             what = "is not asked" if flight.refused else "is asked all the same"
-            say(f"check: {flight.provider.name} {what}: {last.kind}: {last.detail}")
+            say(f"check: {flight.provider.name} {what}: {flight.refused or f'{last.kind}: {last.detail}'}")
     return flights
 
 
-def _drop_refused_fields(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[PreparedRun, tuple[str, ...]]:
-    """The plan without the fields that a provider refuses and `may_drop` lets go, and a note on each."""
-    changed = {f.provider.name: f.provider for f in flights if f.dropped}
+def _change_refused_fields(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[PreparedRun, tuple[str, ...]]:
+    """The plan without the fields that a provider refuses and `may_drop` lets go, or `may_rename` renames; notes."""
+    changed = {f.provider.name: f.provider for f in flights if f.changes}
     if not changed:
         return prepared, ()
     providers = tuple(changed.get(p.name, p) for p in prepared.config.providers)
     config = prepared.config.model_copy(update={"providers": providers})
     plan = build_plan(config, prepared.suite, skipped=prepared.plan.skipped)
-    notes = [
-        f"{f.provider.name}: it refuses {' and '.join(f.dropped)}; asked without, as may_drop allows"
-        for f in flights
-        if f.dropped
-    ]
+    notes = [f"{flight.provider.name}: {change}" for flight in flights for change in flight.changes]
     return replace(prepared, setting=replace(prepared.setting, config=config), plan=plan), tuple(notes)
 
 
 def _find_refused_providers(prepared: PreparedRun, flights: Sequence[Preflight]) -> tuple[Ending, ...]:
     """Who is not asked and why; everybody, where the check leaves nobody but references."""
-    found = [
-        Ending(provider=f.provider.name, reason=f"the check before the run: {f.refused}") for f in flights if f.refused
-    ]
+    found = [Ending(provider=f.provider.name, reason=f"{_BY_CHECK}{f.refused}") for f in flights if f.refused]
     names = {e.provider for e in found}
     left = [p.name for p in planned_providers(prepared) if p.name not in names]
-    if found and not set(left) - set(prepared.config.run.references):
+    if found and not _others_are_compared(prepared, flights):
         reason = "the check before the run left nobody to compare, so nothing was asked"
         found += [Ending(provider=name, reason=reason) for name in left]
     return tuple(found)
+
+
+def _others_are_compared(prepared: PreparedRun, flights: Sequence[Preflight]) -> bool:
+    """Whether the check leaves anybody but references."""
+    refused = {f.provider.name for f in flights if f.refused}
+    left = {p.name for p in planned_providers(prepared)} - refused
+    return bool(left - set(prepared.config.run.references))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def analysed(folder: Path, config: Config, prompts: Suite, attempts: Iterable[At
 
 def the(analysis: Analysis, metric: str, left: str, right: str | None = None, **more: Any) -> Estimate:
     """The one figure of that name; without `family` that of all prompts."""
-    wanted = {"metric": metric, "left": left, "right": right, "family": None, **more}
+    wanted = {"metric": metric, "left": left, "right": right, "family": None, "part": "whole", **more}
     found: list[Figure] = [f for f in analysis.figures if all(getattr(f, k) == v for k, v in wanted.items())]
     assert len(found) == 1, f"{wanted}: {len(found)} figures"
     return found[0].estimate
@@ -109,8 +110,10 @@ def scripted() -> list[Attempt]:
     attempts = []
     for (provider, of), outcomes in texts.items():
         for repeat, outcome in enumerate(outcomes):
+            # The reference's cut text is longer than a's, which begins it, because it was cut later.
+            given = 7 if (provider, of) == ("ref", "o2") else 5
             said = outcome.completion and replace(
-                outcome.completion, prompt_tokens=used[provider], completion_tokens=5, served_model="m"
+                outcome.completion, prompt_tokens=used[provider], completion_tokens=given, served_model="m"
             )
             seconds = (1.0, 4.0, 2.0)[repeat]
             attempts.append(attempt(provider, of, repeat, replace(outcome, completion=said), seconds=seconds))
@@ -128,10 +131,12 @@ def hand(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
 A_REF, B_REF, A_B = ("a", "ref"), ("b", "ref"), ("a", "b")
 BY_HAND: list[tuple[str, tuple[str, ...], dict[str, Any], float | None, int]] = [
     # metric, left and right, more, value, n
-    ("coverage", ("a",), {}, 3 / 4, 4),
+    ("coverage", ("a",), {}, 1, 4),
+    ("whole_share", ("a",), {}, 3 / 4, 4),
     ("censored_share", ("a",), {}, 1 / 4, 4),
     ("missing_share", ("a",), {}, 0, 4),
-    ("coverage", ("b",), {}, (1 + 1 + 2 / 3 + 1 / 3) / 4, 4),
+    ("coverage", ("b",), {}, (1 + 1 + 2 / 3 + 1) / 4, 4),
+    ("whole_share", ("b",), {}, (1 + 1 + 2 / 3 + 1 / 3) / 4, 4),
     ("censored_share", ("b",), {}, (2 / 3) / 4, 4),
     ("missing_share", ("b",), {}, (1 / 3) / 4, 4),
     ("empty_share", ("b",), {}, (1 / 3) / 4, 4),
@@ -140,7 +145,7 @@ BY_HAND: list[tuple[str, tuple[str, ...], dict[str, Any], float | None, int]] = 
     ("emr", ("a",), {}, (1 / 3 + 1 + 1 / 3 + 1) / 4, 4),
     ("emr", ("a",), {"family": "sums"}, (1 / 3 + 1) / 2, 2),
     ("emr", ("a",), {"family": "open"}, (1 / 3 + 1) / 2, 2),
-    ("emr", ("b",), {}, (1 / 3 + 1 + 1 / 3) / 3, 3),
+    ("emr", ("b",), {}, (1 / 3 + 1 + 0 + 1 / 3) / 4, 4),
     ("emr_complete", ("a",), {}, (1 / 3 + 1 + 1 / 3) / 3, 3),
     ("tarr", ("a",), {"k": 2}, (1 / 3 + 1 + 1 / 3 + 1) / 4, 4),
     ("tarr", ("a",), {"k": 3}, (0 + 1 + 0 + 1) / 4, 4),
@@ -159,10 +164,10 @@ BY_HAND: list[tuple[str, tuple[str, ...], dict[str, Any], float | None, int]] = 
     ("accuracy_spread", ("b",), {}, (1 + 0) / 2, 2),
     ("cross_emr", A_REF, {}, (2 / 3 + 0 + 2 / 3 + 1) / 4, 4),
     ("cross_emr", B_REF, {}, (1 / 3 + 1 + 0 + 0) / 4, 4),
-    ("cross_emr", A_B, {}, (2 / 9 + 0 + 1 / 3 + 0) / 4, 4),
+    ("cross_emr", A_B, {}, (2 / 9 + 0 + 1 / 6 + 0) / 4, 4),
     ("cross_emr_complete", A_REF, {}, (2 / 3 + 0 + 2 / 3) / 3, 3),
     ("excess_divergence", A_REF, {}, (0 + 1 + 0 + 0) / 4, 4),
-    ("excess_divergence", B_REF, {}, (1 / 3 + 0 + 2 / 3) / 3, 3),
+    ("excess_divergence", B_REF, {}, (1 / 3 + 0 + 1 / 2 + 2 / 3) / 4, 4),
     ("noise_floor", A_REF, {}, (1 / 3 + 0 + 1 / 3 + 0) / 4, 4),
     ("cross_ned", A_REF, {}, (1 / 3 * 1 / 9 + 1 / 9 + 1 / 3 * 5 / 11 + 0) / 4, 4),
     ("answer_agreement", A_REF, {}, (2 / 3 + 0) / 2, 2),
@@ -223,7 +228,7 @@ def test_every_share_has_an_interval_about_it(hand: Analysis) -> None:
 
 def test_a_figure_stands_there_once(hand: Analysis) -> None:
     """A reader who looks a figure up by its names must not find two."""
-    names = [(f.kind, f.metric, f.left, f.right, f.condition, f.family, f.k) for f in hand.figures]
+    names = [(f.kind, f.metric, f.left, f.right, f.condition, f.family, f.k, f.part) for f in hand.figures]
     assert len(names) == len(set(names))
 
 
@@ -258,7 +263,7 @@ def test_divergences_show_where_texts_part(hand: Analysis) -> None:
     against = [d for d in hand.divergences if (d.left.provider, d.right.provider) == ("a", "ref")]
     assert [(d.prompt, d.at_char) for d in against] == [("q2", 8)]
     peers = [d for d in hand.divergences if (d.left.provider, d.right.provider) == ("a", "b")]
-    assert [(d.prompt, d.at_char) for d in peers] == [("q1", 0), ("o1", 4), ("o2", 5)]
+    assert [(d.prompt, d.at_char) for d in peers] == [("q1", 0), ("o1", 0), ("o2", 5)]
     said = {(a.trial, a.exchange.outcome.completion.text) for a in scripted() if a.exchange.outcome.completion}
     for d in hand.divergences:
         assert (d.left, d.left_text) in said
@@ -279,7 +284,7 @@ def test_prompt_rows_count_outcomes_and_answers(hand: Analysis) -> None:
     assert row.modal_text == "no idea"
     assert row.match_reference == pytest.approx(1 / 3)
     row = rows["o1", "b"]
-    assert (row.valid, row.missing, row.distinct, row.emr, row.modal_text) == (2, 1, 1, None, DOG)
+    assert (row.valid, row.missing, row.distinct, row.emr, row.modal_text) == (2, 1, 2, 0, "")
     assert rows["o2", "a"].censored == 3
     assert rows["q1", "ref"].match_reference is None
 
@@ -351,14 +356,22 @@ def test_a_cached_answer_is_never_agreement(tmp_path: Path) -> None:
     assert "replayed by a response cache" in " ".join(found.notes)
 
 
-def test_empty_and_filtered_answers_are_not_compared(tmp_path: Path) -> None:
-    """Two silences never agree; they are counted apart."""
+def test_empty_answers_are_compared_and_filtered_ones_are_not(tmp_path: Path) -> None:
+    """Nothing at all is an answer, and differs from a text; what a filter took away is nothing to compare."""
     filtered = Outcome(status="censored", kind="content_filter", completion=Completion(text="I can"))
-    attempts = [*answers("a", "o1", "", ""), *answers("a", "o2", filtered, filtered)]
-    found = analysed(tmp_path, settings("a", repeats=2), suite(prompt("o1"), prompt("o2")), attempts)
-    assert the(found, "emr", "a").n == 0
+    attempts = [
+        *answers("a", "o1", "", ""),
+        *answers("a", "o2", filtered, filtered),
+        *answers("a", "o3", "", "Paris."),
+    ]
+    prompts = suite(prompt("o1"), prompt("o2"), prompt("o3"))
+    found = analysed(tmp_path, settings("a", repeats=2), prompts, attempts)
+    assert (the(found, "emr", "a").value, the(found, "emr", "a").n) == (1 / 2, 2)
     assert the(found, "empty_share", "a").value == pytest.approx(1 / 2)
-    assert the(found, "censored_share", "a").value == pytest.approx(1 / 2)
+    assert the(found, "censored_share", "a").value == pytest.approx(1 / 3)
+    (finding,) = findings(found, "nondeterministic")
+    assert {t.prompt for t in finding.evidence} == {"o3"}
+    assert "a: 3 answers were empty; that is an answer, and differs from any text" in found.notes
 
 
 def test_nothing_recorded_is_not_measured(tmp_path: Path) -> None:
@@ -442,17 +455,42 @@ def test_other_request_bytes_prove_nothing(tmp_path: Path) -> None:
 
 
 def test_a_changed_identity_splits_the_statistics_and_is_found(tmp_path: Path) -> None:
-    """Texts that differ across a changed fingerprint are a change of the model, not its noise."""
-    old, new = {"served_model": "m", "fingerprint": "fp_1"}, {"served_model": "m", "fingerprint": "fp_2"}
+    """Texts that differ across a changed served model are a change of the model, not its noise."""
+    old, new = {"served_model": "m", "backend": "one"}, {"served_model": "n", "backend": "one"}
     attempts = everywhere("a", whole("x", **old), whole("x", **old), whole("y", **new))
     found = analysed(tmp_path, settings("a"), MANY, attempts)
     assert the(found, "emr", "a").value == 1
     assert not findings(found, "nondeterministic")
     (finding,) = findings(found, "identity_changed")
-    assert "fingerprint fp_1 | fp_2" in finding.message
-    assert "served_model" not in finding.message
+    assert "served_model m | n" in finding.message
+    assert "backend one" not in finding.message
     assert [t.repeat for t in finding.evidence] == [0, 2]
+    told = [(s.served_model, s.backend, s.answers) for s in found.served]
+    assert told == [("m", "one", 24), ("n", "one", 12)]
+
+
+def test_fingerprints_change_in_normal_service(tmp_path: Path) -> None:
+    """They are counted and told; they are no finding, and answers are compared across them."""
+    first, second = {"served_model": "m", "fingerprint": "fp_1"}, {"served_model": "m", "fingerprint": "fp_2"}
+    found = analysed(
+        tmp_path / "same", settings("a"), MANY, everywhere("a", *[whole("x", **first)] * 2, whole("x", **second))
+    )
+    assert not found.findings
     assert the(found, "fingerprints", "a").value == 2
+    assert any("2 different system fingerprints in 36 answers" in note for note in found.notes)
+    attempts = everywhere("a", *[whole("x", **first)] * 2, whole("y", **second))
+    differ = analysed(tmp_path / "differ", settings("a"), MANY, attempts)
+    assert [f.rule for f in differ.findings] == ["nondeterministic"]
+    assert the(differ, "emr", "a").value == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("pinned", "found"), [(True, ["identity_changed"]), (False, [])])
+def test_another_backend_is_a_finding_where_one_was_promised(tmp_path: Path, pinned: bool, found: list[str]) -> None:
+    """A router may choose; a provider said to be one upstream may not. Repeats are compared within one backend."""
+    served = [whole("x", backend="one"), whole("x", backend="one"), whole("y", backend="two")]
+    told = analysed(tmp_path, settings("a", a={"pinned": pinned}), MANY, everywhere("a", *served))
+    assert [f.rule for f in told.findings] == found
+    assert the(told, "emr", "a").value == 1
 
 
 def test_nothing_seen_is_a_bound_and_never_a_proof(tmp_path: Path) -> None:
@@ -576,6 +614,36 @@ def test_a_reference_without_logits_is_held_to_its_texts(tmp_path: Path) -> None
     assert not [f for f in found.figures if f.metric == "bit_identical_share"]
 
 
+def cut_figures(tmp_path: Path, *limits: int | None, sent: Sequence[int] = ()) -> tuple[float | None, int]:
+    """EMR of " I" and " It", both cut, and how many nondeterminism findings; `sent` are the limits in the requests."""
+    texts = [cut(text, completion_tokens=limit) for text, limit in zip((" I", " It"), limits, strict=True)]
+    attempts = []
+    for number in range(12):
+        for made in answers("a", f"p{number:02}", *texts):
+            body = json.dumps({"max_tokens": sent[made.trial.repeat]}) if sent else "{}"
+            request = replace(made.exchange.request, body=body, sha256=sha256(body))
+            attempts.append(replace(made, exchange=replace(made.exchange, request=request)))
+    prompts = suite(*(prompt(f"p{n:02}") for n in range(12)))
+    found = analysed(tmp_path, settings("a", repeats=2), prompts, attempts)
+    return the(found, "emr", "a").value, len(findings(found, "nondeterministic"))
+
+
+def test_texts_cut_after_the_same_tokens_that_differ_diverged(tmp_path: Path) -> None:
+    """One token each: the longer one is no continuation of the shorter one."""
+    assert cut_figures(tmp_path, 1, 1) == (0.0, 1)
+
+
+def test_a_cut_text_that_begins_another_agrees_where_limits_differ_or_are_unknown(tmp_path: Path) -> None:
+    """Up to the shorter cut nothing was seen to differ."""
+    assert cut_figures(tmp_path / "differ", 1, 2) == (1.0, 0)
+    assert cut_figures(tmp_path / "unknown", None, None) == (1.0, 0)
+
+
+def test_the_limit_that_was_sent_stands_in_where_tokens_were_not_counted(tmp_path: Path) -> None:
+    """A response that reports no usage was still cut at the limit that its request sent."""
+    assert cut_figures(tmp_path, None, None, sent=(1, 1)) == (0.0, 1)
+
+
 def test_cut_texts_are_evidence_up_to_the_cut(tmp_path: Path) -> None:
     """Prompts that always hit the limit are compared; a note says how many, and valid-only figures stand beside."""
     attempts = [*answers("a", "p00", cut("abc"), cut("abc"), cut("abc")), *answers("a", "p01", cut("ab"), cut("ac"))]
@@ -614,6 +682,7 @@ def test_findings_come_in_a_fixed_order(hand: Analysis) -> None:
         ("nondeterministic", "a", None),
         ("nondeterministic", "b", None),
         ("prompt_tokens_differ", "b", "ref"),
+        ("deviates_from_reference", "b", "ref"),
         ("differs", "a", "b"),
     ]
 

@@ -11,7 +11,9 @@ from typing import Any, get_args
 import pytest
 import tempzero
 from analysis.test_analyse import SUMS, analysed, scripted, settings
+from tempzero.analysis.flag_findings import FLAG_RULES
 from tempzero.analysis.registry import CAUSES, KINDS, METRICS, RULES, VOCABULARY
+from tempzero.flag_table import FLAGS
 from tempzero.reports.fault_wording import fault_words
 from tempzero.types.concluded import Analysis
 from tempzero.types.recorded import FaultKind, OutcomeKind
@@ -81,6 +83,13 @@ def test_every_rule_and_cause_says_what_it_means() -> None:
     assert all(cause.rule in literals(RuleName) for cause in CAUSES if cause.rule is not None)
 
 
+def test_every_flag_that_is_a_finding_names_a_rule() -> None:
+    """A flag that accuses can be ignored by name in `gates.ignore`, and has its heading in the report."""
+    accusing = [flag.name for flag in FLAGS if flag.severity == "finding"]
+    assert set(accusing) <= set(literals(RuleName))
+    assert accusing == [rule.name for rule in FLAG_RULES]
+
+
 def test_every_figure_is_of_a_listed_metric_in_its_kind_and_unit(analysis: Analysis) -> None:
     """Whoever looks a figure up by its name finds it where the metric says that it stands."""
     known = {m.name: m for m in METRICS}
@@ -90,7 +99,7 @@ def test_every_figure_is_of_a_listed_metric_in_its_kind_and_unit(analysis: Analy
         if f.kind not in known[f.metric].kinds or f.unit != known[f.metric].unit
     ]
     assert not odd
-    assert {f.kind for f in analysis.figures} == {k.name for k in KINDS} - {"scored"}
+    assert {f.kind for f in analysis.figures} == {k.name for k in KINDS} - {"scored", "conditions"}
     assert {f.rule for f in analysis.findings} <= {r.name for r in RULES}
 
 

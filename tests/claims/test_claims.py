@@ -14,17 +14,19 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any
 
+import fuzzing
 import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
 from making import make_config, sha256
 from markdown_it import MarkdownIt
-from tempzero import chat_messages, claims, cli
+from tempzero import claims, cli
 from tempzero.analysis import analyse
+from tempzero.answer_parts import split_answer
 from tempzero.claims import Accusation, Bundle, accuse_by_rule, verify_bundle
 from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
 from tempzero.claims.page import to_html
@@ -104,7 +106,7 @@ def test_verify_py_has_what_its_claim_needs_and_no_more(run: Run) -> None:
     assert "def compare_sides" in both
     left_out = ("compare_sides", "excess_divergence", "measure_token_difr", "attribute_difference", "tool_call_lines")
     assert not re.search(rf"^def ({'|'.join(left_out)}|canonical_json|call_line)\(", alone, re.MULTILINE)
-    assert alone.count("\n") < both.count("\n") < 340
+    assert alone.count("\n") < both.count("\n") < 395
     ast.parse(alone)
 
 
@@ -142,18 +144,18 @@ def test_sha256sum_checks_the_files_too(bundle: Bundle) -> None:
 def test_the_page_says_what_the_records_hold(bundle: Bundle) -> None:
     """The figures of a small case, by hand: 1 of 3 prompts varies; EMR is (1/2 + 1 + 1) / 3; texts part at once."""
     text = bundle.files["CLAIM.md"].decode()
-    assert "two requests with the same bytes brought back two different texts" in text
+    assert "two requests with the same bytes brought back two different answers" in text
     assert "prompts on which its repeats differ: 1 of 3, 0.333 [0.061, 0.793]" in text
     assert "chance that two repeats agree (EMR): 0.833 " in text
     assert "`a` 3 + 1 of 4" in text
-    assert "part at character 1: U+0079 against U+006E (of 6 and 5 characters)" in text
+    assert "part in their text, at character 1: U+0079 against U+006E (of 6 and 5 characters)" in text
 
 
 def test_the_page_shows_where_texts_part(tmp_path: Path) -> None:
     """An engineer sees 60 characters before and after the first difference, and its code points."""
     left, right = "v" * 100 + "A" + "w" * 100, "v" * 100 + "Á\n" + "z" * 100
     text = page(run_of(tmp_path, answers("a", {"p0": (left, right)})))
-    assert "part at character 101: U+0041 against U+00C1" in text
+    assert "part in their text, at character 101: U+0041 against U+00C1" in text
     assert f"both begin: {'v' * 60}\n" in text
     assert f"the first:  A{'w' * 59}\n" in text
     assert f"the second: Á⏎{'z' * 58}\n" in text
@@ -284,7 +286,7 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
         "CLAIM.html says: a against itself: prompts on which its repeats differ: 3 of 3",
     ),
     "a word in CLAIM.md, resealed": (
-        lambda f: resealed(changed(f, "CLAIM.md", "two different texts", "nonsense")),
+        lambda f: resealed(changed(f, "CLAIM.md", "two different answers", "nonsense")),
         "CLAIM.md says",
     ),
     "a line added to CLAIM.html, resealed": (
@@ -471,7 +473,7 @@ def test_texts_that_part_before_the_cut_do_differ(tmp_path: Path) -> None:
     given = [attempt("a", "p0", 0, "one two", kind="length"), attempt("a", "p0", 1, "one six three")]
     text = page(run_of(tmp_path, given))
     assert "2 trials, `censored: length` (1), `valid: complete` (1), of" in text
-    assert "part at character 5" in text
+    assert "part in their text, at character 5" in text
 
 
 def test_an_unpinned_router_is_claimed_as_a_router(tmp_path: Path) -> None:
@@ -496,7 +498,7 @@ def test_a_claim_about_a_router_cannot_be_made_one_about_a_backend(tmp_path: Pat
     """verify.py itself holds the pair against what is claimed."""
     given = [attempt("a", "p0", 0, "one", backend="X"), attempt("a", "p0", 1, "two", backend="Y")]
     files = changed(dict(claim(run_of(tmp_path, given)).files), "claim.json", '[\n  "A"\n ]', "[]")
-    with pytest.raises(verify_bundle.BrokenBundle, match="not of one request, model, backend and fingerprint"):
+    with pytest.raises(verify_bundle.BrokenBundle, match="not of one request, model and backend"):
         verify_bundle.verify(resealed(files))
 
 
@@ -523,12 +525,18 @@ def test_one_backend_of_a_router_is_preferred_as_proof(tmp_path: Path) -> None:
     assert "labels agree on the two answers" in text
 
 
-@pytest.mark.parametrize("label", ["fingerprint", "model"])
-def test_a_changed_identity_is_not_nondeterminism(label: str, tmp_path: Path) -> None:
-    """Another fingerprint or model is another system: its answers may differ without any contradiction."""
-    named: list[dict[str, Any]] = [{label: text} for text in ("one", "two")]
-    given = [attempt("a", "p0", r, next(iter(one.values())), **one) for r, one in enumerate(named)]
+def test_a_changed_identity_is_not_nondeterminism(tmp_path: Path) -> None:
+    """Another model is another system: its answers may differ without any contradiction."""
+    given = [attempt("a", "p0", r, text, model=text) for r, text in enumerate(("one", "two"))]
     assert "a change of what answers, not nondeterminism of it" in refusal(run_of(tmp_path, given))
+
+
+def test_a_fingerprint_that_changes_in_normal_service_excuses_nothing(tmp_path: Path) -> None:
+    """A gateway with a new fingerprint in every answer could otherwise never be shown to vary; the page says so."""
+    given = [attempt("a", "p0", r, text, fingerprint=f"fp_{r}") for r, text in enumerate(("one", "two"))]
+    assert "the fingerprints differ, as they do on many providers in normal service" in page(run_of(tmp_path, given))
+    more = [attempt("a", "p0", 2, "three", fingerprint="fp_1")]
+    assert "labels agree on the two answers" in page(run_of(tmp_path / "more", [*given, *more]))
 
 
 def test_another_request_is_not_nondeterminism(tmp_path: Path) -> None:
@@ -558,12 +566,12 @@ def test_nothing_is_claimed_unless_temperature_zero_was_asked_for(sent: Any, tmp
     assert "does not show that temperature 0 was asked for" in refusal(run_of(tmp_path, given))
 
 
-@pytest.mark.parametrize(("kind", "text"), [("content_filter", "I cannot "), ("empty", ""), ("length", "")])
+@pytest.mark.parametrize(("kind", "text"), [("content_filter", "I cannot "), ("length", "")])
 def test_refusals_only_are_nothing_to_claim(kind: str, text: str, tmp_path: Path) -> None:
     """50 refusals agree perfectly; that is not consistency, and two different ones are no contradiction."""
     given = [attempt("a", "p0", r, text and f"{text}{r}", kind=kind) for r in range(50)]
     said = refusal(run_of(tmp_path, given))
-    assert "gave no text that counts (50 " in said
+    assert "gave no answer that counts (50 " in said
     assert "neither difference nor agreement" in said
 
 
@@ -725,7 +733,12 @@ def chunk(content: Any, **fields: Any) -> dict[str, Any]:
     return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **fields}
 
 
-END = {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+def delta(**said: Any) -> dict[str, Any]:
+    return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": said, "finish_reason": None}]}
+
+
+ASKED = json.dumps({"messages": [{"role": "user", "content": "What ends in </thought>?"}]})
+END: dict[str, Any] = {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 BODIES = {
     "a stream": sse(chunk("o"), chunk("ne"), END, "[DONE]"),
     "its lines end in CR LF": sse(chunk("o"), chunk("ne"), END, "[DONE]", end="\r\n\r\n"),
@@ -739,6 +752,40 @@ BODIES = {
     "labels that come late": sse(chunk("one", model="", system_fingerprint=None), {**END, "system_fingerprint": "fp"}),
     "a closed block of thinking": sse(chunk("<think>a</think>"), chunk("one"), END),
     "an open one": sse(chunk("<think>one"), END),
+    "reasoning in parts of parts": sse(chunk([{"type": "thinking", "thinking": [{"text": "a"}]}]), chunk("one"), END),
+    "details of reasoning": sse(
+        delta(reasoning_details=[{"type": "reasoning.text", "text": "b", "index": 1}]),
+        delta(reasoning_details=[{"type": "reasoning.summary", "summary": "a", "index": 0}, {"data": "x", "index": 2}]),
+        chunk("one"),
+        END,
+    ),
+    "reasoning twice": sse(delta(reasoning="a", reasoning_details=[{"text": "a"}]), chunk("one"), END),
+    "other marks": sse(chunk("[THINK]a[/THINK]"), chunk("one"), END),
+    "a block that the template opened": sse(chunk("a\n</think>\n\n"), chunk("one"), END),
+    "an end of a block twice": sse(chunk("a</think>b</think>one"), END),
+    "an end of a block that was asked about": sse(chunk("write </thought> so"), END),
+    "a refusal in parts": sse(chunk([{"type": "refusal", "refusal": "I won't"}]), END),
+    "cut within its thinking": sse(
+        chunk("<think>let me"), {**END, "choices": [{**END["choices"][0], "finish_reason": "length"}]}
+    ),
+    "a whole body": json.dumps(
+        {**END, "choices": [{"message": {"content": "one", "reasoning_content": "a"}, "finish_reason": "stop"}]}
+    ).encode(),
+    "a whole body in parts": json.dumps(
+        {
+            **END,
+            "choices": [
+                {
+                    "message": {"content": [{"type": "thinking", "thinking": "a"}, {"type": "text", "text": "one"}]},
+                    "finish_reason": "stop",
+                }
+            ],
+        }
+    ).encode(),
+    "nothing behind the thinking": sse(chunk("<think>a</think>"), END),
+    "reasoning in pieces": sse(delta(reasoning_content="a"), delta(reasoning_content="b"), chunk("one"), END),
+    "reasoning under its other name": sse(delta(reasoning="a"), chunk("one"), END),
+    "a refusal": sse(delta(refusal="I "), delta(refusal="won't"), END),
     "a whole answer as one event": sse(
         {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
     ),
@@ -747,17 +794,49 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_verify_py_reads_a_stream_as_the_harness_does(name: str) -> None:
-    """Two readers of the same bytes, one of them 25 lines long, agree on the text and on every label."""
+    """Two readers of the same bytes, one of them 50 lines long, agree on every part and on every label."""
     outcome = response_reading.classify_reply(
         fault_catalogue.Reply(
-            asked_model="m", status=200, headers={}, body=BODIES[name], broken=None, asked_stream=True
+            asked_model="m",
+            status=200,
+            headers={},
+            body=BODIES[name],
+            broken=None,
+            asked_stream=True,
+            asked_text=ASKED,
         )
     )
     completion = outcome.completion
     assert completion is not None
-    found = verify_bundle.read_response(BODIES[name])
-    assert found.pop("text") == completion.text
+    cut = outcome.kind == "length"
+    found = verify_bundle.read_response(BODIES[name], ASKED.encode(), cut)
+    parts = {name: getattr(split_answer(completion), name) or "" for name in verify_bundle.PARTS}
+    assert {name: found.pop(name) for name in verify_bundle.PARTS} == parts
     assert found == {label: getattr(completion, label) or "" for label in verify_bundle.RESPONSE_LABELS.values()}
+
+
+def test_verify_py_reads_mutated_answers_as_the_harness_does() -> None:
+    """Whatever a server garbles: a bundle that checked out another answer than the report has would accuse by it."""
+    compared = 0
+    for case in islice(fuzzing.cases(14, [*fuzzing.samples(), *BODIES.values()]), 1500):
+        outcome = response_reading.classify_reply(
+            fault_catalogue.Reply(
+                asked_model="m",
+                status=case.status,
+                headers=case.headers,
+                body=case.body,
+                broken=case.broken,
+                asked_stream=case.asked_stream,
+            )
+        )
+        if outcome.completion is None:
+            continue
+        cut, parts = outcome.kind == "length", split_answer(outcome.completion)
+        found = verify_bundle.read_response(case.body, b"{}", cut)
+        names = [name for name in ("reasoning", "text", "refusal") if name in found]
+        assert {name: found[name] for name in names} == {name: getattr(parts, name) or "" for name in names}, case.body
+        compared += bool(names)
+    assert compared > 150
 
 
 def streamed(made: Attempt) -> Attempt:
@@ -823,6 +902,19 @@ CALLS = {
         END,
         "[DONE]",
     ),
+    "one index for two calls": sse(
+        piece(index=0, id="x", function={"name": "f", "arguments": '{"a": 1}'}),
+        piece(index=0, id="y", function={"name": "f", "arguments": '{"a": 2}'}),
+        END,
+        "[DONE]",
+    ),
+    "pieces without indices": sse(
+        piece(id="x", function={"name": "f", "arguments": '{"a"'}),
+        piece(id="x", function={"arguments": ": 1}"}),
+        piece(function={"name": "g", "arguments": "{}"}),
+        END,
+        "[DONE]",
+    ),
     "a stream without indices": sse(
         piece(id="x", function={"name": "f", "arguments": '{"a": 1}'}),
         piece(id="y", function={"name": "f", "arguments": '{"a": 2}'}),
@@ -848,7 +940,9 @@ def test_verify_py_reads_tool_calls_as_the_harness_does(name: str) -> None:
     completion = response_reading.classify_reply(reply).completion
     assert completion is not None
     assert completion.tool_calls
-    assert verify_bundle.read_response(CALLS[name], [TOOL])["text"] == chat_messages.to_answer_text(completion)
+    found = verify_bundle.read_response(CALLS[name], json.dumps({"tools": [TOOL]}).encode())
+    parts = split_answer(completion)
+    assert (found["text"], found["calls"]) == (parts.text, parts.calls)
 
 
 def with_call(made: Attempt, arguments: str) -> Attempt:
@@ -884,7 +978,7 @@ def test_calls_of_tools_are_compared_by_name_and_arguments(tmp_path: Path) -> No
     assert "no two" in refusal(run_of(tmp_path / "spelled", spelled))
     files = restated(dict(made.files), "responses/000002.body", '\\"a\\": 2', '\\"a\\": 3')
     with pytest.raises(
-        verify_bundle.BrokenBundle, match=r"answer 2: its text is not the one in responses/000002\.body"
+        verify_bundle.BrokenBundle, match=r"answer 2: its calls is not the one in responses/000002\.body"
     ):
         verify_bundle.verify(files)
 
@@ -1123,7 +1217,8 @@ def noisy(seed: int, texts: Sequence[str] = APART) -> list[Attempt]:
             cut = dice.random() < 0.3
             how: dict[str, Any] = {"kind": "length" if cut else "complete"}
             how["fingerprint"] = "fp_2" if provider == "b" and dice.random() < 0.3 else "fp_1"
-            given.append(attempt(provider, f"p{i}", r, text[: dice.randint(1, len(text))] if cut else text, **how))
+            text = text[: dice.randint(1, len(text))] if cut else text
+            given.append(attempt(provider, f"p{i}", r, text, tokens=len(text), **how))
     return given
 
 
@@ -1177,8 +1272,10 @@ def given_texts(pools: Iterable[tuple[str, str]]) -> tuple[dict[str, list[Any]],
     return left, right
 
 
-def of(text: str, cut: bool = False) -> dict[str, Any]:
-    return {"text": text, "cut": cut}
+def of(text: str, cut: bool = False, tokens: int | None = None, limit: int | None = None) -> dict[str, Any]:
+    asked = {} if limit is None else {"max_completion_tokens": limit}
+    said = {"reasoning": None, "whole": text, "spoken": text, "cut": cut}
+    return {**said, "completion_tokens": tokens, "asked": asked}
 
 
 def exact_excess(left: Sequence[str], right: Sequence[str]) -> float:
@@ -1221,13 +1318,97 @@ def _dealt(pool: str, n: int) -> list[float]:
 
 def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
     """In dubio pro reo: what a cut text begins, it may have become."""
-    alike: Callable[[Any, Any], bool] = verify_bundle.have_same_text
+    alike: Callable[[Any, Any], bool] = verify_bundle.are_same
     assert alike(of("ab", cut=True), of("abc"))
     assert alike(of("abc"), of("ab", cut=True))
     assert alike(of("ab\ufffd", cut=True), of("abé"))
     assert not alike(of("ab"), of("abc"))
     assert not alike(of("ab"), of("abc", cut=True)), "the whole one ended where the other went on"
     assert not alike(of("ax", cut=True), of("abc"))
+
+
+def test_texts_cut_after_the_same_number_of_tokens_are_as_long_as_they_can_be() -> None:
+    """Of a night of one token " I" and " It" are two answers; where limits differ or are unknown one may go on."""
+    alike: Callable[[Any, Any], bool] = verify_bundle.are_same
+    assert not alike(of(" I", cut=True, tokens=1), of(" It", cut=True, tokens=1))
+    assert alike(of(" I", cut=True, tokens=1), of(" I", cut=True, tokens=1))
+    assert alike(of(" I", cut=True, tokens=1), of(" It", cut=True, tokens=2))
+    assert alike(of(" I", cut=True), of(" It", cut=True))
+    assert not alike(of(" I", cut=True, limit=1), of(" It", cut=True, limit=1)), "the limit that was asked for"
+    assert alike(of(" I", cut=True, tokens=1), of(" It"))
+
+
+# --- all parts of an answer ----------------------------------------------------------------------
+
+
+def test_reasoning_that_differs_is_a_difference(tmp_path: Path) -> None:
+    """The texts of a model that thinks may agree while what it computed does not; the page names the part."""
+    given = [attempt("a", "p0", r, "one", reasoning=thought) for r, thought in enumerate(("aha", "aha", "hm"))]
+    made = claim(run_of(tmp_path, given))
+    text = made.files["CLAIM.md"].decode()
+    assert "part in their reasoning, at character 1: U+0061 against U+0068 (of 3 and 2 characters)" in text
+    assert "`a` 2 + 1 of 3" in text
+    assert "reasoning stands in 3 of 3." in text
+    verify_bundle.verify(made.files)
+    forged = restated(dict(made.files), "responses/000002.body", '"hm"', '"aha"')
+    with pytest.raises(verify_bundle.BrokenBundle, match="answer 2: its reasoning is not the one in"):
+        verify_bundle.verify(forged)
+
+
+def test_reasoning_shown_now_and_then_is_a_difference(tmp_path: Path) -> None:
+    """Of one provider a repeat with reasoning and one without are two answers to one request."""
+    given = [attempt("a", "p0", r, "one", reasoning=thought) for r, thought in enumerate((None, "hm"))]
+    assert "part in their reasoning, at character 1: the end against U+0068" in page(run_of(tmp_path, given))
+
+
+def test_an_empty_answer_beside_a_text_is_a_difference(tmp_path: Path) -> None:
+    """Silence where the same request has an answer is what a caller trips over first."""
+    given = [attempt("a", "p0", 0, "one"), attempt("a", "p0", 1, "", kind="empty")]
+    text = page(run_of(tmp_path, given))
+    assert "part in their text, at character 1: U+006F against the end (of 3 and 0 characters)" in text
+    assert "prompts on which its repeats differ: 1 of 1" in text
+
+
+def test_a_refusal_beside_an_answer_is_a_difference(tmp_path: Path) -> None:
+    """A refusal in words of its own is what the model said; a filter's cut says nothing of the model."""
+    given = [attempt("a", "p0", 0, "one"), attempt("a", "p0", 1, "", refusal="I won't", kind="content_filter")]
+    made = claim(run_of(tmp_path, given))
+    assert "part in their text" in made.files["CLAIM.md"].decode()
+    verify_bundle.verify(made.files)
+    unlike = [attempt("a", "p0", r, "", refusal=f"No, {r}", kind="content_filter") for r in range(2)]
+    assert "part in their refusal, at character 5" in page(run_of(tmp_path / "two", unlike))
+
+
+def test_an_answer_cut_within_its_reasoning_agrees_with_what_it_begins(tmp_path: Path) -> None:
+    """What was not reached differs from nothing, neither the rest of the reasoning nor the text behind it."""
+    given = [
+        attempt("a", "p0", 0, "", reasoning="let me", kind="length", tokens=2),
+        attempt("a", "p0", 1, "one", reasoning="let me see"),
+        attempt("a", "p0", 2, "o", reasoning="let me see", kind="length", tokens=4),
+    ]
+    assert "no two answers to one request differ" in refusal(run_of(tmp_path, given))
+
+
+def test_who_shows_reasoning_is_compared_by_what_both_show(tmp_path: Path) -> None:
+    """A host that hides its reasoning differs in what it shows, which is said, and not in what it answers."""
+    same = dict.fromkeys(VARIED, ("one", "one", "one", "one"))
+    thinking = [attempt("a", p, r, t, reasoning=f"{p} {r}") for p, texts in same.items() for r, t in enumerate(texts)]
+    silent = answers("b", same)
+    assert "on no prompt does the commonest answer" in refusal(run_of(tmp_path / "same", [*thinking, *silent]), CROSS)
+    other = answers("b", dict.fromkeys((f"p{i}" for i in range(3)), ("another",) * 4))
+    made = claim(run_of(tmp_path / "other", [*thinking, *other]), CROSS)
+    text = made.files["CLAIM.md"].decode()
+    assert "Only one of `a` and `b` ever shows its reasoning; the two are compared by what both show" in text
+    assert "part in their text" in text
+    assert "`a` 4 of 4, `b` 4 of 4" in text
+    verify_bundle.verify(made.files)
+
+
+def test_a_bundle_of_an_older_format_names_its_own_checker(bundle: Bundle) -> None:
+    """What another format's answers hold would be compared by a part; its own verify.py knows how they are read."""
+    files = resealed(changed(dict(bundle.files), "claim.json", '"format": 4', '"format": 3'))
+    with pytest.raises(verify_bundle.BrokenBundle, match=r"of format 3, this checks 4: run the verify\.py in it"):
+        verify_bundle.verify(files)
 
 
 def test_an_interval_never_rounds_to_certainty() -> None:

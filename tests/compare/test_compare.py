@@ -152,9 +152,64 @@ def _with_tokens(made: Attempt, number: int) -> Attempt:
 
 def test_a_text_cut_earlier_is_no_change(tmp_path: Path) -> None:
     """Where one run's text was cut, the other's is compared up to the cut."""
-    cut = [attempt("a", f"p{i}", r, "text", kind="length") for i in range(PROMPTS) for r in range(4)]
+    cut = [attempt("a", f"p{i}", r, "text", kind="length", tokens=1) for i in range(PROMPTS) for r in range(4)]
     found = compared(tmp_path, answers("a", texts()), cut)
     assert shift(found, "texts").estimate.value == 0
+
+
+# --- all parts of an answer ----------------------------------------------------------------------
+
+
+def thinking(thought: str, text: str = "text") -> list[Attempt]:
+    return [
+        attempt("a", f"p{i}", r, f"{text} {i}", reasoning=f"{thought} {i}") for i in range(PROMPTS) for r in range(4)
+    ]
+
+
+def test_other_reasoning_behind_the_same_text_is_found(tmp_path: Path) -> None:
+    """What a model thinks is output; the report says which part it was."""
+    found = compared(tmp_path, thinking("let me see"), thinking("well now"))
+    assert shift(found, "texts").estimate.value == 1.0
+    assert found.outcome == "finding"
+    assert {part: match.value for part, match in change_of(found).parts.items()} == {"reasoning": 0.0, "text": 1.0}
+    assert "- a: reasoning 0 " in comparison_to_markdown(found)
+    assert change_of(compared(tmp_path / "same", thinking("hm"), thinking("hm"))).match.value == 1.0
+
+
+def test_reasoning_that_only_one_run_shows_is_a_signal_and_not_another_text(tmp_path: Path) -> None:
+    """One that thinks and one that does not are told apart in plain words, and never said to agree in everything."""
+    found = compared(tmp_path, thinking("let me see"), answers("a", texts()))
+    change = change_of(found)
+    assert (change.basis, change.match.value, shift(found, "texts").estimate.value) == ("spoken", 1.0, 0.0)
+    (signal,) = change.signals
+    assert (signal.what, signal.left, signal.right) == (
+        "reasoning",
+        f"shown in {4 * PROMPTS} of {4 * PROMPTS} answers",
+        f"shown in 0 of {4 * PROMPTS} answers",
+    )
+    assert found.outcome == "finding"
+    assert "only one of the runs shows reasoning; the rest of the answers is compared" in comparison_to_markdown(found)
+    assert '"basis": "spoken"' in comparison_to_json(found)
+
+
+def test_silence_and_refusals_are_answers_too(tmp_path: Path) -> None:
+    """A run of empty answers, or of refusals in words, is another one than a run of texts."""
+    cells = [(f"p{i}", r) for i in range(PROMPTS) for r in range(4)]
+    silent = [attempt("a", p, r, "", kind="empty") for p, r in cells]
+    assert compared(tmp_path / "silent", answers("a", texts()), silent).outcome == "finding"
+    refusing = [attempt("a", p, r, "", refusal="I won't", kind="content_filter") for p, r in cells]
+    found = compared(tmp_path / "refusing", answers("a", texts()), refusing)
+    assert (found.outcome, change_of(found).match.value) == ("finding", 0.0)
+    assert set(change_of(found).parts) == {"text", "refusal"}
+
+
+def test_texts_cut_after_as_many_tokens_that_differ_have_changed(tmp_path: Path) -> None:
+    """Runs of one token each: " I" begins " It", and is another token all the same."""
+    one, other = (
+        [attempt("a", f"p{i}", r, text, kind="length", tokens=1) for i in range(PROMPTS) for r in range(4)]
+        for text in (" I", " It")
+    )
+    assert compared(tmp_path, one, other).outcome == "finding"
 
 
 # --- what cannot be compared ---------------------------------------------------------------------

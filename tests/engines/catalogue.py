@@ -143,6 +143,25 @@ for status in (500, 502, 503, 504, 408, 409, 425, 520, 521, 522, 523, 524, 525, 
     row(5, f"{status}", body(b"<html>no</html>", status=status, content_type="text/html"), *thrice("server"))
 row(5, "502, then an answer", [error(502), completion()], "server", "complete")
 row(6, "400 for a parameter", error(400, "Unsupported parameter: 'seed'", param="seed"), "unsupported_param")
+row(
+    6,
+    "400 for a parameter by its old name",
+    error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", param="max_tokens"),
+    "param_renamed",
+)
+row(
+    6,
+    "400 for a limit of too few tokens",
+    error(400, "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got 1 instead."),
+    "limit_too_small",
+)
+row(6, "400 for the role", error(400, "'messages[0].role' does not support 'system' with this model."), "role_refused")
+row(
+    6,
+    "400 for what the model called",
+    error(400, "Failed to call a function. See 'failed_generation'.", code="tool_use_failed", failed_generation="<f"),
+    "generation_failed",
+)
 row(7, "413", error(413), "prompt_too_long")
 row(7, "400 for the context length", error(400, "too long", code="context_length_exceeded"), "prompt_too_long")
 row(8, "401 at the start", error(401, "Incorrect API key provided"), "auth")
@@ -156,7 +175,18 @@ row(
     value({"errors": [{"code": 5007, "message": "No such model"}]}, status=400),
     "model_unavailable",
 )
+row(10, "404 with a web page", body(b"<html>", status=404, content_type="text/html"), "wrong_url")
+row(10, "404 that knows no such path", value({"detail": "Not Found"}, status=404), "wrong_url")
 row(11, "451", error(451), "blocked")
+row(11, "403 for its safety", error(403, "Content violates usage guidelines."), "blocked")
+row(
+    11,
+    "403 to one prompt after an answer",
+    lambda call: error(403, "no") if call.prompt.endswith("1") else completion(),
+    "complete",
+    "blocked",
+    prompts=2,
+)
 row(11, "403 moderation of the input", error(403, "Your input was flagged", metadata={"reasons": ["x"]}), "blocked")
 
 # --- connections -----------------------------------------------------------------------------
@@ -226,7 +256,21 @@ streamed(
 # --- streams ---------------------------------------------------------------------------------
 
 streamed(19, "a clean end, no finish reason", stream(ROLE, YES, done=False), *thrice("truncated_stream"))
-streamed(19, "[DONE], no finish reason", stream(ROLE, YES, USAGE), *thrice("truncated_stream"))
+streamed(
+    19,
+    "[DONE] and usage, no finish reason",
+    stream(ROLE, YES, USAGE),
+    "complete",
+    flags=("finish_reason_missing",),
+    text="yes",
+)
+streamed(19, "[DONE], neither finish reason nor usage", stream(ROLE, YES), *thrice("truncated_stream"))
+row(
+    19,
+    "a whole body, neither finish reason nor usage",
+    completion(finish_reason=None, usage=None),
+    *thrice("truncated_stream"),
+)
 streamed(19, "comments only", stream(b": hello\n\n", done=False), *thrice("truncated_stream"))
 streamed(20, "a finish reason, no [DONE]", stream(*WHOLE, done=False), "complete", flags=("no_done",))
 streamed(
@@ -300,11 +344,68 @@ row(28, "choices []", value(completion_value() | {"choices": []}), "no_choices",
 streamed(28, "a stream without choices", stream(USAGE), "no_choices", "no_choices")
 row(29, "content null", completion(None), "empty", text="")
 streamed(29, "an empty stream", stream(ROLE, STOP, USAGE), "empty", text="")
-row(30, "the budget spent thinking", completion(None, finish_reason="length", message={"reasoning": "hm"}), "length")
+row(
+    30,
+    "the budget spent thinking",
+    completion(None, finish_reason="length", message={"reasoning": "hm"}),
+    "length",
+    flags=("limit_spent_on_reasoning",),
+)
 row(31, "cut at the limit", completion(finish_reason="length"), "length")
 row(31, "cut at the limit, in capitals", completion(finish_reason="MAX_TOKENS"), "length")
+AT_LIMIT = {"prompt_tokens": 11, "completion_tokens": 16, "total_tokens": 27}
+OF_16: Mapping[str, Any] = {"max_tokens": 16}
+row(
+    31,
+    "cut at the limit, which is not said",
+    completion(usage=AT_LIMIT),
+    "length",
+    entry=OF_16,
+    flags=("limit_unsaid",),
+)
+row(
+    31,
+    "cut at the limit, and nothing is said of the end",
+    completion(finish_reason=None, usage=AT_LIMIT),
+    "length",
+    entry=OF_16,
+    flags=("finish_reason_missing", "limit_unsaid"),
+)
+row(
+    31,
+    "more tokens than the limit allows",
+    completion(usage=AT_LIMIT | {"completion_tokens": 30, "total_tokens": 41}),
+    "complete",
+    entry=OF_16,
+    flags=("max_tokens_not_held",),
+)
 streamed(31, "cut at the limit, streamed", stream(ROLE, YES, ending("length"), USAGE), "length", text="yes")
 row(32, "a content filter", completion(finish_reason="content_filter"), "content_filter")
+row(
+    32,
+    "a content filter that leaves no message (Azure)",
+    value(
+        completion_value()
+        | {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "content_filter",
+                    "content_filter_results": {"violence": {"filtered": True, "severity": "high"}},
+                }
+            ]
+        }
+    ),
+    "content_filter",
+    text="",
+)
+streamed(
+    32,
+    "a content filter that leaves no delta (Azure)",
+    stream({**YES, "choices": [{"index": 0, "finish_reason": "content_filter"}]}, USAGE),
+    "content_filter",
+    text="",
+)
 row(32, "a refusal", completion(None, message={"refusal": "I cannot"}), "content_filter")
 streamed(
     32,
@@ -352,42 +453,82 @@ MANY = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
 streamed(
     36,
     "a chunk sent twice",
-    stream(ROLE, YES, YES, STOP, changed(USAGE, usage=MANY | {"completion_tokens": 1})),
+    stream(ROLE, YES, YES, STOP, changed(USAGE, usage=MANY | {"completion_tokens": 1, "total_tokens": 12})),
     "complete",
-    flags=("suspicious_stream",),
+    flags=("piece_sent_twice",),
+)
+streamed(
+    36,
+    "equal chunks, counted by other rules",
+    stream(ROLE, *[YES] * 3, *[with_delta(content=c) for c in "abcdef"], STOP, USAGE),
+    "complete",
 )
 streamed(
     36,
     "the id changes on the way",
     stream(ROLE, changed(YES, id="other"), STOP, USAGE),
     "complete",
-    flags=("suspicious_stream",),
+    flags=("id_changed_within",),
 )
 streamed(
     36,
-    "a second beginning",
+    "the model changes on the way",
+    stream(ROLE, changed(YES, model="other"), STOP, USAGE),
+    "complete",
+    flags=("model_changed_within",),
+)
+streamed(36, "created moves, as some servers' does", stream(ROLE, changed(YES, created=2), STOP, USAGE), "complete")
+streamed(
+    36,
+    "the role named again",
     stream(ROLE, YES, with_delta(role="assistant", content="no"), STOP, USAGE),
     "complete",
-    flags=("suspicious_stream",),
+    text="yesno",
+)
+streamed(36, "usage that counts backwards", stream(ROLE, YES, STOP, changed(USAGE, usage=MANY), USAGE), "complete")
+streamed(36, "text after the end", stream(ROLE, YES, STOP, YES, USAGE), "complete", flags=("output_after_finish",))
+streamed(
+    36,
+    "an event after the end mark",
+    stream(*WHOLE, event("[DONE]"), YES),
+    "complete",
+    flags=("events_after_done",),
+    text="yes",
 )
 streamed(
     36,
-    "usage that counts backwards",
-    stream(ROLE, YES, STOP, changed(USAGE, usage=MANY), USAGE),
-    "complete",
-    flags=("suspicious_stream",),
+    "a second finish reason",
+    stream(ROLE, YES, STOP, ending("length"), USAGE),
+    "length",
+    flags=("finish_reason_changed",),
 )
-streamed(36, "text after the end", stream(ROLE, YES, STOP, YES, USAGE), "complete", flags=("suspicious_stream",))
+streamed(
+    36,
+    "a whole message as an event",
+    stream({**YES, "choices": completion_value()["choices"]}, USAGE),
+    "complete",
+    flags=("message_for_delta",),
+    text="yes",
+)
 streamed(
     36,
     "the fingerprint changes on the way",
     stream(changed(ROLE, system_fingerprint="a"), changed(YES, system_fingerprint="b"), STOP, USAGE),
     "complete",
-    flags=("suspicious_stream",),
+    flags=("fingerprint_changed",),
 )
 EMPTY_HEAD = {"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": []}
 streamed(36, "a first chunk that says nothing", stream(EMPTY_HEAD, *WHOLE), "complete", text="yes")
 row(37, "another model than asked", completion(model="other"), "complete", flags=("model_mismatch",))
+row(37, "its dated snapshot", completion(model="m-2024-08-06"), "complete", flags=("model_alias",))
+row(
+    37,
+    "a name that is accepted",
+    completion(model="other-8b"),
+    "complete",
+    entry={"accepts_models": ["other-*"]},
+    flags=("model_alias",),
+)
 row(
     38,
     "the fingerprint changes",
@@ -437,7 +578,15 @@ row(40, "a gateway's cache", completion(headers={"cf-aig-cache-status": "HIT"}),
 row(40, "an answer with an age", completion(headers={"Age": "30"}), "cached", "cached")
 row(40, "a text that cost no token", completion(usage=FREE), "cached", "cached")
 streamed(40, "a stream that cost no token", stream(ROLE, YES, STOP, changed(USAGE, usage=FREE)), "cached", "cached")
-row(40, "the id of an earlier repeat", completion(id="fixed"), "complete", "cached", "cached", repeats=2)
+row(
+    40,
+    "the id of an earlier repeat, made as fast",
+    completion(id="fixed", x_groq={"queue_time": 0.0123456}),
+    "complete",
+    "cached",
+    "cached",
+    repeats=2,
+)
 row(
     41,
     "the same bytes, other prompt tokens",
@@ -552,14 +701,26 @@ row(
     "an answer made long before it was asked",
     completion(created=1_700_000_000, headers={"Date": NOW}),
     "complete",
+    "complete",
     flags=("suspected_cache",),
 )
 row(
     57,
     "impossibly fast",
     completion("word " * 60_000, usage=MANY | {"completion_tokens": 60_000_000}),
-    "cached",
-    "cached",
+    "complete",
+    "complete",
+    flags=("max_tokens_not_held", "suspected_cache"),
+)
+row(
+    57,
+    "the id of an earlier repeat, without a time",
+    completion(id="fixed"),
+    "complete",
+    "complete",
+    "complete",
+    repeats=2,
+    flags=("suspected_cache",),
 )
 row(57, "a late head", after(0.2, completion()), "complete")
 

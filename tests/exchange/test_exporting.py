@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from evidence import attempt, run_of
 from exchanging import MAP, keys_and_texts, row, take_in, views, write_jsonl
 from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero import exchange, records, suites
+from tempzero.answer_parts import split_answer
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
 from tempzero.types.asked import Trial
+from tempzero.types.recorded import Attempt
 
 TEXTS = [
     "plain",
@@ -65,6 +70,58 @@ def test_there_and_back(run: Run, tmp_path: Path, form: str) -> None:
     assert keys_and_texts(back) == expected
     assert back.verify()
     assert {p.claimed_model for p in back.config.providers} == {"m"}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "openai-batch", "vendor-verifier", "lm-eval"])
+def test_every_part_of_an_answer_comes_back(tmp_path: Path, form: str) -> None:
+    """Reasoning, empty answers and refusals are compared: an export that dropped one would make two answers equal."""
+    if form == "parquet":
+        pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    given = [
+        attempt("a", "p0", 0, "one", reasoning="let me see\n  ..."),
+        attempt("a", "p0", 1, "", reasoning="let me", kind="length"),
+        attempt("a", "p0", 2, "", kind="empty"),
+        attempt("a", "p0", 3, "", refusal="I  won't.\nNever.", kind="content_filter"),
+        attempt("a", "p1", 0, "half", kind="content_filter"),
+        attempt("a", "p1", 1, "", kind="length"),
+        _without_finish_reason(attempt("a", "p1", 2, "", kind="empty")),
+    ]
+    run = run_of(tmp_path / "own", [_with_id(made) for made in given])
+    ending = {"csv": ".csv", "parquet": ".parquet", "lm-eval": "", "vendor-verifier": ""}.get(form, ".jsonl")
+    back = there_and_back(run, form, tmp_path / f"out{ending}")
+    assert parts_by_trial(back) == parts_by_trial(run)
+
+
+def parts_by_trial(run: Run) -> dict[Trial, Any]:
+    found = ((v.trial, v.outcome) for v in views(run))
+    return {trial: (o.status, o.kind, o.completion and split_answer(o.completion)) for trial, o in found}
+
+
+def _without_finish_reason(made: Attempt) -> Attempt:
+    outcome = made.exchange.outcome
+    assert outcome.completion is not None
+    said = replace(outcome.completion, finish_reason=None)
+    return replace(made, exchange=replace(made.exchange, outcome=replace(outcome, completion=said)))
+
+
+def _with_id(made: Attempt) -> Attempt:
+    """With an id that no other answer has: the same one twice is refused."""
+    outcome = made.exchange.outcome
+    assert outcome.completion is not None
+    said = replace(outcome.completion, response_id=f"{made.trial.prompt}-{made.trial.repeat}")
+    return replace(made, exchange=replace(made.exchange, outcome=replace(outcome, completion=said)))
+
+
+def test_a_tidy_table_of_an_older_version_is_still_one(run: Run, tmp_path: Path) -> None:
+    """Columns were added since; what a table without them says of the rest is as true as it was."""
+    path = tmp_path / "new.jsonl"
+    exchange.export_run(run, path, form="jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    later = ("refusal", "reasoning_tokens", "total_tokens")
+    old = write_jsonl(tmp_path / "old.jsonl", [{k: v for k, v in row.items() if k not in later} for row in rows])
+    notes: list[str] = []
+    assert keys_and_texts(take_in(old, notes=notes)) == keys_and_texts(run)
+    assert any(note.startswith("format: tempzero") for note in notes)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

@@ -214,7 +214,7 @@ def test_a_file_for_each_provider(tmp_path: Path) -> None:
 
 
 def test_failures_refusals_and_silence_are_counted_apart(tmp_path: Path) -> None:
-    """The import says how many; they lower coverage and never agree with each other."""
+    """The import says how many; failures and silence lower coverage, and none of the three agrees with anything."""
     texts = ["fine", "", "LLM Error", "I'm sorry, but I can't help with that.", "fine"]
     rows = [row("a", f"q{q}", text, run=r) for q in range(3) for r, text in enumerate(texts)]
     notes: list[str] = []
@@ -224,7 +224,8 @@ def test_failures_refusals_and_silence_are_counted_apart(tmp_path: Path) -> None
     assert "3 of 15 rows are refusals by their wording: imported as cut, not as whole answers" in notes
     assert set(notes[1:]) <= set(run.manifest.notes)
     found = {f.metric: f.estimate.value for f in analyse(run).figures if f.family is None and f.k is None}
-    assert found["coverage"] == pytest.approx(0.4)
+    assert found["coverage"] == pytest.approx(0.6)
+    assert found["whole_share"] == pytest.approx(0.4)
     assert found["emr"] == 1.0
 
 

@@ -140,9 +140,51 @@ def test_half_a_character_is_no_text() -> None:
 
 def test_a_refusal_in_words_of_its_own_is_kept() -> None:
     """OpenAI puts the refusing words beside the content; they are what the model said."""
-    found = build_outcome(answer(None, refusal="I won't"), as_is=False)
+    words = "I  won't.\n" + "Never. " * 100
+    found = build_outcome(answer(None, refusal=words), as_is=False)
     assert found.completion is not None
-    assert found.completion.text == "I won't"
+    assert (found.completion.text, found.completion.refusal) == ("", words)
+    assert "\n" not in found.detail
+    assert len(found.detail) <= 300
+
+
+@pytest.mark.parametrize("mark", ["true", "1", "Refused", "content_filter", "content_filter: no detail", "yes"])
+def test_a_mark_of_a_refusal_is_none_of_its_words(mark: str) -> None:
+    """A column that only says that there was one would make all refusals the same answer."""
+    found = build_outcome(answer("I won't", refusal=mark), as_is=False)
+    assert found.completion is not None
+    assert (found.kind, found.completion.text, found.completion.refusal) == ("content_filter", "I won't", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({"finish_reason": "stop"}, ("valid", "empty")),
+        ({"finish_reason": "length"}, ("censored", "length")),
+        ({"reasoning": "hm"}, ("valid", "empty")),
+        ({"reasoning": "hm", "finish_reason": "length"}, ("censored", "length")),
+        ({"finish_reason": "error"}, ("missing", "failed")),
+    ],
+)
+def test_an_empty_text_that_ended_is_an_answer(fields: dict[str, Any], end: tuple[str, str]) -> None:
+    """Empty is a value where the response says that it ended there, or shows what was thought; a bare gap is none."""
+    assert ended("", **fields) == end
+    assert ended(None, **fields) == end
+
+
+def test_an_answer_is_taken_in_by_its_parts() -> None:
+    """Reasoning, text and calls that stand in one cell are compared by part like those of our own runs."""
+    call = '\x1e{"name":"f","arguments":{"a":1}}'
+    said = build_outcome(answer(f"<think>hm</think>I look.\n{call}"), as_is=False).completion
+    assert said is not None
+    assert (said.reasoning_text, said.text) == ("hm", "I look.")
+    assert [(c.name, c.arguments) for c in said.tool_calls] == [("f", '{"a":1}')]
+    odd = build_outcome(answer("a\n\x1enot a call"), as_is=False).completion
+    assert odd is not None
+    assert (odd.text, odd.tool_calls) == ("a\n\x1enot a call", ())
+    cut = build_outcome(answer("<think>let me", finish_reason="length"), as_is=False).completion
+    assert cut is not None
+    assert (cut.reasoning_text, cut.text) == ("let me", "")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,26 @@ def test_code_is_run_once_and_what_it_came_to_is_kept(tmp_path: Path) -> None:
 
 
 @needs_bubblewrap
+def test_code_beside_a_refusal_or_a_reasoning_is_judged_by_itself(tmp_path: Path) -> None:
+    """Reasoning is no answer, and one refused answer with code in it must not leave all others unjudged."""
+    prompt = Prompt(id="p0", messages=ASKED, family="code", extractor=CODE, expected="passes")
+    right, refused = (make_attempt(make_trial("a", "p0", r), RIGHT) for r in range(2))
+    outcomes = [
+        Outcome(status="valid", kind="complete", completion=Completion(text=RIGHT, reasoning_text=WRONG)),
+        Outcome(status="censored", kind="content_filter", completion=Completion(text=WRONG, refusal="No.")),
+    ]
+    attempts = [
+        replace(made, exchange=replace(made.exchange, outcome=outcome))
+        for made, outcome in zip((right, refused), outcomes, strict=True)
+    ]
+    path = make_run(tmp_path, make_config(["a"]), suite(prompt), attempts)
+    judgements.judge(path, run_code=True, say=print)
+    analysis = analyse(records.open_run(path))
+    assert accuracy(analysis) == {"a": 1.0}
+    assert rows(analysis) == {"a": (1, 0, 0)}
+
+
+@needs_bubblewrap
 def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
     """A verdict nobody can vouch for is no evidence."""
     path = code_run(tmp_path)

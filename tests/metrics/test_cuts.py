@@ -1,10 +1,13 @@
-"""Which cut response counts as which longer one, on small made-up prompts."""
+"""Which cut response counts as which longer one, on small made-up prompts.
+
+A response that ends in … was cut there; a number behind it says after how many tokens, where that is known.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tempzero.metrics import agreement, cuts
 from tempzero.metrics.divergence import common_prefix_lengths
@@ -13,19 +16,29 @@ CUT = "…"
 
 
 def emr(*responses: str) -> float:
-    """EMR of one prompt; a response that ends in … was cut there."""
+    """EMR of one prompt."""
     return float(agreement.emr(settled(*responses))[0])
 
 
+def parted(response: str) -> tuple[str, bool, int]:
+    """The text, whether it is whole, and after how many tokens it was cut."""
+    text, cut, limit = response.partition(CUT)
+    return text, not cut, int(limit) if limit else cuts.LIMIT_NOT_KNOWN
+
+
 def settled(*responses: str) -> agreement.Counts:
-    texts = sorted({(r.removesuffix(CUT), not r.endswith(CUT)) for r in responses})
+    """As analysis counts them: one text cut after several numbers of tokens has no limit that is known."""
+    read = [parted(r) for r in responses]
+    texts = sorted({(text, whole) for text, whole, _ in read})
     number = {text: i for i, text in enumerate(texts)}
     plain = [t for t, _ in texts]
     shared = np.array([-1, *common_prefix_lengths(plain[1:], plain[:-1])])
     length, cut = np.array([len(t) for t in plain]), np.array([not whole for _, whole in texts])
-    output = np.array([number[r.removesuffix(CUT), not r.endswith(CUT)] for r in responses])
+    limits = [{limit for text, whole, limit in read if (text, whole) == one} for one in texts]
+    limit = np.array([one.pop() if len(one) == 1 else cuts.LIMIT_NOT_KNOWN for one in limits])
+    output = np.array([number[text, whole] for text, whole, _ in read])
     counts = agreement.count_outputs(np.zeros_like(output), output, cells=1)
-    longer = cuts.find_continuations(length, cut, shared)
+    longer = cuts.find_continuations(length, cut, shared, limit)
     return agreement.relabel_counts(counts, cuts.settle_cuts([counts], longer))
 
 
@@ -40,6 +53,29 @@ def test_a_cut_text_agrees_with_what_it_begins() -> None:
     assert emr("ab…", "abc") == 1
     assert emr("ab…", "abc…") == 1
     assert emr("ab…", "ab") == 1
+
+
+def test_texts_cut_after_the_same_tokens_diverged_where_they_differ() -> None:
+    """One token each, " I" and " It": the longer one is no continuation, since the shorter one was as long."""
+    assert emr(" I…1", " It…1") == 0
+    assert emr(" I…1", " It…1", " It…1", " I…1") == pytest.approx(1 / 3)
+    assert emr(" I…1", " I…1") == 1
+
+
+@pytest.mark.parametrize("responses", [("a…1", "ab…2"), ("a…", "ab…2"), ("a…1", "ab…"), ("a…1", "ab")])
+def test_a_beginning_speaks_where_limits_differ_or_are_not_known(responses: tuple[str, str]) -> None:
+    """Up to the shorter cut no divergence was seen; what was never cut has no limit."""
+    assert emr(*responses) == 1
+
+
+def test_one_text_with_several_limits_has_none_that_is_known() -> None:
+    """Who counted wrongly cannot be told, so nothing is concluded from the count."""
+    assert emr("a…1", "a…2", "ab…1") == 1
+
+
+def test_a_detour_joins_no_texts_cut_alike() -> None:
+    """ "a" may be "ab", and "ab" counts as "abc"; but "a" and "abc" were cut after the same tokens, and differ."""
+    assert emr("a…3", "ab…", "abc…3", "abc…3") == pytest.approx(3 / 6)
 
 
 def test_a_whole_text_that_begins_another_diverged() -> None:
@@ -72,7 +108,7 @@ def test_cut_texts_of_several_lengths_settle_on_one() -> None:
 def test_two_sides_are_settled_together() -> None:
     """A side that is always cut one token sooner agrees with one that is not."""
     shared = np.array([-1, 2])
-    longer = cuts.find_continuations(np.array([2, 3]), np.array([True, True]), shared)
+    longer = cuts.find_continuations(np.array([2, 3]), np.array([True, True]), shared, np.array([4, 5]))
     left = agreement.count_outputs(np.zeros(2, np.int64), np.zeros(2, np.int64), cells=1)
     right = agreement.count_outputs(np.zeros(2, np.int64), np.ones(2, np.int64), cells=1)
     new = cuts.settle_cuts([left, right], longer)
@@ -80,10 +116,11 @@ def test_two_sides_are_settled_together() -> None:
     assert agreement.cross_match_rate(*sides) == pytest.approx([1])
 
 
+@settings(deadline=None)  # the first call loads compiled code
 @given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=2, max_size=8), st.data())
 def test_settling_never_merges_what_visibly_differs(texts: list[str], data: st.DataObject) -> None:
     """Whatever is cut where: the settled rate is never above the share of pairs that show no difference."""
-    responses = [t + (CUT if data.draw(st.booleans()) else "") for t in texts]
+    responses = [t + data.draw(st.sampled_from(("", CUT, f"{CUT}1", f"{CUT}2"))) for t in texts]
     raw = float(agreement.emr(counts_of(responses))[0])
     pairs = [(a, b) for i, a in enumerate(responses) for b in responses[i + 1 :]]
     alike = sum(not visibly_differ(a, b) for a, b in pairs) / len(pairs)
@@ -91,12 +128,15 @@ def test_settling_never_merges_what_visibly_differs(texts: list[str], data: st.D
 
 
 def counts_of(responses: list[str]) -> agreement.Counts:
-    number = {r: i for i, r in enumerate(sorted(set(responses)))}
-    output = np.array([number[r] for r in responses])
+    number = {t: i for i, t in enumerate(sorted({parted(r)[:2] for r in responses}))}
+    output = np.array([number[parted(r)[:2]] for r in responses])
     return agreement.count_outputs(np.zeros_like(output), output, cells=1)
 
 
 def visibly_differ(a: str, b: str) -> bool:
-    if a.removesuffix(CUT) == b.removesuffix(CUT):
+    """As far as two responses alone can show it."""
+    if parted(a)[0] == parted(b)[0]:
         return False
-    return not any(o.endswith(CUT) and p.startswith(o.removesuffix(CUT)) for o, p in ((a, b), (b, a)))
+    return not any(
+        not whole and p.startswith(o) for (o, whole, _), (p, _, _) in ((parted(a), parted(b)), (parted(b), parted(a)))
+    )

@@ -16,9 +16,11 @@ from tempzero.types.concluded import (
     FailureKind,
     Figure,
     Finding,
+    FlagCount,
     FormScale,
     MarginProfile,
     NoiseFloor,
+    OutcomeCounts,
     PairCause,
     Partings,
     PromptRow,
@@ -27,11 +29,22 @@ from tempzero.types.concluded import (
     ReadText,
     ReadToken,
     ReferenceReading,
+    ServedModel,
     Standing,
     SurvivalCurve,
     Verdict,
 )
-from tempzero.types.vocabulary import CauseName, KindName, Metric, MetricName, PairKind, Strength
+from tempzero.types.recorded import Flag
+from tempzero.types.vocabulary import (
+    CauseName,
+    KindName,
+    Metric,
+    MetricName,
+    NameStanding,
+    PairKind,
+    PartName,
+    Strength,
+)
 
 MODEL = "SmolLM2-135M-Instruct"
 REFERENCE = "cpu-f32"
@@ -186,6 +199,9 @@ def _alone(name: str, index: int) -> list[Figure]:
     ]
 
 
+_OF_TEXTS = ("cross_emr", "excess_divergence", "noise_floor", "minimum_detectable_excess", "cross_ned")
+
+
 def _figures() -> list[Figure]:
     figures: list[Figure] = []
     names = [n for n in LOCAL if n != REFERENCE]
@@ -203,6 +219,25 @@ def _figures() -> list[Figure]:
             floor = (2 - LOCAL[left][0] - LOCAL[right][0]) / 2
             figures += _between("cross", left, right, LOCAL[left][1] * LOCAL[right][1], floor)
             figures.append(figure("answers", "mismatch_rate", left, near(0.25, 0.15, 16), right=right))
+    # hosted-example thinks, and shows it; llama-q4_0 does not.
+    of_parts: tuple[tuple[PartName, float], ...] = (("reasoning", 0.2), ("text", 0.9))
+    for part, emr in of_parts:
+        figures += [
+            replace(one, part=part)
+            for one in (
+                figure("repeat", "emr", "hosted-example", near(emr, 0.12)),
+                figure("repeat", "ned", "hosted-example", near(1 - emr, 0.12)),
+                figure("repetition", "loop_share", "hosted-example", near(0.04, 0.04)),
+                figure("answers", "verbosity_chars", "hosted-example", estimate(100.0, 90.0, 110.0, N, "t")),
+                figure("cross", "cross_emr", "hosted-example", near(emr / 2, 0.1), right="llama-f16"),
+            )
+        ]
+    figures = [
+        replace(f, part="spoken")
+        if {f.left, f.right} == {"hosted-example", "llama-q4_0"} and f.metric in _OF_TEXTS
+        else f
+        for f in figures
+    ]
     figures.append(figure("coverage", "coverage", DOWN, estimate(0.0, 0.0, 0.1424)))
     figures.append(figure("repeat", "emr", DOWN, estimate(None, None, None, 0)))
     figures.append(figure("reference", "cross_emr", DOWN, estimate(None, None, None, 0), right=REFERENCE))
@@ -479,6 +514,60 @@ def _findings() -> list[Finding]:
     ]
 
 
+def _outcomes() -> tuple[OutcomeCounts, ...]:
+    ended = dict.fromkeys(LOCAL, (72, 0)) | {DOWN: (0, 0), OTHER_MODEL: (3, 0), "hosted-example": (72, 22)}
+    return tuple(
+        OutcomeCounts(
+            provider=name,
+            condition=CONDITION,
+            planned=72,
+            answered=answered,
+            cut_at_limit=cut,
+            cut_otherwise=0,
+            spent_on_reasoning=0,
+            empty=0,
+            excluded=0,
+        )
+        for name, (answered, cut) in ended.items()
+    )
+
+
+def _served() -> tuple[ServedModel, ...]:
+    named: tuple[tuple[str, str | None, NameStanding | None, int], ...] = (
+        ("hosted-example", "other-8b", "other", 70),
+        ("hosted-example", None, None, 2),
+        ("llama-q4_0", "smollm2-135m-2024-10-31", "alias", 72),
+    )
+    return tuple(
+        ServedModel(
+            provider=name,
+            condition=CONDITION,
+            asked="smollm2-135m",
+            served_model=served,
+            standing=standing,
+            backend=None,
+            answers=answers,
+            fingerprints=2,
+        )
+        for name, served, standing, answers in named
+    )
+
+
+def _flags() -> tuple[FlagCount, ...]:
+    counted: tuple[tuple[Flag, int], ...] = (("no_done", 72), ("model_mismatch", 70), ("limit_unsaid", 3))
+    return tuple(
+        FlagCount(
+            provider="hosted-example",
+            condition=CONDITION,
+            flag=flag,
+            count=count,
+            attempts=75,
+            trials=(trial("hosted-example"),),
+        )
+        for flag, count in counted
+    )
+
+
 @cache
 def analysis() -> Analysis:
     """An Analysis with agreement, divergence, an outage, a skipped provider and a lonely model."""
@@ -513,6 +602,9 @@ def analysis() -> Analysis:
         ),
         vocabulary=replace(VOCABULARY, metrics=(*METRICS, SHINY)),
         reading=reading(),
+        outcomes=_outcomes(),
+        served=_served(),
+        flags=_flags(),
     )
 
 
@@ -610,6 +702,12 @@ def hostile_analysis() -> Analysis:
             for i, row in enumerate(base.prompt_rows)
         ),
         notes=HOSTILE,
+        outcomes=tuple(replace(o, provider=swap(o.provider) or "") for o in base.outcomes),
+        served=tuple(
+            replace(s, provider=swap(s.provider) or "", asked=text, served_model=text, backend=text)
+            for s, text in zip(base.served * len(HOSTILE), HOSTILE, strict=False)
+        ),
+        flags=tuple(replace(f, provider=text, trials=(trial(text, text),)) for f in base.flags for text in HOSTILE),
         reading=_hostile_reading(),
     )
 

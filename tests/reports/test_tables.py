@@ -24,7 +24,7 @@ def test_one_table_for_each_kind_and_all_figures_in_them() -> None:
     for kind in get_args(KindName):
         assert len(_rows(found[f"{kind}.csv"])) == sum(f.kind == kind for f in analysis.figures)
     empty = csv_tables.render_tables(replace(analysis, figures=()))
-    assert empty["speed.csv"] == "metric,left,right,condition,family,k,value,low,high,n,method,unit\n"
+    assert empty["speed.csv"] == "metric,left,right,condition,family,k,part,value,low,high,n,method,unit\n"
 
 
 def test_numbers_stay_numbers_and_nothing_is_invented() -> None:

@@ -10,7 +10,8 @@ unread         tallies -> what each extractor could not read
 itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
 reading        what references read token by token -> figures, causes, findings
-findings, pair_findings, evidence, notes, conditions, examples   -> what is said, and what proves it
+response_counts   tallies -> how trials ended, which models answered, what was odd about answers
+findings, pair_findings, reasoning_findings, evidence, notes, conditions, examples   -> what is said, and its proof
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from tempzero.analysis.examples import build_prompt_rows, build_survival_curves,
 from tempzero.analysis.findings import collect_findings, sort_findings
 from tempzero.analysis.notes import collect_notes
 from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
-from tempzero.analysis.pair_figures import compare_pairs, enter_repetition_excess, pair_tallies
+from tempzero.analysis.pair_figures import compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
 from tempzero.analysis.reference_reading import build_reference_reading
 from tempzero.analysis.registry import VOCABULARY
+from tempzero.analysis.response_counts import count_endings, count_flags, count_served_models
 from tempzero.analysis.self_comparison import compare_halves
 from tempzero.analysis.tallies import tally_lane
 from tempzero.analysis.texts import study_texts
@@ -78,13 +80,16 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
         reading=reading,
         unread_answers=tuple(count_unread_answers(seen, case.texts, case.tallies)),
+        outcomes=tuple(count_endings(case.tallies, case.texts)),
+        served=case.served,
+        flags=case.flags,
     )
 
 
 def _build_case(seen: Observations, config: Config, tell: Callable[[str, float], None]) -> tuple[Case, Book]:
     """Count, compare and enter every figure."""
     tell("comparing", 0.0)
-    texts, new = study_texts(seen.texts, seen.prompts, seen.judged.answers)
+    texts, new = study_texts(seen)
     tallies = []
     for lane in seen.lanes:
         text = lane.text.copy()
@@ -93,9 +98,10 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
         tell("comparing", 0.5 * len(tallies) / len(seen.lanes))
     book, references = Book(seen.prompts), config.run.references
     for one in tallies:
-        provider_figures.enter_coverage(book, one, len(seen.prompts))
+        provider_figures.enter_coverage(book, one, texts, len(seen.prompts))
         provider_figures.enter_repeat_agreement(book, one, texts)
     halves = compare_halves(book, tallies, config.gates.alpha)
+    conditions = compare_pairs(book, pair_conditions(tallies), texts, config.gates.alpha)
     comparisons = compare_pairs(book, pair_tallies(tallies, references), texts, config.gates.alpha)
     for one in tallies:
         provider_figures.enter_repetition(book, one)
@@ -105,12 +111,17 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
         usage_figures.enter_cost(book, one)
     enter_repetition_excess(book, tallies, references)
     tell("comparing", 1.0)
+    served = tuple(count_served_models(tallies, seen.identities))
     return Case(
         prompts=seen.prompts,
         identities=seen.identities,
+        flags=tuple(count_flags(seen, tallies, served)),
+        served=served,
         texts=texts,
         tallies=tallies,
         comparisons=comparisons,
+        conditions=conditions,
+        finish_reasons=seen.finish_reasons,
         halves=halves,
         references=references,
         alpha=config.gates.alpha,

@@ -12,7 +12,7 @@ from tempzero import stats
 from tempzero.metrics.agreement import Floats
 from tempzero.types.asked import Prompt
 from tempzero.types.concluded import Estimate, Figure
-from tempzero.types.vocabulary import KindName, Metric
+from tempzero.types.vocabulary import PARTS, KindName, Metric, PartName
 
 Estimator = Callable[[Floats], Estimate]
 
@@ -25,6 +25,7 @@ class Subject:
     left: str
     condition: str
     right: str | None = None
+    part: PartName = "whole"
 
 
 def bounded_mean(low: float, high: float) -> Estimator:
@@ -95,6 +96,7 @@ class Book:
                 k=k,
                 estimate=estimate,
                 unit=metric.unit,
+                part=subject.part,
             )
         )
 
@@ -106,6 +108,7 @@ class Book:
             f.condition,
             f.left,
             f.right or "",
+            PARTS.index(f.part),
             f.family is not None,
             f.family or "",
         )

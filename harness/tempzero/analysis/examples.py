@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tempzero.analysis.evidence import Case, find_visible_differences, pick_commonest_trials
+from tempzero.analysis.book import Subject
+from tempzero.analysis.evidence import Case, find_compared_differences, pick_commonest_rows, show_difference
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.analysis.provider_figures import count_outcomes, count_planned_trials
-from tempzero.analysis.tallies import Tally
+from tempzero.analysis.tallies import CountedTexts, Tally
 from tempzero.analysis.texts import Texts
 from tempzero.metrics import divergence
 from tempzero.metrics.agreement import Floats, commonest_outputs, count_responses, pool_segments
 from tempzero.types.concluded import Divergence, PromptRow, SurvivalCurve
-from tempzero.types.vocabulary import PairKind
+from tempzero.types.vocabulary import PairKind, PartName
 
 # Examples of divergence shown for each provider and each pair: those that part earliest.
 DIVERGENCES_SHOWN = 3
@@ -26,21 +27,29 @@ def build_survival_curves(case: Case) -> tuple[SurvivalCurve, ...]:
     """Share of pairs still identical after so many characters, for every provider and pair that has any."""
     found = []
     for tally in case.tallies:
-        survival = divergence.repeat_survival(tally.own, case.texts.shared)
-        if survival is not None:
-            found.append(_to_survival_curve("repeat", tally.name, None, tally.lane.condition, survival))
-    for c in case.comparisons:
-        survival = divergence.cross_survival(c.left, c.right, case.texts.shared)
-        if survival is not None:
-            subject = c.pair.subject
-            found.append(_to_survival_curve("cross", subject.left, subject.right, subject.condition, survival))
+        counted: dict[PartName, CountedTexts] = {"whole": tally, **tally.own_parts()}
+        for part, one in counted.items():
+            survival = divergence.repeat_survival(one.own, case.texts.by_part(part).shared_chars)
+            if survival is not None:
+                found.append(_to_survival_curve("repeat", _subject_of(tally, part), survival))
+    for c in (*case.comparisons, *case.conditions):
+        sides = {c.pair.basis: (c.left, c.right), **{name: (p.left, p.right) for name, p in c.parts.items()}}
+        for part, (left, right) in sides.items():
+            survival = divergence.cross_survival(left, right, case.texts.by_part(part).shared_chars)
+            if survival is not None:
+                kind: PairKind = "conditions" if c.pair.kind == "conditions" else "cross"
+                found.append(_to_survival_curve(kind, c.pair.subject_of(part), survival))
     return tuple(found)
+
+
+def _subject_of(tally: Tally, part: PartName) -> Subject:
+    return Subject(kind="repeat", left=tally.name, condition=tally.lane.condition, part=part)
 
 
 def pick_divergences(case: Case) -> tuple[Divergence, ...]:
     """For every provider and pair the few prompts whose texts part earliest."""
     own = (d for tally in case.tallies for d in _find_own_divergences(tally, case))
-    cross = (d for c in case.comparisons for d in _find_pair_divergences(c, case))
+    cross = (d for c in (*case.comparisons, *case.conditions) for d in _find_pair_divergences(c, case))
     return (*own, *cross)
 
 
@@ -54,17 +63,16 @@ def build_prompt_rows(case: Case) -> tuple[PromptRow, ...]:
     return tuple(row for prompt in zip(*columns, strict=True) for row in prompt if row.planned)
 
 
-def _to_survival_curve(
-    kind: PairKind, left: str, right: str | None, condition: str, survival: divergence.Survival
-) -> SurvivalCurve:
+def _to_survival_curve(kind: PairKind, subject: Subject, survival: divergence.Survival) -> SurvivalCurve:
     return SurvivalCurve(
         kind=kind,
-        left=left,
-        right=right,
-        condition=condition,
+        left=subject.left,
+        right=subject.right,
+        condition=subject.condition,
         positions=survival.positions,
         shares=survival.shares,
         pairs=survival.pairs,
+        part=subject.part,
     )
 
 
@@ -81,30 +89,15 @@ def _find_own_divergences(tally: Tally, case: Case) -> Iterable[Divergence]:
             for text in (parting.left, parting.right)
         ]
         first, second = sorted(rows)
-        yield Divergence(
-            prompt=case.prompts[parting.cell].id,
-            left=tally.trial(first, case.prompts),
-            right=tally.trial(second, case.prompts),
-            left_text=case.texts.text[tally.lane.text[first]],
-            right_text=case.texts.text[tally.lane.text[second]],
-            at_char=parting.at_char,
-        )
+        yield show_difference((tally, first), (tally, second), case)
 
 
 def _find_pair_divergences(comparison: Comparison, case: Case) -> Iterable[Divergence]:
-    left, right = comparison.pair.left, comparison.pair.right
-    prompts, at = find_visible_differences(left, right, case.texts)
+    pair = comparison.pair
+    prompts, at = find_compared_differences(comparison, case.texts)
     for index in np.lexsort((prompts, at))[:DIVERGENCES_SHOWN].tolist():
-        prompt = int(prompts[index])
-        trials = pick_commonest_trials(left, right, prompt, case.prompts)
-        yield Divergence(
-            prompt=case.prompts[prompt].id,
-            left=trials[0],
-            right=trials[1],
-            left_text=case.texts.text[commonest_outputs(left.raw)[prompt]],
-            right_text=case.texts.text[commonest_outputs(right.raw)[prompt]],
-            at_char=int(at[index]),
-        )
+        left, right = pick_commonest_rows(comparison, int(prompts[index]))
+        yield show_difference((pair.left, left), (pair.right, right), case, without_reasoning=pair.basis == "spoken")
 
 
 def _build_provider_rows(tally: Tally, match: Floats, case: Case) -> Iterator[PromptRow]:
@@ -133,7 +126,7 @@ def _build_provider_rows(tally: Tally, match: Floats, case: Case) -> Iterator[Pr
             match_reference=_none_if_nan(match[j]),
             expected=prompt.expected,
             answers=parsed[j],
-            modal_text=case.texts.text[modal[j]] if number[j] else None,
+            modal_text=case.texts.written[modal[j]] if number[j] else None,
             mean_chars=_none_if_nan(tally.chars[j]),
         )
 

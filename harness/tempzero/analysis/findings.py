@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tempzero import stats
+from tempzero.analysis.conditions import find_condition_differences, find_first_answer_differences
 from tempzero.analysis.evidence import (
     Case,
     condition_suffix,
     describe_estimate,
+    describe_parts,
     find_different_bits,
     find_different_repeats,
     load_suffix,
     take_evidence,
 )
+from tempzero.analysis.flag_findings import find_broken_promises
 from tempzero.analysis.observations import NOT_SAID, Identity
 from tempzero.analysis.pair_findings import (
     find_answer_differences,
@@ -25,10 +28,11 @@ from tempzero.analysis.pair_findings import (
     find_prompt_token_differences,
 )
 from tempzero.analysis.provider_figures import identical_bits_share
+from tempzero.analysis.reasoning_findings import find_reasoning_differences
 from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.metrics.agreement import Floats
 from tempzero.types.concluded import Finding
-from tempzero.types.recorded import IDENTITY_LABELS
+from tempzero.types.recorded import IdentityLabel
 from tempzero.types.vocabulary import Rule
 
 REFERENCE_NOT_REPRODUCIBLE = Rule(
@@ -39,12 +43,14 @@ REFERENCE_NOT_REPRODUCIBLE = Rule(
 NONDETERMINISTIC = Rule(
     name="nondeterministic",
     words="Does not repeat itself",
-    shown_by="existence: different texts to the same request under the same identity",
+    shown_by="existence: different answers, in any of their parts, to the same request by the same served model and "
+    "backend",
 )
 IDENTITY_CHANGED = Rule(
     name="identity_changed",
     words="Changed its identity during the run",
-    shown_by="existence: responses name several served models, backends or fingerprints",
+    shown_by="existence: responses name several served models, or several backends of a provider said to be pinned to "
+    "one",
 )
 
 
@@ -57,7 +63,11 @@ def collect_findings(case: Case) -> tuple[Finding, ...]:
         if tally.name in case.references:
             found += _find_irreproducible_reference(tally, case)
     for rule in (
+        find_broken_promises,
+        find_condition_differences,
+        find_first_answer_differences,
         find_divergent_pairs,
+        find_reasoning_differences,
         find_prompt_token_differences,
         find_answer_differences,
         find_more_repetition,
@@ -74,7 +84,7 @@ def sort_findings(found: Iterable[Finding], rules: Iterable[Rule]) -> tuple[Find
 
 
 def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
-    """An existence proof: the same request bytes and the same identity, yet different texts."""
+    """An existence proof: the same request bytes and the same identity, yet answers that differ in any part."""
     measured = ~np.isnan(tally.emr)
     diverged = np.flatnonzero(measured & (tally.emr < 1)).tolist()
     if not diverged:
@@ -84,6 +94,9 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
     temperature = "no temperature sent" if provider.temperature is None else f"temperature {provider.temperature:g}"
     names = ", ".join(f'"{case.prompts[j].id}"' for j in diverged[:3]) + (", ..." if len(diverged) > 3 else "")
     router = "" if provider.pinned else "; it is not pinned, so its router may have chosen several upstreams"
+    parts = tally.own_parts()
+    what = "answers" if parts else "texts"
+    which = describe_parts({name: int((part.emr[diverged] < 1).sum()) for name, part in parts.items()})
     often = f"EMR {describe_estimate(estimate)}"
     if tally.stopped is not None:
         often = "how often cannot be said, since prompts were no longer asked after their first divergence"
@@ -91,10 +104,9 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
         rule=NONDETERMINISTIC.name,
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{condition_suffix(lane.condition)}: the same request gave different texts on "
-        f"{len(diverged)} of "
-        f"{estimate.n} prompts ({names}) in {planned_repeats(lane)} repeats, {temperature}{load_suffix(tally)}; "
-        f"{often}{router}",
+        message=f"{tally.name}{condition_suffix(lane.condition)}: the same request gave different "
+        f"{what} on {len(diverged)} of {estimate.n} prompts ({names}){f', {which},' if which else ''} in "
+        f"{planned_repeats(lane)} repeats, {temperature}{load_suffix(tally)}; {often}{router}",
         estimate=estimate if tally.stopped is None else None,
         p_value=None,
         evidence=take_evidence(trial for j in diverged for trial in find_different_repeats(tally, j, case.prompts)),
@@ -102,32 +114,35 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
 
 
 def _find_identity_change(tally: Tally, case: Case) -> Iterable[Finding]:
+    """Another served model, or another backend of a provider said to be one upstream. Fingerprints change normally."""
     numbers, first = np.unique(tally.lane.identity, return_index=True)
     seen = [(case.identities[i], row) for i, row in zip(numbers.tolist(), first.tolist(), strict=True) if i != NOT_SAID]
-    if len(seen) < 2:
+    pinned = tally.lane.provider.pinned
+    labels: tuple[IdentityLabel, ...] = ("served_model", "backend") if pinned else ("served_model",)
+    changed = [label for label in labels if len({getattr(identity, label) for identity, _ in seen}) > 1]
+    if not changed:
         return
-    router = "" if tally.lane.provider.pinned else "; it is not pinned, so its router may choose"
+    firsts = {tuple(getattr(i, label) for label in changed): row for i, row in sorted(seen, key=lambda s: -s[1])}
+    router = "" if pinned else "; it is not pinned, so its router may choose"
     yield Finding(
         rule=IDENTITY_CHANGED.name,
         subject=tally.name,
         other=None,
-        message=f"{tally.name}{condition_suffix(tally.lane.condition)} answered under {len(seen)} identities "
-        "within this run: "
-        f"{_describe_identity_change([identity for identity, _ in seen])}; repeats are compared within one "
-        f"identity only{router}",
+        message=f"{tally.name}{condition_suffix(tally.lane.condition)} answered as {len(firsts)} within this run: "
+        f"{_describe_identity_change([identity for identity, _ in seen], changed)}; repeats are compared within one "
+        f"served model and backend only{router}",
         estimate=None,
         p_value=None,
-        evidence=take_evidence(tally.trial(row, case.prompts) for _, row in sorted(seen, key=lambda s: s[1])),
+        evidence=take_evidence(tally.trial(row, case.prompts) for row in sorted(firsts.values())),
     )
 
 
-def _describe_identity_change(seen: list[Identity]) -> str:
-    """Which of the three changed, and between what; shortened, since a provider may say anything."""
+def _describe_identity_change(seen: list[Identity], changed: Sequence[IdentityLabel]) -> str:
+    """What changed, and between what; shortened, since a provider may say anything."""
     parts = []
-    for name in IDENTITY_LABELS:
-        values = sorted({str(getattr(identity, name))[:60] for identity in seen})
-        if len(values) > 1:
-            parts.append(f"{name} {' | '.join(values[:4])}{' | ...' if len(values) > 4 else ''}")
+    for name in changed:
+        values = sorted({"not said" if (v := getattr(i, name)) is None else str(v)[:60] for i in seen})
+        parts.append(f"{name} {' | '.join(values[:4])}{' | ...' if len(values) > 4 else ''}")
     return ", ".join(parts)
 
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from tempzero.analysis import analyse
 from tempzero.analysis.observations import TRIAL_KEY, choose_attempts, clamp_tokens
-from tempzero.answers import AnswerParts, split_answer, to_whole_text
+from tempzero.answer_parts import AnswerParts, split_answer, to_whole_text
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, Estimate
 from tempzero.types.recorded import ANSWERED, RecordView
-from tempzero.types.vocabulary import KindName, MetricName
+from tempzero.types.vocabulary import KindName, MetricName, PartName
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 _PARTS = ("text", "reasoning", "calls", "refusal")
@@ -26,10 +26,11 @@ _RESPONSE_COLUMNS = (
 )
 _PAIR_COLUMNS = (
     *("left", "right", "condition", "kind", "emr", "emr_low", "emr_high", "emr_n"),
-    *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor"),
+    *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor", "part"),
 )
 _OWN_METRIC: dict[KindName, MetricName] = {"repeat": "emr", "cross": "cross_emr", "reference": "cross_emr"}
 _BESIDE: tuple[MetricName, MetricName] = ("excess_divergence", "noise_floor")
+_COMPARED: tuple[PartName, ...] = ("whole", "spoken")
 _UNKNOWN = Estimate(value=None, low=None, high=None, n=0, method="")
 
 
@@ -99,13 +100,14 @@ def pairs(run: Run | Analysis) -> pd.DataFrame:
     - left, right: the two providers; the same name twice where a provider is compared with itself
     - condition: under which condition of the run
     - kind: repeat (a provider with itself), cross (two peers) or reference (right is the reference)
-    - emr: chance that an answer of left and one of right to the same prompt are the same in all parts; of a provider
-      with itself, that two of its repeats are. 1 means always
+    - emr: chance that an answer of left and one of right to the same prompt are the same in all compared
+      parts; of a provider with itself, that two of its repeats are. 1 means always
     - emr_low, emr_high, emr_n: its interval, and the number of prompts that it rests on
     - excess_divergence: how much more the two differ from each other than each from itself, the mean of their own EMR
       minus emr. 0 means no difference beyond their own noise; NaN for a provider with itself
     - excess_low, excess_high, excess_n: its interval and its number of prompts
     - noise_floor: the divergence that the two show by their own noise alone
+    - part: what is compared: whole answers, or (spoken) all but the reasoning, where only one of the two ever shows it
 
     Raises RunFolderError for damaged records.
 
@@ -118,16 +120,16 @@ def pairs(run: Run | Analysis) -> pd.DataFrame:
     """
     analysis = run if isinstance(run, Analysis) else analyse(run)
     figures = {
-        (f.kind, f.condition, f.left, f.right or f.left, f.metric): f.estimate
+        (f.kind, f.condition, f.left, f.right or f.left, f.part, f.metric): f.estimate
         for f in analysis.figures
-        if f.family is None
+        if f.family is None and f.part in _COMPARED
     }
     rows = []
-    for (kind, condition, left, right, metric), estimate in figures.items():
+    for (kind, condition, left, right, part, metric), estimate in figures.items():
         if metric == _OWN_METRIC.get(kind):
-            excess, floor = (figures.get((kind, condition, left, right, other), _UNKNOWN) for other in _BESIDE)
+            excess, floor = (figures.get((kind, condition, left, right, part, other), _UNKNOWN) for other in _BESIDE)
             own = (left, right, condition, kind, *_to_numbers(estimate), estimate.n)
-            rows.append((*own, *_to_numbers(excess), excess.n, _to_numbers(floor)[0]))
+            rows.append((*own, *_to_numbers(excess), excess.n, _to_numbers(floor)[0], part))
     return pd.DataFrame.from_records(rows, columns=list(_PAIR_COLUMNS))
 
 

@@ -8,11 +8,14 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.conditions import note_condition_differences, note_unreached_load
-from tempzero.analysis.evidence import Case, condition_suffix, load_suffix
+from tempzero.analysis.evidence import Case, condition_suffix, load_suffix, name_part
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
-from tempzero.analysis.provider_figures import identical_bits_share
+from tempzero.analysis.provider_figures import find_empty_answers, identical_bits_share
+from tempzero.analysis.reasoning_findings import note_hidden_reasoning
+from tempzero.analysis.response_counts import find_cut_at_limit
 from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.analysis.texts import Texts
+from tempzero.metrics.agreement import Counts, mark_group_starts, pool_segments
 
 
 def collect_notes(case: Case) -> tuple[str, ...]:
@@ -21,7 +24,7 @@ def collect_notes(case: Case) -> tuple[str, ...]:
     for tally in case.tallies:
         who = f"{tally.name}{condition_suffix(tally.lane.condition)}"
         found += (f"{who}: {note}" for note in _note_provider(tally, case))
-    return (*found, *note_condition_differences(case))
+    return (*found, *note_hidden_reasoning(case), *note_condition_differences(case))
 
 
 def _note_change_within_run(tally: Tally, case: Case) -> Iterable[str]:
@@ -39,7 +42,8 @@ def _note_provider(tally: Tally, case: Case) -> Iterable[str]:
     yield from _note_no_divergence(tally)
     yield from _note_change_within_run(tally, case)
     yield from _note_identical_bits(tally)
-    yield from _note_uncompared_responses(tally)
+    yield from _note_uncompared_responses(tally, case.texts)
+    yield from _note_unsteady_statements(tally, case)
     yield from _note_loops(tally, case.texts)
     yield from note_unreached_load(tally)
 
@@ -54,10 +58,12 @@ def _note_no_divergence(tally: Tally) -> Iterable[str]:
     elif not measured:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"
     elif not (tally.emr < 1).any():
+        parts = [name_part(name) for name in tally.own_parts()]
+        compared = f"; compared were {', '.join(parts)}" if parts else ""
         yield (
             f"no divergence in {planned_repeats(tally.lane)} repeats of {measured} prompts{load_suffix(tally)}; "
             "the rate of prompts "
-            f"that diverge is below {stats.rule_of_three(measured):.1%} (95 %)"
+            f"that diverge is below {stats.rule_of_three(measured):.1%} (95 %){compared}"
         )
 
 
@@ -73,25 +79,87 @@ def _note_identical_bits(tally: Tally) -> Iterable[str]:
         )
 
 
-def _note_uncompared_responses(tally: Tally) -> Iterable[str]:
+def _note_uncompared_responses(tally: Tally, texts: Texts) -> Iterable[str]:
     lane = tally.lane
     unheld = int((~lane.planned).sum())
     if unheld:
         held = lane.provider.context_tokens
         yield f"not asked, because longer than its context of {held} tokens: {unheld} of {lane.planned.size} prompts"
-    cut = int(((lane.status == CENSORED) & (lane.text != NOT_SAID)).sum())
+    at_limit, spent = find_cut_at_limit(lane, texts)
+    compared = lane.text != NOT_SAID
+    cut = int((at_limit & compared).sum())
     if cut:
         yield (
             f"{cut} responses were cut at their token limit; they are compared up to the cut: one counts as the "
-            "commonest response that it is the beginning of (emr_complete leaves them out)"
+            "commonest response that it is the beginning of, unless both were cut after the same number of tokens "
+            "(emr_complete leaves cut ones out)"
         )
+    if spent.any():
+        yield (
+            f"{int(spent.sum())} responses spent their limit before any text came, on reasoning as far as they say: "
+            "raise max_tokens"
+        )
+    empty = int(find_empty_answers(tally, texts).sum())
+    if empty:
+        yield f"{empty} answers were empty; that is an answer, and differs from any text"
     for number, words in (
-        (int(((lane.status == CENSORED) & (lane.text == NOT_SAID)).sum()), "cut by a filter or before any text"),
-        (int(((lane.status == VALID) & (lane.text == NOT_SAID)).sum()), "empty or not comparable as text"),
+        (int((at_limit & ~compared).sum()), "cut at the limit before any output was shown"),
+        (int(((lane.status == CENSORED) & ~at_limit & ~compared).sum()), "cut by a filter"),
+        (int(((lane.status == VALID) & ~compared).sum()), "not comparable as text"),
         (int((lane.status == EXCLUDED).sum()), "replayed by a response cache"),
     ):
         if number:
             yield f"{number} responses were {words}; they are in no agreement figure"
+
+
+def _note_unsteady_statements(tally: Tally, case: Case) -> Iterable[str]:
+    """What repeats of one request say of themselves, beside the answer, and not always the same."""
+    shown = tally.shown_share
+    partly = int(((shown > 0) & (shown < 1)).sum())
+    if partly:
+        yield f"it shows its reasoning in some repeats and not in others on {partly} prompts"
+    finish = _count_unsteady(tally.finish)
+    if finish:
+        rows = tally.lane.finish[(tally.lane.status <= CENSORED) & (tally.lane.finish != NOT_SAID)]
+        numbers, times = np.unique(rows, return_counts=True)
+        order = np.lexsort((numbers, -times))
+        said = ", ".join(f"{case.finish_reasons[numbers[i]][:40]} x{times[i]}" for i in order[:5].tolist())
+        yield f"repeats end for different reasons on {finish} prompts (finish_reason in all: {said})"
+    prompt_tokens = _count_unsteady(tally.prompt_tokens)
+    if prompt_tokens:
+        yield f"it counts other prompt_tokens for the same prompt, from repeat to repeat, on {prompt_tokens} prompts"
+    completion = _count_unsteady_completion_tokens(tally)
+    if completion:
+        yield f"it counts other completion_tokens for the same answer, from repeat to repeat, on {completion} prompts"
+    identities = [case.identities[i] for i in np.unique(tally.lane.identity).tolist() if i != NOT_SAID]
+    upstreams = len({one.backend for one in identities} - {None})
+    if upstreams > 1 and not tally.lane.provider.pinned:
+        yield (
+            f"{upstreams} different upstreams answered; it is not pinned, so its router may choose; repeats are "
+            "compared within one of them only"
+        )
+    fingerprints = len({one.fingerprint for one in identities} - {None})
+    if fingerprints > 1:
+        answered = int((tally.lane.identity != NOT_SAID).sum())
+        yield (
+            f"{fingerprints} different system fingerprints in {answered} answers; that is normal service, and repeats "
+            "are compared across them"
+        )
+
+
+def _count_unsteady(said: Counts) -> int:
+    """Prompts whose repeats said more than one thing."""
+    counts = pool_segments(said)
+    return int((np.bincount(counts.cell, minlength=counts.cells) > 1).sum())
+
+
+def _count_unsteady_completion_tokens(tally: Tally) -> int:
+    """Prompts on which one and the same answer was counted differently."""
+    lane = tally.lane
+    rows = (lane.text != NOT_SAID) & (lane.completion_tokens != NOT_SAID)
+    told = np.unique(np.stack([lane.prompt[rows], lane.text[rows], lane.completion_tokens[rows]], axis=1), axis=0)
+    again = mark_group_starts(told[:, 0], told[:, 1])
+    return int(np.unique(told[~again, 0]).size)
 
 
 def _note_loops(tally: Tally, texts: Texts) -> Iterable[str]:

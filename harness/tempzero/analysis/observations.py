@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -18,14 +18,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
-from tempzero.chat_messages import to_answer_text, to_verbatim_text
+from tempzero.answer_parts import AnswerParts, split_answer, to_begun_text, to_whole_text
+from tempzero.chat_messages import to_verbatim_text
 from tempzero.config import DEFAULT_CONDITION, Config, Provider
 from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints
+from tempzero.metrics.cuts import LIMIT_NOT_KNOWN
 from tempzero.plan import fits_context
-from tempzero.types.asked import Prompt
+from tempzero.types.asked import Prompt, Trial
 from tempzero.types.concluded import FailureKind
-from tempzero.types.recorded import Completion, Manifest, OutcomeKind, RecordView, Status
+from tempzero.types.recorded import Completion, Flag, Manifest, OutcomeKind, RecordView, Status
 from tempzero.types.scored import Judgement
 
 VALID, CENSORED, MISSING, EXCLUDED = range(4)
@@ -45,34 +47,48 @@ _INTEGER_COLUMNS = (
     "text",
     "spelled",
     "answered",
+    "limited",
     "finish",
     "identity",
     "request",
     "bits",
     "prompt_tokens",
     "completion_tokens",
+    "output_tokens",
+    "reasoning_tokens",
     "in_flight",
 )
 _PROGRESS_EVERY = 5_000
 _SECONDS_COLUMNS = ("latency_s", "first_byte_s")
+# Trials remembered of those whose answers carry one flag.
+MOST_FLAGGED = 20
 TRIAL_KEY = ["condition", "provider", "prompt", "repeat"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Identity:
-    """Who answered, as the response says: None where it says nothing."""
+    """Who answered, as the response says: None where it says nothing.
+
+    Repeats are compared within one served model and backend; fingerprints change in normal service and are counted.
+    """
 
     served_model: str | None
     backend: str | None
     fingerprint: str | None
+
+    @property
+    def system(self) -> tuple[str | None, str | None]:
+        """What must be the same of two answers that are compared as repeats."""
+        return self.served_model, self.backend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
     """One provider under one condition: a row for each trial asked, by prompt and repeat.
 
-    `text` numbers a comparable text (whole, or cut at its token limit), `answered` is 1 for whole
-    and empty answers; −1 stands for what is not there, NaN for a time that is not known.
+    `text` numbers a comparable answer with all its parts (whole, empty ones included, or cut at its token limit after
+    some output), `answered` is 1 for valid ones; −1 stands for what is not there, NaN for a time that is not known.
+    `segment` numbers the request together with who answered it: repeats are compared within one.
     """
 
     provider: Provider
@@ -84,12 +100,17 @@ class Lane:
     # Of prompts that offer tools: numbers the comparable text with its calls letter by letter.
     spelled: Ints
     answered: Ints
+    # 1 for an answer that was cut at its token limit, be there a text to compare or not.
+    limited: Ints
     finish: Ints
     identity: Ints
     segment: Ints
     bits: Ints
     prompt_tokens: Ints
     completion_tokens: Ints
+    # All that was generated: reasoning that is counted outside completion_tokens included.
+    output_tokens: Ints
+    reasoning_tokens: Ints
     latency_s: Floats
     first_byte_s: Floats
     most_in_flight: int
@@ -97,16 +118,18 @@ class Lane:
     attempts: Ints
     attempts_without_usage: Ints
     spent_prompt_tokens: Ints
-    spent_completion_tokens: Ints
+    spent_output_tokens: Ints
     # By prompt: whether it was to be asked; what the provider's context cannot hold was not, and is no gap.
     planned: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observations:
-    """Everything a run recorded that analysis looks at. `texts` numbers (prompt, text, is whole).
+    """Everything a run recorded that analysis looks at. `texts` numbers (prompt, whole answer as text, is whole).
 
-    `asked` are the prompts as they were asked, `prompts` the same as answers may be read of them: see `judged`.
+    `parts` are an answer's parts, by its number, where it has other ones than text. `limits` gives, by a cut answer's
+    number, after how many tokens it was cut, where that is known and always the same. `asked` are the prompts as they
+    were asked, `prompts` the same as answers may be read of them: see `judged`.
     """
 
     prompts: tuple[Prompt, ...]
@@ -114,9 +137,31 @@ class Observations:
     judged: JudgedAnswers
     lanes: tuple[Lane, ...]
     texts: dict[tuple[int, str, bool], int]
+    parts: dict[int, AnswerParts]
+    limits: dict[int, int]
     identities: tuple[Identity, ...]
+    finish_reasons: tuple[str, ...]
     failures: dict[tuple[str, FailureKind], int]
+    flagged: dict[tuple[str, str, Flag], Flagged]
     records: int
+
+
+class Flagged:
+    """How many responses of a provider under a condition carry one flag, and the first trials of them.
+
+    `answered`: whether all of them hold an answer.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.answered = True
+        self.trials: list[Trial] = []
+
+    def add(self, trial: Trial, *, answered: bool) -> None:
+        self.count += 1
+        self.answered &= answered
+        if len(self.trials) < MOST_FLAGGED:
+            self.trials.append(trial)
 
 
 class ObservedRun(Protocol):
@@ -137,6 +182,9 @@ class ObservedRun(Protocol):
     def judgements(self) -> Iterable[Judgement]:
         """What answers that had to be tried out came to."""
 
+    def token_limits(self, requests: Collection[str]) -> dict[str, int]:
+        """The token limit that each of these requests (by the SHA-256 of its body) sent."""
+
 
 def observe_run(run: ObservedRun, tell: Callable[[str, float], None] = lambda phase, share: None) -> Observations:
     """Read a run's records; the providers come in the order of their names, whatever their order in the file.
@@ -156,16 +204,33 @@ def observe_run(run: ObservedRun, tell: Callable[[str, float], None] = lambda ph
         if number % _PROGRESS_EVERY == 0:
             tell("reading", min(1.0, number / expected))
     attempts = reader.frame()
-    tried = look_up_judgements(prompts, reader.texts, run.judgements())
+    tried = look_up_judgements(prompts, _list_answer_texts(reader), run.judgements())
     return Observations(
         prompts=tried.prompts,
         asked=prompts,
         judged=tried,
         lanes=tuple(_build_lanes(attempts, providers, run.config, reader, prompts)),
         texts=reader.texts,
+        parts=reader.parts,
+        limits=_find_cut_limits(run, reader),
         identities=tuple(reader.identities),
+        finish_reasons=tuple(reader.finish_reasons),
         failures=dict(reader.failures),
+        flagged=dict(reader.flagged),
         records=len(attempts),
+    )
+
+
+def read_answer_text(text: str, parts: AnswerParts | None) -> str:
+    """The part of an answer that answers are read from: its text and calls, never its reasoning."""
+    return text if parts is None else "\n".join(filter(None, (parts.text, parts.calls)))
+
+
+def _list_answer_texts(reader: _RecordReader) -> Iterable[tuple[int, str, bool]]:
+    """The distinct texts that answers are read from, in the order in which they came."""
+    return dict.fromkeys(
+        (prompt, read_answer_text(text, reader.parts.get(number)), whole)
+        for (prompt, text, whole), number in reader.texts.items()
     )
 
 
@@ -186,10 +251,15 @@ class _RecordReader:
         self._prompts = {p.id: i for i, p in enumerate(prompts)}
         self._finish, self._identity, self._request, self._bits = _Numbering(), _Numbering(), _Numbering(), _Numbering()
         self._text, self._spelled = _Numbering(), _Numbering()
+        self.parts: dict[int, AnswerParts] = {}
+        # By the number of a cut text: the tokens it was cut after; the requests to look them up in, where not reported.
+        self.limits: defaultdict[int, set[int]] = defaultdict(set)
+        self.limits_sent: defaultdict[str, set[int]] = defaultdict(set)
         self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
         self.conditions = _Numbering()
         self.failures: Counter[tuple[str, FailureKind]] = Counter()
+        self.flagged: defaultdict[tuple[str, str, Flag], Flagged] = defaultdict(Flagged)
 
     def names(self) -> list[str]:
         """The conditions met, in order."""
@@ -208,6 +278,10 @@ class _RecordReader:
             )
         ]
 
+    @property
+    def finish_reasons(self) -> list[str]:
+        return cast("list[str]", list(self._finish))
+
     def read(self, view: RecordView) -> None:
         trial, outcome, times = view.trial, view.outcome, view.times
         try:
@@ -220,6 +294,8 @@ class _RecordReader:
         status, completion = _STATUS[outcome.status], outcome.completion
         if status == MISSING:
             self.failures[trial.provider, outcome.kind] += 1
+        for flag in outcome.flags:
+            self.flagged[trial.provider, trial.condition, flag].add(trial, answered=status <= CENSORED)
         self._whole_numbers.extend(
             (
                 provider,
@@ -228,7 +304,7 @@ class _RecordReader:
                 trial.repeat,
                 view.number,
                 status,
-                *self._content(prompt, status, outcome.kind, completion),
+                *self._content(prompt, status, outcome.kind, completion, view.request_sha256),
                 self._request[view.request_sha256],
                 *self._usage(prompt, completion),
                 times.in_flight,
@@ -238,33 +314,49 @@ class _RecordReader:
         self._seconds.extend((math.nan if end is None else end, math.nan if first is None else first))
 
     def _content(
-        self, prompt: int, status: int, kind: OutcomeKind, answer: Completion | None
-    ) -> tuple[int, int, int, int, int]:
-        """text, spelled, answered, finish, identity; an empty answer and an empty cut one are no text to compare."""
+        self, prompt: int, status: int, kind: OutcomeKind, answer: Completion | None, request: str
+    ) -> tuple[int, int, int, int, int, int]:
+        """text, spelled, answered, limited, finish, identity; what was cut before any output is no answer."""
         if answer is None or status > CENSORED:
-            return NOT_SAID, NOT_SAID, 0, NOT_SAID, NOT_SAID
-        whole, cut = status == VALID and kind == "complete", status == CENSORED and kind == "length"
+            return NOT_SAID, NOT_SAID, 0, 0, NOT_SAID, NOT_SAID
+        whole, cut = _is_whole(status, kind, answer), status == CENSORED and kind == "length"
         finish = answer.finish_reason
-        text = to_answer_text(answer) if answer.tool_calls else answer.text
-        comparable = bool(text) and (whole or cut)
+        parts = None
+        text = answer.text
+        if answer.reasoning_text or answer.tool_calls or answer.refusal:
+            parts = split_answer(answer)
+            text = to_begun_text(parts) if cut else to_whole_text(parts)
+        comparable = whole or (cut and bool(text))
         spelled = comparable and self._offers_tools[prompt]
+        number = self._text[prompt, text, whole] if comparable else NOT_SAID
+        if comparable and parts is not None:
+            self.parts[number] = parts
+        if comparable and cut:
+            if answer.completion_tokens:
+                self.limits[number].add(clamp_tokens(answer.completion_tokens))
+            else:
+                self.limits_sent[request].add(number)
         return (
-            self._text[prompt, text, whole] if comparable else NOT_SAID,
+            number,
             self._spelled[prompt, to_verbatim_text(answer), whole] if spelled else NOT_SAID,
-            int(whole or (status == VALID and kind == "empty")),
+            int(whole and status == VALID),
+            int(cut),
             NOT_SAID if finish is None else self._finish[finish],
             self._identity[answer.served_model, answer.backend, answer.fingerprint],
         )
 
-    def _usage(self, prompt: int, answer: Completion | None) -> tuple[int, int, int]:
-        """bits, prompt_tokens, completion_tokens; bits stand for logits and token ids of in-process engines."""
+    def _usage(self, prompt: int, answer: Completion | None) -> tuple[int, int, int, int, int]:
+        """bits, and tokens of prompt, completion, output, reasoning; bits: logits and token ids of engines in here."""
         if answer is None:
-            return NOT_SAID, NOT_SAID, NOT_SAID
+            return NOT_SAID, NOT_SAID, NOT_SAID, NOT_SAID, NOT_SAID
         logits, asked, given = answer.logits_sha256, answer.prompt_tokens, answer.completion_tokens
+        written, thought = answer.output_tokens, answer.reasoning_tokens
         return (
             NOT_SAID if logits is None else self._bits[prompt, logits, answer.token_ids],
             NOT_SAID if asked is None else clamp_tokens(asked),
             NOT_SAID if given is None else clamp_tokens(given),
+            NOT_SAID if written is None else clamp_tokens(written),
+            NOT_SAID if thought is None else clamp_tokens(thought),
         )
 
     def frame(self) -> pd.DataFrame:
@@ -275,6 +367,22 @@ class _RecordReader:
         for index, name in enumerate(_SECONDS_COLUMNS):
             frame[name] = seconds[:, index]
         return frame
+
+
+def _find_cut_limits(run: ObservedRun, reader: _RecordReader) -> dict[int, int]:
+    """After how many tokens each cut text was cut: what the response counted, else the limit that the request sent."""
+    limits = reader.limits
+    if reader.limits_sent:
+        sent = run.token_limits(reader.limits_sent)
+        for request, texts in reader.limits_sent.items():
+            for text in texts:
+                limits[text].add(sent.get(request, LIMIT_NOT_KNOWN))
+    return {text: found.pop() for text, found in limits.items() if len(found) == 1}
+
+
+def _is_whole(status: int, kind: OutcomeKind, answer: Completion) -> bool:
+    """A complete answer, an empty one included. A refusal in its own field was said to its end, too."""
+    return (status == VALID and kind in ("complete", "empty")) or (status == CENSORED and bool(answer.refusal))
 
 
 def clamp_tokens(tokens: int) -> int:
@@ -291,6 +399,8 @@ def _build_lanes(
 ) -> Iterable[Lane]:
     """A lane for every provider and condition that was planned, asked or not; of imported records for what is there."""
     trials = choose_attempts(attempts, attempts.status <= CENSORED)
+    numbers = _Numbering()
+    systems = np.array([numbers[one.system] for one in reader.identities] or [0], dtype=np.int64)
     planned = {c.name: c for c in config.conditions}
     for condition in sorted({*reader.names(), *planned}) or [DEFAULT_CONDITION]:
         number = reader.conditions[condition]
@@ -302,7 +412,7 @@ def _build_lanes(
             if asked.empty and (provider.imported is not None or under is None):
                 continue  # it was never to be asked so: that is no gap
             of_lane = trials[(trials.condition == number) & (trials.provider == index)]
-            yield _build_lane(under or provider, condition, asked, of_lane, prompts)
+            yield _build_lane(under or provider, condition, asked, of_lane, prompts, systems)
 
 
 def choose_attempts(attempts: pd.DataFrame, usable: pd.Series[bool]) -> pd.DataFrame:
@@ -313,16 +423,24 @@ def choose_attempts(attempts: pd.DataFrame, usable: pd.Series[bool]) -> pd.DataF
 
 
 def _build_lane(
-    provider: Provider, condition: str, attempts: pd.DataFrame, trials: pd.DataFrame, prompts: Sequence[Prompt]
+    provider: Provider,
+    condition: str,
+    attempts: pd.DataFrame,
+    trials: pd.DataFrame,
+    prompts: Sequence[Prompt],
+    systems: Ints,
 ) -> Lane:
+    """`systems` numbers, by the number of an identity, its served model and backend."""
+
     def summed(column: NDArray[np.int64]) -> Ints:
         total = np.zeros(len(prompts), dtype=np.int64)
         np.add.at(total, attempts.prompt.to_numpy(), column)
         return total
 
-    spent_prompt, spent_completion = attempts.prompt_tokens.to_numpy(), attempts.completion_tokens.to_numpy()
+    spent_prompt, spent_output = attempts.prompt_tokens.to_numpy(), attempts.output_tokens.to_numpy()
     usable = attempts.status.to_numpy() <= CENSORED
     identity, request = trials.identity.to_numpy(), trials.request.to_numpy()
+    system = np.where(identity == NOT_SAID, NOT_SAID, systems[identity])
     return Lane(
         provider=provider,
         condition=condition,
@@ -332,18 +450,21 @@ def _build_lane(
         text=trials.text.to_numpy(),
         spelled=trials.spelled.to_numpy(),
         answered=trials.answered.to_numpy(),
+        limited=trials.limited.to_numpy(),
         finish=trials.finish.to_numpy(),
         identity=identity,
-        segment=request * (1 + int(identity.max(initial=0))) + identity,
+        segment=request * (1 + int(systems.max())) + system,
         bits=trials.bits.to_numpy(),
         prompt_tokens=trials.prompt_tokens.to_numpy(),
         completion_tokens=trials.completion_tokens.to_numpy(),
+        output_tokens=trials.output_tokens.to_numpy(),
+        reasoning_tokens=trials.reasoning_tokens.to_numpy(),
         latency_s=trials.latency_s.to_numpy(),
         first_byte_s=trials.first_byte_s.to_numpy(),
         most_in_flight=int(attempts.in_flight.max()) if len(attempts) else 0,
         attempts=summed(np.ones(len(attempts), dtype=np.int64)),
-        attempts_without_usage=summed((usable & ((spent_prompt < 0) | (spent_completion < 0))).astype(np.int64)),
+        attempts_without_usage=summed((usable & ((spent_prompt < 0) | (spent_output < 0))).astype(np.int64)),
         spent_prompt_tokens=summed(np.maximum(spent_prompt, 0)),
-        spent_completion_tokens=summed(np.maximum(spent_completion, 0)),
+        spent_output_tokens=summed(np.maximum(spent_output, 0)),
         planned=np.array([fits_context(provider, prompt) for prompt in prompts], dtype=bool),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,17 +13,17 @@ from tempzero import stats
 from tempzero.analysis.book import Book, Subject, bounded_mean, share_of_prompts
 from tempzero.analysis.provider_figures import UP_TO_THE_CUT, describe_ned
 from tempzero.analysis.tallies import Tally
-from tempzero.analysis.texts import Texts
+from tempzero.analysis.texts import ComparedTexts, Texts
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
 from tempzero.metrics.agreement import Counts, Floats, Ints, relabel_counts
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.types.concluded import Estimate
-from tempzero.types.vocabulary import PAIR_KINDS, Metric, MetricName, PairKind
+from tempzero.types.vocabulary import COMPARED_KINDS, PAIR_KINDS, PARTS, ComparedKind, Metric, MetricName, PartName
 
 MINIMUM_DETECTABLE_EXCESS = Metric(
     name="minimum_detectable_excess",
     unit="share",
-    kinds=PAIR_KINDS,
+    kinds=COMPARED_KINDS,
     title="Smallest excess to be seen",
     definition="The excess divergence that the test would find four times in five with this many prompts and "
     "repeats. A smaller one may be there and not be found.",
@@ -84,6 +84,36 @@ PROMPT_TOKENS_AGREEMENT = Metric(
     one_means="both count the same tokens on every prompt",
     undefined="prompt_tokens is not reported by both",
 )
+COMPLETION_TOKENS_DIFFERENCE = Metric(
+    name="completion_tokens_difference",
+    unit="tokens",
+    kinds=PAIR_KINDS,
+    title="Completion tokens, difference",
+    definition="Mean completion tokens that the first provider counts for an answer, minus those of the second. Much "
+    "more for an equally long text means tokens that are not shown.",
+    source="field usage.completion_tokens of the response",
+    undefined="completion tokens are not reported by both",
+)
+REASONING_TOKENS_DIFFERENCE = Metric(
+    name="reasoning_tokens_difference",
+    unit="tokens",
+    kinds=PAIR_KINDS,
+    title="Reasoning tokens, difference",
+    definition="Mean reasoning tokens that the first provider counts for an answer, minus those of the second.",
+    source="field usage.completion_tokens_details.reasoning_tokens of the response",
+    undefined="reasoning tokens are not reported by both",
+)
+REASONING_SHOWN_AGREEMENT = Metric(
+    name="reasoning_shown_agreement",
+    unit="share",
+    kinds=PAIR_KINDS,
+    title="Same show of reasoning",
+    definition="The chance that of one answer of each, both show a reasoning or neither does.",
+    source="counted",
+    one_means="any two answers both show a reasoning, or neither does",
+    undefined=agreement.NOT_BOTH,
+    absent="nobody shows a reasoning",
+)
 MISMATCH_RATE = Metric(
     name="mismatch_rate",
     unit="share",
@@ -98,16 +128,42 @@ MISMATCH_RATE = Metric(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Two providers that claim the same model, under one condition; `right` may be the reference."""
+    """Two providers that claim the same model, under one condition, or (kind conditions) one under two.
 
-    kind: PairKind
+    `right` is the reference or, of conditions, the one with the least load.
+    """
+
+    kind: ComparedKind
     left: Tally
     right: Tally
 
     @property
+    def basis(self) -> PartName:
+        """What is compared: whole answers. Where only one provider ever shows its reasoning, what both show.
+
+        A provider that shows its reasoning under one of its conditions only does not answer alike under both.
+        """
+        if self.kind == "conditions" or self.left.shows_reasoning == self.right.shows_reasoning:
+            return "whole"
+        return "spoken"
+
+    @property
+    def parts(self) -> list[PartName]:
+        """The parts that are compared one by one; none where all that is compared is text."""
+        used = {**self.left.own_parts(), **self.right.own_parts()}
+        found = [name for name in PARTS if name in used and not (name == "reasoning" and self.basis == "spoken")]
+        return found if set(found) - {"text"} else []
+
+    @property
     def subject(self) -> Subject:
         """Whom the pair's figures speak of."""
-        return Subject(kind=self.kind, left=self.left.name, right=self.right.name, condition=self.left.lane.condition)
+        return self.subject_of(self.basis)
+
+    def subject_of(self, part: PartName) -> Subject:
+        """Whom figures of one part speak of, or (whole) those that compare no texts."""
+        right = self.right.lane.condition if self.kind == "conditions" else self.right.name
+        condition = self.left.lane.condition
+        return Subject(kind=self.kind, left=self.left.name, right=right, condition=condition, part=part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +171,7 @@ class Comparison:
     """A pair compared, with what findings are made of.
 
     `left` and `right` count its texts, cut ones settled among both. `excess` and `match` have one
-    value for each prompt; `test` says whether the excess could be chance.
+    value for each prompt; `test` says whether the excess could be chance. `parts` are its parts, one by one.
     """
 
     pair: Pair
@@ -125,6 +181,16 @@ class Comparison:
     excess: Floats
     estimate: Estimate
     test: stats.TestResult
+    parts: Mapping[PartName, PartComparison]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartComparison:
+    """One part of a pair's answers: counted, cut texts settled among both, and the share that match, by prompt."""
+
+    left: Counts
+    right: Counts
+    match: Floats
 
 
 def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pair]:
@@ -135,6 +201,19 @@ def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pa
             continue
         if one.lane.provider.claimed_model == other.lane.provider.claimed_model:
             pairs.append(Pair(kind="reference" if other.name in references else "cross", left=one, right=other))
+    return pairs
+
+
+def pair_conditions(tallies: Sequence[Tally]) -> list[Pair]:
+    """Each provider's conditions, each paired with the one under the least load, which stands on the right."""
+    of_provider: dict[str, list[Tally]] = {}
+    for tally in tallies:
+        if tally.stopped is None:
+            of_provider.setdefault(tally.name, []).append(tally)
+    pairs = []
+    for name in sorted(of_provider):
+        light = min(of_provider[name], key=lambda t: (t.lane.provider.concurrency, t.lane.condition))
+        pairs += [Pair(kind="conditions", left=t, right=light) for t in of_provider[name] if t is not light]
     return pairs
 
 
@@ -151,13 +230,12 @@ def permutations_needed(tests: int, alpha: float) -> int:
 
 
 def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Comparison:
-    settled = settle_cuts([pair.left.raw, pair.right.raw], texts.longer)
-    left, right = relabel_counts(pair.left.raw, settled), relabel_counts(pair.right.raw, settled)
+    subject, basis = pair.subject, pair.basis
+    left, right = _settle_pair(pair, texts, basis)
     match = agreement.cross_match_rate(left, right)
     excess = agreement.excess_divergence(left, right)
-    subject = pair.subject
     book.add(subject, agreement.CROSS_EMR, match, note=UP_TO_THE_CUT)
-    complete = agreement.cross_match_rate(pair.left.whole, pair.right.whole)
+    complete = agreement.cross_match_rate(pair.left.by_part(basis).whole, pair.right.by_part(basis).whole)
     book.add(subject, agreement.CROSS_EMR_COMPLETE, complete, note="whole texts only")
     estimate = book.add(
         subject, agreement.EXCESS_DIVERGENCE, excess, estimate=stats.divergence_over_prompts, note=UP_TO_THE_CUT
@@ -168,14 +246,43 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Compariso
     smallest = stats.minimum_detectable_divergence(tables)
     detectable = Estimate(value=smallest, low=None, high=None, n=len(tables), method="test at .05, power .8")
     book.put(subject, MINIMUM_DETECTABLE_EXCESS, detectable)
-    _enter_other_figures(book, pair)
+    parts = {name: _compare_part(book, pair, texts, name) for name in pair.parts}
+    if pair.kind != "conditions":
+        _enter_other_figures(book, pair)
+        _enter_reasoning_figures(book, pair)
     test = stats.one_hot_permutation(tables, permutations=drawn)
-    return Comparison(pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test)
+    return Comparison(
+        pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test, parts=parts
+    )
+
+
+def _settle_pair(pair: Pair, texts: Texts, part: PartName) -> tuple[Counts, Counts]:
+    """Both sides counted, cut texts settled among both."""
+    sides = (pair.left.by_part(part).raw, pair.right.by_part(part).raw)
+    settled = settle_cuts(sides, texts.by_part(part).longer)
+    return relabel_counts(sides[0], settled), relabel_counts(sides[1], settled)
+
+
+def _compare_part(book: Book, pair: Pair, texts: Texts, part: PartName) -> PartComparison:
+    """One part, on the prompts to which either side has it: there it is empty where a side has none."""
+    left, right = _settle_pair(pair, texts, part)
+    used = pair.left.parts[part].used | pair.right.parts[part].used
+    subject = pair.subject_of(part)
+    match = np.where(used, agreement.cross_match_rate(left, right), np.nan)
+    book.add(subject, agreement.CROSS_EMR, match, note=UP_TO_THE_CUT)
+    excess = np.where(used, agreement.excess_divergence(left, right), np.nan)
+    book.add(subject, agreement.EXCESS_DIVERGENCE, excess, estimate=stats.divergence_over_prompts, note=UP_TO_THE_CUT)
+    floor = np.where(np.isnan(match), np.nan, agreement.noise_floor(left, right))
+    book.add(subject, agreement.NOISE_FLOOR, floor, note=UP_TO_THE_CUT)
+    if pair.kind != "conditions":
+        longer = np.where(used, pair.left.parts[part].chars - pair.right.parts[part].chars, np.nan)
+        book.add(subject, LENGTH_DIFFERENCE_CHARS, longer, estimate=stats.mean_over_prompts)
+    return PartComparison(left=left, right=right, match=match)
 
 
 def _enter_other_figures(book: Book, pair: Pair) -> None:
     """Answers, finish reasons, lengths and prompt_tokens of a pair."""
-    left, right, subject = pair.left, pair.right, pair.subject
+    left, right, subject = pair.left, pair.right, pair.subject_of("whole")
     book.add(subject, ANSWER_AGREEMENT, agreement.cross_match_rate(left.answer, right.answer))
     book.add(subject, answers.FLIPS, majority_flips(pair), estimate=share_of_prompts)
     if left.spelled.cell.size and right.spelled.cell.size:
@@ -183,12 +290,24 @@ def _enter_other_figures(book: Book, pair: Pair) -> None:
         book.add(subject, CROSS_EMR_AS_WRITTEN, written, note="tool calls letter by letter")
     book.add(subject, FINISH_REASON_AGREEMENT, agreement.cross_match_rate(left.finish, right.finish))
     book.add(subject, PROMPT_TOKENS_AGREEMENT, agreement.cross_match_rate(left.prompt_tokens, right.prompt_tokens))
-    longer = left.chars - right.chars
-    book.add(subject, LENGTH_DIFFERENCE_CHARS, longer, estimate=stats.mean_over_prompts)
+    fewer = left.completion_tokens - right.completion_tokens
+    book.add(subject, COMPLETION_TOKENS_DIFFERENCE, fewer, estimate=stats.mean_over_prompts)
+    longer = left.by_part(pair.basis).chars - right.by_part(pair.basis).chars
+    book.add(pair.subject, LENGTH_DIFFERENCE_CHARS, longer, estimate=stats.mean_over_prompts)
     of_answers = Subject(kind="answers", left=subject.left, right=subject.right, condition=subject.condition)
     mismatch = agreement.excess_divergence(left.answer, right.answer)
     note = "above what each side's own repeats differ by"
     book.add(of_answers, MISMATCH_RATE, mismatch, estimate=stats.divergence_over_prompts, note=note)
+
+
+def _enter_reasoning_figures(book: Book, pair: Pair) -> None:
+    """Whether both show a reasoning and count tokens of it; nothing where neither does either."""
+    left, right, subject = pair.left, pair.right, pair.subject_of("whole")
+    if left.shows_reasoning or right.shows_reasoning:
+        book.add(subject, REASONING_SHOWN_AGREEMENT, agreement.cross_match_rate(left.shown, right.shown))
+    if (np.nansum(left.reasoning_tokens) + np.nansum(right.reasoning_tokens)) > 0:
+        more = left.reasoning_tokens - right.reasoning_tokens
+        book.add(subject, REASONING_TOKENS_DIFFERENCE, more, estimate=stats.mean_over_prompts)
 
 
 def majority_flips(pair: Pair) -> Floats:
@@ -198,21 +317,32 @@ def majority_flips(pair: Pair) -> Floats:
 
 def _enter_cross_ned(book: Book, compared: Sequence[Comparison], texts: Texts) -> None:
     """All pairs at once: many pairs of providers share the same pairs of texts, measured once each."""
-    pairs = [divergence.cross_pairs(c.left, c.right) for c in compared]
-    if not pairs:
-        return
+    of_part: dict[PartName, list[tuple[Pair, Counts, Counts]]] = {}
+    for c in compared:
+        of_part.setdefault(c.pair.basis, []).append((c.pair, c.left, c.right))
+        for name, part in c.parts.items():
+            of_part.setdefault(name, []).append((c.pair, part.left, part.right))
+    for name, sides in of_part.items():
+        _enter_ned_of_part(book, name, sides, texts.by_part(name))
+
+
+def _enter_ned_of_part(
+    book: Book, part: PartName, sides: Sequence[tuple[Pair, Counts, Counts]], texts: ComparedTexts
+) -> None:
+    pairs = [divergence.cross_pairs(left, right) for _, left, right in sides]
     keys = np.concatenate([_text_pair_key(p.left, p.right, texts) for p in pairs])
     unique, place = np.unique(keys, return_inverse=True)
     left, right = np.divmod(unique, max(1, len(texts.text)))
     measured = divergence.normalised_distances(*([texts.text[i] for i in side.tolist()] for side in (left, right)))
     ends = np.cumsum([p.cell.size for p in pairs])
-    for comparison, p, distance in zip(compared, pairs, np.split(measured[place], ends[:-1]), strict=True):
-        book.add(
-            comparison.pair.subject, divergence.CROSS_NED, divergence.mean_distance(p, distance), note=describe_ned()
-        )
+    for (pair, *_), p, distance in zip(sides, pairs, np.split(measured[place], ends[:-1]), strict=True):
+        values = divergence.mean_distance(p, distance)
+        if part in pair.parts:
+            values = np.where(pair.left.parts[part].used | pair.right.parts[part].used, values, np.nan)
+        book.add(pair.subject_of(part), divergence.CROSS_NED, values, note=describe_ned())
 
 
-def _text_pair_key(left: Ints, right: Ints, texts: Texts) -> Ints:
+def _text_pair_key(left: Ints, right: Ints, texts: ComparedTexts) -> Ints:
     return np.minimum(left, right) * max(1, len(texts.text)) + np.maximum(left, right)
 
 

@@ -11,7 +11,8 @@ from tempzero.analysis.evidence import (
     Case,
     condition_suffix,
     describe_estimate,
-    find_visible_differences,
+    describe_parts,
+    find_compared_differences,
     pick_answered_trials,
     pick_commonest_trials,
     take_evidence,
@@ -62,19 +63,28 @@ def find_divergent_pairs(case: Case) -> Iterable[Finding]:
         matched = comparison.match[~np.isnan(comparison.match)]
         against_reference = pair.kind == "reference"
         words = "deviates from the reference" if against_reference else "differs from"
-        yield _build_pair_finding(
+        yield build_pair_finding(
             DEVIATES_FROM_REFERENCE if against_reference else DIFFERS,
             pair,
             f"{words} {pair.right.name}{condition_suffix(pair.subject.condition)} by more than either differs "
             "from itself: excess "
             f"divergence {describe_estimate(comparison.estimate)} (p = {p_value:.2g} after Holm over "
             f"{len(corrected)} pairs); "
-            f"texts differ on {int((matched < 1).sum())} of {matched.size} prompts, "
-            f"cross-EMR {describe_estimate(stats.share_over_prompts(matched))}",
+            f"{describe_differences(comparison)}, cross-EMR {describe_estimate(stats.share_over_prompts(matched))}",
             comparison.estimate,
             p_value,
-            _pick_largest_excess(comparison, case),
+            pick_largest_excess(comparison, case),
         )
+
+
+def describe_differences(comparison: Comparison) -> str:
+    """On how many prompts what is compared differs, and which parts of it."""
+    matched = comparison.match[~np.isnan(comparison.match)]
+    parts = describe_parts({n: int((p.match < 1).sum()) for n, p in comparison.parts.items()})
+    what = "texts" if not comparison.parts else "answers"
+    if comparison.pair.basis == "spoken":
+        what += ", compared without the reasoning that only one of them shows,"
+    return f"{what} differ on {int((matched < 1).sum())} of {matched.size} prompts{f' ({parts})' if parts else ''}"
 
 
 def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
@@ -98,7 +108,7 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
         low, high = int((left - right)[differ].min()), int((left - right)[differ].max())
         by = f"always by {low:+d}" if low == high else f"by {low:+d} to {high:+d}"
         match = agreement.cross_match_rate(pair.left.prompt_tokens, pair.right.prompt_tokens)
-        yield _build_pair_finding(
+        yield build_pair_finding(
             PROMPT_TOKENS_DIFFER,
             pair,
             f"counts other prompt_tokens than {pair.right.name}{condition_suffix(pair.subject.condition)} on "
@@ -106,7 +116,7 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
             f"{int(both.sum())} prompts, {by}: another chat template, tokenizer or hidden system prompt",
             stats.share_over_prompts(match[~np.isnan(match)]),
             None,
-            _pick_pair_trials(pair, differ.tolist(), case),
+            pick_pair_trials(pair, differ.tolist(), case),
         )
 
 
@@ -122,7 +132,7 @@ def find_answer_differences(case: Case) -> Iterable[Finding]:
         only_left, only_right = _count_one_sided(*sides[index])
         flipped = majority_flips(pair)
         number = int((~np.isnan(flipped)).sum())
-        yield _build_pair_finding(
+        yield build_pair_finding(
             ANSWERS_DIFFER,
             pair,
             f"and {pair.right.name}{condition_suffix(pair.subject.condition)} are not equally often right: of "
@@ -131,7 +141,7 @@ def find_answer_differences(case: Case) -> Iterable[Finding]:
             f"(exact McNemar p = {p_value:.2g} after Holm over {len(tested)} pairs)",
             stats.wilson_proportion(only_left + only_right, number),
             p_value,
-            _pick_pair_trials(pair, np.flatnonzero(flipped == 1).tolist(), case),
+            pick_pair_trials(pair, np.flatnonzero(flipped == 1).tolist(), case),
         )
 
 
@@ -146,7 +156,7 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
             continue
         estimate = stats.mean_over_prompts(values[~np.isnan(values)], bounds=(-1, 1))
         most = np.argsort(-np.nan_to_num(values), kind="stable")[: int((values > 0).sum())]
-        yield _build_pair_finding(
+        yield build_pair_finding(
             REPEATS_MORE,
             pair,
             f"repeats itself more than the reference {pair.right.name}{condition_suffix(pair.subject.condition)} "
@@ -155,7 +165,7 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
             f"{len(tests)} providers)",
             estimate,
             p_value,
-            _pick_pair_trials(pair, most.tolist(), case),
+            pick_pair_trials(pair, most.tolist(), case),
         )
 
 
@@ -168,7 +178,7 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
         only_left, only_right = _count_one_sided(left, right)
         if p_value > case.alpha or only_left <= only_right:
             continue
-        yield _build_pair_finding(
+        yield build_pair_finding(
             LOOPS_MORE,
             pair,
             "falls into loops more often than the reference "
@@ -177,13 +187,14 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
             f"p = {p_value:.2g} after Holm over {len(pairs)} providers)",
             stats.wilson_proportion(only_left, int((~np.isnan(left + right)).sum())),
             p_value,
-            _pick_pair_trials(pair, np.flatnonzero((left == 1) & (right == 0)).tolist(), case),
+            pick_pair_trials(pair, np.flatnonzero((left == 1) & (right == 0)).tolist(), case),
         )
 
 
-def _build_pair_finding(
+def build_pair_finding(
     rule: Rule, pair: Pair, says: str, estimate: Estimate, p_value: float | None, evidence: tuple[Trial, ...]
 ) -> Finding:
+    """A finding about a pair; `says` goes behind the left one's name."""
     return Finding(
         rule=rule.name,
         subject=pair.left.name,
@@ -195,15 +206,15 @@ def _build_pair_finding(
     )
 
 
-def _pick_largest_excess(comparison: Comparison, case: Case) -> tuple[Trial, ...]:
+def pick_largest_excess(comparison: Comparison, case: Case) -> tuple[Trial, ...]:
     """The commonest text of each side, on the prompts with the largest excess."""
-    left, right = comparison.pair.left, comparison.pair.right
-    prompts, _ = find_visible_differences(left, right, case.texts)
+    prompts, _ = find_compared_differences(comparison, case.texts)
     largest = prompts[np.lexsort((prompts, -np.nan_to_num(comparison.excess[prompts])))]
-    return take_evidence(t for j in largest.tolist() for t in pick_commonest_trials(left, right, j, case.prompts))
+    return take_evidence(t for j in largest.tolist() for t in pick_commonest_trials(comparison, j, case.prompts))
 
 
-def _pick_pair_trials(pair: Pair, prompts: list[int], case: Case) -> tuple[Trial, ...]:
+def pick_pair_trials(pair: Pair, prompts: list[int], case: Case) -> tuple[Trial, ...]:
+    """On each side the first answer to each of these prompts."""
     return take_evidence(t for j in prompts for t in pick_answered_trials(pair.left, pair.right, j, case.prompts))
 
 

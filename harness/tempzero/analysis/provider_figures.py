@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.analysis.book import Book, Subject, bounded_mean
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID, Lane
-from tempzero.analysis.tallies import Tally, planned_repeats
-from tempzero.analysis.texts import Texts
+from tempzero.analysis.tallies import CountedTexts, PartTally, Tally, planned_repeats
+from tempzero.analysis.texts import ComparedTexts, PartTexts, Texts
 from tempzero.metrics import TEXT_METRICS, agreement, answers, cell_averages, divergence
-from tempzero.metrics.agreement import Floats, Ints
+from tempzero.metrics.agreement import Counts, Floats, Ints
 from tempzero.metrics.stopped_sampling import SURVIVORS, StoppedSampling
 from tempzero.types.concluded import Estimate
-from tempzero.types.vocabulary import KindName, Metric
+from tempzero.types.vocabulary import KindName, Metric, PartName
 
 UP_TO_THE_CUT = "cut texts up to the cut"
 _NOTHING_PLANNED = "nothing was planned"
@@ -22,10 +23,20 @@ COVERAGE = Metric(
     name="coverage",
     unit="share",
     kinds=("coverage",),
-    title="Valid (coverage)",
-    definition="Share of the planned trials that gave a complete text.",
+    title="Answered (coverage)",
+    definition="Share of the planned trials that were answered, by a whole answer or by one that was cut.",
+    source="(valid + censored) / planned",
+    one_means="every planned trial was answered",
+    undefined=_NOTHING_PLANNED,
+)
+WHOLE_SHARE = Metric(
+    name="whole_share",
+    unit="share",
+    kinds=("coverage",),
+    title="Whole",
+    definition="Share of the planned trials that gave a complete answer, an empty one included.",
     source="valid / planned",
-    one_means="every planned trial gave a complete text",
+    one_means="every planned trial gave a complete answer",
     undefined=_NOTHING_PLANNED,
 )
 CENSORED_SHARE = Metric(
@@ -64,9 +75,10 @@ EMPTY_SHARE = Metric(
     unit="share",
     kinds=("coverage",),
     title="Empty answers",
-    definition="Share of the planned trials answered with an empty text. It is an answer, but no text to compare.",
+    definition="Share of the planned trials answered with nothing: no text, no reasoning, no call. It is an answer "
+    "like any other, and differs from a text.",
     source="empty / planned",
-    one_means="every planned trial gave an empty text",
+    one_means="every planned trial gave an empty answer",
     undefined=_NOTHING_PLANNED,
 )
 EMR_AS_WRITTEN = Metric(
@@ -97,19 +109,33 @@ VERBOSITY_CHARS = Metric(
     unit="chars",
     kinds=("answers",),
     title="Length, characters",
-    definition="Length of the responses in characters, mean over prompts.",
+    definition="Length of the answers in characters, reasoning and calls included, mean over prompts.",
     source="counted",
     undefined="no valid response",
 )
 
 
-def enter_coverage(book: Book, tally: Tally, cells: int) -> None:
-    """Shares of the planned trials that were valid, cut, excluded or empty; the rest is missing."""
+REASONING_SHARE = Metric(
+    name="reasoning_share",
+    unit="share",
+    kinds=("answers",),
+    title="Shows its reasoning",
+    definition="Share of the answers that come with a reasoning, in whichever field or block it stands.",
+    source="counted",
+    one_means="every answer shows its reasoning",
+    undefined="no answer to look at",
+    absent="nobody shows a reasoning",
+)
+
+
+def enter_coverage(book: Book, tally: Tally, texts: Texts, cells: int) -> None:
+    """Shares of the planned trials that were answered, whole, cut, excluded or empty; the rest is missing."""
     lane, planned = tally.lane, count_planned_trials(tally.lane, cells)
     subject = provider_subject(tally, "coverage")
     valid, censored, excluded = (count_outcomes(lane, s, cells) for s in (VALID, CENSORED, EXCLUDED))
-    empty = (lane.status == VALID) & (lane.text == NOT_SAID) & (lane.answered == 1)
-    book.add(subject, COVERAGE, agreement.divide_or_nan(valid, planned))
+    empty = find_empty_answers(tally, texts)
+    book.add(subject, COVERAGE, agreement.divide_or_nan(valid + censored, planned))
+    book.add(subject, WHOLE_SHARE, agreement.divide_or_nan(valid, planned))
     book.add(subject, CENSORED_SHARE, agreement.divide_or_nan(censored, planned))
     book.add(subject, MISSING_SHARE, agreement.divide_or_nan(planned - valid - censored - excluded, planned))
     book.add(subject, EXCLUDED_SHARE, agreement.divide_or_nan(excluded, planned))
@@ -132,11 +158,28 @@ def enter_repeat_agreement(book: Book, tally: Tally, texts: Texts) -> None:
     number = agreement.count_distinct(tally.own, k)
     book.add(subject, agreement.UNIQUE_OUTPUTS, number, k=k, estimate=bounded_mean(1, k), note=UP_TO_THE_CUT)
     book.add(subject, agreement.MODAL_SHARE, agreement.modal_share(tally.own, k), k=k, note=UP_TO_THE_CUT)
-    book.add(subject, divergence.NED, _repeat_ned(tally, texts), note=describe_ned())
+    book.add(subject, divergence.NED, _repeat_ned(tally.own, texts), note=describe_ned())
+    for name, part in tally.own_parts().items():
+        _enter_part_agreement(book, provider_subject(tally, "repeat", name), part, texts.parts[name], k)
     _enter_accuracy_spread(book, subject, tally)
     bits = identical_bits_share(tally.lane, len(tally.emr))
     if not np.isnan(bits).all():
         book.add(subject, BIT_IDENTICAL_SHARE, bits, note="logits and token ids equal to the first repeat's")
+
+
+def _enter_part_agreement(book: Book, subject: Subject, part: PartTally, texts: PartTexts, k: int) -> None:
+    """How far one part of a provider's answers agrees, on the prompts to which any answer has that part."""
+
+    def of_used(values: Floats) -> Floats:
+        return np.where(part.used, values, np.nan)
+
+    book.add(subject, agreement.EMR, part.emr, note=UP_TO_THE_CUT)
+    for size in sorted({2, k, min(5, k)}):
+        same = agreement.total_agreement_rate(part.own, size)
+        book.add(subject, agreement.TARR, of_used(same), k=size, note=UP_TO_THE_CUT)
+    number = of_used(agreement.count_distinct(part.own, k))
+    book.add(subject, agreement.UNIQUE_OUTPUTS, number, k=k, estimate=bounded_mean(1, k), note=UP_TO_THE_CUT)
+    book.add(subject, divergence.NED, of_used(_repeat_ned(part.own, texts)), note=describe_ned())
 
 
 def _enter_survivors(book: Book, tally: Tally, stopped: StoppedSampling) -> None:
@@ -153,10 +196,12 @@ def _enter_survivors(book: Book, tally: Tally, stopped: StoppedSampling) -> None
 
 def enter_repetition(book: Book, tally: Tally) -> None:
     """How much a provider's texts repeat themselves; to be read beside the excess over others."""
-    subject = provider_subject(tally, "repetition")
-    for metric in (one.metric for one in TEXT_METRICS):
-        estimate = stats.share_over_prompts if metric.unit == "share" else stats.mean_over_prompts
-        book.add(subject, metric, tally.metrics[metric.name], estimate=estimate, note="token = word")
+    counted: dict[PartName, CountedTexts] = {"whole": tally, **tally.own_parts()}
+    for name, one in counted.items():
+        subject = provider_subject(tally, "repetition", name)
+        for metric in (m.metric for m in TEXT_METRICS):
+            estimate = stats.share_over_prompts if metric.unit == "share" else stats.mean_over_prompts
+            book.add(subject, metric, one.metrics[metric.name], estimate=estimate, note="token = word")
 
 
 def enter_answer_figures(book: Book, tally: Tally) -> None:
@@ -165,6 +210,20 @@ def enter_answer_figures(book: Book, tally: Tally) -> None:
     book.add(subject, answers.ACCURACY, tally.correct)
     book.add(subject, answers.UNPARSED_SHARE, tally.unparsed)
     book.add(subject, VERBOSITY_CHARS, tally.chars, estimate=stats.mean_over_prompts)
+    for name, part in tally.own_parts().items():
+        chars = np.where(part.used, part.chars, np.nan)
+        of_part = provider_subject(tally, "answers", name)
+        book.add(of_part, VERBOSITY_CHARS, chars, estimate=stats.mean_over_prompts)
+    if "reasoning" in tally.parts:
+        book.add(subject, REASONING_SHARE, tally.shown_share)
+
+
+def find_empty_answers(tally: Tally, texts: Texts) -> NDArray[np.bool_]:
+    """The rows of complete answers that hold nothing."""
+    text = tally.lane.text
+    empty = (tally.lane.status == VALID) & (text != NOT_SAID)
+    empty[empty] = texts.length[text[empty]] == 0
+    return np.asarray(empty, dtype=np.bool_)
 
 
 def count_planned_trials(lane: Lane, cells: int) -> Ints:
@@ -195,8 +254,8 @@ def describe_ned() -> str:
     return f"all pairs of distinct texts, at most {divergence.NED_PAIRS} drawn; first {divergence.NED_CHARS} characters"
 
 
-def _repeat_ned(tally: Tally, texts: Texts) -> Floats:
-    pairs = divergence.repeat_pairs(tally.own)
+def _repeat_ned(own: Counts, texts: ComparedTexts) -> Floats:
+    pairs = divergence.repeat_pairs(own)
     left, right = ([texts.text[i] for i in side.tolist()] for side in (pairs.left, pairs.right))
     return divergence.mean_distance(pairs, divergence.normalised_distances(left, right))
 
@@ -210,6 +269,6 @@ def _enter_accuracy_spread(book: Book, subject: Subject, tally: Tally) -> None:
     book.add(subject, answers.ACCURACY_SPREAD, best - worst, k=k)
 
 
-def provider_subject(tally: Tally, kind: KindName) -> Subject:
-    """Whom a provider's own figures of one kind speak of."""
-    return Subject(kind=kind, left=tally.name, condition=tally.lane.condition)
+def provider_subject(tally: Tally, kind: KindName, part: PartName = "whole") -> Subject:
+    """Whom a provider's own figures of one kind speak of, and of which part of its answers."""
+    return Subject(kind=kind, left=tally.name, condition=tally.lane.condition, part=part)

@@ -42,7 +42,7 @@ def build_reference_reading(
 
 
 def _collect_answers(case: Case) -> Mapping[Trial, ReportedAnswer]:
-    """Every response with a text, by its trial."""
+    """Every response that is compared, by its trial."""
     found = {}
     for tally in case.tallies:
         lane = tally.lane
@@ -51,7 +51,7 @@ def _collect_answers(case: Case) -> Mapping[Trial, ReportedAnswer]:
             trial = tally.trial(row, case.prompts)
             found[trial] = ReportedAnswer(
                 trial=trial,
-                text=case.texts.text[lane.text[row]],
+                text=case.texts.answer_text[lane.text[row]],
                 cut=bool(case.texts.cut[lane.text[row]]),
                 prompt_tokens=_none_if_not_said(int(lane.prompt_tokens[row])),
                 completion_tokens=_none_if_not_said(int(lane.completion_tokens[row])),

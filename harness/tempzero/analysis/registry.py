@@ -7,15 +7,19 @@ the findings. A metric that is in no line here cannot be shown.
 from __future__ import annotations
 
 from tempzero.analysis import (
+    conditions,
     findings,
+    flag_findings,
     pair_figures,
     pair_findings,
     provider_figures,
+    reasoning_findings,
     reference_reading,
     self_comparison,
     usage_figures,
 )
 from tempzero.attribute import causes, fits, measures
+from tempzero.flag_table import FLAGS
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence, stopped_sampling
 from tempzero.types.vocabulary import Cause, Kind, Metric, Rule, Vocabulary
 
@@ -47,12 +51,17 @@ METRICS: tuple[Metric, ...] = (
     pair_figures.FINISH_REASON_AGREEMENT,
     pair_figures.LENGTH_DIFFERENCE_CHARS,
     pair_figures.PROMPT_TOKENS_AGREEMENT,
+    pair_figures.COMPLETION_TOKENS_DIFFERENCE,
+    pair_figures.REASONING_TOKENS_DIFFERENCE,
+    pair_figures.REASONING_SHOWN_AGREEMENT,
     *(m.metric for m in TEXT_METRICS),
     answers.ACCURACY,
     answers.UNPARSED_SHARE,
     pair_figures.MISMATCH_RATE,
     provider_figures.VERBOSITY_CHARS,
+    provider_figures.REASONING_SHARE,
     provider_figures.COVERAGE,
+    provider_figures.WHOLE_SHARE,
     provider_figures.CENSORED_SHARE,
     provider_figures.MISSING_SHARE,
     provider_figures.EXCLUDED_SHARE,
@@ -75,6 +84,7 @@ METRICS: tuple[Metric, ...] = (
     *(m for m, _, _ in (*measures.POSITIONS, *measures.CONTEXTS)),
     usage_figures.PROMPT_TOKENS,
     usage_figures.COMPLETION_TOKENS,
+    usage_figures.REASONING_TOKENS,
     usage_figures.COST_USD,
     *sorted((m.excess for m in TEXT_METRICS), key=lambda m: m.name),
 )
@@ -82,6 +92,11 @@ METRICS: tuple[Metric, ...] = (
 KINDS: tuple[Kind, ...] = (
     Kind(name="coverage", definition="how the planned trials of a provider ended"),
     Kind(name="repeat", definition="how far a provider's own repeats agree with one another"),
+    Kind(
+        name="conditions",
+        definition="how far a provider's answers under one condition agree with its own under another, named as the "
+        "counterpart",
+    ),
     Kind(name="cross", definition="how far two peers agree, each pair once", mutual=True),
     Kind(name="reference", definition="how far a provider agrees with the reference"),
     Kind(name="scored", definition="how the reference judges a provider's tokens one by one"),
@@ -95,7 +110,11 @@ KINDS: tuple[Kind, ...] = (
 RULES: tuple[Rule, ...] = (
     findings.REFERENCE_NOT_REPRODUCIBLE,
     findings.NONDETERMINISTIC,
+    conditions.CONDITIONS_DIFFER,
+    conditions.FIRST_ANSWERS_DIFFER,
+    *flag_findings.FLAG_RULES,
     findings.IDENTITY_CHANGED,
+    reasoning_findings.REASONING_SHOWN,
     pair_findings.PROMPT_TOKENS_DIFFER,
     pair_findings.DEVIATES_FROM_REFERENCE,
     reference_reading.DEVIATES_TOKEN_BY_TOKEN,
@@ -108,4 +127,4 @@ RULES: tuple[Rule, ...] = (
 
 CAUSES: tuple[Cause, ...] = causes.CAUSES
 
-VOCABULARY = Vocabulary(metrics=METRICS, kinds=KINDS, rules=RULES, causes=CAUSES)
+VOCABULARY = Vocabulary(metrics=METRICS, kinds=KINDS, rules=RULES, causes=CAUSES, flags=FLAGS)

@@ -4,45 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tempzero.analysis.observations import CENSORED, NOT_SAID, VALID, Lane
-from tempzero.analysis.texts import Texts
+from tempzero.analysis.texts import ComparedTexts, PartTexts, Texts
 from tempzero.metrics import answers, cell_averages, stopped_sampling
 from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count_outputs, emr, rename_outputs
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.metrics.stopped_sampling import StoppedSampling
 from tempzero.types.asked import Prompt, Trial
-from tempzero.types.vocabulary import MetricName
+from tempzero.types.vocabulary import MetricName, PartName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tally:
-    """One provider under one condition, counted. Arrays have one value for each prompt unless said.
+class CountedTexts:
+    """Texts of one provider under one condition, counted: its whole answers, or one part of them.
 
-    Comparable texts are whole ones and ones cut at the token limit. `raw` counts them as they are,
-    `own` after cut ones were settled among this provider's responses (see `metrics.cuts`), and
-    `output` gives that for each row of the lane; `whole` counts whole texts only. `answer` counts
-    parsed answers of prompts with an extractor, `spelled` answers to offered tools with calls letter by letter.
+    Comparable texts are whole ones and ones cut at the token limit: `text` has their numbers for each row of the lane.
+    `raw` counts them as they are, `own` after cut ones were settled among this provider's responses (see
+    `metrics.cuts`), and `output` gives that for each row; `whole` counts whole texts only.
     """
 
-    lane: Lane
+    text: Ints
     output: Ints
     raw: Counts
     own: Counts
     whole: Counts
+    emr: Floats
+    chars: Floats
+    metrics: Mapping[MetricName, Floats]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartTally(CountedTexts):
+    """One part of the answers. `used`: the prompts to which any answer has this part; elsewhere nothing is compared."""
+
+    used: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally(CountedTexts):
+    """One provider under one condition, counted. Arrays have one value for each prompt unless said.
+
+    `answer` counts parsed answers of prompts with an extractor, `spelled` answers to offered tools with calls letter by
+    letter. `parts` holds the parts that any answer of the run has; it is empty where all answers are nothing but text.
+    """
+
+    lane: Lane
     answer: Counts
     spelled: Counts
     finish: Counts
     prompt_tokens: Counts
-    emr: Floats
+    # 1 for each answer that shows a reasoning, 0 for each that shows none.
+    shown: Counts
+    shown_share: Floats
+    # Means over the answers that report them.
+    completion_tokens: Floats
+    reasoning_tokens: Floats
     unparsed: Floats
     correct: Floats
     correct_rows: tuple[Ints, Floats]
-    chars: Floats
-    metrics: Mapping[MetricName, Floats]
+    parts: Mapping[PartName, PartTally]
     # Not None where sampling stopped at the first divergence: agreement of such repeats would be false.
     stopped: StoppedSampling | None
     # The first row of each prompt in the lane, and one more for the end.
@@ -51,6 +76,16 @@ class Tally:
     @property
     def name(self) -> str:
         return self.lane.provider.name
+
+    def own_parts(self) -> dict[PartName, PartTally]:
+        """The parts that this provider's answers have; none where all of them are nothing but text."""
+        found: dict[PartName, PartTally] = {n: p for n, p in self.parts.items() if n != "spoken" and p.used.any()}
+        return found if set(found) - {"text"} else {}
+
+    @property
+    def shows_reasoning(self) -> bool:
+        """Whether any of its answers comes with a reasoning."""
+        return "reasoning" in self.parts and bool(self.parts["reasoning"].used.any())
 
     @property
     def k(self) -> int:
@@ -66,10 +101,14 @@ class Tally:
             repeat=int(self.lane.repeat[row]),
         )
 
-    def first_row(self, prompt: int, text: int) -> int:
+    def by_part(self, part: PartName) -> CountedTexts:
+        """The whole answers, or one part of them."""
+        return self if part == "whole" else self.parts[part]
+
+    def first_row(self, prompt: int, text: int, part: PartName = "whole") -> int:
         """The earliest repeat of a prompt that gave exactly this text."""
         start, end = self.starts[prompt], self.starts[prompt + 1]
-        return int(start + np.flatnonzero(self.lane.text[start:end] == text)[0])
+        return int(start + np.flatnonzero(self.by_part(part).text[start:end] == text)[0])
 
 
 def planned_repeats(lane: Lane) -> int:
@@ -82,55 +121,117 @@ def planned_repeats(lane: Lane) -> int:
 def tally_lane(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
     """Count one lane. `lane.text` holds the numbers of `texts`."""
     cells = len(prompts)
-    comparable = lane.text != NOT_SAID
-    raw = _count_rows(lane, lane.text, comparable, cells)
-    output = _settle_own_cuts(lane, comparable, texts)
-    own = _count_rows(lane, output, comparable, cells)
-    whole = comparable & (lane.answered == 1)
     usable = lane.status <= CENSORED
     asks = np.array([p.extractor is not None for p in prompts], dtype=bool)
     parses = (lane.answered == 1) & asks[lane.prompt]
+    comparable = lane.text != NOT_SAID
     answer = np.full(lane.text.size, UNPARSED, dtype=np.int64)
     answer[comparable] = texts.answer[lane.text[comparable]]
     correct_rows = _grade_rows(lane, texts, prompts)
+    counted = _count_texts(lane, lane.text, texts, cells)
+    shows = _find_shown_reasoning(lane, texts)
     return Tally(
         lane=lane,
-        output=output,
-        raw=raw,
-        own=own,
-        whole=_count_rows(lane, lane.text, whole, cells),
+        **counted,
         answer=_count_rows(lane, answer, parses, cells),
         spelled=_count_rows(lane, lane.spelled, lane.spelled != NOT_SAID, cells),
         finish=_count_rows(lane, lane.finish, usable & (lane.finish != NOT_SAID), cells),
         prompt_tokens=_count_rows(lane, lane.prompt_tokens, usable & (lane.prompt_tokens != NOT_SAID), cells),
-        emr=emr(own),
+        shown=_count_rows(lane, shows, comparable, cells),
+        shown_share=cell_averages.mean_by_cell(
+            lane.prompt[comparable], shows[comparable].astype(np.float64), cells=cells
+        ),
+        completion_tokens=_average_tokens(lane, lane.completion_tokens, usable, cells),
+        reasoning_tokens=_average_tokens(lane, lane.reasoning_tokens, usable, cells),
         unparsed=cell_averages.mean_by_cell(
             lane.prompt[parses], (answer[parses] == UNPARSED).astype(np.float64), cells=cells
         ),
         correct=answers.accuracy(*correct_rows, cells=cells),
         correct_rows=correct_rows,
-        chars=_mean_over_responses(lane, texts.length.astype(np.float64), comparable, cells),
+        parts={name: _tally_part(lane, name, part, cells) for name, part in texts.parts.items()},
         stopped=None
         if lane.provider.imported is None
-        else stopped_sampling.detect_stopped_sampling(lane.prompt, lane.repeat, output, cells=cells),
-        metrics={name: _mean_over_responses(lane, values, comparable, cells) for name, values in texts.metrics.items()},
+        else stopped_sampling.detect_stopped_sampling(lane.prompt, lane.repeat, counted["output"], cells=cells),
         starts=np.searchsorted(lane.prompt, np.arange(cells + 1)),
     )
+
+
+class _Counted(TypedDict):
+    """The fields of CountedTexts."""
+
+    text: Ints
+    output: Ints
+    raw: Counts
+    own: Counts
+    whole: Counts
+    emr: Floats
+    chars: Floats
+    metrics: Mapping[MetricName, Floats]
+
+
+def _count_texts(lane: Lane, text: Ints, texts: ComparedTexts, cells: int) -> _Counted:
+    """Count a text for each row of the lane, by its number among `texts`; −1: none to compare."""
+    comparable = text != NOT_SAID
+    output = _settle_own_cuts(lane, text, comparable, texts)
+    own = _count_rows(lane, output, comparable, cells)
+    whole = comparable.copy()
+    whole[comparable] = ~texts.cut[text[comparable]]
+
+    def average(of_text: Floats) -> Floats:
+        return cell_averages.mean_by_cell(lane.prompt[comparable], of_text[text[comparable]], cells=cells)
+
+    return _Counted(
+        text=text,
+        output=output,
+        raw=_count_rows(lane, text, comparable, cells),
+        own=own,
+        whole=_count_rows(lane, text, whole, cells),
+        emr=emr(own),
+        chars=average(texts.chars.astype(np.float64)),
+        metrics={name: average(values) for name, values in texts.metrics.items()},
+    )
+
+
+def _tally_part(lane: Lane, name: PartName, texts: PartTexts, cells: int) -> PartTally:
+    text = np.full(lane.text.size, NOT_SAID, dtype=np.int64)
+    answered = lane.text != NOT_SAID
+    text[answered] = texts.of_answer[lane.text[answered]]
+    used = np.zeros(cells, dtype=bool)
+    there = text != NOT_SAID
+    there[there] = (texts.length[text[there]] > 0) | (name == "spoken")
+    used[lane.prompt[there]] = True
+    counted = _count_texts(lane, text, texts, cells)
+    counted["emr"] = np.where(used, counted["emr"], np.nan)
+    return PartTally(**counted, used=used)
+
+
+def _find_shown_reasoning(lane: Lane, texts: Texts) -> Ints:
+    """1 for each row whose answer shows a reasoning, else 0."""
+    shows = np.zeros(lane.text.size, dtype=np.int64)
+    if "reasoning" in texts.parts:
+        part, answered = texts.parts["reasoning"], lane.text != NOT_SAID
+        shows[answered] = part.length[part.of_answer[lane.text[answered]]] > 0
+    return shows
+
+
+def _average_tokens(lane: Lane, tokens: Ints, rows: NDArray[np.bool_], cells: int) -> Floats:
+    told = rows & (tokens != NOT_SAID)
+    return cell_averages.mean_by_cell(lane.prompt[told], tokens[told].astype(np.float64), cells=cells)
 
 
 def _count_rows(lane: Lane, output: Ints, rows: NDArray[np.bool_], cells: int) -> Counts:
     return count_outputs(lane.prompt[rows], output[rows], cells=cells, segment=lane.segment[rows])
 
 
-def _settle_own_cuts(lane: Lane, rows: NDArray[np.bool_], texts: Texts) -> Ints:
+def _settle_own_cuts(lane: Lane, text: Ints, rows: NDArray[np.bool_], texts: ComparedTexts) -> Ints:
     """Each row's text, or the one it counts as among the repeats of its request under one identity."""
     if not texts.longer or not rows.any():
-        return lane.text
+        return text
     _, unit = np.unique(np.stack([lane.prompt[rows], lane.segment[rows]]), axis=1, return_inverse=True)
     unit = unit.ravel()
-    new = settle_cuts([count_outputs(unit, lane.text[rows], cells=1 + int(unit.max()))], texts.longer)
-    output = lane.text.copy()
-    output[rows] = rename_outputs(unit, lane.text[rows], new)
+    new = settle_cuts([count_outputs(unit, text[rows], cells=1 + int(unit.max()))], texts.longer)
+    output = text.copy()
+    output[rows] = rename_outputs(unit, text[rows], new)
     return output
 
 
@@ -142,7 +243,3 @@ def _grade_rows(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> tuple[In
     text = lane.text[rows]
     correct[text != NOT_SAID] = texts.correct[text[text != NOT_SAID]]
     return lane.prompt[rows], correct
-
-
-def _mean_over_responses(lane: Lane, of_text: Floats, rows: NDArray[np.bool_], cells: int) -> Floats:
-    return cell_averages.mean_by_cell(lane.prompt[rows], of_text[lane.text[rows]], cells=cells)

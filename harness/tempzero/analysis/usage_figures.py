@@ -86,8 +86,9 @@ COMPLETION_TOKENS_PER_S = Metric(
     unit="tokens/s",
     kinds=("speed",),
     title="Tokens per second",
-    definition="Completion tokens divided by the time to the end: mean of the prompts' medians.",
-    source="usage.completion_tokens, monotonic clock",
+    definition="Tokens generated, reasoning that is counted apart included, divided by the time to the end: mean of "
+    "the prompts' medians.",
+    source="usage, monotonic clock",
     undefined="completion tokens are not reported",
 )
 
@@ -96,7 +97,7 @@ def enter_speed(book: Book, tally: Tally) -> None:
     """Mean over prompts of the median over repeats; of the attempt that answered."""
     lane, cells = tally.lane, len(tally.emr)
     rows = lane.status <= CENSORED
-    tokens = np.where(lane.completion_tokens > 0, lane.completion_tokens, np.nan)
+    tokens = np.where(lane.output_tokens > 0, lane.output_tokens, np.nan)
     per_second = tokens / np.where(lane.latency_s > 0, lane.latency_s, np.nan)
     for metric, values in (
         (LATENCY_S, lane.latency_s),
@@ -141,8 +142,20 @@ COMPLETION_TOKENS = Metric(
     unit="tokens",
     kinds=("cost",),
     title="Completion tokens",
-    definition="Sum of the completion tokens the provider reported.",
-    source="usage.completion_tokens",
+    definition="Sum of the tokens that the provider reported to have generated, reasoning that it counts outside "
+    "completion_tokens included.",
+    source="usage.completion_tokens; usage.total_tokens less usage.prompt_tokens where that is more",
+    total=True,
+    undefined=_NOT_REPORTED,
+)
+REASONING_TOKENS = Metric(
+    name="reasoning_tokens",
+    unit="tokens",
+    kinds=("cost",),
+    title="Reasoning tokens",
+    definition="Sum of the reasoning tokens the provider reported, of the answers that count. Most providers count "
+    "them among the completion tokens, too.",
+    source="usage.completion_tokens_details.reasoning_tokens",
     total=True,
     undefined=_NOT_REPORTED,
 )
@@ -168,9 +181,15 @@ def enter_cost(book: Book, tally: Tally) -> None:
     unknown = int(lane.attempts_without_usage.sum())
     note = f"{unknown} answered attempts reported no usage" if unknown else ""
     reported = lane.attempts > lane.attempts_without_usage
-    spent = [np.where(reported, t, np.nan) for t in (lane.spent_prompt_tokens, lane.spent_completion_tokens)]
+    spent = [np.where(reported, t, np.nan) for t in (lane.spent_prompt_tokens, lane.spent_output_tokens)]
     book.add(subject, PROMPT_TOKENS, spent[0], estimate=sum_over_prompts, note=note)
     book.add(subject, COMPLETION_TOKENS, spent[1], estimate=sum_over_prompts, note=note)
+    told = lane.reasoning_tokens != NOT_SAID
+    if told.any():
+        thought = np.full(len(tally.emr), np.nan)
+        thought[np.unique(lane.prompt[told])] = 0.0
+        np.add.at(thought, lane.prompt[told], lane.reasoning_tokens[told])
+        book.add(subject, REASONING_TOKENS, thought, estimate=sum_over_prompts)
     price = lane.provider.price
     if price is not None:
         usd = np.array([price.cost(*tokens) for tokens in zip(*spent, strict=True)], dtype=np.float64)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tempzero.claims import bundle_readings, page_wording, verify_bundle
 from tempzero.claims.accusing import Accusation
@@ -26,7 +26,6 @@ from tempzero.records import Run
 from tempzero.records.files import write_atomically
 from tempzero.stats import rule_of_three
 
-BUNDLE_FORMAT = 3
 BUNDLE_FOLDER = "claim"  # what a bundle unpacks to
 
 ByPrompt = dict[str, list[Any]]  # the answers of one side that count, in the order of the records
@@ -151,7 +150,7 @@ class _Case:
         others = [answers for letter, answers in counted.items() if letter != "A"]
         example = _find_cross_example(counted["A"], others) if others else _find_self_example(counted["A"], routers)
         return {
-            "format": BUNDLE_FORMAT,
+            "format": verify_bundle.BUNDLE_FORMAT,
             "wording": page_wording.WORDING_HASH,
             "rule": self._accusation.rule,
             "routers": routers,
@@ -228,6 +227,7 @@ def derive_outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str
         example=(first["number"], second["number"]),
         shown=second["side"],
         responses={side: [a["number"] for a in by.get(first["prompt"], ())] for side, by in counted.items()},
+        unreasoned=[s for s in counted if verify_bundle.what_is_shown(counted["A"], counted[s]) == "spoken"],
         cache_headers=sorted({name for a in every.values() for name in _cache_header_names(a)}),
         attested=sorted(claim["attested"]),
     )
@@ -306,8 +306,8 @@ def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPromp
         ended = Counter(a["outcome"] for a in trials)
         why = ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())) or "no record"
         raise _NotProven(
-            f"{side.provider} gave no text that counts ({why}); refused, filtered, empty, replayed or failed answers "
-            "show neither difference nor agreement"
+            f"{side.provider} gave no answer that counts ({why}); filtered, replayed or failed answers show neither "
+            "difference nor agreement"
         )
     return found
 
@@ -315,7 +315,7 @@ def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPromp
 def _group_by_prompt(trials: Iterable[Any]) -> ByPrompt:
     found: ByPrompt = {}
     for one in trials:
-        if one["outcome"] in verify_bundle.COUNTED_OUTCOMES and one["text"]:
+        if verify_bundle.has_output(one):
             found.setdefault(one["prompt"], []).append(one)
     return found
 
@@ -328,17 +328,18 @@ def _is_json_object(body: bytes) -> bool:
 
 
 def _find_self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, Any]:
-    """The pair that proves it best: one identity before several, whole texts before cut ones, then the first."""
+    """The pair that proves it best: one identity before several, whole answers before cut ones, then the first."""
     best: tuple[Any, Any, Any] | None = None
     elsewhere = 0
     for a, b in (pair for given in answers.values() for pair in itertools.combinations(given, 2)):
-        if verify_bundle.have_same_text(a, b):
+        if verify_bundle.are_same(a, b):
             continue
         # Of a router only the request and the model served must agree: the claim is about the router then.
         if not verify_bundle.have_same_source(a, b, routers):
             elsewhere += 1
             continue
-        rank = (not verify_bundle.have_same_source(a, b, []), a["cut"] or b["cut"], a["number"], b["number"])
+        several = not verify_bundle.have_same_source(a, b, []), a["fingerprint"] != b["fingerprint"]
+        rank = (*several, a["cut"] or b["cut"], a["number"], b["number"])
         if best is None or rank < best[0]:
             best = (rank, a, b)
     if best is None:
@@ -349,8 +350,8 @@ def _find_self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, 
 def _explain_no_difference(answers: ByPrompt, elsewhere: int) -> str:
     if elsewhere:
         return (
-            "answers to one prompt differ only where the request, the served model, the backend or the fingerprint "
-            f"differs too ({elsewhere} pairs): a change of what answers, not nondeterminism of it"
+            "answers to one prompt differ only where the request, the served model or the backend differs too "
+            f"({elsewhere} pairs): a change of what answers, not nondeterminism of it"
         )
     repeated = sum(len(given) > 1 for given in answers.values())
     if not repeated:
@@ -362,29 +363,31 @@ def _explain_no_difference(answers: ByPrompt, elsewhere: int) -> str:
 
 
 def _find_cross_example(left: ByPrompt, others: Sequence[ByPrompt]) -> tuple[Any, Any]:
-    """Each side's commonest text, of the prompt on which both sides are surest of their own."""
+    """Each side's commonest answer, of the prompt on which both sides are surest of their own."""
     best: tuple[Any, Any, Any] | None = None
     for right, prompt in ((right, p) for right in others for p in left if p in right):
-        (share_a, a), (share_b, b) = _commonest_answer(left[prompt]), _commonest_answer(right[prompt])
+        what = verify_bundle.what_is_shown(left, right)
+        (share_a, a), (share_b, b) = _commonest_answer(left[prompt], what), _commonest_answer(right[prompt], what)
         rank = (-share_a - share_b, a["cut"] or b["cut"], a["number"], b["number"])
-        if not verify_bundle.have_same_text(a, b) and (best is None or rank < best[0]):
+        if not verify_bundle.are_same(a, b, what) and (best is None or rank < best[0]):
             best = (rank, a, b)
     if best is None:
-        raise _NotProven("on no prompt does the commonest text of one side differ from that of the other")
+        raise _NotProven("on no prompt does the commonest answer of one side differ from that of the other")
     return best[1], best[2]
 
 
-def _commonest_answer(given: Sequence[Any]) -> tuple[float, Any]:
-    texts = [one["text"] for one in given]
+def _commonest_answer(given: Sequence[Any], what: str) -> tuple[float, Any]:
+    texts = [one[what] for one in given]
     text = max(texts, key=texts.count)
     return texts.count(text) / len(texts), given[texts.index(text)]
 
 
-def _compare_labels(a: Any, b: Any) -> Literal["agree", "differ", "silent"]:
-    ours, theirs = ([one[name] for name in ("backend", "fingerprint")] for one in (a, b))
-    if ours != theirs:
+def _compare_labels(a: Any, b: Any) -> page_wording.LabelAgreement:
+    if a["backend"] != b["backend"]:
         return "differ"
-    return "agree" if any(label is not None for label in ours) else "silent"
+    if a["fingerprint"] != b["fingerprint"]:
+        return "fingerprints"
+    return "silent" if a["backend"] is None and a["fingerprint"] is None else "agree"
 
 
 def _cache_header_names(answer: Any) -> Iterable[str]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tempzero.chat_messages import to_answer_text
+from tempzero.answer_parts import split_answer
+from tempzero.claims import verify_bundle
 from tempzero.records import Run
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import Record, WireRequest, WireResponse
@@ -18,7 +19,7 @@ from tempzero.types.recorded import Record, WireRequest, WireResponse
 # What stands for the HTTP method in records that another tool collected.
 IMPORT_METHOD = "IMPORT"
 _LABEL_FIELDS = ("served_model", "backend", "fingerprint", "response_id", "finish_reason")
-_TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+_TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +60,7 @@ def _append_answer(answers: ConditionAnswers, side: ClaimSide, run: Run, line: b
     number = len(answers.lines)
     exchange, trial = record.attempt.exchange, record.attempt.trial
     completion, outcome = exchange.outcome.completion, exchange.outcome
+    parts = None if completion is None else split_answer(completion)
     request, response = exchange.request, exchange.response
     name = f"requests/{request.sha256[:16]}"
     answers.files[f"{name}.json"] = request.body.encode()
@@ -94,7 +96,7 @@ def _append_answer(answers: ConditionAnswers, side: ClaimSide, run: Run, line: b
             "outcome": f"{outcome.status}: {outcome.kind}",
             "detail": outcome.detail,
             "flags": list(outcome.flags),
-            "text": None if completion is None else to_answer_text(completion),
+            **{name: None if parts is None else getattr(parts, name) for name in verify_bundle.PARTS},
             **{
                 name: None if completion is None else getattr(completion, name)
                 for name in (*_LABEL_FIELDS, *_TOKEN_COUNTS)

@@ -28,6 +28,9 @@ ClaimRule = Literal[
     "changed",
 ]
 
+LabelAgreement = Literal["agree", "fingerprints", "differ", "silent"]
+"""What the labels of two answers say of who made them; fingerprints: only those differ."""
+
 # Rule -> how few and how many others a claim names besides the accused.
 CLAIMABLE_RULES: Mapping[ClaimRule, tuple[int, int]] = {
     "nondeterministic": (0, 0),
@@ -50,17 +53,19 @@ class PageSubject:
 
     `labels` says whether the provider's own labels (backend, fingerprint) agree on the two answers of the
     example, whose second is of the side `shown`. `imported`: another tool collected the records. `responses` are
-    those to the example's prompt, by side; `cache_headers` what responses carried; `attested` what can be said that
-    is not computed.
+    those to the example's prompt, by side; `unreasoned` the sides that A is compared with by all but the reasoning,
+    which only one of the two shows; `cache_headers` what responses carried; `attested` what can be said that is not
+    computed.
     """
 
     rule: ClaimRule
     routers: Sequence[str]
-    labels: Literal["agree", "differ", "silent"]
+    labels: LabelAgreement
     imported: bool
     example: tuple[int, int]
     shown: str
     responses: Mapping[str, Sequence[int]]
+    unreasoned: Sequence[str]
     cache_headers: Sequence[str]
     attested: Sequence[str]
 
@@ -96,14 +101,16 @@ FIGURE_METHODS = {
     "attested": "stated by the run's manifest, report or reading; not computed from the answers",
     "name": "the provider's name in the run",
     "outcomes": "how many trials there are and how they ended, each by its first usable answer",
-    "split": "prompts with a pair of repeats whose texts differ; repeats have one request, served model, backend and "
-    "fingerprint (of a router: one request and served model)",
-    "emr": "mean over prompts of the share of pairs of repeats with the same text (exact-match rate)",
-    "counts": "how often each different text came for the example's prompt",
-    "at": "length of what both texts begin with, plus one",
+    "shown": "how many of the answers that count show their reasoning",
+    "split": "prompts with a pair of repeats that differ in any part; repeats have one request, served model and "
+    "backend (of a router: one request and served model)",
+    "emr": "mean over prompts of the share of pairs of repeats with the same answer (exact-match rate)",
+    "counts": "how often each different answer came for the example's prompt",
+    "part": "the first part (reasoning, text, calls of tools, refusal) in which the two answers of the example differ",
+    "at": "length of what that part of both begins with, plus one",
     "before": "the characters before the first difference",
     "after": "the characters from the first difference on",
-    "length": "number of characters of the text",
+    "length": "number of characters of that part",
     "sign": "code point at the first difference",
     "gap": "distance of the reference's two best logits at the first different token, from readings.jsonl",
     "margin": "the reference's best logit minus that of the side's own token there",
@@ -133,7 +140,7 @@ def _claim_block(subject: PageSubject) -> list[str]:
         title = f"# {who} gives different answers to one request at temperature zero"
         same = "that the imported files state alike" if subject.imported else "with the same bytes"
         proof = (
-            f"Proven by existence: two requests {same} brought back two different texts. "
+            f"Proven by existence: two requests {same} brought back two different answers. "
             "One such pair is enough, and it is in this bundle with everything that was recorded of it."
         )
     elif subject.rule == "differs_from_all":
@@ -205,7 +212,8 @@ def _requests_block(subject: PageSubject) -> list[str]:
         lines += [
             f"- {_side_name(subject, side)}: {{{side}.outcomes}}, of {{attested.planned_{side}}} planned (prompts "
             "times "
-            "repeats). Complete texts and texts cut at the token limit count, and nothing else does.",
+            "repeats). Complete answers (an empty one, and a refusal in words of its own) and answers cut at the token "
+            f"limit count, and nothing else does. Of those that count, reasoning stands in {{{side}.shown}}.",
             f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
             f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
             f"{{{side}: asked.max_tokens}}; the exact bytes are in `requests/`.",
@@ -229,9 +237,10 @@ def _answers_block(subject: PageSubject) -> list[str]:
     lines = [
         "## What came back",
         "",
-        f"- On the example's prompt, how often each different text came: {_each_side(subject, '{example.$.counts}')}.",
-        f"- Two of them, the first in {first} and the second in {second}, part at character {{example.at}}: "
-        "{example.first.sign} against {example.second.sign} (of {example.first.length} and "
+        "- On the example's prompt, how often each different answer came: "
+        f"{_each_side(subject, '{example.$.counts}')}.",
+        f"- Two of them, the first in {first} and the second in {second}, part in their {{example.part}}, at character "
+        "{example.at}: {example.first.sign} against {example.second.sign} (of {example.first.length} and "
         "{example.second.length} characters).",
     ]
     if "epsilon" in subject.attested:
@@ -269,6 +278,11 @@ def _frequency_block(subject: PageSubject) -> list[str]:
             f"- Excess divergence from {_side_name(subject, side)}, by how much the two differ beyond their own noise "
             f"(zero: not at all): {{A{side}.excess}}{p_value}.",
         ]
+        if side in subject.unreasoned:
+            lines += [
+                f"- Only one of {_side_name(subject, 'A')} and {_side_name(subject, side)} ever shows its reasoning; "
+                "the two are compared by what both show: text, calls of tools, refusal."
+            ]
     if subject.rule == "changed":
         lines += [
             "- Since when: after the last answer of before and before the first of now; see the times above. What lies "
@@ -333,6 +347,8 @@ def _strength_block(subject: PageSubject) -> list[str]:
 _LABEL_SENTENCES = {
     "agree": "The provider's own labels agree on the two answers of the example. That is the provider's statement; "
     "whether one machine gave both it does not say.",
+    "fingerprints": "The served model and backend agree on the two answers of the example; the fingerprints differ, as "
+    "they do on many providers in normal service. Whether one machine gave both the records cannot say.",
     "differ": "The provider's own labels differ between the two answers of the example: by them, several.",
     "silent": "The records cannot say: the two answers of the example name neither a backend nor a fingerprint.",
 }
@@ -343,16 +359,18 @@ def _causes_block(subject: PageSubject) -> list[str]:
         "## Causes on the client's side, and how they were excluded",
         "",
         "- Another request: repeats are compared within one request only, by the hash of its bytes.",
-        "- A faulty reading of the response: the text and labels of an answer, whole or streamed, are read again from "
-        f"its bytes by `verify.py` and have to agree; so read again: {_each_side(subject, '{$: reread}')}.",
+        "- A faulty reading of the response: the parts and labels of an answer, whole or streamed, are read again "
+        f"from its bytes by `verify.py` and have to agree; so read again: {_each_side(subject, '{$: reread}')}.",
         "- A replay from a response cache: such answers (told by their headers, or by a count of no tokens for a text) "
         "are left out as excluded.",
         *(f"- Header `{n}`: {_each_side(subject, f'{{$: headers.{n}}}')}." for n in subject.cache_headers),
         "- A prefix cache, which computes the answer on another path: cached prompt tokens were "
         f"{_each_side(subject, '{$: cached_tokens}')}.",
         "- A retry: every attempt is in the bundle; a trial counts once, by its first answer; no retry is a repeat.",
-        "- A broken or cut text: what broke off is left out; a text cut at the token limit is compared up to the cut.",
-        "- Empty, filtered and refused answers are left out; they are neither agreement nor difference.",
+        "- A broken or cut answer: what broke off is left out; an answer cut at the token limit is compared up to the "
+        "cut, and with another one that was cut after as many tokens as it stands.",
+        "- Filtered answers are left out where no refusal in words came with them; they are neither agreement nor "
+        "difference.",
         f"- The client: {_client_words(subject)} {{attested.runs}}, tempzero {{attested.tempzero}} on Python "
         "{attested.python}, {attested.system}, {attested.cpu}.",
     ]
@@ -370,7 +388,7 @@ def _not_shown_block(subject: PageSubject) -> list[str]:
         "## What this does not show",
         "",
         "- Why. Batching, hardware, precision, a template or a router can each be the cause.",
-        "- That answers are wrong or worse: the texts differ, their quality was not judged.",
+        "- That answers are wrong or worse: they differ, their quality was not judged.",
         "- Other prompts, other times, another load than the one stated.",
         "- That a field sent was honoured, a seed for instance: the records show that it was sent.",
         *(router if subject.routers else []),
@@ -412,6 +430,7 @@ def _response_line(subject: PageSubject, side: str, number: int) -> str:
         "server date": "headers.date",
         "prompt tokens": "prompt_tokens",
         "completion tokens": "completion_tokens",
+        "reasoning tokens": "reasoning_tokens",
         "finish": "finish_reason",
         "request hash": "request_sha256",
         "response hash": "response_sha256",

@@ -2,8 +2,8 @@
 """Checks the evidence bundle beside it: prints that it holds, or one line saying what does not. Nothing to install.
 
 1. Files: SHA256SUMS has a hash of each (`sha256sum -c` does the same); its own hash, the root, stands for all of them.
-2. Answers: a line of answers.jsonl is one request with its response, which lie in files. The text and the labels that
-   are compared are read again from the response's bytes.
+2. Answers: a line of answers.jsonl is one request with its response, which lie in files. What is compared (reasoning,
+   text, calls of tools, refusal; the provider's labels) is read again from the response's bytes.
 3. Figures are computed anew from the answers, and must support what is claimed. A is the side accused.
 4. Page: claim.json has its outline, words without a digit and {names} of figures; {A: name} is a field of A's answers.
    Filled in, that must be CLAIM.md, and CLAIM.html must read the same. What is "attested" is the author's word.
@@ -23,10 +23,13 @@ from itertools import combinations, takewhile, zip_longest
 from math import ceil, floor, fsum, sqrt
 from pathlib import Path
 
-COUNTED_OUTCOMES = (
-    "valid: complete",
-    "censored: length",
-)  # how an answer ended that counts: whole, or cut at its limit
+BUNDLE_FORMAT = 4
+WHOLE_OUTCOMES, CUT_OUTCOME = ("valid: complete", "valid: empty"), "censored: length"
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
+REASONING_KINDS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text")
+THINK_MARKS = [(f"<{x}>", f"</{x}>") for x in ("think", "thinking", "thought")]
+THINK_MARKS += [("[THINK]", "[/THINK]"), ("\u25c1think\u25b7", "\u25c1/think\u25b7")]
+PARTS = ("reasoning", "text", "calls", "refusal")  # of an answer, in the order in which they come
 RESPONSE_LABELS = {
     "id": "response_id",
     "model": "served_model",
@@ -47,7 +50,10 @@ def verify(files):
     """Check all of it; gives one line to print. Raises Broken."""
     try:
         check_hashes(files)
-        answers, claim = read_answers(files), json.loads(files["claim.json"])
+        claim = json.loads(files["claim.json"])
+        if claim["format"] != BUNDLE_FORMAT:
+            raise BrokenBundle(f"of format {claim['format']}, this checks {BUNDLE_FORMAT}: run the verify.py in it")
+        answers = read_answers(files)
         page = fill_outline(claim["page"], compute_figures(claim, answers, files))
         check_page(page, files)
     except (AttributeError, LookupError, NameError, StopIteration, TypeError, ValueError) as problem:
@@ -79,18 +85,29 @@ def read_answers(files):
                 raise BrokenBundle(f"{a[part]} is missing, or is not the {part} of answer {a['number']}")
         on_the_wire = a["response"] and a["method"] != "IMPORT"  # of an import it is what another tool's file says
         a["asked"] = json.loads(files[a["request"]])
-        said = read_response(files[a["response"]], a["asked"].get("tools")) if on_the_wire else {}
+        a["cut"] = a["outcome"] == CUT_OUTCOME
+        said = read_response(files[a["response"]], files[a["request"]], a["cut"]) if on_the_wire else {}
         for name, value in said.items():
-            if (a[name] or "") != value and a["outcome"] in COUNTED_OUTCOMES:
+            if (a[name] or "") != value and has_output(a):
                 raise BrokenBundle(f"answer {a['number']}: its {name} is not the one in {a['response']}")
-        a.update(reread=bool(said), cut=a["outcome"] == COUNTED_OUTCOMES[1])
+        a["reread"] = bool(said)
+        a["spoken"] = "\n".join(filter(None, (a["text"], a["calls"], a["refusal"] and "\x1e<refusal>" + a["refusal"])))
+        ended = "" if a["cut"] and not a["spoken"] else "\x1e</reasoning>"  # else it was cut within its reasoning
+        a["whole"] = "\x1e<reasoning>" + a["reasoning"] + ended + a["spoken"] if a["reasoning"] else a["spoken"]
     return answers
 
 
-def read_response(body, tools=None):
-    """Text and labels in the bytes of a chat completion, whole or streamed; nothing where they are no such thing.
+def has_output(a):
+    """Does it count: whole (an empty answer is one, and a refusal in words of its own), or cut after some output?"""
+    if a["outcome"] == CUT_OUTCOME:
+        return any(a[part] for part in PARTS)
+    return a["outcome"] in WHOLE_OUTCOMES or (a["outcome"].startswith("censored") and bool(a["refusal"]))
 
-    A call of one of the `tools` that were offered is a line of the text.
+
+def read_response(body, request=b"{}", cut=False):
+    """Parts and labels in the bytes of a chat completion, whole or streamed; nothing where they are no such thing.
+
+    Calls count where the request offers tools. `cut`: the answer was cut, be it within its reasoning.
     """
     try:
         text = re.sub("\r\n?", "\n", body.decode("utf-8-sig"))
@@ -98,8 +115,8 @@ def read_response(body, tools=None):
         if streamed:  # server-sent events
             events = ["\n".join(re.findall("^data: ?(.*)", event, re.M)) for event in text.split("\n\n")]
         chunks = [json.loads(event) for event in takewhile(lambda e: e != "[DONE]", filter(None, events))]
-        if "choices" not in chunks[0]:
-            return {"text": chunks[0]["text"]}  # written by an engine inside the client
+        if "choices" not in chunks[0]:  # written by an engine inside the client
+            return {"text": chunks[0]["text"], "reasoning": chunks[0].get("reasoning_text") or ""}
         labels, said = dict.fromkeys(RESPONSE_LABELS.values(), ""), []
         for chunk in chunks:
             for name in RESPONSE_LABELS.keys() & chunk.keys():
@@ -108,28 +125,66 @@ def read_response(body, tools=None):
                     labels[RESPONSE_LABELS[name]] or given.encode("utf-8", "backslashreplace").decode()[:500]
                 )
             said += [c.get("delta") or c.get("message") or {} for c in chunk.get("choices") or () if not c.get("index")]
-        parts = [x.get("content") or "" for x in said]
-        text = "".join(x if isinstance(x, str) else "".join(y.get("text", "") for y in x) for x in parts)
-        if re.match(r"\s*<think>", text) and not any(x.get("reasoning") or x.get("reasoning_content") for x in said):
-            text = text.partition("</think>")[2] or text
-        called = tool_call_lines(said, streamed) if tools else []
-        return dict(labels, text="\n".join(filter(None, [text, *called]))) if said else {}
+        calls = "\n".join(tool_call_lines(said, streamed)) if json.loads(request).get("tools") else ""
+        return dict(labels, **read_texts(said, request.decode(), cut, streamed), calls=calls) if said else {}
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
 
 
+def read_texts(said, asked, cut, streamed):
+    """Text, reasoning and refusal: in fields, in parts of a content that is a list, or reasoning between marks."""
+    contents = ([{"text": x["content"]}] if isinstance(x.get("content"), str) else x.get("content") for x in said)
+    parts = [(y.get("type", "text"), y) for content in contents for y in content or ()]
+    details = [y for x in said for y in x.get("reasoning_details") or ()]
+    if all(type(y.get("index")) is int for y in details):
+        details.sort(key=lambda y: y["index"])
+    text = "".join(y["text"] for kind, y in parts if kind in ("text", "output_text"))
+    refusal = join_texts(said, "refusal") or "".join(y["refusal"] for kind, y in parts if kind == "refusal")
+    found = [join_texts(said, name) for name in ("reasoning_content", "reasoning", "thinking")]
+    found.append("".join(x for y in details for x in [y.get("text") or y.get("summary")] if isinstance(x, str)))
+    # Parts of a stream's content go before details, those of a whole answer after them.
+    found.insert(3 if streamed else 4, "".join(read_thought(y) for kind, y in parts if kind in REASONING_KINDS))
+    reasoning = next(filter(None, found), "")
+    for opening, closing in () if reasoning else THINK_MARKS:
+        opened, ends = text.lstrip().startswith(opening), text.count(closing)
+        if opened or (ends == 1 and opening not in text and closing not in asked):
+            if ends or cut:
+                reasoning, _, text = (text.partition(opening)[2] if opened else text).partition(closing)
+            break
+    return {"text": text, "reasoning": reasoning, "refusal": refusal}
+
+
+def read_thought(part):
+    """The words of a part that holds reasoning: a text, or a list of parts with texts."""
+    names = ("thinking", "reasoning", "text", "summary", "content")
+    given = next((part[name] for name in names if isinstance(part.get(name), (str, list))), "")
+    inner = [given] if isinstance(given, str) else [x.get("text") if isinstance(x, dict) else x for x in given]
+    return "".join(x for x in inner if isinstance(x, str))
+
+
+def join_texts(said, name):
+    return "".join(x[name] for x in said if isinstance(x.get(name), str))
+
+
 def tool_call_lines(said, streamed):
-    """A line for each tool call: name and arguments, without its random id. A stream brings them in pieces."""
-    found = {}
+    """A line for each tool call: name and arguments, without its random id. A stream brings them in pieces: to the call
+    of their index, unless another id (or, without an index and an id, a name) says that another call begins."""
+    calls, current = [], {}
     for call in (call for part in said for call in part.get("tool_calls") or ()):
-        given, at = call["function"], call.get("index") if streamed else None
-        if at is None:  # whole calls: each that has an id or a name is another
-            at = max(found, default=-1) + bool(not found or not streamed or call.get("id") or given.get("name"))
-        one = found.setdefault(at, {"arguments": ""})
-        one["name"] = one.get("name") or given["name"]
+        given, name, at = call.get("function") or {}, (call.get("function") or {}).get("name"), call.get("index")
+        if not streamed or (at is None and not calls):
+            at = len(calls)
+        elif at is None:
+            last, at = current[calls[-1][0]], calls[-1][0]
+            at += bool(last["id"] != call["id"] if call.get("id") else name)
+        open_one = current.get(at)
+        if open_one is None or (call.get("id") and open_one["id"] not in (None, call["id"])):
+            current[at] = open_one = {"id": None, "name": None, "arguments": ""}
+            calls.append((at, open_one))
+        open_one["id"], open_one["name"] = open_one["id"] or call.get("id"), open_one["name"] or name
         more = given.get("arguments") or ""
-        one["arguments"] += more if isinstance(more, str) else json.dumps(more)
-    return ["\x1e" + call_line(found[at]) for at in sorted(found)]
+        open_one["arguments"] += more if isinstance(more, str) else json.dumps(more)
+    return ["\x1e" + call_line(call) for _, call in sorted(calls, key=lambda one: one[0])]
 
 
 def call_line(call):
@@ -170,31 +225,46 @@ def first_usable_answers(answers):
 # --- 3. figures and verdict -------------------------------------------------------------------------------------------
 
 
-def have_same_text(a, b):
-    """The same text; one that was cut is compared as far as it goes (half a character at the cut is none)."""
-    short, long = sorted((x["text"].rstrip("\ufffd") if x["cut"] else x["text"], x["cut"]) for x in (a, b))
-    return short[0] == long[0] or (short[1] and long[0].startswith(short[0]))
+def are_same(a, b, what="whole"):
+    """The same answer. One that was cut is compared as far as it goes (half a character at the cut is none), but two
+    that were cut after the same number of tokens are as long as they could be: where they differ they differ."""
+    short, long = sorted((x[what].rstrip("\ufffd") if x["cut"] else x[what], x["cut"]) for x in (a, b))
+    alike = short[1] and long[1] and find_limit(a) is not None and find_limit(a) == find_limit(b)
+    return short[0] == long[0] or (short[1] and not alike and long[0].startswith(short[0]))
+
+
+def find_limit(a):
+    """After how many tokens an answer was cut: as it counts them, else the limit that was asked for."""
+    return a["completion_tokens"] or next((a["asked"][name] for name in LIMITS if a["asked"].get(name)), None)
 
 
 def have_same_source(a, b, routers):
-    """Do the request and the provider's own labels agree? The backends of a router are taken as one."""
-    labels = ["request_sha256", "served_model"] + ["backend", "fingerprint"] * (a["side"] not in routers)
+    """Do request, served model and backend (of a router: any) agree? Fingerprints change in normal service."""
+    labels = ["request_sha256", "served_model"] + ["backend"] * (a["side"] not in routers)
     return all(a[name] == b[name] for name in labels)
+
+
+def what_is_shown(left, right):
+    """What two sides are compared by: all of an answer, or all but the reasoning where only one of them shows any."""
+    shows = [any(x["reasoning"] for given in side.values() for x in given) for side in (left, right)]
+    return "whole" if shows[0] == shows[1] else "spoken"
 
 
 def measure_side(by_prompt, routers):
     """How often repeats differ, and the chance that two agree (EMR)."""
     pairs = [[(a, b) for a, b in combinations(g, 2) if have_same_source(a, b, routers)] for g in by_prompt.values()]
-    matches = [mean(have_same_text(a, b) for a, b in group) for group in pairs if group]
+    matches = [mean(are_same(a, b) for a, b in group) for group in pairs if group]
     return {"split": format_share([m < 1 for m in matches]), "emr": format_share(matches)}
 
 
 def compare_sides(left, right):
     """How far two sides differ on the prompts that both answered, and how often chance alone does as much."""
-    both = [(left[prompt], right[prompt]) for prompt in left if prompt in right]
-    matches = [mean(have_same_text(a, b) for a in one for b in other) for one, other in both]
+    what = what_is_shown(left, right)
+    left, right = ({p: [x for x in of if x[what] or not x["cut"]] for p, of in side.items()} for side in (left, right))
+    both = [(left[prompt], right[prompt]) for prompt in left if left[prompt] and right.get(prompt)]
+    matches = [mean(are_same(a, b, what) for a in one for b in other) for one, other in both]
     pools = [(one + other, len(one)) for one, other in both if min(len(one), len(other)) > 1]
-    tables = [([[have_same_text(a, b) for a in pool] for b in pool], n, list(range(len(pool)))) for pool, n in pools]
+    tables = [([[are_same(a, b, what) for a in pool] for b in pool], n, list(range(len(pool)))) for pool, n in pools]
     tables = [table for table in tables if not all(map(all, table[0]))]  # where all are alike the excess is 0
     draw, sums = random.Random(0), []
     for _ in range(1000):  # first as it was, then with the answers to each prompt dealt to both sides at random
@@ -218,15 +288,17 @@ def excess_divergence(same, n, order):
 
 
 def describe_example(a, b, sides):
-    """Where two answers part, and how often each different text came for their prompt."""
-    texts = {"first": a["text"], "second": b["text"]}
+    """Where two answers part, and how often each different one came for their prompt."""
+    what = what_is_shown(sides[a["side"]], sides[b["side"]])
+    part = next(name for name in PARTS[what == "spoken" :] if (a[name] or "") != (b[name] or ""))
+    texts = {"first": a[part] or "", "second": b[part] or ""}
     at = next((i for i, (x, y) in enumerate(zip_longest(*texts.values())) if x != y), 0)
-    found = {"at": str(at + 1), "before": escape_hidden(a["text"][max(0, at - 60) : at])}
+    found = {"part": part, "at": str(at + 1), "before": escape_hidden(texts["first"][max(0, at - 60) : at])}
     for name, text in texts.items():
         found[f"{name}.after"], found[f"{name}.length"] = escape_hidden(text[at : at + 60]), str(len(text))
         found[f"{name}.sign"] = f"U+{ord(text[at]):04X}" if at < len(text) else "the end"
     for side, by_prompt in sides.items():
-        counts = sorted(Counter(x["text"] for x in by_prompt.get(a["prompt"], ())).values(), reverse=True)
+        counts = sorted(Counter(x[what] for x in by_prompt.get(a["prompt"], ())).values(), reverse=True)
         found[f"{side}.counts"] = (" + ".join(map(str, counts)) or "none") + f" of {sum(counts)}"
     return found
 
@@ -263,11 +335,12 @@ def compute_figures(claim, answers, files):
     for side, provider in sorted(claim["sides"].items()):
         trials, sides[side] = first_usable_answers(a for a in answers if a["side"] == side), {}
         for a in trials:
-            if a["outcome"] in COUNTED_OUTCOMES and a["text"]:
+            if has_output(a):
                 sides[side].setdefault(a["prompt"], []).append(a)
         parts = {f"{side}.": measure_side(sides[side], claim["routers"])}
         ended = f"{len(trials)} trials, {tally_values(a['outcome'] for a in trials)}"
-        parts[f"{side}."].update(name=as_code(provider), outcomes=ended)
+        shown = [bool(a["reasoning"]) for given in sides[side].values() for a in given]
+        parts[f"{side}."].update(name=as_code(provider), outcomes=ended, shown=f"{sum(shown)} of {len(shown)}")
         if side != "A":
             parts[f"A{side}."] = compare_sides(sides["A"], sides[side])
         found.update({part + name: text for part in parts for name, text in parts[part].items()})
@@ -297,10 +370,10 @@ def check_verdict(claim, a, b, sides, found):
         temperature = x["asked"].get("temperature")
         if type(temperature) not in (int, float) or temperature != 0:
             raise BrokenBundle(f"not proven: answer {x['number']} does not show that temperature 0 was asked for")
-    if have_same_text(a, b) or a["prompt"] != b["prompt"]:
+    if are_same(a, b, what_is_shown(now, sides[b["side"]])) or a["prompt"] != b["prompt"]:
         raise BrokenBundle("not proven: the two answers of the example do not differ")
     if rule == "nondeterministic" and not have_same_source(a, b, claim["routers"]):
-        raise BrokenBundle("not proven: the two answers are not of one request, model, backend and fingerprint")
+        raise BrokenBundle("not proven: the two answers are not of one request, model and backend")
     for side, other in list(sides.items())[1:]:  # of several it must differ from each one, so the largest p decides
         for prompt in (p for p in now if p in other):
             same = "request_sha256" if rule == "changed" else "asked.messages"

@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
         return end.exit_code
     except typer.Abort:
         return INTERRUPTED
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left (`| head`); nothing more can be said to it.

@@ -1,16 +1,15 @@
-"""What commands print: the plan, the check, the verdict. Reports print themselves, see reports."""
+"""What commands print: the plan, the verdict. The check has a module of its own; reports print themselves."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tempzero.cli.exit_codes import EXIT_CODES
 
 if TYPE_CHECKING:
-    from tempzero.check import ProviderCheck
     from tempzero.pipeline import PreparedRun
     from tempzero.types.concluded import Verdict
 
@@ -57,27 +56,7 @@ def print_plan(prepared: PreparedRun) -> None:
     console = Console()
     console.print(table)
     console.print(families)
-
-
-def print_check_table(rows: Sequence[ProviderCheck]) -> None:
-    """A column for each provider: there are fewer of them than of what was looked at."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from tempzero.check import CHECK_COLUMNS
-
-    if not rows:
-        print("no hosted provider to check: `run` proves what it starts on this machine itself")
-        return
-    table = Table("", *(row.provider for row in rows), title="Check", title_justify="left")
-    for column in CHECK_COLUMNS:
-        table.add_row(column, *(Text(row.words.get(column, "")) for row in rows))
-    console = Console()
-    console.print(table)
-    for row in rows:
-        for remark in row.remarks:
-            console.print(Text(f"{row.provider}: {remark}"), soft_wrap=True)
+    print("Reasoning that a provider bills apart from max_tokens comes on top; --max-cost counts it as it is reported.")
 
 
 def _format_cost(cost_usd: float | None) -> str:

@@ -60,7 +60,7 @@ def run(
     import tempzero
     from tempzero.cli.printing import print_lines, print_plan
     from tempzero.cli.progress import make_watcher
-    from tempzero.pipeline import describe_gaps, prepare_run
+    from tempzero.pipeline import describe_gaps, has_answers, prepare_run
 
     if dry_run:
         if resume is not None:
@@ -92,7 +92,7 @@ def run(
         run_code=run_code,
         watcher=make_watcher(),
     )
-    return _conclude_and_show(done, json_output)
+    return _conclude_and_show(done, json_output, briefly=not has_answers(done))
 
 
 def check(
@@ -104,7 +104,7 @@ def check(
     import json
 
     from tempzero.check import check_setting
-    from tempzero.cli.printing import print_check_table
+    from tempzero.cli.check_table import print_check_table
 
     checked = check_setting(load_setting(config), only=split_names(providers))
     for provider, why in checked.skipped:
@@ -139,7 +139,8 @@ def score(run: RunFolder, json_output: JsonSummary = False) -> int:
     return _conclude_and_show(tempzero.open_run(run), json_output)
 
 
-def _conclude_and_show(run: Run, json_output: bool) -> int:
+def _conclude_and_show(run: Run, json_output: bool, *, briefly: bool = False) -> int:
+    """Write the reports and show them; briefly: nobody answered, which has been told, so there is nothing to show."""
     from rich.console import Console
 
     from tempzero.cli.printing import print_verdict
@@ -151,6 +152,9 @@ def _conclude_and_show(run: Run, json_output: bool) -> int:
         concluded = conclude_run(run, tell=tell)
     if json_output:
         print((run.path / "summary.json").read_text(encoding="utf-8"), end="")
+    elif briefly:
+        outcome = concluded.verdict.outcome
+        print(f"verdict: {outcome} (exit code {EXIT_CODES[outcome]}); report: {run.path / 'report.html'}")
     else:
         show_report(concluded.analysis, concluded.verdict, Console())
         print_verdict(concluded.verdict, concluded.files)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tempzero.collect.request_limits import Breaker, Budget, Pace, StartedRequest
 from tempzero.config import Provider
@@ -18,6 +18,8 @@ from tempzero.types.recorded import Attempt, Exchange, Outcome, OutcomeKind
 
 # Without a connection nothing was sent, so nothing can be charged.
 _NEVER_CHARGED: tuple[OutcomeKind, ...] = ("network", "tls")
+# So many times the most that an answer has taken beyond its limit is kept for a request that others are under way with.
+_EXTRA_IN_COMPANY = 4
 
 
 class ChangeSignal:
@@ -69,6 +71,9 @@ class Access:
         self._turn = asyncio.Lock()  # who waited longest goes first, so that trials start in the plan's order
         self._now = asyncio.get_running_loop().time
         self._answered = False
+        self._under_way = 0
+        self._bill_is_known = False  # whether an answer has shown what a request really takes
+        self._extra_tokens = 0  # the most that an answer took beyond its limit: reasoning that is billed apart
         self._renewed_at: float | None = None
         job.accesses.append(self)
 
@@ -79,16 +84,19 @@ class Access:
 
     async def admit(self, planned: PlannedTrial) -> StartedRequest | None:
         """Wait until this request may start, and count it; None when nothing may start any more."""
-        tokens, most_usd = planned.prompt_tokens + planned.max_tokens, self._largest_cost_usd(planned)
         async with self._turn:
             while not self.closed.is_set():
                 now = self._now()
+                tokens, most_usd = self._largest_tokens(planned), self._reserved_cost_usd(planned)
                 wait_s = max(self._pace.wait_s(now, tokens), self.breaker.wait_s(now))
-                if wait_s <= 0:
+                if wait_s <= 0 and self._must_go_alone(most_usd):
+                    wait_s = math.inf
+                elif wait_s <= 0:
                     admitted = self._job.budget.admit(most_usd)
                     if admitted == "go":
+                        self._under_way += 1
                         self.breaker.start()
-                        return self._pace.start(now, tokens)
+                        return replace(self._pace.start(now, tokens), most_usd=most_usd)
                     if admitted == "no":
                         for access in self._job.accesses:
                             access.closed.set()
@@ -107,6 +115,7 @@ class Access:
     def apply_exchange(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """What an exchange means for every lane of this provider: waits, a new key, or the end."""
         now, outcome = self._now(), exchange.outcome
+        self._under_way -= 1
         self._settle_cost(planned, started, exchange)
         if exchange.response is not None:
             self._pace.apply_headers(now, started, exchange.response.headers)
@@ -149,23 +158,38 @@ class Access:
                 return False
         return True
 
-    def _largest_cost_usd(self, planned: PlannedTrial) -> float:
-        return self._cost_usd(planned.prompt_tokens, planned.max_tokens)
+    def _largest_tokens(self, planned: PlannedTrial) -> int:
+        return planned.prompt_tokens + planned.max_tokens + self._extra_tokens
 
-    def _cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+    def _reserved_cost_usd(self, planned: PlannedTrial) -> float:
+        """The most a request is taken to cost. What is billed apart has no limit: in company it counts several times,
+        so that near the end of the budget requests go one by one, and the last is the only one that can overdraw it."""
+        times_extra = _EXTRA_IN_COMPANY if self._under_way else 1
+        return self._cost_usd(planned.prompt_tokens, planned.max_tokens + times_extra * self._extra_tokens)
+
+    def _must_go_alone(self, most_usd: float) -> bool:
+        """Where money is limited, the first answer tells what requests take before there are several of them."""
+        return self._job.budget.limits_cost and most_usd > 0 and not self._bill_is_known and self._under_way > 0
+
+    def _cost_usd(self, prompt_tokens: int, output_tokens: int) -> float:
         price = self.provider.price
-        return 0.0 if price is None else price.cost(prompt_tokens, completion_tokens)
+        return 0.0 if price is None else price.cost(prompt_tokens, output_tokens)
 
     def _settle_cost(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
         """Enter what the request took: as reported; nothing for a refusal; else the most it can have been."""
         outcome, completion = exchange.outcome, exchange.outcome.completion
         refused = exchange.response is not None and exchange.response.status >= 400
+        output_tokens = None if completion is None else completion.output_tokens
         if refused or (exchange.response is None and outcome.kind in _NEVER_CHARGED):
             tokens, usd = 0, 0.0
-        elif completion is None or completion.prompt_tokens is None or completion.completion_tokens is None:
-            tokens, usd = started.own_tokens, self._largest_cost_usd(planned)
+        elif completion is None or completion.prompt_tokens is None or output_tokens is None:
+            tokens = started.own_tokens
+            usd = self._cost_usd(planned.prompt_tokens, planned.max_tokens + self._extra_tokens)
+            self._bill_is_known = self._bill_is_known or completion is not None
         else:
-            tokens = completion.prompt_tokens + completion.completion_tokens
-            usd = self._cost_usd(completion.prompt_tokens, completion.completion_tokens)
+            tokens = completion.prompt_tokens + output_tokens
+            usd = self._cost_usd(completion.prompt_tokens, output_tokens)
+            self._bill_is_known = True
+            self._extra_tokens = max(self._extra_tokens, output_tokens - planned.max_tokens)
         self._pace.settle_tokens(started, tokens)
-        self._job.budget.settle(self._largest_cost_usd(planned), usd)
+        self._job.budget.settle(started.most_usd, usd)

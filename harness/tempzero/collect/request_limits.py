@@ -32,12 +32,16 @@ _RETRIES_AT_LEAST = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartedRequest:
-    """Where a request stands among all that were sent to its provider: what had been sent with it and before it."""
+    """Where a request stands among all that were sent to its provider: what had been sent with it and before it.
+
+    `most_usd` is what was set aside of the budget for it.
+    """
 
     at_s: float
     requests: int
     tokens: int
     own_tokens: int
+    most_usd: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +205,11 @@ class Budget:
         self._spent_usd = cost_usd
         self._reserved_usd: list[float] = []
         self.exhausted: str | None = None
+
+    @property
+    def limits_cost(self) -> bool:
+        """Whether money is limited."""
+        return self._limits.max_cost_usd is not None
 
     def admit(self, most_usd: float) -> Literal["go", "wait", "no"]:
         """May a request start that costs so much at most? `wait`: perhaps, once others have ended."""

@@ -155,7 +155,7 @@ def _preflight_cost_usd(flight: Preflight) -> float:
     price, answers = flight.provider.price, [one.exchange.outcome.completion for one in flight.looked]
     if price is None:
         return 0.0
-    return sum(price.cost(a.prompt_tokens or 0, a.completion_tokens or 0) for a in answers if a is not None)
+    return sum(price.cost_of_answer(a) for a in answers if a is not None)
 
 
 class _ClockSkews:

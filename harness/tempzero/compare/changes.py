@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity, observe_run
-from tempzero.analysis.tallies import Tally, tally_lane
+from tempzero.analysis.tallies import CountedTexts, Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
 from tempzero.compare.comparability import CommonGround
 from tempzero.metrics import agreement
-from tempzero.metrics.agreement import Floats
+from tempzero.metrics.agreement import Counts, Floats
 from tempzero.metrics.answers import majority_vote
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.records import Run
@@ -24,6 +24,7 @@ from tempzero.types.asked import Suite
 from tempzero.types.concluded import Estimate
 from tempzero.types.recorded import IDENTITY_LABELS, IdentityLabel, RecordView
 from tempzero.types.scored import Judgement
+from tempzero.types.vocabulary import PARTS, PartName
 
 ShiftName = Literal["texts", "answers", "length"]
 
@@ -50,14 +51,19 @@ class Shift:
 class Signal:
     """Something a response states of itself that is not the same in both runs: no test is needed."""
 
-    what: IdentityLabel | Literal["prompt_tokens"]
+    what: IdentityLabel | Literal["prompt_tokens", "reasoning"]
     left: str
     right: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One provider under one condition: its agreement within and between the runs, tests and signals."""
+    """One provider under one condition: its agreement within and between the runs, tests and signals.
+
+    Whole answers are compared, or (`basis` spoken) all but their reasoning, where only one of the runs ever shows any.
+    `parts` has the agreement between the runs of each part that answers have; it is empty where they are nothing but
+    text.
+    """
 
     provider: str
     condition: str
@@ -66,12 +72,14 @@ class Change:
     match: Estimate
     shifts: tuple[Shift, ...]
     signals: tuple[Signal, ...]
+    basis: PartName = "whole"
+    parts: Mapping[PartName, Estimate] = field(default_factory=dict)
 
 
 def compare_providers(left: Run, right: Run, meeting: CommonGround, *, alpha: float) -> tuple[Change, ...]:
     """Test every provider that both runs asked. Raises RunFolderError for damaged records."""
     seen = observe_run(_JoinedRuns(left, right, meeting))
-    texts, new = study_texts(seen.texts, seen.prompts, seen.judged.answers)
+    texts, new = study_texts(seen)
     tallies = {}
     for lane in seen.lanes:
         text = lane.text.copy()
@@ -109,6 +117,10 @@ class _JoinedRuns:
         """Those of both runs."""
         return (judgement for run, _ in self._runs for judgement in run.judgements())
 
+    def token_limits(self, requests: Collection[str]) -> dict[str, int]:
+        """Those of both runs: equal bytes sent an equal limit."""
+        return {request: limit for run, _ in self._runs for request, limit in run.token_limits(requests).items()}
+
     def views(self) -> Iterator[RecordView]:
         """The records of what the runs have in common."""
         prompts = {p.id for p in self._meeting.prompts}
@@ -121,8 +133,8 @@ class _JoinedRuns:
 def _compare_tallies(
     left: Tally, right: Tally, texts: Texts, identities: Sequence[Identity], permutations: int
 ) -> Change:
-    settled = settle_cuts([left.raw, right.raw], texts.longer)
-    ours, theirs = (agreement.relabel_counts(t.raw, settled) for t in (left, right))
+    basis: PartName = "whole" if left.shows_reasoning == right.shows_reasoning else "spoken"
+    ours, theirs = _settle_cuts_between(left, right, texts, basis)
     excess = agreement.excess_divergence(ours, theirs)
     tables = agreement.build_count_tables(ours, theirs)
     test = stats.one_hot_permutation(tables, permutations=permutations)
@@ -135,17 +147,39 @@ def _compare_tallies(
             detectable=stats.minimum_detectable_divergence(tables),
         ),
         *_answer_shift(left, right),
-        *_length_shift(left, right),
+        *_length_shift(left.by_part(basis), right.by_part(basis)),
     ]
     return Change(
         provider=left.name.removeprefix(_LEFT_PREFIX),
         condition=left.lane.condition,
-        own_left=stats.share_over_prompts(_drop_nan(left.emr)),
-        own_right=stats.share_over_prompts(_drop_nan(right.emr)),
+        own_left=stats.share_over_prompts(_drop_nan(left.by_part(basis).emr)),
+        own_right=stats.share_over_prompts(_drop_nan(right.by_part(basis).emr)),
         match=stats.share_over_prompts(_drop_nan(agreement.cross_match_rate(ours, theirs))),
         shifts=tuple(t for t in shifts if t.estimate.n),
         signals=tuple(_find_signals(left, right, identities)),
+        basis=basis,
+        parts=_match_by_part(left, right, texts, basis),
     )
+
+
+def _settle_cuts_between(left: Tally, right: Tally, texts: Texts, part: PartName) -> tuple[Counts, Counts]:
+    """Both sides counted, cut texts settled among both."""
+    sides = [t.by_part(part).raw for t in (left, right)]
+    settled = settle_cuts(sides, texts.by_part(part).longer)
+    return agreement.relabel_counts(sides[0], settled), agreement.relabel_counts(sides[1], settled)
+
+
+def _match_by_part(left: Tally, right: Tally, texts: Texts, basis: PartName) -> dict[PartName, Estimate]:
+    """The agreement of each part, on the prompts to which either run has it."""
+    used = {name for side in (left, right) for name, part in side.parts.items() if part.used.any()} - {"spoken"}
+    found: dict[PartName, Estimate] = {}
+    if used == {"text"}:
+        return found
+    for part in (p for p in PARTS if p in used and not (p == "reasoning" and basis == "spoken")):
+        match = agreement.cross_match_rate(*_settle_cuts_between(left, right, texts, part))
+        asked = left.parts[part].used | right.parts[part].used
+        found[part] = stats.share_over_prompts(_drop_nan(np.where(asked, match, np.nan)))
+    return found
 
 
 def _answer_shift(left: Tally, right: Tally) -> Iterable[Shift]:
@@ -160,7 +194,7 @@ def _answer_shift(left: Tally, right: Tally) -> Iterable[Shift]:
     )
 
 
-def _length_shift(left: Tally, right: Tally) -> Iterable[Shift]:
+def _length_shift(left: CountedTexts, right: CountedTexts) -> Iterable[Shift]:
     longer = _drop_nan(right.chars - left.chars)
     test = stats.sign_flip_test(longer)
     yield Shift(metric="length", estimate=stats.mean_over_prompts(longer), p_value=test.p_value, method=test.method)
@@ -180,6 +214,20 @@ def _find_signals(left: Tally, right: Tally, identities: Sequence[Identity]) -> 
         first = int(differ[0])
         more = f" (and {differ.size - 1} prompts more)" if differ.size > 1 else ""
         yield Signal(what="prompt_tokens", left=f"{one[first]}{more}", right=f"{other[first]}{more}")
+    if _reasons(left) != _reasons(right):
+        yield Signal(what="reasoning", left=_describe_reasoning(left), right=_describe_reasoning(right))
+
+
+def _reasons(side: Tally) -> bool:
+    """Whether any answer shows its reasoning, or counts tokens of one that it hides."""
+    return side.shows_reasoning or bool(np.nansum(side.reasoning_tokens) > 0)
+
+
+def _describe_reasoning(side: Tally) -> str:
+    rows = agreement.pool_segments(side.shown)
+    words = f"shown in {int(rows.count[rows.output == 1].sum())} of {int(rows.count.sum())} answers"
+    counted = _drop_nan(side.reasoning_tokens)
+    return words + (f", {counted.mean():.0f} tokens an answer" if counted.size else "")
 
 
 def _count_labels(side: Tally, what: IdentityLabel, identities: Sequence[Identity]) -> Counter[str]:

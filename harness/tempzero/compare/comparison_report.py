@@ -65,6 +65,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
         "",
         *_render_mismatches(comparison.mismatches),
         *_render_change_table(comparison),
+        *_render_parts(comparison.changes),
         *_render_signals(comparison.changes),
         f"Outcome: {comparison.outcome}.",
     ]
@@ -88,9 +89,8 @@ def _render_change_table(comparison: Comparison) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for change in comparison.changes:
         by_metric = {t.metric: t for t in change.shifts}
-        name = change.provider if change.condition == "default" else f"{change.provider} ({change.condition})"
         cells = [
-            _escape_markdown(name),
+            _escape_markdown(_name_change(change)),
             *map(_format_estimate, (change.own_left, change.own_right, change.match)),
             *(_format_shift(by_metric.get(metric)) for metric in get_args(ShiftName)),
             _describe_change(change, comparison),
@@ -103,6 +103,24 @@ def _describe_change(change: Change, comparison: Comparison) -> str:
     if has_changed(change, comparison.alpha):
         return "changed"
     return f"fewer than {comparison.min_prompts} prompts" if comparison.too_few(change) else "no change found"
+
+
+def _render_parts(changes: Sequence[Change]) -> Iterator[str]:
+    """How the parts of answers agree, and by what was compared where only one run shows reasoning."""
+    lines = []
+    for change in changes:
+        name = _escape_markdown(_name_change(change))
+        if change.parts:
+            found = ", ".join(f"{part} {_format_estimate(match)}" for part, match in change.parts.items())
+            lines.append(f"- {name}: {found}")
+        if change.basis == "spoken":
+            lines.append(f"- {name}: only one of the runs shows reasoning; the rest of the answers is compared")
+    if lines:
+        yield from ("## By part of the answers, left = right", "", *lines, "")
+
+
+def _name_change(change: Change) -> str:
+    return change.provider if change.condition == "default" else f"{change.provider} ({change.condition})"
 
 
 def _render_signals(changes: Sequence[Change]) -> Iterator[str]:

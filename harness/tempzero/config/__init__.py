@@ -8,6 +8,7 @@ run_models        `conditions:`, `run:`, `gates:`
 score_models      `score:`
 night_models      `nightly:`, `notify:`
 loading           a file or a manifest's values -> Config
+price_list        prices that the extra `prices` knows, where a file gives none
 setting           Config with its folder and environment
 problems          the wording of what is wrong
 yaml_lines        YAML with line numbers

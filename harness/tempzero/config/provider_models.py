@@ -21,6 +21,7 @@ from tempzero.config.request_settings import (
 from tempzero.config.strict_model import Name, Positive, StrictModel
 from tempzero.config.variables import find_placeholders, is_variable_name
 from tempzero.types.asked import Sampling
+from tempzero.types.recorded import Completion
 
 # Sampling fields that may be left out of requests; null says so.
 _DROPPABLE = ("temperature", "top_p", "seed")
@@ -33,11 +34,19 @@ class Price(StrictModel):
     input_per_mtok: Annotated[float, Field(ge=0)]
     """USD for a million tokens of prompts; 0 for an endpoint that costs nothing."""
     output_per_mtok: Annotated[float, Field(ge=0)]
-    """USD for a million tokens of answers."""
+    """USD for a million tokens of answers, reasoning included."""
+    source: str | None = None
+    """Where it says so; written by tempzero where a kept price list was asked."""
+    as_of: str | None = None
+    """Of which day the price is, e.g. 2026-11-23."""
 
-    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """USD: (prompt_tokens x input_per_mtok + completion_tokens x output_per_mtok) / 1,000,000."""
-        return (prompt_tokens * self.input_per_mtok + completion_tokens * self.output_per_mtok) / 1e6
+    def cost(self, prompt_tokens: float, output_tokens: float) -> float:
+        """USD: (prompt_tokens x input_per_mtok + output_tokens x output_per_mtok) / 1,000,000."""
+        return (prompt_tokens * self.input_per_mtok + output_tokens * self.output_per_mtok) / 1e6
+
+    def cost_of_answer(self, answer: Completion) -> float:
+        """USD for an answer as its provider counted it, reasoning included; what it did not count costs nothing."""
+        return self.cost(answer.prompt_tokens or 0, answer.output_tokens or 0)
 
 
 class Claims(StrictModel):
@@ -102,8 +111,14 @@ class ProviderFields(StrictModel):
     may_drop: tuple[str, ...] = ()
     """Fields that may be left out of requests where the provider refuses them: temperature, top_p, seed, or a key
     of extra_body. Without this a refused field is never dropped."""
+    may_rename: tuple[Literal["max_tokens"], ...] = ()
+    """Fields that may go by another name where the provider refuses the usual one: `max_tokens`, as
+    max_completion_tokens. Without this a field has the name that `parameter_names` says."""
     price: Price | None = None
     """List price; without it no cost is told, and a limit on the cost is refused."""
+    accepts_models: tuple[str, ...] = ()
+    """Other names under which the model asked for may answer; `*` stands for any text. Its dated snapshot needs none.
+    A response that names yet another model is a finding."""
     claims: Claims = Claims()
     """What it says it serves: who claims the same model is compared with each other."""
     pinned: bool = True
@@ -269,3 +284,7 @@ class Provider(RequestSettings, ProviderFields):
         if field in _DROPPABLE:
             return self.model_copy(update={field: None})
         return self.model_copy(update={"extra_body": {k: v for k, v in self.extra_body.items() if k != field}})
+
+    def with_limit_named(self, name: str) -> Provider:
+        """The same provider, its limit of tokens sent under that name."""
+        return self.model_copy(update={"parameter_names": self.parameter_names.model_copy(update={"max_tokens": name})})

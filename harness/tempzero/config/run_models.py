@@ -65,18 +65,20 @@ class Gates(StrictModel):
     """What turns an analysis into an exit code."""
 
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.8
-    """Below this share of valid or censored trials a provider is inconclusive."""
+    """Below this share of answered trials, whole or cut, a provider is inconclusive."""
     min_prompts: Positive = 5
     """With fewer prompts behind a figure a provider is inconclusive."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Family-wise error rate of the tests behind findings."""
     ignore: tuple[RuleName, ...] = ()
     """Rules of findings that are reported but do not fail the run: `nondeterministic` (its own repeats differ),
-    `reference_not_reproducible` (the reference's do), `identity_changed` (another served model, backend or fingerprint
-    within the run), `prompt_tokens_differ`, `deviates_from_reference` (by its texts), `deviates_token_by_token` (as the
-    reference reads them), `differs` (from a peer, by its texts), `answers_differ` (not equally often right),
-    `repeats_more`, `loops_more`; and the causes that a diagnosis shows: `cause_cut_short`, `cause_mixture`,
-    `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser` and
+    `reference_not_reproducible` (the reference's do), `conditions_differ` (its answers under two conditions),
+    `first_answers_differ` (from its later ones), `model_mismatch` (another model answered), `max_tokens_not_held`,
+    `template_leak`, `identity_changed` (another served model, or pinned backend, within the run), `reasoning_shown`
+    (only one of two thinks), `prompt_tokens_differ`, `deviates_from_reference` (by its texts),
+    `deviates_token_by_token` (as the reference reads them), `differs` (from a peer, by its texts), `answers_differ`
+    (not equally often right), `repeats_more`, `loops_more`; and the causes that a diagnosis shows: `cause_cut_short`,
+    `cause_mixture`, `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser` and
     `cause_not_faithful`."""
     min_emr: Annotated[float, Field(ge=0, le=1)] | None = None
     """A provider whose exact-match rate is certainly below this fails."""

@@ -16,10 +16,10 @@ from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
 from tempzero.exchange.formats.format import OWN_COLUMN
 from tempzero.exchange.formats.openai_batch import key_to_custom_id
-from tempzero.exchange.formats.tidy import TIDY_COLUMNS, guard_formula
+from tempzero.exchange.formats.tidy import TIDY_COLUMNS, guard_formula, state_finish_reason
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
-from tempzero.types.recorded import ANSWERED, Record
+from tempzero.types.recorded import ANSWERED, Completion, Outcome, Record
 
 _PARQUET_ROWS = 10_000
 
@@ -66,14 +66,18 @@ def _tidy_rows(run: Run) -> Iterator[dict[str, Any]]:
         values = (
             *(provider.name, provider.model, provider.claimed_model, trial.prompt, line.prompt.family, trial.condition),
             *(trial.repeat, attempt.number, ended.status, ended.kind, ended.detail or None),
-            *((to_answer_text(said), said.reasoning_text) if said else (None, None)),
+            *((to_answer_text(said), said.reasoning_text, said.refusal) if said else (None,) * 3),
             *(line.prompt.expected, _messages_json(line.prompt)),
             *((said.finish_reason, said.served_model, said.backend, said.fingerprint) if said else (None,) * 4),
-            *((said.response_id, said.prompt_tokens, said.completion_tokens) if said else (None,) * 3),
+            *((said.response_id, *_list_token_counts(said)) if said else (None,) * 5),
             *(times.started_at or None, times.end_s, provider.temperature, provider.top_p, provider.known_max_tokens),
             attempt.exchange.request.sha256,
         )
         yield dict(zip(TIDY_COLUMNS, values, strict=True))
+
+
+def _list_token_counts(said: Completion) -> tuple[int | None, ...]:
+    return said.prompt_tokens, said.completion_tokens, said.reasoning_tokens, said.total_tokens
 
 
 def _messages_json(prompt: Prompt) -> str | None:
@@ -99,7 +103,7 @@ def _export_jsonl(run: Run, path: Path) -> tuple[Path, ...]:
 def _export_parquet(run: Run, path: Path) -> tuple[Path, ...]:
     arrow, parquet = table_reading.load_parquet_library(reading="--format parquet")
     whole, real = (
-        {"repeat", "attempt", "prompt_tokens", "completion_tokens", "max_tokens"},
+        {"repeat", "attempt", "max_tokens", *(f"{of}_tokens" for of in ("prompt", "completion", "reasoning", "total"))},
         {"latency_s", "temperature", "top_p"},
     )
     schema = arrow.schema(
@@ -142,6 +146,8 @@ def _own_key_fields(line: _PromptedRecord, run: Run) -> dict[str, Any]:
         "fingerprint": said.fingerprint if said else None,
         "prompt_tokens": said.prompt_tokens if said else None,
         "completion_tokens": said.completion_tokens if said else None,
+        "reasoning_tokens": said.reasoning_tokens if said else None,
+        "total_tokens": said.total_tokens if said else None,
     }
 
 
@@ -151,11 +157,9 @@ def _build_chat_completion(line: _PromptedRecord, run: Run) -> dict[str, Any] | 
     said = ended.completion
     if said is None:
         return None
-    message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": _exported_refusal(ended)}
     if said.tool_calls:
         message["tool_calls"] = [wire_call(call) for call in said.tool_calls]
-    if ended.status == "censored" and ended.kind != "length":
-        message["refusal"] = ended.detail or ended.kind
     if said.reasoning_text is not None:
         message["reasoning_content"] = said.reasoning_text
     return {
@@ -164,15 +168,29 @@ def _build_chat_completion(line: _PromptedRecord, run: Run) -> dict[str, Any] | 
         "model": said.served_model or run.config.provider(line.record.attempt.trial.provider).model,
         "system_fingerprint": said.fingerprint,
         "choices": [{"index": 0, "finish_reason": _exported_finish_reason(line), "message": message}],
-        "usage": {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens},
+        "usage": _exported_usage(said),
     }
+
+
+def _exported_usage(said: Completion) -> dict[str, Any]:
+    usage: dict[str, Any] = {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens}
+    if said.total_tokens is not None:
+        usage["total_tokens"] = said.total_tokens
+    if said.reasoning_tokens is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": said.reasoning_tokens}
+    return usage
+
+
+def _exported_refusal(ended: Outcome) -> str | None:
+    """The words of a refusal; of an answer that was filtered without any, the kind of ending, which marks it."""
+    if ended.completion is not None and ended.completion.refusal:
+        return ended.completion.refusal
+    return ended.kind if ended.status == "censored" and ended.kind != "length" else None
 
 
 def _exported_finish_reason(line: _PromptedRecord) -> str | None:
     ended = line.record.attempt.exchange.outcome
-    if ended.kind == "length":
-        return "length"
-    return ended.completion.finish_reason if ended.completion else None
+    return state_finish_reason(ended.kind, ended.completion.finish_reason if ended.completion else None)
 
 
 def _export_openai_batch(run: Run, path: Path) -> tuple[Path, ...]:
@@ -237,9 +255,10 @@ def _lm_eval_file_name(line: _PromptedRecord) -> str:
 
 def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) -> dict[str, Any] | None:
     ended = line.record.attempt.exchange.outcome
-    text = to_answer_text(ended.completion) if ended.completion else ""
-    if ended.status not in ANSWERED or not text:
+    said = ended.completion
+    if ended.status not in ANSWERED or said is None:
         return None
+    text = to_answer_text(said)
     provider = run.config.provider(line.record.attempt.trial.provider)
     asked = _messages_json(line.prompt) if len(line.prompt.messages) != 1 else line.prompt.messages[0].content
     settings = {"temperature": provider.temperature, "max_gen_toks": provider.known_max_tokens}
@@ -253,7 +272,12 @@ def _lm_eval_row(line: _PromptedRecord, run: Run, numbers: Mapping[str, int]) ->
         "filtered_resps": [text],
         "filter": "none",
         "metrics": [],
-        OWN_COLUMN: {**key, "repeats": [key["repeat"]]},
+        OWN_COLUMN: {
+            **key,
+            "repeats": [key["repeat"]],
+            "reasoning": said.reasoning_text,
+            "refusal": _exported_refusal(ended),
+        },
     }
 
 

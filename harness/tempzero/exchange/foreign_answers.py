@@ -22,6 +22,7 @@ from tempzero.exchange.expressions import (
 )
 from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.table_reading import Row, foreign_to_canonical_json, is_sound_text
+from tempzero.message_parts import join_reasoning_list, read_reasoning_fields, split_content_list
 from tempzero.types.asked import Message
 
 # Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.
@@ -69,6 +70,8 @@ class ForeignAnswer:
     response_id: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
     date: str = ""
     latency_s: float | None = None
     latency_ms: float | None = None
@@ -143,6 +146,21 @@ def parse_remark(value: Any) -> str | None:
     return " ".join(text.split())[:_LONGEST_DETAIL]
 
 
+def parse_refusal(value: Any) -> str | None:
+    """What a column of refusals says, letter by letter: the words are part of the answer. None as for a remark."""
+    if parse_remark(value) is None:
+        return None
+    return value if isinstance(value, str) else foreign_to_canonical_json(value)
+
+
+def parse_reasoning(value: Any) -> str | None:
+    """Reasoning as a text, also where it is a list of parts; None where there is none."""
+    if isinstance(value, list | dict):
+        parts = split_content_list([value] if isinstance(value, dict) else value)
+        return join_reasoning_list(value) or (parts and parts.reasoning) or foreign_to_canonical_json(value)
+    return _cell_as_label(value)
+
+
 def parse_whole_number(value: Any) -> int | None:
     """A whole number that is not negative, else None."""
     found = parse_number(value)
@@ -213,11 +231,14 @@ _FIELD_PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "prompt": _cell_as_text,
     "request": _cell_as_text,
     "error": parse_remark,
-    "refusal": parse_remark,
+    "refusal": parse_refusal,
+    "reasoning": parse_reasoning,
     "cached": parse_remark,
     "date": parse_timestamp,
     "prompt_tokens": parse_whole_number,
     "completion_tokens": parse_whole_number,
+    "reasoning_tokens": parse_whole_number,
+    "total_tokens": parse_whole_number,
     "seed": parse_whole_number,
     "max_tokens": parse_whole_number,
     "latency_s": parse_number,
@@ -264,6 +285,24 @@ def _parse_chat_message(item: Any) -> Message | None:
     ):
         return None
     return Message(role=role, content=content)  # type: ignore[arg-type]
+
+
+def answer_content(content: Any) -> str | None:
+    """The text of an answer's content; its reasoning and its refusal are other parts of the answer."""
+    parts = split_content_list(content)
+    return plain_content(content) if parts is None else parts.text
+
+
+def find_reasoning(message: Mapping[str, Any]) -> str | None:
+    """The reasoning of an answer: a field, a list of details, or parts of the content."""
+    found, parts = read_reasoning_fields(message), split_content_list(message.get("content"))
+    return found[1] if found else parts.reasoning or None if parts else None
+
+
+def find_refusal(message: Mapping[str, Any]) -> Any:
+    """What is said of a refusal, in a field or as parts of the content."""
+    parts = split_content_list(message.get("content"))
+    return message.get("refusal") or (parts.refusal or None if parts else None)
 
 
 def plain_content(content: Any) -> str | None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tempzero.chat_messages import CALL_MARK, call_line, parse_calls
 from tempzero.exchange.foreign_answers import ForeignAnswer
 from tempzero.exchange.table_reading import is_sound_text
+from tempzero.message_parts import split_think_block
+from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion, FaultKind, Flag, Outcome, OutcomeKind, Status
 
 _CUT_REASONS = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
@@ -18,6 +21,14 @@ _FILTER_REASONS = frozenset(
     {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "blocklist", "spii"}
 )
 _FAILURE_REASONS = frozenset({"error", "failed", "cancelled", "timeout"})
+
+_ENDED_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed", "tool_calls"})
+# Refusals that say that there was one, and not in which words; our own exports write the kind of ending.
+_REFUSAL_MARK = re.compile(
+    r"(true|yes|y|t|1|1\.0|refused|refusal|filtered|blocked|content_filter)|(content_filter|refusal):.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LONGEST_DETAIL = 300
 
 # Whole texts that tools leave in place of an answer. Case counts: a model may well say "none".
 _NO_ANSWER = frozenset(
@@ -87,7 +98,8 @@ _WHOLE = Ending("valid", "complete")
 _LENGTH = Ending("censored", "length")
 _CACHED = Ending("excluded", "cached")
 _REFUSED = Ending("censored", "refusal", "recognised by its words", ("refusal_by_wording",))
-_EMPTY = Ending("missing", "empty", "no text was recorded")
+_SILENT = Ending("missing", "empty", "no text was recorded")
+_EMPTY = Ending("valid", "empty")
 _BROKEN = Ending("missing", "encoding", "the text holds half of a surrogate pair, which is no character")
 
 
@@ -106,14 +118,24 @@ def classify_ending(answer: ForeignAnswer, *, as_is: bool) -> Ending:
     if answer.cached is not None:
         return _CACHED
     if answer.refusal is not None or finish in _FILTER_REASONS:
-        return Ending("censored", "content_filter", _sound_or_none(answer.refusal) or f"finish reason {finish}")
+        said = " ".join((_sound_or_none(answer.refusal) or f"finish reason {finish}").split())
+        return Ending("censored", "content_filter", said[:_LONGEST_DETAIL])
     if text is None or not text or text.isspace():
-        return _EMPTY
+        return _classify_silence(answer, finish)
     if not as_is and is_error_text(text) and text.strip() != answer.expected:
         return _missing_ending(" ".join(text.split())[:200])
     if finish in _CUT_REASONS:
         return _LENGTH
     return _REFUSED if not as_is and is_refusal(text) else _WHOLE
+
+
+def _classify_silence(answer: ForeignAnswer, finish: str) -> Ending:
+    """An empty text is an answer where the response says that it ended, or shows its reasoning; else a gap."""
+    if finish in _CUT_REASONS:
+        return _LENGTH
+    if finish in _ENDED_REASONS or _sound_or_none(answer.reasoning):
+        return _WHOLE if answer.text else _EMPTY
+    return _SILENT
 
 
 def build_outcome(answer: ForeignAnswer, *, as_is: bool) -> Outcome:
@@ -124,10 +146,19 @@ def build_outcome(answer: ForeignAnswer, *, as_is: bool) -> Outcome:
 
 
 def build_completion(answer: ForeignAnswer) -> Completion:
-    """What the model said, as it was recorded."""
+    """What the model said, as it was recorded: by parts."""
+    cut = (answer.finish_reason or "").strip().casefold() in _CUT_REASONS
+    written, calls = split_calls(answer.text or "")
+    reasoning = _sound_or_none(answer.reasoning)
+    if reasoning is None:
+        block = split_think_block(written, answer.prompt or answer.request or "")
+        if block is not None and (block.closed or cut):
+            written, reasoning = block.text, block.reasoning
     return Completion(
-        text=answer.text or _sound_or_none(answer.refusal) or "",
-        reasoning_text=_sound_or_none(answer.reasoning),
+        text=written,
+        reasoning_text=reasoning,
+        refusal=find_refusal_words(answer.refusal),
+        tool_calls=calls,
         finish_reason=_sound_or_none(answer.finish_reason),
         served_model=_sound_or_none(answer.served_model),
         backend=_sound_or_none(answer.backend),
@@ -135,7 +166,24 @@ def build_completion(answer: ForeignAnswer) -> Completion:
         response_id=_sound_or_none(answer.response_id),
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
+        reasoning_tokens=answer.reasoning_tokens,
+        total_tokens=answer.total_tokens,
     )
+
+
+def find_refusal_words(refusal: str | None) -> str | None:
+    """The words of a refusal; None for a mark that says no more than that there was one."""
+    said = _sound_or_none(refusal)
+    return None if said is None or _REFUSAL_MARK.fullmatch(said.strip()) else said
+
+
+def split_calls(text: str) -> tuple[str, tuple[ToolCall, ...]]:
+    """A text that ends in lines of calls, as `to_answer_text` makes it, in its text and its calls."""
+    at = 0 if text.startswith(CALL_MARK) else text.find(f"\n{CALL_MARK}")
+    if at < 0:
+        return text, ()
+    written, calls = text[:at], parse_calls(text[at:])
+    return (written, calls) if "\n".join(filter(None, (written, *map(call_line, calls)))) == text else (text, ())
 
 
 def is_error_text(text: str) -> bool:

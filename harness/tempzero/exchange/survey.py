@@ -28,12 +28,12 @@ SAMPLING_CENSORED = "sampling: censored"
 
 _LINES_OF_A_KIND = 5
 # Fields that may be empty in every row without a mistake in the mapping.
-_MAY_BE_EMPTY = frozenset({"error", "refusal", "cached", "reasoning", "date"})
+_MAY_BE_EMPTY = frozenset({"error", "refusal", "cached", "reasoning", "reasoning_tokens", "date"})
 
 # What a survey looks at in every row; other mapped fields only until one row had a value.
 _ALWAYS_READ = frozenset(
     ("provider", "id", "prompt", "condition", "repeat", "text", "expected", "family", "claims", "error", "refusal")
-) | {"cached", "finish_reason", "response_id", *SAMPLING_FIELDS}
+) | {"cached", "reasoning", "finish_reason", "response_id", *SAMPLING_FIELDS}
 
 FindAnswers = Callable[[Collection[int]], Mapping[int, ForeignAnswer]]
 
@@ -94,7 +94,11 @@ class Surveyor:
             if never != self._never:
                 self._never, self.needs = never, _ALWAYS_READ | never
         said = ended.status in ANSWERED
-        output = hash(answer.text) & 0x7FFF_FFFF_FFFF_FFFF if said else stopped_sampling.NO_OUTPUT
+        output = (
+            hash((answer.text, answer.reasoning, answer.refusal)) & 0x7FFF_FFFF_FFFF_FFFF
+            if said
+            else stopped_sampling.NO_OUTPUT
+        )
         self._sequence.extend((key.lane.number, key.question.number, key.repeat, output))
 
     def finish(self, find: FindAnswers) -> Survey:

@@ -91,7 +91,10 @@ def _list_waiting(run: records.Run) -> Iterator[_Waiting]:
     known = {(j.prompt, j.asked_sha256, j.text_sha256) for j in run.judgements()}
     for view in run.views():
         prompt, outcome = judged.get(view.trial.prompt), view.outcome
-        if prompt is None or outcome.completion is None or outcome.status != "valid" or outcome.kind != "complete":
+        if prompt is None or outcome.completion is None:
+            continue
+        # A refusal was said to its end, too: what stands beside it counts as one of the answers that are judged.
+        if outcome.status != "valid" and not (outcome.status == "censored" and outcome.completion.refusal):
             continue
         text = to_answer_text(outcome.completion)
         key = (prompt.id, asked[prompt.id], hashlib.sha256(text.encode()).hexdigest())

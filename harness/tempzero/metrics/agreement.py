@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.types.vocabulary import PAIR_KINDS, Metric
+from tempzero.types.vocabulary import COMPARED_KINDS, Metric
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -209,7 +209,7 @@ def cross_match_rate(left: Counts, right: Counts) -> Floats:
 CROSS_EMR = Metric(
     name="cross_emr",
     unit="share",
-    kinds=PAIR_KINDS,
+    kinds=COMPARED_KINDS,
     title="Same text (cross-EMR)",
     definition="The chance that one call to each of the two gives the same raw text. Mean over prompts.",
     source="EMR between two providers",
@@ -219,7 +219,7 @@ CROSS_EMR = Metric(
 CROSS_EMR_COMPLETE = Metric(
     name="cross_emr_complete",
     unit="share",
-    kinds=PAIR_KINDS,
+    kinds=COMPARED_KINDS,
     title="Same text, whole texts only",
     definition="As cross-EMR, leaving out texts that were cut at the token limit.",
     source="EMR between two providers",
@@ -236,7 +236,7 @@ def noise_floor(left: Counts, right: Counts) -> Floats:
 NOISE_FLOOR = Metric(
     name="noise_floor",
     unit="share",
-    kinds=PAIR_KINDS,
+    kinds=COMPARED_KINDS,
     title="Noise floor",
     definition="The disagreement to be expected from the two providers' own noise: the mean of their 1 − EMR.",
     source="from the two EMRs",
@@ -253,7 +253,7 @@ def excess_divergence(left: Counts, right: Counts) -> Floats:
 EXCESS_DIVERGENCE = Metric(
     name="excess_divergence",
     unit="share",
-    kinds=PAIR_KINDS,
+    kinds=COMPARED_KINDS,
     title="Excess divergence",
     definition="How much more two providers differ from each other than each differs from itself: the mean of their "
     "two EMRs minus their cross-EMR. Zero where the difference is only their own noise.",

@@ -1,8 +1,11 @@
 """Responses of which some were cut at their token limit in, the ones that count as the same output out.
 
 A cut text is real evidence up to the cut: where it is the beginning of another response, no
-divergence was seen between the two; where it is not, they diverged before the cut. "Is the
-beginning of" is no equivalence ("ab" cut begins both "abc" and "abd"), so counting needs a rule:
+divergence was seen between the two; where it is not, they diverged before the cut. Two texts cut
+after the same number of tokens are both as long as they could be: where they differ they have
+diverged, also where one begins the other (" I" and " It", one token each). So "is the beginning of"
+speaks for two cut texts only where their limits differ or are not known. It is no equivalence
+either ("ab" cut begins both "abc" and "abd"), so counting needs a rule:
 
     a cut response counts as the commonest longer response that it is the beginning of
     (the same text, whole, included), among the responses that are being compared.
@@ -22,12 +25,16 @@ from numpy.typing import NDArray
 
 from tempzero.metrics.agreement import Counts, Ints
 
+LIMIT_NOT_KNOWN = -1
+"""Stands where nobody recorded after how many tokens a text was cut, or where several numbers were recorded."""
 
-def find_continuations(length: Ints, cut: NDArray[np.bool_], shared: Ints) -> dict[int, Ints]:
-    """For each cut text that begins another one of its cell: the numbers of those.
+
+def find_continuations(length: Ints, cut: NDArray[np.bool_], shared: Ints, limit: Ints) -> dict[int, Ints]:
+    """For each cut text that begins another one of its cell, and may go on as that one: the numbers of those.
 
     Texts are numbered in sorted order within their cell (a cut one before the same text whole);
     `shared` counts the characters a text shares with the one before it, −1 at the first of a cell.
+    `limit` is the number of tokens after which a text was cut.
     """
     begins_next = np.zeros(length.size, dtype=bool)
     begins_next[:-1] = cut[:-1] & (shared[1:] >= length[:-1])
@@ -36,8 +43,17 @@ def find_continuations(length: Ints, cut: NDArray[np.bool_], shared: Ints) -> di
         end = text + 1
         while end < length.size and shared[end] >= length[text]:
             end += 1
-        found[text] = np.arange(text + 1, end)
+        longer = np.arange(text + 1, end)
+        longer = longer[~were_cut_alike(np.full(longer.size, text), longer, cut, limit)]
+        if longer.size:
+            found[text] = longer
     return found
+
+
+def were_cut_alike(left: Ints, right: Ints, cut: NDArray[np.bool_], limit: Ints) -> NDArray[np.bool_]:
+    """Whether two texts were both cut, after the same number of tokens: then any difference is divergence."""
+    alike = cut[left] & cut[right] & (limit[left] == limit[right]) & (limit[left] != LIMIT_NOT_KNOWN)
+    return np.asarray(alike, dtype=np.bool_)
 
 
 def settle_cuts(sides: Sequence[Counts], longer: Mapping[int, Ints]) -> dict[tuple[int, int], int]:
@@ -69,7 +85,9 @@ def _settle_cell(outputs: list[int], amounts: list[int], longer: Mapping[int, In
     counts_as: dict[int, int] = {}
     # Longer texts sort after their beginnings, so whatever a text may become is settled before it.
     for text in sorted((t for t in total if t in longer), reverse=True):
-        possible = {counts_as.get(t, t) for t in longer[text].tolist() if t in total}
+        goes_on_as = set(longer[text].tolist())
+        # What a longer text counts as may have been cut where this one was, and so be no continuation of it.
+        possible = {counts_as.get(t, t) for t in goes_on_as if t in total} & goes_on_as
         if possible:
             chosen = min(possible, key=lambda t: (-total[t], t))
             counts_as[text] = chosen

@@ -25,7 +25,7 @@ from tempzero.metrics.agreement import (
     pool_segments,
     sum_by_index,
 )
-from tempzero.types.vocabulary import PAIR_KINDS, Metric
+from tempzero.types.vocabulary import COMPARED_KINDS, Metric
 
 # NED looks at every pair of a cell's distinct outputs up to this many pairs; above, at as many pairs of
 # responses drawn with a fixed seed: unbiased, and the spread within a prompt hardly adds to that over prompts.
@@ -96,7 +96,7 @@ NED = Metric(
 CROSS_NED = Metric(
     name="cross_ned",
     unit="share",
-    kinds=PAIR_KINDS,
+    kinds=COMPARED_KINDS,
     title="Edit distance (NED)",
     definition="Levenshtein distance divided by the longer length, between responses of the two providers.",
     source="Rover 2026",

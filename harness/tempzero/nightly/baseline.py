@@ -88,8 +88,9 @@ def own_agreement_rate(sides: Sequence[Side]) -> Estimate:
 def _pool_repeated_texts(sides: Sequence[Side]) -> list[Counter[str]]:
     """How often each text came, for each question that was answered twice or more."""
     pool: dict[str, Counter[str]] = {}
+    basis = history.find_common_basis(sides)
     for side in sides:
-        for question, texts in side.texts.items():
+        for question, texts in side.texts_by(basis).items():
             pool.setdefault(question, Counter()).update(texts)
     return [texts for texts in pool.values() if texts.total() >= 2]
 

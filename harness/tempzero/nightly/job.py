@@ -153,7 +153,7 @@ def _remaining_limits(limits: Limits, path: Path) -> Limits:
         requests += 1
         answer, price = view.outcome.completion, prices[view.trial.provider]
         if answer is not None and price is not None:
-            cost_usd += price.cost(answer.prompt_tokens or 0, answer.completion_tokens or 0)
+            cost_usd += price.cost_of_answer(answer)
     return replace(
         limits,
         max_requests=None if limits.max_requests is None else max(0, limits.max_requests - requests),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,27 @@ class _LeanRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _RequestBody:
+    sha256: str
+    body: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _RequestOfExchange:
+    request: _RequestBody
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _RequestOfAttempt:
+    exchange: _RequestOfExchange
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _RequestOfRecord:
+    attempt: _RequestOfAttempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _LeanExchange:
     request: _LeanRequest
     times: Times
@@ -58,6 +79,10 @@ class _LeanRecord:
 
 
 _decode_lean = msgspec.json.Decoder(_LeanRecord).decode
+_decode_request = msgspec.json.Decoder(_RequestOfRecord).decode
+
+# What a request calls the limit of its answer's tokens; a provider's own name for it stands in its configuration.
+_LIMIT_NAMES = ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +109,24 @@ class Run:
         """Every record without its bytes, in order: fast and small. Raises RunFolderError."""
         for number, line in read_whole_lines(self.path, RECORDS):
             yield _to_record_view(decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
+
+    def token_limits(self, requests: Collection[str]) -> dict[str, int]:
+        """The token limit that each of these requests (by the SHA-256 of its body) sent; without those that sent none.
+
+        Raises RunFolderError on a damaged line.
+        """
+        names = {*_LIMIT_NAMES, *(p.parameter_names.max_tokens for p in self.config.providers)}
+        wanted, found = set(requests), dict[str, int]()
+        for number, line in read_whole_lines(self.path, RECORDS):
+            request = decode_line(_decode_request, line, self.path / RECORDS, number).attempt.exchange.request
+            if request.sha256 in wanted:
+                wanted.discard(request.sha256)
+                limit = _read_token_limit(request.body, names)
+                if limit is not None:
+                    found[request.sha256] = limit
+            if not wanted:
+                break
+        return found
 
     def hashed_views(self) -> Iterator[tuple[str, RecordView]]:
         """Every record without its bytes, after the SHA-256 of its line, by which scores name it."""
@@ -185,6 +228,15 @@ def open_run(path: Path) -> Run:
         return Run(path, msgspec.json.decode(data, type=Manifest))
     except msgspec.MsgspecError as error:
         raise RunFolderError(f"{file}: damaged: {error}") from None
+
+
+def _read_token_limit(body: str, names: Collection[str]) -> int | None:
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return None  # a recorded request of another tool may be anything
+    limits = {v for k, v in fields.items() if k in names and isinstance(v, int) and not isinstance(v, bool) and v > 0}
+    return limits.pop() if len(limits) == 1 else None
 
 
 def _to_record_view(attempt: _LeanAttempt) -> RecordView:

@@ -25,7 +25,21 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 CellValue = str | int | float | None
 
-_FIGURE_COLUMNS = ("metric", "left", "right", "condition", "family", "k", "value", "low", "high", "n", "method", "unit")
+_FIGURE_COLUMNS = (
+    "metric",
+    "left",
+    "right",
+    "condition",
+    "family",
+    "k",
+    "part",
+    "value",
+    "low",
+    "high",
+    "n",
+    "method",
+    "unit",
+)
 _ESTIMATE_COLUMNS = ("value", "low", "high", "n", "method")
 _TOKEN_CAUSE_COLUMNS = (
     "left",
@@ -41,6 +55,17 @@ _TOKEN_CAUSE_COLUMNS = (
     "right_margin",
     "right_rank",
     "reason",
+)
+_OUTCOME_COLUMNS = (
+    "provider",
+    "condition",
+    "planned",
+    "answered",
+    "cut_at_limit",
+    "cut_otherwise",
+    "spent_on_reasoning",
+    "empty",
+    "excluded",
 )
 _PROMPT_COLUMNS = (
     "prompt",
@@ -75,7 +100,7 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
     )
     tables["failures.csv"] = _render_csv(("provider", "kind", "count"), analysis.failures)
     tables["survival.csv"] = _render_csv(
-        ("kind", "left", "right", "condition", "pairs", "position_chars", "share"), _survival_rows(analysis)
+        ("kind", "left", "right", "condition", "part", "pairs", "position_chars", "share"), _survival_rows(analysis)
     )
     tables["diagnoses.csv"] = _render_csv(
         ("provider", "condition", "reference", "cause", "strength", "value", "low", "high", "n", "message", "evidence"),
@@ -96,13 +121,22 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
     tables["margins.csv"] = _render_csv(
         ("who", "kind", "condition", "reference", "tokens", "margin", "share"), _margin_rows(analysis)
     )
-    tables["divergences.csv"] = _render_csv(("prompt", "at_char", "left", "right"), _divergence_rows(analysis))
+    tables["divergences.csv"] = _render_csv(("prompt", "part", "at_char", "left", "right"), _divergence_rows(analysis))
+    tables["outcomes.csv"] = _render_csv(_OUTCOME_COLUMNS, _outcome_rows(analysis))
+    tables["served.csv"] = _render_csv(
+        ("provider", "condition", "asked", "served_model", "standing", "backend", "answers", "fingerprints"),
+        _served_rows(analysis),
+    )
+    tables["flags.csv"] = _render_csv(
+        ("provider", "condition", "flag", "severity", "count", "attempts", "words", "rule", "trials"),
+        _flag_rows(analysis),
+    )
     return tables
 
 
 def _figure_row(figure: Figure) -> Sequence[CellValue]:
     e = figure.estimate
-    who = (figure.metric, figure.left, figure.right, figure.condition, figure.family, figure.k)
+    who = (figure.metric, figure.left, figure.right, figure.condition, figure.family, figure.k, figure.part)
     return (*who, e.value, e.low, e.high, e.n, e.method, figure.unit)
 
 
@@ -140,12 +174,30 @@ def _finding_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
 def _survival_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
     for c in analysis.curves:
         for position, share in zip(c.positions, c.shares, strict=True):
-            yield (c.kind, c.left, c.right, c.condition, c.pairs, position, share)
+            yield (c.kind, c.left, c.right, c.condition, c.part, c.pairs, position, share)
 
 
 def _divergence_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
     for d in analysis.divergences:
-        yield (d.prompt, d.at_char, trial_words(d.left), trial_words(d.right))
+        yield (d.prompt, d.part, d.at_char, trial_words(d.left), trial_words(d.right))
+
+
+def _outcome_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    return (tuple(getattr(o, column) for column in _OUTCOME_COLUMNS) for o in analysis.outcomes)
+
+
+def _served_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for s in analysis.served:
+        yield (s.provider, s.condition, s.asked, s.served_model, s.standing, s.backend, s.answers, s.fingerprints)
+
+
+def _flag_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    meanings = {m.name: m for m in analysis.vocabulary.flags}
+    for f in analysis.flags:
+        meaning = meanings.get(f.flag)
+        said = (meaning.severity, meaning.words, meaning.rule) if meaning else (None, None, None)
+        trials = "; ".join(trial_words(t) for t in f.trials)
+        yield (f.provider, f.condition, f.flag, said[0], f.count, f.attempts, said[1], said[2], trials)
 
 
 def _diagnosis_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:

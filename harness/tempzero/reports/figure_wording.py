@@ -8,8 +8,8 @@ from tempzero.reports.document import Cell, Whisker
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, interval_text, metric_style, value_text
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Figure, Verdict
-from tempzero.types.vocabulary import WORST_FIRST, KindName, Metric, MetricName, VerdictOutcome
+from tempzero.types.concluded import Figure, OutcomeCounts, Verdict
+from tempzero.types.vocabulary import WORST_FIRST, KindName, Metric, MetricName, PartName, VerdictOutcome
 
 SIGNS: Mapping[VerdictOutcome, str] = {"finding": "▲", "inconclusive": "○", "pass": "✓"}
 
@@ -70,6 +70,8 @@ def figure_cell(figure: Figure | None, words: Metric) -> Cell:
     interval = interval_text(estimate, metric_style(words))
     if figure.k is not None and words.per_k:
         interval += f", k={figure.k}"
+    if figure.part == "spoken":
+        interval += ", reasoning left out" if interval else "reasoning left out"
     return Cell(
         text=text,
         interval=interval,
@@ -84,6 +86,30 @@ def look_up_cell(
 ) -> Cell:
     """The cell of one figure, looked up."""
     return figure_cell(view.figure(kind, metric, left, right, family), view.metric(metric))
+
+
+PART_WORDS: Mapping[PartName, str] = {
+    "whole": "whole answer",
+    "spoken": "all but the reasoning",
+    "reasoning": "reasoning",
+    "text": "text",
+    "calls": "tool calls",
+    "refusal": "refusal",
+}
+
+
+def answered_words(ended: OutcomeCounts) -> str:
+    """`28 of 28, 22 of them cut at the limit`: what coverage counts."""
+    more = [
+        f"{number:,} of them {words}"
+        for number, words in (
+            (ended.cut_at_limit, "cut at the limit"),
+            (ended.cut_otherwise, "cut by a filter or refused"),
+            (ended.empty, "empty"),
+        )
+        if number
+    ]
+    return ", ".join((f"{ended.answered:,} of {ended.planned:,}", *more))
 
 
 def cell_text(value: Cell) -> str:

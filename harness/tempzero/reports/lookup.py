@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tempzero.types.concluded import Analysis, Figure, PromptRow, ProviderFacts, Verdict
-from tempzero.types.vocabulary import PAIR_KINDS, CauseName, KindName, Metric, MetricName, RuleName
+from tempzero.types.concluded import Analysis, Figure, FlagCount, OutcomeCounts, PromptRow, ProviderFacts, Verdict
+from tempzero.types.vocabulary import (
+    PAIR_KINDS,
+    CauseName,
+    FlagMeaning,
+    KindName,
+    Metric,
+    MetricName,
+    PartName,
+    RuleName,
+)
+
+_FigureKey = tuple[KindName, MetricName, str, str | None, str, str | None, PartName]
+_COMPARED: tuple[PartName, ...] = ("whole", "spoken")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -28,9 +40,11 @@ class View:
         self._metrics = {m.name: m for m in analysis.vocabulary.metrics}
         self._rule_words = {r.name: r.words for r in analysis.vocabulary.rules}
         self._cause_words = {c.name: c.words for c in analysis.vocabulary.causes}
-        self._figures: dict[tuple[KindName, MetricName, str, str | None, str, str | None], Figure] = {}
+        self._flags = {f.name: f for f in analysis.vocabulary.flags}
+        self._outcomes = {(o.provider, o.condition): o for o in analysis.outcomes}
+        self._figures: dict[_FigureKey, Figure] = {}
         for figure in analysis.figures:
-            key = (figure.kind, figure.metric, figure.left, figure.right, figure.condition, figure.family)
+            key = (figure.kind, figure.metric, figure.left, figure.right, figure.condition, figure.family, figure.part)
             known = self._figures.get(key)
             # Of one metric at several k the largest k is shown; the tables hold them all.
             if known is None or (figure.k or 0) > (known.k or 0):
@@ -50,10 +64,23 @@ class View:
         return self._cause_words[cause]
 
     def figure(
-        self, kind: KindName, metric: MetricName, left: Subject, right: str | None = None, family: str | None = None
+        self,
+        kind: KindName,
+        metric: MetricName,
+        left: Subject,
+        right: str | None = None,
+        family: str | None = None,
+        part: PartName | None = None,
     ) -> Figure | None:
-        """One figure, or None where the analysis has none."""
-        return self._figures.get((kind, metric, left.provider, right, left.condition, family))
+        """One figure, or None where the analysis has none. Without a part: of whole answers, else of what is compared.
+
+        Two providers of which only one ever shows its reasoning are compared without it.
+        """
+        for one in _COMPARED if part is None else (part,):
+            found = self._figures.get((kind, metric, left.provider, right, left.condition, family, one))
+            if found is not None:
+                return found
+        return None
 
     def against(self, metric: MetricName, left: Subject, right: str) -> Figure | None:
         """A figure of two providers, whichever of them it names first, reference or not."""
@@ -65,14 +92,26 @@ class View:
         return None
 
     def figures(self, kind: KindName) -> list[Figure]:
-        """All figures of a kind over all prompt families, in the analysis's order."""
-        return [f for f in self._figures.values() if f.kind == kind and f.family is None]
+        """All figures of a kind over all prompt families, in the analysis's order; not those of single parts."""
+        return [f for f in self._figures.values() if f.kind == kind and f.family is None and f.part in _COMPARED]
+
+    def part_figures(self, kind: KindName) -> list[Figure]:
+        """Those of single parts of the answers, over all prompt families."""
+        return [f for f in self._figures.values() if f.kind == kind and f.family is None and f.part not in _COMPARED]
+
+    def flag_meaning(self, one: FlagCount) -> FlagMeaning | None:
+        """What a counted flag means; None where the table lacks it."""
+        return self._flags.get(one.flag)
+
+    def outcomes(self, subject: Subject) -> OutcomeCounts | None:
+        """How a provider's planned trials ended."""
+        return self._outcomes.get((subject.provider, subject.condition))
 
     def by_k(self, kind: KindName, metric: MetricName) -> dict[Subject, dict[int, Figure]]:
         """A metric over all prompt families at every number of repeats that it was computed for, in the run's order."""
         found: dict[Subject, dict[int, Figure]] = {}
         for f in self.analysis.figures:
-            if (f.kind, f.metric, f.family) == (kind, metric, None) and f.k is not None:
+            if (f.kind, f.metric, f.family) == (kind, metric, None) and f.part == "whole" and f.k is not None:
                 found.setdefault(Subject(provider=f.left, condition=f.condition), {})[f.k] = f
         return {subject: found[subject] for subject in self._sorted(found)}
 

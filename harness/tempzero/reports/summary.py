@@ -29,6 +29,9 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "figures": [_figure_to_json(f) for f in analysis.figures],
         "findings": [_finding_to_json(f) for f in analysis.findings],
         "failures": [{"provider": p, "kind": kind, "count": count} for p, kind, count in analysis.failures],
+        "outcomes": _to_summary_json(analysis.outcomes),
+        "served": _to_summary_json(analysis.served),
+        "flags": _to_summary_json(analysis.flags),
         "curves": _to_summary_json(analysis.curves),
         "divergences": [_divergence_to_json(d) for d in analysis.divergences],
         "reading": _reading_to_json(analysis),
@@ -76,7 +79,9 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
 
 def _divergence_to_json(divergence: Divergence) -> dict[str, Any]:
     """Without the texts: records.jsonl has them."""
-    return {name: _to_summary_json(getattr(divergence, name)) for name in ("prompt", "at_char", "left", "right")}
+    return {
+        name: _to_summary_json(getattr(divergence, name)) for name in ("prompt", "part", "at_char", "left", "right")
+    }
 
 
 def _reading_to_json(analysis: Analysis) -> dict[str, Any] | None:

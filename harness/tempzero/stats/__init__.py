@@ -13,6 +13,7 @@ from tempzero.stats.intervals import (
     wilson_proportion,
 )
 from tempzero.stats.kernels import hamming_kernel, one_hot_kernel, prefix_kernel
+from tempzero.stats.odd_one import odd_one_test
 from tempzero.stats.permutation import aa_rejection_rate, mmd_permutation, one_hot_permutation
 from tempzero.stats.power import minimum_detectable_divergence, minimum_detectable_effect
 from tempzero.stats.profile import profile_maximum
@@ -38,6 +39,7 @@ __all__ = [
     "minimum_detectable_divergence",
     "minimum_detectable_effect",
     "mmd_permutation",
+    "odd_one_test",
     "one_hot_kernel",
     "one_hot_permutation",
     "prefix_kernel",

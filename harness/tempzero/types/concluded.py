@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tempzero.types.asked import Skipped, Trial
-from tempzero.types.recorded import Ending, OutcomeKind
+from tempzero.types.recorded import Ending, Flag, OutcomeKind
 from tempzero.types.vocabulary import (
     CauseName,
     KindName,
     MetricName,
+    NameStanding,
     PairKind,
+    PartName,
     RuleName,
     Strength,
     Unit,
@@ -40,8 +42,9 @@ class Estimate:
 class Figure:
     """One number of the analysis: a row of the tidy frame, of summary.json and of the tables.
 
-    `left` is the provider the figure speaks of, `right` whom it is compared with (None: nobody).
-    `family` None means all prompts. `k` is the number of repeats the figure is defined for.
+    `left` is the provider the figure speaks of, `right` whom it is compared with (None: nobody; of kind conditions the
+    other condition). `family` None means all prompts. `k` is the number of repeats the figure is defined for, `part`
+    what of the answers it compares.
     """
 
     kind: KindName
@@ -53,6 +56,7 @@ class Figure:
     k: int | None
     estimate: Estimate
     unit: Unit
+    part: PartName = "whole"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,11 +90,12 @@ class SurvivalCurve:
     positions: tuple[int, ...]
     shares: tuple[float, ...]
     pairs: int
+    part: PartName = "whole"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Divergence:
-    """Two responses to one prompt that differ, and the first character at which they do."""
+    """Two responses to one prompt that differ, the first part in which they do, and its first different character."""
 
     prompt: str
     left: Trial
@@ -98,6 +103,7 @@ class Divergence:
     left_text: str
     right_text: str
     at_char: int
+    part: PartName = "text"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -303,6 +309,54 @@ FailureKind = OutcomeKind | Literal["not_asked"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OutcomeCounts:
+    """How the planned trials of a provider under one condition ended.
+
+    `answered` counts valid and cut ones: that is coverage. Of those, `cut_at_limit` and `cut_otherwise` were cut,
+    `spent_on_reasoning` at the limit before any text came, and `empty` are complete and empty.
+    """
+
+    provider: str
+    condition: str
+    planned: int
+    answered: int
+    cut_at_limit: int
+    cut_otherwise: int
+    spent_on_reasoning: int
+    empty: int
+    excluded: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """One name that answers gave of who made them, how it stands to the one asked for, and how many gave it.
+
+    None: they gave none.
+    """
+
+    provider: str
+    condition: str
+    asked: str
+    served_model: str | None
+    standing: NameStanding | None
+    backend: str | None
+    answers: int
+    fingerprints: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlagCount:
+    """How many responses of a provider carry one flag, of all that it was asked for, and the first of them."""
+
+    provider: str
+    condition: str
+    flag: Flag
+    count: int
+    attempts: int
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """Everything a report needs, computed once. Pure: same run folder, same value."""
 
@@ -331,6 +385,9 @@ class Analysis:
     endings: tuple[Ending, ...] = ()
     reading: ReferenceReading | None = None
     unread_answers: tuple[UnreadAnswers, ...] = ()
+    outcomes: tuple[OutcomeCounts, ...] = ()
+    served: tuple[ServedModel, ...] = ()
+    flags: tuple[FlagCount, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

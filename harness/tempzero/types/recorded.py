@@ -63,7 +63,8 @@ class Times:
 class Completion:
     """The model output as the provider gave it, by parts: text, reasoning, tool calls, refusal.
 
-    `text` is "" where there is none. `reasoning_text` and `refusal` None: the provider shows none.
+    `text` is "" where there is none. `reasoning_text` and `refusal` None: the provider shows none. `completion_tokens`
+    and `total_tokens` are as the provider counts them; what was generated is `output_tokens`.
     """
 
     text: str
@@ -82,6 +83,15 @@ class Completion:
     logits_sha256: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
+    total_tokens: int | None = None
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Every token that was generated and is paid for, reasoning counted outside `completion_tokens` included."""
+        said, thought = self.completion_tokens, self.reasoning_tokens or 0
+        if self.total_tokens is None or self.prompt_tokens is None:
+            return said + thought if said is not None and thought > said else said
+        return max(self.total_tokens - self.prompt_tokens, said or 0)
 
 
 IdentityLabel = Literal["served_model", "backend", "fingerprint"]
@@ -100,10 +110,15 @@ FaultKind = Literal[
     "quota",
     "server",
     "unsupported_param",
+    "param_renamed",
+    "limit_too_small",
+    "role_refused",
+    "generation_failed",
     "prompt_too_long",
     "bad_request",
     "auth",
     "model_unavailable",
+    "wrong_url",
     "blocked",
     "redirect",
     "network",
@@ -143,14 +158,30 @@ Flag = Literal[
     "stream_for_json",
     "no_done",
     "broken_after_done",
+    "events_after_done",
     "suspicious_stream",
+    "output_after_finish",
+    "piece_sent_twice",
+    "id_changed_within",
+    "model_changed_within",
+    "finish_reason_changed",
+    "message_for_delta",
+    "tool_index_missing",
     "key_redacted",
     "bytes_after_end",
     "encoding_untrue",
     "metadata_encoding",
     "several_choices",
     "content_parts",
+    "parts_unread",
     "think_block_open",
+    "think_block_unopened",
+    "template_leak",
+    "limit_unsaid",
+    "limit_spent_on_reasoning",
+    "max_tokens_not_held",
+    "limit_without_reasoning",
+    "reasoning_billed_apart",
     "finish_reason_missing",
     "finish_reason_unknown",
     "unexpected_tool_call",
@@ -159,6 +190,7 @@ Flag = Literal[
     "usage_missing",
     "usage_implausible",
     "model_missing",
+    "model_alias",
     "model_mismatch",
     "suspected_cache",
     "upstream_fallback",
@@ -169,7 +201,8 @@ Flag = Literal[
     "clock_skew",
     "refusal_by_wording",
 ]
-"""What is odd about a usable answer. Flags stand in records.jsonl: one may be added, none renamed."""
+"""What is odd about a usable answer; `flag_table` says what each means. Flags stand in records.jsonl: one may be
+added, none renamed."""
 
 
 CLOCK_SKEW: Flag = "clock_skew"

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tempzero.types.recorded import Flag
+
 MetricName = Literal[
     "emr",
     "emr_complete",
@@ -40,6 +42,9 @@ MetricName = Literal[
     "finish_reason_agreement",
     "length_difference_chars",
     "prompt_tokens_agreement",
+    "completion_tokens_difference",
+    "reasoning_tokens_difference",
+    "reasoning_shown_agreement",
     "seq_rep_4",
     "rep_128",
     "loop_share",
@@ -49,6 +54,7 @@ MetricName = Literal[
     "mismatch_rate",
     "verbosity_chars",
     "coverage",
+    "whole_share",
     "censored_share",
     "missing_share",
     "excluded_share",
@@ -80,6 +86,8 @@ MetricName = Literal[
     "token_match_rate_context_4096_up",
     "prompt_tokens",
     "completion_tokens",
+    "reasoning_tokens",
+    "reasoning_share",
     "cost_usd",
     "compression_ratio_excess",
     "loop_share_excess",
@@ -89,18 +97,37 @@ MetricName = Literal[
 """Every metric there is."""
 
 KindName = Literal[
-    "coverage", "repeat", "cross", "reference", "scored", "repetition", "answers", "identity", "speed", "cost"
+    "coverage",
+    "repeat",
+    "conditions",
+    "cross",
+    "reference",
+    "scored",
+    "repetition",
+    "answers",
+    "identity",
+    "speed",
+    "cost",
 ]
 """What a figure is about; each kind has its table."""
 
-PartName = Literal["whole", "reasoning", "text", "calls", "refusal"]
-"""Which part of the answers a figure compares; `whole`: all of them."""
+PartName = Literal["whole", "reasoning", "text", "calls", "refusal", "spoken"]
+"""Which part of the answers a figure compares; `whole`: all of them; `spoken`: all but the reasoning.
 
-PairKind = Literal["repeat", "cross", "reference"]
-"""Which responses are compared: a provider's own, those of two peers, or a provider's with the reference's."""
+Two providers of which only one ever shows its reasoning are compared by what both show, `spoken`.
+"""
+PARTS: tuple[PartName, ...] = ("whole", "spoken", "reasoning", "text", "calls", "refusal")
+
+ComparedKind = Literal["conditions", "cross", "reference"]
+"""Which two sets of answers to the same prompts are compared."""
+PairKind = Literal["repeat", "conditions", "cross", "reference"]
+"""Which responses are compared: a provider's own, its own under two conditions, those of two peers, or a provider's
+with the reference's."""
 
 PAIR_KINDS: tuple[Literal["reference"], Literal["cross"]] = ("reference", "cross")
 """What is measured between two providers, be one of them the reference or not."""
+COMPARED_KINDS: tuple[Literal["reference"], Literal["cross"], Literal["conditions"]] = (*PAIR_KINDS, "conditions")
+"""What is measured between two sets of answers to the same prompts: two providers', or one's under two conditions."""
 
 Unit = Literal["share", "count", "tokens", "tokens/s", "chars", "s", "USD", "ratio", "logits", "temperature"]
 
@@ -121,7 +148,13 @@ CauseName = Literal[
 RuleName = Literal[
     "reference_not_reproducible",
     "nondeterministic",
+    "conditions_differ",
+    "first_answers_differ",
+    "model_mismatch",
+    "max_tokens_not_held",
+    "template_leak",
     "identity_changed",
+    "reasoning_shown",
     "prompt_tokens_differ",
     "deviates_from_reference",
     "deviates_token_by_token",
@@ -142,6 +175,12 @@ RuleName = Literal[
 
 Strength = Literal["shown", "likely", "undecided"]
 """shown: rules out the others by a calibrated rule."""
+
+NameStanding = Literal["same", "alias", "other"]
+"""How the name of the model that answered stands to the one asked for: it; another name for it; another model."""
+
+Severity = Literal["note", "remark", "finding"]
+"""note: counted, and normal service. remark: also said by `check`. finding: also a finding of the run."""
 
 VerdictOutcome = Literal["pass", "finding", "inconclusive"]
 WORST_FIRST: tuple[VerdictOutcome, ...] = ("finding", "inconclusive", "pass")
@@ -201,6 +240,16 @@ class Cause:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlagMeaning:
+    """What a flag of a response says: `words` go on from "the provider ...", `rule` is what has to be seen for it."""
+
+    name: Flag
+    words: str
+    severity: Severity
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Vocabulary:
     """Every noun an analysis speaks in, in the order in which they are shown; findings are sorted by that of rules."""
 
@@ -208,3 +257,4 @@ class Vocabulary:
     kinds: tuple[Kind, ...]
     rules: tuple[Rule, ...]
     causes: tuple[Cause, ...]
+    flags: tuple[FlagMeaning, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tempzero.config import Gates
 from tempzero.types.concluded import Analysis, Figure, Finding, ProviderFacts, ProviderVerdict, Verdict
@@ -50,7 +50,9 @@ class _ProviderFigures:
     """Looks one provider's figures over all prompt families up by name."""
 
     def __init__(self, analysis: Analysis, provider: str) -> None:
-        self._rows = [f for f in analysis.figures if f.left == provider and f.family is None]
+        self._rows = [
+            f for f in analysis.figures if f.left == provider and f.family is None and f.part in ("whole", "spoken")
+        ]
 
     def get(self, kind: KindName, metric: MetricName) -> list[Figure]:
         return [f for f in self._rows if f.kind == kind and f.metric == metric]
@@ -64,7 +66,8 @@ class _ProviderFigures:
             for figure in figures:
                 e = figure.estimate
                 if e.value is not None and e.low is not None and e.high is not None:
-                    reasons.append(f"{words}: {e.value:.3f} [{e.low:.3f}, {e.high:.3f}], n={e.n}")
+                    part = " (without the reasoning, which only one of them shows)" if figure.part == "spoken" else ""
+                    reasons.append(f"{words}{part}: {e.value:.3f} [{e.low:.3f}, {e.high:.3f}], n={e.n}")
         return reasons
 
 
@@ -91,10 +94,7 @@ def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis
     """What keeps a provider without findings from passing."""
     doubts = []
     # A text cut at max_tokens is still evidence up to the cut, so it counts as answered.
-    shares: dict[str, float] = {}
-    for figure in (*figures.get("coverage", "coverage"), *figures.get("coverage", "censored_share")):
-        shares[figure.condition] = shares.get(figure.condition, 0.0) + (figure.estimate.value or 0)
-    answered = min(shares.values(), default=0.0)  # under the condition that fared worst
+    answered = min((f.estimate.value or 0 for f in figures.get("coverage", "coverage")), default=0.0)
     if answered < 1:
         for ending in analysis.endings:
             if ending.provider is None:
@@ -103,6 +103,7 @@ def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis
                 doubts.append(f"it was not asked to the end: {ending.reason}")
     if answered < gates.min_coverage:
         doubts.append(f"only {answered:.0%} of the planned trials were answered; {gates.min_coverage:.0%} are needed")
+    doubts += _doubt_silence(provider, analysis, gates)
     measured = figures.get("repeat", "emr")
     repeats = [f for f in measured if f.estimate.value is not None]
     refused = [f.estimate.method for f in measured if f.estimate.method.startswith("refused: ")]
@@ -117,6 +118,22 @@ def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis
         if not compared:
             doubts.append(f"compared with the reference on fewer than {gates.min_prompts} prompts")
     return doubts
+
+
+def _doubt_silence(provider: ProviderFacts, analysis: Analysis, gates: Gates) -> Iterator[str]:
+    """Answers without anything said leave nothing to judge, however well they agree."""
+    for ended in analysis.outcomes:
+        if ended.provider != provider.name or not ended.answered:
+            continue
+        at = f" under {ended.condition}" if sum(e.provider == provider.name for e in analysis.outcomes) > 1 else ""
+        said = ended.answered - ended.spent_on_reasoning
+        if ended.spent_on_reasoning and said < gates.min_coverage * ended.answered:
+            yield (
+                f"the limit was spent on reasoning, before any text, in {ended.spent_on_reasoning} of "
+                f"{ended.answered} answers{at}: raise max_tokens"
+            )
+        if ended.empty == ended.answered:
+            yield f"all of its {ended.answered} answers{at} were empty"
 
 
 def _has_reference(provider: ProviderFacts, analysis: Analysis) -> bool:

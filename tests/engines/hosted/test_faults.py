@@ -57,7 +57,7 @@ def refusal(status: int, error: Any = None, headers: Mapping[str, str] | None = 
         (302, None, "redirect", "never"),
         (307, None, "redirect", "never"),
         (400, {"message": "messages: at least one is required"}, "bad_request", "never"),
-        (405, None, "bad_request", "never"),
+        (405, None, "wrong_url", "never"),
     ],
 )
 def test_a_refusal_has_the_class_its_status_and_words_say(status: int, error: Any, kind: str, retry: str) -> None:
@@ -103,7 +103,7 @@ def test_no_wait_is_reported_where_nothing_is_asked_again() -> None:
 
 def test_permanent_faults_are_those_that_every_further_request_meets() -> None:
     """Asking on with a refused key is rude to the provider and useless to the user."""
-    assert {"auth", "quota", "model_unavailable", "tls", "redirect"} == PERMANENT_FAULTS
+    assert {"auth", "quota", "model_unavailable", "wrong_url", "tls", "redirect"} == PERMANENT_FAULTS
 
 
 def test_a_detail_is_one_short_printable_line() -> None:

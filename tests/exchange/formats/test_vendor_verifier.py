@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from exchanging import keys_and_texts, take_in, views, write_jsonl
 
 
@@ -81,6 +82,46 @@ def test_failed_rows_and_their_second_try_are_one_trial(tmp_path: Path) -> None:
         ("1", 2, "valid", "complete"),
         ("2", 1, "missing", "rate_limited"),
     ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "four", "reasoning_content": "hm"},
+        {"content": "four", "reasoning": "hm"},
+        {"content": "four", "reasoning_details": [{"type": "reasoning.text", "text": "h"}, {"summary": "m"}]},
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "four"},
+            ]
+        },
+        {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "four"}]},
+        {"content": "<think>hm</think>four"},
+    ],
+    ids=["reasoning_content", "reasoning", "details", "parts of parts", "parts", "think tags"],
+)
+def test_reasoning_is_found_wherever_it_stands(message: dict[str, Any], tmp_path: Path) -> None:
+    """A part that is not read is a part that is not compared, and a list of parts is no silence."""
+    row = result(1, "x")
+    row["response"]["choices"][0]["message"] = {"role": "assistant", **message}
+    row["response"]["usage"] |= {"total_tokens": 180, "completion_tokens_details": {"reasoning_tokens": 8}}
+    write_jsonl(tmp_path / "a_results.jsonl", [row])
+    said = views(take_in(tmp_path / "a_results.jsonl"))[0].outcome.completion
+    assert said is not None
+    assert (said.text, said.reasoning_text) == ("four", "hm")
+    assert (said.reasoning_tokens, said.total_tokens) == (8, 180)
+
+
+def test_a_refusal_in_parts_of_the_content_is_one(tmp_path: Path) -> None:
+    """What a model refuses with is part of its answer, in a field of its own or within the content."""
+    row = result(1, "x")
+    content = [{"type": "refusal", "refusal": "I won't"}]
+    row["response"]["choices"][0]["message"] = {"role": "assistant", "content": content}
+    write_jsonl(tmp_path / "a_results.jsonl", [row, result(2, "fine")])
+    outcome = views(take_in(tmp_path / "a_results.jsonl"))[0].outcome
+    assert outcome.completion is not None
+    assert (outcome.status, outcome.completion.text, outcome.completion.refusal) == ("censored", "", "I won't")
 
 
 def test_tool_calls_are_compared_without_their_random_ids(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The events of a streamed answer in, the value that the same answer has when it comes whole, or what is wrong instead.
 
 Deltas are joined choice by choice, by index and by field, so that one reader serves both ways of
-asking and a streamed text equals the same text unstreamed. A stream is whole where its choice
-gave a finish reason and its end mark came, or where a known finish reason stands at a clean end.
+asking and a streamed text equals the same text unstreamed. A stream is whole where its end mark came
+behind a finish reason or usage, or where a known finish reason stands at a clean end.
 """
 
 from __future__ import annotations
@@ -12,16 +12,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tempzero.engines.hosted.call_joining import CallJoiner
 from tempzero.engines.hosted.event_stream import DONE_MARK, EventStream, StreamEvent
 from tempzero.engines.hosted.fault_catalogue import UnusableReply, missing_outcome, outcome_of_inband_error
+from tempzero.engines.hosted.finish_reasons import FILTERED_REASONS
 from tempzero.engines.hosted.parsing import parse_json_bytes
+from tempzero.message_parts import REASONING_FIELDS, REASONING_LIST, split_content_list
 from tempzero.types.recorded import Flag
 
 # What stands in every chunk and is the same for the whole answer: the first that says something counts.
 _FIELDS_SENT_ONCE = ("id", "object", "created", "model", "system_fingerprint", "provider")
-_UNCHANGING_FIELDS = ("id", "created", "model", "system_fingerprint", "provider")
+# Those that one answer has one of, and what another value of them is called. `created` moves in honest streams.
+_CHANGE_FLAGS: Mapping[str, Flag] = {
+    "id": "id_changed_within",
+    "model": "model_changed_within",
+    "provider": "model_changed_within",
+    "system_fingerprint": "fingerprint_changed",
+}
 _HEAD_FIELDS = frozenset({*_FIELDS_SENT_ONCE, "choices"})
-_TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "refusal")
+_TEXT_FIELDS = ("content", *REASONING_FIELDS, "refusal")
+# Where the reasoning and the refusal go that come as parts of the content.
+_REASONING_PLACE, _REFUSAL_PLACE = REASONING_FIELDS[-1], "refusal"
 _KEEP_ALIVE_EVENTS = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})  # names of events without content
 _TOKEN_ID_FIELDS = ("token_ids", "tokens")
 # What a JSON string holds as it stands, without an escape; and the place of such a text that is joined.
@@ -59,18 +70,10 @@ def assemble_stream(stream: EventStream, headers: Mapping[str, str]) -> Assemble
     if stream.rest in (b"data: " + DONE_MARK, b"data:" + DONE_MARK) and not joined.answer.done:
         joined.answer.done = True  # only its line end is missing, and it needs none to be understood
     elif stream.rest and joined.answer.done:
-        joined.answer.flag("suspicious_stream")
+        joined.answer.flag("events_after_done")
     elif stream.rest:
         raise UnusableReply(missing_outcome("truncated_stream", "the stream ends within an event", "yes"))
     return joined.finish()
-
-
-def join_text_parts(content: Any) -> str | None:
-    """A list of parts as one text; None where it is no such list. Parts of other kinds (thinking) are left out."""
-    if not isinstance(content, list) or not all(isinstance(p, dict) for p in content):
-        return None
-    texts = [p.get("text") for p in content if p.get("type", "text") in ("text", "output_text")]
-    return "".join(texts) if all(isinstance(t, str) for t in texts) else None
 
 
 @dataclass(slots=True)
@@ -79,18 +82,16 @@ class _ChoiceSoFar:
 
     texts: dict[str, list[str]] = field(default_factory=dict)
     message: dict[str, Any] = field(default_factory=dict)
-    calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    calls: CallJoiner = field(default_factory=CallJoiner)
     rest: dict[str, Any] = field(default_factory=dict)
     finish: str | None = None
     pieces: int = 0  # deltas that brought output
-    roles: int = 0  # runs of deltas that named a role
-    named_role: bool = False
     spoke: bool = False  # has any delta said something, be it the role?
 
     def value(self, index: int) -> dict[str, Any]:
         message = {"content": None} | self.message | {name: "".join(parts) for name, parts in self.texts.items()}
-        if self.calls:
-            message["tool_calls"] = [self.calls[i] for i in sorted(self.calls)]
+        if self.calls.has_calls:
+            message["tool_calls"] = self.calls.value()
         return self.rest | {"index": index, "message": message, "finish_reason": self.finish}
 
 
@@ -124,7 +125,7 @@ class _StreamJoiner:
         self.answer = AssembledAnswer()
         self._choices: dict[int, _ChoiceSoFar] = {}
         self._last = b""
-        self._repeated = False
+        self._repeats = 0  # events that say again what the one before said
         self._head: list[Any] = []
         self._shape: _EventShape | None = None
         self._tries = _MOST_SHAPE_TRIES
@@ -136,7 +137,7 @@ class _StreamJoiner:
             text = shape.text_of(event)
             if text is not None:
                 self._tries = _MOST_SHAPE_TRIES
-                self._repeated = self._repeated or event.data == self._last
+                self._repeats += event.data == self._last
                 self._last = event.data
                 shape.texts.append(text)
                 shape.choice.pieces += 1
@@ -146,7 +147,7 @@ class _StreamJoiner:
 
     def _take_parsed(self, event: StreamEvent) -> None:
         if self.answer.done:
-            self.answer.flag("suspicious_stream")  # nothing follows the end mark
+            self.answer.flag("events_after_done")
             return
         data = event.data.strip()
         if data == DONE_MARK:
@@ -157,7 +158,7 @@ class _StreamJoiner:
         value = _parse_event(event)
         if event.name == b"error" or value.get("error") or value.get("object") == "error":
             raise UnusableReply(outcome_of_inband_error(value.get("error") or value, self._headers))
-        self._repeated = self._repeated or (event.data == self._last and bool(value.get("choices")))
+        self._repeats += event.data == self._last and bool(value.get("choices"))
         self._last = event.data
         self._take_head(value)
         choices = value.get("choices")
@@ -197,22 +198,24 @@ class _StreamJoiner:
                 raise UnusableReply(missing_outcome("no_choices", "the stream holds no choices", "once"))
             raise UnusableReply(missing_outcome("truncated_stream", "the stream ends without an answer", "yes"))
         first = self._choices[min(self._choices)]
-        if not first.finish:
+        if not first.finish and not self.answer.done:
             raise UnusableReply(missing_outcome("truncated_stream", "the stream ends without a finish reason", "yes"))
-        if not first.spoke:
+        if not first.spoke and (first.finish or "").lower() not in FILTERED_REASONS:
             raise UnusableReply(missing_outcome("schema", "the choices of the stream hold no delta"))
         self._flag_resent_pieces(first)
         self.answer.value["choices"] = [self._choices[i].value(i) for i in sorted(self._choices)]
         return self.answer
 
     def _flag_resent_pieces(self, first: _ChoiceSoFar) -> None:
-        """More pieces than tokens and one of them twice in a row: somebody sent it again."""
+        """More pieces than tokens, and so many of them twice in a row: somebody sent them again."""
         usage = self.answer.value.get("usage")
-        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if self._repeated and type(tokens) is int and first.pieces > tokens:
-            self.answer.flag("suspicious_stream")
-        if first.roles > 1:
-            self.answer.flag("suspicious_stream")
+        counts = usage if isinstance(usage, dict) else {}
+        prompt, completion, total = (counts.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
+        if type(completion) is not int:
+            return
+        apart = total - prompt if type(total) is int and type(prompt) is int else 0
+        if 0 < first.pieces - max(completion, apart) <= self._repeats:
+            self.answer.flag("piece_sent_twice")
 
     def _take_head(self, value: Mapping[str, Any]) -> None:
         head = [value.get(name) for name in _FIELDS_SENT_ONCE]
@@ -225,7 +228,7 @@ class _StreamJoiner:
                 continue
             if name == "usage":
                 if isinstance(given, dict) and given:
-                    self._take_usage(given)
+                    whole[name] = given  # the last one counts: some servers count as they go
                 else:
                     whole.setdefault(name, given)
             elif isinstance(given, dict) and isinstance(whole.get(name), dict):
@@ -240,16 +243,8 @@ class _StreamJoiner:
                 continue  # Azure's first chunk brings filter results and says nothing else
             if name not in whole:
                 whole[name] = given
-            elif name in _UNCHANGING_FIELDS and whole[name] != given:
-                self.answer.flag("suspicious_stream")
-
-    def _take_usage(self, given: dict[str, Any]) -> None:
-        """The last one counts; some servers count as they go, none counts backwards."""
-        before = self.answer.value.get("usage")
-        self.answer.value["usage"] = given
-        counts = [u.get("completion_tokens") if isinstance(u, dict) else None for u in (before, given)]
-        if type(counts[0]) is int and type(counts[1]) is int and counts[1] < counts[0]:
-            self.answer.flag("suspicious_stream")
+            elif name in _CHANGE_FLAGS and whole[name] != given:
+                self.answer.flag(_CHANGE_FLAGS[name])
 
     def _take_choice(self, given: Mapping[str, Any]) -> None:
         index = 0 if given.get("index") is None else given["index"]
@@ -267,35 +262,56 @@ class _StreamJoiner:
         delta = given.get("delta")
         if delta is None and isinstance(given.get("message"), dict):
             # A whole answer as one event, or the whole once more at the end.
-            self.answer.flag("suspicious_stream")
+            self.answer.flag("message_for_delta")
             delta = {} if choice.spoke else given["message"]
         if delta is not None and not isinstance(delta, dict):
             raise UnusableReply(missing_outcome("schema", "the delta of a stream's choice is not an object"))
         return delta or {}
 
     def _take_delta(self, choice: _ChoiceSoFar, delta: Mapping[str, Any]) -> None:
-        names_role = delta.get("role") is not None
         choice.spoke = choice.spoke or bool(delta)
-        # Some servers name the role in every delta; naming it anew after a pause is a second beginning.
-        choice.roles += names_role and not choice.named_role
-        choice.named_role = names_role
         brought = False
         for name, given in delta.items():
-            text = _delta_text(name, given)
-            if text is not None:
-                choice.texts.setdefault(name, []).append(text)
-                brought = brought or bool(text)
+            if given is None:
+                if name in _TEXT_FIELDS or name == "role":
+                    choice.message.setdefault(name, given)
+            elif name in _TEXT_FIELDS:
+                brought = self._take_text(choice, name, given) or brought
+            elif name == REASONING_LIST and isinstance(given, list):
+                choice.message.setdefault(name, []).extend(given)
+                brought = brought or bool(given)
             elif name == "tool_calls" and given:
-                _join_tool_calls(choice.calls, given)
+                choice.calls.take(given)
                 brought = True
             elif name == "function_call" and given:
                 choice.message[name] = given
                 brought = True
-            elif name in _TEXT_FIELDS or name == "role":
+            elif name == "role":
                 choice.message.setdefault(name, given)
         choice.pieces += brought
+        if choice.calls.guessed:
+            self.answer.flag("tool_index_missing")
         if brought and choice.finish:
-            self.answer.flag("suspicious_stream")
+            self.answer.flag("output_after_finish")
+
+    def _take_text(self, choice: _ChoiceSoFar, name: str, given: Any) -> bool:
+        """The text of a delta's field, to be joined; whether it brought any. Unknown forms of a content are refused."""
+        if isinstance(given, str):
+            choice.texts.setdefault(name, []).append(given)
+            return bool(given)
+        parts = split_content_list(given)
+        if parts is None:
+            if name == "content":
+                raise UnusableReply(missing_outcome("schema", f"delta.content is a JSON {type(given).__name__}"))
+            choice.message.setdefault(name, given)
+            return False
+        self.answer.flag("content_parts")
+        if parts.unread:
+            self.answer.flag("parts_unread")
+        for place, text in ((name, parts.text), (_REASONING_PLACE, parts.reasoning), (_REFUSAL_PLACE, parts.refusal)):
+            if text or place == name:
+                choice.texts.setdefault(place, []).append(text)
+        return bool(parts.text or parts.reasoning or parts.refusal)
 
     def _take_ending(self, choice: _ChoiceSoFar, given: Mapping[str, Any]) -> None:
         finish = given.get("finish_reason")
@@ -303,45 +319,15 @@ class _StreamJoiner:
             raise UnusableReply(missing_outcome("schema", "the finish_reason of a stream's choice is no text"))
         if finish:
             if choice.finish and choice.finish != finish:
-                self.answer.flag("suspicious_stream")
+                self.answer.flag("finish_reason_changed")
             choice.finish = finish
+        if isinstance(given.get("content_filter_results"), dict) and given["content_filter_results"]:
+            choice.rest["content_filter_results"] = given["content_filter_results"]
         for name in _TOKEN_ID_FIELDS:
             if isinstance(given.get(name), list):
                 choice.rest.setdefault(name, []).extend(given[name])
         if isinstance(given.get("usage"), dict) and given["usage"]:
             choice.rest["usage"] = given["usage"]
-
-
-def _join_tool_calls(calls: dict[int, dict[str, Any]], given: Any) -> None:
-    """Join pieces of tool calls, by index: the id and the name come once, the arguments in pieces.
-
-    Servers that give no index send whole calls: one with an id or a name begins another.
-    """
-    if not isinstance(given, list) or not all(isinstance(piece, dict) for piece in given):
-        raise UnusableReply(missing_outcome("schema", "delta.tool_calls is not a list of objects"))
-    for piece in given:
-        function = piece.get("function") or {}
-        if not isinstance(function, dict):
-            raise UnusableReply(missing_outcome("schema", "the function of a tool call is not an object"))
-        index = piece.get("index")
-        if index is None:
-            begins = not calls or piece.get("id") or function.get("name")
-            index = max(calls, default=-1) + bool(begins)
-        if type(index) is not int:
-            raise UnusableReply(missing_outcome("schema", "the index of a tool call is not a whole number"))
-        call = calls.setdefault(index, {"function": {"arguments": None}})
-        call |= {k: v for k, v in piece.items() if k in ("id", "type") and v and k not in call}
-        _join_function(call["function"], function)
-
-
-def _join_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
-    if function.get("name") and "name" not in so_far:
-        so_far["name"] = function["name"]
-    arguments = function.get("arguments")
-    if isinstance(arguments, str) and isinstance(so_far["arguments"], str | None):
-        so_far["arguments"] = (so_far["arguments"] or "") + arguments
-    elif arguments is not None:
-        so_far["arguments"] = arguments
 
 
 def _parse_event(event: StreamEvent) -> dict[str, Any]:
@@ -359,13 +345,3 @@ def _parse_event(event: StreamEvent) -> dict[str, Any]:
             missing_outcome("malformed", f"an event is a JSON {type(value).__name__}, not an object", "yes")
         )
     return value
-
-
-def _delta_text(name: str, given: Any) -> str | None:
-    """The text of a delta's field that is joined; None where it holds none. Unknown forms are refused."""
-    if name not in _TEXT_FIELDS or given is None:
-        return None
-    text = given if isinstance(given, str) else join_text_parts(given)
-    if text is None and name == "content":
-        raise UnusableReply(missing_outcome("schema", f"delta.content is a JSON {type(given).__name__}"))
-    return text

@@ -21,7 +21,9 @@ _PLAIN_FRAME = len(b"data: \n\n")
 # The name of a field: those of the standard, and others that are to be ignored, but no other spelling of data.
 _FIELD_NAME = re.compile(rb"(?!(?i:data))[A-Za-z][A-Za-z0-9_-]{0,31}")
 # A model's output, or its end: what a data line must hold to count as content. Empty strings are signs of life.
-_OUTPUT_FIELD = re.compile(rb'"(?:content|text|reasoning|reasoning_content|refusal|arguments)"\s*:\s*(?:"[^"]|\[\s*\{)')
+_OUTPUT_FIELD = re.compile(
+    rb'"(?:content|text|reasoning|reasoning_content|thinking|refusal|arguments)"\s*:\s*(?:"[^"]|\[\s*\{)'
+)
 _ENDING_FIELD = re.compile(rb'"(?:finish_reason|error)"\s*:\s*(?:"[^"]|\{)')
 
 

@@ -5,11 +5,16 @@ rate_limited       yes    429
 quota              never  402, or another 4xx that says that the money or allowance is used up
 server             yes    5xx and beyond, 408, 409, 424, 425, 498
 unsupported_param  never  400/422 about a request field
+param_renamed      never  the same, and it names the field to use in its place
+limit_too_small    never  the same about max_tokens below what the host takes
+role_refused       never  the same about a message's role
+generation_failed  never  400 about what the model wrote (Groq's tool_use_failed): no field of the request is at fault
 prompt_too_long    never  413, or 400 about the context length
 bad_request        never  any other 4xx
-auth               never  401, 403 (or a 400 that speaks of the key)
+auth               never  401, 403 (or a 400 that speaks of the key); a single 403 after answers is `blocked`
 model_unavailable  never  404, 410, or a 400/403 that says the model is not there
-blocked            never  451, or a 400/403 that speaks of moderation
+wrong_url          never  404 or 405 that knows no such path (a web page, "Not Found"): nothing answers at base_url
+blocked            never  451, or a 400/403 that speaks of moderation, safety or policy: this prompt only
 redirect           never  3xx: following it could send the key elsewhere
 network            yes    no connection, or it broke before the response
 tls                never  a certificate or TLS fault
@@ -57,7 +62,9 @@ from typing import Any, Literal
 from tempzero.types.recorded import FaultKind, Outcome, OutcomeKind, Retry
 
 # Whoever meets one of these meets it with every further request to this provider.
-PERMANENT_FAULTS: frozenset[OutcomeKind] = frozenset({"auth", "quota", "model_unavailable", "tls", "redirect"})
+PERMANENT_FAULTS: frozenset[OutcomeKind] = frozenset(
+    {"auth", "quota", "model_unavailable", "wrong_url", "tls", "redirect"}
+)
 
 BreakKind = Literal["network", "tls", "timeout", "stalled", "kept_alive", "interrupted", "too_large"]
 
@@ -81,7 +88,28 @@ _QUOTA_WORDS = re.compile(
 )
 _BLOCKED_WORDS = re.compile(
     r"content[ _](policy|filter|management)|moderat|flagged|responsibleai|data_inspection|prohibited_content|"
-    r"guardrail"
+    r"guardrail|usage (guideline|polic)|acceptable use|\bsafety\b|"
+    r"(?<!data )(?<!iam )(?<!based )(?<!access )(?<!privacy )(?<!organization )\bpolic(y|ies)\b"
+)
+# What the model wrote did not pass the host's own check: its call of a tool, its JSON.
+_GENERATION_WORDS = re.compile(r"tool_use_failed|json_validate_failed|see 'failed_generation'")
+_ROLE_WORDS = re.compile(
+    r"\broles?\b.{0,40}(not (support|allow|enabl|permit|accept)|unsupported|must alternate|invalid value|unknown var)|"
+    r"(unsupported|invalid|unknown|unrecognized|unexpected).{0,20}\brole\b|"
+    r"\b(system|developer) (message|instruction|prompt)s?\b.{0,40}(not (support|allow|enabl|permit|accept)|unsupported)"
+)
+_RENAMED_WORDS = re.compile(
+    r"(use|with|of|to|mean|by|instead:?) [`'\"]?max_completion_tokens\b|[`'\"]?max_completion_tokens[`'\"]? instead"
+)
+_SMALLEST_LIMIT_WORDS = re.compile(
+    r"max_?(?:completion_|output_|new_)?tokens.{0,80}?"
+    r"(?:at least|>=?|≥|minimum(?: value)?(?: (?:is|of))?|greater than(?: or equal to)?|larger than)[ :]*\(?(\d{1,4})\b"
+)
+# A server that knows no such path says so in a page, or in these words and no others.
+_NO_PATH_WORDS = re.compile(
+    r"invalid url|no (such )?route|unknown (request )?(url|path|endpoint|route)|unrecognized request url|cannot post|"
+    r"(route|path|endpoint|page|url)\b.{0,80}not (be )?found|requested url|no handler found|"
+    r"^\W*(4\d\d|error|not[ _]?found(_?error)?|resource not found|method not allowed|invalid_request_error|\W)+$"
 )
 _CONTEXT_WORDS = re.compile(
     r"context[ _](length|window|size)|too many tokens|(prompt|input|request)( is|_| )too[ _](long|large)|"
@@ -136,6 +164,8 @@ class Break:
 class Reply:
     """What the engine got: the wire's answer, cleaned of secrets. Header names are in lower case.
 
+    `accepted_models` are other names that may answer for `asked_model`. `asked_max_tokens` None: no limit is known.
+    `asked_text` is what was asked, for whatever an answer may hold only because the request does.
     `withheld`: the body spelled out a secret, and an empty one stands in its place. `surplus`: bytes came behind
     the end of the response.
     """
@@ -145,6 +175,9 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     broken: Break | None
+    accepted_models: tuple[str, ...] = ()
+    asked_max_tokens: int | None = None
+    asked_text: str = ""
     asked_stream: bool = False
     offered_tools: bool = False
     key_redacted: bool = False
@@ -167,6 +200,7 @@ class Complaint:
     codes: str
     message: str
     status: int | None
+    in_json: bool = True
 
     @property
     def words(self) -> str:
@@ -188,7 +222,7 @@ def outcome_of_break(broken: Break) -> Outcome:
 def outcome_of_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     """The outcome of a status that is not 2xx."""
     complaint = _parse_complaint(body, headers)
-    kind, retry = _classify_status(status, complaint.words)
+    kind, retry = _classify_status(status, complaint)
     outcome = missing_outcome(kind, f"HTTP {status} {complaint.line}", retry)
     return replace(outcome, retry_after_s=_read_retry_after_s(headers)) if retry != "never" else outcome
 
@@ -199,7 +233,7 @@ def outcome_of_inband_error(error: Any, headers: Mapping[str, str]) -> Outcome:
     words = complaint.words
     retry: Retry = "once"
     if complaint.status is not None:
-        retry = _classify_status(complaint.status, words)[1]
+        retry = _classify_status(complaint.status, complaint)[1]
     elif _QUOTA_WORDS.search(words):
         retry = "never"
     elif _PASSING_FAULT_WORDS.search(words):
@@ -223,7 +257,7 @@ def to_complaint(error: Any) -> Complaint:
     """An `error` value of whatever shape (text, object, list of objects) as one Complaint."""
     codes, messages, status = [], [], None
     for key, value in _error_leaves(error, 0):
-        if key in ("message", "detail", "msg", "error", "raw", ""):
+        if key in ("message", "detail", "msg", "error", "raw", "failed_generation", ""):
             messages.append(str(value))
         elif key in ("code", "status") and re.fullmatch("[45][0-9]{2}", str(value)):
             status = int(value) if status is None else status
@@ -232,16 +266,34 @@ def to_complaint(error: Any) -> Complaint:
     return Complaint(codes=" ".join(codes), message="; ".join(messages), status=status)
 
 
-def _error_leaves(value: Any, depth: int, key: str = "") -> Iterator[tuple[str, str | int]]:
-    """(key, text or number) pairs of an error value; a hostile one is neither deep nor wide enough to matter."""
+def _error_leaves(value: Any, depth: int, key: str = "", *, spelled: bool = False) -> Iterator[tuple[str, str | int]]:
+    """(key, text or number) pairs of an error value; a hostile one is neither deep nor wide enough to matter.
+
+    A text that spells out JSON, as routers pass on the error of their upstream, is read like the rest, once.
+    """
     if isinstance(value, dict) and depth < 4:
         for name, inner in list(value.items())[:20]:
-            yield from _error_leaves(inner, depth + 1, str(name))
+            yield from _error_leaves(inner, depth + 1, str(name), spelled=spelled)
     elif isinstance(value, list) and depth < 4:
         for inner in value[:5]:
-            yield from _error_leaves(inner, depth + 1, key)
+            yield from _error_leaves(inner, depth + 1, key, spelled=spelled)
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        yield key, value
+        inside = None if spelled or key == "failed_generation" else _parse_spelled_json(value)
+        if inside is None:
+            yield key, value
+        else:
+            yield from _error_leaves(inside, 0, key, spelled=True)
+
+
+def _parse_spelled_json(text: str | int) -> dict[str, Any] | list[Any] | None:
+    """The object or list that a text spells out; None where it is another text."""
+    if not isinstance(text, str) or text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
 
 
 def _parse_complaint(body: bytes, headers: Mapping[str, str]) -> Complaint:
@@ -249,22 +301,35 @@ def _parse_complaint(body: bytes, headers: Mapping[str, str]) -> Complaint:
         value = json.loads(body.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         shown = headers.get("content-type", "no content type").split(";")[0]
-        return Complaint(codes="", message=f"({len(body)} bytes of {shown}, not JSON)", status=None)
+        return Complaint(codes="", message=f"({len(body)} bytes of {shown}, not JSON)", status=None, in_json=False)
     return to_complaint(value)
 
 
-def _classify_status(status: int, words: str) -> tuple[FaultKind, Retry]:
+def _classify_status(status: int, complaint: Complaint) -> tuple[FaultKind, Retry]:
+    words = complaint.words
     if 300 <= status < 400:
         return "redirect", "never"
-    if status not in (401, 402, 403, 429) and _NO_TOOLS_WORDS.search(words):
-        return "unsupported_param", "never"
+    if status == 400 and _GENERATION_WORDS.search(words):
+        return "generation_failed", "never"
+    if status not in (401, 402, 403, 429):
+        if _ROLE_WORDS.search(words):
+            return "role_refused", "never"
+        if _NO_TOOLS_WORDS.search(words):
+            return "unsupported_param", "never"
     if status >= 500 or status in (408, 409, 424, 425, 498):
         return "server", "yes"
     if status == 402 or (status != 401 and _QUOTA_WORDS.search(words)):
         return "quota", "never"
     if status == 429:
         return "rate_limited", "yes"
+    if status in (404, 405) and _knows_no_path(complaint):
+        return "wrong_url", "never"
     return _classify_refusal(status, words), "never"
+
+
+def _knows_no_path(complaint: Complaint) -> bool:
+    words = complaint.words
+    return not _MODEL_WORDS.search(words) and bool(not complaint.in_json or _NO_PATH_WORDS.search(words))
 
 
 def _classify_refusal(status: int, words: str) -> FaultKind:
@@ -273,11 +338,21 @@ def _classify_refusal(status: int, words: str) -> FaultKind:
         return _KIND_BY_STATUS[status]
     if _MODEL_WORDS.search(words):
         return "model_unavailable"
+    if status != 403 and _RENAMED_WORDS.search(words):
+        return "param_renamed"
     if _BLOCKED_WORDS.search(words):
         return "blocked"
     if status == 403:
         return "auth"
+    if (find_smallest_limit(words) or 0) > 1:
+        return "limit_too_small"
     return next((kind for kind, pattern in _KIND_BY_WORDS if pattern.search(words)), "bad_request")
+
+
+def find_smallest_limit(words: str) -> int | None:
+    """The least number of tokens that a refusal says a limit may be; None where it says none."""
+    found = _SMALLEST_LIMIT_WORDS.search(words.lower())
+    return int(found[1]) if found else None
 
 
 def _read_retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from tempzero.config import Provider, expand_variables
 from tempzero.engines.hosted.clock import is_clock_skewed
 from tempzero.engines.hosted.endpoint_history import EndpointHistory
 from tempzero.engines.hosted.fault_catalogue import Reply
+from tempzero.engines.hosted.key_standing import KeyStanding
 from tempzero.engines.hosted.redaction import REDACTED, Secrets
 from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.engines.hosted.wire import BYTE_CAP, Wire, WireAnswer, find_fast_path_gap
@@ -90,6 +92,8 @@ class _RequestFacts:
 
     stream: bool = False
     tools: bool = False
+    max_tokens: int | None = None
+    text: str = ""
 
 
 class ChatEngine:
@@ -103,6 +107,7 @@ class ChatEngine:
         self._proxied = proxy is not None
         self._secrets = secrets
         self._history = EndpointHistory(pinned=provider.pinned)
+        self._standing = KeyStanding()
         self._key = key
         self._fields = {**_official_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
         self._fields |= {name.lower(): value for name, value in provider.extra_headers.items()}
@@ -141,13 +146,17 @@ class ChatEngine:
         shown = self._shown_headers
         answer = await self._wire.post(self._headers, sent)
         streamed = is_streamed(self._provider, question)
-        asked = _RequestFacts(stream=streamed, tools=bool(question.tools))
+        limit = _find_asked_limit(self._provider, question)
+        asked = _RequestFacts(stream=streamed, tools=bool(question.tools), max_tokens=limit, text=body)
         if len(answer.body) > _READ_IN_THREAD_BYTES:
             response, read_outcome = await asyncio.to_thread(self._classify_answer, answer, asked)
         else:
             response, read_outcome = self._classify_answer(answer, asked)
-        outcome = self._history.judge(read_outcome, request_sha256=sha256, end_s=answer.end_s)
-        if outcome.status == "excluded":
+        read_outcome = self._standing.judge(read_outcome, status=answer.status, prompt=question.trial.prompt)
+        outcome = self._history.judge(
+            read_outcome, request_sha256=sha256, end_s=answer.end_s, body=answer.body, now_s=time.monotonic()
+        )
+        if outcome.retry == "once" and outcome.completion is not None:  # a replay, or what may be one
             self._set_headers(_CACHE_BYPASS_HEADERS)
         exchange = Exchange(
             request=WireRequest(method="POST", url=self._shown_url, headers=shown, body=body, sha256=sha256),
@@ -184,6 +193,9 @@ class ChatEngine:
         hidden = self._secrets.find_hidden(body, coding=headers.get("content-encoding", "identity"), limit=BYTE_CAP)
         reply = Reply(
             asked_model=self._provider.model,
+            accepted_models=self._provider.accepts_models,
+            asked_max_tokens=asked.max_tokens,
+            asked_text=asked.text,
             asked_stream=asked.stream,
             offered_tools=asked.tools,
             status=answer.status,
@@ -279,6 +291,14 @@ def build_request_body(provider: Provider, question: Question) -> str:
     }
     present = {name: value for name, value in fields.items() if value is not None}
     return json.dumps(present | provider.extra_body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _find_asked_limit(provider: Provider, question: Question) -> int | None:
+    """The limit of tokens that a request carries: as in its body, `extra_body` has the last word."""
+    names = (provider.parameter_names.max_tokens, "max_completion_tokens", "max_tokens")
+    given = [provider.extra_body[name] for name in names if name in provider.extra_body]
+    limit = given[0] if given else question.sampling.max_tokens
+    return limit if type(limit) is int else None
 
 
 def _as_plain_number(value: float | None) -> float | int | None:

@@ -29,8 +29,8 @@ from tempzero.engines.hosted.prompt_logprobs_forms import (
     first_choice,
     require_token_ids,
 )
-from tempzero.engines.hosted.response_reading import accepted_model_names
 from tempzero.errors import EngineError
+from tempzero.served_names import judge_served_name
 from tempzero.types.asked import Message
 
 __all__ = ["EndpointReader", "TokenStanding", "open_endpoint_reader"]
@@ -237,8 +237,8 @@ class EndpointReader:
         return value
 
     def _check_model(self, path: str, served: Any) -> None:
-        asked = self._provider.model
-        if isinstance(served, str) and served.lower() not in accepted_model_names(asked):
+        asked, accepted = self._provider.model, self._provider.accepts_models
+        if isinstance(served, str) and judge_served_name(served, asked=asked, accepted=accepted) == "other":
             self._fail(path, f"{to_printable_line(served)} answers where {asked} was asked")
 
     def _fail(self, path: str, problem: str) -> Never:

@@ -378,6 +378,8 @@ def _build_local_response(outcome: Outcome) -> WireResponse:
     else:
         names = ("text", "finish_reason", "prompt_tokens", "completion_tokens", "token_ids", "logits_sha256")
         fields = {name: getattr(completion, name) for name in names}
+        if completion.reasoning_text is not None:
+            fields["reasoning_text"] = completion.reasoning_text
     body = to_canonical_json(fields)
     size = len(body.encode())
     return WireResponse(

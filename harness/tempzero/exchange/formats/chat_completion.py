@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tempzero.chat_messages import CALL_MARK, call_line
-from tempzero.exchange.foreign_answers import plain_content
+from tempzero.exchange.foreign_answers import answer_content, find_reasoning, find_refusal
 from tempzero.exchange.table_reading import foreign_to_canonical_json
 from tempzero.types.asked import ToolCall
 
 _TEXT_CELLS = ("text", "error", "refusal", "reasoning", "finish_reason", "served_model", "fingerprint", "response_id")
-_USAGE_CELLS = ("prompt_tokens", "completion_tokens")
+_USAGE_CELLS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "total_tokens")
 EMPTY_CELLS: Mapping[str, Any] = {f"@{name}": None for name in (*_TEXT_CELLS, *_USAGE_CELLS)}
 
 
@@ -27,17 +27,25 @@ def completion_cells(response: Any) -> Mapping[str, Any]:
     message = choice.get("message")
     said = message if isinstance(message, dict) else {"content": choice.get("text")}
     return {
-        "@text": append_tool_calls(plain_content(said.get("content")), said.get("tool_calls")),
+        "@text": append_tool_calls(answer_content(said.get("content")), said.get("tool_calls")),
         "@error": None,
-        "@refusal": said.get("refusal"),
-        "@reasoning": said.get("reasoning_content") or said.get("reasoning"),
+        "@refusal": find_refusal(said),
+        "@reasoning": find_reasoning(said),
         "@finish_reason": choice.get("finish_reason"),
         "@served_model": response.get("model"),
         "@fingerprint": response.get("system_fingerprint"),
         "@response_id": response.get("id"),
         "@prompt_tokens": counts.get("prompt_tokens"),
         "@completion_tokens": counts.get("completion_tokens"),
+        "@reasoning_tokens": _count_reasoning(counts),
+        "@total_tokens": counts.get("total_tokens"),
     }
+
+
+def _count_reasoning(usage: Mapping[str, Any]) -> Any:
+    details = usage.get("completion_tokens_details")
+    counted = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return usage.get("reasoning_tokens") if counted is None else counted
 
 
 def append_tool_calls(text: str | None, calls: Any) -> str | None:

@@ -41,6 +41,8 @@ OWN_KEY: Mapping[str, str] = {
     "fingerprint": f"{OWN_COLUMN}.fingerprint",
     "prompt_tokens": f"{OWN_COLUMN}.prompt_tokens",
     "completion_tokens": f"{OWN_COLUMN}.completion_tokens",
+    "reasoning_tokens": f"{OWN_COLUMN}.reasoning_tokens",
+    "total_tokens": f"{OWN_COLUMN}.total_tokens",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
-from tempzero.exchange.foreign_answers import plain_content
+from tempzero.exchange.foreign_answers import answer_content, find_reasoning
 from tempzero.exchange.formats.chat_completion import append_tool_calls
 from tempzero.exchange.formats.format import Format, RowReader, Sample
 from tempzero.exchange.sources import RecordFile, wrap_archive_errors
@@ -104,12 +104,14 @@ def _inspect_cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: 
         "@id": f"{task}:{sample.get('id')}",
         "@prompt": _resolve_attachments(sample.get("input"), attached),
         "@text": _sample_text(message, output, attached),
-        "@reasoning": _sample_reasoning(message),
+        "@reasoning": find_reasoning(message),
         "@error": error,
         "@finish_reason": choice.get("stop_reason"),
         "@served_model": output.get("model"),
         "@prompt_tokens": usage.get("input_tokens"),
         "@completion_tokens": usage.get("output_tokens"),
+        "@reasoning_tokens": usage.get("reasoning_tokens"),
+        "@total_tokens": usage.get("total_tokens"),
         "@latency_s": output.get("time"),
         "@expected": target if isinstance(target, str) else target[0] if isinstance(target, list) and target else None,
         "@temperature": settings.get("temperature"),
@@ -119,10 +121,7 @@ def _inspect_cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: 
 
 
 def _sample_text(message: Mapping[str, Any], output: Mapping[str, Any], attached: Mapping[str, Any]) -> str | None:
-    content = message.get("content")
-    if isinstance(content, list):
-        content = [part for part in content if not (isinstance(part, dict) and part.get("type") == "reasoning")]
-    text = plain_content(content)
+    text = answer_content(message.get("content"))
     if text is None:
         completion = output.get("completion")
         text = completion if isinstance(completion, str) else None
@@ -134,13 +133,6 @@ def _sample_text(message: Mapping[str, Any], output: Mapping[str, Any], attached
         if isinstance(c, dict)
     ]
     return append_tool_calls(found if isinstance(found, str) else None, plain)
-
-
-def _sample_reasoning(message: Mapping[str, Any]) -> str | None:
-    content = message.get("content")
-    parts = [p for p in content if isinstance(p, dict)] if isinstance(content, list) else []
-    found = [str(p.get("reasoning") or "") for p in parts if p.get("type") == "reasoning"]
-    return "\n".join(found) or None
 
 
 def _resolve_attachments(value: Any, attached: Mapping[str, Any]) -> Any:
@@ -180,6 +172,8 @@ INSPECT = Format(
         "response_id": "uuid",
         "prompt_tokens": "@prompt_tokens",
         "completion_tokens": "@completion_tokens",
+        "reasoning_tokens": "@reasoning_tokens",
+        "total_tokens": "@total_tokens",
         "temperature": "@temperature",
         "top_p": "@top_p",
         "max_tokens": "@max_tokens",

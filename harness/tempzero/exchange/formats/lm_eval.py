@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tempzero.errors import ExchangeError
-from tempzero.exchange.formats.format import OWN_KEY, Format, RowReader, Sample, read_complete_rows
+from tempzero.exchange.formats.format import OWN_COLUMN, OWN_KEY, Format, RowReader, Sample, read_complete_rows
 from tempzero.exchange.sources import RecordFile
 from tempzero.exchange.table_reading import Row
 
@@ -88,5 +88,10 @@ LM_EVAL = Format(
         "max_tokens": "@max_tokens",
         "date": "@date",
     },
-    own={**OWN_KEY, "repeat": "@repeat"},
+    own={
+        **OWN_KEY,
+        "repeat": "@repeat",
+        "reasoning": f"{OWN_COLUMN}.reasoning",
+        "refusal": f"{OWN_COLUMN}.refusal",
+    },
 )

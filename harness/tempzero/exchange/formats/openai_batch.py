@@ -116,6 +116,8 @@ OPENAI_BATCH = Format(
         "response_id": "@response_id",
         "prompt_tokens": "@prompt_tokens",
         "completion_tokens": "@completion_tokens",
+        "reasoning_tokens": "@reasoning_tokens",
+        "total_tokens": "@total_tokens",
         "temperature": "@temperature",
         "max_tokens": "@max_tokens",
         "request": "@request",

@@ -23,6 +23,7 @@ TIDY_COLUMNS = (
     "detail",
     "text",
     "reasoning",
+    "refusal",
     "expected",
     "prompt",
     "finish_reason",
@@ -32,6 +33,8 @@ TIDY_COLUMNS = (
     "response_id",
     "prompt_tokens",
     "completion_tokens",
+    "reasoning_tokens",
+    "total_tokens",
     "started_at",
     "latency_s",
     "temperature",
@@ -39,7 +42,9 @@ TIDY_COLUMNS = (
     "max_tokens",
     "request_sha256",
 )
-_ALL_COLUMNS = frozenset(TIDY_COLUMNS)
+# Tables of before lack these: nothing is known of them there.
+_LATER_COLUMNS = ("refusal", "reasoning_tokens", "total_tokens")
+_ALL_COLUMNS = frozenset(TIDY_COLUMNS) - {*_LATER_COLUMNS}
 # A text that a spreadsheet would take for a formula (or that begins with this mark) gets this mark in CSV.
 FORMULA_MARK = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", FORMULA_MARK)
@@ -55,6 +60,11 @@ def unguard_formula(text: str) -> str:
     return text[1:] if text.startswith(FORMULA_MARK) and text[1:].startswith(_FORMULA) else text
 
 
+def state_finish_reason(kind: str, stated: str | None) -> str | None:
+    """The finish reason by which an answer's ending is known again: empty and cut ones may have come without."""
+    return "length" if kind == "length" else stated or ("stop" if kind == "empty" else None)
+
+
 def _recognises_tidy(sample: Sample) -> bool:
     return sample.columns >= _ALL_COLUMNS
 
@@ -65,13 +75,13 @@ def _tidy_row_reader(_files: Sequence[RecordFile], _inputs: Path | None) -> RowR
 
 def _read_tidy_rows(file: RecordFile) -> Iterator[Row]:
     for row in read_complete_rows(file, _ALL_COLUMNS):
-        cells = dict(row.cells)
+        cells = {**dict.fromkeys(_LATER_COLUMNS), **row.cells}
         if file.kind == "csv":
-            cells = {k: unguard_formula(v) for k, v in cells.items()}
+            cells = {k: v and unguard_formula(v) for k, v in cells.items()}
         status, said = cells["status"], f"{cells['kind']}: {cells['detail'] or ''}"
         cells["@error"] = said if status == "missing" else None
-        cells["@refusal"] = said if status == "censored" and cells["kind"] != "length" else None
-        cells["@finish_reason"] = "length" if cells["kind"] == "length" else cells["finish_reason"]
+        cells["@refusal"] = cells["refusal"] or (said if status == "censored" and cells["kind"] != "length" else None)
+        cells["@finish_reason"] = state_finish_reason(cells["kind"], cells["finish_reason"])
         cells["@cached"] = "cached" if status == "excluded" else None
         yield Row(cells, row.line)
 
@@ -104,6 +114,8 @@ TIDY = Format(
         "response_id": "response_id",
         "prompt_tokens": "prompt_tokens",
         "completion_tokens": "completion_tokens",
+        "reasoning_tokens": "reasoning_tokens",
+        "total_tokens": "total_tokens",
         "date": "started_at",
         "latency_s": "latency_s",
         "temperature": "temperature",

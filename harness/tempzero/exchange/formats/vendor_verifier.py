@@ -60,6 +60,8 @@ VENDOR_VERIFIER = Format(
         "response_id": "@response_id",
         "prompt_tokens": "@prompt_tokens",
         "completion_tokens": "@completion_tokens",
+        "reasoning_tokens": "@reasoning_tokens",
+        "total_tokens": "@total_tokens",
         "temperature": "request.temperature",
         "max_tokens": "request.max_tokens",
         "date": "last_run_at",

@@ -13,7 +13,14 @@ from tempzero import stats
 from tempzero.analysis.provider_figures import VERBOSITY_CHARS
 from tempzero.metrics.answers import ACCURACY
 from tempzero.metrics.repetition import LOOP_SHARE, SEQ_REP_4
-from tempzero.nightly.history.nights import Baseline, MeasureComparison, MeasureName, Side, TextCounts
+from tempzero.nightly.history.nights import (
+    Baseline,
+    MeasureComparison,
+    MeasureName,
+    Side,
+    TextCounts,
+    find_common_basis,
+)
 from tempzero.types.vocabulary import Metric
 
 _CHANGE_BOUNDS: Mapping[MeasureName, tuple[float, float] | None] = {
@@ -62,9 +69,10 @@ def _compare_first_tokens(side: Side, sides: Sequence[Side]) -> Iterator[Measure
 
     Few answers are never spread quite as many others are: `before` is what relabelling them gives.
     """
-    pool = _pool_counts(one.texts for one in sides)
-    asked = sorted(set(side.one_token) & side.texts.keys() & pool.keys())
-    test = stats.total_variation_test([contingency_table(side.texts[q], pool[q]) for q in asked])
+    basis = find_common_basis([side, *sides])
+    texts, pool = side.texts_by(basis), _pool_counts(one.texts_by(basis) for one in sides)
+    asked = sorted(set(side.one_token) & texts.keys() & pool.keys())
+    test = stats.total_variation_test([contingency_table(texts[q], pool[q]) for q in asked])
     if asked:
         yield MeasureComparison(
             measure="first token: total variation",

@@ -46,7 +46,7 @@ _LABELS = ("served_model", "fingerprint", "backend")
 def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
     """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError."""
     seen = observe_run(run)
-    texts, new = study_texts(seen.texts, seen.prompts, seen.judged.answers)
+    texts, new = study_texts(seen)
     questions = [question_key(p) for p in seen.prompts]
     said = _ResponseStatements(run)
     sides = []
@@ -109,7 +109,8 @@ def _condense_lane(
     provider, name = counted.lane.provider, counted.name
     prompts = run.manifest.suite.prompts
     refused = (j for j, p in enumerate(prompts) if set(said.kinds[name, p.id]) == {"content_filter"})
-    hashes = {i: _short_digest(texts.text[i], 16) for i in set(pool_segments(counted.raw).output.tolist())}
+    reasons = counted.shows_reasoning
+    spoken = counted.parts["spoken"].raw if reasons else None
     times = sorted(t for t in said.times[name] if t)
     asked = commonest_outputs(counted.prompt_tokens)
     modal = commonest_outputs(counted.raw)
@@ -122,7 +123,7 @@ def _condense_lane(
         settings=settings_digest(provider),
         planned=int(counted.lane.planned.sum()) * provider.repeats,
         answered=int((counted.lane.status <= 1).sum()),
-        texts=_count_by_question(counted.raw, questions, hashes),
+        texts=_count_by_question(counted.raw, questions, _hash_texts(counted.raw, texts.text)),
         answers=_count_by_question(
             counted.answer, questions, {i: _short_digest(a, 16) for i, a in enumerate(texts.answers)}
         ),
@@ -141,8 +142,22 @@ def _condense_lane(
         one_token=tuple(
             q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.known_max_tokens) == 1
         ),
-        shown={q: texts.text[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
+        shown={q: texts.written[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
+        reasoned=_count_reasoned(counted),
+        spoken={}
+        if spoken is None
+        else _count_by_question(spoken, questions, _hash_texts(spoken, texts.parts["spoken"].text)),
     )
+
+
+def _hash_texts(counts: Counts, texts: Sequence[str]) -> dict[int, str]:
+    return {i: _short_digest(texts[i], 16) for i in set(pool_segments(counts).output.tolist())}
+
+
+def _count_reasoned(counted: Tally) -> int:
+    """How many answers show their reasoning."""
+    rows = pool_segments(counted.shown)
+    return int(rows.count[rows.output == 1].sum())
 
 
 def _figure_subjects(figure: Figure) -> tuple[str | None, ...]:
@@ -152,7 +167,7 @@ def _figure_subjects(figure: Figure) -> tuple[str | None, ...]:
 
 def _is_kept_figure(figure: Figure) -> bool:
     metrics = _KEPT_FIGURES.get(figure.kind, frozenset())
-    return metrics is None or figure.metric in metrics
+    return figure.part in ("whole", "spoken") and (metrics is None or figure.metric in metrics)
 
 
 def _count_by_question(counts: Counts, questions: Sequence[str], names: Mapping[int, str]) -> dict[str, dict[str, int]]:

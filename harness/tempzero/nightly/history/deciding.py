@@ -16,6 +16,7 @@ from tempzero.nightly.history.compared_measures import compare_measures, count_c
 from tempzero.nightly.history.night_events import find_events
 from tempzero.nightly.history.nights import (
     Baseline,
+    Basis,
     Decision,
     Depth,
     Night,
@@ -25,6 +26,7 @@ from tempzero.nightly.history.nights import (
     State,
     TellingPrompt,
     TextCounts,
+    find_common_basis,
 )
 from tempzero.types.concluded import Estimate
 
@@ -73,7 +75,8 @@ def decide_tonight(
         return Decision(state="no baseline", tested=False, reason=reason, baseline=None, events=events)
     held = [p for p in before if p.entry.decision.baseline == baseline.key]
     comparable = _find_comparable(side, baseline, held, rules.time_blocks)
-    tables, questions = _contingency_tables(side.texts, comparable.pool())
+    basis = find_common_basis([side, *comparable.sides()])
+    tables, questions = _contingency_tables(side.texts_by(basis), comparable.pool(basis))
     if len(tables) < gates.min_prompts:
         return Decision(
             state="no baseline",
@@ -165,10 +168,13 @@ class _Comparable:
     baseline: tuple[Side, ...]
     nights: tuple[PastNight, ...]
 
-    def pool(self, without: int = 0) -> dict[str, Counter[str]]:
+    def sides(self, without: int = 0) -> list[Side]:
+        """All of it, `without` so many last nights."""
+        return [*self.baseline, *(p.entry.side for p in self.nights[: len(self.nights) - without])]
+
+    def pool(self, basis: Basis, without: int = 0) -> dict[str, Counter[str]]:
         """All answers, `without` those of so many last nights."""
-        nights = self.nights[: len(self.nights) - without]
-        return _pool_texts([*self.baseline, *(p.entry.side for p in nights)])
+        return _pool_texts(self.sides(without), basis)
 
 
 def _find_comparable(side: Side, baseline: Baseline, held: Sequence[PastNight], blocks: int) -> _Comparable:
@@ -193,16 +199,17 @@ def _window_p_values(
         last = comparable.nights[len(comparable.nights) - nights + 1 :] if len(comparable.nights) >= nights - 1 else ()
         if len(last) < nights - 1 or any(p.night not in usable for p in last):
             break
-        window = _pool_texts([*(p.entry.side for p in last), side])
-        tables, _ = _contingency_tables(window, comparable.pool(without=nights - 1))
+        together = [*(p.entry.side for p in last), side]
+        basis = find_common_basis([*together, *comparable.sides(nights - 1)])
+        tables, _ = _contingency_tables(_pool_texts(together, basis), comparable.pool(basis, nights - 1))
         found.append(stats.drift_test(tables, tolerance=tolerance).p_value)
     return tuple(found)
 
 
-def _pool_texts(sides: Iterable[Side]) -> dict[str, Counter[str]]:
+def _pool_texts(sides: Iterable[Side], basis: Basis) -> dict[str, Counter[str]]:
     pool: dict[str, Counter[str]] = {}
     for one in sides:
-        for question, texts in one.texts.items():
+        for question, texts in one.texts_by(basis).items():
             pool.setdefault(question, Counter()).update(texts)
     return pool
 
@@ -237,10 +244,11 @@ def _contingency_tables(
 
 def _match_baseline(side: Side, baseline: Baseline) -> Estimate:
     """Cross-EMR with the baseline itself, which stays what it was however many nights follow."""
-    pool = _pool_texts(baseline.sides)
+    basis = find_common_basis([side, *baseline.sides])
+    pool = _pool_texts(baseline.sides, basis)
     shares = [
         sum(number * pool[q].get(text, 0) for text, number in texts.items()) / (sum(texts.values()) * pool[q].total())
-        for q, texts in side.texts.items()
+        for q, texts in side.texts_by(basis).items()
         if q in pool
     ]
     return stats.share_over_prompts(np.array(shares, dtype=np.float64))
@@ -280,7 +288,10 @@ def _explain_state(state: State, was_changed: bool, side: Side, baseline: Baseli
         return "its answers are no longer those of its baseline"
     back = "its answers are those of its baseline again" if was_changed else "no change found"
     before, now = count_comparable_answers([side]), count_comparable_answers(baseline.sides)
-    return f"{back} ({before} answers tonight, {now} in the baseline)"
+    by = ""
+    if find_common_basis([side, *baseline.sides]) == "spoken":
+        by = "; only one of the two shows reasoning, so they are compared by the rest"
+    return f"{back} ({before} answers tonight, {now} in the baseline{by})"
 
 
 def _without_nan(values: Sequence[float]) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ def find_events(side: Side, alike: Sequence[Side], before: Sequence[Side]) -> tu
     if alike:
         found += [
             *_prompt_token_events(side, alike[-1]),
+            *_reasoning_events(side, alike[-1]),
             *_refusal_events(side, alike[-1]),
             *_latency_events(side, alike),
         ]
@@ -50,6 +51,13 @@ def _prompt_token_events(side: Side, last: Side) -> Iterator[NightEvent]:
         words = f"on prompt {name}, and on {len(differ) - 1} of {len(both) - 1} others" if len(both) > 1 else ""
         before, now = f"{last.prompt_tokens[first]}", f"{side.prompt_tokens[first]} {words}".strip()
         yield NightEvent(what="prompt_tokens", before=before, now=now, telling=True)
+
+
+def _reasoning_events(side: Side, last: Side) -> Iterator[NightEvent]:
+    """Reasoning that is shown now and was not, or the other way round: another model, or another way to serve it."""
+    if last.reasoned is not None and side.reasoned is not None and bool(last.reasoned) != bool(side.reasoned):
+        before, now = (f"shown in {one.reasoned} of {one.answered} answers" for one in (last, side))
+        yield NightEvent(what="reasoning", before=before, now=now, telling=True)
 
 
 def _price_events(side: Side, last: Side) -> Iterator[NightEvent]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote
@@ -31,16 +31,19 @@ State = Literal["ok", "changed", "no data", "no baseline"]
 Depth = Literal["nightly", "deep"]
 MeasureName = Literal["accuracy", "chars", "seq_rep_4", "loop_share"]
 """Means over repeats that are kept of every question."""
-EventName = IdentityLabel | Literal["prompt_tokens", "price", "refusal", "latency"]
+EventName = IdentityLabel | Literal["prompt_tokens", "price", "refusal", "latency", "reasoning"]
+Basis = Literal["whole", "spoken"]
+"""What nights are compared by: whole answers, or all but their reasoning where only some of the nights show any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
     """One provider in one run, condensed. Questions are `<prompt id>#<digest of its words>`, texts are hashes.
 
-    `settings` digests what must agree before two sides may be compared. `values` are means over repeats, by measure
-    and question; `one_token` the questions that ask for a single token; `shown` the
-    commonest text of each question, kept for baselines only.
+    `texts` are whole answers. `reasoned` counts those that show their reasoning (None in files of before, which hold no
+    reasoning), and where any does, `spoken` has the same answers without it. `settings` digests what must agree before
+    two sides may be compared. `values` are means over repeats, by measure and question; `one_token` the questions that
+    ask for a single token; `shown` the commonest text of each question, kept for baselines only.
     """
 
     provider: str
@@ -60,7 +63,13 @@ class Side:
     latency_s: float | None
     figures: tuple[Figure, ...] = ()
     one_token: tuple[str, ...] = ()
-    shown: Mapping[str, str] = msgspec.field(default_factory=dict)
+    shown: Mapping[str, str] = field(default_factory=dict)
+    reasoned: int | None = None
+    spoken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def texts_by(self, basis: Basis) -> TextCounts:
+        """How often each answer came, by question: the whole answers, or all but their reasoning."""
+        return self.spoken if basis == "spoken" and self.reasoned else self.texts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,6 +182,11 @@ class Night:
     def entry(self, provider: str) -> NightEntry | None:
         """That provider's part; None where it took none."""
         return next((e for e in self.entries if e.side.provider == provider), None)
+
+
+def find_common_basis(sides: Iterable[Side]) -> Basis:
+    """What these have in common: whole answers, unless only some of them ever show their reasoning."""
+    return "whole" if len({bool(side.reasoned) for side in sides if side.texts}) < 2 else "spoken"
 
 
 StoredKind = TypeVar("StoredKind")

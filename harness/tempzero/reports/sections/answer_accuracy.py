@@ -6,11 +6,11 @@ from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
 from tempzero.reports.figure_wording import figure_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, interval_text, value_text
-from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, provider_table
+from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, part_table, provider_table
 from tempzero.types.concluded import UnreadAnswers
 from tempzero.types.vocabulary import MetricName
 
-_METRICS: tuple[MetricName, ...] = ("accuracy", "unparsed_share", "verbosity_chars")
+_METRICS: tuple[MetricName, ...] = ("accuracy", "unparsed_share", "verbosity_chars", "reasoning_share")
 _REPEAT: tuple[MetricName, ...] = ("accuracy_spread", "best_accuracy", "worst_accuracy")
 
 
@@ -32,6 +32,9 @@ def build_answers_section(view: View) -> Section:
             metrics=_REPEAT,
             on_screen=("accuracy_spread",),
         )
+    lengths = part_table(
+        view, caption="Length, part by part", kind="answers", metrics=("verbosity_chars",), folded=True
+    )
     further = further_figures_table(view, "answers", (*_METRICS, "mismatch_rate"))
     return Section(
         anchor="answers",
@@ -39,7 +42,9 @@ def build_answers_section(view: View) -> Section:
         lead="Read by each prompt's extractor and compared with the expected answer. What cannot be read is counted, "
         "not guessed.",
         blocks=tuple(
-            b for b in (table, repeats, _mismatch_table(view), _unread_answers_table(view), further) if b is not None
+            b
+            for b in (table, repeats, lengths, _mismatch_table(view), _unread_answers_table(view), further)
+            if b is not None
         ),
     )
 

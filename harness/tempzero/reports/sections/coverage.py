@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
 from tempzero.reports.fault_wording import fault_words
+from tempzero.reports.figure_wording import answered_words
 from tempzero.reports.lookup import View
 from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
 from tempzero.types.vocabulary import MetricName
 
-_METRICS: tuple[MetricName, ...] = ("coverage", "censored_share", "missing_share", "excluded_share", "empty_share")
+_METRICS: tuple[MetricName, ...] = (
+    "coverage",
+    "whole_share",
+    "censored_share",
+    "missing_share",
+    "excluded_share",
+    "empty_share",
+)
 
 
 def build_coverage_section(view: View) -> Section:
     """Coverage, and every kind of failure."""
-    table = provider_table(view, caption="Coverage", kind="coverage", metrics=_METRICS, on_screen=_METRICS[:3])
+    table = provider_table(
+        view, caption="Shares of the planned trials", kind="coverage", metrics=_METRICS, on_screen=()
+    )
     further = further_figures_table(view, "coverage", _METRICS)
     return Section(
         anchor="coverage",
         title="What failed?",
-        lead="A failed request is no answer: it never counts as divergence, but it lowers coverage.",
-        blocks=tuple(b for b in (table, _failures_table(view), further) if b is not None),
+        lead="A failed request is no answer: it never counts as divergence, but it lowers coverage, the share of the "
+        "planned trials that were answered, whole or cut.",
+        blocks=tuple(b for b in (_answered_table(view), table, _failures_table(view), further) if b is not None),
+    )
+
+
+def _answered_table(view: View) -> Table | None:
+    """What coverage counts, in numbers of trials."""
+    ended = [(s, o) for s in view.subjects("coverage") if (o := view.outcomes(s)) is not None]
+    if not ended:
+        return None
+    return Table(
+        caption="How the planned trials ended",
+        columns=(Column(heading="Provider"), Column(heading="Answered", hint=view.metric("coverage").definition)),
+        rows=tuple((Cell(text=view.label(s)), Cell(text=answered_words(o))) for s, o in ended),
     )
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from tempzero.reports.document import ON_PAPER, Paragraph, Section, TextPair, TextPairs, TextSide
+from tempzero.reports.figure_wording import PART_WORDS
 from tempzero.reports.lookup import View
 from tempzero.reports.visible import make_visible, shorten_text
 from tempzero.types.asked import Trial
@@ -62,10 +63,14 @@ def _make_text_pair(divergence: Divergence) -> TextPair:
         who = f"{who} and {divergence.right.provider}"
     return TextPair(
         divergence=divergence,
-        title=f"{shorten_text(divergence.prompt, 100)}: {who}, from character {at:,} on",
+        title=f"{shorten_text(divergence.prompt, 100)}: {who}, {_part_words(divergence)}from character {at:,} on",
         left=_make_text_side(divergence.left, left, at, ending),
         right=_make_text_side(divergence.right, right, at, ending),
     )
+
+
+def _part_words(divergence: Divergence) -> str:
+    return "" if divergence.part == "text" else f"in the {PART_WORDS[divergence.part]} "
 
 
 def _common_end_length(left: str, right: str, at: int) -> int:

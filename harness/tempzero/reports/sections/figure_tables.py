@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Table
-from tempzero.reports.figure_wording import figure_cell, figure_text, look_up_cell
+from tempzero.reports.figure_wording import PART_WORDS, figure_cell, figure_text, look_up_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.types.concluded import Figure
 from tempzero.types.vocabulary import KindName, MetricName
@@ -80,6 +80,41 @@ def family_table(
         ),
         folded=True,
         media=ON_PAPER,
+    )
+
+
+def part_table(
+    view: View, *, caption: str, kind: KindName, metrics: Sequence[MetricName], folded: bool
+) -> Table | None:
+    """A row for each provider or pair and each part of the answers, a column for each metric; None without parts."""
+    found = view.part_figures(kind)
+    rows = dict.fromkeys((f.left, f.condition, f.right, f.part) for f in found if f.metric in metrics)
+    if not rows:
+        return None
+    shown = [m for m in metrics if any(f.metric == m for f in found)]
+    kept = list(rows)[:MAX_ROWS]
+    pairs = any(right for _, _, right, _ in kept)
+    return Table(
+        caption=caption,
+        columns=(
+            Column(heading="Provider"),
+            *((Column(heading="and"),) if pairs else ()),
+            Column(heading="Part"),
+            *(metric_column(view, m, screen=m in shown[:2]) for m in shown),
+        ),
+        rows=tuple(
+            (
+                Cell(text=view.name(subject := Subject(provider=left, condition=condition))),
+                *((Cell(text=right or ""),) if pairs else ()),
+                Cell(text=PART_WORDS[part]),
+                *(figure_cell(view.figure(kind, m, subject, right, part=part), view.metric(m)) for m in shown),
+            )
+            for left, condition, right, part in kept
+        ),
+        more=f"{len(rows) - len(kept)} more are in tables/{kind}.csv." if len(rows) > len(kept) else "",
+        folded=folded,
+        grouped=not pairs,
+        media=ON_PAPER if folded else EVERYWHERE,
     )
 
 

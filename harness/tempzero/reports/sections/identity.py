@@ -9,9 +9,16 @@ from tempzero.reports.figure_wording import figure_cell, look_up_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED
 from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, metric_column
-from tempzero.types.vocabulary import PAIR_KINDS, KindName, MetricName
+from tempzero.reports.visible import shorten_text
+from tempzero.types.vocabulary import PAIR_KINDS, KindName, MetricName, NameStanding
 
 _WITH_WORDS: Mapping[KindName, str] = {"reference": "With the reference", "cross": "With each other"}
+_STANDING_WORDS: Mapping[NameStanding, str] = {
+    "same": "the model asked for",
+    "alias": "another name for it",
+    "other": "another model",
+}
+_NAME_CHARS = 60
 _METRICS: tuple[MetricName, ...] = ("served_models", "fingerprints", "backends")
 
 
@@ -22,10 +29,45 @@ def build_identity_section(view: View) -> Section:
     return Section(
         anchor="identity",
         title="Who really answered?",
-        lead="More than one served model, fingerprint or backend means that the run met more than one system. Unequal "
-        "prompt_tokens for the same messages mean another template, tokenizer or a hidden system prompt.",
-        blocks=tuple(b for b in (_identity_table(view), *tables, further) if b is not None),
-        media=ON_PAPER,
+        lead="More than one served model or backend means that the run met more than one system; fingerprints change "
+        "in normal service and are only counted. Unequal prompt_tokens for the same messages mean another template, "
+        "tokenizer or a hidden system prompt.",
+        blocks=tuple(b for b in (_served_table(view), _identity_table(view), *tables, further) if b is not None),
+    )
+
+
+def _served_table(view: View) -> Table | None:
+    """The models that answered, by name."""
+    served = view.analysis.served
+    if not served:
+        return None
+    kept = served[:MAX_ROWS]
+    upstreams = any(s.backend is not None for s in kept)
+    return Table(
+        caption="The models that answered",
+        columns=(
+            Column(heading="Provider"),
+            Column(heading="Asked for", hint="the field model of the request"),
+            Column(heading="Answered as", hint="the field model of the response"),
+            Column(heading="That is"),
+            *((Column(heading="Upstream", hint="the field provider of the response"),) if upstreams else ()),
+            Column(heading="Answers", numeric=True),
+            Column(heading="Fingerprints", hint="different values of system_fingerprint", numeric=True, screen=False),
+        ),
+        rows=tuple(
+            (
+                Cell(text=view.label(Subject(provider=s.provider, condition=s.condition))),
+                Cell(text=s.asked),
+                Cell(text="no name" if s.served_model is None else shorten_text(s.served_model, _NAME_CHARS)),
+                Cell(text=_STANDING_WORDS[s.standing] if s.standing else ""),
+                *((Cell(text="" if s.backend is None else shorten_text(s.backend, _NAME_CHARS)),) if upstreams else ()),
+                Cell(text=f"{s.answers:,}"),
+                Cell(text=f"{s.fingerprints:,}"),
+            )
+            for s in kept
+        ),
+        grouped=True,
+        more=f"{len(served) - len(kept)} more are in tables/served.csv." if len(served) > len(kept) else "",
     )
 
 
@@ -41,6 +83,7 @@ def _identity_table(view: View) -> Table:
             (Cell(text=view.label(s)), *(_dash_for_zero(view, look_up_cell(view, "identity", m, s)) for m in _METRICS))
             for s in view.subjects("identity")
         ),
+        media=ON_PAPER,
     )
 
 
@@ -72,4 +115,5 @@ def _prompt_tokens_table(view: View, kind: KindName) -> Table | None:
         ),
         more=f"{len(found) - len(kept)} more pairs are in tables/{kind}.csv." if len(found) > len(kept) else "",
         folded=kind == "cross",
+        media=ON_PAPER,
     )

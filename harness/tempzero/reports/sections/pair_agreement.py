@@ -9,7 +9,13 @@ from tempzero.reports.document import EVERYWHERE, ON_PAPER, Cell, Column, Paragr
 from tempzero.reports.figure_wording import look_up_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, metric_style, value_text
-from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, metric_column, pair_figure_text
+from tempzero.reports.sections.figure_tables import (
+    MAX_ROWS,
+    further_figures_table,
+    metric_column,
+    pair_figure_text,
+    part_table,
+)
 from tempzero.types.concluded import Figure
 from tempzero.types.vocabulary import MetricName, RuleName
 
@@ -25,6 +31,9 @@ _ANSWER_METRICS: tuple[MetricName, ...] = (
     "flips",
     "finish_reason_agreement",
     "length_difference_chars",
+    "completion_tokens_difference",
+    "reasoning_tokens_difference",
+    "reasoning_shown_agreement",
 )
 _METRICS_SHOWN_ELSEWHERE: tuple[MetricName, ...] = ("prompt_tokens_agreement",)
 _DIFFERENCE_RULES: tuple[RuleName, ...] = ("differs", "deviates_from_reference")
@@ -38,6 +47,15 @@ def build_agreement_section(view: View) -> Section:
         _pair_table(view, pairs, "Texts", _TEXT_METRICS),
         _pair_table(view, pairs, "Answers, endings, lengths", _ANSWER_METRICS, folded=True),
     ]
+    tables.append(
+        part_table(
+            view,
+            caption="Part by part",
+            kind="cross",
+            metrics=("cross_emr", "excess_divergence", "cross_ned"),
+            folded=True,
+        )
+    )
     further = further_figures_table(view, "cross", (*_TEXT_METRICS, *_ANSWER_METRICS, *_METRICS_SHOWN_ELSEWHERE))
     alone = None
     if not pairs:
@@ -131,7 +149,11 @@ def _heat_value(view: View, row: Subject, column: Subject) -> HeatValue:
     return _make_heat_value(
         view,
         same,
-        (f"excess {_short_value(view, excess)}", f"noise floor {_short_value(view, floor)}"),
+        (
+            f"excess {_short_value(view, excess)}",
+            f"noise floor {_short_value(view, floor)}",
+            *(("reasoning left out",) if same is not None and same.part == "spoken" else ()),
+        ),
         marked,
         description,
     )

@@ -6,6 +6,8 @@ from tempzero.reports.document import ON_PAPER, Bullets, Section
 from tempzero.reports.lookup import View
 
 _ITEMS = (
+    "It does not compare all that is recorded. Answers are compared by all their parts (reasoning, text, tool calls, "
+    "refusal); response ids, headers, times of creation and log-probabilities that a host sends are kept only.",
     "It does not say that a provider will always give the same text. Where no divergence was seen, that is a bound for "
     "these prompts, this many repeats and this load.",
     "It does not say which provider is right. The reference is a yardstick under known settings; a different text can "

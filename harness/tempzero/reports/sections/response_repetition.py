@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tempzero.reports.document import Section, Table
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, provider_table
+from tempzero.reports.sections.figure_tables import MAX_ROWS, further_figures_table, part_table, provider_table
 from tempzero.types.vocabulary import MetricName
 
 _PLAIN: tuple[MetricName, ...] = ("loop_share", "seq_rep_4", "rep_128")
@@ -20,13 +20,14 @@ def build_repetition_section(view: View) -> Section:
         metrics=_PLAIN,
         on_screen=_PLAIN,
     )
+    parts = part_table(view, caption="Part by part", kind="repetition", metrics=_PLAIN, folded=True)
     further = further_figures_table(view, "repetition", (*_PLAIN, *_EXCESS))
     return Section(
         anchor="repetition",
         title="Do they repeat themselves, or loop?",
         lead="Some prompts ask for repetition. So the excess counts: how much more a provider repeats than the "
         "reference (or, without one, its peers) on the same prompts.",
-        blocks=tuple(b for b in (plain, _excess_table(view), further) if b is not None),
+        blocks=tuple(b for b in (plain, _excess_table(view), parts, further) if b is not None),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tempzero.reports.charts import CurveChart, lay_out_curve_chart, share_after
 from tempzero.reports.document import ON_PAPER, Cell, Column, Paragraph, Section, Table
+from tempzero.reports.figure_wording import PART_WORDS
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import value_text
 from tempzero.types.concluded import SurvivalCurve
@@ -18,9 +19,12 @@ NamedCurves = list[tuple[str, SurvivalCurve]]
 def build_survival_section(view: View) -> Section:
     """How far into the text responses stay the same."""
     own, against = _repeat_curves(view), _cross_curves(view)
+    parts = _part_curves(view)
+    by_part = (_survival_table("Its repeats, part by part: share of pairs still identical", parts),) if parts else ()
     blocks = (
         *_chart_and_table("A provider's own repeats: share of pairs still identical", own),
         *_chart_and_table("Against the reference: share of pairs still identical", against),
+        *by_part,
     )
     nothing = Paragraph(text="No pair of responses could be compared.", tone="muted")
     return Section(
@@ -34,12 +38,21 @@ def build_survival_section(view: View) -> Section:
 
 
 def _repeat_curves(view: View) -> NamedCurves:
-    return [(_curve_name(view, c), c) for c in view.analysis.curves if c.kind == "repeat"]
+    return [(_curve_name(view, c), c) for c in view.analysis.curves if c.kind == "repeat" and c.part == "whole"]
+
+
+def _part_curves(view: View) -> NamedCurves:
+    """A provider's own repeats, part by part."""
+    return [
+        (f"{_curve_name(view, c)}: {PART_WORDS[c.part]}", c)
+        for c in view.analysis.curves
+        if c.kind == "repeat" and c.part != "whole"
+    ]
 
 
 def _cross_curves(view: View) -> NamedCurves:
     """Curves against the reference; without any reference, those between all pairs."""
-    crossing = [c for c in view.analysis.curves if c.kind != "repeat" and c.right is not None]
+    crossing = [c for c in view.analysis.curves if c.kind == "cross" and c.part in ("whole", "spoken")]
     reference = [c for c in crossing if c.right is not None and view.is_reference(c.right)]
     if reference:
         return [(_curve_name(view, c), c) for c in reference]

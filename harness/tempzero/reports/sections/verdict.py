@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tempzero.reports.document import Block, Cell, Paragraph, Section, VerdictItem, Verdicts
-from tempzero.reports.figure_wording import look_up_cell, verdict_headline
+from tempzero.reports.figure_wording import answered_words, look_up_cell, verdict_headline
 from tempzero.reports.lookup import Subject, View
 from tempzero.types.concluded import ProviderVerdict
 from tempzero.types.vocabulary import WORST_FIRST
@@ -58,5 +58,7 @@ def _main_figures(view: View, subject: Subject) -> list[tuple[str, Cell]]:
                 look_up_cell(view, "reference", "excess_divergence", subject, reference),
             ),
         ]
-    figures.append((f"Valid responses (coverage){at}", look_up_cell(view, "coverage", "coverage", subject)))
+    ended = view.outcomes(subject)
+    coverage = look_up_cell(view, "coverage", "coverage", subject)
+    figures.append((f"Answered{at}", coverage if ended is None else Cell(text=answered_words(ended))))
     return figures

@@ -6,6 +6,7 @@ at all is another question than whether it is equal: a host that hides it is tol
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from tempzero.chat_messages import call_line
@@ -15,6 +16,8 @@ REASONING_MARK = "\x1e<reasoning>"
 """Stands before the reasoning in the text of a whole answer; nothing that a model writes looks so by accident."""
 END_OF_REASONING_MARK = "\x1e</reasoning>"
 REFUSAL_MARK = "\x1e<refusal>"
+_MARKS = re.compile(r"\x1e</?(?:reasoning>|refusal>|[a-z]*$)")
+"""A mark, or what a text that ends within one has of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,3 +54,15 @@ def to_whole_text(parts: AnswerParts) -> str:
     """All of an answer as one text: two are equal exactly where all their parts are. Text alone stands as it is."""
     spoken = to_spoken_text(parts)
     return f"{REASONING_MARK}{parts.reasoning}{END_OF_REASONING_MARK}{spoken}" if parts.reasoning else spoken
+
+
+def to_begun_text(parts: AnswerParts) -> str:
+    """The same of an answer that was cut: it ends where it was cut, so that it begins what it might have become."""
+    if parts.reasoning and not to_spoken_text(parts):
+        return f"{REASONING_MARK}{parts.reasoning}"
+    return to_whole_text(parts)
+
+
+def count_own_chars(text: str) -> int:
+    """How many characters of the text of a whole answer, or of a beginning of it, a model wrote: without the marks."""
+    return len(_MARKS.sub("", text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tempzero.answers import split_answer, to_spoken_text, to_whole_text
+from tempzero.answer_parts import split_answer, to_spoken_text, to_whole_text
 from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion
 

@@ -1,0 +1,110 @@
+"""How an answer's counts stand to the limit asked for, and its model's name to the id asked for."""
+
+from __future__ import annotations
+
+import pytest
+from loopback import completion_value
+from replies import counted, read_whole
+from tempzero.served_names import judge_served_name
+from tempzero.types.vocabulary import NameStanding
+
+CUT = ("censored", "length")
+WHOLE = ("valid", "complete")
+
+
+@pytest.mark.parametrize(
+    ("usage", "finish", "ended", "flags"),
+    [
+        (counted(5, 9, 14), "stop", WHOLE, ()),
+        (counted(5, 10, 15), "length", CUT, ()),
+        (counted(5, 10, 15), "stop", CUT, ("limit_unsaid",)),
+        (counted(5, 10, 15), "", CUT, ("limit_unsaid", "finish_reason_missing")),
+        (counted(5, 10, 15), None, CUT, ("limit_unsaid", "finish_reason_missing")),
+        (counted(5, 9, 14), None, WHOLE, ("finish_reason_missing",)),
+        (counted(5, 3, 8), "length", CUT, ()),
+        (counted(5, 30, 35), "stop", WHOLE, ("max_tokens_not_held",)),
+        (counted(5, 30, 35), "length", CUT, ("max_tokens_not_held",)),
+        (counted(5, 30, 35), None, CUT, ("limit_unsaid", "max_tokens_not_held", "finish_reason_missing")),
+        # Reasoning within completion_tokens: the limit is that of all, or of the text alone.
+        (counted(5, 10, 15, 8), "length", CUT, ()),
+        (counted(5, 30, 35, 25), "stop", WHOLE, ("limit_without_reasoning",)),
+        (counted(5, 35, 40, 25), "stop", CUT, ("limit_unsaid", "limit_without_reasoning")),
+        # And outside: total_tokens says it.
+        (counted(5, 4, 59, 50), "stop", WHOLE, ("reasoning_billed_apart", "limit_without_reasoning")),
+        (counted(5, 4, 15, 6), "stop", CUT, ("reasoning_billed_apart", "limit_unsaid")),
+        (
+            counted(5, 4, 59, 50),
+            None,
+            CUT,
+            ("reasoning_billed_apart", "limit_unsaid", "limit_without_reasoning", "finish_reason_missing"),
+        ),
+    ],
+)
+def test_an_answer_at_its_limit_is_cut_whatever_is_said_of_it(
+    usage: dict[str, int], finish: str | None, ended: tuple[str, str], flags: tuple[str, ...]
+) -> None:
+    """A text cut in silence would be compared as a whole one; a limit that does not hold costs money."""
+    outcome = read_whole(completion_value(usage=usage, finish_reason=finish), asked_max_tokens=10)
+    assert (outcome.status, outcome.kind) == ended
+    assert set(outcome.flags) == set(flags)
+
+
+def test_without_a_known_limit_the_finish_reason_alone_counts() -> None:
+    """Of a request without max_tokens nothing can be said of its limit."""
+    outcome = read_whole(completion_value(usage=counted(5, 10, 15)))
+    assert (outcome.kind, outcome.flags) == ("complete", ())
+
+
+@pytest.mark.parametrize("fields", [{"message": {"reasoning": "hm"}}, {"usage": counted(5, 10, 15, 10)}])
+def test_a_limit_spent_on_reasoning_says_what_to_do(fields: dict[str, object]) -> None:
+    """Whoever sees no text must learn that the limit was too low, not that the model is silent."""
+    outcome = read_whole(completion_value(None, finish_reason="length", **fields), asked_max_tokens=10)  # type: ignore[arg-type]
+    assert (outcome.status, outcome.kind) == CUT
+    assert outcome.detail == "the limit was spent on reasoning: raise max_tokens"
+    assert "limit_spent_on_reasoning" in outcome.flags
+
+
+def test_tokens_billed_apart_are_output() -> None:
+    """What is paid for is counted, wherever a host writes it."""
+    outputs = []
+    for usage in (counted(5, 4, 59, 50), counted(5, 54, 59, 50), {"prompt_tokens": 5, "completion_tokens": 54}):
+        completion = read_whole(completion_value(usage=usage)).completion
+        assert completion is not None
+        outputs.append(completion.output_tokens)
+    assert outputs == [54, 54, 54]
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "standing"),
+    [
+        ("gpt-4o", "gpt-4o", "same"),
+        ("org/Llama-3.1-8B", "llama-3.1-8b", "same"),
+        ("x:free", "x", "same"),
+        ("claude-3.5-sonnet", "claude-3-5-sonnet", "same"),
+        ("gpt-4o", "gpt-4o-2024-08-06", "alias"),
+        ("gpt-4", "gpt-4-0613", "alias"),
+        ("mistral-large-latest", "mistral-large-2411", "alias"),
+        ("claude-3-5-sonnet", "claude-3-5-sonnet@20240620", "alias"),
+        ("gemini-1.5-flash", "gemini-1.5-flash-002", "alias"),
+        ("gpt-4o-2024-08-06", "gpt-4o", "alias"),
+        ("llama-3.1-8b", "meta-llama/Llama-3.1-8B", "alias"),
+        ("deepseek-chat", "deepseek-v4-flash", "other"),
+        ("llama-3.1-70b", "llama-3.1-8b", "other"),
+        ("llama-3.1-70b-instruct", "llama-3.1-70b-instruct-fp8", "other"),
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "other"),
+        ("gpt-4", "gpt-4-turbo", "other"),
+        ("phi-3", "phi-3-9999", "other"),
+        ("org/x", "elsewhere/x", "other"),
+    ],
+)
+def test_a_name_stands_for_the_model_asked_for_or_does_not(asked: str, served: str, standing: NameStanding) -> None:
+    """A dated snapshot is normal service, 8b for 70b is not; both are told."""
+    assert judge_served_name(served, asked=asked) == standing
+
+
+@pytest.mark.parametrize(
+    ("accepted", "standing"), [("deepseek-v4-flash", "alias"), ("DeepSeek-v4-*", "alias"), ("deepseek-v4", "other")]
+)
+def test_a_name_that_is_accepted_stands_for_the_model(accepted: str, standing: NameStanding) -> None:
+    """Who knows that an alias is routed says so once; a star stands for any text, and nothing else does."""
+    assert judge_served_name("deepseek-v4-flash", asked="deepseek-chat", accepted=(accepted,)) == standing
