@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -149,6 +150,13 @@ def test_an_unknown_extractor_is_named() -> None:
     """A run recorded by a newer version says what is missing, instead of a KeyError."""
     with pytest.raises(SuiteError, match='"sentiment" is not known'):
         extract_answer(ExtractorSpec(name="sentiment"), "fine")
+
+
+def test_every_extractor_has_its_row_in_the_table() -> None:
+    """Whoever writes a prompt chooses an extractor there, and learns how the expected answer is written."""
+    manual = (Path(__file__).parents[2] / "prompts" / "README.md").read_text(encoding="utf-8")
+    table = manual.partition("## Extractors")[2]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(EXTRACTORS)
 
 
 def test_every_extractor_carries_a_version_and_its_own_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,10 @@ import yaml
 from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.types.asked import ExtractorSpec
 
+README = Path(__file__).parents[2] / "prompts" / "README.md"
+FIGURES = re.compile(
+    r"on (\d+) phrasings.*?precision (\.\d+) \(.*? of (\d+) answers.*?recall (\.\d+) \((\d+) of (\d+)", re.DOTALL
+)
 LOWEST_PRECISION = 0.99
 LOWEST_RECALL = 0.9
 
@@ -49,3 +54,12 @@ def test_precision_and_recall_hold_on_phrasings_that_nothing_was_tuned_on(
     assert {f[0] for f in found} == set(EXTRACTORS) - {"math"}  # whose answers are judged, not read
     assert precision >= LOWEST_PRECISION
     assert recall >= LOWEST_RECALL
+    (told,) = FIGURES.findall(README.read_text(encoding="utf-8"))
+    assert told == (
+        str(len(found)),
+        f"{precision:.3f}".lstrip("0"),
+        str(len(read)),
+        f"{recall:.3f}".lstrip("0"),
+        str(len(stated) - len(missed)),
+        str(len(stated)),
+    )
