@@ -32,7 +32,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> Path:
     return path
 
 
-def row(model: str = "a", question: str = "q0", answer: str = "yes", **more: Any) -> dict[str, Any]:
+def row(model: str = "a", question: str = "q0", answer: Any = "yes", **more: Any) -> dict[str, Any]:
     return {"model": model, "question": question, "answer": answer, **more}
 
 

@@ -240,6 +240,7 @@ HOMES: dict[str, set[str]] = {
     "transformers": {"engines.local"},
     "huggingface_hub": {"engines.local.weights"},
     "pyarrow": {"exchange"},
+    "duckdb": {"exchange"},
 }
 
 

@@ -280,16 +280,22 @@ def test_several_conditions_under_one_key_are_refused(tmp_path: Path) -> None:
     assert line.startswith(
         "x.csv:3: several conditions under one key: provider, prompt, condition and repeat are those of"
     )
-    assert "differs in answer, temp" in line
+    assert "differs in temp, answer" in line
     assert "condition=temp" in line
 
 
-def test_many_problems_are_counted_not_listed(tmp_path: Path) -> None:
-    """A million lines of complaint help nobody."""
+def test_a_cause_is_said_once(tmp_path: Path) -> None:
+    """A million lines of complaint help nobody; how many rows have a cause is counted."""
     rows = [row(answer=str(i), run=0, n=i) for i in range(40)]
+    rows += [row(question="q1", answer="x", run=0, n=0)] * 2
     lines = refused(write_csv(tmp_path / "x.csv", rows), f"{MAP},repeat=run").splitlines()
-    assert len(lines) == 6
-    assert lines[-1] == "... and 34 more rows like these"
+    assert len(lines) == 2
+    assert lines[0].startswith("x.csv:3: several conditions under one key")
+    assert lines[0].endswith("(and 38 more rows like it)")
+    assert lines[1].startswith("x.csv:43: the same row as x.csv:42")
+    many = [row(answer=str(i), run=0, n=i) for i in range(400)]
+    lines = refused(write_csv(tmp_path / "y.csv", many), f"{MAP},repeat=run").splitlines()
+    assert lines[1:] == ["... and 349 more rows whose keys have an answer already"]
 
 
 @pytest.mark.parametrize("column", ["temperature", "system_prompt", "model_version"])
@@ -378,7 +384,7 @@ def test_rows_without_a_key_are_refused(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "s.jsonl", [row(question="\ud800")])
     assert "surrogate" in refused(source, MAP)
     source = write_jsonl(tmp_path / "l.jsonl", [{**row(), "answer": ["x", "y"]}])
-    assert "the text is a JSON list; write [*] behind its name" in refused(source, MAP)
+    assert "the text is a JSON list of 2" in refused(source, MAP)
 
 
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:

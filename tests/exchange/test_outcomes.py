@@ -101,7 +101,14 @@ def test_an_expected_none_is_an_answer() -> None:
     assert ended("None", expected="7")[0] == "missing"
 
 
-@pytest.mark.parametrize("text", [None, "", "  \n\t"])
+@pytest.mark.parametrize("text", [" ", "\n", "  \n\t"])
+def test_white_space_is_an_answer(text: str) -> None:
+    """A model that says one blank has said it; a live run compares it too."""
+    assert ended(text) == ("valid", "complete")
+    assert ended(text, finish_reason="length") == ("censored", "length")
+
+
+@pytest.mark.parametrize("text", [None, ""])
 def test_silence_is_missing(text: str | None) -> None:
     """Two silences never agree, not even as they are."""
     assert ended(text) == ("missing", "empty")

@@ -100,14 +100,15 @@ def test_a_document_gives_the_list_it_holds(tmp_path: Path) -> None:
     """Lists, lists inside one object, objects by key, and a list that is named."""
     rows = [{"a": 1}, {"a": 2}]
     assert cells(tmp_path, json.dumps(rows), "json") == rows
-    assert cells(tmp_path, json.dumps({"version": 1, "data": rows}), "json") == rows
+    beside = {"version": 1, "data": rows, "by": {"model": "m"}}
+    assert cells(tmp_path, json.dumps(beside), "json") == [{"version": 1, "by": {"model": "m"}, **r} for r in rows]
     assert cells(tmp_path, json.dumps({"x": {"a": 1}}), "json") == [{"@key": "x", "a": 1}]
     assert cells(tmp_path, json.dumps(["x", "y"]), "json") == [{"value": "x"}, {"value": "y"}]
     assert cells(tmp_path, json.dumps({"q": ["x", "y"]}), "json") == [{"@key": "q", "value": ["x", "y"]}]
     assert cells(tmp_path, json.dumps({"q": "x", "r": "y"}), "json")[1] == {"@key": "r", "value": "y"}
     assert cells(tmp_path, '"x"\n', "jsonl") == [{"value": "x"}]
     two = json.dumps({"one": {"rows": rows}, "items": [{"b": 1}], "more": [{"c": 1}]})
-    assert cells(tmp_path, two, "json", at="one.rows") == rows
+    assert cells(tmp_path, two, "json", at="one.rows") == [{"items": [{"b": 1}], "more": [{"c": 1}], **r} for r in rows]
     with pytest.raises(ExchangeError, match=r"lists at items, more: say which, e\.g\. --map rows=items"):
         cells(tmp_path, two, "json")
     with pytest.raises(ExchangeError, match=r'has no list at "one\.other"'):

@@ -30,6 +30,7 @@ from tempzero.analysis.pair_findings import (
 from tempzero.analysis.provider_figures import identical_bits_share
 from tempzero.analysis.reasoning_findings import find_reasoning_differences
 from tempzero.analysis.tallies import Tally, planned_repeats
+from tempzero.config import Provider
 from tempzero.metrics.agreement import Floats
 from tempzero.types.concluded import Finding
 from tempzero.types.recorded import IdentityLabel
@@ -83,6 +84,13 @@ def sort_findings(found: Iterable[Finding], rules: Iterable[Rule]) -> tuple[Find
     return tuple(sorted(found, key=lambda f: (order.index(f.rule), f.subject, f.other or "", f.message)))
 
 
+def _describe_temperature(provider: Provider) -> str:
+    """What is known of it: of imported records nobody knows whether what they do not say was sent."""
+    if provider.temperature is not None:
+        return f"temperature {provider.temperature:g}"
+    return "no temperature sent" if provider.imported is None else "no one temperature recorded"
+
+
 def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
     """An existence proof: the same request bytes and the same identity, yet answers that differ in any part."""
     measured = ~np.isnan(tally.emr)
@@ -91,7 +99,7 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
         return
     estimate = stats.share_over_prompts(tally.emr[measured])
     provider, lane = tally.lane.provider, tally.lane
-    temperature = "no temperature sent" if provider.temperature is None else f"temperature {provider.temperature:g}"
+    temperature = _describe_temperature(provider)
     names = ", ".join(f'"{case.prompts[j].id}"' for j in diverged[:3]) + (", ..." if len(diverged) > 3 else "")
     router = "" if provider.pinned else "; it is not pinned, so its router may have chosen several upstreams"
     parts = tally.own_parts()
@@ -99,7 +107,7 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
     which = describe_parts({name: int((part.emr[diverged] < 1).sum()) for name, part in parts.items()})
     often = f"EMR {describe_estimate(estimate)}"
     if tally.stopped is not None:
-        often = "how often cannot be said, since prompts were no longer asked after their first divergence"
+        often = f"how often cannot be said, since asking each prompt stopped {tally.stopped.described}"
     yield Finding(
         rule=NONDETERMINISTIC.name,
         subject=tally.name,

@@ -52,8 +52,9 @@ def _note_no_divergence(tally: Tally) -> Iterable[str]:
     measured = int((~np.isnan(tally.emr)).sum())
     if tally.stopped is not None:
         yield (
-            f"sampling stopped at the first divergence: {tally.stopped.short} of {tally.stopped.prompts} prompts have "
-            f"fewer than {tally.stopped.longest} repeats; agreement of what is left would be false, see the survivors"
+            f"sampling stopped {tally.stopped.described}: {tally.stopped.short} of {tally.stopped.prompts} prompts "
+            f"have fewer than {tally.stopped.longest} repeats; agreement of what is left would be false, see the "
+            "survivors"
         )
     elif not measured:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"

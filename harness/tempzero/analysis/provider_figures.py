@@ -150,7 +150,7 @@ def enter_repeat_agreement(book: Book, tally: Tally, texts: Texts) -> None:
     subject, k = provider_subject(tally, "repeat"), tally.k
     book.add(subject, agreement.EMR, tally.emr, note=UP_TO_THE_CUT)
     book.add(subject, agreement.EMR_COMPLETE, agreement.emr(tally.whole), note="whole texts only")
-    for size in sorted({2, k, min(5, k)}):
+    for size in sorted({2, k, min(5, k), tally.leading_k}):
         book.add(subject, agreement.TARR, agreement.total_agreement_rate(tally.own, size), k=size, note=UP_TO_THE_CUT)
         book.add(subject, agreement.TARA, agreement.total_agreement_rate(tally.answer, size), k=size)
     if tally.spelled.cell.size:
@@ -185,7 +185,8 @@ def _enter_part_agreement(book: Book, subject: Subject, part: PartTally, texts: 
 def _enter_survivors(book: Book, tally: Tally, stopped: StoppedSampling) -> None:
     """What repeats can say that stopped at the first divergence: how many prompts survived how many of them."""
     subject = provider_subject(tally, "repeat")
-    refused = Estimate(value=None, low=None, high=None, n=0, method="refused: sampling stopped at the first divergence")
+    method = f"refused: sampling stopped {stopped.described}"
+    refused = Estimate(value=None, low=None, high=None, n=0, method=method)
     book.put(subject, agreement.EMR, refused)
     for size in sorted({2, tally.k}):
         book.put(subject, agreement.TARR, refused, k=size)

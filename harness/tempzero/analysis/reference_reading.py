@@ -35,7 +35,9 @@ def build_reference_reading(
     """What the reading says; None and no findings where nothing was read."""
     if not reading.scored:
         return None, ()
-    seeded = {t.name for t in case.tallies if t.lane.provider.seed is not None}
+    # Of imported records nobody knows that no seed was sent.
+    lanes = [t.lane.provider for t in case.tallies]
+    seeded = {p.name for p in lanes if p.seed is not None or p.imported is not None}
     found = attribute_reading(reading, _collect_answers(case), [p.id for p in case.prompts], divergences, seeded)
     _enter_scored_figures(book, found)
     return found.reading, tuple(_collect_reading_findings(case, book, found))

@@ -12,10 +12,20 @@ from numpy.typing import NDArray
 from tempzero.analysis.observations import CENSORED, NOT_SAID, VALID, Lane
 from tempzero.analysis.texts import ComparedTexts, PartTexts, Texts
 from tempzero.metrics import answers, cell_averages, stopped_sampling
-from tempzero.metrics.agreement import UNPARSED, Counts, Floats, Ints, count_outputs, emr, rename_outputs
+from tempzero.metrics.agreement import (
+    UNPARSED,
+    Counts,
+    Floats,
+    Ints,
+    choose_leading_k,
+    count_outputs,
+    emr,
+    rename_outputs,
+)
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.metrics.stopped_sampling import StoppedSampling
 from tempzero.types.asked import Prompt, Trial
+from tempzero.types.concluded import LEADING_SHARE
 from tempzero.types.vocabulary import MetricName, PartName
 
 
@@ -92,6 +102,14 @@ class Tally(CountedTexts):
         """Repeats that figures over all repeats are defined for: the planned number, at least two."""
         return max(2, planned_repeats(self.lane))
 
+    @property
+    def leading_k(self) -> int:
+        """The largest number of repeats that LEADING_SHARE of the prompts asked, or to be asked, have."""
+        asked = np.bincount(self.lane.prompt, minlength=self.lane.planned.size) > 0
+        if self.lane.provider.imported is None:
+            asked |= self.lane.planned
+        return choose_leading_k(self.own, int(np.count_nonzero(asked)), LEADING_SHARE)
+
     def trial(self, row: int, prompts: Sequence[Prompt]) -> Trial:
         """The primary key of a row of the lane."""
         return Trial(
@@ -151,9 +169,15 @@ def tally_lane(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
         parts={name: _tally_part(lane, name, part, cells) for name, part in texts.parts.items()},
         stopped=None
         if lane.provider.imported is None
-        else stopped_sampling.detect_stopped_sampling(lane.prompt, lane.repeat, counted["output"], cells=cells),
+        else _detect_stopped_sampling(lane, counted["output"], answer, cells),
         starts=np.searchsorted(lane.prompt, np.arange(cells + 1)),
     )
+
+
+def _detect_stopped_sampling(lane: Lane, output: Ints, answer: Ints, cells: int) -> StoppedSampling | None:
+    """By the texts, or else by the answers that the extractor reads from them."""
+    by_text = stopped_sampling.detect_stopped_sampling(lane.prompt, lane.repeat, output, cells=cells)
+    return by_text or stopped_sampling.detect_stopped_by_answer(lane.prompt, lane.repeat, answer, cells=cells)
 
 
 class _Counted(TypedDict):

@@ -86,7 +86,7 @@ def attribute_reading(
     shown: Sequence[Divergence],
     seeded: Iterable[str],
 ) -> Attribution:
-    """Attribute what was read. `shown` are the divergences to explain, `seeded` the providers that were sent a seed."""
+    """Attribute what was read. `shown` are the divergences to explain, `seeded` who was, or may have been, sent one."""
     known = frozenset(seeded)
     return _join_attributions(
         [_attribute_table(t, reading, answers, shown, known) for t in build_tables(reading, answers, prompts)]

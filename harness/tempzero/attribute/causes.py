@@ -77,7 +77,7 @@ EFFECTIVE_TEMPERATURE = Metric(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patient:
-    """One provider under one condition with what its causes are judged by. `seeded`: a seed went with each request."""
+    """A provider under one condition, and what its causes are judged by. `seeded`: a seed was or may have been sent."""
 
     table: ReaderTable
     lane: ResponseLane
@@ -359,7 +359,7 @@ def _diagnose_decoding(patient: Patient, fits: Fits, again: Repeats, spread: Mis
     causes = "sampling at a temperature, coarser weights" + (" or another model" if beyond else "")
     words = f"not honest rounding; {causes}: the misses fit each. More prompts, repeated without a seed, would tell"
     if again.judgement == "same":
-        words += "; its repeats are the same, but a seed was sent"
+        words += "; its repeats are the same, but a seed was sent, or may have been"
     return (
         patient.build_diagnosis(
             "not_faithful", "shown" if fits.floor_measured else "undecided", words, None, patient.worst_trials()

@@ -10,6 +10,9 @@ import typer
 
 from tempzero.cli.options import RunFolder
 
+# What is not counted in rows while an import is under way.
+_IMPORT_UNITS = {"unpacking": "MB", "receiving": "MB"}
+
 
 def import_run(
     source: Annotated[
@@ -58,7 +61,7 @@ def import_run(
             inputs=inputs,
             name=name,
             say=notes.append,
-            progress=lambda phase, rows: status.update(f"{phase}: {rows} rows"),
+            progress=lambda phase, amount: status.update(f"{phase}: {amount} {_IMPORT_UNITS.get(phase, 'rows')}"),
         )
     print_lines(notes, to=sys.stderr)
     print(path)

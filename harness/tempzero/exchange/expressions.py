@@ -6,9 +6,11 @@ choices[0].message        an item of a list
 responses[*]  answer_*    each item, or each column that fits: one repeat after the other (`text` only;
                           the same `*` in other fields is the same item; `@match` is what it stood for, and of
                           *_run_* everything from the first star to the last)
+answers[]                 a whole list or object, as JSON: one answer (`text` only)
 task+rubric_id            several, joined by ":"
 @file @stem @folder @path @line @key     the file's name, the name without ending, its folder,
                           its path inside the source, the row's line, the row's key in a JSON object
+@content                  the whole file, where each is one answer
 @list                     with rows=*: the name of the list that the row stands in
 @stem~^(.+)_run           what the group of a regular expression finds in a value
 """
@@ -30,13 +32,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tempzero.errors import ExchangeError
+from tempzero.exchange.table_reading import foreign_to_canonical_json
 
 Cells = Mapping[str, Any]
 Getter = Callable[[Cells], Any]
 
 _PATH_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*)\]")
 _MATCH = "@match"
-_ROW_FIELDS = (_MATCH, "@line", "@key", "@list")
+# Behind a path: the list or object that stands there is one answer, as it is.
+_WHOLE = "[]"
+_ROW_FIELDS = (_MATCH, "@line", "@key", "@list", "@content")
 JOINT = ":"
 
 
@@ -57,6 +62,11 @@ class Expression:
     def columns(self) -> frozenset[str]:
         """The top-level columns it may touch."""
         return frozenset(name for path in self.paths for name in (path, _top_column(path)))
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The very paths whose values it uses up."""
+        return frozenset(path.removesuffix(_WHOLE) if not path.endswith("[*][]") else path for path in self.paths)
 
 
 def constant_expression(value: str) -> Expression:
@@ -115,7 +125,7 @@ def find_star_matches(expression: Expression, cells: Cells, *, taken: Collection
         fitting = [c for c in cells if fnmatch.fnmatchcase(c, head) and not c.startswith("@") and c not in taken]
         return [c[len(before) : len(c) - len(after)] for c in fitting]
     value = _walk_steps(cells, _split_path(path.partition("[*]")[0]))
-    value = _parse_nested_cell(value) if isinstance(value, str) else value
+    value = parse_nested_cell(value) if isinstance(value, str) else value
     return [str(i) for i in range(len(value))] if isinstance(value, list) else []
 
 
@@ -139,7 +149,15 @@ def suggest_name(word: str, known: Collection[str]) -> str:
     return f"; there are {', '.join(shown)}{', ...' if len(known) > 30 else ''}"
 
 
+def walk_path(cells: Cells, path: str) -> Any:
+    """What stands at a path without a star, None where nothing does."""
+    return _cell_or_walk(cells, path)
+
+
 def _bind_path(path: str, field: str, place: FilePlace, *, whole: str) -> Getter:
+    if path.endswith(_WHOLE) and path not in (place.columns or ()):
+        inner = _bind_path(path.removesuffix(_WHOLE), field, place, whole=whole)
+        return lambda cells: _as_whole(inner(cells))
     constants = place.constants()
     if path in constants:
         value = constants[path]
@@ -163,6 +181,10 @@ def _bind_path(path: str, field: str, place: FilePlace, *, whole: str) -> Getter
     return lambda cells: cells[path] if path in cells else _walk_steps(cells, steps)
 
 
+def _as_whole(value: Any) -> Any:
+    return foreign_to_canonical_json(value) if isinstance(value, dict | list) else value
+
+
 def _fill_star(path: str, match: str) -> str:
     """The path with what its star stood for; of a column with several stars, all between the outer ones."""
     head = _top_column(path)
@@ -184,7 +206,7 @@ def _cell_or_walk(cells: Cells, path: str) -> Any:
 def _walk_steps(value: Any, steps: Sequence[str | int]) -> Any:
     for step in steps:
         if isinstance(value, str):
-            value = _parse_nested_cell(value)
+            value = parse_nested_cell(value)
         if isinstance(step, int):
             value = value[step] if isinstance(value, list) and step < len(value) else None
         else:
@@ -195,7 +217,7 @@ def _walk_steps(value: Any, steps: Sequence[str | int]) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _parse_nested_cell(text: str) -> Any:
+def parse_nested_cell(text: str) -> Any:
     """JSON text in a cell as its value, or a list or dictionary as Python writes it; nothing else has an inside."""
     if text[:1] not in ("{", "["):
         return None

@@ -22,7 +22,7 @@ from tempzero.exchange.expressions import (
     find_star_matches,
 )
 from tempzero.exchange.recipe import Recipe
-from tempzero.exchange.table_reading import Row, foreign_to_canonical_json, is_sound_text
+from tempzero.exchange.table_reading import CONTENT_COLUMN, Row, foreign_to_canonical_json, is_sound_text
 from tempzero.types.asked import Message
 
 # Words that stand for "nothing" or "all well" in columns of errors, refusals and cache marks.
@@ -34,7 +34,7 @@ _NOTHING_WORDS = frozenset(
 )
 _LONGEST_DETAIL = 300
 # What stands around a row in a JSON document is kept as part of it.
-_KEPT_ROW_FIELDS = ("@key", "@list")
+_KEPT_ROW_FIELDS = ("@key", "@list", CONTENT_COLUMN)
 
 
 # Not frozen: a million of them are made twice, and setting a frozen value's fields takes four times as long.
@@ -92,9 +92,10 @@ class AnswerReader:
     def __init__(self, recipe: Recipe, place: FilePlace) -> None:
         self._place = place
         self._fields: Collection[str] = recipe.fields
-        self._star = recipe.fields["text"] if recipe.fields["text"].starred else None
+        self._text = recipe.fields["text"]
+        self._star = self._text if self._text.starred else None
         self._all: list[tuple[str, Getter, Callable[[Any], Any]]] = [
-            (name, bind_expression(e, name, place), _FIELD_PARSERS.get(name, _cell_as_label))
+            (name, bind_expression(e, name, place), FIELD_PARSERS.get(name, cell_as_label))
             for name, e in recipe.fields.items()
         ]
         self._get = self._all
@@ -126,11 +127,40 @@ class AnswerReader:
             raise ExchangeError(
                 f"{self._place.name}:{line}: no provider; map it, or name one with --map provider:=NAME"
             )
-        if isinstance(values["text"], list):
-            raise ExchangeError(
-                f"{self._place.name}:{line}: the text is a JSON list; write [*] behind its name to take each item"
-            )
+        if isinstance(values["text"], dict | list):
+            offer = _offer_readings(self._text.written, values["text"])
+            raise ExchangeError(f"{self._place.name}:{line}: {offer}")
         return ForeignAnswer(file=self._place.name, line=line, cells=cells, match=match, **values)
+
+
+# Names under which an answer often stands inside an object.
+_USUAL_TEXT_FIELDS = ("text", "content", "response", "answer", "output", "completion", "generation", "message", "code")
+
+
+def _offer_readings(written: str, value: Any) -> str:
+    """What an object or a list may be meant as, each with the mapping that says so: only its owner knows."""
+    if isinstance(value, list):
+        each = f"text={written}[*]"
+        if value and all(isinstance(item, dict) for item in value):
+            each = f"{each}.{_likely_text_field(value[0])}"
+        return (
+            f"the text is a JSON list of {len(value)}: is it one answer? then --map text={written}[]; or is each item "
+            f"an answer of its own, a repeat? then --map {each}"
+        )
+    head, star, _ = written.partition("[*]")
+    together = f", or the whole list as one answer: --map text={head}[]" if star else ""
+    fields = ", ".join(list(value)[:12]) + (", ..." if len(value) > 12 else "")
+    field = _likely_text_field(value)
+    return (
+        f"the text is a JSON object with {fields or 'nothing in it'}: say which of them is the answer, e.g. "
+        f"--map text={written}.{field}, or take it whole, whatever else it holds: --map text={written}[]{together}"
+    )
+
+
+def _likely_text_field(value: Mapping[str, Any]) -> str:
+    named = [name for name in _USUAL_TEXT_FIELDS if name in value]
+    texts = [name for name, inner in value.items() if isinstance(inner, str)]
+    return (named or texts or list(value) or ["FIELD"])[0]
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -158,7 +188,7 @@ def parse_reasoning(value: Any) -> str | None:
     if isinstance(value, list | dict):
         parts = split_content_list([value] if isinstance(value, dict) else value)
         return join_reasoning_list(value) or (parts and parts.reasoning) or foreign_to_canonical_json(value)
-    return _cell_as_label(value)
+    return cell_as_label(value)
 
 
 def parse_whole_number(value: Any) -> int | None:
@@ -218,16 +248,17 @@ def _cell_as_text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else foreign_to_canonical_json(value)
 
 
-def _cell_as_text_or_list(value: Any) -> Any:
-    return value if isinstance(value, list) else _cell_as_text(value)
+def _cell_as_text_or_nested(value: Any) -> Any:
+    return value if isinstance(value, dict | list) else _cell_as_text(value)
 
 
-def _cell_as_label(value: Any) -> str | None:
+def cell_as_label(value: Any) -> str | None:
+    """A cell as a name or a part of a key; None of an empty one."""
     return (value if isinstance(value, str) else as_label(value)) or None
 
 
-_FIELD_PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "text": _cell_as_text_or_list,
+FIELD_PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _cell_as_text_or_nested,
     "prompt": _cell_as_text,
     "request": _cell_as_text,
     "error": parse_remark,
@@ -326,12 +357,17 @@ def make_row_serializer(recipe: Recipe) -> Callable[[ForeignAnswer], str]:
 
     Of several items that one row holds, each answer keeps its own.
     """
-    left_out = _whole_columns(recipe.fields.get("prompt")) | _whole_columns(recipe.fields.get("request"))
+    left_out = find_columns_of_request(recipe)
     if recipe.fields["text"].starred:
         return lambda answer: foreign_to_canonical_json(_drop_sibling_items(answer, recipe.fields, left_out))
     return lambda answer: foreign_to_canonical_json(
         {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _KEPT_ROW_FIELDS)}
     )
+
+
+def find_columns_of_request(recipe: Recipe) -> frozenset[str]:
+    """The columns that stand in the request, and are not kept in the row once more."""
+    return _whole_columns(recipe.fields.get("prompt")) | _whole_columns(recipe.fields.get("request"))
 
 
 def _whole_columns(source: Expression | None) -> frozenset[str]:

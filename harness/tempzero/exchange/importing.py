@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from tempzero.errors import ExchangeError
 from tempzero.exchange import formats, run_writing, sources, table_reading
-from tempzero.exchange.expressions import FilePlace
+from tempzero.exchange.answer_columns import UnfitForBatchesError
+from tempzero.exchange.expressions import Cells, Expression, FilePlace, bind_expression
+from tempzero.exchange.factors import quote_for_shell
 from tempzero.exchange.foreign_answers import AnswerReader, ForeignAnswer
 from tempzero.exchange.formats.format import RowReader
+from tempzero.exchange.formats.inspect_log import read_eval_rows
+from tempzero.exchange.nested_cells import flatten_cells
+from tempzero.exchange.path_parts import WORDS, find_path_parts
+from tempzero.exchange.plain_tables import PlainTable
 from tempzero.exchange.recipe import Recipe, merge_recipes
 from tempzero.exchange.sources import RecordFile, Source
 from tempzero.exchange.survey import Survey, Surveyor
+from tempzero.exchange.table_reading import CONTENT_COLUMN, NoTableError, Row
+from tempzero.records import RunWriter
 
 _PROGRESS_ROWS = 20_000
+# Rows of one file among several that are looked at before it is said to hold none of the mapped columns.
+_ROWS_LOOKED_AT = 200
+_FILES_LOOKED_AT = 50
+# Files that are alike are no copies of one another where these tell them apart.
+_KEY_FIELDS = frozenset({"provider", "id", "condition"})
 
 # Names that columns often have, for a first guess at a mapping. Never applied unasked.
 _USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -38,14 +53,25 @@ _USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Columns that say how it was asked or how it ended, wherever they stand in a row.
+_USUAL_SETTINGS: Sequence[tuple[str, tuple[str, ...]]] = (
+    ("temperature", ("temperature", "temp")),
+    ("top_p", ("top_p",)),
+    ("max_tokens", ("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens")),
+    ("completion_tokens", ("completion_tokens", "output_tokens", "generated_tokens")),
+    ("finish_reason", ("finish_reason", "stop_reason")),
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _ImportPlan:
-    """What is read, and how."""
+    """What is read, and how. `left_out` names files that turned out to be no table of these columns, and why."""
 
     source: Source
     recipe: Recipe
     rows: RowReader
     files: tuple[RecordFile, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def answers(
         self, progress: Callable[[int], None], needs: Callable[[], Collection[str]] | None = None
@@ -56,9 +82,11 @@ class _ImportPlan:
         """
         number = 0
         for file in self.files:
-            place = FilePlace(name=file.name, around=self.source.around, columns=self._columns(file))
-            reader = AnswerReader(self.recipe, place)
-            for row in self.rows(file):
+            columns, rows = self._columns(file), self._rows_of_table(file)
+            if rows is None:
+                continue
+            reader = AnswerReader(self.recipe, FilePlace(name=file.name, around=self.source.around, columns=columns))
+            for row in rows:
                 if needs is not None:
                     reader.narrow(needs())
                 for answer in reader.answers(row):
@@ -66,6 +94,31 @@ class _ImportPlan:
                     if number % _PROGRESS_ROWS == 0:
                         progress(number)
                     yield answer
+
+    def _rows_of_table(self, file: RecordFile) -> Iterator[Row] | None:
+        """A file's rows; None of a file among several that is no table, or has none of the mapped columns."""
+        if len(self.files) == 1 or self.recipe.format:
+            return self.rows(file)
+        if file.name in self.left_out:
+            return None
+        rows = self.rows(file)
+        try:
+            columns = self._columns(file)
+            head = [] if columns is not None else list(islice(rows, _ROWS_LOOKED_AT))
+        except NoTableError as problem:
+            self.left_out[file.name] = str(problem).removeprefix(f"{file.name}: ")
+            return None
+        known = [columns] if columns is not None else [tuple(row.cells) for row in head]
+        if known and not any(self._has_mapped_column(names) for names in known):
+            shown = ", ".join(known[0][:8]) or "none"
+            self.left_out[file.name] = f"has none of the columns that the mapping names, but {shown}"
+            return None
+        return chain(head, rows)
+
+    def _has_mapped_column(self, names: Collection[str]) -> bool:
+        """Whether any field's column is there; a mapping that names none asks for none."""
+        wanted = {c for e in self.recipe.fields.values() for c in e.columns if not c.startswith("@")}
+        return not wanted or any(c in names or ("*" in c and any(fnmatchcase(n, c) for n in names)) for c in wanted)
 
     def _columns(self, file: RecordFile) -> tuple[str, ...] | None:
         """What a table's header promises; a format's reader adds columns of its own to it."""
@@ -89,12 +142,13 @@ def import_records(
     gets each note, `progress` the rows so far. Raises ExchangeError with one line for each reason
     why the import would yield a false figure, or cannot be done.
     """
-    with sources.open_source(source, only=recipe.only) as found:
+    as_texts = CONTENT_COLUMN in recipe.fields["text"].paths if "text" in recipe.fields else False
+    with sources.open_source(source, only=recipe.only, as_texts=as_texts, tell=progress) as found:
         plan, notes = _plan_import(found, recipe, inputs)
-        survey = _survey_answers(plan, recipe, progress)
-        survey = replace(survey, notes=(*notes, *survey.notes))
+        survey, append = _survey_plan(plan, recipe, progress)
+        survey = replace(survey, notes=(*notes, *_describe_left_out(plan), *survey.notes))
         path = run_writing.write_run(
-            plan.answers(lambda rows: progress("writing", rows)),
+            append,
             survey,
             plan.recipe,
             found,
@@ -122,7 +176,7 @@ def _plan_import(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_
     if chosen is None:
         if not recipe.fields:
             raise ExchangeError(_explain_no_mapping(source))
-        full, rows, files = recipe.checked(), partial(table_reading.read_rows, at=recipe.rows_at), source.files
+        full, rows, files = recipe.checked(), partial(_read_by_hand, at=recipe.rows_at), source.files
     else:
         full = merge_recipes(chosen.recipe, recipe).checked()
         rows, files = chosen.format.rows((*chosen.records, *chosen.beside), inputs), chosen.records
@@ -140,24 +194,77 @@ def _plan_import(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_
     return _ImportPlan(source=source, recipe=full, rows=rows, files=files), notes
 
 
+def _read_by_hand(file: RecordFile, at: str) -> Iterator[Row]:
+    """The rows of a file as its user's mapping speaks of them."""
+    return read_eval_rows(file) if file.kind == "eval" else table_reading.read_rows(file, at=at)
+
+
+def _describe_left_out(plan: _ImportPlan) -> Iterator[str]:
+    """Which files were no table, each reason once; what could be done about it only where that is all of them."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in plan.left_out.items():
+        reason = reason if len(plan.left_out) == len(plan.files) else reason.partition("; ")[0]
+        by_reason.setdefault(reason, []).append(name)
+    return (f"left out: {sources.name_some(names)}: {reason}" for reason, names in by_reason.items())
+
+
+def _speaks_of_files_only(expression: Expression) -> bool:
+    return bool(expression.paths) and set(expression.paths) <= set(
+        FilePlace(name="", around="", columns=None).constants()
+    )
+
+
+def _holds_rows(file: RecordFile) -> bool:
+    try:
+        return next(_read_by_hand(file, ""), None) is not None
+    except NoTableError:
+        return False
+
+
 def _refuse_copies(files: Sequence[RecordFile], recipe: Recipe) -> None:
     """The same file twice would count as repeats that agree perfectly, where rows are numbered in order."""
     if "repeat" in recipe.fields:
         return
-    seen: dict[str, str] = {}
+    seen: dict[tuple[object, ...], str] = {}
+    by_name = [e for name, e in recipe.fields.items() if name in _KEY_FIELDS and _speaks_of_files_only(e)]
     for file in files:
-        first = seen.setdefault(file.sha256, file.name)
-        if first != file.name and table_reading.read_first_row(file) is not None:
+        place = FilePlace(name=file.name, around="", columns=None)
+        told_apart = tuple(bind_expression(e, "--map", place)({}) for e in by_name)
+        first = seen.setdefault((file.sha256, *told_apart), file.name)
+        if first != file.name and _holds_rows(file):
             raise ExchangeError(
                 f"{file.name}: is {first} byte for byte; a copy would count as a repeat that agrees perfectly. Leave "
                 "one out with --only, or say that each file is a repeat: --map repeat=@path"
             )
 
 
+def _survey_plan(
+    plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, int], None]
+) -> tuple[Survey, Callable[[RunWriter], object]]:
+    """What the files hold, and what appends it to a run.
+
+    In batches where that can be, else row by row: whatever is refused is refused there, in its words.
+    """
+
+    def tell(rows: int) -> None:
+        progress("writing", rows)
+
+    try:
+        table = PlainTable(plan.recipe, plan.files, plan.source.around, size=_PROGRESS_ROWS)
+        found = table.survey(recipe.fields, lambda rows: progress("reading", rows))
+    except (UnfitForBatchesError, ExchangeError):
+        survey = _survey_answers(plan, recipe, progress)
+        answers = plan.answers(tell)
+        return survey, lambda writer: writer.append_many(run_writing.import_attempts(answers, survey, plan.recipe))
+    return found.survey, lambda writer: writer.append_encoded(found.attempts_with_help(tell))
+
+
 def _survey_answers(plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, int], None]) -> Survey:
     surveyor = Surveyor(plan.recipe, mapped=recipe.fields)
     for answer in plan.answers(lambda rows: progress("reading", rows), lambda: surveyor.needs):
         surveyor.see(answer)
+    if len(plan.left_out) == len(plan.files):
+        raise ExchangeError("\n".join(_describe_left_out(plan)))
 
     def find(wanted: Collection[int]) -> Mapping[int, ForeignAnswer]:
         keys, first = surveyor.keys, {}
@@ -172,13 +279,50 @@ def _survey_answers(plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, 
 
 
 def _explain_no_mapping(source: Source) -> str:
-    file = source.files[0]
-    row = table_reading.read_first_row(file)
-    columns = list(table_reading.read_column_names(file) or (row.cells if row else ()))
-    guess = [f"{field}={name}" for field, names in _USUAL_COLUMNS.items() if (name := _guess_column(columns, names))]
-    hint = f"; perhaps --map {','.join(guess)}" if guess else ""
+    """What a first look at the files finds, as a mapping that can be used: of the file in which most is found."""
+    file, columns, guess = max(_look_at_tables(source), key=lambda found: len(found[2]))
+    guess += _guess_from_names(source, {g.partition("=")[0] for g in guess})
+    hint = f"; perhaps --map {quote_for_shell(','.join(guess))}" if guess else ""
     shown = ", ".join(columns[:30]) or "none"
     return f"{file.name}: in no known format, so say what its columns hold with --map. Columns: {shown}{hint}"
+
+
+def _look_at_tables(source: Source) -> list[tuple[RecordFile, list[str], list[str]]]:
+    """Of the first files that hold rows: the file, its columns, and what is guessed of them. Raises ExchangeError."""
+    problem: NoTableError | None = None
+    found = []
+    for file in source.files[:_FILES_LOOKED_AT]:
+        try:
+            row = next(_read_by_hand(file, ""), None)
+        except NoTableError as none:
+            problem = problem or none
+            continue
+        cells = {} if row is None else row.cells
+        columns = list(table_reading.read_column_names(file) or cells)
+        found.append((file, columns, _guess_mapping(columns, cells)))
+    if problem is not None and not found:
+        raise problem
+    return found
+
+
+def _guess_mapping(columns: Sequence[str], cells: Cells) -> list[str]:
+    guess = [f"{field}={name}" for field, names in _USUAL_COLUMNS.items() if (name := _guess_column(columns, names))]
+    inside = {path.rpartition(".")[2].lower(): path for path, _ in flatten_cells(cells, ())}
+    inside |= {name.lower(): name for name in columns}
+    settings = ((field, next((inside[n] for n in names if n in inside), None)) for field, names in _USUAL_SETTINGS)
+    return guess + [f"{field}={path}" for field, path in settings if path is not None]
+
+
+def _guess_from_names(source: Source, known: Collection[str]) -> list[str]:
+    """What the names of the files tell apart: who answered, or how it was asked."""
+    parts = [find_path_parts(file.name) for file in source.files]
+    varying = {n: p for one in parts for n, p in one.items() if len({o[n].value for o in parts if n in o}) > 1}
+    guess = []
+    if "provider" not in known and WORDS in varying:
+        folders = {file.name.rpartition("/")[0] for file in source.files}
+        guess.append("provider=@folder" if len(folders) > 1 else "provider=@stem")
+    settings = [part.found_by for part in varying.values() if part.setting]
+    return guess + [f"condition={found_by}" for found_by in settings[:1]]
 
 
 def _guess_column(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -17,7 +17,7 @@ from tempzero.exchange.table_reading import is_sound_text
 DEFAULT_FAMILY = "imported"
 MOST_CONDITIONS = 5000
 _MOST_PROVIDERS = 500
-_MOST_REPEATS = 1 << 20
+MOST_REPEATS = 1 << 20
 _LONGEST_NAME = 100
 _LONGEST_CONDITION = 200
 # What names in providers.yaml and prompt files may hold: they become parts of file names and table cells.
@@ -119,12 +119,27 @@ class KeyIndex:
 
     def of(self, answer: ForeignAnswer) -> AnswerKey:
         """Raises ExchangeError where the row lacks a part of its key."""
-        lane = self.lanes.get((answer.provider, answer.condition or DEFAULT_CONDITION)) or self._new_lane(answer)
+        lane, question = self.find_lane(answer), self.find_question(answer)
+        return AnswerKey(lane, question, self._repeat(lane, question, answer))
+
+    def find_lane(self, answer: ForeignAnswer) -> ImportLane:
+        """The lane of an answer, a new one where it is the first."""
+        return self.lanes.get((answer.provider, answer.condition or DEFAULT_CONDITION)) or self._new_lane(answer)
+
+    def find_question(self, answer: ForeignAnswer) -> Question:
+        """The question of an answer, a new one where it is the first. Raises ExchangeError where it names none."""
         name = answer.prompt if answer.id is None else answer.id
         if name is None:
             raise ExchangeError(f"{answer.place}: has no prompt or id; every row must say what was asked")
-        question = self.questions.get(name) or self._new_question(name, answer)
-        return AnswerKey(lane, question, self._repeat(lane, question, answer))
+        return self.questions.get(name) or self._new_question(name, answer)
+
+    def number_repeat(self, lane: ImportLane, label: str) -> int:
+        """The number of a lane's repeat, a new one where its label is met for the first time."""
+        found = lane.repeats.get(label)
+        if found is None:
+            found = lane.repeats[label] = len(lane.repeats)
+            lane.most_repeats = found + 1
+        return found
 
     def every_lane(self) -> list[ImportLane]:
         """Each lane once, however its condition was written."""
@@ -143,11 +158,9 @@ class KeyIndex:
         label = answer.repeat
         if label is None:
             raise ExchangeError(f"{answer.place}: has no repeat; leave it out of the mapping to number rows in order")
-        found = lane.repeats.get(label)
-        if found is None:
-            found = lane.repeats[label] = _require_below_limit(len(lane.repeats), _MOST_REPEATS, "repeat", answer)
-            lane.most_repeats = found + 1
-        return found
+        if label not in lane.repeats:
+            _require_below_limit(len(lane.repeats), MOST_REPEATS, "repeat", answer)
+        return self.number_repeat(lane, label)
 
     def _new_lane(self, answer: ForeignAnswer) -> ImportLane:
         written = answer.condition or DEFAULT_CONDITION

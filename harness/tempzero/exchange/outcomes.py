@@ -120,7 +120,7 @@ def classify_ending(answer: ForeignAnswer, *, as_is: bool) -> Ending:
     if answer.refusal is not None or finish in _FILTER_REASONS:
         said = " ".join((_sound_or_none(answer.refusal) or f"finish reason {finish}").split())
         return Ending("censored", "content_filter", said[:_LONGEST_DETAIL])
-    if text is None or not text or text.isspace():
+    if not text:
         return _classify_silence(answer, finish)
     if not as_is and is_error_text(text) and text.strip() != answer.expected:
         return _missing_ending(" ".join(text.split())[:200])
@@ -140,7 +140,11 @@ def _classify_silence(answer: ForeignAnswer, finish: str) -> Ending:
 
 def build_outcome(answer: ForeignAnswer, *, as_is: bool) -> Outcome:
     """The same with what the model said."""
-    end = classify_ending(answer, as_is=as_is)
+    return compose_outcome(classify_ending(answer, as_is=as_is), answer)
+
+
+def compose_outcome(end: Ending, answer: ForeignAnswer) -> Outcome:
+    """How it ended, with what the model said."""
     said = None if end.status == "missing" else build_completion(answer)
     return Outcome(status=end.status, kind=end.kind, detail=end.detail, flags=end.flags, completion=said)
 

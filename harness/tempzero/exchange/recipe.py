@@ -68,6 +68,7 @@ class RowFilter:
 class Recipe:
     """How rows are read. `fields` maps a name of FIELDS to its source; `rows_at` is a list's path inside JSON.
 
+    `ignored` are columns that may vary under one key, on the importer's word that they are no other way of asking.
     `as_is` takes every text that is not empty for an answer: no error texts, no refusals are looked for.
     """
 
@@ -76,6 +77,7 @@ class Recipe:
     rows_at: str = ""
     only: tuple[str, ...] = ()
     where: tuple[RowFilter, ...] = ()
+    ignored: tuple[str, ...] = ()
     extractor: ExtractorSpec | None = None
     reference: str | None = None
     as_is: bool = False
@@ -99,16 +101,18 @@ _MAP_EXAMPLE = "e.g. --map provider=model,prompt=question,repeat=run,text=respon
 def recipe_from_maps(maps: Sequence[str]) -> Recipe:
     """`provider=model,text=response` and `provider:=gpt-4` in; commas and repeated options do the same."""
     fields: dict[str, Expression] = {}
-    rows_at = ""
+    rows_at, ignored = "", list[str]()
     for piece in _split_maps(maps):
         name, _, written = piece.partition("=")
         if name.strip() == "rows":
             rows_at = written.strip()
+        elif name.strip() == "ignore":
+            ignored += [column.strip() for column in written.split("+") if column.strip()]
         elif name.endswith(":"):
             fields[_require_known_field(name[:-1].strip(), "--map")] = constant_expression(written)
         else:
             fields[_require_known_field(name.strip(), "--map")] = parse_expression(written.strip())
-    return Recipe(fields=fields, rows_at=rows_at)
+    return Recipe(fields=fields, rows_at=rows_at, ignored=tuple(ignored))
 
 
 def parse_fields(fields: Mapping[str, str]) -> dict[str, Expression]:
@@ -137,7 +141,7 @@ def _require_known_field(name: str, where: str) -> str:
     return name
 
 
-_FILE_KEYS = ("format", "map", "rows", "only", "where", "extractor", "reference", "as_is")
+_FILE_KEYS = ("format", "map", "rows", "only", "where", "ignore", "extractor", "reference", "as_is")
 
 
 def recipe_from_file(path: Path) -> Recipe:
@@ -160,6 +164,7 @@ def recipe_from_file(path: Path) -> Recipe:
         where=tuple(
             _parse_row_filter(w) for w in _read_text_list(path, value.get("where", ()), "where: expected column=value")
         ),
+        ignored=tuple(_read_text_list(path, value.get("ignore", ()), "ignore: expected columns")),
         extractor=None
         if (spec := _read_extractor_option(path, value.get("extractor"))) is None
         else check_extractor(spec),
@@ -218,6 +223,7 @@ def merge_recipes(first: Recipe, *others: Recipe) -> Recipe:
             rows_at=other.rows_at or first.rows_at,
             only=other.only or first.only,
             where=(*first.where, *other.where),
+            ignored=(*first.ignored, *other.ignored),
             extractor=other.extractor or first.extractor,
             reference=other.reference or first.reference,
             as_is=other.as_is or first.as_is,

@@ -34,9 +34,17 @@ _KEPT_REQUESTS = 100_000
 
 
 def write_run(
-    answers: Iterable[ForeignAnswer], survey: Survey, recipe: Recipe, source: Source, *, results: Path, name: str | None
+    append: Callable[[records.RunWriter], object],
+    survey: Survey,
+    recipe: Recipe,
+    source: Source,
+    *,
+    results: Path,
+    name: str | None,
 ) -> Path:
     """Write results/<now>-<name>/ and give its path. Raises RunFolderError when it cannot be written.
+
+    `append` is given the writer and appends the attempts.
 
     The folder takes its name when it is whole: half an import would look like a run, and its figures be false.
     """
@@ -48,7 +56,7 @@ def write_run(
     try:
         written = records.create_run(unfinished, manifest)
         with records.open_run_writer(written, now=now.isoformat(timespec="milliseconds")) as writer:
-            writer.append_many(_import_attempts(answers, survey, recipe))
+            append(writer)
             records.finish_session(written, writer, now=datetime.now(UTC).isoformat(timespec="milliseconds"))
         move_into_place(written, path)
     finally:
@@ -59,13 +67,14 @@ def write_run(
 # --- records ---------------------------------------------------------------------------------
 
 
-def _import_attempts(answers: Iterable[ForeignAnswer], survey: Survey, recipe: Recipe) -> Iterator[Attempt]:
+def import_attempts(answers: Iterable[ForeignAnswer], survey: Survey, recipe: Recipe) -> Iterator[Attempt]:
+    """The attempts of answers, in their order."""
     keys = survey.keys
     keys.restart()
     ranks = {lane.number: lane.ranks() for lane in keys.every_lane()}
     most = max((lane.most_repeats for lane in keys.every_lane()), default=1)
     earlier: dict[int, int] = {}
-    request, row = _make_request_builder(recipe), make_row_serializer(recipe)
+    request, row = make_request_builder(recipe), make_row_serializer(recipe)
     for answer in answers:
         key = keys.of(answer)
         repeat, packed, number = ranks[key.lane.number][key.repeat], key.packed, 1
@@ -80,14 +89,14 @@ def _import_attempts(answers: Iterable[ForeignAnswer], survey: Survey, recipe: R
             block=block,
             exchange=Exchange(
                 request=request(answer, key),
-                response=_import_response(row(answer)),
-                times=_import_times(answer),
+                response=import_response(row(answer)),
+                times=import_times(answer),
                 outcome=build_outcome(answer, as_is=recipe.as_is),
             ),
         )
 
 
-def _make_request_builder(recipe: Recipe) -> Callable[[ForeignAnswer, AnswerKey], WireRequest]:
+def make_request_builder(recipe: Recipe) -> Callable[[ForeignAnswer, AnswerKey], WireRequest]:
     """The request of an answer: as it was recorded, else what the table says of it. Equal ones are made once."""
     made: dict[tuple[int, int, int | None], WireRequest] = {}
     url = f"imported:{recipe.format or 'table'}"
@@ -128,7 +137,8 @@ def _request_body(answer: ForeignAnswer, key: AnswerKey) -> str:
     return foreign_to_canonical_json(said)
 
 
-def _import_response(body: str) -> WireResponse:
+def import_response(body: str) -> WireResponse:
+    """A row as it is kept, in the place of what a server sent."""
     data = body.encode()
     return WireResponse(
         status=0,
@@ -141,7 +151,8 @@ def _import_response(body: str) -> WireResponse:
     )
 
 
-def _import_times(answer: ForeignAnswer) -> Times:
+def import_times(answer: ForeignAnswer) -> Times:
+    """When it was asked, and how long it took, where that was recorded."""
     seconds = answer.latency_s
     if seconds is None and answer.latency_ms is not None:
         seconds = answer.latency_ms / 1000

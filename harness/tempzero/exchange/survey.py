@@ -6,7 +6,7 @@ Nothing is written before the whole source has been surveyed: an import succeeds
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,9 +14,10 @@ import numpy as np
 
 from tempzero.config import DEFAULT_CONDITION
 from tempzero.errors import ExchangeError
-from tempzero.exchange.factors import Factors
-from tempzero.exchange.foreign_answers import ForeignAnswer
+from tempzero.exchange.factors import Factors, name_differing_cells
+from tempzero.exchange.foreign_answers import ForeignAnswer, parse_whole_number
 from tempzero.exchange.keys import AnswerKey, ImportLane, KeyIndex
+from tempzero.exchange.nested_cells import flatten_cells
 from tempzero.exchange.outcomes import Ending, classify_ending
 from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
 from tempzero.metrics import stopped_sampling
@@ -26,14 +27,23 @@ from tempzero.types.recorded import ANSWERED, OutcomeKind, Status
 SAMPLING_CENSORED = "sampling: censored"
 """How a note begins that speaks of repeats which stopped at the first divergence."""
 
-_LINES_OF_A_KIND = 5
+# Rows that share a key are looked at up to this number, to say by how many causes they do; all are counted.
+_COLLISIONS_LOOKED_AT = 50
 # Fields that may be empty in every row without a mistake in the mapping.
 _MAY_BE_EMPTY = frozenset({"error", "refusal", "cached", "reasoning", "reasoning_tokens", "date"})
 
 # What a survey looks at in every row; other mapped fields only until one row had a value.
-_ALWAYS_READ = frozenset(
+ALWAYS_READ = frozenset(
     ("provider", "id", "prompt", "condition", "repeat", "text", "expected", "family", "claims", "error", "refusal")
 ) | {"cached", "reasoning", "finish_reason", "response_id", *SAMPLING_FIELDS}
+
+# Columns that say after how many tokens an answer was cut, by the field that holds it.
+_LIMIT_COLUMNS = {
+    **dict.fromkeys(
+        ("completion_tokens", "output_tokens", "generated_tokens", "tokens_generated"), "completion_tokens"
+    ),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens"), "max_tokens"),
+}
 
 FindAnswers = Callable[[Collection[int]], Mapping[int, ForeignAnswer]]
 
@@ -59,21 +69,21 @@ class Surveyor:
         """
         self._recipe = recipe
         self._keys = KeyIndex(recipe)
-        self._factors = Factors(
-            {c for e in (*recipe.fields.values(), *(w.expression for w in recipe.where)) for c in e.columns},
-            numbered=self._keys.numbered,
-        )
+        self._factors = Factors(recipe, numbered=self._keys.numbered)
         self._sampling = [name for name in SAMPLING_FIELDS if name in recipe.fields]
         self._answered: set[int] = set()
         self._retried: set[int] = set()
         self._response_ids: set[int] = set()
         self._outcomes: Counter[tuple[Status, OutcomeKind]] = Counter()
         self._never = {"text", *mapped} - _MAY_BE_EMPTY
-        self.needs = _ALWAYS_READ | self._never
+        self.needs = ALWAYS_READ | self._never
         self._collided: list[tuple[int, ForeignAnswer]] = []
-        self._problems: defaultdict[str, list[str]] = defaultdict(list)
+        self._more_collisions = 0
+        self._problems: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
         self._sequence = array("q")
+        self._limit_unmapped = recipe.format is None and not {"completion_tokens", "max_tokens"} & recipe.fields.keys()
+        self._cut_columns: dict[str, str] = {}
 
     @property
     def keys(self) -> KeyIndex:
@@ -87,12 +97,14 @@ class Surveyor:
         self._same_question(key, answer)
         self._same_provider(key.lane, answer)
         self._once(key.packed, ended, answer)
+        if ended.kind == "length" and self._limit_unmapped:
+            self._look_for_limit(answer)
         if self._recipe.format is None:
-            self._factors.see((key.lane.number, key.question.number), answer.cells)
+            self._factors.see((key.lane.number, key.question.number), answer.cells, answer.file)
         if self._never:
             never = {n for n in self._never if getattr(answer, n) in (None, "")}
             if never != self._never:
-                self._never, self.needs = never, _ALWAYS_READ | never
+                self._never, self.needs = never, ALWAYS_READ | never
         said = ended.status in ANSWERED
         output = (
             hash((answer.text, answer.reasoning, answer.refusal)) & 0x7FFF_FFFF_FFFF_FFFF
@@ -110,11 +122,14 @@ class Surveyor:
             raise ExchangeError(starred or f"there are no rows to import{chosen}")
         first = find({packed for packed, _ in self._collided}) if self._collided else {}
         for packed, answer in self._collided:
-            self._problem("collision", _describe_collision(first[packed], answer, self._recipe))
+            cause, line = _describe_collision(first[packed], answer, self._recipe)
+            self._problem(f"collision: {cause}", line)
         for name in sorted(self._never):
-            self._problem("nothing", f"{name}={self._recipe.fields[name].written}: no row has a value there")
-        for line in self._factors.problems():
-            self._problem("factors", line)
+            self._problem(f"nothing {name}", f"{name}={self._recipe.fields[name].written}: no row has a value there")
+        for number, line in enumerate(self._factors.problems()):
+            self._problem(f"factor {number}", line)
+        if self._cut_columns:
+            self._problem("cut", self._describe_unknown_limit())
         if not any(status in ANSWERED for status, _ in self._outcomes):
             self._problem("failed", self._all_failed())
         if self._problems:
@@ -162,7 +177,6 @@ class Surveyor:
                     f'{lane.sampling[name]} at {lane.place}, both of provider "{lane.who.written}"'
                     f"{_condition_suffix(lane)}; put it into the key, e.g. "
                     f"condition={self._recipe.fields[name].written}",
-                    most=1,
                 )
 
     def _once(self, packed: int, ended: Ending, answer: ForeignAnswer) -> None:
@@ -170,10 +184,10 @@ class Surveyor:
             self._retried.add(packed)
             return
         if packed in self._answered:
-            self._numbers["collision"] += 1
-            if len(self._collided) < _LINES_OF_A_KIND:
+            if len(self._collided) < _COLLISIONS_LOOKED_AT:
                 self._collided.append((packed, answer))
-                self._numbers["collision"] -= 1
+            else:
+                self._more_collisions += 1
         self._answered.add(packed)
         if answer.response_id is not None and answer.match is None:
             unique = hash((answer.provider, answer.response_id))
@@ -185,23 +199,42 @@ class Surveyor:
                 )
             self._response_ids.add(unique)
 
+    def _look_for_limit(self, answer: ForeignAnswer) -> None:
+        """Of texts that were cut, where it says after how many tokens: once."""
+        self._limit_unmapped = False
+        for column, value in flatten_cells(answer.cells, self._recipe.ignored):
+            name = column.rpartition(".")[2].lower()
+            if name in _LIMIT_COLUMNS and parse_whole_number(value):
+                self._cut_columns.setdefault(_LIMIT_COLUMNS[name], column)
+
+    def _describe_unknown_limit(self) -> str:
+        ignored = "+".join(self._cut_columns.values())
+        maps = ",".join(f"{field}={column}" for field, column in self._cut_columns.items())
+        number = self._outcomes["censored", "length"]
+        return (
+            f"{number} answers were cut at their token limit, and where that is decides whether a longer text goes on "
+            f"from a shorter one or differs: say so with --map {maps} (or --map ignore={ignored})"
+        )
+
     def _all_failed(self) -> str:
         error = self._recipe.fields.get("error")
         hint = f"; is error={error.written} the right column?" if error is not None else ""
         counted = ", ".join(f"{number} {kind}" for (_, kind), number in self._outcomes.most_common(3))
         return f"no row holds an answer: {counted}{hint}"
 
-    def _problem(self, kind: str, line: str, *, most: int = _LINES_OF_A_KIND) -> None:
-        if len(self._problems[kind]) < most:
-            self._problems[kind].append(line)
+    def _problem(self, cause: str, line: str) -> None:
+        """A cause is said once, by its first row; how many more rows have it is counted."""
+        if cause in self._problems:
+            self._numbers[cause] += 1
         else:
-            self._numbers[kind] += 1
+            self._problems[cause] = line
 
     def _lines(self) -> Iterator[str]:
-        for kind, lines in self._problems.items():
-            yield from lines
-            if self._numbers[kind]:
-                yield f"... and {self._numbers[kind]} more rows like these"
+        for cause, line in self._problems.items():
+            more = self._numbers[cause]
+            yield f"{line} (and {more} more rows like it)" if more else line
+        if self._more_collisions:
+            yield f"... and {self._more_collisions} more rows whose keys have an answer already"
 
     # --- what a reader of the figures must know -----------------------------------------------
 
@@ -212,6 +245,8 @@ class Surveyor:
                     f"{number} of {self._outcomes.total()} rows are {_KIND_WORDS.get(kind, kind)}: "
                     f"{_STATUS_WORDS[status]}"
                 )
+        if self._recipe.ignored:
+            yield f"not looked at, as the importer said: {', '.join(self._recipe.ignored)}"
         for column in self._factors.repetitions():
             yield (
                 f'rows were numbered in their order; the column "{column}" seems to number the repeats: '
@@ -234,6 +269,16 @@ class Surveyor:
                     f"have fewer than {found.longest} repeats, and none was asked again after its first divergence; "
                     f"TARr of what is left would be false. Prompts without divergence: {survivors}"
                 )
+                continue
+            rising = stopped_sampling.detect_rising_agreement(prompt, output, cells=len(self._keys.questions))
+            if rising is not None:
+                yield (
+                    f"sampling: perhaps stopped: {lane.who.name}{_condition_suffix(lane)}: TARr@{rising.few} is "
+                    f"{rising.few_rate:.2f} of {rising.few_prompts} prompts, but TARr@{rising.many} "
+                    f"{rising.many_rate:.2f} of the {rising.many_prompts} that were asked so often, and of the same "
+                    "prompts it cannot rise: were prompts asked again only while the answer read from them stayed the "
+                    "same? With --extractor that can be seen"
+                )
 
 
 _KIND_WORDS: Mapping[OutcomeKind, str] = {
@@ -253,19 +298,16 @@ _STATUS_WORDS: Mapping[Status, str] = {
 }
 
 
-def _describe_collision(first: ForeignAnswer, second: ForeignAnswer, recipe: Recipe) -> str:
-    differing = [
-        c for c in {**first.cells, **second.cells} if first.cells.get(c) != second.cells.get(c) and c[:1] != "@"
-    ]
+def _describe_collision(first: ForeignAnswer, second: ForeignAnswer, recipe: Recipe) -> tuple[str, str]:
+    """The cause, in a word that is the same for all rows that have it, and a line that says it of these two rows."""
     where = f"{second.place}:"
+    differing = name_differing_cells(first.cells, second.cells, (first.file, second.file), recipe.fields["text"].taken)
     if not differing:
-        return f"{where} the same row as {first.place}: a duplicate would count as an answer of its own"
-    texts = recipe.fields["text"].columns
-    telling = [c for c in differing if c not in texts] or differing
-    return (
+        return "same row", f"{where} the same row as {first.place}: a duplicate would count as an answer of its own"
+    return ", ".join(differing[:2]), (
         f"{where} several conditions under one key: provider, prompt, condition and repeat are those of {first.place}, "
         f"but it differs in {', '.join(differing[:6])}; put what tells them apart into the key, e.g. "
-        f"condition={telling[0]}, or leave repeat out if they are repeats"
+        f"--map condition={differing[0]}, or leave repeat out if they are repeats"
     )
 
 

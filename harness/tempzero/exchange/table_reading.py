@@ -6,6 +6,7 @@ invalid UTF-8, a row of another width or broken JSON is an ExchangeError with fi
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -20,11 +21,16 @@ from tempzero.errors import ExchangeError
 from tempzero.exchange.sources import TEXT_TABLES, FileKind, RecordFile
 
 MAX_CELL_CHARS = 64 << 20
-MAX_LINE_BYTES = 256 << 20
-MAX_DOCUMENT_BYTES = 1 << 30
+MAX_LINE_BYTES = 64 << 20
+# What is read whole needs some six times its size in memory.
+MAX_DOCUMENT_BYTES = 256 << 20
+# What stands around the rows of a document goes with each of them, up to this size.
+_LARGEST_OUTER_CHARS = 20_000
 _MOST_LEVELS = 200
 VALUE_COLUMN = "value"
 """The column of a row that is a bare text and no object."""
+CONTENT_COLUMN = "@content"
+"""The column of a file that is one answer as it is."""
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -37,14 +43,20 @@ class Row:
     line: int
 
 
+class NoTableError(ExchangeError):
+    """A file that is whole, but no table of records: among others it is left out."""
+
+
 def read_rows(file: RecordFile, *, at: str = "") -> Iterator[Row]:
-    """The rows of one file. Raises ExchangeError.
+    """The rows of one file. Raises ExchangeError, NoTableError before the first row.
 
     `at` is the path of the list inside a JSON document, "." where the document itself is one record; of other files
     it is the list inside each row, whose items become rows with the row's other columns.
     """
     if file.kind == "json":
         return _read_json_rows(file, at)
+    if file.kind == "text":
+        return _read_text_file(file)
     readers: dict[FileKind, Callable[[RecordFile], Iterator[Row]]] = {
         "csv": _read_csv_rows,
         "tsv": _read_csv_rows,
@@ -68,6 +80,13 @@ def _unfold_rows(file: RecordFile, found: Iterable[Row], at: str) -> Iterator[Ro
         outer = {name: cell for name, cell in row.cells.items() if name != at.partition(".")[0]}
         for item in value:
             yield Row({**outer, **(item if isinstance(item, Mapping) else {VALUE_COLUMN: item})}, row.line)
+
+
+def _read_text_file(file: RecordFile) -> Iterator[Row]:
+    """The one row of a file that is an answer as it stands, its last line end included."""
+    if file.path.stat().st_size > MAX_CELL_CHARS:
+        raise ExchangeError(f"{file.name}: a text of more than {MAX_CELL_CHARS >> 20} MB")
+    yield Row({CONTENT_COLUMN: _decode_text(file, file.path.read_bytes())}, 1)
 
 
 def read_column_names(file: RecordFile) -> tuple[str, ...] | None:
@@ -139,18 +158,44 @@ def _read_csv_rows(file: RecordFile) -> Iterator[Row]:
     with _open_text(file) as text:
         reader = _make_csv_reader(file, text)
         header = _read_csv_header(file, reader)
-        width = len(header)
-        for row in _iterate_csv(file, reader):
-            if len(row) != width:
-                if not row:
-                    continue
-                raise ExchangeError(f"{file.name}:{reader.line_num}: {len(row)} cells, but the header names {width}")
+        for row in _whole_csv_rows(file, reader, len(header)):
             yield Row(dict(zip(header, row, strict=True)), reader.line_num)
+
+
+def read_csv_cells(file: RecordFile) -> Iterator[list[str]]:
+    """The cells of each row of a CSV file behind its header. Raises ExchangeError."""
+    with _open_text(file) as text:
+        reader = _make_csv_reader(file, text)
+        width = len(_read_csv_header(file, reader))
+        yield from _whole_csv_rows(file, reader, width)
+
+
+def _whole_csv_rows(file: RecordFile, reader: Any, width: int) -> Iterator[list[str]]:
+    for row in _iterate_csv(file, reader):
+        if len(row) == width:
+            yield row
+        elif row:
+            raise ExchangeError(f"{file.name}:{reader.line_num}: {len(row)} cells, but the header names {width}")
 
 
 def _make_csv_reader(file: RecordFile, text: IO[str]) -> Any:
     csv.field_size_limit(MAX_CELL_CHARS)
-    return csv.reader(text, strict=True, delimiter="\t" if file.kind == "tsv" else _sniff_delimiter(file))
+    lines: Iterable[str] = text if file.path.stat().st_size < MAX_LINE_BYTES else _bounded_lines(file, text)
+    return csv.reader(lines, strict=True, delimiter="\t" if file.kind == "tsv" else _sniff_delimiter(file))
+
+
+def _bounded_lines(file: RecordFile, text: IO[str]) -> Iterator[str]:
+    """Line by line, and never a line that memory would not hold."""
+    number = 0
+    while line := text.readline(MAX_LINE_BYTES):
+        number += 1
+        if len(line) >= MAX_LINE_BYTES:
+            raise ExchangeError(_describe_long_line(file, number))
+        yield line
+
+
+def _describe_long_line(file: RecordFile, number: int) -> str:
+    return f"{file.name}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MB, which no answer is"
 
 
 def _sniff_delimiter(file: RecordFile) -> str:
@@ -193,7 +238,7 @@ def _open_text(file: RecordFile) -> Iterator[IO[str]]:
 def _read_jsonl_rows(file: RecordFile) -> Iterator[Row]:
     for number, line in enumerate(_read_utf8_lines(file), start=1):
         if len(line) >= MAX_LINE_BYTES:
-            raise ExchangeError(f"{file.name}:{number}: a line of more than {MAX_LINE_BYTES >> 20} MB")
+            raise ExchangeError(_describe_long_line(file, number))
         if not line.isspace():
             yield Row(_parse_json_object(file, number, line), number)
 
@@ -258,20 +303,43 @@ def _read_json_rows(file: RecordFile, at: str) -> Iterator[Row]:
     if at == "." and isinstance(value, dict):
         yield Row(value, 1)
         return
-    for step in filter(None, path.split(".")):
+    document, steps = value, list(filter(None, path.split(".")))
+    for step in steps:
         if not isinstance(value, dict) or step not in value:
-            raise ExchangeError(f'{file.name}: has no list at "{at}"')
+            raise NoTableError(f'{file.name}: has no list at "{at}"')
         value = value[step]
+    outer = _outer_fields(document, steps if steps or star else _find_list_names(document)[:1])
     if rest.replace(".*", "") or (star and not isinstance(value, dict)):
         raise ExchangeError(f'{file.name}: has no lists at "{at}"; "*" stands last, for the keys of an object')
     for _ in range(rest.count("*")):  # one level more: its lists are called by both names
         value = _flatten_one_level(file, value, at)
+    if star:
+        outer = {**outer, **{name: inside for name, inside in value.items() if _is_single_value(inside)}}
+        value = {name: inside for name, inside in value.items() if name not in outer}
     for number, item in enumerate(_items_of_all_lists(file, value) if star else _items_of_list(file, value), start=1):
         if isinstance(item, list):
             raise ExchangeError(
                 f"{file.name}: item {number} is a JSON list; an object with columns, or a text, is needed"
             )
-        yield Row(item if isinstance(item, dict) else {VALUE_COLUMN: item}, number)
+        yield Row({**outer, **(item if isinstance(item, dict) else {VALUE_COLUMN: item})}, number)
+
+
+def _outer_fields(document: Any, steps: Sequence[str]) -> dict[str, Any]:
+    """What stands beside the list in its document, as columns of every row; the row's own go before them."""
+    if not isinstance(document, dict) or not steps:
+        return {}
+    found = {name: inside for name, inside in document.items() if name != steps[0] and _is_small(inside)}
+    if len(steps) > 1 and (inner := _outer_fields(document[steps[0]], steps[1:])):
+        found[steps[0]] = inner
+    return found
+
+
+def _is_small(value: Any) -> bool:
+    return _is_single_value(value) or len(foreign_to_canonical_json(value)) <= _LARGEST_OUTER_CHARS
+
+
+def _is_single_value(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 def _flatten_one_level(file: RecordFile, value: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -305,7 +373,7 @@ def _items_of_list(file: RecordFile, value: Any) -> Iterable[Any]:
         hint += ", or take all with --map rows=*, each row with its list's name as @list"
     elif inner:
         hint = "; where each file is one record, say --map rows=."
-    raise ExchangeError(f"{file.name}: a JSON {_json_type_name(value)}, not a list of records{hint}")
+    raise NoTableError(f"{file.name}: a JSON {_json_type_name(value)}, not a list of records{hint}")
 
 
 def _is_text_list(value: Any) -> bool:
@@ -359,17 +427,21 @@ def _decode_text(file: RecordFile, data: bytes) -> str:
 
 
 def _locate_bad_utf8(file: RecordFile) -> str:
-    """The text layer does not know its line, so the bytes are looked at again."""
+    """The text layer does not know its line, so the bytes are looked at again, piece by piece."""
+    decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
     with file.path.open("rb") as raw:
         if raw.read(2) in _UTF16_BOMS:
             return f"{file.name}: damaged UTF-16; save the file as UTF-8"
         raw.seek(0)
-        for number, line in enumerate(raw, start=1):
+        while True:
+            piece = raw.read(1 << 20)
             try:
-                line.decode("utf-8")
+                number += decoder.decode(piece, final=not piece).count("\n")
             except UnicodeDecodeError as problem:
+                number += problem.object.count(b"\n", 0, problem.start)
                 return _describe_bad_utf8(file, number, problem)
-    return f"{file.name}: is not UTF-8"
+            if not piece:
+                return f"{file.name}: is not UTF-8"
 
 
 def _describe_bad_utf8(file: RecordFile, number: int, problem: UnicodeDecodeError) -> str:

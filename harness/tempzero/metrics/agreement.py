@@ -6,6 +6,7 @@ distinct outputs are counted, so the cost is that of sorting the responses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -157,6 +158,18 @@ TARA = Metric(
     per_k=True,
     undefined="no prompt with a readable answer has k responses",
 )
+
+
+def choose_leading_k(counts: Counts, prompts: int, share: float) -> int:
+    """The largest k that this share of the prompts has under one identity; at least 2.
+
+    Where only a few prompts were asked more often, TARr at their k would speak of those few.
+    """
+    size, cell = _segment_sizes(counts)
+    largest = np.zeros(counts.cells)
+    np.maximum.at(largest, cell, size)
+    wanted = max(1, math.ceil(share * prompts))
+    return max(2, int(np.sort(largest)[::-1][wanted - 1])) if wanted <= largest.size else 2
 
 
 def count_distinct(counts: Counts, k: int) -> Floats:

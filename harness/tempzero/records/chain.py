@@ -34,6 +34,7 @@ from tempzero.types.scored import Judgement, ScoreLine
 
 # Lines that can be had again are handed on in pieces of this size.
 _BUFFER_BYTES = 1 << 20
+_BUFFER_LINES = 500
 
 encode_value = msgspec.json.Encoder().encode
 
@@ -57,17 +58,22 @@ Decoded = TypeVar("Decoded")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChainKind(Generic[Value, Line]):
-    """What chains differ in: the file's name, how a value becomes a line (seq, previous), and how one is read back."""
+    """What chains differ in: the file's name, how a value becomes a line (seq, previous), and how one is read back.
+
+    `envelope` is a line around an encoded value, where values may come encoded.
+    """
 
     file_name: str
     link: Callable[[Value, int, str], Line]
     decode: Callable[[bytes], Line]
+    envelope: bytes = b""
 
 
 RECORD_CHAIN: ChainKind[Attempt, Record] = ChainKind(
     file_name=RECORDS,
     link=lambda attempt, seq, previous: Record(seq=seq, previous=previous, attempt=attempt),
     decode=msgspec.json.Decoder(Record).decode,
+    envelope=b'{"seq":%d,"previous":"%b","attempt":%b}',
 )
 SCORE_CHAIN: ChainKind[ScoreLine, ScoreLine] = ChainKind(
     file_name=SCORES,
@@ -120,6 +126,24 @@ class ChainWriter(Generic[Value, Line]):
                 self._hand_on(waiting, seq=seq, head=head)
         self._hand_on(waiting, seq=seq, head=head)
         return self.seq - first
+
+    def append_encoded(self, values: Iterable[bytes]) -> int:
+        """The same for values that are encoded already (see `encoded_parts`), several times as fast."""
+        first, head, waiting = self.seq, self.head.encode(), list[bytes]()
+        for seq, value in enumerate(values, start=first):
+            data = self._kind.envelope % (seq, head, value)
+            waiting.append(data)
+            head = hash_line(data).encode()
+            if len(waiting) == _BUFFER_LINES:
+                self._hand_on_lines(waiting, head)
+        self._hand_on_lines(waiting, head)
+        return self.seq - first
+
+    def _hand_on_lines(self, lines: list[bytes], head: bytes) -> None:
+        """Hand on finished lines, of which `head` is the last one's hash, and forget them."""
+        data = bytearray(b"".join([part for line in lines for part in (line, b"\n")]))
+        self._hand_on(data, seq=self.seq + len(lines), head=head.decode())
+        lines.clear()
 
     def sync(self) -> None:
         """Force everything appended so far to the disk. May be called from another thread. Raises RunFolderError."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tempzero.types.concluded import Analysis, Figure, FlagCount, OutcomeCounts, PromptRow, ProviderFacts, Verdict
+from tempzero.types.concluded import (
+    LEADING_SHARE,
+    Analysis,
+    Figure,
+    FlagCount,
+    OutcomeCounts,
+    PromptRow,
+    ProviderFacts,
+    Verdict,
+)
 from tempzero.types.vocabulary import (
     PAIR_KINDS,
     CauseName,
@@ -43,13 +52,25 @@ class View:
         self._flags = {f.name: f for f in analysis.vocabulary.flags}
         self._outcomes = {(o.provider, o.condition): o for o in analysis.outcomes}
         self._figures: dict[_FigureKey, Figure] = {}
+        self._asked = {
+            (f.left, f.condition, f.family): f.estimate.n for f in analysis.figures if f.metric == "coverage"
+        }
+        by_key: dict[_FigureKey, list[Figure]] = {}
         for figure in analysis.figures:
             key = (figure.kind, figure.metric, figure.left, figure.right, figure.condition, figure.family, figure.part)
-            known = self._figures.get(key)
-            # Of one metric at several k the largest k is shown; the tables hold them all.
-            if known is None or (figure.k or 0) > (known.k or 0):
-                self._figures[key] = figure
+            by_key.setdefault(key, []).append(figure)
+        for key, several in by_key.items():
+            self._figures[key] = several[0] if len(several) == 1 else self._choose_leading_figure(several)
         self.conditions = tuple(dict.fromkeys(_row_conditions(analysis)))
+
+    def _choose_leading_figure(self, several: Sequence[Figure]) -> Figure:
+        """Of one metric at several k that at the largest k which most prompts have; the tables hold them all."""
+        asked = self._asked.get((several[0].left, several[0].condition, several[0].family))
+        most = max(f.estimate.n for f in several)
+        wanted = LEADING_SHARE * (most if asked is None else asked)
+        fitting = [f for f in several if f.estimate.n >= wanted] or [f for f in several if f.estimate.n == most]
+        leads = max if most >= wanted else min
+        return leads(fitting, key=lambda f: f.k or 0)
 
     def metric(self, name: MetricName) -> Metric:
         """What a metric is called and means."""

@@ -38,6 +38,10 @@ class Estimate:
     method: str
 
 
+LEADING_SHARE = 0.8
+"""Of a metric at several k that at the largest k leads which this share of the prompts has."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
     """One number of the analysis: a row of the tidy frame, of summary.json and of the tables.
@@ -130,6 +134,10 @@ class PromptRow:
     answers: tuple[tuple[str | None, int], ...]
     modal_text: str | None
     mean_chars: float | None
+
+
+IMPORTED = "imported"
+"""The engine of providers whose records another tool made: what these do not say is not known, rather than not sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,6 +44,14 @@ def _read_inspect_rows(file: RecordFile) -> Iterator[Row]:
         yield Row({**_drop_transcript(sample), **_inspect_cells(log, settings, sample)}, number)
 
 
+def read_eval_rows(file: RecordFile) -> Iterator[Row]:
+    """The samples of an `.eval` file as they stand, beside them the log's header as in the `.json` form: by hand."""
+    log, samples = _read_eval_log(file)
+    for number, sample in enumerate(samples, start=1):
+        if isinstance(sample, dict):
+            yield Row({"eval": log, **_drop_transcript(sample)}, number)
+
+
 def _read_json_log(file: RecordFile) -> tuple[Any, Iterator[Any]]:
     document = table_reading.read_json_document(file)
     value = document if isinstance(document, dict) else {}

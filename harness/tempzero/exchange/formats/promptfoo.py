@@ -87,7 +87,7 @@ PROMPTFOO = Format(
         "provider": "@provider",
         "model": "@model",
         "prompt": "@prompt",
-        "text": "@text",
+        "text": "@text[]",
         "error": "@error",
         "cached": "@cached",
         "finish_reason": "@finish_reason",

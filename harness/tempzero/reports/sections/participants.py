@@ -5,7 +5,7 @@ from __future__ import annotations
 from tempzero.reports.document import ON_PAPER, Cell, Column, Section, Table
 from tempzero.reports.lookup import View
 from tempzero.reports.numbers import UNDEFINED
-from tempzero.types.concluded import ProviderFacts
+from tempzero.types.concluded import IMPORTED, ProviderFacts
 
 
 def build_participants_section(view: View) -> Section:
@@ -33,7 +33,7 @@ def _participants_table(view: View) -> Table:
         ("Engine", False, "how it was asked"),
         ("In flight", True, "requests under way at a time"),
         ("Repeats", True, "how often each prompt was asked"),
-        ("Temperature", True, "as sent; – where the field was left out"),
+        ("Temperature", True, "as sent; – where the field was left out, or nobody recorded it"),
     )
     return Table(
         caption="Providers",
@@ -46,8 +46,10 @@ def _participant_cells(facts: ProviderFacts) -> tuple[Cell, ...]:
     role = "reference" if facts.is_reference else "compared"
     if not facts.pinned:
         role += ", upstream not pinned"
+    imported = facts.engine == IMPORTED
     if facts.temperature is None:
-        temperature = Cell(text=UNDEFINED, why="left out of the request", tone="muted")
+        why = "not recorded, or not one" if imported else "left out of the request"
+        temperature = Cell(text=UNDEFINED, why=why, tone="muted")
     else:
         temperature = Cell(text=f"{facts.temperature:g}")
     precision = (
@@ -62,7 +64,7 @@ def _participant_cells(facts: ProviderFacts) -> tuple[Cell, ...]:
         precision,
         Cell(text=role),
         Cell(text=facts.engine),
-        Cell(text=str(facts.concurrency)),
+        Cell(text=UNDEFINED, why="not recorded", tone="muted") if imported else Cell(text=str(facts.concurrency)),
         Cell(text=str(facts.repeats)),
         temperature,
     )
