@@ -69,6 +69,7 @@ DOORS: dict[str, set[str]] = {
     },
     "collect.run_manifest": {"config", "collect.session", "engines", "engines.local", "records"},
     "reading": {"config", "records", "metrics"},
+    "reading.rounding_floor": set(),
     "reading.run_reading": {
         "config",
         "engines.event_loop",
@@ -104,7 +105,7 @@ DOORS: dict[str, set[str]] = {
     },
     "metrics": set(),
     "stats": set(),
-    "attribute": {"config", "metrics", "stats"},
+    "attribute": {"config", "metrics", "reading.rounding_floor", "stats"},
     "analysis": {
         "answers.answer_parts",
         "config",
@@ -116,6 +117,7 @@ DOORS: dict[str, set[str]] = {
         "answers.flag_table",
         "metrics",
         "stats",
+        "reading.rounding_floor",
         "attribute",
     },
     "verdict": {"config"},
