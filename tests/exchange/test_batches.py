@@ -148,39 +148,90 @@ def test_rows_that_are_numbered_in_order_are_numbered_alike(
 
 
 TEXTS = st.text(st.sampled_from('ab "\\,\n\r\t\x00\x7f\u2028é日😀'), max_size=5)
+# Whole answers: parts within the text, parts in columns of their own, and what stands for no part.
+ANSWERS = st.one_of(
+    TEXTS,
+    st.sampled_from(
+        ["", " ", "\n", "None", "1", "LLM Error", "I must decline.", "\x1ahere\x1a", "Error code: 429 - x"]
+    ),
+    st.sampled_from(
+        ["<think>so</think>yes", "<think>so", "a</think>b", " [THINK][/THINK]", "◁think▷", "<think> [/THINK]"]
+    ),
+    st.sampled_from(
+        ['\x1e{"name":"f","arguments":{"a":1}}', 'ok\n\x1e{"name":"f","arguments":{}}', "\x1e{}", "a\n\x1e"]
+    ),
+)
+REASONING = st.sampled_from(
+    ["", "", "because", " ", "\x1ahere\x1a", '[{"type":"thinking","thinking":"hm"}]', "<think>x"]
+)
+COUNTS = st.sampled_from(["", "0", "1", "7", "7.0", "-1", "many", "1e400"])
 TABLES = st.lists(
     st.fixed_dictionaries(
         {
-            "model": st.sampled_from(["a", "b", ""]),
-            "question": st.sampled_from(["q", "r", ""]),
+            "model": st.sampled_from(["a", "a", "a", "b", "b", "b", "b", ""]),
+            "question": st.sampled_from(["q", "q", "q", "r", "r", "r", "r", ""]),
             "run": st.sampled_from(["1", "2", "10", ""]),
-            "answer": TEXTS,
-            "err": st.sampled_from(["", "", "timeout"]),
-            "gt": st.sampled_from(["1", "1", "2", ""]),
-            "temperature": st.sampled_from(["0", "0", "0", "1"]),
+            "answer": ANSWERS,
+            "thoughts": REASONING,
+            "declined": st.sampled_from(["", "", "", "no", "true", "I will not.", "\x1ahere\x1a"]),
+            "finish": st.sampled_from(["stop", "stop", "", "length", "content_filter", "error", "tool_calls", "STOP "]),
+            "hit": st.sampled_from(["", "", "", "yes"]),
+            "err": st.sampled_from(["", "", "", "timeout", "\x1ahere\x1a"]),
+            "gt": st.sampled_from(["1", "1", "1", "None", ""]),
+            "temperature": st.sampled_from(["0", "0", "0", "0", "1"]),
+            "limit": st.sampled_from(["7", "7", "7", "7", "8"]),
+            "asked": COUNTS,
+            "said": COUNTS,
+            "thought": COUNTS,
+            "all": COUNTS,
+            "meta": st.sampled_from(["", '{"served": "m", "seconds": 1}', '{"served": "\\ud800"}', "[1]", "{"]),
+            "@odd": st.sampled_from(["", "x"]),
         }
     ),
     min_size=1,
-    max_size=9,
+    max_size=12,
+)
+MORE_MAPS = (
+    "repeat=run",
+    "temperature=temperature",
+    "max_tokens=limit",
+    "error=err",
+    "expected=gt",
+    "reasoning=thoughts",
+    "refusal=declined",
+    "cached=hit",
+    "finish_reason=finish",
+    "prompt_tokens=asked,completion_tokens=said",
+    "reasoning_tokens=thought,total_tokens=all",
+    "served_model=meta.served,latency_s=meta.seconds",
+    "reasoning=meta.served",
+    "condition=temperature+limit",
+    "id=question+gt",
+    "ignore=temperature+limit+thoughts+@odd",
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=TABLES, repeats=st.booleans(), setting=st.booleans())
+def make_sound(rows: list[Row]) -> list[Row]:
+    """The same without what is refused: most tables are sound, and what is refused says little of what is written."""
+    first = {"answer": "yes", "thoughts": "x", "said": 1, "asked": 1, "thought": 1, "all": 1, "declined": "no"}
+    first |= {"finish": "stop", "meta": '{"served": "m", "seconds": 1}', "gt": 1, "hit": "", "err": ""}
+    same = {"gt": "1", "temperature": "0", "limit": "7", "@odd": "x"}
+    whole = [{**row, **same, "model": row["model"] or "a", "question": row["question"] or "q"} for row in rows]
+    return [{**row, "run": number} for number, row in enumerate([{**whole[0], **first}, *whole])]
+
+
+@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.one_of(TABLES, TABLES.map(make_sound)), more=st.sets(st.sampled_from(MORE_MAPS)), raw=st.booleans())
 def test_whatever_a_table_holds_both_ways_say_the_same(
-    rows: list[Row], repeats: bool, setting: bool, tmp_path_factory: pytest.TempPathFactory
+    rows: list[Row], more: set[str], raw: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The same run, or the same refusal in the same words."""
+    """The same run with the same notes, or the same refusal in the same words, of whole answers with all their parts."""
     source = write_csv(tmp_path_factory.mktemp("any") / "x.csv", rows)
-    maps = (
-        f"{MAP},error=err,expected=gt"
-        + (",repeat=run" if repeats else "")
-        + (",temperature=temperature" if setting else "")
-    )
 
     def outcome() -> object:
+        notes: list[str] = []
         try:
-            return content(take_in(source, maps))
+            return content(take_in(source, MAP, *sorted(more), as_is=raw, notes=notes)), notes
         except ExchangeError as problem:
             return str(problem)
 

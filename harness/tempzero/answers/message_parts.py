@@ -129,6 +129,11 @@ def split_think_block(text: str, asked: str) -> ThinkBlock | None:
     return None
 
 
+def holds_think_mark(text: str) -> bool:
+    """Whether a mark of reasoning stands anywhere in a text: without one `split_think_block` finds nothing."""
+    return any(mark in text for marks in _THINK_MARKS for mark in marks)
+
+
 def find_leak(text: str, asked: str) -> str | None:
     """The first mark of a chat template in a text that the request does not hold as well."""
     if "<" not in text and "[" not in text:

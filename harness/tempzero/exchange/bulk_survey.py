@@ -22,10 +22,12 @@ from tempzero.exchange.keys import MOST_REPEATS, ImportLane, KeyIndex, Question
 from tempzero.exchange.outcomes import Ending, classify_ending
 from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
 from tempzero.exchange.survey import ALWAYS_READ, Survey, Surveyor
+from tempzero.exchange.table_reading import is_sound_text
 from tempzero.metrics import stopped_sampling
 from tempzero.metrics.agreement import Ints
 
 _MOST_TEXT_CHARS = 32 << 20
+_MOST_MARKS = 1000
 _GLANCE_ROWS = 1000
 _HASH_BITS = 0x7FFF_FFFF_FFFF_FFFF
 # What a question or a lane is made of when it is first met.
@@ -130,18 +132,19 @@ class BatchEndings:
 
     def of(self, batch: AnswerBatch) -> list[int]:
         """One number for each row."""
-        marks = [batch.of(name) for name in ("error", "refusal", "cached", "finish_reason")]
+        marks = [batch.of(name) for name in _MARK_FIELDS]
         texts = batch.of("text")
-        kinds = list(dict.fromkeys(zip(*marks, strict=True)))
+        kinds = dict.fromkeys(zip(*marks, _find_shown_reasoning(batch), strict=True))
         if len(kinds) == 1:
-            found = list(map(self._of_texts(kinds[0]).__getitem__, texts))
+            found = list(map(self._of_texts(next(iter(kinds))).__getitem__, texts))
         else:
-            found = [self._of_texts(mark)[text] for mark, text in zip(zip(*marks, strict=True), texts, strict=True)]
+            rows = zip(zip(*marks, _find_shown_reasoning(batch), strict=True), texts, strict=True)
+            found = [self._of_texts(mark)[text] for mark, text in rows]
         if _SEE_EXPECTED in found:
             for at, number in enumerate(found):
                 if number == _SEE_EXPECTED:
-                    fields = ("provider", "text", "error", "refusal", "cached", "finish_reason", "expected")
-                    found[at] = self.number(classify_ending(batch.answer(at, fields), as_is=self._as_is))
+                    answer = batch.answer(at, ("provider", "text", "expected", "reasoning", *_MARK_FIELDS))
+                    found[at] = self.number(classify_ending(answer, as_is=self._as_is))
         return found
 
     def number(self, ending: Ending) -> int:
@@ -158,20 +161,34 @@ class BatchEndings:
     def _of_texts(self, mark: tuple[Any, ...]) -> _EndingsOfTexts:
         found = self._by_marks.get(mark)
         if found is None:
+            if len(self._by_marks) >= _MOST_MARKS:
+                self._by_marks.clear()
             found = self._by_marks[mark] = _EndingsOfTexts(self, mark, as_is=self._as_is)
         return found
 
 
 _SEE_EXPECTED = -1
+# What columns say of how an answer ended, beside its text and its reasoning.
+_MARK_FIELDS = ("error", "refusal", "cached", "finish_reason")
+# Stands for any reasoning: whether there is one is all that an ending depends on.
+_SOME_REASONING = "..."
+
+
+def _find_shown_reasoning(batch: AnswerBatch) -> Sequence[str | None]:
+    """For each row whether it shows a reasoning that can be kept."""
+    given = batch.get("reasoning")
+    if given is None:
+        return [None] * batch.size
+    return [_SOME_REASONING if words and is_sound_text(words) else None for words in given]
 
 
 class _EndingsOfTexts(dict[str | None, int]):
-    """Endings of texts beside which columns say the same of errors, refusals, caches and finish reasons."""
+    """Endings of texts beside which columns say the same of errors, refusals, caches, finish reasons and reasoning."""
 
     def __init__(self, endings: BatchEndings, mark: tuple[Any, ...], *, as_is: bool) -> None:
         super().__init__()
         self._endings, self._as_is, self._chars = endings, as_is, 0
-        said = dict(zip(("error", "refusal", "cached", "finish_reason"), mark, strict=True))
+        said = dict(zip((*_MARK_FIELDS, "reasoning"), mark, strict=True))
         self._answer = ForeignAnswer(file="", line=0, cells={}, match=None, provider="", **said)
 
     def __missing__(self, text: str | None) -> int:
@@ -301,7 +318,8 @@ class BulkSurveyor(Surveyor):
     ) -> None:
         status = [ending.status for ending in self._endings.found]
         said = np.array([s in ("valid", "censored") for s in status])[endings]
-        outputs = np.fromiter(map(hash, batch.of("text")), dtype=np.int64, count=batch.size) & _HASH_BITS
+        parts = zip(batch.of("text"), batch.of("reasoning"), batch.of("refusal"), strict=True)
+        outputs = np.fromiter(map(hash, parts), dtype=np.int64, count=batch.size) & _HASH_BITS
         lane_numbers = np.array([lane.number for lane in self._batch_keys.lanes], dtype=np.int64)[lanes]
         columns = (lane_numbers, questions, repeats, np.where(said, outputs, stopped_sampling.NO_OUTPUT))
         self._sequence.frombytes(np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1).tobytes())

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tempzero.answers.chat_messages import CALL_MARK
+from tempzero.answers.message_parts import holds_think_mark
 from tempzero.errors import ExchangeError
 from tempzero.exchange.answer_columns import AnswerBatch
 from tempzero.exchange.bulk_survey import Trace, find_first_places, measure_texts
@@ -34,7 +36,7 @@ _NUMBER_HERE = 987_654_321_987
 _OF_REQUEST = ("model", "temperature", "top_p", "seed", "max_tokens")
 _OF_COMPLETION = (
     *("refusal", "reasoning", "finish_reason", "served_model", "backend", "fingerprint", "response_id"),
-    *("prompt_tokens", "completion_tokens"),
+    *("prompt_tokens", "completion_tokens", "reasoning_tokens", "total_tokens"),
 )
 _OF_TIMES = ("date", "latency_s", "latency_ms")
 
@@ -79,7 +81,7 @@ class AttemptEncoder:
             quoted,
             [hexlify(sha256(body).digest()) for body in bodies],
             map(len, bodies),
-            *self._outcomes_of(batch, self._trace.endings[rows].tolist()),
+            *self._outcomes_of(batch, questions, self._trace.endings[rows].tolist()),
             strict=True,
         )
         return list(map(self._attempt.__mod__, parts))
@@ -127,24 +129,42 @@ class AttemptEncoder:
                     found[at] = self._earlier[packed] = self._earlier.get(packed, 0) + 1
         return found
 
-    def _outcomes_of(self, batch: AnswerBatch, endings: Sequence[int]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    def _outcomes_of(
+        self, batch: AnswerBatch, questions: Sequence[int], endings: Sequence[int]
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
         """What stands behind each row's size: times and outcome up to its text, the text, and the rest."""
         texts = batch.of("text")
 
-        def make(at: int) -> tuple[bytes, bytes]:
+        def compose(at: int, text: str | None) -> bytes:
             answer = batch.answer(at, ("provider", *_OF_COMPLETION, *_OF_TIMES))
-            answer.text = _HERE if texts[at] else texts[at]
-            times = encode_part(import_times(answer))
-            whole = encode_part(compose_outcome(self._trace.found_endings[endings[at]], answer))
-            opening, _, closing = whole.partition(_TEXT_HERE)
-            return b'%b,"times":%b,"outcome":%b' % (self._behind_size, times, opening), closing
+            answer.text, answer.prompt = text, self._trace.questions[questions[at]].text
+            times, outcome = import_times(answer), compose_outcome(self._trace.found_endings[endings[at]], answer)
+            return b'%b,"times":%b,"outcome":%b' % (self._behind_size, encode_part(times), encode_part(outcome))
+
+        def make(at: int) -> tuple[bytes, bytes]:
+            if not texts[at] or self._trace.found_endings[endings[at]].status == "missing":
+                return compose(at, texts[at]), b""
+            opening, _, closing = compose(at, _HERE).partition(_TEXT_HERE)
+            return opening, closing
 
         raw = batch.raw((*_OF_COMPLETION, *_OF_TIMES))
         halves = _look_up(self._outcomes, list(zip(endings, map(bool, texts), raw, strict=True)), make)
-        encoded = encode_parts(texts)
+        for at in self._find_outcomes_apart(texts, halves):
+            halves[at] = compose(at, texts[at]), b""
         if not all(closing for _, closing in halves):  # an outcome that holds no text
-            encoded = [text if closing else b"" for text, (_, closing) in zip(encoded, halves, strict=True)]
+            texts = [text if closing else "" for text, (_, closing) in zip(texts, halves, strict=True)]
+            encoded = [text if closing else b"" for text, (_, closing) in zip(encode_parts(texts), halves, strict=True)]
+        else:
+            encoded = encode_parts(texts)
         return [opening for opening, _ in halves], encoded, [closing for _, closing in halves]
+
+    def _find_outcomes_apart(self, texts: Sequence[str | None], halves: Sequence[tuple[bytes, bytes]]) -> list[int]:
+        """The rows whose outcome is no frame around their text: it holds reasoning or calls, or the frame its marks."""
+        apart = [at for at, (_, closing) in enumerate(halves) if _TEXT_HERE[1:-1] in closing]
+        together = "\n".join(text or "" for text in texts)
+        if CALL_MARK in together or holds_think_mark(together):
+            apart += [at for at, text in enumerate(texts) if text and (CALL_MARK in text or holds_think_mark(text))]
+        return apart
 
 
 def _look_up(known: dict[Hashable, Part], keys: Sequence[Any], make: Callable[[int], Part]) -> list[Part]:

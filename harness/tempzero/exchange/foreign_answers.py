@@ -361,8 +361,13 @@ def make_row_serializer(recipe: Recipe) -> Callable[[ForeignAnswer], str]:
     if recipe.fields["text"].starred:
         return lambda answer: foreign_to_canonical_json(_drop_sibling_items(answer, recipe.fields, left_out))
     return lambda answer: foreign_to_canonical_json(
-        {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _KEPT_ROW_FIELDS)}
+        {k: v for k, v in answer.cells.items() if is_kept_column(k, left_out)}
     )
+
+
+def is_kept_column(name: str, left_out: Collection[str]) -> bool:
+    """Whether a cell is kept with its answer: not what stands in the request, nor what the reading put there."""
+    return name not in left_out and (name[:1] != "@" or name in _KEPT_ROW_FIELDS)
 
 
 def find_columns_of_request(recipe: Recipe) -> frozenset[str]:
@@ -379,7 +384,7 @@ def _drop_sibling_items(
     answer: ForeignAnswer, fields: Mapping[str, Expression], left_out: frozenset[str]
 ) -> dict[str, Any]:
     """The row without its siblings: the list that `*` went through holds one item, other columns that fit are gone."""
-    cells = {k: v for k, v in answer.cells.items() if k not in left_out and (k[:1] != "@" or k in _KEPT_ROW_FIELDS)}
+    cells = {k: v for k, v in answer.cells.items() if is_kept_column(k, left_out)}
     for path in (p for e in fields.values() if e.starred for p in e.paths if "*" in p):
         head, inside, _ = path.partition("[*]")
         if inside and head in cells and isinstance(cells[head], list):

@@ -13,7 +13,7 @@ from tempzero.exchange.bulk_survey import BulkSurveyor, Trace
 from tempzero.exchange.bulk_writing import AttemptEncoder
 from tempzero.exchange.column_reading import DoubtfulReadingError
 from tempzero.exchange.encoding_process import encode_elsewhere, is_worth_a_process
-from tempzero.exchange.foreign_answers import find_columns_of_request
+from tempzero.exchange.foreign_answers import find_columns_of_request, is_kept_column
 from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.sources import RecordFile
 from tempzero.exchange.survey import Survey
@@ -76,7 +76,7 @@ class SurveyedTable:
         fields = [name for name in self.recipe.fields if name not in _OF_KEYS_ONLY]
         for record_file, by_duckdb in zip(self.files, self.by_duckdb, strict=True):
             file = ColumnFile(self.recipe, record_file, self.around, by_duckdb=by_duckdb)
-            columns = sorted(name for name in file.header if name not in left_out)
+            columns = sorted(name for name in file.header if is_kept_column(name, left_out))
             for batch in file.read_batches(fields, columns, self.size):
                 yield from encoder.encode_batch(batch)
 
