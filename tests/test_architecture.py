@@ -219,6 +219,7 @@ HOMES: dict[str, set[str]] = {
     "rich": {"cli", "cli.progress", "reports"},
     "jinja2": {"reports", "engines.local", "nightly.trend"},
     "markupsafe": {"reports", "nightly.trend"},
+    "PIL": {"reports"},
     "cffi": {"engines.local"},
     "xllamacpp": {"engines.local"},
     "gguf": {"engines.local.weights"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from tempzero.reading.rounding_floor import DEFAULT_FLOOR, find_rounding_floor, load_rounding_profiles
 
 

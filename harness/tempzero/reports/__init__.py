@@ -1,4 +1,5 @@
-"""An Analysis and a Verdict in, the reports out: report.html, report.md, summary.json, tables/*.csv, and the screen.
+"""An Analysis and a Verdict in, the reports out: report.html, report.md, summary.json, overview.svg and .png,
+tables/*.csv, and the screen.
 
 Nothing is measured or decided here. Same Analysis and Verdict, same bytes: no clock, no locale, no random order.
 """
@@ -12,21 +13,26 @@ from rich.console import Console
 from tempzero.records.files import write_atomically
 from tempzero.reports import csv_tables, html, markdown, screen, summary
 from tempzero.reports.lookup import View
+from tempzero.reports.overview_png import draw_overview_png
 from tempzero.reports.sections import build_sections
+from tempzero.reports.sections.run_overview import lay_out_overview
 from tempzero.types.concluded import Analysis, Verdict
 
 
 def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
     """Write every report file into a run folder, each in one step, in place of an older one.
 
-    Returns the paths: report.html, report.md, summary.json, then the tables. Raises OSError
-    where the folder cannot be written.
+    Returns the paths: report.html, report.md, summary.json, overview.svg, overview.png, then the tables. Raises
+    OSError where the folder cannot be written.
     """
-    parts = build_sections(View(analysis, verdict))
-    texts = {
+    view = View(analysis, verdict)
+    parts, overview = build_sections(view), lay_out_overview(view)
+    texts: dict[str, str | bytes] = {
         "report.html": html.render_html(parts, run_id=analysis.run_id, created_at=analysis.created_at),
         "report.md": markdown.render_markdown(parts, run_id=analysis.run_id, created_at=analysis.created_at),
         "summary.json": summary.render_summary(analysis, verdict),
+        "overview.svg": html.render_overview_svg(overview),
+        "overview.png": draw_overview_png(overview),
         **{f"tables/{name}": text for name, text in csv_tables.render_tables(analysis).items()},
     }
     return tuple(_write_report_file(folder / name, text) for name, text in texts.items())
@@ -37,7 +43,7 @@ def show_report(analysis: Analysis, verdict: Verdict, console: Console) -> None:
     screen.print_sections(build_sections(View(analysis, verdict)), console)
 
 
-def _write_report_file(path: Path, text: str) -> Path:
+def _write_report_file(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text.encode())
+    write_atomically(path, content.encode() if isinstance(content, str) else content)
     return path

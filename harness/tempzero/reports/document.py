@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tempzero.reports.charts import CurveChart, HeatMap
+from tempzero.reports.overview_chart import Overview
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence
 
@@ -242,6 +243,7 @@ Block = (
     | ReadPairs
     | HeatMap
     | CurveChart
+    | Overview
 )
 
 
@@ -258,4 +260,14 @@ class Section:
 
 def blocks_for_medium(section: Section, medium: Medium) -> list[Block]:
     """The section's blocks for one medium; charts are drawn in HTML only, their tables everywhere."""
-    return [b for b in section.blocks if medium in (IN_HTML if isinstance(b, HeatMap | CurveChart) else b.media)]
+    return [b for b in section.blocks if medium in _media_of(b)]
+
+
+def _media_of(block: Block) -> frozenset[Medium]:
+    match block:
+        case HeatMap() | CurveChart():
+            return IN_HTML
+        case Overview():
+            return ON_PAPER
+        case _:
+            return block.media

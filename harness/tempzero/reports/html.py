@@ -29,6 +29,7 @@ from tempzero.reports.document import (
     blocks_for_medium,
 )
 from tempzero.reports.figure_wording import SIGNS, trial_words
+from tempzero.reports.overview_chart import Overview
 from tempzero.reports.visible import make_visible
 
 _LONGEST_WORD = 20
@@ -40,6 +41,7 @@ _MACROS: dict[type, str] = {
     Facts: "facts",
     FindingList: "found",
     HeatMap: "heat_map",
+    Overview: "overview",
     Paragraph: "paragraph",
     ReadPairs: "read_pairs",
     Table: "table",
@@ -53,6 +55,11 @@ def render_html(sections: Sequence[Section], *, run_id: str, created_at: str) ->
     page = _build_environment().get_template("report.html.j2")
     shown = [(s, blocks_for_medium(s, "html")) for s in sections if "html" in s.media]
     return page.render(sections=shown, run_id=run_id, created_at=created_at)
+
+
+def render_overview_svg(overview: Overview) -> str:
+    """The picture as a file of its own, with its colours for light and dark pages."""
+    return _build_environment().get_template("overview.svg.j2").render(block=overview)
 
 
 @cache  # compiling the templates takes longer than filling them

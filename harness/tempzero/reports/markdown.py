@@ -23,6 +23,7 @@ from tempzero.reports.document import (
     blocks_for_medium,
 )
 from tempzero.reports.figure_wording import SIGNS, cell_text, trial_words
+from tempzero.reports.overview_chart import Overview
 from tempzero.reports.visible import make_visible, to_one_line
 
 MAX_PAIRS_EACH = 12
@@ -97,6 +98,9 @@ def _render_block(block: Block) -> list[str]:
             return list(_render_read_pairs(block))
         case Definitions():
             return list(_render_definitions(block))
+        case Overview():
+            alt = re.sub(r"(?<!\\)[\[\]]", r"\\\g<0>", escape_markdown(block.summary))
+            return [f"![{alt}](overview.svg)"]
         case _:
             return []  # charts: their tables say the same
 

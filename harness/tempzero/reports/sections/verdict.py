@@ -5,6 +5,7 @@ from __future__ import annotations
 from tempzero.reports.document import Block, Cell, Paragraph, Section, VerdictItem, Verdicts
 from tempzero.reports.figure_wording import answered_words, look_up_cell, verdict_headline
 from tempzero.reports.lookup import Subject, View
+from tempzero.reports.sections.run_overview import lay_out_overview
 from tempzero.types.concluded import ProviderVerdict
 from tempzero.types.vocabulary import WORST_FIRST
 
@@ -16,6 +17,7 @@ def build_verdict_section(view: View) -> Section:
     )
     judged = [_verdict_item(view, p) for p in ordered]
     blocks: list[Block] = [
+        lay_out_overview(view),
         Verdicts(outcome=view.verdict.outcome, headline=verdict_headline(view.verdict), judged=tuple(judged)),
         *(
             Paragraph(text=f"Skipped: {s.provider}: {s.reason}. It was not asked and is not judged.", tone="muted")

@@ -1,0 +1,133 @@
+"""A View in, the run's one picture out: who agrees with itself, who with the reference, how fast, at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tempzero.reports.charts import shorten_middle
+from tempzero.reports.figure_wording import count_with_noun, look_up_cell
+from tempzero.reports.lookup import Subject, View
+from tempzero.reports.numbers import UNDEFINED, value_text
+from tempzero.reports.overview_chart import Overview, OverviewDot, OverviewHeading, OverviewRow, OverviewTrack
+from tempzero.reports.visible import to_one_line
+from tempzero.types.concluded import Figure
+from tempzero.types.vocabulary import WORST_FIRST, VerdictOutcome
+
+WIDTH = 390
+MAX_ROWS = 24
+_HEAD_HEIGHT, _ROW_HEIGHT, _FOOT_HEIGHT = 72, 44, 34
+_OWN_X, _REFERENCE_X, _TRACK = 24, 148, 78
+_RIGHT = WIDTH - 8
+
+
+def lay_out_overview(view: View) -> Overview:
+    """Lay out the picture: references first, then by outcome, the best first, and by sameness.
+
+    Of more than `MAX_ROWS` rows those stay that have something to say: findings before what is inconclusive.
+    """
+    outcomes = {p.provider: p.outcome for p in view.verdict.providers}
+    judged = [s for s in view.subjects("repeat", "coverage") if s.provider in outcomes]
+    kept = sorted(judged, key=lambda s: WORST_FIRST.index(outcomes[s.provider]))[:MAX_ROWS]
+    ordered = sorted(kept, key=lambda s: _rank_subject(view, s, outcomes[s.provider]))
+    has_reference = any(view.reference_of(s.provider) for s in judged)
+    rows = tuple(
+        _lay_out_row(view, s, outcomes[s.provider], _HEAD_HEIGHT + i * _ROW_HEIGHT, has_reference=has_reference)
+        for i, s in enumerate(ordered)
+    )
+    headings = [OverviewHeading(x=_OWN_X, text="agrees with itself")]
+    if has_reference:
+        headings.append(OverviewHeading(x=_REFERENCE_X, text="same as the reference"))
+    if any(row.speed for row in rows):
+        headings.append(OverviewHeading(x=_RIGHT, text="tokens/s" + _price_heading(rows), at_end=True))
+    left_out = len(judged) - len(kept)
+    return Overview(
+        title="Same answers at temperature zero?",
+        subtitle=" · ".join(
+            (
+                shorten_middle(to_one_line(view.analysis.run_id), 38),
+                view.analysis.created_at[:10],
+                count_with_noun(view.analysis.prompts, "prompt"),
+            )
+        ),
+        summary="; ".join(_describe_row(row) for row in rows),
+        headings=tuple(headings),
+        rows=rows,
+        more=f"and {count_with_noun(left_out, 'more row')} in the tables" if left_out else "",
+        width=WIDTH,
+        height=_HEAD_HEIGHT + len(rows) * _ROW_HEIGHT + _FOOT_HEIGHT + (16 if left_out else 0),
+    )
+
+
+def _rank_subject(view: View, subject: Subject, outcome: VerdictOutcome) -> tuple[bool, int, float, float]:
+    against = view.figure("reference", "cross_emr", subject, view.reference_of(subject.provider))
+    own = view.figure("repeat", "emr", subject)
+    return (
+        not view.is_reference(subject.provider),
+        -WORST_FIRST.index(outcome),
+        -_figure_value(against),
+        -_figure_value(own),
+    )
+
+
+def _figure_value(figure: Figure | None) -> float:
+    return figure.estimate.value if figure is not None and figure.estimate.value is not None else -1.0
+
+
+def _lay_out_row(view: View, subject: Subject, outcome: VerdictOutcome, y: int, *, has_reference: bool) -> OverviewRow:
+    name = to_one_line(view.label(subject))
+    tracks = [_lay_out_track(view.figure("repeat", "emr", subject), _OWN_X)]
+    if has_reference and not view.is_reference(subject.provider):
+        found = view.figure("reference", "cross_emr", subject, view.reference_of(subject.provider))
+        tracks.append(_lay_out_track(found, _REFERENCE_X))
+    return OverviewRow(
+        y=y,
+        name=shorten_middle(name, 36),
+        full_name=name,
+        outcome=outcome,
+        words=outcome,
+        tracks=tuple(tracks),
+        speed=_write_speed(view, subject),
+    )
+
+
+def _lay_out_track(figure: Figure | None, left: int) -> OverviewTrack:
+    right = left + _TRACK
+    if figure is None or figure.estimate.value is None:
+        return OverviewTrack(left=left, right=right, dot=None)
+    estimate, value = figure.estimate, figure.estimate.value
+    place = [
+        None if v is None else round(left + _TRACK * min(1.0, max(0.0, v)), 1) for v in (estimate.low, estimate.high)
+    ]
+    return OverviewTrack(
+        left=left,
+        right=right,
+        dot=OverviewDot(
+            x=round(left + _TRACK * min(1.0, max(0.0, value)), 1),
+            low=place[0],
+            high=place[1],
+            text=value_text(value, "share"),
+        ),
+    )
+
+
+def _write_speed(view: View, subject: Subject) -> str:
+    """`31.2 · $0.18`: tokens a second, and what a million answer tokens came to with their prompts."""
+    speed = look_up_cell(view, "speed", "completion_tokens_per_s", subject).text
+    cost = _figure_value(view.figure("cost", "cost_usd", subject))
+    tokens = _figure_value(view.figure("cost", "completion_tokens", subject))
+    known = [speed] if speed != UNDEFINED else []
+    if cost > 0 and tokens > 0:
+        known.append(f"${cost / tokens * 1e6:.2f}")
+    return " · ".join(known)
+
+
+def _price_heading(rows: Sequence[OverviewRow]) -> str:
+    return " · US$/M" if any("$" in row.speed for row in rows) else ""
+
+
+def _describe_row(row: OverviewRow) -> str:
+    said = [f"{row.full_name}: {row.words}"]
+    for words, track in zip(("agrees with itself", "same as the reference"), row.tracks, strict=False):
+        if track.dot is not None:
+            said.append(f"{words} {track.dot.text}")
+    return ", ".join(said)
