@@ -225,7 +225,7 @@ def make_sound(rows: list[Row]) -> list[Row]:
 def test_whatever_a_table_holds_both_ways_say_the_same(
     rows: list[Row], more: set[str], raw: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The same run with the same notes, or the same refusal in the same words, of whole answers with all their parts."""
+    """The same run with the same notes, or the same refusal in the same words, of answers with all their parts."""
     source = write_csv(tmp_path_factory.mktemp("any") / "x.csv", rows)
 
     def outcome() -> object:
