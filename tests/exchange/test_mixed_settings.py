@@ -199,7 +199,44 @@ def test_words_in_the_names_of_files_are_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    ["run-1.csv run-10.csv", "2026-07-14.csv 2026-07-15.csv", "a.csv b.csv", "1.csv 2.csv"],
+    [
+        "x_fp16.jsonl x_int8.jsonl",
+        "q4/x.jsonl q8/x.jsonl",
+        "gpt-4-0613.jsonl gpt-4-1106.jsonl",
+        "llama2_run1.jsonl llama3_run1.jsonl",
+        "run1-h100.jsonl run2-a100.jsonl",
+        "batch1.jsonl batch32.jsonl",
+        "max_tokens64.jsonl max_tokens128.jsonl",
+        "max_new_tokens_64.jsonl max_new_tokens_65.jsonl",
+        "64/x.jsonl 128/x.jsonl",
+        "v1/x.jsonl v2/x.jsonl",
+    ],
+)
+def test_a_number_that_belongs_to_a_name_counts_no_repeats(names: str, tmp_path: Path) -> None:
+    """A precision, a model's version, a card or a batch size; the way on is ready, also where they are repeats."""
+    folder = files(tmp_path / "in", *names.split())
+    lines = refused(folder, MAP).splitlines()
+    assert len(lines) == 1
+    assert "the names of the files differ" in lines[0]
+    assert len({v.trial.condition for v in views(take_in(folder, MAP, ready(lines[0], "--map")))}) == 2
+
+
+def test_settings_are_known_by_any_spelling(tmp_path: Path) -> None:
+    """As some APIs spell them; where the table numbers the repeats, nothing but a name tells a setting."""
+    for number, name in enumerate(("maxOutputTokens", "params/topP", "Model-Version", "config:top k", "decoding")):
+        rows = [{**row(question=f"q{q}", answer=f"{r}", run=r), name: r // 2} for q in range(6) for r in range(4)]
+        assert f'column "{name}" has 2 values' in refused(
+            write_jsonl(tmp_path / f"{number}.jsonl", rows), MAP, "repeat=run"
+        )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *("run-1.csv run-10.csv", "2026-07-14.csv 2026-07-15.csv", "a.csv b.csv", "1.csv 2.csv", "1.csv 3.csv"),
+        *("gpt-4_run_3.csv gpt-4_run_9.csv", "run3-x.csv run70-x.csv", "x.2026-07-14.csv x.2026-08-01.csv"),
+        *("20260714T1200.csv 20260801T0915.csv", "answers_1.csv answers_64.csv", "seed42.csv seed1234.csv"),
+    ],
 )
 def test_names_that_count_are_repeats(names: str, tmp_path: Path) -> None:
     """Numbers, days and letters tell repeats apart, and nothing else."""
@@ -222,11 +259,15 @@ def test_shards_of_one_run_are_no_repeats(tmp_path: Path) -> None:
     ("path", "found"),
     [
         ("gpt_temperature_0.5_run_1.jsonl", {"temperature": "0.5", WORDS: "gpt run"}),
+        ("gpt_temperature=0.5/run3.jsonl", {"temperature": "0.5"}),
+        ("max_new_tokens_64-max_tokens32.csv", {"max_new_tokens": "64", "max_tokens": "32"}),
+        ("llama-3_fp16/2026_07_14/7.csv", {WORDS: "llama", "llama": "3", "fp": "16", "number": "7"}),
         ("T=0.7,style=formal/run3.csv", {"t": "0.7", "style": "formal"}),
         ("max_tokens_64-top_p_0.9.json", {"max_tokens": "64", "top_p": "0.9"}),
         ("t0.2/seed12/x.csv", {"t": "0.2"}),
         ("run_temperature_0.log_2", {"temperature": "0", WORDS: "run"}),
         ("2026-07-14/3f2a9c11d0.json", {}),
+        ("20260714T120501Z/x.json.2", {WORDS: "json"}),
         ("0.7/out.csv", {WORDS: "0.7 out"}),
     ],
 )

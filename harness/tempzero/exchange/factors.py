@@ -29,11 +29,13 @@ _ABSENT = -1
 
 # A column of such a name says how the question was asked.
 _PARAMETER = re.compile(
-    r"(temp|temperature|top_?[pk]|top_p_k|min_?p|max_(new_|completion_|output_)?tokens|model|"
+    r"(temp|temperature|top_?[pk]|top_p_k|min_?p|max_?(new_|completion_|output_)?(tokens|length)|model|"
     r"model_?(name|id|config|version)|system(_?prompt)?|quant\w*|precision|dtype|(prompt_?)?template|"
     r"prompt_?(type|version|variant)|n?_?shots?|num_fewshot|config|settings?|condition|variant|experiment|endpoint|"
     r"vendor|provider|engine|deployment|language|(reasoning_?)?effort|thinking|do_sample|num_beams|batch_?size|"
-    r"(repetition|repeat|frequency|presence)_?penalty)",
+    r"(repetition|repeat|frequency|presence)_?penalty|(decoding|sampling|decode)(_?(method|strategy|mode|type|params))?|"
+    r"sampler|strategy|method|mode|arm|treatment|greedy|json_?mode|response_?format|tool_?choice|chat_?template|num_?ctx|"
+    r"context_?(length|size|window)|stop_?(sequences|words)|system_?(instruction|message)s?|persona)",
     re.IGNORECASE,
 )
 # A column of such a name holds what the question was about.
@@ -147,10 +149,16 @@ class Factors:
         suspects = list(self._suspects())
         while suspects:
             first = suspects.pop(0)
-            codes = self._columns[first.column].codes
-            same = [s for s in suspects if self._columns[s.column].codes == codes]
+            parts = self._parts_of_rows(first.column)
+            same = [s for s in suspects if self._parts_of_rows(s.column) == parts]
             suspects = [s for s in suspects if s not in same]
             yield self._line(first, [s.column for s in same])
+
+    def _parts_of_rows(self, column: str) -> list[int]:
+        """The watched rows, parted by this column's values: two columns that part them alike are one cause."""
+        codes, numbers = self._columns[column].codes, dict[int, int]()
+        all_codes = [*codes, *[_ABSENT] * (len(self._key_of_row) - len(codes))]
+        return [numbers.setdefault(code, len(numbers)) for code in all_codes]
 
     def _suspects(self) -> Iterator[_Suspect]:
         """Settings first, then inputs, then what was crossed with the questions: what is surest leads its group."""
@@ -179,7 +187,7 @@ class Factors:
             return "input"
         if not self._numbered or _REPETITION.fullmatch(name):
             return ""
-        nested = name != column
+        nested = re.search(r"[.\]]", column) is not None
         if nested and _OUTCOME.fullmatch(name):
             return ""
         if (codes == _ABSENT).any():
@@ -194,6 +202,8 @@ class Factors:
             return "setting"
         if not self._numbered or self._by_name:
             return ""
+        if part.counting:
+            return "" if _counts_up(watched.numbers) else "factor"
         if part.name == WORDS or not _REPETITION.fullmatch(part.name):
             return "factor"
         return ""
@@ -203,14 +213,14 @@ class Factors:
     def _line(self, suspect: _Suspect, same: Sequence[str]) -> str:
         watched = self._columns[suspect.column]
         values = list(watched.numbers)
+        lacking = len(watched.codes) < len(self._key_of_row) or _ABSENT in watched.codes
+        none = f", and none in other {'rows' if watched.part is None else 'names'}" if lacking else ""
         if watched.part is None:
-            lacking = len(watched.codes) < len(self._key_of_row) or _ABSENT in watched.codes
-            none = ", and none in other rows" if lacking else ""
             what, source = f'column "{suspect.column}" has {_show_values(values)}{none}', suspect.column
         else:
             part = watched.part
             named = "" if part.name == WORDS else f' in "{part.name}"'
-            what = f"the names of the files differ{named}: {_show_values(values)}"
+            what = f"the names of the files differ{named}: {_show_values(values)}{none}"
             source = part.found_by
         others = ", ".join(f'"{_column_in_words(c)}"' for c in same[:5])
         beside = f" (and with it {others})" if same else ""
@@ -259,6 +269,12 @@ def name_differing_cells(first: Cells, second: Cells, files: tuple[str, str], us
     ]
 
 
+def _counts_up(values: Collection[Hashable]) -> bool:
+    """Whether whole numbers follow one another, but for a gap: 64 and 128 number nothing."""
+    numbers = sorted(int(str(value)) for value in values)
+    return numbers[-1] - numbers[0] <= len(numbers)
+
+
 def _is_setting(column: str) -> bool:
     name = _last_name(column)
     return bool(_PARAMETER.fullmatch(name)) and not _REPETITION.fullmatch(name)
@@ -270,8 +286,9 @@ def _is_telling(column: str) -> bool:
 
 
 def _last_name(column: str) -> str:
-    """The name of a value inside objects: `temperature` of `params.temperature`."""
-    return re.split(r"[.\]]", column)[-1] or column
+    """The name of a value inside objects, in one spelling: `max_tokens` of `params.maxTokens`."""
+    name = re.split(r"[.\]/:]", column)[-1] or column
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-\s]+", "_", name)
 
 
 def _column_in_words(column: str) -> str:
@@ -292,7 +309,9 @@ def quote_for_shell(text: str) -> str:
 
 def _show_values(values: Sequence[Hashable]) -> str:
     shown = ", ".join(v[:40] for v in sorted(map(str, values))[:_MOST_SHOWN])
-    return f"{len(values)} values ({shown}{', ...' if len(values) > _MOST_SHOWN else ''})"
+    return (
+        f"{len(values)} value{'' if len(values) == 1 else 's'} ({shown}{', ...' if len(values) > _MOST_SHOWN else ''})"
+    )
 
 
 # --- patterns --------------------------------------------------------------------------------
