@@ -72,9 +72,9 @@ def test_a_field_that_is_taken_and_ignored_shows(tmp_path: Path, field: str, col
 
 
 def test_a_field_that_every_request_carries_counts(tmp_path: Path) -> None:
-    """What extra_body asks for is asked of every request of a run."""
+    """What `request:` asks for is asked of every request of a run."""
     mode = {"response_format": {"type": "json_object"}}
-    row = row_of(tmp_path, HonestHost(without("response_format")), extra_body=mode)
+    row = row_of(tmp_path, HonestHost(without("response_format")), request=mode)
     assert (row.words["JSON mode"], row.state) == ("ignored", "finding")
 
 
@@ -180,7 +180,7 @@ def test_a_limit_that_is_spent_on_reasoning_is_no_pass(tmp_path: Path) -> None:
 )
 def test_reasoning_that_was_switched_off_is_a_finding(tmp_path: Path, switch: dict[str, Any]) -> None:
     """Every dialect of the switch is known; one that is heeded leaves nothing to say."""
-    thinking, heeding = look(tmp_path, HonestHost(reasoning=5), honest, extra_body=switch).rows
+    thinking, heeding = look(tmp_path, HonestHost(reasoning=5), honest, request=switch).rows
     assert (thinking.words["reasoning"], thinking.state) == ("not switched off", "finding")
     assert (heeding.words["reasoning"], heeding.state) == ("off", "pass")
 

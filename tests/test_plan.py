@@ -49,7 +49,7 @@ def test_the_digest_covers_what_is_sent() -> None:
     suite = make_suite()
     digests = {
         plan.build_plan(make_config(**extra), suite).digest
-        for extra in ({}, {"temperature": None}, {"seed": 8}, {"extra_body": {"x": 1}}, {"max_tokens": 9})
+        for extra in ({}, {"temperature": None}, {"seed": 8}, {"request": {"x": 1}}, {"max_tokens": 9})
     }
     assert len(digests) == 5
 

@@ -29,6 +29,8 @@ NOT_CHOSEN = "not among --providers"
 # English runs at about four characters a token; three keeps the estimate an upper one for most text.
 _CHARS_PER_TOKEN = 3
 _TEMPLATE_TOKENS_PER_MESSAGE = 8
+# What a large picture comes to at most hosts that say so.
+_TOKENS_OF_IMAGE = 2_000
 # Hardly any text runs longer a token: what does not fit by this count does not fit.
 _MOST_CHARS_PER_TOKEN = 5
 
@@ -94,7 +96,7 @@ def fits_context(provider: Provider, prompt: Prompt) -> bool:
     if provider.context_tokens is None:
         return True
     characters = sum(len(message.content) for message in prompt.messages)
-    tokens = characters // _MOST_CHARS_PER_TOKEN + provider.sampling(prompt.max_tokens).max_tokens
+    tokens = characters // _MOST_CHARS_PER_TOKEN + provider.limit_of(prompt)
     return tokens <= provider.context_tokens
 
 
@@ -136,8 +138,9 @@ def _plan_trial(lane: _PlanLane, prompt: Prompt, repeat: int, block: int) -> Pla
     return PlannedTrial(
         trial=trial,
         block=block,
-        max_tokens=lane.provider.sampling(prompt.max_tokens).max_tokens,
+        max_tokens=lane.provider.limit_of(prompt),
         prompt_tokens=_estimate_prompt_tokens(prompt),
+        reasoning_tokens=lane.provider.reasoning.allowance if prompt.body is None else 0,
     )
 
 
@@ -148,7 +151,7 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
             {
                 "name": p.name,
                 "model": _sent_model(p),
-                "body": p.extra_body,
+                "body": p.fields,
                 "stream": p.stream,
                 "sampling": asdict(p.sampling()),
             }
@@ -157,9 +160,15 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
         "trials": [(t.block, t.trial.provider, t.trial.prompt, t.trial.repeat, t.max_tokens) for t in trials],
     }
     if config.conditions:
-        content["conditions"] = [c.model_dump(mode="json") for c in config.conditions]
+        content["conditions"] = [_describe_condition(c) for c in config.conditions]
         content["under"] = [t.trial.condition for t in trials]
     return hashlib.sha256(to_ascii_canonical_json(content).encode()).hexdigest()
+
+
+def _describe_condition(condition: Condition) -> dict[str, Any]:
+    """Its values; what came with later versions only where it is used, so that older plans keep their digest."""
+    unused = {name for name in ("request", "reasoning") if not getattr(condition, name)}
+    return condition.model_dump(mode="json", exclude=unused)
 
 
 def _sent_model(provider: Provider) -> str | None:
@@ -174,6 +183,7 @@ def _estimate_provider(provider: Provider, trials: Sequence[PlannedTrial]) -> Pr
         prompt_tokens=sum(t.prompt_tokens for t in trials),
         completion_tokens=sum(t.max_tokens for t in trials),
         cost_usd=_planned_cost_usd(provider, trials),
+        reasoning_tokens=sum(t.reasoning_tokens for t in trials),
     )
 
 
@@ -208,9 +218,12 @@ def _estimate_family(
 
 
 def _estimate_prompt_tokens(prompt: Prompt) -> int:
-    offered = len(json.dumps(prompt.tools, ensure_ascii=False)) if prompt.tools else 0
+    added = [value for value in (prompt.tools, prompt.request) if value]
+    offered = sum(len(json.dumps(value, ensure_ascii=False)) for value in added)
     return sum(_estimate_message_tokens(m) for m in prompt.messages) + -(-offered // _CHARS_PER_TOKEN)
 
 
 def _estimate_message_tokens(message: Message) -> int:
-    return -(-len(message.content) // _CHARS_PER_TOKEN) + _TEMPLATE_TOKENS_PER_MESSAGE
+    told = len(message.content) + len(message.reasoning_content or "")
+    images = sum(part.get("type") != "text" for part in message.parts)
+    return -(-told // _CHARS_PER_TOKEN) + _TEMPLATE_TOKENS_PER_MESSAGE + images * _TOKENS_OF_IMAGE

@@ -133,11 +133,11 @@ def endpoints(pruned: Path, q2_k: Path | None) -> list[dict[str, Any]]:
         served("cache-q4_0", cache_type_k="q4_0", cache_type_v="q4_0", **flash),
         served("template", chat_template=ALPACA),
         served("hidden-system", chat_template=HIDDEN),
-        served("temperature-0.2", entry={"extra_body": {"temperature": 0.2}, "seed": None}),
-        served("temperature-0.5", entry={"extra_body": {"temperature": 0.5}, "seed": None}),
-        served("temperature-1", entry={"extra_body": {"temperature": 1.0}, "seed": None}),
+        served("temperature-0.2", entry={"request": {"temperature": 0.2}, "seed": None}),
+        served("temperature-0.5", entry={"request": {"temperature": 0.5}, "seed": None}),
+        served("temperature-1", entry={"request": {"temperature": 1.0}, "seed": None}),
         served("penalty-1.1", default_sampling={"repeat_penalty": 1.1}),
-        served("cut", entry={"extra_body": {"max_tokens": 16}}),
+        served("cut", entry={"max_tokens": 16}),
         served("other-model", "as_is", weights=f"path:{pruned}"),
     ]
     if q2_k is not None:

@@ -222,7 +222,7 @@ def test_texts_cut_after_as_many_tokens_that_differ_have_changed(tmp_path: Path)
         ("top_p", {"top_p": 1.0}, {"top_p": 0.9}),
         ("seed", {"seed": 7}, {"seed": 8}),
         ("max_tokens", {"max_tokens": 64}, {"max_tokens": 32}),
-        ("extra_body", {}, {"extra_body": {"top_k": 1}}),
+        ("request", {}, {"request": {"top_k": 1}}),
         ("claimed model", {"claims": {"model": "m"}}, {"claims": {"model": "n"}}),
     ],
 )

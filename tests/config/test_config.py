@@ -70,7 +70,7 @@ providers:
         f"api_key_env: {KEY}",
         f"extra_headers: {{Authorization: Bearer {KEY}}}",
         f"extra_headers: {{X-Thing: {KEY}}}",
-        f"extra_body: {{api_key: {KEY}}}",
+        f"request: {{api_key: {KEY}}}",
         f"base_url: https://user:{KEY}@example.com/v1",
         f"base_url: https://example.com/v1?key={KEY}",
     ],
@@ -164,5 +164,5 @@ def test_a_served_provider_is_told_whether_to_use_its_cache() -> None:
     conditions = [{"name": "cold", "cache": "cold"}, {"name": "warm", "cache": "warm"}]
     settings = config.parse_config({"version": 1, "providers": entries, "conditions": conditions}, source="t")
     served, hosted = settings.providers
-    bodies = [[settings.under(p, c).extra_body for c in settings.conditions] for p in (served, hosted)]  # type: ignore[union-attr]
+    bodies = [[settings.fields_under(p, c) for c in settings.conditions] for p in (served, hosted)]  # type: ignore[union-attr]
     assert bodies == [[{"cache_prompt": False}, {"cache_prompt": True}], [{}, {}]]

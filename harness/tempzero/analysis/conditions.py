@@ -44,13 +44,18 @@ FIRST_ANSWERS_DIFFER = Rule(
     "permuted within prompt, Holm over every provider",
 )
 _SHOWN_CHARS = 40
+_FIELDS_CHARS = 80
 _FEWEST_ANSWERS = 3
 
 
 def find_condition_differences(case: Case) -> Iterable[Finding]:
-    """Text by text: a provider's answers under two conditions differ by more than either differs from itself."""
-    corrected = stats.holm([c.test.p_value for c in case.conditions])
-    for comparison, p_value in zip(case.conditions, corrected, strict=True):
+    """Text by text: a provider's answers under two conditions differ by more than either differs from itself.
+
+    Conditions whose requests differ are passed over: another question may have another answer.
+    """
+    alike = [c for c in case.conditions if not _asks_otherwise(c)]
+    corrected = stats.holm([c.test.p_value for c in alike])
+    for comparison, p_value in zip(alike, corrected, strict=True):
         if p_value > case.alpha:
             continue
         pair = comparison.pair
@@ -104,19 +109,30 @@ def _shorten_around(text: str, at: int) -> str:
     return repr(piece) if piece else "nothing"
 
 
+def _asks_otherwise(comparison: Comparison) -> bool:
+    """Whether its two conditions ask in other words: what differs then is the effect of that, and nobody's fault."""
+    return comparison.pair.left.lane.asked_fields != comparison.pair.right.lane.asked_fields
+
+
 def note_condition_differences(case: Case) -> Iterable[str]:
     """For each provider and pair of conditions: its answers compared, then its own EMRs, their difference, and tests.
 
-    Each condition is compared with the one under the least load; p-values are corrected for all comparisons.
+    Each condition is compared with the one under the least load; p-values are corrected for all comparisons of its
+    kind: those whose requests are the same, which a finding may rest on, and those whose requests differ.
     """
-    texts = stats.holm([c.test.p_value for c in case.conditions])
-    for comparison, p_value in zip(case.conditions, texts, strict=True):
-        if p_value > case.alpha and not np.isnan(comparison.match).all():
+    for otherwise in (False, True):
+        own = [c for c in case.conditions if _asks_otherwise(c) == otherwise]
+        corrected = stats.holm([c.test.p_value for c in own])
+        for comparison, p_value in zip(own, corrected, strict=True):
+            found = p_value <= case.alpha
+            if np.isnan(comparison.match).all() or (found and not otherwise):
+                continue  # nothing to compare; or told as a finding
             pair = comparison.pair
+            asked = _describe_asked_fields(comparison) if otherwise else ""
+            verdict = "that is a difference beyond chance" if found else "no difference beyond chance"
             yield (
-                f"{pair.left.name}: under {_quote_condition(pair.left)} against {_quote_condition(pair.right)}: "
-                f"{_describe_comparison(comparison)}; no difference beyond chance (p = {p_value:.2g}, Holm over "
-                f"{len(texts)})"
+                f"{pair.left.name}: under {_quote_condition(pair.left)} against {_quote_condition(pair.right)}{asked}: "
+                f"{_describe_comparison(comparison)}; {verdict} (p = {p_value:.2g}, Holm over {len(own)})"
             )
     compared = [c for c in map(_compare_own_agreement, case.conditions) if c is not None]
     corrected = stats.holm([one.test.p_value for one in compared])
@@ -160,6 +176,11 @@ def _compare_own_agreement(comparison: Comparison) -> _OwnAgreement | None:
 
 def _quote_condition(tally: Tally) -> str:
     return f'"{tally.lane.condition}"'
+
+
+def _describe_asked_fields(comparison: Comparison) -> str:
+    left, right = (t.lane.asked_fields[:_FIELDS_CHARS] for t in (comparison.pair.left, comparison.pair.right))
+    return f", which ask otherwise ({left} against {right}), so a difference is their effect and no finding"
 
 
 def find_first_answer_differences(case: Case) -> Iterable[Finding]:

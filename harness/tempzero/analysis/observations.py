@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
 from tempzero.answers.answer_parts import AnswerParts, split_answer, to_begun_text, to_whole_text
 from tempzero.answers.chat_messages import to_verbatim_text
+from tempzero.canonical_json import to_canonical_json
 from tempzero.config import DEFAULT_CONDITION, Config, Provider
 from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints
@@ -93,6 +94,8 @@ class Lane:
 
     provider: Provider
     condition: str
+    # What the condition lays over the fields of requests, as JSON: where it differs, another question was asked.
+    asked_fields: str
     prompt: Ints
     repeat: Ints
     status: Ints
@@ -412,7 +415,8 @@ def _build_lanes(
             if asked.empty and (provider.imported is not None or under is None):
                 continue  # it was never to be asked so: that is no gap
             of_lane = trials[(trials.condition == number) & (trials.provider == index)]
-            yield _build_lane(under or provider, condition, asked, of_lane, prompts, systems)
+            fields = config.question_under(provider, planned[condition]) if condition in planned else {}
+            yield _build_lane(under or provider, condition, fields, asked, of_lane, prompts, systems)
 
 
 def choose_attempts(attempts: pd.DataFrame, usable: pd.Series[bool]) -> pd.DataFrame:
@@ -425,6 +429,7 @@ def choose_attempts(attempts: pd.DataFrame, usable: pd.Series[bool]) -> pd.DataF
 def _build_lane(
     provider: Provider,
     condition: str,
+    fields: Mapping[str, Any],
     attempts: pd.DataFrame,
     trials: pd.DataFrame,
     prompts: Sequence[Prompt],
@@ -444,6 +449,7 @@ def _build_lane(
     return Lane(
         provider=provider,
         condition=condition,
+        asked_fields=to_canonical_json(fields),
         prompt=trials.prompt.to_numpy(),
         repeat=trials.repeat.to_numpy(),
         status=trials.status.to_numpy(),

@@ -48,7 +48,7 @@ def _collect_answers(case: Case) -> Mapping[Trial, ReportedAnswer]:
     found = {}
     for tally in case.tallies:
         lane = tally.lane
-        limits = [lane.provider.sampling(p.max_tokens).max_tokens for p in case.prompts]
+        limits = [lane.provider.limit_of(p) for p in case.prompts]
         for row in np.flatnonzero((lane.status <= CENSORED) & (lane.text != NOT_SAID)).tolist():
             trial = tally.trial(row, case.prompts)
             found[trial] = ReportedAnswer(

@@ -17,12 +17,22 @@ _LARGEST_WHOLE = 2**53
 
 def wire_message(message: Message) -> dict[str, Any]:
     """A message as it goes on the wire; keys that say nothing are absent."""
-    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    content = [dict(part) for part in message.parts] if message.parts else message.content
+    fields: dict[str, Any] = {"role": message.role, "content": content}
+    if message.name is not None:
+        fields["name"] = message.name
+    if message.reasoning_content is not None:
+        fields["reasoning_content"] = message.reasoning_content
     if message.tool_calls:
         fields["tool_calls"] = [wire_call(call) for call in message.tool_calls]
     if message.tool_call_id is not None:
         fields["tool_call_id"] = message.tool_call_id
     return fields
+
+
+def is_plain_message(message: Message) -> bool:
+    """Whether role and content say all that there is to it."""
+    return wire_message(message).keys() == {"role", "content"} and not message.parts
 
 
 def wire_call(call: ToolCall) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tempzero.config import Provider
+from tempzero.config import Provider, join_fields
 from tempzero.engines import open_engine
 from tempzero.types.asked import Message, Question, Trial
 from tempzero.types.recorded import Exchange
@@ -37,7 +37,7 @@ async def ask_probe(provider: Provider, probe: Probe, environ: Mapping[str, str]
     """One request, and a second one where the first met a passing fault. Raises EngineError."""
     timeouts = provider.timeouts
     short = {name: min(getattr(timeouts, name), DEADLINE_S) for name in type(timeouts).model_fields}
-    changed = {"timeouts": timeouts.model_copy(update=short), "extra_body": provider.extra_body | dict(probe.extra)}
+    changed = {"timeouts": timeouts.model_copy(update=short), "request": join_fields(provider.request, probe.extra)}
     asked = provider.model_copy(update=changed | dict(probe.sampling))
     question = Question(
         trial=Trial(provider=provider.name, prompt=probe.what, condition="preflight", repeat=0),

@@ -1,4 +1,4 @@
-"""A request field in, whether it is honoured out: those that a run sends only where prompts or extra_body say so."""
+"""A request field in, whether it is honoured out: those that a run sends only where prompts or `request:` say so."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FieldProbe:
     """One field: `make` gives the request for a limit, `read` the word for what came back.
 
     `ignored` is the remark where the field was taken and had no effect (None: the word says enough). It counts against
-    the provider where a run sends the field (one of `fields` in extra_body), or `always_counts`.
+    the provider where a run sends the field (one of `fields` is sent with each), or `always_counts`.
     """
 
     column: str
@@ -46,9 +46,9 @@ class FieldProbe:
     ignored: str | None = None
     always_counts: bool = False
 
-    def is_sent(self, extra_body: Mapping[str, Any]) -> bool:
+    def is_sent(self, sent: Mapping[str, Any]) -> bool:
         """Whether every request of a run carries it."""
-        return any(name in extra_body for name in self.fields)
+        return any(name in sent for name in self.fields)
 
 
 def read_refusal_word(said: Outcome) -> str:
@@ -61,14 +61,14 @@ def shows_reasoning(answer: Completion) -> bool:
     return bool(answer.reasoning_text or answer.reasoning_tokens)
 
 
-def find_reasoning_switch(extra_body: Mapping[str, Any]) -> Literal["on", "off"] | None:
+def find_reasoning_switch(sent: Mapping[str, Any]) -> Literal["on", "off"] | None:
     """Which way every request of a run switches reasoning, in whichever of its dialects; None: not at all."""
     places: tuple[Mapping[str, Any], ...] = (
-        extra_body,
+        sent,
         *(
             given
             for name in ("reasoning", "thinking", "chat_template_kwargs")
-            if isinstance(given := extra_body.get(name), Mapping)
+            if isinstance(given := sent.get(name), Mapping)
         ),
     )
     for place in places:

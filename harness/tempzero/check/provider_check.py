@@ -209,7 +209,7 @@ class _ProviderChecker:
 
     async def _check_reasoning(self, first: Completion) -> bool:
         """Whether it thinks, and as it was told to; False where a run's limit would be spent on that alone."""
-        row, switch = self._row, find_reasoning_switch(self._provider.extra_body)
+        row, switch = self._row, find_reasoning_switch(self._provider.fields)
         answer: Completion | None = first
         if shows_reasoning(first) or not to_spoken_text(split_answer(first)):
             limit = self._limit(self._provider.max_tokens)
@@ -222,9 +222,9 @@ class _ProviderChecker:
         else:
             row.words["reasoning"] = "off" if switch == "off" else "none seen"
         if self._thinks and switch == "off":
-            row.remark("finding", "reasoning is switched off in extra_body, and yet it thinks")
+            row.remark("finding", "reasoning is switched off in its entry, and yet it thinks")
         elif not self._thinks and switch == "on":
-            row.remark("pass", "reasoning is switched on in extra_body, and none was seen")
+            row.remark("pass", "reasoning is switched on in its entry, and none was seen")
         if answer is not None and self._thinks and not to_spoken_text(split_answer(answer)):
             spent = f"{self._limit(self._provider.max_tokens)} tokens"
             row.remark("inconclusive", f"the limit was spent on reasoning ({spent}): raise max_tokens")
@@ -328,7 +328,7 @@ class _ProviderChecker:
         word = probe.read(exchange)
         self._row.words[probe.column] = word
         if word == "ignored" and probe.ignored is not None:
-            counts = probe.always_counts or probe.is_sent(self._provider.extra_body)
+            counts = probe.always_counts or probe.is_sent(self._provider.fields)
             self._row.remark("finding" if counts else "pass", probe.ignored)
 
     async def _check_effort(self) -> None:
@@ -352,7 +352,7 @@ class _ProviderChecker:
         backends = sorted({to_printable_line(a.backend) for a in self._answers if a.backend})
         words["upstream"] = ", ".join(backends) or ("pinned" if self._provider.pinned else "not pinned")
         if len(backends) > 1:
-            row.remark("finding", f"{len(backends)} upstreams answered ({', '.join(backends)}); pin one in extra_body")
+            row.remark("finding", f"{len(backends)} upstreams answered ({', '.join(backends)}); pin one in request")
         elif not self._provider.pinned:
             row.remark("pass", "it is not pinned: its router may choose another upstream for each request")
         served = sorted({to_printable_line(a.served_model) for a in self._answers if a.served_model})

@@ -102,7 +102,7 @@ def _rename_limit(provider: Provider, name: str) -> FieldChange:
 def _drop_field(provider: Provider, said: Outcome) -> FieldChange | None:
     """The field that it speaks of, those that may be left out first; the model and the messages cannot be."""
     sampled = [name for name in ("temperature", "top_p", "seed") if getattr(provider, name) is not None]
-    candidates = sorted([*sampled, *provider.extra_body], key=lambda name: name not in provider.may_drop)
+    candidates = sorted([*sampled, *provider.fields], key=lambda name: name not in provider.may_drop)
     for name in candidates:
         wire_name = provider.parameter_names.seed if name == "seed" else name
         if re.search(rf"(?<![a-z_]){re.escape(wire_name)}(?![a-z_])", said.detail):

@@ -34,6 +34,8 @@ def print_plan(prepared: PreparedRun) -> None:
     from rich.table import Table
 
     suite, columns = prepared.suite, ("calls", "prompt tokens ≤", "completion tokens ≤", "cost ≤")
+    estimates = prepared.plan.estimates
+    thinking = any(e.reasoning_tokens for e in estimates)
     named = f" of suite {suite.name}" if suite.name else ""
     named += f", version {suite.version}" if suite.version else ""
     table = Table("provider", title=f"Plan: {len(suite.prompts)} prompts{named}; nothing sent", title_justify="left")
@@ -46,7 +48,6 @@ def print_plan(prepared: PreparedRun) -> None:
     for f in prepared.plan.families:
         figures = (f.prompts, f.calls, f.prompt_tokens, f.completion_tokens)
         families.add_row(f.family, *map(str, figures), _format_cost(f.cost_usd))
-    estimates = prepared.plan.estimates
     for e in estimates:
         table.add_row(e.provider, *map(str, (e.calls, e.prompt_tokens, e.completion_tokens)), _format_cost(e.cost_usd))
     totals = [sum(v) for v in zip(*((e.calls, e.prompt_tokens, e.completion_tokens) for e in estimates), strict=True)]
@@ -56,6 +57,9 @@ def print_plan(prepared: PreparedRun) -> None:
     console = Console()
     console.print(table)
     console.print(families)
+    if thinking:
+        allowed = sum(e.reasoning_tokens for e in estimates)
+        print(f"Of the completion tokens {allowed} are room for reasoning (`reasoning.max_tokens`).")
     print("Reasoning that a provider bills apart from max_tokens comes on top; --max-cost counts it as it is reported.")
 
 

@@ -50,7 +50,7 @@ async def collect_attempts(
 ) -> tuple[Ending, ...]:
     """Ask every trial of the plan that is not `complete`; each attempt is written before the slot's next request.
 
-    `engines` are by provider name; one under `provider/condition` goes before it. `attempts` are those of
+    `engines` are by provider name. `attempts` are those of
     earlier sessions: numbers go on from there, and they count towards the provider's limit, but a trial that
     is not complete is asked at least once more. Providers in `without` are not asked. `renew` opens an engine
     again, with its key read anew, once a provider refuses a key that it took before.
@@ -78,7 +78,8 @@ async def collect_attempts(
     for access, condition in product(accesses, config.asked_under()):
         provider, trials = config.under(access.provider, condition), waiting.get((access.provider.name, condition.name))
         if provider is not None and trials:
-            lanes.append(Lane(provider, condition, access, trials, attempts, job))
+            fields = config.fields_under(access.provider, condition)
+            lanes.append(Lane(provider, condition, access, trials, attempts, job, fields))
     await _run_until_stopped(run_side_by_side([_take_turns(group) for group in _group_lanes(lanes)]), stop)
     reasons = [Ending(provider=a.provider.name, reason=a.ended) for a in accesses if a.ended]
     return (*([Ending(provider=None, reason=job.budget.exhausted)] if job.budget.exhausted else []), *reasons)

@@ -55,7 +55,7 @@ class CollectJob:
 
 
 class Access:
-    """A provider's engines, limits and standing. `ended` says why it is not asked any more."""
+    """A provider's engine, limits and standing. `ended` says why it is not asked any more."""
 
     def __init__(self, provider: Provider, engines: Mapping[str, Engine], job: CollectJob) -> None:
         self.provider = provider
@@ -65,8 +65,7 @@ class Access:
         self._settings = provider.breaker
         self._longest_s = provider.backoff.max_s
         self._pace = Pace(rpm=provider.rpm, tpm=provider.tpm, longest_s=self._longest_s)
-        name = provider.name
-        self._engines = {key: e for key, e in engines.items() if key == name or key.startswith(f"{name}/")}
+        self.engine = engines[provider.name]
         self._job = job
         self._turn = asyncio.Lock()  # who waited longest goes first, so that trials start in the plan's order
         self._now = asyncio.get_running_loop().time
@@ -76,11 +75,6 @@ class Access:
         self._extra_tokens = 0  # the most that an answer took beyond its limit: reasoning that is billed apart
         self._renewed_at: float | None = None
         job.accesses.append(self)
-
-    def engine(self, condition: str) -> Engine:
-        """The engine that asks under a condition."""
-        name = self.provider.name
-        return self._engines.get(f"{name}/{condition}") or self._engines[name]
 
     async def admit(self, planned: PlannedTrial) -> StartedRequest | None:
         """Wait until this request may start, and count it; None when nothing may start any more."""
@@ -153,7 +147,7 @@ class Access:
         self._renewed_at = now
         if self._job.renew is not None:
             try:
-                self._engines = {key: self._job.renew(key) for key in self._engines}
+                self.engine = self._job.renew(self.provider.name)
             except EngineError:
                 return False
         return True

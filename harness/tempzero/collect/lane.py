@@ -11,7 +11,7 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from tempzero.collect.access import Access, CollectJob
-from tempzero.config import Condition, Provider
+from tempzero.config import Condition, Provider, join_fields
 from tempzero.types.asked import PlannedTrial, Question, Trial
 from tempzero.types.recorded import Attempt, Outcome, OutcomeKind
 
@@ -21,7 +21,7 @@ _TRIALS_PER_SLOT = 4
 
 
 class Lane:
-    """A provider under one condition. `provider` carries what the condition changes."""
+    """A provider under one condition. `provider` carries what the condition changes, `fields` what it sends."""
 
     def __init__(
         self,
@@ -31,8 +31,10 @@ class Lane:
         trials: Sequence[PlannedTrial],
         attempts: Mapping[Trial, int],
         job: CollectJob,
+        fields: Mapping[str, Any],
     ) -> None:
         self.provider = provider
+        self._fields = fields
         self._condition = condition
         self._access = access
         self._trials = trials
@@ -111,11 +113,13 @@ class Lane:
             stream=self._condition.stream,
             tools=prompt.tools,
             tool_choice=prompt.tool_choice,
+            request=join_fields(prompt.request, self._fields),
+            body=prompt.body,
         )
         self._in_flight += 1
         in_flight = self._in_flight
         try:
-            exchange = await self._access.engine(planned.trial.condition).ask(question)
+            exchange = await self._access.engine.ask(question)
         finally:
             self._in_flight -= 1
         exchange = replace(exchange, times=replace(exchange.times, in_flight=in_flight))

@@ -28,9 +28,7 @@ def build_run_manifest(
 ) -> Manifest:
     """The manifest of a run that begins now."""
     now = datetime.now(UTC)
-    described: dict[str, dict[str, Any]] = {
-        name: dict(engine.describe()) for name, engine in engines.items() if "/" not in name
-    }
+    described: dict[str, dict[str, Any]] = {name: dict(engine.describe()) for name, engine in engines.items()}
     for name, server in served.items():
         described[name]["server"] = dict(server.description)
     return Manifest(

@@ -53,7 +53,7 @@ class CollectedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedEngines:
-    """What answers: engines by provider (or `provider/condition`), local servers, and a way to open an engine anew."""
+    """What answers: engines by provider, local servers, and a way to open an engine anew."""
 
     engines: dict[str, Engine]
     served: dict[str, RunningServer]
@@ -78,7 +78,7 @@ async def open_engines(
 
         def renew(name: str) -> Engine:
             """The engine of a hosted provider once more, its key read anew."""
-            provider = prepared.config.provider(name.partition("/")[0])
+            provider = prepared.config.provider(name)
             engine = open_engine(provider, environ=environ) if provider.base_url is not None else engines[name]
             stack.push_async_callback(engine.aclose)
             return engine
@@ -92,22 +92,11 @@ async def open_engines(
             if provider.serve is not None and file is not None:
                 served[provider.name] = await stack.enter_async_context(run_server(provider, file))
                 base_url = served[provider.name].base_url
-            for name, entry in _list_engine_entries(prepared.config, provider):
-                engine = await asyncio.to_thread(open_engine, entry, environ=environ, weights=file, base_url=base_url)
-                stack.push_async_callback(engine.aclose)
-                engines[name] = engine
+            engine = await asyncio.to_thread(open_engine, provider, environ=environ, weights=file, base_url=base_url)
+            stack.push_async_callback(engine.aclose)
+            engines[provider.name] = engine
             say(f"ready: {provider.name}")
         yield OpenedEngines(engines=engines, served=served, renew=renew)
-
-
-def _list_engine_entries(config: Config, provider: Provider) -> list[tuple[str, Provider]]:
-    """The provider, and where a condition changes its request bodies, the provider under it as well."""
-    found = [(provider.name, provider)]
-    for condition in config.asked_under():
-        under = config.under(provider, condition)
-        if under is not None and under.extra_body != provider.extra_body:
-            found.append((f"{provider.name}/{condition.name}", under))
-    return found
 
 
 async def collect_session(

@@ -21,7 +21,7 @@ _MUST_AGREE: dict[str, Callable[[Provider], Any]] = {
     "seed": lambda p: p.seed,
     "max_tokens": lambda p: p.known_max_tokens,
     "parameter_names": lambda p: p.parameter_names.model_dump(),
-    "extra_body": lambda p: p.extra_body,
+    "request": lambda p: p.fields,
 }
 # A difference here may be the very cause of a change, so it is said beside it.
 _SHOULD_AGREE: dict[str, Callable[[Provider], Any]] = {
@@ -141,7 +141,7 @@ def _common_prompts(left: Run, right: Run) -> tuple[Prompt, ...]:
 
 
 def _question_key(prompt: Prompt) -> Any:
-    return prompt.messages, prompt.max_tokens, prompt.tools, prompt.tool_choice
+    return prompt.messages, prompt.max_tokens, prompt.tools, prompt.tool_choice, prompt.request, prompt.body
 
 
 def _scoring_key(prompt: Prompt) -> Any:

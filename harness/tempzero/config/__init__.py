@@ -2,6 +2,8 @@
 
 whole_config      WrittenConfig, as a file has it, and Config, resolved; the JSON schema
 provider_models   ProviderEntry, as a file has it, and Provider, resolved
+request_fields    fields of request bodies: how they merge, and which are refused
+reasoning         `reasoning:` of providers and conditions
 request_settings  how requests are made: `defaults:`, and each provider's own
 access_ways       `serve:`, `local:`, `replay:`, `imported:`, and the `weights:` they use
 run_models        `conditions:`, `run:`, `gates:`
@@ -23,7 +25,10 @@ from __future__ import annotations
 from tempzero.config.access_ways import DefaultSampling, Imported, Local, Replay, Serve, Weights
 from tempzero.config.loading import load_config, parse_config, refuse_unknown_providers
 from tempzero.config.night_models import Deep, Nightly, Notify, Webhook
+from tempzero.config.problems import PASTED_KEY, find_key_places
 from tempzero.config.provider_models import Claims, ParameterNames, Price, Provider, ProviderEntry
+from tempzero.config.reasoning import Effort, Reasoning, ReasoningChoice
+from tempzero.config.request_fields import OWN_FIELDS, find_field_problems, join_fields, merge_fields
 from tempzero.config.request_settings import Backoff, BreakerSettings, Defaults, RequestSettings, Timeouts
 from tempzero.config.run_models import DEFAULT_CONDITION, Condition, Gates, RunSection
 from tempzero.config.score_models import PromptVariant, ScoreSection
@@ -34,6 +39,8 @@ from tempzero.config.yaml_lines import read_yaml
 
 __all__ = [
     "DEFAULT_CONDITION",
+    "OWN_FIELDS",
+    "PASTED_KEY",
     "SCHEMA_FILE",
     "Backoff",
     "BreakerSettings",
@@ -43,6 +50,7 @@ __all__ = [
     "Deep",
     "DefaultSampling",
     "Defaults",
+    "Effort",
     "Gates",
     "Imported",
     "Local",
@@ -53,6 +61,8 @@ __all__ = [
     "PromptVariant",
     "Provider",
     "ProviderEntry",
+    "Reasoning",
+    "ReasoningChoice",
     "Replay",
     "RequestSettings",
     "RunSection",
@@ -65,7 +75,11 @@ __all__ = [
     "WrittenConfig",
     "build_config_schema",
     "expand_variables",
+    "find_field_problems",
+    "find_key_places",
+    "join_fields",
     "load_config",
+    "merge_fields",
     "parse_config",
     "read_yaml",
     "refuse_unknown_providers",

@@ -15,6 +15,7 @@ FileLines = Mapping[FilePath, int]
 """The line, counted from 1, at which the value of each path stands."""
 
 # How the keys of known providers begin; such text anywhere in the file is a pasted key.
+PASTED_KEY = "this looks like a key; keys stay in the environment, name the variable in api_key_env"
 _PASTED_KEY = re.compile(r"^(Bearer\s+)?(sk[-_]|gsk_|hf_|xai-|nvapi-|csk-|fw_|AIza|tgp_|r8_)[A-Za-z0-9_\-]{16,}$")
 
 
@@ -42,11 +43,15 @@ def find_duplicate_names(value: Mapping[str, Any], source: str, lines: FileLines
 def find_pasted_keys(value: Any, source: str, lines: FileLines) -> list[str]:
     """Keys in places where no rule of their own refuses them; the text itself is never shown."""
     return [
-        f"{format_location(source, lines, at)}: {format_path(at)}: this looks like a key; keys stay in the "
-        "environment, name the variable in api_key_env"
-        for at, text in _walk_texts(value, ())
-        if _PASTED_KEY.match(text) and at[-1:] != ("api_key_env",)
+        f"{format_location(source, lines, at)}: {format_path(at)}: {PASTED_KEY}"
+        for at in find_key_places(value)
+        if at[-1:] != ("api_key_env",)
     ]
+
+
+def find_key_places(value: Any) -> list[FilePath]:
+    """Where in a document a text stands that looks like a key."""
+    return [at for at, text in _walk_texts(value, ()) if _PASTED_KEY.match(text)]
 
 
 def suggest_known(word: str, known: Sequence[str]) -> str:

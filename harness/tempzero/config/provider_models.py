@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tempzero.config.access_ways import Imported, Local, Replay, Serve
+from tempzero.config.reasoning import Effort, Reasoning
+from tempzero.config.request_fields import RequestFields, join_fields
 from tempzero.config.request_settings import (
     SERVED_TIMEOUTS,
     Backoff,
@@ -20,7 +22,7 @@ from tempzero.config.request_settings import (
 )
 from tempzero.config.strict_model import Name, Positive, StrictModel
 from tempzero.config.variables import find_placeholders, is_variable_name
-from tempzero.types.asked import Sampling
+from tempzero.types.asked import Prompt, Sampling
 from tempzero.types.recorded import Completion
 
 # Sampling fields that may be left out of requests; null says so.
@@ -93,11 +95,14 @@ class ProviderFields(StrictModel):
     """The NAME of the environment variable that holds the key; never the key."""
     reads: Literal["vllm", "sglang"] | None = None
     """This endpoint tells the log-probabilities of given tokens as `vllm` or `sglang` does: it can be a reference."""
-    extra_body: dict[str, Any] = Field(default={})
-    """Further fields of every request's JSON body, as they are, e.g. an aggregator's choice of upstream. They go
-    before fields of the same name."""
+    request: RequestFields = Field(default={})
+    """Further fields of every request's JSON body, e.g. an aggregator's choice of upstream or `response_format`. They
+    are laid over those that tempzero sends: mappings key by key, null leaves a field out, anything else takes its
+    place. A prompt's own `request:` is laid over these, and a condition's over both."""
     extra_headers: dict[str, str] = Field(default={})
     """Further headers of every request. Never a key: its variable is named in api_key_env."""
+    reasoning: Reasoning = Reasoning()
+    """How hard the model is asked to think, and for how many tokens of that there is room."""
     parameter_names: ParameterNames = ParameterNames()
     """Other names for sampling fields, e.g. `{max_tokens: max_completion_tokens}`."""
     stream: bool = False
@@ -110,7 +115,7 @@ class ProviderFields(StrictModel):
     """Tokens per minute at most, those of prompts and of answers together."""
     may_drop: tuple[str, ...] = ()
     """Fields that may be left out of requests where the provider refuses them: temperature, top_p, seed, or a key
-    of extra_body. Without this a refused field is never dropped."""
+    of `request`. Without this a refused field is never dropped."""
     may_rename: tuple[Literal["max_tokens"], ...] = ()
     """Fields that may go by another name where the provider refuses the usual one: `max_tokens`, as
     max_completion_tokens. Without this a field has the name that `parameter_names` says."""
@@ -197,13 +202,16 @@ class ProviderFields(StrictModel):
             raise ValueError("model is needed: the id that this endpoint knows the model by")
         if self.context is not None and self.base_url is None:
             raise ValueError("context: is for a base_url; write it inside serve: or local:")
+        strange = [name for name in self.request if name != "chat_template_kwargs"]
+        if self.local is not None and strange:
+            raise ValueError(f"request: a model in this process takes chat_template_kwargs only; found {strange[0]}")
         if self.reads is not None and self.base_url is None:
             raise ValueError("reads: is for a base_url; models in this process are read without it")
-        unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.extra_body)]
+        unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.request)]
         if unknown:
             raise ValueError(
                 f"may_drop: {', '.join(unknown)} is no field that can be left out; write temperature, top_p, seed, "
-                "or a key of extra_body"
+                "or a key of request"
             )
         return self
 
@@ -274,16 +282,42 @@ class Provider(RequestSettings, ProviderFields):
         """The limit of an answer's tokens; None where another tool recorded the answers and not their limit."""
         return None if self.imported is not None and not self.imported.max_tokens_known else self.max_tokens
 
+    def limit_of(self, prompt: Prompt | None = None) -> int:
+        """The limit that a request carries: of the answer, the prompt's own before the provider's, and of reasoning.
+
+        A whole body's own limit is what it is.
+        """
+        if prompt is None or prompt.max_tokens is None:
+            return self.max_tokens + self.reasoning.allowance
+        return prompt.max_tokens + (self.reasoning.allowance if prompt.body is None else 0)
+
     def sampling(self, max_tokens: int | None = None) -> Sampling:
-        """The sampling fields of a request; a prompt's own `max_tokens` goes before the provider's."""
-        limit = max_tokens if max_tokens is not None else self.max_tokens
+        """The sampling fields of a request with that limit; None: its limit where no prompt has one."""
+        limit = self.limit_of() if max_tokens is None else max_tokens
         return Sampling(temperature=self.temperature, top_p=self.top_p, seed=self.seed, max_tokens=limit)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What its requests hold besides what tempzero sends: `request:`, over it what an effort is sent as."""
+        return join_fields(self.request, self.effort_fields(self.reasoning.effort))
+
+    def effort_fields(self, effort: Effort | None) -> dict[str, Any]:
+        """The fields in which it is asked to think so hard; none where nothing is asked."""
+        if effort is None:
+            return {}
+        own = self.reasoning.sends.get(effort)
+        if own is not None:
+            return own
+        if self.serve is None and self.local is None:
+            return {"reasoning_effort": effort}
+        switch = {"enable_thinking": effort != "none"}
+        return {"chat_template_kwargs": switch if effort == "none" else {**switch, "reasoning_effort": effort}}
 
     def without(self, field: str) -> Provider:
         """The same provider, asked without one of the fields in `may_drop`."""
         if field in _DROPPABLE:
             return self.model_copy(update={field: None})
-        return self.model_copy(update={"extra_body": {k: v for k, v in self.extra_body.items() if k != field}})
+        return self.model_copy(update={"request": {k: v for k, v in self.request.items() if k != field}})
 
     def with_limit_named(self, name: str) -> Provider:
         """The same provider, its limit of tokens sent under that name."""

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tempzero.config.reasoning import ReasoningChoice
+from tempzero.config.request_fields import RequestFields
 from tempzero.config.strict_model import Name, OneOrMore, Positive, StrictModel, list_names
 from tempzero.types.asked import SuiteName
 from tempzero.types.vocabulary import RuleName
@@ -25,6 +27,12 @@ class Condition(StrictModel):
     run is long, as without this key. Servers of `serve:` are told besides whether to use their cache."""
     repeats: Positive | None = None
     """How often each prompt is asked; null: the provider's own."""
+    request: RequestFields = Field(default={})
+    """Fields of the request's JSON body under this condition, laid over those of provider and prompt: mappings key by
+    key, null leaves a field out, anything else takes its place. A factor of the comparison, e.g. `{temperature: 1}`."""
+    reasoning: ReasoningChoice | None = None
+    """How hard the model is asked to think under this condition, sent as each provider's own `reasoning.sends` says;
+    null: as the provider's settings say."""
     providers: tuple[str, ...] = ()
     """Who is asked so; empty: everybody."""
 

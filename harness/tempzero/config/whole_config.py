@@ -12,6 +12,7 @@ from tempzero.config.access_ways import Weights
 from tempzero.config.night_models import Nightly, Notify
 from tempzero.config.problems import suggest_known
 from tempzero.config.provider_models import Provider, ProviderEntry, ProviderFields
+from tempzero.config.request_fields import join_fields
 from tempzero.config.request_settings import Defaults
 from tempzero.config.run_models import DEFAULT_CONDITION, Condition, Gates, RunSection
 from tempzero.config.score_models import ScoreSection
@@ -97,9 +98,20 @@ class Config(ConfigSections):
         changed: dict[str, Any] = {
             key: value for key in ("concurrency", "repeats") if (value := getattr(condition, key)) is not None
         }
-        if condition.cache is not None and provider.serve is not None:
-            changed["extra_body"] = provider.extra_body | {"cache_prompt": condition.cache == "warm"}
+        if condition.reasoning is not None:
+            changed["reasoning"] = provider.reasoning.changed_by(condition.reasoning)
         return provider.model_copy(update=changed) if changed else provider
+
+    def fields_under(self, provider: Provider, condition: Condition) -> dict[str, Any]:
+        """What a condition adds to the provider's request bodies, over what prompts say themselves."""
+        told = condition.cache is not None and provider.serve is not None
+        cache = {"cache_prompt": condition.cache == "warm"} if told else {}
+        return join_fields(cache, self.question_under(provider, condition))
+
+    def question_under(self, provider: Provider, condition: Condition) -> dict[str, Any]:
+        """The part of it that makes another question: who is asked otherwise may answer otherwise."""
+        effort = condition.reasoning.effort if condition.reasoning is not None else None
+        return join_fields(provider.effort_fields(effort), condition.request)
 
     def provider(self, name: str) -> Provider:
         """The provider of that name; KeyError if there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ class Run:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.config = config.parse_config(manifest.config, source=str(path / MANIFEST))
+        self.config = config.parse_config(_renew_keys(manifest.config), source=str(path / MANIFEST))
 
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
@@ -228,6 +228,20 @@ def open_run(path: Path) -> Run:
         return Run(path, msgspec.json.decode(data, type=Manifest))
     except msgspec.MsgspecError as error:
         raise RunFolderError(f"{file}: damaged: {error}") from None
+
+
+def _renew_keys(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a manifest by today's keys: `request` was called `extra_body` before there was a version."""
+    providers = written.get("providers")
+    if not isinstance(providers, list):
+        return written
+    return {**written, "providers": [_renew_provider_keys(provider) for provider in providers]}
+
+
+def _renew_provider_keys(provider: Any) -> Any:
+    if not isinstance(provider, dict) or "extra_body" not in provider:
+        return provider
+    return {"request" if key == "extra_body" else key: value for key, value in provider.items()}
 
 
 def _read_token_limit(body: str, names: Collection[str]) -> int | None:

@@ -12,10 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-from tempzero.answers.chat_messages import wire_message
+from tempzero.answers.chat_messages import is_plain_message, wire_message
 from tempzero.canonical_json import to_canonical_json, to_spaced_canonical_json
+from tempzero.config import PASTED_KEY, find_field_problems, find_key_places, join_fields
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, Extractor
+from tempzero.suites.content_parts import Content, parse_content_parts
 from tempzero.suites.declarations import expand_declaration, generate_jsonl
 from tempzero.suites.freezing import SuiteLock, read_suite_lock, refuse_changed_suites, renew_lock, write_suite_lock
 from tempzero.suites.lint import WrittenPrompt, find_changing_answers, find_duplicates, find_near_duplicates
@@ -31,14 +33,17 @@ from tempzero.suites.prompt_files import (
     suggest_word,
 )
 from tempzero.suites.tools import check_expected_calls, parse_tool_calls, parse_tool_choice, parse_tools, to_json_value
-from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, SuiteName, ToolCall
+from tempzero.suites.whole_requests import parse_whole_request
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Role, Suite, SuiteName, ToolCall
 
 __all__ = ["SUITE_NAMES", "digest_prompts", "freeze_suites", "generate_jsonl", "lint_prompts", "load_suite"]
 
 SUITE_NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
 """From small to large: each is part of the next, and the last is everything."""
 
-_ROLES = ("system", "user", "assistant", "tool")
+_ROLES: tuple[Role, ...] = get_args(Role)
+_MESSAGE_KEYS = ("role", "content", "tool_calls", "tool_call_id", "reasoning_content", "name")
+_SPEAKER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Ids and families become parts of file names and table cells.
 _ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 
@@ -179,8 +184,11 @@ def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
     spec = prompt.extractor
     # As texts: the order of a tool's keys is part of what the model sees, and sorting must not hide it.
     offered = {"tools": json.dumps(prompt.tools), "tool_choice": json.dumps(prompt.tool_choice)} if prompt.tools else {}
+    # Likewise: in a JSON schema the order of properties is part of what is asked for.
+    added = {name: json.dumps(value) for name in ("request", "body") if (value := getattr(prompt, name))}
     return {
         **offered,
+        **added,
         "id": prompt.id,
         "messages": [_message_identity(message) for message in prompt.messages],
         "family": prompt.family,
@@ -192,8 +200,7 @@ def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
 
 def _message_identity(message: Message) -> list[Any]:
     plain = [message.role, message.content]
-    called = message.tool_calls or message.tool_call_id is not None
-    return [*plain, to_spaced_canonical_json(wire_message(message))] if called else plain
+    return plain if is_plain_message(message) else [*plain, to_spaced_canonical_json(wire_message(message))]
 
 
 # --- one prompt ------------------------------------------------------------------------------
@@ -222,6 +229,10 @@ def _expand_or_report(declared: Declaration, problems: list[str]) -> Iterable[En
 
 def _parse_prompt(entry: Entry) -> Prompt:
     """The entry as a prompt. Raises SuiteProblem with all that is wrong with it."""
+    if entry.whole_request:
+        prompt = parse_whole_request(entry)
+        _require_name(prompt.id, entry.place)
+        return prompt
     parsers: Mapping[str, Callable[[Entry], Any]] = {
         "id": lambda e: _parse_name(e, "id"),
         "messages": _parse_messages,
@@ -233,6 +244,7 @@ def _parse_prompt(entry: Entry) -> Prompt:
         "tools": lambda e: parse_tools(e.get("tools"), e.place_of("tools")),
         "tool_choice": lambda e: parse_tool_choice(e.get("tool_choice"), e.get("tools"), e.place_of("tool_choice")),
         "margin": _parse_margin,
+        "request": _parse_request,
     }
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -262,7 +274,10 @@ def _parse_name(entry: Entry, key: str) -> str:
     place = entry.place_of(key)
     if entry.get(key) is None:
         place.refuse("this key is needed" + (", here or once in the file's head" if key == "family" else ""))
-    name = _parse_text(entry.get(key), place)
+    return _require_name(_parse_text(entry.get(key), place), place)
+
+
+def _require_name(name: str, place: Place) -> str:
     if not _ID_PATTERN.fullmatch(name):
         place.refuse(f'"{name[:40]}" is no name; use letters, digits and . _ @ : + -, at most 100, e.g. sum-apples')
     return name
@@ -305,12 +320,13 @@ def _parse_message_list(value: Any, place: Place) -> tuple[Message, ...]:
     messages: list[Message] = []
     for index, item in enumerate(value):
         at = place.inside(index)
-        fields = require_known_keys(item, ("role", "content", "tool_calls", "tool_call_id"), at)
+        fields = require_known_keys(item, _MESSAGE_KEYS, at)
         calls = parse_tool_calls(fields.get("tool_calls"), at.inside("tool_calls"))
         for key in ("role", "content"):
             if key not in fields and not (key == "content" and calls):
                 at.inside(key).refuse("this key is needed")
         message = _check_message(fields["role"], fields.get("content", ""), at.inside("content"), at.inside("role"))
+        message = replace(message, name=_parse_speaker(fields, at), reasoning_content=_parse_thoughts(fields, at))
         messages.append(_attach_calls(message, calls, fields.get("tool_call_id"), messages, at))
     if messages[-1].role not in ("user", "tool"):
         place.refuse(
@@ -340,11 +356,44 @@ def _attach_calls(
 def _check_message(role: Any, content: Any, place: Place, role_place: Place | None = None) -> Message:
     if role not in _ROLES:
         (role_place or place).refuse(f"expected one of {', '.join(_ROLES)}; found {role!r:.40}")
-    text = _parse_text(content, place)
+    shown = (
+        parse_content_parts(content, place) if isinstance(content, list) else Content(text=_parse_text(content, place))
+    )
+    for part in shown.parts:
+        _parse_text(part.get("text", ""), place)
     # An empty system message is a prompt of its own kind; an empty question is a slip.
-    if role == "user" and not text.strip():
+    if role == "user" and not shown.text.strip() and all(part["type"] == "text" for part in shown.parts):
         place.refuse("is empty; write what is asked")
-    return Message(role=role, content=text)
+    return Message(role=role, content=shown.text, parts=shown.parts)
+
+
+def _parse_speaker(fields: Mapping[str, Any], place: Place) -> str | None:
+    name = fields.get("name")
+    if name is not None and not (isinstance(name, str) and _SPEAKER.fullmatch(name)):
+        place.inside("name").refuse("expected letters, digits, _ and -, at most 64")
+    return name
+
+
+def _parse_thoughts(fields: Mapping[str, Any], place: Place) -> str | None:
+    thoughts, at = fields.get("reasoning_content"), place.inside("reasoning_content")
+    if thoughts is not None and fields.get("role") != "assistant":
+        at.refuse("only an assistant's message has thoughts of its own")
+    return None if thoughts is None else _parse_text(thoughts, at)
+
+
+def _parse_request(entry: Entry) -> dict[str, Any]:
+    """Fields of the request's body: those of the file's head, over them the prompt's own."""
+    written = [(entry.head_place, entry.head.get("request")), (entry.place, entry.own.get("request"))]
+    fields: dict[str, Any] = {}
+    for place, value in ((place.inside("request"), value) for place, value in written if value is not None):
+        if not isinstance(value, dict):
+            place.refuse(f"expected a mapping such as {{reasoning_effort: low}}; found {describe_value(value)}")
+        own = to_json_value(value, place)
+        problems = [*find_field_problems(own), *((at, PASTED_KEY) for at in find_key_places(own))]
+        if problems:
+            raise SuiteProblem("\n".join(place.inside(*at).remark(what) for at, what in problems))
+        fields = join_fields(fields, own)
+    return fields
 
 
 # --- answers ---------------------------------------------------------------------------------

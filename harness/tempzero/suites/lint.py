@@ -89,9 +89,14 @@ _RULES = (
 def find_changing_answers(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
     """One line for each expression that makes a right answer change, unless the prompt allows it (`allow: [word]`).
 
-    Generated prompts are passed over: megabytes of a vocabulary that was looked over once.
+    Generated prompts are passed over: megabytes of a vocabulary that was looked over once. So are whole requests of
+    others, which are to be asked as they are.
     """
-    return tuple(line for one in written if not one.entry.generated for line in _remark_on_wording(one))
+    return tuple(line for one in _select_own_words(written) for line in _remark_on_wording(one))
+
+
+def _select_own_words(written: Sequence[WrittenPrompt]) -> list[WrittenPrompt]:
+    return [one for one in written if not one.entry.generated and not one.entry.whole_request]
 
 
 def _remark_on_wording(one: WrittenPrompt) -> Iterator[str]:
@@ -110,7 +115,7 @@ def find_duplicates(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
     """One line for each prompt whose text is that of another one but for case and white space."""
     first: dict[str, list[WrittenPrompt]] = defaultdict(list)
     lines = []
-    for one in written:
+    for one in (one for one in written if not one.entry.whole_request):
         text = _normalise_prompt(one.prompt)
         other = next((o for o in first[text] if not _is_declared_variant(o, one)), None)
         if other is not None:
@@ -125,7 +130,7 @@ def find_near_duplicates(written: Sequence[WrittenPrompt]) -> tuple[str, ...]:
     Generated prompts share their forms on purpose and differ in all the rest; prompts with tools are held
     against each other by what is said, not by the tools that several of them offer.
     """
-    written = [one for one in written if not one.entry.generated]
+    written = _select_own_words(written)
     runs = [_text_shingles(_conversation_text(one.prompt)) for one in written]
     lines = []
     for a, b in combinations(range(len(written)), 2):
@@ -150,7 +155,9 @@ def _is_declared_variant(a: WrittenPrompt, b: WrittenPrompt) -> bool:
 
 
 def _normalise_prompt(prompt: Prompt) -> str:
-    return "\n".join((_conversation_text(prompt), *(str(tool) for tool in prompt.tools)))
+    images = (str(part) for message in prompt.messages for part in message.parts if part.get("type") != "text")
+    asked = [str(prompt.request)] if prompt.request else []
+    return "\n".join((_conversation_text(prompt), *(str(tool) for tool in prompt.tools), *images, *asked))
 
 
 def _conversation_text(prompt: Prompt) -> str:

@@ -18,13 +18,13 @@ from tempzero.errors import SuiteError
 PROBES = "probes"
 """The subfolder of a prompt folder whose suites are asked by name only."""
 
-_TOOL_KEYS = ("tools", "tool_choice")
+_REQUEST_KEYS = ("tools", "tool_choice", "request")
 _LINT_KEYS = ("variants", "allow")
 _TEXT_KEYS = ("id", "prompt", "system", "messages", "expected")
-PROMPT_KEYS = (*_TEXT_KEYS, "family", "extractor", "max_tokens", "tags", "suite", "margin", *_TOOL_KEYS, *_LINT_KEYS)
-HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_TOOL_KEYS)
+PROMPT_KEYS = (*_TEXT_KEYS, "family", "extractor", "max_tokens", "tags", "suite", "margin", *_REQUEST_KEYS, *_LINT_KEYS)
+HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_REQUEST_KEYS)
 """What a YAML file may say once for all its prompts; a prompt's own key goes before it."""
-CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", "allow", *_TOOL_KEYS))
+CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", "allow", *_REQUEST_KEYS))
 
 _PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 _EXPECTED_SOURCE = re.compile(r"\bexpected[\"']?\s*:\s*([^\s,}#]+)")
@@ -74,6 +74,8 @@ class Entry:
     place: Place
     head_place: Place
     generated: bool = False
+    whole_request: bool = False
+    """Its keys are fields of a request's body, and no prompt's."""
 
     def get(self, key: str) -> Any:
         """The value of a key, or None."""
@@ -235,11 +237,18 @@ def _parse_jsonl_entry(line: str, place: Place) -> Entry:
         )
     except (ValueError, RecursionError) as problem:
         place.refuse(f"not JSON: {problem}; write one object a line")
+    if isinstance(value, dict) and holds_whole_request(value):
+        return Entry(own=value, head={}, place=place, head_place=place, whole_request=True)
     own = require_known_keys(value, PROMPT_KEYS, place)
     expected = own.get("expected")
     if isinstance(expected, int | Decimal) and not isinstance(expected, bool):
         own = {**own, "expected": str(expected)}
     return Entry(own=own, head={}, place=place, head_place=place)
+
+
+def holds_whole_request(line: Mapping[str, Any]) -> bool:
+    """Whether a line of a JSONL file is a request and no prompt: one with a body, or with messages and no family."""
+    return isinstance(line.get("body"), dict) or ("messages" in line and "family" not in line)
 
 
 def _refuse_json_constant(name: str) -> NoReturn:

@@ -16,17 +16,32 @@ class ToolCall:
     id: str | None = None
 
 
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+"""Who speaks. `developer` is what newer APIs call `system`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """One chat message; an empty `content` is a real, different prompt from an absent message.
 
-    `tool_calls` stand in an assistant's message, `tool_call_id` in a tool's: which call it answers.
+    `tool_calls` stand in an assistant's message, `tool_call_id` in a tool's: which call it answers. `parts` go on the
+    wire in place of `content`, which then holds what is text in them, a line for each.
     """
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    parts: tuple[Mapping[str, Any], ...] = ()
+    reasoning_content: str | None = None
+    """Of an assistant's message: what it thought before it said so."""
+    name: str | None = None
+    """Who speaks, where several have the same role."""
+
+    @property
+    def has_more_than_text(self) -> bool:
+        """Whether a part of it is an image or anything else than text."""
+        return any(part.get("type") != "text" for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +76,10 @@ class Prompt:
     tool_choice: str | Mapping[str, Any] | None = None
     margin: float | None = None
     """Of a prompt found by a search: logits between its reference's two best tokens where they are closest."""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the request's body, laid over the provider's own."""
+    body: Mapping[str, Any] | None = None
+    """A whole request body that is sent as it is; `messages` and `tools` are then read out of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,19 +126,24 @@ class Question:
     stream: bool | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the body that prompt and condition lay over the provider's."""
+    body: Mapping[str, Any] | None = None
+    """The body itself, where a prompt brings a whole one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
     """A trial with its block: all trials of one block ask the same prompt at about the same time.
 
-    `prompt_tokens` is an upper estimate.
+    `prompt_tokens` is an upper estimate; `reasoning_tokens` of `max_tokens` are there for reasoning.
     """
 
     trial: Trial
     block: int
     max_tokens: int
     prompt_tokens: int
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +155,8 @@ class ProviderEstimate:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float | None
+    reasoning_tokens: int = 0
+    """How many of the completion tokens reasoning may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -120,7 +120,7 @@ def test_names_and_extra_fields_of_the_provider_are_used() -> None:
     exchange, call = ask(
         completion(),
         parameter_names={"max_tokens": "max_completion_tokens", "seed": "random_seed"},
-        extra_body={"provider": {"only": ["x"]}, "top_p": 0.5},
+        request={"provider": {"only": ["x"]}, "top_p": 0.5},
         extra_headers={"X-OpenRouter-Cache": "false", "X-Title": "naïve"},
     )
     assert call.json["max_completion_tokens"] == 16

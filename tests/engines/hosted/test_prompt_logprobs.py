@@ -217,7 +217,7 @@ def test_the_request_asks_for_an_untouched_distribution(opened: Callable[..., An
     weights = tiny_weights()
     with reading(opened(weights)) as server:
         extra = {"temperature": 0.3, "chat_template_kwargs": {"enable_thinking": False}}
-        reader = opened(provider(server.base_url, extra_body=extra))
+        reader = opened(provider(server.base_url, request=extra))
         reader.read([5, 6, 7], 1)
         asked = server.calls[-1].json
         assert asked == {

@@ -107,7 +107,7 @@ class EndpointHistory:
             return replace(outcome, status="excluded", kind="cached", detail=proof, retry="once")
         if self.pinned and _BACKEND_SWITCHED in flags:
             who = f'answered by "{said.backend}", earlier by "{self._backend}"'
-            unpinned = missing_outcome("unpinned", f"{who}: pin it in extra_body, or write pinned: false")
+            unpinned = missing_outcome("unpinned", f"{who}: pin it in request, or write pinned: false")
             return replace(unpinned, flags=outcome.flags)
         outcome = self._tell_suspicion(outcome, said, request, times, end_s)
         self._remember(said, request, times, end_s, now_s)

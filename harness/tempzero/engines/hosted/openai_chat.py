@@ -24,7 +24,7 @@ import httpx2
 import openai
 
 from tempzero.answers.chat_messages import wire_message, wire_tools
-from tempzero.config import Provider, expand_variables
+from tempzero.config import Provider, expand_variables, merge_fields
 from tempzero.engines.hosted.clock import is_clock_skewed
 from tempzero.engines.hosted.endpoint_history import EndpointHistory
 from tempzero.engines.hosted.fault_catalogue import Reply
@@ -37,6 +37,7 @@ from tempzero.types.asked import Question
 from tempzero.types.recorded import CLOCK_SKEW, Exchange, Outcome, Times, WireRequest, WireResponse
 
 _CHAT_PATH = "/chat/completions"
+_LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CLIENT_HEADERS = ("accept", "content-type", "user-agent", "x-stainless-")
 _KEPT_REQUEST_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")
@@ -270,12 +271,21 @@ def open_chat_engine(
 
 def is_streamed(provider: Provider, question: Question) -> bool:
     """Whether this question is asked as a stream: the one place that says so."""
-    asked = provider.stream if question.stream is None else question.stream
-    return bool(provider.extra_body.get("stream", asked))
+    own = None if question.body is None else question.body.get("stream")
+    given = [value for value in (question.stream, own, provider.stream) if value is not None]
+    return bool(given[0])
 
 
 def build_request_body(provider: Provider, question: Question) -> str:
-    """The request's JSON, byte for byte. What has no value is absent, never null; `extra_body` has the last word."""
+    """The request's JSON, byte for byte. What has no value is absent, never null.
+
+    Over what is sent anyway are laid the provider's fields, then those of prompt and condition.
+    """
+    fields = _whole_fields(provider, question) if question.body is not None else _composed_fields(provider, question)
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _composed_fields(provider: Provider, question: Question) -> dict[str, Any]:
     sampling, names = question.sampling, provider.parameter_names
     streamed = True if is_streamed(provider, question) else None
     fields: dict[str, Any] = {
@@ -290,13 +300,34 @@ def build_request_body(provider: Provider, question: Question) -> str:
         "stream_options": streamed and {"include_usage": True},
     }
     present = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps(present | provider.extra_body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return merge_fields(present, provider.fields, question.request)
+
+
+def _whole_fields(provider: Provider, question: Question) -> dict[str, Any]:
+    """A body that a prompt brings whole: as it is, nulls included, with what must be this provider's own.
+
+    That is the model's name, fields that the provider needs (below the body's own), the name of the limit, the limit
+    itself where the body has none, and whether to stream; what the provider is never sent is left out.
+    """
+    names, body = provider.parameter_names, dict(question.body or {})
+    limits = [name for name in _LIMIT_NAMES if body.get(name) is not None]
+    limit = body[limits[0]] if limits else question.sampling.max_tokens
+    if names.max_tokens not in limits:
+        body = {name: value for name, value in body.items() if name not in limits} | {names.max_tokens: limit}
+    never = [name for name in ("temperature", "top_p", "seed") if getattr(provider, name) is None]
+    own = {name: value for name, value in body.items() if name not in never}
+    if is_streamed(provider, question) != bool(own.get("stream")):
+        own["stream"] = not own.get("stream")
+    if own.get("stream"):
+        own.setdefault("stream_options", {"include_usage": True})
+    weaker = {name: value for name, value in provider.fields.items() if name not in own}
+    return merge_fields({**own, "model": provider.model}, weaker, question.request)
 
 
 def _find_asked_limit(provider: Provider, question: Question) -> int | None:
-    """The limit of tokens that a request carries: as in its body, `extra_body` has the last word."""
-    names = (provider.parameter_names.max_tokens, "max_completion_tokens", "max_tokens")
-    given = [provider.extra_body[name] for name in names if name in provider.extra_body]
+    """The limit of tokens that a request carries."""
+    body = question.body or {}
+    given = [body[name] for name in (provider.parameter_names.max_tokens, *_LIMIT_NAMES) if body.get(name) is not None]
     limit = given[0] if given else question.sampling.max_tokens
     return limit if type(limit) is int else None
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Never
 
+from tempzero.answers.chat_messages import wire_message
 from tempzero.answers.served_names import judge_served_name
 from tempzero.config import Provider
 from tempzero.engines.hosted.fault_catalogue import (
@@ -79,8 +80,7 @@ class EndpointReader:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """The token ids that the server's own chat template makes of these messages."""
-        turns = [{"role": m.role, "content": m.content} for m in messages]
-        fields = {**self._provider.extra_body, "messages": turns}
+        fields = {**self._provider.fields, "messages": [wire_message(m) for m in messages]}
         told = self._ask_tokenizer("/tokenize", {**fields, "add_generation_prompt": True})
         if told is not None:
             return self._ids("/tokenize", told.get("tokens"))

@@ -45,20 +45,22 @@ class ChatTemplate:
             source, bos_token=self._bos, eos_token=self._eos, adds_bos=self._adds_bos, adds_eos=self._adds_eos
         )
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt up to where the assistant's answer begins.
+    def render(self, messages: Sequence[Message], values: Mapping[str, Any] | None = None) -> str:
+        """The prompt up to where the assistant's answer begins; `values` is what a request gives the template.
 
         A last message of the assistant is the beginning of that answer, as it is for the server.
         Raises EngineError where the template refuses these messages.
         """
         if any(m.role == "tool" or m.tool_calls for m in messages):
             raise EngineError("messages that call tools or answer calls are not rendered here")
-        turns: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in messages]
+        if any(m.has_more_than_text for m in messages):
+            raise EngineError("messages with images are not rendered here")
+        turns = [_to_turn(message) for message in messages]
         prefill = turns.pop()["content"] if turns and turns[-1]["role"] == "assistant" else ""
         if not self._system_role:
             turns = _merge_system_turn(turns)
         try:
-            text = self._apply(turns, typed=self._typed_content)
+            text = self._apply(turns, typed=self._typed_content, values=values or {})
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as problem:
             raise EngineError(f"the chat template refuses these messages: {problem}") from None
         if self._adds_bos and self._bos:
@@ -67,15 +69,12 @@ class ChatTemplate:
             text = text.removesuffix(self._eos)
         return text + prefill
 
-    def _apply(self, turns: Sequence[Mapping[str, str]], *, typed: bool) -> str:
+    def _apply(
+        self, turns: Sequence[Mapping[str, str]], *, typed: bool, values: Mapping[str, Any] | None = None
+    ) -> str:
         messages = [_with_typed_content(turn) for turn in turns] if typed else [dict(turn) for turn in turns]
-        return self._template.render(
-            messages=messages,
-            add_generation_prompt=True,
-            enable_thinking=True,
-            bos_token=self._bos,
-            eos_token=self._eos,
-        )
+        own = {"messages": messages, "add_generation_prompt": True, "bos_token": self._bos, "eos_token": self._eos}
+        return self._template.render({"enable_thinking": True, **(values or {}), **own})
 
     def _shows(self, turns: Sequence[Mapping[str, str]], *, typed: bool) -> bool:
         try:
@@ -120,8 +119,14 @@ def _user_turns(content: str) -> tuple[Mapping[str, str], ...]:
     return ({"role": "user", "content": content},)
 
 
+def _to_turn(message: Message) -> dict[str, str]:
+    said = {"name": message.name, "reasoning_content": message.reasoning_content}
+    given = {key: value for key, value in said.items() if value is not None}
+    return {"role": message.role, "content": message.content, **given}
+
+
 def _with_typed_content(turn: Mapping[str, str]) -> dict[str, Any]:
-    return {"role": turn["role"], "content": [{"type": "text", "text": turn["content"]}]}
+    return {**turn, "content": [{"type": "text", "text": turn["content"]}]}
 
 
 def _merge_system_turn(turns: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tempzero.answers.chat_messages import wire_message, wire_tools
 from tempzero.canonical_json import to_canonical_json
-from tempzero.config import Provider
+from tempzero.config import Provider, merge_fields
 from tempzero.engines.local.chat_template import ChatTemplate, resolve_template_source
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Question
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tempzero.engines.local.weights import LocalWeights
 
 _WARM_UP_TOKENS = 4
+_TEMPLATE_VALUES = "chat_template_kwargs"
 _THINK, _END_THINK = "<think>", "</think>"
 
 
@@ -166,19 +167,26 @@ class InProcessEngine:
         """Token ids of a text. A prompt is read with `special`, a response without."""
         return self._model.tokenize(text, special=special)
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], template_values: Mapping[str, Any] | None = None) -> str:
         """The prompt text of these messages."""
-        return self._template.render(messages)
+        return self._template.render(messages, template_values)
 
-    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+    def prompt_ids(
+        self,
+        messages: Sequence[Message],
+        *,
+        chat_template: str | None = None,
+        template_values: Mapping[str, Any] | None = None,
+    ) -> list[int]:
         """The token ids the model is given for these messages, or would be given behind another template.
 
-        Raises EngineError where a template is not usable or refuses the messages.
+        `template_values` are what a request gives the template (`chat_template_kwargs`). Raises EngineError where a
+        template is not usable or refuses the messages.
         """
         template = self._template
         if chat_template is not None:
             template = template.with_source(resolve_template_source(chat_template, None))
-        return self._model.tokenize(template.render(messages), special=True)
+        return self._model.tokenize(template.render(messages, template_values), special=True)
 
     def piece(self, token_id: int) -> bytes:
         """The bytes a token adds to a response: none for control tokens, U+FFFD for an unknown id."""
@@ -235,7 +243,13 @@ class InProcessEngine:
                 raise _ModelGone(self._gone)
             if question.tools or any(m.tool_calls or m.role == "tool" for m in question.messages):
                 raise _UnsupportedQuestion("tools: this engine renders no tools and reads no calls")
-            prompt_text = self.render(question.messages)
+            fields = merge_fields({}, self._provider.fields, question.request)
+            values = fields.pop(_TEMPLATE_VALUES, {})
+            if question.body is not None:
+                raise _UnsupportedQuestion("a whole request body: this engine reads only what prompts say")
+            if fields:
+                raise _UnsupportedQuestion(f"{', '.join(sorted(fields))}: this engine has no such field")
+            prompt_text = self.render(question.messages, values)
             prompt = self._model.tokenize(prompt_text, special=True)
             outcome = self._refusal(question, prompt)
             if outcome is None:
@@ -345,6 +359,7 @@ class InProcessEngine:
             **wire_tools(question.tools, question.tool_choice),
             "temperature": sampling.temperature,
             "max_tokens": sampling.max_tokens,
+            **merge_fields({}, self._provider.fields, question.request),
         }
         body = to_canonical_json({name: value for name, value in fields.items() if value is not None})
         return WireRequest(

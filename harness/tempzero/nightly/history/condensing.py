@@ -16,7 +16,7 @@ from tempzero.analysis.observations import NOT_SAID, observe_run
 from tempzero.analysis.registry import KINDS
 from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
-from tempzero.answers.chat_messages import wire_message
+from tempzero.answers.chat_messages import is_plain_message, wire_message
 from tempzero.canonical_json import to_spaced_canonical_json
 from tempzero.config import Provider
 from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool_segments
@@ -61,8 +61,10 @@ def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
 def question_key(prompt: Prompt) -> str:
     """A prompt's id with a digest of its words: the same id with other words is another question."""
     words: list[Any] = [[(m.role, m.content) for m in prompt.messages], prompt.max_tokens]
-    if prompt.tools or any(m.tool_calls or m.tool_call_id for m in prompt.messages):
+    if prompt.tools or not all(map(is_plain_message, prompt.messages)):
         words += [[wire_message(m) for m in prompt.messages], prompt.tools, prompt.tool_choice]
+    if prompt.request or prompt.body is not None:
+        words += [prompt.request, prompt.body]
     return f"{prompt.id}#{_short_digest(words, 8)}"
 
 
@@ -70,7 +72,7 @@ def settings_digest(provider: Provider) -> str:
     """Digest of what is sent besides the prompt: where it differs, another question was asked."""
     sampling = [provider.temperature, provider.top_p, provider.seed, provider.known_max_tokens]
     sent = [provider.claimed_model, *sampling]
-    return _short_digest([*sent, provider.parameter_names.model_dump(), provider.extra_body], 16)
+    return _short_digest([*sent, provider.parameter_names.model_dump(), provider.fields], 16)
 
 
 class _ResponseStatements:
