@@ -225,5 +225,5 @@ def _estimate_prompt_tokens(prompt: Prompt) -> int:
 
 def _estimate_message_tokens(message: Message) -> int:
     told = len(message.content) + len(message.reasoning_content or "")
-    images = sum(part.get("type") != "text" for part in message.parts)
+    images = len([part for part in message.parts if part.get("type") != "text"])
     return -(-told // _CHARS_PER_TOKEN) + _TEMPLATE_TOKENS_PER_MESSAGE + images * _TOKENS_OF_IMAGE

@@ -164,5 +164,5 @@ def test_a_served_provider_is_told_whether_to_use_its_cache() -> None:
     conditions = [{"name": "cold", "cache": "cold"}, {"name": "warm", "cache": "warm"}]
     settings = config.parse_config({"version": 1, "providers": entries, "conditions": conditions}, source="t")
     served, hosted = settings.providers
-    bodies = [[settings.fields_under(p, c) for c in settings.conditions] for p in (served, hosted)]  # type: ignore[union-attr]
+    bodies = [[settings.fields_under(p, c) for c in settings.conditions] for p in (served, hosted)]
     assert bodies == [[{"cache_prompt": False}, {"cache_prompt": True}], [{}, {}]]

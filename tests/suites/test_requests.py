@@ -124,7 +124,7 @@ def test_only_an_assistant_thinks(tmp_path: Path) -> None:
     assert "only an assistant's message has thoughts of its own" in complaint(tmp_path, text)
 
 
-VERIFIER = {
+VERIFIER: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Weather in Oslo?", "refusal": None}],
     "tools": [{"type": "function", "function": {"name": "get", "parameters": {}, "x-own": 1}}],
     "temperature": 0.6,
@@ -145,7 +145,7 @@ def test_whole_requests_keep_their_bodies_and_ids(tmp_path: Path) -> None:
     assert [p.id for p in (first, second, third)] == ["samples-1", "x.1", "r-7"]
     assert first.body == second.body == third.body == VERIFIER
     assert list(first.body or {}) == list(VERIFIER)
-    assert (first.family, first.max_tokens, first.tools) == ("samples", 4000, (VERIFIER["tools"][0],))
+    assert (first.family, first.max_tokens, first.tools) == ("samples", 4000, tuple(VERIFIER["tools"]))
     assert first.messages[0].content == "Weather in Oslo?"
 
 

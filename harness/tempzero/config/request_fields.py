@@ -49,8 +49,10 @@ def join_fields(fields: Mapping[str, Any], *above: Mapping[str, Any]) -> dict[st
     for change in above:
         for name, value in change.items():
             before = joined.get(name)
-            both = isinstance(before, Mapping) and isinstance(value, Mapping)
-            joined[name] = join_fields(before, value) if both else value
+            if isinstance(before, Mapping) and isinstance(value, Mapping):
+                joined[name] = join_fields(before, value)
+            else:
+                joined[name] = value
     return joined
 
 
