@@ -224,7 +224,10 @@ prompts:
         ("{id: a, family: f, prompt: x, system: }", 'system: found nothing; write "" for an empty system message'),
         ("{id: a, family: f, messages: []}", "messages: expected a list of messages; found an empty list"),
         ("{id: a, family: f, messages: [{role: user}]}", "messages[0].content: this key is needed"),
-        ("{id: a, family: f, messages: [{role: human, content: x}]}", "messages[0].role: expected one of system, user"),
+        (
+            "{id: a, family: f, messages: [{role: human, content: x}]}",
+            "messages[0].role: expected one of system, developer",
+        ),
         ("{id: a, family: f, messages: [{role: user, content: ' '}]}", "messages[0].content: is empty"),
         (
             "{id: a, family: f, messages: [{role: assistant, content: x}]}",
