@@ -171,6 +171,7 @@ DOORS: dict[str, set[str]] = {
     },
     "cli.progress": {"collect.watcher"},
     "cli": {
+        "claims",
         "config",
         "config.starter",
         "judgements",

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from html import unescape
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from reports import synthetic
 from rich.console import Console
 from tempzero.reports import show_report, write_reports
 from tempzero.reports.visible import make_visible, to_one_line
+
+_show_all = partial(show_report, pages=(), exit_code=1, next_command="", full=True)
 
 
 @pytest.fixture(scope="module", params=["plain", "hostile"])
@@ -45,7 +47,7 @@ def _markdown_text(folder: Path) -> str:
 @cache
 def _screen(width: int = 120) -> str:
     file = io.StringIO()
-    show_report(synthetic.analysis(), synthetic.verdict(), Console(file=file, width=width, force_terminal=False))
+    _show_all(synthetic.analysis(), synthetic.verdict(), Console(file=file, width=width, force_terminal=False))
     return file.getvalue()
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from functools import cache
+from functools import cache, partial
 
 import pytest
 from reports import synthetic
 from rich.cells import cell_len
 from rich.console import Console
 from tempzero.reports import show_report
+
+_show_all = partial(show_report, pages=(), exit_code=1, next_command="", full=True)
 
 
 @cache
@@ -18,9 +20,9 @@ def _shown(width: int = 120, *, hostile: bool = False, terminal: bool = False, e
     file = io.TextIOWrapper(raw, encoding=encoding, newline="")
     console = Console(file=file, width=width, force_terminal=terminal, color_system="standard" if terminal else None)
     if hostile:
-        show_report(synthetic.hostile_analysis(), synthetic.hostile_verdict(), console)
+        _show_all(synthetic.hostile_analysis(), synthetic.hostile_verdict(), console)
     else:
-        show_report(synthetic.analysis(), synthetic.verdict(), console)
+        _show_all(synthetic.analysis(), synthetic.verdict(), console)
     file.flush()
     return raw.getvalue().decode(encoding)
 

@@ -11,7 +11,7 @@ checking       a bundle's file or folder -> one line that it holds, or a BundleE
 
 from __future__ import annotations
 
-from tempzero.claims.accusing import Accusation, accuse_by_finding, accuse_by_rule
+from tempzero.claims.accusing import Accusation, accuse_by_finding, accuse_by_rule, find_claimable_findings
 from tempzero.claims.bundle import Bundle, make_bundle
 from tempzero.claims.checking import check_bundle
 
@@ -21,5 +21,6 @@ __all__ = [
     "accuse_by_finding",
     "accuse_by_rule",
     "check_bundle",
+    "find_claimable_findings",
     "make_bundle",
 ]

@@ -48,12 +48,17 @@ def find_claimable_rule(rule: str) -> ClaimRule | None:
     return next((known for known in CLAIMABLE_RULES if known == rule), None)
 
 
+def find_claimable_findings(findings: Sequence[Finding]) -> list[int]:
+    """The numbers, counted from 1, of the findings that a bundle can be made for."""
+    return [i for i, finding in enumerate(findings, start=1) if find_claimable_rule(finding.rule)]
+
+
 def accuse_by_finding(findings: Sequence[Finding], number: int | None = None) -> Accusation:
     """Claim finding `number`, counted from 1; without a number, the only one that can be claimed.
 
     Raises UsageError, with the findings there are, where that names none.
     """
-    rules = {i: rule for i, finding in enumerate(findings, start=1) if (rule := find_claimable_rule(finding.rule))}
+    rules = {i: rule for i in find_claimable_findings(findings) if (rule := find_claimable_rule(findings[i - 1].rule))}
     if number is None and len(rules) == 1:
         number = next(iter(rules))
     if number not in rules:

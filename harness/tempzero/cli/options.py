@@ -23,7 +23,8 @@ PromptNames = Annotated[
     typer.Option("--prompts", metavar="PATH", help="Other prompts: a file, a folder, or builtin; again for more."),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, e.g. results/20261123T101500Z-run.")]
-JsonSummary = Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")]
+JsonSummary = Annotated[bool, typer.Option("--json", help="Print summary.json instead of the summary for reading.")]
+FullTables = Annotated[bool, typer.Option("--full", help="Print every table, reason and note, not one screenful.")]
 Providers = Annotated[str, typer.Option(help="Only these providers, comma-separated.")]
 SuiteSize = Annotated[SuiteName | None, typer.Option(help="How much is asked; deep is everything.")]
 Tags = Annotated[str, typer.Option(help="Only prompts with one of these tags, comma-separated.")]

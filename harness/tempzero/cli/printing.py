@@ -1,16 +1,12 @@
-"""What commands print: the plan, the verdict. The check has a module of its own; reports print themselves."""
+"""What commands print before anything is asked: lines, the plan."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tempzero.cli.exit_codes import EXIT_CODES
-
 if TYPE_CHECKING:
-    from tempzero.types.concluded import Verdict
     from tempzero.workflow.pipeline import PreparedRun
 
 
@@ -18,14 +14,6 @@ def print_lines(lines: Iterable[str], *, to: TextIO | None = None) -> None:
     """Each on a line of its own; nothing at all where there are none."""
     for line in lines:
         print(line, file=to or sys.stdout)
-
-
-def print_verdict(verdict: Verdict, written: tuple[Path, ...]) -> None:
-    """The verdict with its exit code, and where the reports are."""
-    pages = [p for p in written if p.suffix in (".html", ".md")]
-    print(f"\nverdict: {verdict.outcome} (exit code {EXIT_CODES[verdict.outcome]})")
-    for page in pages:
-        print(f"report:  {page}")
 
 
 def print_plan(prepared: PreparedRun) -> None:

@@ -12,6 +12,7 @@ import typer
 from tempzero.cli.exit_codes import EXIT_CODES
 from tempzero.cli.options import (
     ConfigFile,
+    FullTables,
     JsonSummary,
     MaxMinutes,
     NoCheck,
@@ -54,6 +55,7 @@ def run(
     ] = None,
     max_minutes: MaxMinutes = None,
     run_code: RunCode = False,
+    full: FullTables = False,
     json_output: JsonSummary = False,
 ) -> int:
     """Ask every provider, record every response, compare, report; the exit code is the verdict."""
@@ -92,7 +94,7 @@ def run(
         run_code=run_code,
         watcher=make_watcher(),
     )
-    return _conclude_and_show(done, json_output, briefly=not has_answers(done))
+    return _conclude_and_show(done, json_output, full=full, briefly=not has_answers(done))
 
 
 def check(
@@ -119,16 +121,18 @@ def check(
     return EXIT_CODES[checked.state]
 
 
-def report(run: RunFolder, run_code: RunCode = False, json_output: JsonSummary = False) -> int:
+def report(
+    run: RunFolder, run_code: RunCode = False, full: FullTables = False, json_output: JsonSummary = False
+) -> int:
     """Analyse a run folder and write its reports again: offline, the same bytes every time."""
     import tempzero
     from tempzero.judgements import judge
 
     judge(run, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
-    return _conclude_and_show(tempzero.open_run(run), json_output)
+    return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 
 
-def score(run: RunFolder, json_output: JsonSummary = False) -> int:
+def score(run: RunFolder, full: FullTables = False, json_output: JsonSummary = False) -> int:
     """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
     import tempzero
     from tempzero.cli.progress import make_watcher
@@ -136,14 +140,14 @@ def score(run: RunFolder, json_output: JsonSummary = False) -> int:
 
     if not score_run(run, environ=os.environ, watcher=make_watcher()):
         raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
-    return _conclude_and_show(tempzero.open_run(run), json_output)
+    return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 
 
-def _conclude_and_show(run: Run, json_output: bool, *, briefly: bool = False) -> int:
+def _conclude_and_show(run: Run, json_output: bool, *, full: bool, briefly: bool = False) -> int:
     """Write the reports and show them; briefly: nobody answered, which has been told, so there is nothing to show."""
     from rich.console import Console
 
-    from tempzero.cli.printing import print_verdict
+    from tempzero.cli.next_command import suggest_next_command
     from tempzero.cli.progress import progress_bar
     from tempzero.reports import show_report
     from tempzero.workflow.conclusion import conclude_run
@@ -156,6 +160,13 @@ def _conclude_and_show(run: Run, json_output: bool, *, briefly: bool = False) ->
         outcome = concluded.verdict.outcome
         print(f"verdict: {outcome} (exit code {EXIT_CODES[outcome]}); report: {run.path / 'report.html'}")
     else:
-        show_report(concluded.analysis, concluded.verdict, Console())
-        print_verdict(concluded.verdict, concluded.files)
+        show_report(
+            concluded.analysis,
+            concluded.verdict,
+            Console(),
+            pages=[p for p in concluded.files if p.suffix == ".html"],
+            exit_code=EXIT_CODES[concluded.verdict.outcome],
+            next_command=suggest_next_command(concluded.analysis, concluded.verdict, run.path),
+            full=full,
+        )
     return EXIT_CODES[concluded.verdict.outcome]

@@ -6,12 +6,13 @@ Nothing is measured or decided here. Same Analysis and Verdict, same bytes: no c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from tempzero.records.files import write_atomically
-from tempzero.reports import csv_tables, html, markdown, screen, summary
+from tempzero.reports import brief_screen, csv_tables, html, markdown, screen, summary
 from tempzero.reports.lookup import View
 from tempzero.reports.overview_png import draw_overview_png
 from tempzero.reports.sections import build_sections
@@ -38,9 +39,25 @@ def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[P
     return tuple(_write_report_file(folder / name, text) for name, text in texts.items())
 
 
-def show_report(analysis: Analysis, verdict: Verdict, console: Console) -> None:
-    """Print one table for each question, then the verdict for every provider, worst first."""
-    screen.print_sections(build_sections(View(analysis, verdict)), console)
+def show_report(
+    analysis: Analysis,
+    verdict: Verdict,
+    console: Console,
+    *,
+    pages: Sequence[Path],
+    exit_code: int,
+    next_command: str,
+    full: bool,
+) -> None:
+    """Print a screenful: a line for each provider, a sentence for each finding, the report, the next command.
+
+    `full`: one table for each question before it, and every provider's verdict with all its reasons and notes.
+    """
+    view = View(analysis, verdict)
+    if full:
+        screen.print_sections(build_sections(view), console)
+        console.print()
+    brief_screen.print_brief(view, console, pages=pages, exit_code=exit_code, next_command=next_command)
 
 
 def _write_report_file(path: Path, content: str | bytes) -> Path:

@@ -45,22 +45,25 @@ class OverviewRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OverviewHeading:
-    """What stands above a column, from `x` on or, `at_end`, up to it."""
+    """What stands above a column, from `x` on or, `at_end`, up to it; `screen` where there is less room."""
 
     x: int
     text: str
+    screen: str
     at_end: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """The whole picture; `summary` says it in words for those who do not see it."""
+    """The whole picture; `summary` says it in words for those who do not see it. `tracks`: how many a row may have."""
 
     title: str
     subtitle: str
     summary: str
     headings: tuple[OverviewHeading, ...]
     rows: tuple[OverviewRow, ...]
+    tracks: int
+    rows_left_out: int
     more: str
     width: int
     height: int

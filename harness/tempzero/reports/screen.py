@@ -19,7 +19,7 @@ from tempzero.reports.visible import to_one_line
 MAX_ROWS = 15
 _GAP = 2
 _TEXT_MIN, _TEXT_MAX = 20, 36
-_COLOURS = {"finding": "red", "inconclusive": "yellow", "pass": "green"}
+COLOURS = {"finding": "red", "inconclusive": "yellow", "pass": "green"}
 _PLAIN_SIGNS = dict(
     zip("–−≥≤×…▲○✓·⟨⟩↵", ("-", "-", ">=", "<=", "x", "...", "!", "?", "+", "/", "<", ">", " "), strict=True)
 )
@@ -35,6 +35,15 @@ def print_sections(sections: Sequence[Section], console: Console) -> None:
     for section in sections:
         if any(isinstance(b, Verdicts) for b in section.blocks):
             screen.section(section)
+
+
+def make_encodable(text: str, encoding: str) -> str:
+    """The text as it is, or, for a terminal that cannot show it, with plain signs in place of ours."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = "".join(_PLAIN_SIGNS.get(c, c) for c in text).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 class _Screen:
@@ -66,16 +75,7 @@ class _Screen:
         self._console.print(what, markup=False, highlight=False, emoji=False)
 
     def _text(self, text: str, style: str = "") -> Text:
-        return Text(self._encodable(to_one_line(text)), style=style, overflow="fold")
-
-    def _encodable(self, text: str) -> str:
-        try:
-            text.encode(self._encoding)
-        except UnicodeEncodeError:
-            text = (
-                "".join(_PLAIN_SIGNS.get(c, c) for c in text).encode(self._encoding, "replace").decode(self._encoding)
-            )
-        return text
+        return Text(make_encodable(to_one_line(text), self._encoding), style=style, overflow="fold")
 
     # --- tables ------------------------------------------------------------------------------
 
@@ -138,13 +138,13 @@ class _Screen:
         for judged in block.judged:
             self._judged(judged)
         self._print(Text(""))
-        self._print(self._text(f"{SIGNS[block.outcome]} {block.headline}", f"bold {_COLOURS[block.outcome]}"))
+        self._print(self._text(f"{SIGNS[block.outcome]} {block.headline}", f"bold {COLOURS[block.outcome]}"))
 
     def _judged(self, judged: VerdictItem) -> None:
         role = f" ({judged.role})" if judged.role else ""
         self._print(Text(""))
         self._print(
-            self._text(f"{SIGNS[judged.outcome]} {judged.provider}{role}: {judged.outcome}", _COLOURS[judged.outcome])
+            self._text(f"{SIGNS[judged.outcome]} {judged.provider}{role}: {judged.outcome}", COLOURS[judged.outcome])
         )
         lines = [(f"- {reason}", "") for reason in judged.reasons]
         lines += [(f"{name}: {cell_text(cell)}", "dim") for name, cell in judged.figures]

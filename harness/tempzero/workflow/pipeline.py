@@ -146,13 +146,15 @@ def complete_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher, ru
     return records.open_run(path)
 
 
-def describe_gaps(prepared: PreparedRun) -> list[str]:
+def describe_gaps(prepared: PreparedRun, *, briefly: bool = False) -> list[str]:
     """A line for whoever will not be asked, or not everything, by circumstance; what was asked for needs no telling.
 
-    Prices that nobody wrote down are told, too.
+    Prices that nobody wrote down are told, too. `briefly`: one line for all who are skipped.
     """
     skipped = [s for s in prepared.plan.skipped if s.reason != NOT_CHOSEN]
     lines = [f"skipped: {one.provider}: {one.reason}" for one in skipped]
+    if briefly and len(lines) > 1:
+        lines = [f"{len(lines)} skipped: {', '.join(s.provider for s in skipped)} (`--dry-run` says why)"]
     for one in prepared.plan.left_out:
         more = f" and {len(one.prompts) - 1} more" if len(one.prompts) > 1 else ""
         lines.append(
@@ -204,7 +206,7 @@ async def _start_session(prepared: PreparedRun, watcher: Watcher, limits: Limits
     prepared, notes = _change_refused_fields(prepared, flights)
     refused = _find_refused_providers(prepared, flights)
     if len(refused) < len(planned_providers(prepared)):
-        for line in describe_gaps(prepared):
+        for line in describe_gaps(prepared, briefly=True):
             watcher.say(line)
     async with open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
         results = prepared.setting.results

@@ -34,11 +34,12 @@ def lay_out_overview(view: View) -> Overview:
         _lay_out_row(view, s, outcomes[s.provider], _HEAD_HEIGHT + i * _ROW_HEIGHT, has_reference=has_reference)
         for i, s in enumerate(ordered)
     )
-    headings = [OverviewHeading(x=_OWN_X, text="agrees with itself")]
+    headings = [OverviewHeading(x=_OWN_X, text="agrees with itself", screen="itself")]
     if has_reference:
-        headings.append(OverviewHeading(x=_REFERENCE_X, text="same as the reference"))
+        headings.append(OverviewHeading(x=_REFERENCE_X, text="same as the reference", screen="reference"))
     if any(row.speed for row in rows):
-        headings.append(OverviewHeading(x=_RIGHT, text="tokens/s" + _price_heading(rows), at_end=True))
+        speed = "tokens/s" + _price_heading(rows)
+        headings.append(OverviewHeading(x=_RIGHT, text=speed, screen=speed, at_end=True))
     left_out = len(judged) - len(kept)
     return Overview(
         title="Same answers at temperature zero?",
@@ -52,6 +53,8 @@ def lay_out_overview(view: View) -> Overview:
         summary="; ".join(_describe_row(row) for row in rows),
         headings=tuple(headings),
         rows=rows,
+        tracks=1 + has_reference,
+        rows_left_out=left_out,
         more=f"and {count_with_noun(left_out, 'more row')} in the tables" if left_out else "",
         width=WIDTH,
         height=_HEAD_HEIGHT + len(rows) * _ROW_HEIGHT + _FOOT_HEIGHT + (16 if left_out else 0),

@@ -1,0 +1,35 @@
+"""What a run came to in, the one command that is worth typing next out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tempzero.types.concluded import Analysis, Verdict
+
+
+def suggest_next_command(analysis: Analysis, verdict: Verdict, folder: Path) -> str:
+    """Ask what is missing, let the reference read what differs, prove a finding, or keep the run as a baseline."""
+    from tempzero.claims import find_claimable_findings
+
+    run = shlex.quote(str(folder))
+    if analysis.endings:
+        return f"tempzero run --resume {run}"
+    if analysis.references and analysis.reading is None and _gave_other_texts(analysis):
+        return f"tempzero score {run}"
+    claimable = find_claimable_findings(analysis.findings)
+    if claimable:
+        return f"tempzero claim {run}" if len(claimable) == 1 else f"tempzero claim {run} --finding {claimable[0]}"
+    if verdict.outcome == "pass":
+        return f"tempzero baseline set {run}"
+    return f"tempzero report {run} --full"
+
+
+def _gave_other_texts(analysis: Analysis) -> bool:
+    """Whether any answer differs from the reference's, which then can say what that comes to."""
+    return any(
+        f.kind == "reference" and f.metric == "cross_emr" and f.estimate.value is not None and f.estimate.value < 1
+        for f in analysis.figures
+    )
