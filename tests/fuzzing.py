@@ -169,7 +169,7 @@ def judge(case: Case) -> Outcome:
 
 def _compare_readings(case: Case, completion: Completion) -> None:
     """Two readers of the same bytes say the same; spelled out where a file could not hold it."""
-    again = read_again(case.body, offered_tools=case.offered_tools)
+    again = read_again(case.body)
     assert completion.text == again.text
     assert completion.reasoning_text == again.reasoning
     assert tuple((call.name, call.arguments) for call in completion.tool_calls) == again.calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from loopback import Call, Reply, chunk_values, completion_value, stream, value
@@ -35,10 +35,7 @@ class HonestHost:
             body = self._change(asked, body)
         if not asked.get("stream"):
             return value(body)
-        choice = body["choices"][0]
-        text = choice["message"]["content"]
-        chunks = chunk_values(text[:3], text[3:], finish_reason=choice["finish_reason"], usage=body["usage"])
-        return stream(*(chunk | {"model": body["model"]} for chunk in chunks))
+        return stream(*stream_chunks(body))
 
     def _answer(self, prompt: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         words = _words(prompt, asked)
@@ -65,6 +62,30 @@ class HonestHost:
             usage["completion_tokens_details"] = {"reasoning_tokens": thought}
         choices = [{"index": number, **choice} for number in range(asked.get("n", 1))]
         return completion_value(choices=choices, usage=usage, system_fingerprint="fp1")
+
+
+def stream_chunks(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A whole answer in the chunks of a stream: reasoning, then text in two pieces, then calls, then the end."""
+    choice = body["choices"][0]
+    head = {name: given for name, given in body.items() if name not in ("choices", "usage", "object")}
+    chunks = chunk_values(finish_reason=choice["finish_reason"], usage=body["usage"], **head)
+    deltas = [
+        {**head, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        for delta in _deltas(choice.get("message", {}))
+    ]
+    return [chunks[0], *deltas, *chunks[1:]]
+
+
+def _deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in sorted(message.keys() - {"role", "content", "tool_calls"}):
+        yield {name: message[name]}
+    content = message.get("content")
+    if isinstance(content, str):
+        yield from ({"content": text} for text in (content[:3], content[3:]))
+    elif content:
+        yield {"content": content}
+    for index, call in enumerate(message.get("tool_calls") or ()):
+        yield {"tool_calls": [{"index": index, **call}]}
 
 
 def _words(prompt: str, asked: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ _THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "su
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
 _TAGS = ("<think>", "<thinking>", "<thought>", "[THINK]", "◁think▷")
 _CUTS = ("length", "max_tokens", "model_length", "max_output_tokens")
+_FILTERS = ("content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "sensitive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Read:
     completion_tokens: int | None
 
 
-def read_again(body: bytes, *, offered_tools: bool) -> Read:
+def read_again(body: bytes) -> Read:
     """The same answer, from its bytes alone."""
     first = re.sub(rb"^(\xef\xbb\xbf)?\s*", b"", body)[:1]
     value = _load(body.decode("utf-8-sig", "surrogateescape")) if first == b"{" else _gather(body)
@@ -39,11 +40,11 @@ def read_again(body: bytes, *, offered_tools: bool) -> Read:
     message, finish = choice.get("message") or {}, choice.get("finish_reason")
     given = (value.get("usage"), choice.get("usage"), _dig(value, "x_groq", "usage"))
     usage: dict[str, Any] = next((u for u in given if isinstance(u, dict) and u), {})
-    text, reasoning = _speech(message, cut=str(finish).lower() in _CUTS)
+    text, reasoning = _speech(message, cut=str(finish).lower() in (*_CUTS, *_FILTERS))
     return Read(
         text=text,
         reasoning=reasoning,
-        calls=tuple(_calls(message.get("tool_calls"))) if offered_tools else (),
+        calls=tuple(_calls(message)),
         finish=finish if isinstance(finish, str) else None,
         prompt_tokens=_whole(usage.get("prompt_tokens")),
         completion_tokens=_whole(usage.get("completion_tokens")),
@@ -114,13 +115,15 @@ def _untagged(text: str, *, cut: bool) -> tuple[str, str | None]:
     return text, None
 
 
-def _calls(given: Any) -> Iterator[tuple[str, str]]:
-    for call in given or ():
-        function = call.get("function") or {}
-        arguments = function.get("arguments")
+def _calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Those that name a function; the older field counts where the newer is empty."""
+    given = message.get("tool_calls") or [{"function": message.get("function_call")}]
+    for call in given if isinstance(given, list) else ():
+        name, arguments = _dig(call, "function", "name"), _dig(call, "function", "arguments")
         if isinstance(arguments, dict):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        yield str(function.get("name")), arguments or ""
+        if isinstance(name, str) and name and isinstance(arguments, str | None):
+            yield name, arguments or ""
 
 
 # --- streams ---------------------------------------------------------------------------------
@@ -188,6 +191,10 @@ def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
             message.setdefault(name, [])
             for piece in given:
                 _add_call(message[name], piece)
+        elif name == "function_call" and isinstance(given, dict):
+            older = message.setdefault("older", [])
+            _add_call(older, {"index": 0, "function": given})
+            message[name] = older[0]["function"]
     message["tool_calls"] = sorted(message.get("tool_calls") or [], key=lambda call: call["at"])
 
 

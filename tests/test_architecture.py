@@ -31,6 +31,7 @@ DOORS: dict[str, set[str]] = {
     "answers.chat_messages": set(),
     "answers.message_parts": set(),
     "answers.answer_parts": {"answers.chat_messages"},
+    "answers.cut_answers": set(),
     "answers.flag_table": set(),
     "answers.served_names": set(),
     "extractors": {"answers.chat_messages"},
@@ -103,7 +104,7 @@ DOORS: dict[str, set[str]] = {
         "reading.run_reading",
         "judgements",
     },
-    "metrics": set(),
+    "metrics": {"answers.cut_answers"},
     "stats": set(),
     "attribute": {"config", "metrics", "reading.rounding_floor", "stats"},
     "analysis": {
@@ -134,7 +135,15 @@ DOORS: dict[str, set[str]] = {
         "extractors",
         "metrics",
     },
-    "claims": {"answers.answer_parts", "config", "answers.chat_messages", "plan", "records", "stats"},
+    "claims": {
+        "answers.answer_parts",
+        "answers.cut_answers",
+        "config",
+        "answers.chat_messages",
+        "plan",
+        "records",
+        "stats",
+    },
     "nightly.claim_request": {"claims", "records", "analysis", "nightly.history"},
     "compare": {"answers.answer_parts", "config", "records", "analysis", "metrics", "stats"},
     "nightly": {

@@ -291,7 +291,10 @@ def test_prompt_rows_count_outcomes_and_answers(hand: Analysis) -> None:
 
 def test_failures_are_counted_by_attempt(hand: Analysis) -> None:
     """Both failed attempts of the one trial show, each under its own kind."""
-    assert hand.failures == (("b", "server", 1), ("b", "timeout", 1))
+    assert [(f.provider, f.kind, f.count, f.prompts) for f in hand.failures] == [
+        ("b", "server", 1, 1),
+        ("b", "timeout", 1, 1),
+    ]
 
 
 # --- what may not change a figure ------------------------------------------------------------
@@ -345,7 +348,7 @@ def test_the_first_usable_attempt_counts_else_the_last(tmp_path: Path) -> None:
     assert the(found, "emr", "a").value == 1
     assert the(found, "emr", "a").n == 1
     assert the(found, "excluded_share", "a").value == pytest.approx((1 / 2) / 2)
-    assert found.failures == (("a", "not_asked", 1), ("a", "server", 2))
+    assert [(f.kind, f.count, f.prompts) for f in found.failures] == [("not_asked", 1, 1), ("server", 2, 2)]
 
 
 def test_a_cached_answer_is_never_agreement(tmp_path: Path) -> None:
@@ -356,9 +359,9 @@ def test_a_cached_answer_is_never_agreement(tmp_path: Path) -> None:
     assert "replayed by a response cache" in " ".join(found.notes)
 
 
-def test_empty_answers_are_compared_and_filtered_ones_are_not(tmp_path: Path) -> None:
+def test_empty_answers_are_compared_and_withheld_ones_are_not(tmp_path: Path) -> None:
     """Nothing at all is an answer, and differs from a text; what a filter took away is nothing to compare."""
-    filtered = Outcome(status="censored", kind="content_filter", completion=Completion(text="I can"))
+    filtered = Outcome(status="censored", kind="content_filter", completion=Completion(text=""))
     attempts = [
         *answers("a", "o1", "", ""),
         *answers("a", "o2", filtered, filtered),
@@ -374,6 +377,18 @@ def test_empty_answers_are_compared_and_filtered_ones_are_not(tmp_path: Path) ->
     assert "a: 3 answers were empty; that is an answer, and differs from any text" in found.notes
 
 
+def test_what_a_filter_cut_is_compared_up_to_the_cut(tmp_path: Path) -> None:
+    """It is what the model wrote: where it begins another answer no divergence was seen, where it does not, it was."""
+
+    def filtered(text: str) -> Outcome:
+        return Outcome(status="censored", kind="content_filter", completion=Completion(text=text, completion_tokens=3))
+
+    attempts = [*answers("a", "o1", filtered("I can"), "I cannot say."), *answers("a", "o2", filtered("I can"), "No.")]
+    found = analysed(tmp_path, settings("a", repeats=2), suite(prompt("o1"), prompt("o2")), attempts)
+    assert (the(found, "emr", "a").value, the(found, "emr", "a").n) == (1 / 2, 2)
+    assert any("2 responses were cut by a filter; they are compared up to the cut" in note for note in found.notes)
+
+
 def test_nothing_recorded_is_not_measured(tmp_path: Path) -> None:
     """A run without a record has no agreement and no finding, and says what was not asked."""
     found = analysed(tmp_path, settings("ref", "a"), SUMS, [])
@@ -381,7 +396,7 @@ def test_nothing_recorded_is_not_measured(tmp_path: Path) -> None:
     assert the(found, "coverage", "a").value == 0
     assert the(found, "cross_emr", "a", "ref").n == 0
     assert found.findings == ()
-    assert found.failures == (("a", "not_asked", 12), ("ref", "not_asked", 12))
+    assert [(f.provider, f.kind, f.count) for f in found.failures] == [("a", "not_asked", 12), ("ref", "not_asked", 12)]
 
 
 def test_what_a_context_cannot_hold_is_no_gap(tmp_path: Path) -> None:

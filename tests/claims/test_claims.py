@@ -106,13 +106,13 @@ def test_verify_py_has_what_its_claim_needs_and_no_more(run: Run) -> None:
     assert "def compare_sides" in both
     left_out = ("compare_sides", "excess_divergence", "measure_token_difr", "attribute_difference", "tool_call_lines")
     assert not re.search(rf"^def ({'|'.join(left_out)}|canonical_json|call_line)\(", alone, re.MULTILINE)
-    assert alone.count("\n") < both.count("\n") < 395
+    assert alone.count("\n") < both.count("\n") < 450
     ast.parse(alone)
 
 
-def test_verify_py_runs_on_old_pythons() -> None:
+def test_verify_py_runs_on_old_pythons(run: Run) -> None:
     """Whoever doubts has whatever Python their machine came with: 3.8 syntax, standard library only."""
-    source = Path(verify_bundle.__file__).read_text(encoding="utf-8")
+    source = claim(run, CROSS).files["verify.py"].decode()
     tree = ast.parse(source, feature_version=(3, 8))
     names = [n for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for n in _modules(node)]
     assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
@@ -566,10 +566,10 @@ def test_nothing_is_claimed_unless_temperature_zero_was_asked_for(sent: Any, tmp
     assert "does not show that temperature 0 was asked for" in refusal(run_of(tmp_path, given))
 
 
-@pytest.mark.parametrize(("kind", "text"), [("content_filter", "I cannot "), ("length", "")])
-def test_refusals_only_are_nothing_to_claim(kind: str, text: str, tmp_path: Path) -> None:
-    """50 refusals agree perfectly; that is not consistency, and two different ones are no contradiction."""
-    given = [attempt("a", "p0", r, text and f"{text}{r}", kind=kind) for r in range(50)]
+@pytest.mark.parametrize("kind", ["content_filter", "length"])
+def test_silence_only_is_nothing_to_claim(kind: str, tmp_path: Path) -> None:
+    """50 answers that a filter withheld agree perfectly; that is not consistency."""
+    given = [attempt("a", "p0", r, "", kind=kind) for r in range(50)]
     said = refusal(run_of(tmp_path, given))
     assert "gave no answer that counts (50 " in said
     assert "neither difference nor agreement" in said
@@ -1215,17 +1215,19 @@ def noisy(seed: int, texts: Sequence[str] = APART) -> list[Attempt]:
         for i, r in ((i, r) for i in range(6) for r in range(4)):
             text = dice.choice(texts)
             cut = dice.random() < 0.3
-            how: dict[str, Any] = {"kind": "length" if cut else "complete"}
+            how: dict[str, Any] = {"kind": dice.choice(("length", "length", "content_filter")) if cut else "complete"}
             how["fingerprint"] = "fp_2" if provider == "b" and dice.random() < 0.3 else "fp_1"
             text = text[: dice.randint(1, len(text))] if cut else text
             given.append(attempt(provider, f"p{i}", r, text, tokens=len(text), **how))
     return given
 
 
+@pytest.mark.parametrize("texts", [APART, ALIKE])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_figures_are_those_of_the_report(seed: int, tmp_path: Path) -> None:
-    """Two computations, one of them plain Python without numpy: a claim and its report never disagree."""
-    opened = run_of(tmp_path, noisy(seed), prompts=6)
+def test_the_figures_are_those_of_the_report(seed: int, texts: Sequence[str], tmp_path: Path) -> None:
+    """Two computations, one of them plain Python without numpy: a claim and its report never disagree, also where a cut
+    text begins several others, or was cut by a filter after nobody knows how many tokens."""
+    opened = run_of(tmp_path, noisy(seed, texts), prompts=6)
     sides = counted(opened)
     analysis = analyse(opened)
     for s in "ab":
@@ -1233,16 +1235,6 @@ def test_the_figures_are_those_of_the_report(seed: int, tmp_path: Path) -> None:
         assert float(emr.split()[0]) == pytest.approx(figure(analysis, "repeat", "emr", s), abs=6e-4)
     found = verify_bundle.compare_sides(sides["a"], sides["b"])
     assert float(found["match"].split()[0]) == pytest.approx(figure(analysis, "cross", "cross_emr", "a"), abs=6e-4)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_where_a_cut_text_begins_several_a_claim_says_less(seed: int, tmp_path: Path) -> None:
-    """The report lets it be one of them; a bundle, which accuses, lets it agree with each: never more divergence."""
-    opened = run_of(tmp_path, noisy(seed, ALIKE), prompts=6)
-    sides, analysis = counted(opened), analyse(opened)
-    for s in "ab":
-        emr = float(verify_bundle.measure_side(sides[s], [])["emr"].split()[0])
-        assert emr >= figure(analysis, "repeat", "emr", s) - 6e-4
 
 
 def counted(opened: Run) -> dict[str, dict[str, list[Any]]]:
@@ -1274,7 +1266,9 @@ def given_texts(pools: Iterable[tuple[str, str]]) -> tuple[dict[str, list[Any]],
 
 def of(text: str, cut: bool = False, tokens: int | None = None, limit: int | None = None) -> dict[str, Any]:
     asked = {} if limit is None else {"max_completion_tokens": limit}
-    said = {"reasoning": None, "whole": text, "spoken": text, "cut": cut}
+    text = text.rstrip("\ufffd") if cut else text
+    outcome = "censored: length" if cut else "valid: complete"
+    said = {"reasoning": None, "whole": text, "spoken": text, "cut": cut, "outcome": outcome}
     return {**said, "completion_tokens": tokens, "asked": asked}
 
 
@@ -1370,7 +1364,7 @@ def test_an_empty_answer_beside_a_text_is_a_difference(tmp_path: Path) -> None:
 
 
 def test_a_refusal_beside_an_answer_is_a_difference(tmp_path: Path) -> None:
-    """A refusal in words of its own is what the model said; a filter's cut says nothing of the model."""
+    """A refusal in words of its own is what the model said."""
     given = [attempt("a", "p0", 0, "one"), attempt("a", "p0", 1, "", refusal="I won't", kind="content_filter")]
     made = claim(run_of(tmp_path, given))
     assert "part in their text" in made.files["CLAIM.md"].decode()

@@ -419,14 +419,14 @@ row(
     33,
     "a tool call nobody asked for",
     completion(None, finish_reason="tool_calls", message={"tool_calls": CALL_OF_TOOL}),
-    "empty",
+    "complete",
     flags=("unexpected_tool_call",),
 )
 streamed(
     33,
     "a tool call in a stream",
     stream(ROLE, with_delta(tool_calls=CALL_OF_TOOL), ending("tool_calls"), USAGE),
-    "empty",
+    "complete",
     flags=("unexpected_tool_call",),
 )
 row(34, "an unknown finish reason", completion(finish_reason="banana"), "complete", flags=("finish_reason_unknown",))

@@ -13,7 +13,7 @@ from tempzero.types.concluded import (
     Diagnosis,
     Divergence,
     Estimate,
-    FailureKind,
+    FailureCount,
     Figure,
     Finding,
     FlagCount,
@@ -62,14 +62,14 @@ OTHER_MODEL = "other-model"
 FAMILIES = ("arithmetic", "code", "format", "long-context", "long-generation", "trivia")
 CONDITION = "default"
 N = 24
-FAILURES: tuple[tuple[str, FailureKind, int], ...] = (
-    (DOWN, "rate_limited", 60),
-    (DOWN, "timeout", 9),
-    (DOWN, "auth", 3),
-    ("hosted-example", "length", 4),
-    ("hosted-example", "server", 2),
-    ("llama-q4_0", "content_filter", 1),
-    ("llama-q4_0", "unpinned", 1),
+FAILURES: tuple[FailureCount, ...] = (
+    FailureCount(provider=DOWN, kind="rate_limited", count=60, prompts=24, said="HTTP 429 slow down"),
+    FailureCount(provider=DOWN, kind="timeout", count=9, prompts=3, said="no first byte within 60 s"),
+    FailureCount(provider=DOWN, kind="auth", count=3, prompts=1, said="HTTP 401 key revoked"),
+    FailureCount(provider="hosted-example", kind="length", count=4, prompts=2),
+    FailureCount(provider="hosted-example", kind="server", count=2, prompts=2, said="HTTP 502"),
+    FailureCount(provider="llama-q4_0", kind="content_filter", count=1, prompts=1),
+    FailureCount(provider="llama-q4_0", kind="unpinned", count=1, prompts=1),
 )
 # No section knows this one by name.
 SHINY = Metric(
@@ -664,7 +664,11 @@ def hostile_analysis() -> Analysis:
         ),
         skipped=tuple(Skipped(provider=HOSTILE[8], reason=text) for text in HOSTILE),
         figures=tuple(replace(f, left=swap(f.left) or "", right=swap(f.right)) for f in base.figures),
-        failures=(*base.failures, (HOSTILE[7], "server", 3), (HOSTILE[2], "quota", 1)),
+        failures=(
+            *base.failures,
+            FailureCount(provider=HOSTILE[7], kind="server", count=3, prompts=1, said=HOSTILE[2]),
+            FailureCount(provider=HOSTILE[2], kind="quota", count=1, prompts=1, said=HOSTILE[7]),
+        ),
         findings=tuple(
             Finding(
                 rule="differs",

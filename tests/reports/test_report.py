@@ -121,8 +121,8 @@ def test_every_failure_kind_is_said_everywhere(tmp_path: Path) -> None:
     write_reports(synthetic.analysis(), synthetic.verdict(), tmp_path)
     texts = [_html_text(tmp_path), _markdown_text(tmp_path), _screen()]
     texts += [(tmp_path / name).read_text(encoding="utf-8") for name in ("summary.json", "tables/failures.csv")]
-    for _, kind, _ in synthetic.FAILURES:
-        assert all(kind in text for text in texts), kind
+    for one in synthetic.FAILURES:
+        assert all(one.kind in text for text in texts), one.kind
 
 
 def test_a_skipped_provider_is_said_everywhere(tmp_path: Path) -> None:

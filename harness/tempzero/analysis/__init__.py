@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from tempzero.analysis import provider_figures, usage_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.evidence import Case
@@ -36,7 +38,7 @@ from tempzero.analysis.texts import study_texts
 from tempzero.analysis.unread_answers import count_unread_answers, note_unjudged_answers
 from tempzero.config import Config, Provider
 from tempzero.records import Run
-from tempzero.types.concluded import Analysis, FailureKind, ProviderFacts
+from tempzero.types.concluded import Analysis, FailureCount, ProviderFacts
 
 __all__ = ["analyse"]
 
@@ -128,15 +130,25 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
     ), book
 
 
-def _count_failures(seen: Observations) -> tuple[tuple[str, FailureKind, int], ...]:
+def _count_failures(seen: Observations) -> tuple[FailureCount, ...]:
     """How often each provider's attempts failed in which way, and how many trials were never asked."""
-    found = dict(seen.failures)
+    found = [
+        FailureCount(provider=provider, kind=kind, count=one.count, prompts=len(one.prompts), said=one.said)
+        for (provider, kind), one in seen.failures.items()
+    ]
+    never: dict[str, list[int]] = {}
     for lane in seen.lanes:
-        key: tuple[str, FailureKind] = (lane.provider.name, "not_asked")
-        never = int(provider_figures.count_planned_trials(lane, len(seen.prompts)).sum()) - lane.prompt.size
-        if never:
-            found[key] = found.get(key, 0) + never
-    return tuple((provider, kind, number) for (provider, kind), number in sorted(found.items()))
+        planned = provider_figures.count_planned_trials(lane, len(seen.prompts))
+        asked = np.bincount(lane.prompt, minlength=len(seen.prompts))
+        left = never.setdefault(lane.provider.name, [0, 0])
+        left[0] += int(planned.sum()) - lane.prompt.size
+        left[1] = max(left[1], int((planned > asked).sum()))
+    found += [
+        FailureCount(provider=provider, kind="not_asked", count=count, prompts=prompts)
+        for provider, (count, prompts) in never.items()
+        if count
+    ]
+    return tuple(sorted(found, key=lambda one: (one.provider, one.kind)))
 
 
 def _provider_facts(provider: Provider, config: Config) -> ProviderFacts:

@@ -92,8 +92,15 @@ def _note_uncompared_responses(tally: Tally, texts: Texts) -> Iterable[str]:
     if cut:
         yield (
             f"{cut} responses were cut at their token limit; they are compared up to the cut: one counts as the "
-            "commonest response that it is the beginning of, unless both were cut after the same number of tokens "
-            "(emr_complete leaves cut ones out)"
+            "commonest response that it is the beginning of, unless that one counts for another cut after the same "
+            "number of tokens (emr_complete leaves cut ones out)"
+        )
+    filtered = (lane.status == CENSORED) & ~at_limit & compared
+    filtered[filtered] = texts.cut[lane.text[filtered]]
+    if filtered.any():
+        yield (
+            f"{int(filtered.sum())} responses were cut by a filter; they are compared up to the cut, which "
+            "came after nobody knows how many tokens"
         )
     if spent.any():
         yield (
@@ -105,7 +112,7 @@ def _note_uncompared_responses(tally: Tally, texts: Texts) -> Iterable[str]:
         yield f"{empty} answers were empty; that is an answer, and differs from any text"
     for number, words in (
         (int((at_limit & ~compared).sum()), "cut at the limit before any output was shown"),
-        (int(((lane.status == CENSORED) & ~at_limit & ~compared).sum()), "cut by a filter"),
+        (int(((lane.status == CENSORED) & ~at_limit & ~compared).sum()), "withheld by a filter, or declined"),
         (int(((lane.status == VALID) & ~compared).sum()), "not comparable as text"),
         (int((lane.status == EXCLUDED).sum()), "replayed by a response cache"),
     ):

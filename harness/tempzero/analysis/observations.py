@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
-from tempzero.answers.answer_parts import AnswerParts, split_answer, to_begun_text, to_whole_text
+from tempzero.answers.answer_parts import AnswerParts, end_at_cut, split_answer, to_begun_text, to_whole_text
 from tempzero.answers.chat_messages import to_verbatim_text
 from tempzero.canonical_json import to_canonical_json
 from tempzero.config import DEFAULT_CONDITION, Config, Provider
@@ -87,8 +87,9 @@ class Identity:
 class Lane:
     """One provider under one condition: a row for each trial asked, by prompt and repeat.
 
-    `text` numbers a comparable answer with all its parts (whole, empty ones included, or cut at its token limit after
-    some output), `answered` is 1 for valid ones; −1 stands for what is not there, NaN for a time that is not known.
+    `text` numbers a comparable answer with all its parts (whole, empty ones included, or cut after some output, at its
+    token limit or by a filter), `answered` is 1 for valid ones; −1 stands for what is not there, NaN for a time that is
+    not known.
     `segment` numbers the request together with who answered it: repeats are compared within one.
     """
 
@@ -144,9 +145,26 @@ class Observations:
     limits: dict[int, int]
     identities: tuple[Identity, ...]
     finish_reasons: tuple[str, ...]
-    failures: dict[tuple[str, FailureKind], int]
+    failures: dict[tuple[str, FailureKind], FailedAttempts]
     flagged: dict[tuple[str, str, Flag], Flagged]
     records: int
+
+
+class FailedAttempts:
+    """How many attempts of a provider failed in one way, on which prompts, and what was said of one of them.
+
+    Of several sayings it is the first in the order of the alphabet: that of the records may be another each time.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.prompts: set[int] = set()
+        self.said = ""
+
+    def add(self, prompt: int, said: str) -> None:
+        self.count += 1
+        self.prompts.add(prompt)
+        self.said = min(said, self.said) if said and self.said else said or self.said
 
 
 class Flagged:
@@ -261,7 +279,7 @@ class _RecordReader:
         self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
         self.conditions = _Numbering()
-        self.failures: Counter[tuple[str, FailureKind]] = Counter()
+        self.failures: defaultdict[tuple[str, FailureKind], FailedAttempts] = defaultdict(FailedAttempts)
         self.flagged: defaultdict[tuple[str, str, Flag], Flagged] = defaultdict(Flagged)
 
     def names(self) -> list[str]:
@@ -296,7 +314,7 @@ class _RecordReader:
             ) from None
         status, completion = _STATUS[outcome.status], outcome.completion
         if status == MISSING:
-            self.failures[trial.provider, outcome.kind] += 1
+            self.failures[trial.provider, outcome.kind].add(prompt, outcome.detail)
         for flag in outcome.flags:
             self.flagged[trial.provider, trial.condition, flag].add(trial, answered=status <= CENSORED)
         self._whole_numbers.extend(
@@ -322,12 +340,13 @@ class _RecordReader:
         """text, spelled, answered, limited, finish, identity; what was cut before any output is no answer."""
         if answer is None or status > CENSORED:
             return NOT_SAID, NOT_SAID, 0, 0, NOT_SAID, NOT_SAID
-        whole, cut = _is_whole(status, kind, answer), status == CENSORED and kind == "length"
+        whole, limited = _is_whole(status, kind, answer), status == CENSORED and kind == "length"
+        cut = limited or (status == CENSORED and kind == "content_filter" and not whole)
         finish = answer.finish_reason
         parts = None
-        text = answer.text
+        text = end_at_cut(answer.text) if cut else answer.text
         if answer.reasoning_text or answer.tool_calls or answer.refusal:
-            parts = split_answer(answer)
+            parts = split_answer(answer, cut=cut)
             text = to_begun_text(parts) if cut else to_whole_text(parts)
         comparable = whole or (cut and bool(text))
         spelled = comparable and self._offers_tools[prompt]
@@ -335,7 +354,9 @@ class _RecordReader:
         if comparable and parts is not None:
             self.parts[number] = parts
         if comparable and cut:
-            if answer.completion_tokens:
+            if not limited:
+                self.limits[number].add(LIMIT_NOT_KNOWN)
+            elif answer.completion_tokens:
                 self.limits[number].add(clamp_tokens(answer.completion_tokens))
             else:
                 self.limits_sent[request].add(number)
@@ -343,7 +364,7 @@ class _RecordReader:
             number,
             self._spelled[prompt, to_verbatim_text(answer), whole] if spelled else NOT_SAID,
             int(whole and status == VALID),
-            int(cut),
+            int(limited),
             NOT_SAID if finish is None else self._finish[finish],
             self._identity[answer.served_model, answer.backend, answer.fingerprint],
         )

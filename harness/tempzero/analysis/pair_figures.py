@@ -259,7 +259,8 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Compariso
 def _settle_pair(pair: Pair, texts: Texts, part: PartName) -> tuple[Counts, Counts]:
     """Both sides counted, cut texts settled among both."""
     sides = (pair.left.by_part(part).raw, pair.right.by_part(part).raw)
-    settled = settle_cuts(sides, texts.by_part(part).longer)
+    compared = texts.by_part(part)
+    settled = settle_cuts(sides, compared.longer, compared.limit)
     return relabel_counts(sides[0], settled), relabel_counts(sides[1], settled)
 
 

@@ -253,7 +253,7 @@ def _settle_own_cuts(lane: Lane, text: Ints, rows: NDArray[np.bool_], texts: Com
         return text
     _, unit = np.unique(np.stack([lane.prompt[rows], lane.segment[rows]]), axis=1, return_inverse=True)
     unit = unit.ravel()
-    new = settle_cuts([count_outputs(unit, text[rows], cells=1 + int(unit.max()))], texts.longer)
+    new = settle_cuts([count_outputs(unit, text[rows], cells=1 + int(unit.max()))], texts.longer, texts.limit)
     output = text.copy()
     output[rows] = rename_outputs(unit, text[rows], new)
     return output

@@ -48,7 +48,7 @@ class ComparedTexts:
     length: Ints
     shared: Ints
     shared_chars: Ints
-    longer: Mapping[int, Ints]
+    longer: Mapping[int, list[int]]
     chars: Ints
     metrics: Mapping[MetricName, Floats]
 
@@ -91,7 +91,7 @@ class _Compared(TypedDict):
     length: Ints
     shared: Ints
     shared_chars: Ints
-    longer: Mapping[int, Ints]
+    longer: Mapping[int, list[int]]
     chars: Ints
     metrics: Mapping[MetricName, Floats]
 
@@ -143,7 +143,7 @@ def _compare_texts(order: Sequence[_TextKey], limit: Ints, parts: Mapping[int, A
         length=length,
         shared=shared,
         shared_chars=shared_chars,
-        longer=find_continuations(length, cut, shared, limit),
+        longer=find_continuations(length, cut, shared),
         chars=chars,
         metrics={m.metric.name: _measure_texts(m, written) for m in TEXT_METRICS},
     )

@@ -7,7 +7,7 @@ at all is another question than whether it is equal: a host that hides it is tol
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tempzero.answers.chat_messages import call_line
 from tempzero.types.recorded import Completion
@@ -34,14 +34,24 @@ class AnswerParts:
     refusal: str | None
 
 
-def split_answer(completion: Completion) -> AnswerParts:
-    """A completion's parts."""
-    return AnswerParts(
+def split_answer(completion: Completion, *, cut: bool = False) -> AnswerParts:
+    """A completion's parts; of one that was cut its last part ends as `end_at_cut` has it."""
+    parts = AnswerParts(
         reasoning=completion.reasoning_text,
         text=completion.text,
         calls="\n".join(call_line(call) for call in completion.tool_calls),
         refusal=completion.refusal,
     )
+    if cut and parts.text and not (parts.calls or parts.refusal):
+        return replace(parts, text=end_at_cut(parts.text))
+    if cut and parts.reasoning and not to_spoken_text(parts):
+        return replace(parts, reasoning=end_at_cut(parts.reasoning))
+    return parts
+
+
+def end_at_cut(text: str) -> str:
+    """A text that was cut, as far as it goes: half a character at its end is none."""
+    return text.rstrip("\ufffd")
 
 
 def to_spoken_text(parts: AnswerParts) -> str:

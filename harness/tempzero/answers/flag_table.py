@@ -63,7 +63,15 @@ FLAGS: tuple[FlagMeaning, ...] = (
         "max_tokens_not_held",
         "finding",
         "wrote more tokens than max_tokens allows",
-        "usage.completion_tokens, less any reasoning tokens in it, is above the limit asked for",
+        "usage.completion_tokens, less any reasoning tokens in it, or the number of words of the text, is above the "
+        "limit asked for by more than a quarter and more than 2",
+    ),
+    _mean(
+        "limit_counted_otherwise",
+        "note",
+        "counted a few tokens more than max_tokens allows, as hosts do that count by other rules",
+        "usage.completion_tokens, less any reasoning tokens in it, is above the limit asked for by at most a quarter, "
+        "or 2 tokens",
     ),
     _mean(
         "limit_without_reasoning",

@@ -51,6 +51,7 @@ _RANDOM_PROMPT = "Write twelve random English words."
 _OPEN_TOKENS = 32
 _MOST_CHANGES = 6
 _JSON_FOR_STREAM: Flag = "json_for_stream"
+_NOT_HELD: Flag = "max_tokens_not_held"
 # Said by a remark of their own, with what was measured.
 _FLAGS_SAID_OTHERWISE: frozenset[Flag] = frozenset(
     {"model_mismatch", "limit_spent_on_reasoning", "max_tokens_not_held"}
@@ -167,18 +168,20 @@ class _ProviderChecker:
     async def _ask_first(self) -> Completion | None:
         """The first answer, in the way that the endpoint takes requests; what a run may not change itself is told."""
         changes: list[FieldChange] = []
+        limit = min(self._smallest_limit, self._provider.max_tokens)  # a run may ask for no more
         while True:
-            exchange = await self._exchange(Probe(what="answer", prompt=_YES_PROMPT, max_tokens=self._smallest_limit))
+            exchange = await self._exchange(Probe(what="answer", prompt=_YES_PROMPT, max_tokens=limit))
             said = exchange.outcome
             if said.completion is not None:
                 break
-            change = find_field_change(self._provider, said, self._smallest_limit)
+            change = find_field_change(self._provider, said, limit)
             if change is None or len(changes) == _MOST_CHANGES:
                 self._row.words["endpoint"] = said.kind
                 self._row.remark("inconclusive", f"does not answer: {explain_no_answer(self._provider, exchange)}")
                 return None
             changes.append(change)
-            self._provider, self._smallest_limit = change.provider, change.at_least or self._smallest_limit
+            self._provider, limit = change.provider, change.at_least or limit
+        self._smallest_limit = max(limit, self._smallest_limit)
         for change in changes:
             if change.at_least is None:
                 self._refused.add(change.field)
@@ -187,6 +190,10 @@ class _ProviderChecker:
                 self._row.remark("pass", f"{change.words}; a run heeds that, as {how} allows")
             else:
                 self._row.remark("inconclusive", f"{change.words}; asked so it answers: write {change.permission}")
+        if said.kind == "content_filter":
+            self._row.words["endpoint"] = said.kind
+            self._row.remark("inconclusive", f"a filter withheld its answer to a harmless request: {said.detail}")
+            return None
         return said.completion
 
     async def _exchange(self, probe: Probe) -> Exchange:
@@ -234,8 +241,8 @@ class _ProviderChecker:
     def _is_shown(self) -> bool:
         return any(answer.reasoning_text for answer in self._answers)
 
-    async def _check_temperature(self) -> str | None:
-        """The text that came twice; None where none did."""
+    async def _check_temperature(self) -> Completion | None:
+        """The answer that came twice; None where none did."""
         row, asked = self._row, self._provider.temperature
         if asked != 0:
             sent = (
@@ -247,36 +254,40 @@ class _ProviderChecker:
             )
             row.words["temperature 0"] = sent
             return None
-        texts = []
+        answers = []
         for what in ("temperature", "temperature again"):
             said = await self._ask(Probe(what=what, prompt=_OPEN_PROMPT, max_tokens=self._limit(_OPEN_TOKENS)))
             if said.completion is None:
                 row.words["temperature 0"] = said.kind
                 return None
-            texts.append(_compared_text(said.completion))
-        same = texts[0] == texts[1]
+            answers.append(said.completion)
+        same = _compared_text(answers[0]) == _compared_text(answers[1])
         row.words["temperature 0"] = "same twice" if same else "differs"
         if not same:
             row.remark("finding", "the same request at once again gave another answer, at temperature 0")
-        return texts[0] if same else None
+        return answers[0] if same else None
 
-    async def _check_stream(self, whole: str | None) -> None:
-        """Whether the same request streamed gives the same answer; a difference counts if it comes again."""
+    async def _check_stream(self, usual: Completion | None) -> None:
+        """Whether a request that is streamed gives the same answer as one that is not (`usual` is as a run asks); a
+        difference counts if it comes again."""
         words = self._row.words
+        streamed = not self._provider.stream
         for what in ("stream", "stream again"):
-            probe = Probe(what=what, prompt=_OPEN_PROMPT, max_tokens=self._limit(_OPEN_TOKENS), stream=True)
+            probe = Probe(what=what, prompt=_OPEN_PROMPT, max_tokens=self._limit(_OPEN_TOKENS), stream=streamed)
             said = await self._ask(probe)
-            if said.completion is None:
+            other = said.completion
+            if other is None:
                 words["stream"] = read_refusal_word(said)
                 return
-            if whole is None or _JSON_FOR_STREAM in said.flags:
-                words["stream"] = "ignored" if _JSON_FOR_STREAM in said.flags else "cannot tell"
+            if usual is None or _JSON_FOR_STREAM in self._flags:
+                words["stream"] = "ignored" if _JSON_FOR_STREAM in self._flags else "cannot tell"
                 return
-            if _compared_text(said.completion) == whole:
+            if _compared_text(other) == _compared_text(usual):
                 words["stream"] = "as whole" if what == "stream" else "differs once"
                 return
+            pair = (other, usual) if streamed else (usual, other)
         words["stream"] = "differs"
-        self._row.remark("finding", "streamed, it gave another answer than whole, twice each, at temperature 0")
+        self._row.remark("finding", _describe_stream_difference(*pair))
 
     async def _check_seed(self) -> None:
         row = self._row
@@ -308,12 +319,12 @@ class _ProviderChecker:
             row.words["max_tokens"] = said.kind
             row.remark("inconclusive", f"a limit of {limit} tokens: {said.kind}: {said.detail}")
             return
-        took = max(answer.completion_tokens or 0, len(answer.text.split()))
-        thought = min(answer.reasoning_tokens or 0, answer.completion_tokens or 0)
-        few = took - thought <= limit
+        few = _NOT_HELD not in said.flags
         row.words["max_tokens"] = "ignored" if not few else "honoured" if said.kind == "length" else "cannot tell"
         if not few:
-            got = f"{answer.completion_tokens} tokens, finish_reason {answer.finish_reason}"
+            tokens = answer.completion_tokens
+            got = f"{len(answer.text.split())} words" if tokens is None else f"{tokens} tokens"
+            got = f"{got}, finish_reason {answer.finish_reason}"
             row.remark(
                 "finding", f"a limit of {limit} tokens gave {to_printable_line(got)}; see parameter_names.max_tokens"
             )
@@ -373,6 +384,14 @@ class _ProviderChecker:
             meaning = MEANING_BY_FLAG[flag]
             if meaning.severity != "note" and flag not in _FLAGS_SAID_OTHERWISE:
                 self._row.remark("finding" if meaning.severity == "finding" else "pass", f"it {meaning.words}")
+
+
+def _describe_stream_difference(streamed: Completion, whole: Completion) -> str:
+    shown = [bool(answer.reasoning_text) for answer in (streamed, whole)]
+    if shown[0] != shown[1] and to_spoken_text(split_answer(streamed)) == to_spoken_text(split_answer(whole)):
+        does = ("shows its reasoning", "does not") if shown[0] else ("shows no reasoning", "does")
+        return f"streamed, it {does[0]}, and whole it {does[1]}; the rest is the same"
+    return "streamed, it gave another answer than whole, twice each, at temperature 0"
 
 
 def _compared_text(answer: Completion) -> str:

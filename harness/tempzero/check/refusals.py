@@ -66,7 +66,9 @@ def explain_refusal(provider: Provider, exchange: Exchange) -> str | None:
 def explain_no_answer(provider: Provider, exchange: Exchange) -> str:
     """Why an exchange brought no answer, with what to write where anything helps."""
     said = exchange.outcome
-    return explain_refusal(provider, exchange) or explain_wrong_page(exchange) or f"{said.kind}: {said.detail}"
+    known = explain_refusal(provider, exchange) or explain_wrong_page(exchange)
+    remedy = find_remedy(said)
+    return known or f"{said.kind}: {said.detail}" + (f"; {remedy.words}" if remedy else "")
 
 
 def explain_wrong_page(exchange: Exchange) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tempzero.answers import cut_answers
 from tempzero.claims import bundle_readings, page_wording, verify_bundle
 from tempzero.claims.accusing import Accusation
 from tempzero.claims.bundle_answers import IMPORT_METHOD, ClaimSide, ConditionAnswers, build_checksums, gather_answers
@@ -154,7 +155,7 @@ class _Case:
             "wording": page_wording.WORDING_HASH,
             "rule": self._accusation.rule,
             "routers": routers,
-            "tools": any("tools" in one["asked"] for one in self._read),
+            "tools": any(one["calls"] for one in self._read),
             "condition": self._condition,
             "sides": {side.letter: side.provider for side in self._sides},
             "example": [one["number"] for one in example],
@@ -245,7 +246,12 @@ def build_checker(claim: Mapping[str, Any]) -> bytes:
         "call_line": claim["tools"],
         "canonical_json": claim["tools"],
     }
-    source = Path(verify_bundle.__file__).read_text(encoding="utf-8")
+    source, rule = (Path(m.__file__ or "").read_text(encoding="utf-8") for m in (verify_bundle, cut_answers))
+    # It stands alone: what it takes from the package stands in it.
+    source = source.replace("\nfrom tempzero.answers.cut_answers import settle_cut_answers\n", "")
+    source = source.replace(
+        "def settle_answers(", f"{rule[rule.index('def settle_cut_answers') :]}\n\ndef settle_answers("
+    )
     for name in (name for name, is_called in called.items() if not is_called):
         source = re.sub(rf"^def {name}\(.*?\n\n\n", "", source, count=1, flags=re.DOTALL | re.MULTILINE)
     return source.encode()
@@ -306,7 +312,7 @@ def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPromp
         ended = Counter(a["outcome"] for a in trials)
         why = ", ".join(f"{number} {reason}" for reason, number in sorted(ended.items())) or "no record"
         raise _NotProven(
-            f"{side.provider} gave no answer that counts ({why}); filtered, replayed or failed answers show neither "
+            f"{side.provider} gave no answer that counts ({why}); withheld, replayed or failed answers show neither "
             "difference nor agreement"
         )
     return found
@@ -335,10 +341,13 @@ def _find_self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, 
         if verify_bundle.are_same(a, b):
             continue
         # Of a router only the request and the model served must agree: the claim is about the router then.
-        if not verify_bundle.have_same_source(a, b, routers):
+        if verify_bundle.name_source(a, routers) != verify_bundle.name_source(b, routers):
             elsewhere += 1
             continue
-        several = not verify_bundle.have_same_source(a, b, []), a["fingerprint"] != b["fingerprint"]
+        several = (
+            verify_bundle.name_source(a, []) != verify_bundle.name_source(b, []),
+            a["fingerprint"] != b["fingerprint"],
+        )
         rank = (*several, a["cut"] or b["cut"], a["number"], b["number"])
         if best is None or rank < best[0]:
             best = (rank, a, b)

@@ -23,8 +23,12 @@ from itertools import combinations, takewhile, zip_longest
 from math import ceil, floor, fsum, sqrt
 from pathlib import Path
 
+from tempzero.answers.cut_answers import settle_cut_answers
+
 BUNDLE_FORMAT = 4
-WHOLE_OUTCOMES, CUT_OUTCOME = ("valid: complete", "valid: empty"), "censored: length"
+WHOLE_OUTCOMES = ("valid: complete", "valid: empty")
+LIMIT_OUTCOME, FILTER_OUTCOME = "censored: length", "censored: content_filter"
+FILTERS = ("content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "sensitive")
 LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
 REASONING_KINDS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text")
 THINK_MARKS = [(f"<{x}>", f"</{x}>") for x in ("think", "thinking", "thought")]
@@ -85,8 +89,9 @@ def read_answers(files):
                 raise BrokenBundle(f"{a[part]} is missing, or is not the {part} of answer {a['number']}")
         on_the_wire = a["response"] and a["method"] != "IMPORT"  # of an import it is what another tool's file says
         a["asked"] = json.loads(files[a["request"]])
-        a["cut"] = a["outcome"] == CUT_OUTCOME
-        said = read_response(files[a["response"]], files[a["request"]], a["cut"]) if on_the_wire else {}
+        a["cut"] = a["outcome"] == LIMIT_OUTCOME or (a["outcome"] == FILTER_OUTCOME and not a["refusal"])
+        open_end = a["outcome"] == LIMIT_OUTCOME or (a["finish_reason"] or "").lower() in FILTERS
+        said = read_response(files[a["response"]], files[a["request"]], open_end) if on_the_wire else {}
         for name, value in said.items():
             if (a[name] or "") != value and has_output(a):
                 raise BrokenBundle(f"answer {a['number']}: its {name} is not the one in {a['response']}")
@@ -94,20 +99,22 @@ def read_answers(files):
         a["spoken"] = "\n".join(filter(None, (a["text"], a["calls"], a["refusal"] and "\x1e<refusal>" + a["refusal"])))
         ended = "" if a["cut"] and not a["spoken"] else "\x1e</reasoning>"  # else it was cut within its reasoning
         a["whole"] = "\x1e<reasoning>" + a["reasoning"] + ended + a["spoken"] if a["reasoning"] else a["spoken"]
+        if a["cut"]:  # half a character is none
+            a["whole"], a["spoken"] = a["whole"].rstrip("\ufffd"), (a["spoken"] or "").rstrip("\ufffd")
     return answers
 
 
 def has_output(a):
     """Does it count: whole (an empty answer is one, and a refusal in words of its own), or cut after some output?"""
-    if a["outcome"] == CUT_OUTCOME:
-        return any(a[part] for part in PARTS)
+    if a["cut"]:
+        return any((a[part] or "").rstrip("\ufffd") for part in PARTS)
     return a["outcome"] in WHOLE_OUTCOMES or (a["outcome"].startswith("censored") and bool(a["refusal"]))
 
 
 def read_response(body, request=b"{}", cut=False):
     """Parts and labels in the bytes of a chat completion, whole or streamed; nothing where they are no such thing.
 
-    Calls count where the request offers tools. `cut`: the answer was cut, be it within its reasoning.
+    `cut`: the answer was cut, be it within its reasoning.
     """
     try:
         text = re.sub("\r\n?", "\n", body.decode("utf-8-sig"))
@@ -125,7 +132,7 @@ def read_response(body, request=b"{}", cut=False):
                     labels[RESPONSE_LABELS[name]] or given.encode("utf-8", "backslashreplace").decode()[:500]
                 )
             said += [c.get("delta") or c.get("message") or {} for c in chunk.get("choices") or () if not c.get("index")]
-        calls = "\n".join(tool_call_lines(said, streamed)) if json.loads(request).get("tools") else ""
+        calls = "\n".join(tool_call_lines(said, streamed)) if b"_call" in body else ""
         return dict(labels, **read_texts(said, request.decode(), cut, streamed), calls=calls) if said else {}
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return {}
@@ -170,7 +177,9 @@ def tool_call_lines(said, streamed):
     """A line for each tool call: name and arguments, without its random id. A stream brings them in pieces: to the call
     of their index, unless another id (or, without an index and an id, a name) says that another call begins."""
     calls, current = [], {}
-    for call in (call for part in said for call in part.get("tool_calls") or ()):
+    newer = [call for part in said for call in part.get("tool_calls") or ()]
+    older = [{"index": 0, "function": x["function_call"]} for x in said if isinstance(x.get("function_call"), dict)]
+    for call in newer or older:
         given, name, at = call.get("function") or {}, (call.get("function") or {}).get("name"), call.get("index")
         if not streamed or (at is None and not calls):
             at = len(calls)
@@ -179,12 +188,14 @@ def tool_call_lines(said, streamed):
             at += bool(last["id"] != call["id"] if call.get("id") else name)
         open_one = current.get(at)
         if open_one is None or (call.get("id") and open_one["id"] not in (None, call["id"])):
-            current[at] = open_one = {"id": None, "name": None, "arguments": ""}
+            current[at] = open_one = {"id": None, "name": None, "arguments": "", "odd": False}
             calls.append((at, open_one))
         open_one["id"], open_one["name"] = open_one["id"] or call.get("id"), open_one["name"] or name
-        more = given.get("arguments") or ""
+        more = "" if given.get("arguments") is None else given["arguments"]
+        open_one["odd"] = open_one["odd"] or not isinstance(more, (str, dict))  # what is no call of anything
         open_one["arguments"] += more if isinstance(more, str) else json.dumps(more)
-    return ["\x1e" + call_line(call) for _, call in sorted(calls, key=lambda one: one[0])]
+    understood = [one for one in calls if one[1]["name"] and isinstance(one[1]["name"], str) and not one[1]["odd"]]
+    return ["\x1e" + call_line(call) for _, call in sorted(understood, key=lambda one: one[0])]
 
 
 def call_line(call):
@@ -225,23 +236,37 @@ def first_usable_answers(answers):
 # --- 3. figures and verdict -------------------------------------------------------------------------------------------
 
 
+def settle_answers(given, what="whole"):
+    """What each of these answers to one prompt counts as among them: equal numbers where they show no difference."""
+    keys = [(x[what], not x["cut"]) for x in given]
+    order, limits = sorted(set(keys)), {}
+    for i, x in enumerate(given):
+        limits.setdefault(order.index(keys[i]), set()).add(find_limit(x))
+    longer = {
+        i: [j for j in range(i + 1, len(order)) if order[j][0].startswith(text)]
+        for i, (text, is_whole) in enumerate(order)
+        if not is_whole
+    }
+    numbers = [order.index(key) for key in keys]
+    known = {i: found.pop() for i, found in limits.items() if len(found) == 1 and None not in found}
+    counts_as = settle_cut_answers(Counter(numbers), longer, known)
+    return [counts_as.get(number, number) for number in numbers]
+
+
 def are_same(a, b, what="whole"):
-    """The same answer. One that was cut is compared as far as it goes (half a character at the cut is none), but two
-    that were cut after the same number of tokens are as long as they could be: where they differ they differ."""
-    short, long = sorted((x[what].rstrip("\ufffd") if x["cut"] else x[what], x["cut"]) for x in (a, b))
-    alike = short[1] and long[1] and find_limit(a) is not None and find_limit(a) == find_limit(b)
-    return short[0] == long[0] or (short[1] and not alike and long[0].startswith(short[0]))
+    """Do these two show no difference?"""
+    return len(set(settle_answers([a, b], what))) == 1
 
 
 def find_limit(a):
-    """After how many tokens an answer was cut: as it counts them, else the limit that was asked for."""
-    return a["completion_tokens"] or next((a["asked"][name] for name in LIMITS if a["asked"].get(name)), None)
+    """After how many tokens an answer was cut at its limit: as it counts them, else the limit that was asked for."""
+    asked = next((a["asked"][name] for name in LIMITS if a["asked"].get(name)), None)
+    return (a["completion_tokens"] or asked) if a["outcome"] == LIMIT_OUTCOME else None
 
 
-def have_same_source(a, b, routers):
-    """Do request, served model and backend (of a router: any) agree? Fingerprints change in normal service."""
-    labels = ["request_sha256", "served_model"] + ["backend"] * (a["side"] not in routers)
-    return all(a[name] == b[name] for name in labels)
+def name_source(a, routers):
+    """Request, served model and backend (of a router: any). Fingerprints change in normal service."""
+    return a["request_sha256"], a["served_model"], a["side"] in routers or a["backend"]
 
 
 def what_is_shown(left, right):
@@ -252,8 +277,13 @@ def what_is_shown(left, right):
 
 def measure_side(by_prompt, routers):
     """How often repeats differ, and the chance that two agree (EMR)."""
-    pairs = [[(a, b) for a, b in combinations(g, 2) if have_same_source(a, b, routers)] for g in by_prompt.values()]
-    matches = [mean(are_same(a, b) for a, b in group) for group in pairs if group]
+    pairs = []
+    for given in by_prompt.values():
+        by_source = {}
+        for a in given:
+            by_source.setdefault(name_source(a, routers), []).append(a)
+        pairs.append([pair for group in by_source.values() for pair in combinations(settle_answers(group), 2)])
+    matches = [mean(x == y for x, y in group) for group in pairs if group]
     return {"split": format_share([m < 1 for m in matches]), "emr": format_share(matches)}
 
 
@@ -262,9 +292,10 @@ def compare_sides(left, right):
     what = what_is_shown(left, right)
     left, right = ({p: [x for x in of if x[what] or not x["cut"]] for p, of in side.items()} for side in (left, right))
     both = [(left[prompt], right[prompt]) for prompt in left if left[prompt] and right.get(prompt)]
-    matches = [mean(are_same(a, b, what) for a in one for b in other) for one, other in both]
-    pools = [(one + other, len(one)) for one, other in both if min(len(one), len(other)) > 1]
-    tables = [([[are_same(a, b, what) for a in pool] for b in pool], n, list(range(len(pool)))) for pool, n in pools]
+    pools = [(settle_answers(one + other, what), len(one)) for one, other in both]
+    matches = [mean(x == y for x in pool[:n] for y in pool[n:]) for pool, n in pools]
+    pools = [(pool, n) for pool, n in pools if 1 < n < len(pool) - 1]
+    tables = [([[x == y for x in pool] for y in pool], n, list(range(len(pool)))) for pool, n in pools]
     tables = [table for table in tables if not all(map(all, table[0]))]  # where all are alike the excess is 0
     draw, sums = random.Random(0), []
     for _ in range(1000):  # first as it was, then with the answers to each prompt dealt to both sides at random
@@ -372,7 +403,7 @@ def check_verdict(claim, a, b, sides, found):
             raise BrokenBundle(f"not proven: answer {x['number']} does not show that temperature 0 was asked for")
     if are_same(a, b, what_is_shown(now, sides[b["side"]])) or a["prompt"] != b["prompt"]:
         raise BrokenBundle("not proven: the two answers of the example do not differ")
-    if rule == "nondeterministic" and not have_same_source(a, b, claim["routers"]):
+    if rule == "nondeterministic" and name_source(a, claim["routers"]) != name_source(b, claim["routers"]):
         raise BrokenBundle("not proven: the two answers are not of one request, model and backend")
     for side, other in list(sides.items())[1:]:  # of several it must differ from each one, so the largest p decides
         for prompt in (p for p in now if p in other):

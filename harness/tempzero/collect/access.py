@@ -115,7 +115,7 @@ class Access:
             self._pace.apply_headers(now, started, exchange.response.headers)
         asked_s = outcome.retry_after_s or 0.0
         self._pace.hold_requests(now, asked_s)
-        if outcome.status == "missing" and outcome.retry != "never":
+        if outcome.status == "missing" and outcome.retry != "never" and outcome.kind != "blocked":
             self.breaker.record_failure(now, started)
         else:
             self.breaker.record_answer()

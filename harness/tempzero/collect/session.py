@@ -95,7 +95,8 @@ async def open_engines(
             engine = await asyncio.to_thread(open_engine, provider, environ=environ, weights=file, base_url=base_url)
             stack.push_async_callback(engine.aclose)
             engines[provider.name] = engine
-            say(f"ready: {provider.name}")
+            if spec is not None:  # it took its time; whoever is asked over a network is ready at once
+                say(f"ready: {provider.name}")
         yield OpenedEngines(engines=engines, served=served, renew=renew)
 
 

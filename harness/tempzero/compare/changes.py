@@ -165,7 +165,8 @@ def _compare_tallies(
 def _settle_cuts_between(left: Tally, right: Tally, texts: Texts, part: PartName) -> tuple[Counts, Counts]:
     """Both sides counted, cut texts settled among both."""
     sides = [t.by_part(part).raw for t in (left, right)]
-    settled = settle_cuts(sides, texts.by_part(part).longer)
+    compared = texts.by_part(part)
+    settled = settle_cuts(sides, compared.longer, compared.limit)
     return agreement.relabel_counts(sides[0], settled), agreement.relabel_counts(sides[1], settled)
 
 

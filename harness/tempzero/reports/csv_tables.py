@@ -98,7 +98,10 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
         ("rule", "subject", "other", "message", "value", "low", "high", "n", "p_value", "trials", "evidence"),
         _finding_rows(analysis),
     )
-    tables["failures.csv"] = _render_csv(("provider", "kind", "count"), analysis.failures)
+    tables["failures.csv"] = _render_csv(
+        ("provider", "kind", "count", "prompts", "said"),
+        ((one.provider, one.kind, one.count, one.prompts, one.said) for one in analysis.failures),
+    )
     tables["survival.csv"] = _render_csv(
         ("kind", "left", "right", "condition", "part", "pairs", "position_chars", "share"), _survival_rows(analysis)
     )

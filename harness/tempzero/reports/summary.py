@@ -28,7 +28,7 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "notes": _to_summary_json(analysis.notes),
         "figures": [_figure_to_json(f) for f in analysis.figures],
         "findings": [_finding_to_json(f) for f in analysis.findings],
-        "failures": [{"provider": p, "kind": kind, "count": count} for p, kind, count in analysis.failures],
+        "failures": _to_summary_json(analysis.failures),
         "outcomes": _to_summary_json(analysis.outcomes),
         "served": _to_summary_json(analysis.served),
         "flags": _to_summary_json(analysis.flags),

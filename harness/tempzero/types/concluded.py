@@ -365,6 +365,17 @@ class FlagCount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FailureCount:
+    """How often attempts of a provider failed in one way, on how many prompts, and in whose words: one of them."""
+
+    provider: str
+    kind: FailureKind
+    count: int
+    prompts: int
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """Everything a report needs, computed once. Pure: same run folder, same value."""
 
@@ -380,8 +391,7 @@ class Analysis:
     prompts: int
     records: int
     figures: tuple[Figure, ...]
-    # (provider, how it failed, how often)
-    failures: tuple[tuple[str, FailureKind, int], ...]
+    failures: tuple[FailureCount, ...]
     findings: tuple[Finding, ...]
     curves: tuple[SurvivalCurve, ...]
     divergences: tuple[Divergence, ...]

@@ -180,6 +180,7 @@ Flag = Literal[
     "limit_unsaid",
     "limit_spent_on_reasoning",
     "max_tokens_not_held",
+    "limit_counted_otherwise",
     "limit_without_reasoning",
     "reasoning_billed_apart",
     "finish_reason_missing",

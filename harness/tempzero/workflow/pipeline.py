@@ -229,8 +229,10 @@ async def _run_preflight(prepared: PreparedRun, say: Callable[[str], None]) -> t
         for line in describe_no_answers((f.provider.name, f.refused) for f in flights if f.refused):
             say(line)
         return flights
-    for flight in flights:
-        last = flight.looked[-1].exchange.outcome
+    met = [flight.looked[-1].exchange.outcome for flight in flights]
+    if all(said.status == "missing" for said in met) and not any(f.refused for f in flights):
+        return flights  # if nobody answers the run either, that is said once, at its end
+    for flight, last in zip(flights, met, strict=True):
         if last.status == "missing":
             what = "is not asked" if flight.refused else "is asked all the same"
             say(f"check: {flight.provider.name} {what}: {flight.refused or f'{last.kind}: {last.detail}'}")

@@ -33,6 +33,7 @@ SHOWN: dict[Flag, Outcome] = {
     "template_leak": read_whole(completion_value("yes<|im_end|>")),
     "parts_unread": read_whole(completion_value(message={"content": [{"type": "image_url"}, {"text": "yes"}]})),
     "limit_without_reasoning": read_whole(completion_value(usage=counted(11, 40, 51, 30)), asked_max_tokens=16),
+    "limit_counted_otherwise": read_whole(completion_value(usage=counted(11, 18, 29)), asked_max_tokens=16),
     "reasoning_billed_apart": read_whole(completion_value(usage=counted(11, 2, 51, 38))),
 }
 

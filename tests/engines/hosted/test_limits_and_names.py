@@ -22,6 +22,9 @@ WHOLE = ("valid", "complete")
         (counted(5, 10, 15), None, CUT, ("limit_unsaid", "finish_reason_missing")),
         (counted(5, 9, 14), None, WHOLE, ("finish_reason_missing",)),
         (counted(5, 3, 8), "length", CUT, ()),
+        (counted(5, 12, 17), "stop", WHOLE, ("limit_counted_otherwise",)),
+        (counted(5, 12, 17), "length", CUT, ("limit_counted_otherwise",)),
+        (counted(5, 13, 18), "stop", WHOLE, ("max_tokens_not_held",)),
         (counted(5, 30, 35), "stop", WHOLE, ("max_tokens_not_held",)),
         (counted(5, 30, 35), "length", CUT, ("max_tokens_not_held",)),
         (counted(5, 30, 35), None, CUT, ("limit_unsaid", "max_tokens_not_held", "finish_reason_missing")),
@@ -47,6 +50,14 @@ def test_an_answer_at_its_limit_is_cut_whatever_is_said_of_it(
     outcome = read_whole(completion_value(usage=usage, finish_reason=finish), asked_max_tokens=10)
     assert (outcome.status, outcome.kind) == ended
     assert set(outcome.flags) == set(flags)
+
+
+def test_a_text_of_more_words_than_tokens_allowed_shows_the_limit_broken_whatever_is_counted() -> None:
+    """A host without usage, or one that counts too little, is read by its text; another tokenizer is allowed for."""
+    for usage in (None, counted(5, 9, 14)):
+        for words, flagged in ((12, False), (13, True)):
+            outcome = read_whole(completion_value("word " * words, usage=usage), asked_max_tokens=10)
+            assert ("max_tokens_not_held" in outcome.flags) is flagged
 
 
 def test_without_a_known_limit_the_finish_reason_alone_counts() -> None:

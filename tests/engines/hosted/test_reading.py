@@ -190,9 +190,9 @@ def test_a_finish_reason_nobody_knows_is_kept_and_flagged(finish_reason: str | N
 
 
 def test_an_unasked_tool_call_is_flagged() -> None:
-    """It is an answer, and not one that text comparison understands."""
+    """It is an answer like any other."""
     outcome = answered(None, finish_reason="tool_calls", message={"tool_calls": [{"function": {"name": "f"}}]})
-    assert (outcome.status, outcome.kind) == ("valid", "empty")
+    assert (outcome.status, outcome.kind) == ("valid", "complete")
     assert outcome.flags == ("unexpected_tool_call",)
 
 

@@ -137,9 +137,30 @@ def test_a_provider_without_tools_refuses_a_parameter_and_is_asked_on(status: in
     assert (exchange.outcome.kind, exchange.outcome.retry) == ("unsupported_param", "never")
 
 
-def test_calls_nobody_asked_for_stay_flagged_and_uncounted() -> None:
-    """Without offered tools a call is odd, whatever it holds."""
+def test_calls_nobody_asked_for_are_flagged_and_kept() -> None:
+    """They are what the model answered, and differ from a text; what names no function is none, whatever it holds."""
+    exchange, _ = ask(calls(CALL, {**CALL, "function": {"arguments": 5}}), tools=False)
+    assert (exchange.outcome.kind, exchange.outcome.flags) == ("complete", ("unexpected_tool_call",))
+    assert exchange.outcome.completion is not None
+    assert [call.name for call in exchange.outcome.completion.tool_calls] == ["get_weather"]
     exchange, _ = ask(calls({**CALL, "function": {"arguments": 5}}), tools=False)
     assert (exchange.outcome.kind, exchange.outcome.flags) == ("empty", ("unexpected_tool_call",))
-    assert exchange.outcome.completion is not None
-    assert exchange.outcome.completion.tool_calls == ()
+
+
+def test_a_call_in_the_older_field_is_a_call() -> None:
+    """Whole, or streamed in pieces; beside the newer field it is the same call once more."""
+    older = {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    pieces = [{"name": "get_weather", "arguments": ""}, {"arguments": '{"city":'}, {"arguments": ' "Oslo"}'}]
+    deltas = [{"index": 0, "delta": {"function_call": piece}, "finish_reason": None} for piece in pieces]
+    ends = {"index": 0, "delta": {}, "finish_reason": "function_call"}
+    chunks = [{"id": "x", "created": 1, "model": "m", "choices": [choice]} for choice in (*deltas, ends)]
+    replies = (
+        completion(None, finish_reason="function_call", message={"function_call": older}),
+        stream(*chunks),
+        completion(None, finish_reason="tool_calls", message={"function_call": older, "tool_calls": [CALL]}),
+    )
+    for reply in replies:
+        exchange, _ = ask(reply)
+        assert exchange.outcome.completion is not None
+        assert [(c.name, c.arguments) for c in exchange.outcome.completion.tool_calls] == [tuple(older.values())]
+        assert (exchange.outcome.kind, "tool_call_missing" in exchange.outcome.flags) == ("complete", False)

@@ -26,7 +26,7 @@ from tempzero.engines.hosted.fault_catalogue import (
     to_printable_line,
 )
 from tempzero.engines.hosted.finish_reasons import CUT_REASONS, FILTERED_REASONS, FINISHED_REASONS, TOOL_REASONS
-from tempzero.engines.hosted.token_limits import read_limit
+from tempzero.engines.hosted.token_limits import has_too_many_words, read_limit
 from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion, Flag, Outcome, OutcomeKind, Status
 
@@ -63,7 +63,7 @@ class AnswerReader:
         message = self._message(choice, finish)
         counted = self._counted(choice, given)
         limit = read_limit(counted, limit=self.reply.asked_max_tokens, finish=finish)
-        completion = self._said(message, counted, cut=limit.cut)
+        completion = self._said(message, counted, cut=limit.cut or finish in FILTERED_REASONS)
         if not finish and not find_usage(self.value, choice):
             raise UnusableReply(
                 missing_outcome("truncated_stream", "neither a finish reason nor usage: its end is not known", "yes")
@@ -72,6 +72,9 @@ class AnswerReader:
         self._note_what_is_odd(completion)
         self._note_calls(message, completion, finish)
         self.flags += limit.flags
+        asked = self.reply.asked_max_tokens
+        if asked is not None and has_too_many_words(completion.text, asked):
+            self._flag("max_tokens_not_held")
         if self._is_replayed(completion):
             return replace(self._build_outcome("excluded", "cached", completion), retry="once")
         return self._judge_end(choice, message, completion, finish, cut=limit.cut)
@@ -178,13 +181,19 @@ class AnswerReader:
         return block.text, block.reasoning
 
     def _calls(self, message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-        """The calls of offered tools, in their order; arguments given as an object become its text."""
-        given = message.get("tool_calls")
-        if not given or not self.reply.offered_tools:
+        """The calls in their order, that of the older `function_call` where there are no others.
+
+        One that cannot be understood is no answer where tools were offered, and nothing where none were.
+        """
+        given, older = message.get("tool_calls"), message.get("function_call")
+        if not given and isinstance(older, dict) and older:
+            given = [{"function": older}]
+        if not given or not (isinstance(given, list) or self.reply.offered_tools):
             return ()
         if not isinstance(given, list):
             raise UnusableReply(missing_outcome("schema", f"message.tool_calls is a JSON {type(given).__name__}"))
-        return tuple(self._call(call, index) for index, call in enumerate(given))
+        called = [(call, index) for index, call in enumerate(given) if self.reply.offered_tools or _is_call(call)]
+        return tuple(self._call(call, index) for call, index in called)
 
     def _call(self, call: Any, index: int) -> ToolCall:
         name, arguments = _nested_value(call, "function", "name"), _nested_value(call, "function", "arguments")
@@ -298,6 +307,12 @@ class AnswerReader:
         if spelled != value:
             self._flag("metadata_encoding")
         return spelled[:500]
+
+
+def _is_call(call: Any) -> bool:
+    """Whether it names a function, with arguments as a text, an object or none."""
+    name, arguments = _nested_value(call, "function", "name"), _nested_value(call, "function", "arguments")
+    return isinstance(name, str) and bool(name) and isinstance(arguments, str | dict | None)
 
 
 def _require_sound_text(text: str, where: str) -> str:

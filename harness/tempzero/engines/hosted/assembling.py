@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tempzero.answers.message_parts import REASONING_FIELDS, REASONING_LIST, split_content_list
-from tempzero.engines.hosted.call_joining import CallJoiner
+from tempzero.engines.hosted.call_joining import CallJoiner, join_function
 from tempzero.engines.hosted.event_stream import DONE_MARK, EventStream, StreamEvent
 from tempzero.engines.hosted.fault_catalogue import UnusableReply, missing_outcome, outcome_of_inband_error
 from tempzero.engines.hosted.finish_reasons import FILTERED_REASONS
@@ -283,8 +283,8 @@ class _StreamJoiner:
             elif name == "tool_calls" and given:
                 choice.calls.take(given)
                 brought = True
-            elif name == "function_call" and given:
-                choice.message[name] = given
+            elif name == "function_call" and isinstance(given, dict) and given:
+                join_function(choice.message.setdefault(name, {}), given)
                 brought = True
             elif name == "role":
                 choice.message.setdefault(name, given)

@@ -39,7 +39,7 @@ class CallJoiner:
                 raise UnusableReply(missing_outcome("schema", "the function of a tool call is not an object"))
             call = self._call_of(piece, function)
             call |= {k: v for k, v in piece.items() if k in ("id", "type") and v and k not in call}
-            _join_function(call["function"], function)
+            join_function(call["function"], function)
 
     def _call_of(self, piece: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:
         index = piece.get("index")
@@ -75,11 +75,12 @@ def _ids_differ(call: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
     return bool(call.get("id") and piece.get("id") and call["id"] != piece["id"])
 
 
-def _join_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
+def join_function(so_far: dict[str, Any], function: Mapping[str, Any]) -> None:
+    """One piece more of a function that is called: its name comes once, its arguments in pieces."""
     if function.get("name") and "name" not in so_far:
         so_far["name"] = function["name"]
     arguments = function.get("arguments")
-    if isinstance(arguments, str) and isinstance(so_far["arguments"], str | None):
-        so_far["arguments"] = (so_far["arguments"] or "") + arguments
+    if isinstance(arguments, str) and isinstance(so_far.get("arguments"), str | None):
+        so_far["arguments"] = (so_far.get("arguments") or "") + arguments
     elif arguments is not None:
         so_far["arguments"] = arguments

@@ -14,7 +14,8 @@ bad_request        never  any other 4xx
 auth               never  401, 403 (or a 400 that speaks of the key); a single 403 after answers is `blocked`
 model_unavailable  never  404, 410, or a 400/403 that says the model is not there
 wrong_url          never  404 or 405 that knows no such path (a web page, "Not Found"): nothing answers at base_url
-blocked            never  451, or a 400/403 that speaks of moderation, safety or policy: this prompt only
+blocked            never  451, or a 400/403 that speaks of moderation, safety or policy: this prompt only; once where
+                          it is a 403 without such words to a key that has worked
 redirect           never  3xx: following it could send the key elsewhere
 network            yes    no connection, or it broke before the response
 tls                never  a certificate or TLS fault

@@ -1,7 +1,8 @@
 """A refusal in, the same out, unless it would accuse a key that has worked: then it is the prompt's, for now.
 
 Some hosts answer 403 to one prompt that they do not like, without saying so. After an answer with the same key a
-403 speaks of its prompt, until that of a second prompt, with no answer in between, says that it was the key.
+403 speaks of its prompt, which is asked once more, until that of a second prompt, with no answer in between, says that
+it was the key.
 """
 
 from __future__ import annotations
@@ -30,4 +31,4 @@ class KeyStanding:
         if len(self._refused) > 1:
             return outcome
         detail = to_printable_line(f"of this prompt only, the key has answered others: {outcome.detail}")
-        return replace(outcome, kind="blocked", detail=detail)
+        return replace(outcome, kind="blocked", detail=detail, retry="once")

@@ -1,4 +1,8 @@
-"""An answer's token counts, its limit and finish reason in; whether it was cut, and whether the limit held, out."""
+"""An answer's token counts, its limit and finish reason in; whether it was cut, and whether the limit held, out.
+
+Hosts do not all count as their model does: some add what starts or ends an answer, routers count by a tokenizer of
+their own. A count a little above the limit may be such a one, and shows no limit that was not held.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,10 @@ from dataclasses import dataclass
 
 from tempzero.engines.hosted.finish_reasons import CUT_REASONS
 from tempzero.types.recorded import Completion, Flag
+
+# Other tokenizers count up to so much more of the same text; and so many tokens frame an answer.
+_OTHER_COUNT_SHARE = 0.25
+_FRAMING_TOKENS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +41,20 @@ def read_limit(counted: Completion, *, limit: int | None, finish: str) -> LimitR
     flags: list[Flag] = []
     if cut and not said:
         flags.append("limit_unsaid")
-    if text > limit:
+    if text > largest_count(limit):
         flags.append("max_tokens_not_held")
+    elif text > limit:
+        flags.append("limit_counted_otherwise")
     elif whole > limit:
         flags.append("limit_without_reasoning")
     return LimitReading(cut=cut, flags=tuple(flags))
+
+
+def largest_count(limit: int) -> int:
+    """The most that tokens held to a limit may come to where they are counted otherwise."""
+    return limit + max(_FRAMING_TOKENS, int(limit * _OTHER_COUNT_SHARE))
+
+
+def has_too_many_words(text: str, limit: int) -> bool:
+    """Whether a text has more words than any tokenizer would fit into its limit, whatever its host counted."""
+    return len(text) > 2 * limit and len(text.split()) > largest_count(limit)

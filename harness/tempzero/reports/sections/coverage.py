@@ -47,7 +47,7 @@ def _answered_table(view: View) -> Table | None:
 
 
 def _failures_table(view: View) -> Table | Paragraph:
-    failures = sorted(view.analysis.failures, key=lambda f: (f[0], -f[2], f[1]))
+    failures = sorted(view.analysis.failures, key=lambda f: (f.provider, -f.count, f.kind))
     if not failures:
         return Paragraph(text="No attempt failed.")
     return Table(
@@ -57,10 +57,19 @@ def _failures_table(view: View) -> Table | Paragraph:
             Column(heading="Kind"),
             Column(heading="What happened"),
             Column(heading="Count", numeric=True),
+            Column(heading="Prompts", numeric=True),
+            Column(heading="In its words, one of them"),
         ),
         rows=tuple(
-            (Cell(text=provider), Cell(text=kind), Cell(text=fault_words(kind)), Cell(text=f"{count:,}"))
-            for provider, kind, count in failures
+            (
+                Cell(text=one.provider),
+                Cell(text=one.kind),
+                Cell(text=fault_words(one.kind)),
+                Cell(text=f"{one.count:,}"),
+                Cell(text=f"{one.prompts:,}"),
+                Cell(text=one.said),
+            )
+            for one in failures
         ),
         grouped=True,
     )
