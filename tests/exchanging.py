@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tempzero import exchange, records
+from tempzero.analysis import analyse
 from tempzero.answers.chat_messages import to_answer_text
 from tempzero.errors import ExchangeError
 from tempzero.records import Run
@@ -69,3 +71,16 @@ def keys_and_texts(run: Run) -> dict[tuple[str, str, str, int], str | None]:
         said = view.outcome.completion
         found[at.provider, at.prompt, at.condition, at.repeat] = to_answer_text(said) if said else None
     return found
+
+
+def emr(run: Run, condition: str = "default") -> float | None:
+    """How often two repeats of one provider are the same, under one condition."""
+    found = [f for f in analyse(run).figures if (f.metric, f.condition, f.family) == ("emr", condition, None)]
+    assert len(found) == 1
+    return found[0].estimate.value
+
+
+def ready(line: str, option: str) -> str:
+    """The first ready line of that option in a refusal."""
+    words = shlex.split(line.replace(", or", " , or").replace(", --", " , --"))
+    return words[words.index(option) + 1].rstrip(",")

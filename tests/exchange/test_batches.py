@@ -208,6 +208,7 @@ MORE_MAPS = (
     "condition=temperature+limit",
     "id=question+gt",
     "ignore=temperature+limit+thoughts+@odd",
+    "seed=asked",
 )
 
 

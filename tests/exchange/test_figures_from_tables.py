@@ -20,10 +20,6 @@ def figure(analysis: Analysis, metric: str, k: int | None = None) -> tuple[float
     return found[0].estimate.value, found[0].estimate.n
 
 
-def emr(run: Run) -> float | None:
-    return figure(analyse(run), "emr")[0]
-
-
 def page(run: Run, folder: Path) -> str:
     analysis = analyse(run)
     write_reports(analysis, judge(analysis, run.config.gates), folder)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from exchanging import MAP, keys_and_texts, refused, row, take_in, views, write_csv, write_jsonl
-from tempzero.analysis import analyse
+from exchanging import MAP, emr, keys_and_texts, ready, refused, row, take_in, views, write_csv, write_jsonl
 from tempzero.exchange.path_parts import WORDS, find_path_parts
-from tempzero.records import Run
 
 Row = dict[str, Any]
-
-
-def emr(run: Run, condition: str = "default") -> float | None:
-    found = [f for f in analyse(run).figures if (f.metric, f.condition, f.family) == ("emr", condition, None)]
-    assert len(found) == 1
-    return found[0].estimate.value
 
 
 def two_temperatures(add: Callable[[float], Row]) -> list[Row]:
@@ -30,12 +21,6 @@ def two_temperatures(add: Callable[[float], Row]) -> list[Row]:
         rows += [row(question=f"q{q}", answer=f"same {q}", **add(0.0)) for _ in range(3)]
         rows += [row(question=f"q{q}", answer=f"x{q}{r}", **add(1.0)) for r in range(3)]
     return rows
-
-
-def ready(line: str, option: str) -> str:
-    """The first ready line of that option in a refusal."""
-    words = shlex.split(line.replace(", or", " , or").replace(", --", " , --"))
-    return words[words.index(option) + 1].rstrip(",")
 
 
 NESTED: dict[str, tuple[Callable[[float], Row], str]] = {

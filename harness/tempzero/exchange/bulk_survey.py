@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
-from operator import ne
+from operator import eq, ne
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tempzero.exchange.foreign_answers import ForeignAnswer
 from tempzero.exchange.keys import MOST_REPEATS, ImportLane, KeyIndex, Question
 from tempzero.exchange.outcomes import Ending, classify_ending
 from tempzero.exchange.recipe import SAMPLING_FIELDS, Recipe
-from tempzero.exchange.survey import ALWAYS_READ, Survey, Surveyor
+from tempzero.exchange.survey import ALWAYS_READ, HASH_BITS, Survey, Surveyor
 from tempzero.exchange.table_reading import is_sound_text
 from tempzero.metrics import stopped_sampling
 from tempzero.metrics.agreement import Ints
@@ -29,7 +29,7 @@ from tempzero.metrics.agreement import Ints
 _MOST_TEXT_CHARS = 32 << 20
 _MOST_MARKS = 1000
 _GLANCE_ROWS = 1000
-_HASH_BITS = 0x7FFF_FFFF_FFFF_FFFF
+
 # What a question or a lane is made of when it is first met.
 _FIRST_FIELDS = ("provider", "condition", "id", "prompt", "expected", "family", "claims", *SAMPLING_FIELDS)
 
@@ -212,7 +212,7 @@ class BulkSurveyor(Surveyor):
         self._one_file = files == 1
         self._batch_keys = BatchKeys(self._keys)
         self._endings = BatchEndings(recipe)
-        self._ended, self._lengths = array("i"), array("i")
+        self._ended = array("i")
 
     def watched_columns(self, header: Sequence[str]) -> tuple[str, ...]:
         """The columns whose cells are looked at, besides those of the fields."""
@@ -319,12 +319,16 @@ class BulkSurveyor(Surveyor):
         status = [ending.status for ending in self._endings.found]
         said = np.array([s in ("valid", "censored") for s in status])[endings]
         parts = zip(batch.of("text"), batch.of("reasoning"), batch.of("refusal"), strict=True)
-        outputs = np.fromiter(map(hash, parts), dtype=np.int64, count=batch.size) & _HASH_BITS
+        outputs = np.fromiter(map(hash, parts), dtype=np.int64, count=batch.size) & HASH_BITS
         lane_numbers = np.array([lane.number for lane in self._batch_keys.lanes], dtype=np.int64)[lanes]
         columns = (lane_numbers, questions, repeats, np.where(said, outputs, stopped_sampling.NO_OUTPUT))
         self._sequence.frombytes(np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1).tobytes())
         self._ended.extend(endings)
         self._lengths.frombytes(measure_texts(batch.of("text")).tobytes())
+        if self._of_request:
+            self._asked.extend(hash((seed, None)) & HASH_BITS for seed in batch.of("seed"))
+        known = self._batch_keys.questions
+        self._echoes += sum(map(eq, batch.of("text"), (known[q].text for q in questions)))
 
 
 def measure_texts(texts: Sequence[str | None]) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tempzero.exchange.expressions import Cells, Expression, as_label
-from tempzero.exchange.nested_cells import flatten_cells
+from tempzero.exchange.nested_cells import flatten_cells, flatten_settings
 from tempzero.exchange.path_parts import WORDS, PathPart, find_path_parts
 from tempzero.exchange.recipe import Recipe
 from tempzero.metrics.agreement import Ints
@@ -103,9 +103,13 @@ class Factors:
         self._key_of_row = array("i")
         self._columns: dict[str, _Watched] = {}
         self._dropped: set[str] = set()
+        self._settings: set[str] = set()
 
-    def see(self, key: Hashable, cells: Cells, file: str) -> None:
-        """Note the single values of one answer's row, and the parts of its file's path."""
+    def see(self, key: Hashable, cells: Cells, file: str, settings: Cells | None = None) -> None:
+        """Note the single values of one answer's row, and the parts of its file's path.
+
+        `settings` are those of its request, by the column that holds it: all of them are ways of asking.
+        """
         number = self._keys.get(key)
         if number is None:
             if len(self._keys) >= _WATCHED_KEYS:
@@ -118,6 +122,9 @@ class Factors:
         for column, value in flatten_cells(cells, self._used):
             if column not in self._dropped:
                 self._put(column, row, value)
+        for column, value in flatten_settings(settings or {}, self._used, self._recipe.fields):
+            self._settings.add(column)
+            self._columns.setdefault(column, _Watched()).put(row, value)
         for name, part in find_path_parts(file).items():
             watched = self._columns.setdefault(f"@path:{name}", _Watched(part=part))
             watched.put(row, part.value)
@@ -169,7 +176,7 @@ class Factors:
             if why:
                 found.append(_Suspect(column, why))
         order = ("setting", "input", "factor")
-        yield from sorted(found, key=lambda s: (order.index(s.why), s.column.startswith("@")))
+        yield from sorted(found, key=lambda s: (order.index(s.why), s.column.startswith("@path:")))
 
     def _why(self, column: str, watched: _Watched, key: Ints) -> str:
         codes = np.full(key.size, _ABSENT, dtype=np.int64)
@@ -179,7 +186,7 @@ class Factors:
         part, name = watched.part, _last_name(column)
         if part is not None:
             return self._why_of_part(part, watched)
-        if column in self._counts_repeats:
+        if column in self._counts_repeats or column in self._settings:
             return "setting"
         if _PARAMETER.fullmatch(name):
             return "setting"

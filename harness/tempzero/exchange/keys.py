@@ -18,6 +18,8 @@ DEFAULT_FAMILY = "imported"
 MOST_CONDITIONS = 5000
 _MOST_PROVIDERS = 500
 MOST_REPEATS = 1 << 20
+# What tables write where a cell is empty: no name of a question.
+_NO_NAMES = frozenset(("", "nan", "NaN", "None", "null", "NULL", "<NA>"))
 _LONGEST_NAME = 100
 _LONGEST_CONDITION = 200
 # What names in providers.yaml and prompt files may hold: they become parts of file names and table cells.
@@ -129,8 +131,12 @@ class KeyIndex:
     def find_question(self, answer: ForeignAnswer) -> Question:
         """The question of an answer, a new one where it is the first. Raises ExchangeError where it names none."""
         name = answer.prompt if answer.id is None else answer.id
-        if name is None:
-            raise ExchangeError(f"{answer.place}: has no prompt or id; every row must say what was asked")
+        if name is None or name.strip() in _NO_NAMES:
+            shown = f' (but "{name.strip()}")' if name and name.strip() else ""
+            raise ExchangeError(
+                f"{answer.place}: has no prompt or id{shown}; every row must say what was asked, or all that do not "
+                "would count as repeats of one question. Map another column, or leave such rows out with --where"
+            )
         return self.questions.get(name) or self._new_question(name, answer)
 
     def number_repeat(self, lane: ImportLane, label: str) -> int:

@@ -41,6 +41,29 @@ def flatten_cells(cells: Cells, used: Collection[str]) -> Iterator[tuple[str, An
             yield found
 
 
+# What of a request is no setting: what was asked, what only labels a call, or says how its answer is sent.
+_NO_SETTINGS = frozenset(
+    ("messages", "prompt", "input", "contents", "user", "metadata", "store", "stream", "stream_options", "seed")
+) | {"safety_identifier", "prompt_cache_key", "service_tier", "logprobs", "top_logprobs", "custom_id"}
+
+_FIELDS_OF_SETTINGS = dict.fromkeys(
+    ("max_completion_tokens", "max_new_tokens", "max_output_tokens", "max_gen_toks"), "max_tokens"
+)
+
+
+def flatten_settings(requests: Cells, used: Collection[str], fields: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+    """(path, value) of every setting of a request, which stands in a column as an object or as JSON text.
+
+    Not of those that have a field of the mapping, however a request spells them.
+    """
+    for column, request in requests.items():
+        inside = parse_nested_cell(request) if isinstance(request, str) else request
+        if isinstance(inside, Mapping):
+            for name, value in inside.items():
+                if name not in _NO_SETTINGS and _FIELDS_OF_SETTINGS.get(name, name) not in fields:
+                    yield from _flatten_value(f"{column}.{name}", value, used, 1)
+
+
 def _flatten_value(
     path: str, value: Any, used: Collection[str], level: int, starred: Collection[str] = ()
 ) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +30,17 @@ SAMPLING_CENSORED = "sampling: censored"
 
 # Rows that share a key are looked at up to this number, to say by how many causes they do; all are counted.
 _COLLISIONS_LOOKED_AT = 50
+HASH_BITS = 0x7FFF_FFFF_FFFF_FFFF
+# So many different texts of the very length of the longest are no chance, unless all texts are short.
+_LEAST_CUT_CHARS = 64
+_LEAST_CUT_TEXTS = 4
 # Fields that may be empty in every row without a mistake in the mapping.
 _MAY_BE_EMPTY = frozenset({"error", "refusal", "cached", "reasoning", "reasoning_tokens", "date"})
 
 # What a survey looks at in every row; other mapped fields only until one row had a value.
 ALWAYS_READ = frozenset(
     ("provider", "id", "prompt", "condition", "repeat", "text", "expected", "family", "claims", "error", "refusal")
-) | {"cached", "reasoning", "finish_reason", "response_id", *SAMPLING_FIELDS}
+) | {"cached", "reasoning", "finish_reason", "response_id", "request", "seed", *SAMPLING_FIELDS}
 
 # Columns that say after how many tokens an answer was cut, by the field that holds it.
 _LIMIT_COLUMNS = {
@@ -44,6 +49,9 @@ _LIMIT_COLUMNS = {
     ),
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens"), "max_tokens"),
 }
+
+SETTINGS_COLUMN = "@settings"
+"""Where the reader of a format puts how it was asked, besides what has a field."""
 
 FindAnswers = Callable[[Collection[int]], Mapping[int, ForeignAnswer]]
 
@@ -82,6 +90,11 @@ class Surveyor:
         self._problems: dict[str, str] = {}
         self._numbers: Counter[str] = Counter()
         self._sequence = array("q")
+        self._lengths = array("i")
+        self._echoes = 0
+        # What of a request may differ between repeats without being another condition; then they are not compared.
+        self._of_request = [name for name in ("seed", "request") if name in recipe.fields]
+        self._asked = array("q")
         self._limit_unmapped = recipe.format is None and not {"completion_tokens", "max_tokens"} & recipe.fields.keys()
         self._cut_columns: dict[str, str] = {}
 
@@ -99,19 +112,24 @@ class Surveyor:
         self._once(key.packed, ended, answer)
         if ended.kind == "length" and self._limit_unmapped:
             self._look_for_limit(answer)
-        if self._recipe.format is None:
-            self._factors.see((key.lane.number, key.question.number), answer.cells, answer.file)
+        at = (key.lane.number, key.question.number)
+        by_hand = self._recipe.format is None
+        self._factors.see(
+            at, answer.cells if by_hand else {}, answer.file if by_hand else "", self._settings_of(answer)
+        )
         if self._never:
             never = {n for n in self._never if getattr(answer, n) in (None, "")}
             if never != self._never:
                 self._never, self.needs = never, ALWAYS_READ | never
         said = ended.status in ANSWERED
         output = (
-            hash((answer.text, answer.reasoning, answer.refusal)) & 0x7FFF_FFFF_FFFF_FFFF
-            if said
-            else stopped_sampling.NO_OUTPUT
+            hash((answer.text, answer.reasoning, answer.refusal)) & HASH_BITS if said else stopped_sampling.NO_OUTPUT
         )
         self._sequence.extend((key.lane.number, key.question.number, key.repeat, output))
+        self._lengths.append(len(answer.text or ""))
+        self._echoes += answer.text == key.question.text
+        if self._of_request:
+            self._asked.append(hash((answer.seed, answer.request)) & HASH_BITS)
 
     def finish(self, find: FindAnswers) -> Survey:
         """Everything has been seen. `find` gives the first answer of each packed key, to name what collided."""
@@ -132,6 +150,8 @@ class Surveyor:
             self._problem("cut", self._describe_unknown_limit())
         if not any(status in ANSWERED for status, _ in self._outcomes):
             self._problem("failed", self._all_failed())
+        if self._echoes == self._outcomes.total() > 1 and not self._recipe.as_is:
+            self._problem("echo", self._describe_echo())
         if self._problems:
             raise ExchangeError("\n".join(self._lines()))
         return Survey(
@@ -179,6 +199,15 @@ class Surveyor:
                     f"condition={self._recipe.fields[name].written}",
                 )
 
+    def _settings_of(self, answer: ForeignAnswer) -> dict[str, Any]:
+        """What says how it was asked, by its column: the whole request, or what a format's reader found."""
+        request, found = self._recipe.fields.get("request"), dict[str, Any]()
+        if request is not None and len(request.paths) == 1 and answer.request is not None:
+            found[request.paths[0]] = answer.request
+        if self._recipe.format is not None and (settings := answer.cells.get(SETTINGS_COLUMN)):
+            found[SETTINGS_COLUMN] = settings
+        return found
+
     def _once(self, packed: int, ended: Ending, answer: ForeignAnswer) -> None:
         if ended.status == "missing":
             self._retried.add(packed)
@@ -222,6 +251,10 @@ class Surveyor:
         counted = ", ".join(f"{number} {kind}" for (_, kind), number in self._outcomes.most_common(3))
         return f"no row holds an answer: {counted}{hint}"
 
+    def _describe_echo(self) -> str:
+        text = self._recipe.fields["text"].written
+        return f"text={text}: every answer is its own question, word for word; which column holds the answers?"
+
     def _problem(self, cause: str, line: str) -> None:
         """A cause is said once, by its first row; how many more rows have it is counted."""
         if cause in self._problems:
@@ -252,7 +285,38 @@ class Surveyor:
                 f'rows were numbered in their order; the column "{column}" seems to number the repeats: '
                 f"with repeat={column} duplicates would be noticed"
             )
+        yield from self._asked_differently()
+        yield from self._cut_when_recorded()
         yield from self._censored()
+
+    def _asked_differently(self) -> Iterator[str]:
+        """Repeats are compared where their requests are the same to the letter."""
+        if not self._of_request:
+            return
+        rows = np.frombuffer(self._sequence, dtype=np.int64).reshape(-1, 4)
+        key = rows[:, 0] << 32 | rows[:, 1]
+        pairs = np.unique(np.stack([key, np.frombuffer(self._asked, dtype=np.int64)], axis=1), axis=0)
+        differing = np.count_nonzero(np.unique(pairs[:, 0], return_counts=True)[1] > 1)
+        if differing:
+            maps = " and ".join(f"{name}={self._recipe.fields[name].written}" for name in self._of_request)
+            yield (
+                f"repeats of {differing} of {np.unique(key).size} prompts (by provider and condition) were asked with "
+                f"requests that differ, as {maps} says: only those of one request are compared with one another. Where "
+                "the difference is no other way of asking, leave it out of the mapping"
+            )
+
+    def _cut_when_recorded(self) -> Iterator[str]:
+        """Where several different answers have the very length of the longest one, a round one, they were cut to it."""
+        lengths = np.frombuffer(self._lengths, dtype=np.int32)
+        longest = int(lengths.max(initial=0))
+        outputs = np.frombuffer(self._sequence, dtype=np.int64).reshape(-1, 4)[:, 3]
+        if longest >= _LEAST_CUT_CHARS and any(_is_round(longest - mark) for mark in (0, 1, 3)):  # "…" or "..." behind
+            here = outputs[(lengths == longest) & (outputs != stopped_sampling.NO_OUTPUT)]
+            if np.unique(here).size >= _LEAST_CUT_TEXTS:
+                yield (
+                    f"{here.size} answers, {np.unique(here).size} different ones among them, have {longest} characters "
+                    "each, and none has more: were they cut when they were recorded? What differs behind is not seen"
+                )
 
     def _censored(self) -> Iterator[str]:
         rows = np.frombuffer(self._sequence, dtype=np.int64).reshape(-1, 4)
@@ -279,6 +343,11 @@ class Surveyor:
                     "prompts it cannot rise: were prompts asked again only while the answer read from them stayed the "
                     "same? With --extractor that can be seen"
                 )
+
+
+def _is_round(chars: int) -> bool:
+    """Whether a text would be cut to such a length; 32767 characters are what a cell of a spreadsheet holds."""
+    return chars % 50 == 0 or chars % 64 == 0 or chars in (80, 255, 32767, 65535)
 
 
 _KIND_WORDS: Mapping[OutcomeKind, str] = {

@@ -107,7 +107,7 @@ def read_json_document(file: RecordFile) -> Any:
         )
     data = file.path.read_bytes()
     try:
-        return _require_shallow(_decode_json(_decode_text(file, data)))
+        return decode_foreign_json(_decode_text(file, data))
     except json.JSONDecodeError as problem:
         raise ExchangeError(f"{file.name}:{problem.lineno}: not JSON: {problem.msg}") from None
     except (ValueError, RecursionError) as problem:
@@ -122,8 +122,23 @@ def foreign_to_canonical_json(value: Any) -> str:
         return to_canonical_json(_to_plain_json(value))
 
 
+def _refuse_two_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError where a key stands there twice with another value: readers differ on which one counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if foreign_to_canonical_json(found[key]) != foreign_to_canonical_json(value):
+                raise ValueError(f'the key "{key[:60]}" stands twice in one object, with different values')
+    return found
+
+
 # NaN and Infinity, which JSON does not have but some writers give, become those words.
-_decode_json = json.JSONDecoder(parse_constant=str).decode
+_decode_json = json.JSONDecoder(parse_constant=str, object_pairs_hook=_refuse_two_values).decode
+
+
+def decode_foreign_json(text: str) -> Any:
+    """JSON of other tools. Raises ValueError or RecursionError for what is broken, ambiguous or nested too deeply."""
+    return _require_shallow(_decode_json(text))
 
 
 def is_sound_text(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,11 @@ from tempzero.exchange.table_reading import Row, foreign_to_canonical_json
 
 _HEADERS = ("header.json", "_journal/start.json", "start.json")
 _MOST_MEMBER_BYTES = 1 << 28  # of one member; a sample of this size is no answer any more
+# What says where and in which way it was asked; and what of the generation only says how calls are made.
+_LOG_SETTINGS = ("model_base_url", "model_args", "solver", "solver_args", "task_version")
+_CONNECTION_SETTINGS = frozenset(
+    ("max_retries", "timeout", "attempt_timeout", "max_connections", "cache", "batch", "num_choices", "logprobs")
+)
 _ATTACHMENT = "attachment://"
 
 
@@ -85,9 +89,10 @@ def _read_eval_member(file: RecordFile, archive: zipfile.ZipFile, name: str) -> 
         with archive.open(name) as member:
             data = member.read(_MOST_MEMBER_BYTES)
     try:
-        return json.loads(data)
+        return table_reading.decode_foreign_json(data.decode())
     except (ValueError, RecursionError) as problem:
-        raise ExchangeError(f"{file.name}: {name}: not JSON that can be read: {str(problem)[:200]}") from None
+        shown = ascii(" ".join(str(problem).split())[:200])[1:-1]
+        raise ExchangeError(f"{file.name}: {name}: not JSON that can be read: {shown}") from None
 
 
 def _drop_transcript(sample: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -122,10 +127,24 @@ def _inspect_cells(log: Mapping[str, Any], settings: Mapping[str, Any], sample: 
         "@total_tokens": usage.get("total_tokens"),
         "@latency_s": output.get("time"),
         "@expected": target if isinstance(target, str) else target[0] if isinstance(target, list) and target else None,
+        "@settings": _inspect_settings(log, settings),
+        "@response_id": sample.get("uuid") or _name_of_sample(log, sample),
         "@temperature": settings.get("temperature"),
         "@top_p": settings.get("top_p"),
         "@max_tokens": settings.get("max_tokens"),
     }
+
+
+def _inspect_settings(log: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How it was asked, besides the task's own arguments, which are the condition."""
+    asked = {name: value for name, value in settings.items() if name not in _CONNECTION_SETTINGS}
+    return {**asked, **{name: log[name] for name in _LOG_SETTINGS if log.get(name)}}
+
+
+def _name_of_sample(log: Mapping[str, Any], sample: Mapping[str, Any]) -> str | None:
+    """In place of a uuid, which old logs lack: a log that lies there in both forms holds each answer twice."""
+    of_log = log.get("eval_id") or log.get("run_id")
+    return f"{of_log}/{sample.get('id')}/{sample.get('epoch')}" if of_log else None
 
 
 def _sample_text(message: Mapping[str, Any], output: Mapping[str, Any], attached: Mapping[str, Any]) -> str | None:
@@ -177,7 +196,7 @@ INSPECT = Format(
         "expected": "@expected",
         "finish_reason": "@finish_reason",
         "served_model": "@served_model",
-        "response_id": "uuid",
+        "response_id": "@response_id",
         "prompt_tokens": "@prompt_tokens",
         "completion_tokens": "@completion_tokens",
         "reasoning_tokens": "@reasoning_tokens",

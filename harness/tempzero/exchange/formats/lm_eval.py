@@ -39,7 +39,11 @@ def _read_lm_eval_rows(file: RecordFile) -> Iterator[Row]:
         for number, text in enumerate(_sample_responses(file, row)):
             cells = {k: v for k, v in row.cells.items() if k not in ("resps", "filtered_resps", "arguments")}
             cells |= {"resps": [[text]], "arguments": settings, "@text": text, "@prompt": prompt, "@task": task}
-            cells |= {"@temperature": settings.get("temperature"), "@max_tokens": settings.get("max_gen_toks")}
+            cells |= {
+                "@settings": settings,
+                "@temperature": settings.get("temperature"),
+                "@max_tokens": settings.get("max_gen_toks"),
+            }
             cells |= {"@id": f"{task}:{row.cells['doc_id']}", "@date": date, "@repeat": _repeat_number(ours, number)}
             yield Row(cells, row.line)
 
