@@ -96,7 +96,7 @@ def said(results: Path) -> list[Any]:
     """The history without clock times, run names and what is named after them."""
     nights = history.read_nights(results)
     decided = [
-        (n.night, e.side.provider, e.side.texts, e.side.answered, d.state, d.p_value, d.windows, d.evidence, d.since)
+        (n.night, e.side.provider, e.side.texts, e.side.answered, d.state, d.p_value, d.window, d.evidence, d.since)
         for n in nights
         for e in n.entries
         for d in (e.decision,)

@@ -92,11 +92,14 @@ def test_quiet_nights_are_ok_and_a_swap_is_found_that_very_night(
         capfd.readouterr()
         assert place.night("2026-01-05", swapped) == 1
         shown = capfd.readouterr().out
-        assert place.night("2026-01-06", swapped) == 1
-        assert "told" not in capfd.readouterr().out, "a state that stays is told once"
-        back = [place.night(f"2026-01-0{i}") for i in (7, 8)]
-    assert back == [1, 0]
-    assert place.states() == ["no baseline", "ok", "ok", "ok", "changed", "changed", "changed", "ok"]
+        assert place.night("2026-01-06", swapped) == 0
+        again = capfd.readouterr().out
+        assert "told" not in again, "a state that stays is told once"
+        assert "`tempzero baseline accept steady --since 2026-01-05`" in again
+        back = [place.night(f"2026-01-0{i}") for i in (7, 8, 9)]
+    assert back == [0, 0, 0]
+    assert place.states()[4:] == ["changed", "changed", "not seen", "not seen", "ok"], "an all-clear takes three nights"
+    assert set(place.states()[1:4]) == {"ok"}
     assert set(place.states("noisy")) == {"no baseline", "ok"}
     assert "told: steady changed since the night of 2026-01-05 (last as before: 2026-01-04)" in shown
     entry = place.read("2026-01-05").entry("steady")
@@ -249,8 +252,7 @@ def test_a_message_that_fails_is_kept_and_arrives_the_next_time(
         place.set_baseline()
         assert place.night("2026-01-02", swapped) == 1
         assert "HTTP 400" in capfd.readouterr().err
-        assert place.night("2026-01-03", swapped) == 1
-        assert place.night("2026-01-04", swapped) == 1
+        assert [place.night(f"2026-01-0{i}", swapped) for i in (3, 4)] == [0, 0]
     assert [(p["id"], p["kind"]) for p in posted] == [("2026-01-02.steady.changed", "changed")] * 2
     assert any("evidence bundle: " in d for d in posted[1]["details"])
     assert len(posted[1]["telling"]) == 3
@@ -292,6 +294,32 @@ def test_a_baseline_is_an_explicit_act_and_acknowledges_a_change(
     assert json.loads((place.results / "history" / "nights" / "2026-01-04.json").read_text())["night"] == "2026-01-04"
 
 
+def test_accepting_a_change_ends_it_and_quiet_nights_can_be_added(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After an alarm one command says: this is what it is now; and it is named where the alarm is told."""
+    with Loopback() as server:
+        place = Place(tmp_path, server, nightly={"exit": "while_changed"})
+        place.set_baseline()
+        command = ["baseline", "accept", "steady", "--config", str(place.file)]
+        assert main(command) == 2
+        assert "steady: nothing to accept: it is not changed; name the first night" in capfd.readouterr().err
+        assert [place.night(f"2026-01-0{i}", swapped) for i in (2, 3)] == [1, 1]
+        found = history.find_notices(history.read_nights(place.results), no_data_nights=2)
+        assert any("`tempzero baseline accept steady --since 2026-01-02`" in d for d in found[0].details)
+        assert main(command) == 0
+        assert "steady: 48 answers from" in capfd.readouterr().out
+        assert [place.night(f"2026-01-0{i}", swapped) for i in (4, 5)] == [0, 0]
+        assert place.night("2026-01-06") == 1, "what it was before is now the change"
+        entry = place.read("2026-01-06").entry("steady")
+        assert main(["baseline", "grow", "noisy", "--since", "2026-01-04", "--config", str(place.file)]) == 0
+        assert "noisy: 96 answers from" in capfd.readouterr().out
+    assert entry is not None
+    assert entry.decision.telling[0].before.startswith("otherwise ")
+    assert main(["baseline", "grow", "noisy", "--since", "yesterday", "--config", str(place.file)]) == 2
+    assert main(["baseline", "accept", "nobody", "--config", str(place.file)]) == 2
+
+
 def test_cheap_nights_and_a_deep_one_each_have_their_own_baseline(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,7 +341,7 @@ def test_cheap_nights_and_a_deep_one_each_have_their_own_baseline(
             """Another model on the long prompts, where one token does not tell."""
             return usual(call) if call.prompt.startswith("b") else swapped(call)
 
-        assert [place.night(f"2026-01-{i:02}", at_length) for i in (8, 9)] == [1, 1]
+        assert [place.night(f"2026-01-{i:02}", at_length) for i in (8, 9)] == [1, 0]
         shown = capfd.readouterr().out
         assert place.night("2026-01-10", lambda call: swapped(call)) == 1
     nights = {n.night: n for n in history.read_nights(place.results)}

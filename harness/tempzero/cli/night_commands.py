@@ -25,29 +25,53 @@ from tempzero.cli.options import (
 )
 from tempzero.errors import UsageError
 
+_BASELINE_USAGE = (
+    "baseline: say `set RUN [RUN ...]`, `show`, `clear`, `accept PROVIDER [--since NIGHT]`, "
+    "or `grow PROVIDER [--since NIGHT]`"
+)
+
 
 def baseline(
-    action: Annotated[str, typer.Argument(help="set, show or clear.")],
-    runs: Annotated[
-        list[Path] | None, typer.Argument(help="With set: the run folder, or several to be pooled.")
+    action: Annotated[str, typer.Argument(help="set, show, clear, accept or grow.")],
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(help="With set: the run folder, or several to be pooled. With accept or grow: the provider."),
     ] = None,
     config: ConfigFile = None,
     providers: Providers = "",
+    since: Annotated[
+        str, typer.Option(help="With accept: the first night to accept, else that of the change. With grow: to add.")
+    ] = "",
 ) -> int:
-    """Say what every night is held against: the runs of an ordinary day, chosen by you."""
+    """Say what every night is held against: runs of an ordinary day, chosen by you; or acknowledge a change."""
     import tempzero
-    from tempzero.nightly.baseline import clear_baselines, describe_baseline, set_baselines
-    from tempzero.nightly.history import read_baselines
+    from tempzero.nightly.baseline import (
+        accept_change,
+        clear_baselines,
+        describe_baseline,
+        grow_baseline,
+        set_baselines,
+    )
+    from tempzero.nightly.history import check_night_label, read_baselines
 
-    if action not in ("set", "show", "clear") or (action == "set") != bool(runs):
-        raise UsageError("baseline: say `set RUN [RUN ...]`, `show`, or `clear`")
-    results, only = load_setting(config).results, split_names(providers)
+    of_provider = action in ("accept", "grow")
+    if action not in ("set", "show", "clear", "accept", "grow") or (of_provider or action == "set") != bool(named):
+        raise UsageError(_BASELINE_USAGE)
+    if since and not of_provider:
+        raise UsageError("--since: goes with `baseline accept` and `baseline grow` only")
+    setting, only = load_setting(config), split_names(providers)
+    results = setting.results
     if action == "clear":
         for name in clear_baselines(results, only):
             print(f"cleared: {name}")
         return 0
-    if action == "set":
-        found = set_baselines(results, [tempzero.open_run(path) for path in runs or ()], only=only)
+    if of_provider:
+        change = accept_change if action == "accept" else grow_baseline
+        first = check_night_label(since) if since else ""
+        found = tuple(b for name in named or () for b in change(results, name, since=first, gates=setting.config.gates))
+    elif action == "set":
+        runs = [tempzero.open_run(Path(path)) for path in named or ()]
+        found = set_baselines(results, runs, only=only)
     else:
         found = read_baselines(results)
     for one in found:

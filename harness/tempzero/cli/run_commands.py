@@ -62,6 +62,7 @@ def run(
     import tempzero
     from tempzero.cli.printing import print_lines, print_plan
     from tempzero.cli.progress import make_watcher
+    from tempzero.reports.job_summary import append_job_summary
     from tempzero.workflow.pipeline import describe_gaps, has_answers, prepare_run
 
     if dry_run:
@@ -94,7 +95,9 @@ def run(
         run_code=run_code,
         watcher=make_watcher(),
     )
-    return _conclude_and_show(done, json_output, full=full, briefly=not has_answers(done))
+    code = _conclude_and_show(done, json_output, full=full, briefly=not has_answers(done))
+    append_job_summary((done.path / "report.md").read_text(encoding="utf-8"), os.environ)
+    return code
 
 
 def check(

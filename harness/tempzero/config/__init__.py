@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from tempzero.config.access_ways import DefaultSampling, Imported, Local, Replay, Serve, Weights
 from tempzero.config.loading import load_config, parse_config, refuse_unknown_providers
-from tempzero.config.night_models import Deep, Nightly, Notify, Webhook
+from tempzero.config.night_models import Deep, ExitRule, Nightly, Notify, Webhook
 from tempzero.config.problems import PASTED_KEY, find_key_places
 from tempzero.config.provider_models import Claims, ParameterNames, Price, Provider, ProviderEntry
 from tempzero.config.reasoning import Effort, Reasoning, ReasoningChoice
@@ -51,6 +51,7 @@ __all__ = [
     "DefaultSampling",
     "Defaults",
     "Effort",
+    "ExitRule",
     "Gates",
     "Imported",
     "Local",

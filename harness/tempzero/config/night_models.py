@@ -10,6 +10,8 @@ from tempzero.config.strict_model import OneOrMore, Positive, StrictModel, list_
 from tempzero.config.variables import is_variable_name
 from tempzero.types.asked import SuiteName
 
+ExitRule = Literal["on_change", "while_changed"]
+
 
 class NightSettings(StrictModel):
     """What one kind of night asks, and what it may spend at most."""
@@ -55,6 +57,9 @@ class Nightly(NightSettings):
     """Blocks of a UTC day; a night is compared with nights of its own block only, where load depends on the hour."""
     no_data_nights: Positive = 2
     """Nights without data in a row after which that is said."""
+    exit: ExitRule = "on_change"
+    """When a night ends with exit code 1 and annotations: `on_change`, in the night of an alarm or of a telling event
+    only; `while_changed`, as well on every night until the change is over or acknowledged (`baseline accept`)."""
     deep: Deep | None = None
     """What a deep night asks; null: all nights are alike."""
 

@@ -1,15 +1,16 @@
-"""Run folders in, the baselines of their providers out: an explicit act, never the first run by itself."""
+"""Run folders or nights in, the baselines of their providers out: an explicit act, never the first run by itself."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from tempzero import stats
+from tempzero import records, stats
 from tempzero.analysis import analyse
 from tempzero.config import Gates
 from tempzero.errors import UsageError
@@ -52,14 +53,19 @@ def make_baselines(runs: Sequence[Run], *, only: Collection[str] = (), now: str)
 
 def _make_baseline(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> Baseline:
     name = sides[0].provider
-    if len({s.settings for s in sides}) > 1:
-        raise UsageError(f"{name}: was asked with different settings in these runs; they cannot be one baseline")
     weak = [s for s in sides if s.answered < gates.min_coverage * s.planned]
     if weak:
         raise UsageError(
             f"{name}: only {weak[0].answered} of {weak[0].planned} calls were answered in {weak[0].run}; "
             f"an outage is no baseline: leave that run out, or this provider with --providers"
         )
+    return _pool_sides(sides, run.manifest.suite.digest, gates, now)
+
+
+def _pool_sides(sides: Sequence[Side], suite_digest: str, gates: Gates, now: str) -> Baseline:
+    name = sides[0].provider
+    if len({s.settings for s in sides}) > 1:
+        raise UsageError(f"{name}: was asked with different settings in these runs; they cannot be one baseline")
     floor = own_agreement_rate(sides)
     if floor.n < gates.min_prompts:
         raise UsageError(
@@ -70,10 +76,72 @@ def _make_baseline(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> B
         format=history.FORMAT,
         provider=name,
         set_at=now,
-        suite_digest=run.manifest.suite.digest,
+        suite_digest=suite_digest,
         floor=floor,
         sides=tuple(sides),
     )
+
+
+def accept_change(results: Path, provider: str, *, since: str, gates: Gates) -> tuple[Baseline, ...]:
+    """Acknowledge: what a provider answered since a night (empty: since its change) is what it is held against now.
+
+    Raises UsageError where it is not changed and no night is named, or where no night since then has data.
+    """
+    made = []
+    for baseline, held in _held_nights(results, provider):
+        last = [p.entry.decision for p in held if p.entry.decision.tested][-1:]
+        first = since or (last[0].since if last and last[0].state in history.CHANGED_STATES else None)
+        taken = [p.entry.side for p in held if first is not None and p.night >= first and p.entry.decision.tested]
+        if taken:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            made.append(_pool_sides(_restore_shown_texts(results, taken), baseline.suite_digest, gates, now))
+    if not made:
+        wanted = (
+            f"has no night with data since {since}" if since else "is not changed; name the first night with --since"
+        )
+        raise UsageError(f"{provider}: nothing to accept: it {wanted}")
+    for one in made:
+        history.write_baseline(results, one)
+    return tuple(made)
+
+
+def grow_baseline(results: Path, provider: str, *, since: str, gates: Gates) -> tuple[Baseline, ...]:
+    """Add the quiet nights (where one is named: since that) to what a provider is held against. Raises UsageError."""
+    made = []
+    for baseline, held in _held_nights(results, provider):
+        quiet = [p.entry.side for p in held if p.entry.decision.state == "ok" and p.night >= since]
+        alike = [side for side in quiet if side.settings == baseline.sides[-1].settings]
+        if alike:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            sides = [*baseline.sides, *_restore_shown_texts(results, alike)]
+            made.append(_pool_sides(sides, baseline.suite_digest, gates, now))
+    if not made:
+        raise UsageError(f"{provider}: no quiet night is there to be added to its baseline")
+    for one in made:
+        history.write_baseline(results, one)
+    return tuple(made)
+
+
+def _held_nights(results: Path, provider: str) -> list[tuple[Baseline, list[history.PastNight]]]:
+    """Each baseline of a provider with the nights that were held against it."""
+    found = [b for b in history.read_baselines(results) if b.provider == provider]
+    if not found:
+        known = ", ".join(sorted({b.provider for b in history.read_baselines(results)})) or "none"
+        raise UsageError(f"no baseline of {provider}; there is: {known}")
+    past = history.past_nights(history.read_nights(results), provider, "~")
+    return [(b, [p for p in past if p.entry.decision.baseline == b.key]) for b in found]
+
+
+def _restore_shown_texts(results: Path, sides: Sequence[Side]) -> list[Side]:
+    """With the texts that a night's file leaves out, from its run folder where that is still there."""
+    found = []
+    for side in sides:
+        whole = side
+        if (results / side.run / records.MANIFEST).is_file():
+            run = records.open_run(results / side.run)
+            whole = next((s for s in history.condense_run(run, analyse(run)) if s.provider == side.provider), side)
+        found.append(replace(side, shown=whole.shown))
+    return found
 
 
 def own_agreement_rate(sides: Sequence[Side]) -> Estimate:

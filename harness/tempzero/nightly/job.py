@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from tempzero import records
-from tempzero.config import Deep, Nightly, Setting
+from tempzero.config import Deep, ExitRule, Nightly, Setting
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history, notify
-from tempzero.nightly.history import Baseline, Depth, Night, NightEntry, Notice, Tonight
+from tempzero.nightly.history import STATE_WORDS, Baseline, Decision, Depth, Night, NightEntry, Notice, Tonight
 from tempzero.nightly.locking import hold_lock
 from tempzero.nightly.proving import prove_change
 from tempzero.records import Run
@@ -210,12 +210,13 @@ def _publish_night(setting: Setting, done: Night, write: Callable[[str], None]) 
     others = _still_changed_entries(nights, done, history.read_baselines(results))
     notify.write_status_files(config.notify, setting.root, done, nights, others)
     tonight = tuple(n for n in due if n.night == done.night)
-    notify.show_in_ci(done, tonight, others, environ=environ, write=write)
+    loud = others if config.nightly.exit == "while_changed" else ()
+    notify.show_in_ci(done, tonight, others, environ=environ, write=write, rule=config.nightly.exit)
     sentences = (
         *map(_describe_entry, done.entries),
         *(f"{_describe_entry(entry)} ({night.depth} nights)" for night, entry in others),
     )
-    ended: Literal["pass", "finding", "inconclusive"] = "finding" if others else night_outcome(done)
+    ended = "finding" if loud else night_outcome(done, config.nightly.exit)
     return NightOutcome(night=done.night, outcome=ended, sentences=sentences, told=tonight, undelivered=undelivered)
 
 
@@ -227,7 +228,9 @@ def _still_changed_entries(
     return tuple(
         (night, entry)
         for night, entry in history.latest_entries(nights, done.night)
-        if night.depth != done.depth and entry.decision.state == "changed" and entry.decision.baseline in current
+        if night.depth != done.depth
+        and entry.decision.state in history.CHANGED_STATES
+        and entry.decision.baseline in current
     )
 
 
@@ -249,16 +252,24 @@ def _attach_evidence(notice: Notice, nights: Sequence[Night], setting: Setting) 
     return replace(notice, details=(*notice.details, f"evidence bundle: {path}" if path else why))
 
 
-def night_outcome(night: Night) -> Literal["pass", "finding", "inconclusive"]:
-    """finding: a provider is changed, or states something else; inconclusive: one has no data or no baseline."""
+def night_outcome(night: Night, rule: ExitRule) -> Literal["pass", "finding", "inconclusive"]:
+    """finding: an alarm or something else that is told tonight, or by that rule a change that lasts; inconclusive: a
+    provider has no data or no baseline."""
     decisions = [e.decision for e in night.entries]
-    if any(d.state == "changed" or any(e.telling for e in d.events) for d in decisions):
+    if any(is_loud(d, rule) for d in decisions):
         return "finding"
-    return "pass" if decisions and all(d.state == "ok" for d in decisions) else "inconclusive"
+    return "pass" if decisions and all(d.tested for d in decisions) else "inconclusive"
+
+
+def is_loud(decision: Decision, rule: ExitRule) -> bool:
+    """Whether this is a night for exit code 1."""
+    lasts = rule == "while_changed" and decision.state in history.CHANGED_STATES
+    return decision.alarms or lasts or any(e.telling for e in decision.events)
 
 
 def _describe_entry(entry: NightEntry) -> str:
     decision = entry.decision
     since = f" since the night of {decision.since}" if decision.since else ""
     events = "".join(f"; {e.what} is not what it was" for e in decision.events if e.telling)
-    return f"{entry.side.provider}: {decision.state}{since}: {decision.reason}{events}"
+    how = f"; {history.tell_how_to_accept(entry)}" if decision.state in history.CHANGED_STATES else ""
+    return f"{entry.side.provider}: {STATE_WORDS[decision.state]}{since}: {decision.reason}{events}{how}"

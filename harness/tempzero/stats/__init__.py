@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tempzero.stats.drift import WINDOWS, AccumulatedEvidence, DriftTest, alarm_threshold, change_point, drift_test
+from tempzero.stats.drift import DriftTest, alarm_threshold, bet_on, drift_test, weigh_night
+from tempzero.stats.equivalence import loss_of_match, upper_loss
 from tempzero.stats.hypothesis_tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip_test
 from tempzero.stats.intervals import (
     divergence_over_prompts,
@@ -13,6 +14,15 @@ from tempzero.stats.intervals import (
     wilson_proportion,
 )
 from tempzero.stats.kernels import hamming_kernel, one_hot_kernel, prefix_kernel
+from tempzero.stats.night_windows import (
+    SPREAD_FLOOR,
+    TELLING_PROMPT,
+    WINDOWS,
+    WindowEvidence,
+    estimate_spread,
+    odds_tolerated,
+    weigh_windows,
+)
 from tempzero.stats.odd_one import odd_one_test
 from tempzero.stats.permutation import aa_rejection_rate, mmd_permutation, one_hot_permutation
 from tempzero.stats.power import minimum_detectable_divergence, minimum_detectable_effect
@@ -20,26 +30,31 @@ from tempzero.stats.profile import profile_maximum
 from tempzero.stats.variation import VariationTest, total_variation_test
 
 __all__ = [
+    "SPREAD_FLOOR",
+    "TELLING_PROMPT",
     "WINDOWS",
-    "AccumulatedEvidence",
     "DriftTest",
     "TestResult",
     "VariationTest",
+    "WindowEvidence",
     "aa_rejection_rate",
     "alarm_threshold",
-    "change_point",
+    "bet_on",
     "composite_null_test",
     "divergence_over_prompts",
     "drift_test",
+    "estimate_spread",
     "exact_proportion",
     "hamming_kernel",
     "holm",
+    "loss_of_match",
     "mcnemar_exact",
     "mean_over_prompts",
     "minimum_detectable_divergence",
     "minimum_detectable_effect",
     "mmd_permutation",
     "odd_one_test",
+    "odds_tolerated",
     "one_hot_kernel",
     "one_hot_permutation",
     "prefix_kernel",
@@ -48,5 +63,8 @@ __all__ = [
     "share_over_prompts",
     "sign_flip_test",
     "total_variation_test",
+    "upper_loss",
+    "weigh_night",
+    "weigh_windows",
     "wilson_proportion",
 ]

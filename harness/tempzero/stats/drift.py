@@ -1,24 +1,15 @@
-"""Tables of tonight against all nights before it in, an exact p-value out; p-values in, evidence of a change out.
+"""Tables of tonight against a frozen pool in, an exact p-value out; p-values and window e-values in, one evidence out.
 
-Why it may be looked at every night. A night's labels are permuted within prompt against ALL answers since the
-baseline, not against the baseline alone. While nothing changes, the answers to a prompt are exchangeable, so given
-the pooled answers of nights 1 to n and whatever comes later, night n's p-value is uniform or larger; hence the
-p-values of different nights are independent (Vovk, Nouretdinov, Gammerman 2003: conformal test martingales), which
-p-values against one fixed baseline, whose own noise they share, are not. A calibrator turns p into an e-value
-(Shafer 2021; Vovk and Wang 2021). Products of independent e-values are test martingales (Ville 1939; Ramdas et al.
-2023), and R(n) = (R(n-1) + 1) e(n), Shiryaev-Roberts form, is an e-detector (Shin, Ramdas, Rinaldo 2023): the mean
-time to a false alarm at R >= c is at least c nights, whenever one stops looking.
+The exact test. A night's labels are permuted within prompt against the answers of the pool. Two statistics, at half of
+the error rate each (Bonferroni). Excess divergence D sees any other mixture of the same texts, but on an endpoint that
+rarely agrees with itself it is noisy: two of its own answers seldom match, so that nobody misses a match. Novelty, the
+share of tonight's answers that no answer before equals, is what remains to be seen there: an endpoint with eight texts
+a prompt shows a ninth one seldom, a new model nothing else. It is strong at once where a whole model was swapped, and
+blind to a change on one prompt of twenty; the windows of `night_windows` are the other way round, and both are a bet.
 
-Two statistics, at half of the error rate each (Bonferroni). Excess divergence D sees any other mixture of the same
-texts, but on an endpoint that rarely agrees with itself it is noisy: two of its own answers seldom match, so that
-nobody misses a match. Novelty, the share of tonight's answers that no answer before equals, is what remains to be seen
-there: an endpoint with eight texts a prompt shows a ninth one seldom, a new model nothing else.
-
-Windows. The first changed night joins the pool that the second is held against, and hides in it. So the last two
-and the last three nights together are held against all before them as well. Such a window's e-value is a bet that is
-opened on the window's first night and closed on its last: it counts on that night alone, has mean 1 or less given the
-nights before its first (the argument above, for the window as one night), and so the weighted mean of R(n) and the
-windows' values is an e-detector as well.
+A calibrator turns p into an e-value (Shafer 2021; Vovk and Wang 2021). Tonight's evidence is half of it and half of the
+mean of the windows' e-values: a mean of e-values is an e-value whatever their dependence, so it exceeds c with a chance
+of at most 1/c on each night, and so many false alarms are expected at most (`night_windows` gives the argument).
 
 What is not exchangeable and must not alarm: the noise itself varies from night to night. D is quadratic in such a
 shift, and a `tolerance` is subtracted before the p-value is taken; novelty moves with it, and each prompt's commonest
@@ -28,7 +19,6 @@ cover real variation is shown by simulation (`tests/benchmarks/nightly.py`).
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from tempzero.stats.night_windows import WINDOWS
 from tempzero.stats.null import (
     NullDistribution,
     count_signatures,
@@ -48,21 +39,19 @@ from tempzero.stats.null import (
     stack_tables,
 )
 
-# Bets on small p-values of different sizes; the mean of their e-detectors is one again.
-KAPPAS = (0.05, 0.08, 0.14)
+# Bets on small p-values of different sizes; their mean is an e-value again.
+_KAPPAS = (0.05, 0.08, 0.14)
 # Values of D are rounded up to this grid before prompts are added up: p comes out larger, never smaller.
 _STEP = 1 / 1024
 # What may be left of the odds of a prompt's commonest text without counting. It falls by .6 on the logit scale: twice
 # the standard deviation, from night to night, that `tests/benchmarks/nightly.py` gives an endpoint by default.
 ODDS_TOLERATED = 0.55
-# Nights that are held together against those before them, besides the single night.
-WINDOWS = (2, 3)
-# Of the error rate, what all windows have together.
-SHARE_OF_WINDOWS = 0.2
 # Novelty is quick to test; where it leaves no more doubt than this, the other test is not waited for.
 _DECISIVE = 1e-9
 # The Fourier transform's rounding; added to p, so that no p-value is smaller than can be computed.
 _ROUNDING = 1e-12
+# Evidence beyond any alarm: a float that JSON holds.
+_LARGEST = 690.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +69,7 @@ class DriftTest:
 
 
 def drift_test(tables: Sequence[NDArray[np.int64]], *, tolerance: float) -> DriftTest:
-    """Does tonight (row 0 of each 2 x K table) differ from the nights before (row 1) by more than is tolerated?
+    """Does tonight (row 0 of each 2 x K table) differ from the pool (row 1) by more than is tolerated?
 
     `tolerance` is the share of its own agreement that a provider may lose without being said to have changed: the
     mean excess divergence must exceed tolerance x EMR of the pooled answers. Exact up to the grid, one-sided, and
@@ -141,56 +130,26 @@ def upper_tail(nulls: Sequence[tuple[NullDistribution, int]], threshold: float) 
     return min(1.0, max(0.0, float(chance[max(first, 0) :].sum())) + _ROUNDING)
 
 
-def e_values(p_value: float) -> tuple[float, ...]:
-    """e-values of one night, one for each bet: kappa p^(kappa - 1), which has mean 1 when p is uniform."""
+def bet_on(p_value: float) -> float:
+    """Natural logarithm of the e-value of one night's exact test: the mean of kappa p^(kappa - 1), which is 1 when p
+    is uniform."""
     p = min(1.0, max(p_value, _ROUNDING))
-    return tuple(kappa * p ** (kappa - 1) for kappa in KAPPAS)
+    return math.log(math.fsum(kappa * p ** (kappa - 1) for kappa in _KAPPAS) / len(_KAPPAS))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AccumulatedEvidence:
-    """Evidence so far: of each bet on single nights, and of the windows that end tonight (`windows`, of WINDOWS)."""
+def weigh_night(windows: Sequence[float], p_value: float) -> float:
+    """Tonight's evidence: half of the mean of the windows' e-values, which are given as natural logarithms, and half of
+    the exact test's.
 
-    bets: tuple[float, ...] = (0.0,) * len(KAPPAS)
-    windows: tuple[float, ...] = ()
-
-    @property
-    def value(self) -> float:
-        """What is held against the alarm's threshold."""
-        nights = math.fsum(self.bets) / len(self.bets)
-        return (1 - SHARE_OF_WINDOWS) * nights + SHARE_OF_WINDOWS * math.fsum(self.windows) / len(WINDOWS)
-
-    def add_night(self, p_value: float, windows: Sequence[float] = ()) -> AccumulatedEvidence:
-        """With one more night; `windows` are the p-values of the windows that end with it, shortest first."""
-        found = e_values(p_value)
-        return AccumulatedEvidence(
-            bets=tuple(min((r + 1) * e, 1e300) for r, e in zip(self.bets, found, strict=True)),
-            windows=tuple(math.fsum(e_values(p)) / len(KAPPAS) for p in windows[: len(WINDOWS)]),
-        )
+    A window that does not exist counts 0 and is left out of `windows`: the mean is over WINDOWS against two pools.
+    """
+    found = [one - math.log(2 * len(WINDOWS)) for one in windows] + [bet_on(p_value)]
+    return math.exp(min(_LARGEST, float(np.logaddexp.reduce(found)) - math.log(2)))
 
 
 def alarm_threshold(false_alarms_per_year: float) -> float:
     """Evidence at which so many false alarms a year are to be expected at most, one night a day."""
     return 365.0 / false_alarms_per_year
-
-
-def change_point(p_values: Sequence[float], windows: Sequence[float] = ()) -> int:
-    """Index of the night since which the evidence is strongest: argmax over k of the evidence of the nights k to n.
-
-    That evidence is the product of the nights' e-values, the rule of CUSUM (Page 1954) with the middle bet's e-values
-    in place of likelihood ratios, or the e-value of the window from k to n, whose p-values `windows` gives.
-    """
-    steps = [_log_e_value(p) for p in p_values]
-    found = list(itertools.accumulate(reversed(steps)))
-    for nights, p in zip(WINDOWS, windows, strict=False):
-        if nights <= len(found):
-            found[nights - 1] = max(found[nights - 1], _log_e_value(p))
-    return len(steps) - 1 - max(range(len(found)), key=lambda back: found[back])
-
-
-def _log_e_value(p_value: float) -> float:
-    kappa = KAPPAS[len(KAPPAS) // 2]
-    return math.log(kappa) + (kappa - 1) * math.log(max(p_value, _ROUNDING))
 
 
 def _divergence_or_nan(table: NDArray[np.int64]) -> float:

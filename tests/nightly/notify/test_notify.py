@@ -15,11 +15,12 @@ from tempzero.nightly.history import FORMAT, Decision, Night, NightEntry, NightE
 from tempzero.nightly.history.nights import Depth, State
 from tempzero.types.concluded import Estimate
 
+TESTED: frozenset[State] = frozenset({"ok", "changed", "not seen"})
 HOSTILE = "<!channel> @everyone [x](http://evil.example) *b* `c` \u202e\n::error::forged | # <script>"
 
 
 def entry(provider: str, state: State) -> NightEntry:
-    tested = state in ("ok", "changed")
+    tested = state in TESTED
     side = Side(
         provider=provider,
         run="run-1",
@@ -166,6 +167,15 @@ def test_junit_says_failure_skipped_and_error_for_what_they_are(tmp_path: Path) 
         "c (deep nights)": [Failure],
     }
     assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (4, 2, 0, 1)
+
+
+def test_a_quiet_night_annotates_nothing_however_long_a_change_lasts() -> None:
+    """A red line every morning for a thing that is known is read by nobody; whoever wants it says so."""
+    tonight = night("2026-01-05", "nightly", entry("a", "changed"), entry("b", "not seen"), entry("c", "ok"))
+    others = [(night("2026-01-04", "deep"), entry("c", "changed"))]
+    assert not list(notify.build_annotations(tonight, [], others))
+    lasting = list(notify.build_annotations(tonight, [], others, rule="while_changed"))
+    assert [line.split("::")[1].split(" is")[0] for line in lasting] == [f"error title={n}" for n in "abc"]
 
 
 def test_github_gets_at_most_ten_annotations_of_a_kind_and_a_summary_under_its_limit(tmp_path: Path) -> None:

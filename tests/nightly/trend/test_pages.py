@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from tempzero.nightly.history.nights import State
 from tempzero.types.concluded import Estimate
 
 CHROMIUM = shutil.which("chromium")
+AXE = os.environ.get("AXE_CORE", "")  # npm pack axe-core
 HOSTILE = "<script>document.documentElement.dataset.ran = 1</script>\u202e"
 
 
@@ -99,11 +103,98 @@ def test_missing_nights_outages_and_changes_show(tmp_path: Path) -> None:
     assert [d["state"] for d in days] == expected
     page = next(tmp_path.glob("provider-*.html")).read_text()
     assert page.count('class="no-run"') == 2
-    assert 'href="../../run-11/report.html"' in page
+    assert 'href="night-2026-01-12.html"' in page
+    assert "../../run-11/report.html" not in page, "a night's link opens that night, not the verdict of its run"
     assert "| provider-0 | changed | 2026-01-05 | 0.20 [0.10, 0.30], n=20 | 9 | 1 | 2 |" in trend.history_to_markdown(
         nights
     )
     assert "provider-0" in index.read_text()
+
+
+def test_a_nights_page_says_what_that_night_said(tmp_path: Path) -> None:
+    """The run's own verdict knows nothing of the nights before: a day that leads there contradicts itself."""
+    trend.write_history_pages(make(12, 2), tmp_path)
+    changed, quiet = ((tmp_path / f"night-2026-01-{day}.html").read_text() for day in ("12", "03"))
+    assert "because; since the night of 2026-01-05" in changed
+    assert "tempzero baseline accept provider-0 --since 2026-01-05" in changed
+    assert "answers that equal the baseline&#39;s: 0.20 [0.10, 0.30], n=20 prompts" in changed
+    assert "&lt;script&gt;document" in changed, "the prompts that tell most stand side by side"
+    assert 'href="../../run-11/report.html"' in changed
+    assert 'href="night-2026-01-11.html"' in changed
+    assert "2 ok" in re.sub(r"<[^>]+>|\s+", " ", quiet).replace("·  ", "").replace("  ", " ")
+    assert "baseline accept" not in quiet
+
+
+def test_states_are_told_apart_without_colour(tmp_path: Path) -> None:
+    """One reader in twelve does not tell the green of ok from the red of changed."""
+    trend.write_history_pages(make(12, 1, left_out={3, 4}), tmp_path)
+    page = next(tmp_path.glob("provider-*.html")).read_text()
+    signs = re.findall(r'<text class="sign ([a-z-]+)"[^>]*>(.)</text>', page)
+    assert set(signs) == {("ok", "·"), ("changed", "▲"), ("no-data", "○")}
+    assert len(signs) == 10
+
+
+def test_known_states_are_bands(tmp_path: Path) -> None:
+    """Replicas that take turns are seen at a glance, and one state alone draws nothing."""
+    nights = make(20, 1)
+    turned = [
+        replace(
+            n, entries=tuple(replace(e, decision=replace(e.decision, known_state="AB"[i // 5 % 2])) for e in n.entries)
+        )
+        for i, n in enumerate(nights)
+    ]
+    trend.write_history_pages(turned, tmp_path / "two")
+    trend.write_history_pages(nights, tmp_path / "one")
+    two, one = (next((tmp_path / name).glob("provider-*.html")).read_text() for name in ("two", "one"))
+    assert two.count('<rect class="band"') == 4
+    assert "Known states" not in one
+
+
+def test_a_fleet_has_a_first_page_that_names_the_oddest(tmp_path: Path) -> None:
+    """Five hundred endpoints: whom to look at first must be said, and nobody must be left out."""
+    nights = []
+    for night in make(3, 60):
+        entries = [
+            replace(e, side=replace(e.side, model=f"model-{i % 4}"), decision=quiet_or_odd(e.decision, i))
+            for i, e in enumerate(night.entries)
+        ]
+        nights.append(replace(night, entries=tuple(entries)))
+    text = trend.write_history_pages(nights, tmp_path).read_text()
+    heads = re.findall(r'<h2><a href="[^"]*">(provider-\d+)</a>', text)
+    assert len(heads) == 10
+    assert heads[:2] == ["provider-5", "provider-10"], "the most evidence first"
+    assert len(re.findall(r'<td><a href="[^"]*">provider-\d+</a>', text)) == 60
+    assert [m for m in re.findall(r"<h2>(.*?)</h2>", text) if m.startswith("model-")] == [
+        f"model-{i}" for i in range(4)
+    ]
+
+
+def quiet_or_odd(decision: Decision, index: int) -> Decision:
+    """Every fifth one changed, the first ones with the most evidence."""
+    odd = index % 5 == 0 and index > 0
+    return replace(decision, state="changed" if odd else "ok", evidence=1e6 / (index + 1) if odd else 0.5)
+
+
+@pytest.mark.skipif(CHROMIUM is None or not AXE, reason="no chromium, or no axe.min.js named in AXE_CORE")
+def test_axe_finds_nothing_on_any_page(tmp_path: Path) -> None:
+    """The pages are read with a keyboard and by screen readers too."""
+    trend.write_history_pages(make(80, 12), tmp_path / "page")
+    trend.write_history_pages(make(40, 2), tmp_path / "few")
+    names = ("page/index.html", "few/index.html", "few/night-2026-02-09.html", "few/night-2026-01-06.html")
+    for path in (*(tmp_path / n for n in names), next((tmp_path / "few").glob("provider-*.html"))):
+        text = re.sub(r"<meta http-equiv=.Content-Security-Policy[^>]*>", "", path.read_text())
+        script = (
+            f"<script>{Path(AXE).read_text()}</script><script>axe.run().then(r => {{ document.title = 'AXE' + "
+            "JSON.stringify(r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html])) + 'END' })</script>"
+        )
+        checked = path.with_suffix(".axe.html")
+        checked.write_text(text.replace("</body>", script + "</body>"))
+        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000"]
+        command += ["--dump-dom", f"--user-data-dir={tmp_path / 'profile'}", checked.as_uri()]
+        done = subprocess.run(command, capture_output=True, timeout=240, check=True, text=True)
+        found = re.search(r"<title>AXE(.*?)END</title>", done.stdout, re.DOTALL)
+        assert found is not None
+        assert found[1] == "[]", path
 
 
 def test_the_same_nights_give_the_same_bytes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 nights       the nouns, and the files they stand in
 condensing   a run -> what is kept of it for comparing nights
+known_states  baseline, nights before -> the states they fall into, each with its frozen pools
 deciding     baseline, nights before, tonight -> state, evidence, since when
 events       exact signals: served model, prompt_tokens, price, refusals, fingerprint, latency
 lines        answers, accuracy, length, repetition, reference: a line each
@@ -12,9 +13,12 @@ from __future__ import annotations
 
 from tempzero.nightly.history.compared_measures import measure_title
 from tempzero.nightly.history.condensing import condense_run, question_key
-from tempzero.nightly.history.deciding import Tonight, decide_tonight, past_nights
+from tempzero.nightly.history.deciding import Tonight, decide_tonight
+from tempzero.nightly.history.known_states import PastNight, past_nights
 from tempzero.nightly.history.nights import (
+    CHANGED_STATES,
     FORMAT,
+    STATE_WORDS,
     Baseline,
     Decision,
     Depth,
@@ -36,10 +40,19 @@ from tempzero.nightly.history.nights import (
     write_baseline,
     write_night,
 )
-from tempzero.nightly.history.notices import Notice, describe_event, find_notices
+from tempzero.nightly.history.notices import (
+    Notice,
+    NoticeKind,
+    describe_event,
+    describe_evidence,
+    find_notices,
+    tell_how_to_accept,
+)
 
 __all__ = [
+    "CHANGED_STATES",
     "FORMAT",
+    "STATE_WORDS",
     "Baseline",
     "Decision",
     "Depth",
@@ -48,6 +61,8 @@ __all__ = [
     "NightEntry",
     "NightEvent",
     "Notice",
+    "NoticeKind",
+    "PastNight",
     "Side",
     "State",
     "TellingPrompt",
@@ -58,6 +73,7 @@ __all__ = [
     "condense_run",
     "decide_tonight",
     "describe_event",
+    "describe_evidence",
     "drop_shown_texts",
     "find_common_basis",
     "find_notices",
@@ -67,6 +83,7 @@ __all__ = [
     "question_key",
     "read_baselines",
     "read_nights",
+    "tell_how_to_accept",
     "write_baseline",
     "write_night",
 ]

@@ -145,6 +145,7 @@ def _condense_lane(
             q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.known_max_tokens) == 1
         ),
         shown={q: texts.written[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
+        model=provider.claimed_model or "",
         reasoned=_count_reasoned(counted),
         spoken={}
         if spoken is None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,40 +13,32 @@ from numpy.typing import NDArray
 from tempzero import stats
 from tempzero.config import Gates, Nightly
 from tempzero.nightly.history.compared_measures import compare_measures, count_comparable_answers
+from tempzero.nightly.history.known_states import (
+    KnownState,
+    PastNight,
+    StateEvidence,
+    count_texts,
+    find_known_states,
+    name_known_state,
+    weigh_against_state,
+)
 from tempzero.nightly.history.night_events import find_events
 from tempzero.nightly.history.nights import (
+    CHANGED_STATES,
     Baseline,
     Basis,
     Decision,
     Depth,
-    Night,
-    NightEntry,
     NightEvent,
     Side,
-    State,
     TellingPrompt,
-    TextCounts,
     find_common_basis,
 )
 from tempzero.types.concluded import Estimate
 
-CALM_P, CALM_NIGHTS = 0.05, 2
-MOST_TELLING_PROMPTS = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PastNight:
-    """An earlier night of one provider."""
-
-    night: str
-    depth: Depth
-    entry: NightEntry
-
-
-def past_nights(nights: Iterable[Night], provider: str, before: str) -> tuple[PastNight, ...]:
-    """A provider's earlier nights, in order."""
-    found = ((n, n.entry(provider)) for n in nights if n.night < before)
-    return tuple(PastNight(night=n.night, depth=n.depth, entry=entry) for n, entry in found if entry is not None)
+MOST_TELLING_PROMPTS = 10
+# Spans of nights after an alarm that may show that it is over, and the e-value of a change that forbids saying so.
+CLEARING_SPANS, FORBIDDING = (3, 5, 7, 10, 14, 21, 28), 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +54,7 @@ class Tonight:
 def decide_tonight(
     tonight: Tonight, baseline: Baseline | None, before: Sequence[PastNight], rules: Nightly, gates: Gates
 ) -> Decision:
-    """Hold tonight against the baseline and all nights since it that were not found changed."""
+    """Hold tonight against the baseline and every state that has become known since."""
     side = tonight.side
     answered = side.answered / side.planned if side.planned else 0.0
     if answered < gates.min_coverage:
@@ -73,152 +65,214 @@ def decide_tonight(
         reason = "no baseline of these prompts: `tempzero baseline set RUN` makes one of a run"
         events = _tonights_events(tonight, before)
         return Decision(state="no baseline", tested=False, reason=reason, baseline=None, events=events)
-    held = [p for p in before if p.entry.decision.baseline == baseline.key]
-    comparable = _find_comparable(side, baseline, held, rules.time_blocks)
-    basis = find_common_basis([side, *comparable.sides()])
-    tables, questions = _contingency_tables(side.texts_by(basis), comparable.pool(basis))
-    if len(tables) < gates.min_prompts:
+    events = _tonights_events(tonight, before, baseline)
+    watch = _Watch(tonight, baseline, before, rules)
+    if len(watch.questions) < gates.min_prompts:
         return Decision(
             state="no baseline",
             tested=False,
-            reason=f"{len(tables)} prompts can be held against the baseline; {gates.min_prompts} are needed "
+            reason=f"{len(watch.questions)} prompts can be held against the baseline; {gates.min_prompts} are needed "
             "(same words, same settings, same time of day)",
             baseline=baseline.key,
-            events=_tonights_events(tonight, before, baseline),
+            events=events,
         )
-    return _decide_by_test(tonight, baseline, (held, before), (comparable, tables, questions), rules)
+    return replace(watch.decide(), events=events)
 
 
-def _decide_by_test(
-    tonight: Tonight,
-    baseline: Baseline,
-    earlier: tuple[Sequence[PastNight], Sequence[PastNight]],
-    compared: tuple[_Comparable, list[NDArray[np.int64]], list[str]],
-    rules: Nightly,
-) -> Decision:
-    held, before = earlier
-    side = tonight.side
-    comparable, tables, questions = compared
-    test = stats.drift_test(tables, tolerance=rules.tolerance)
-    known = [p for p in held if p.entry.decision.tested]
-    last = known[-1].entry.decision if known else None
-    alarm_at = stats.alarm_threshold(rules.false_alarms_per_year)
-    found = stats.AccumulatedEvidence(bets=last.bets) if last and last.bets else stats.AccumulatedEvidence()
-    was_changed = last is not None and last.state == "changed"
-    windows = () if was_changed else _window_p_values(side, comparable, _nights_since_reset(known), rules.tolerance)
-    found = found.add_night(test.p_value, windows)
-    state, calm, since, until = _next_state(tonight.night, test.p_value, windows, found.value >= alarm_at, last, known)
-    if was_changed and state == "ok":
-        found = stats.AccumulatedEvidence()
-    excess = stats.divergence_over_prompts(_without_nan(test.by_prompt))
-    telling = _most_telling_prompts(test.by_prompt, questions, baseline, side) if state == "changed" else ()
-    return Decision(
-        state=state,
-        tested=True,
-        reason=_explain_state(state, was_changed, side, baseline),
-        baseline=baseline.key,
-        p_value=test.p_value,
-        windows=windows,
-        excess=excess,
-        match=_match_baseline(side, baseline),
-        floor=baseline.floor,
-        bets=found.bets,
-        evidence=found.value,
-        alarm_at=alarm_at,
-        calm=calm,
-        since=since,
-        until=until,
-        telling=telling,
-        events=_tonights_events(tonight, before, baseline),
-        lines=compare_measures(side, baseline, rules.tolerance),
-    )
+class _Watch:
+    """One provider tonight: the states known so far, and what tonight is under each of them."""
 
+    def __init__(self, tonight: Tonight, baseline: Baseline, before: Sequence[PastNight], rules: Nightly) -> None:
+        self.tonight, self.baseline, self.rules = tonight, baseline, rules
+        self.alarm_at = stats.alarm_threshold(rules.false_alarms_per_year)
+        held = [p for p in before if p.entry.decision.baseline == baseline.key and p.entry.decision.tested]
+        self.held = held
+        self.last = held[-1].entry.decision if held else None
+        self.states = find_known_states(baseline.sides, held, self._fits, rules.tolerance)
+        sides = [tonight.side, *(side for state in self.states for side in state.pool)]
+        self.basis: Basis = find_common_basis(sides)
+        self.questions = self._comparable_questions()
 
-def _next_state(
-    night: str,
-    p_value: float,
-    windows: Sequence[float],
-    alarmed: bool,
-    last: Decision | None,
-    known: Sequence[PastNight],
-) -> tuple[State, int, str | None, str | None]:
-    """The state, the calm nights so far, and of a change the first night and the last one before it."""
-    if last is not None and last.state == "changed":
-        calm = last.calm + 1 if p_value > CALM_P else 0
-        return ("ok", 0, None, None) if calm >= CALM_NIGHTS else ("changed", calm, last.since, last.until)
-    if not alarmed:
-        return "ok", 0, None, None
-    run = _nights_since_reset(known)
-    p_values = [p.entry.decision.p_value or 1.0 for p in run] + [p_value]
-    names = [p.night for p in run] + [night]
-    first = stats.change_point(p_values, windows)
-    return "changed", 0, names[first], names[first - 1] if first else None
-
-
-def _nights_since_reset(known: Sequence[PastNight]) -> list[PastNight]:
-    """The nights since the evidence last began anew."""
-    starts = [i for i, p in enumerate(known) if p.entry.decision.state == "changed"]
-    return list(known[starts[-1] + 1 :]) if starts else list(known)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Comparable:
-    """What tonight may be held against: same settings, same block of the day, not of changed nights."""
-
-    baseline: tuple[Side, ...]
-    nights: tuple[PastNight, ...]
-
-    def sides(self, without: int = 0) -> list[Side]:
-        """All of it, `without` so many last nights."""
-        return [*self.baseline, *(p.entry.side for p in self.nights[: len(self.nights) - without])]
-
-    def pool(self, basis: Basis, without: int = 0) -> dict[str, Counter[str]]:
-        """All answers, `without` those of so many last nights."""
-        return _pool_texts(self.sides(without), basis)
-
-
-def _find_comparable(side: Side, baseline: Baseline, held: Sequence[PastNight], blocks: int) -> _Comparable:
-    left_out = {n for p in held for n in _changed_nights(p, held)}
-
-    def fits(one: Side) -> bool:
+    def _fits(self, one: Side) -> bool:
+        """Whether it may be held against tonight: same settings, same block of the day."""
+        side, blocks = self.tonight.side, self.rules.time_blocks
         return one.settings == side.settings and _time_block(one, blocks) == _time_block(side, blocks)
 
-    return _Comparable(
-        baseline=tuple(one for one in baseline.sides if fits(one)),
-        nights=tuple(p for p in held if p.entry.decision.tested and p.night not in left_out and fits(p.entry.side)),
-    )
+    def _comparable_questions(self) -> list[str]:
+        """Those that tonight and the baseline answered twice or more each."""
+        known: dict[str, int] = {}
+        for state in self.states:
+            for one in state.base if state.opened is None else ():
+                for question, texts in one.texts_by(self.basis).items():
+                    known[question] = known.get(question, 0) + sum(texts.values())
+        ours = self.tonight.side.texts_by(self.basis)
+        return sorted(q for q, texts in ours.items() if sum(texts.values()) >= 2 and known.get(q, 0) >= 2)
+
+    @property
+    def home(self) -> tuple[str, ...]:
+        """Names of the states that are no news."""
+        own = tuple(state.name for state in self.states if state.opened is None)
+        return tuple(dict.fromkeys((*own, *(self.last.home if self.last else ()))))
+
+    def weigh(self, state: KnownState) -> StateEvidence:
+        """Tonight, with the last nights of that state, against it."""
+        one = self.tonight
+        return weigh_against_state(one.night, one.side, state, self.questions, self.basis, self.rules.tolerance)
+
+    def decide(self) -> Decision:
+        """The state of tonight, with the figures behind it."""
+        found = [self.weigh(state) for state in self.states]
+        lowest = min(found, key=lambda one: one.value)
+        if lowest.value >= self.alarm_at:
+            return self._alarm(lowest)
+        fitting = [one for one in found if one.value < self.alarm_at]
+        own = max(fitting, key=lambda one: one.match)
+        settled = len(found) > 1 and len(fitting) == 1
+        was_changed = self.last is not None and self.last.state in CHANGED_STATES
+        if was_changed:
+            return self._go_on(own, settled)
+        return self._stay_quiet(own, settled)
+
+    def _alarm(self, against: StateEvidence) -> Decision:
+        opened = sum(bool(p.entry.decision.window) for p in self.held)
+        groups = sum(state.opened is None for state in self.states)
+        window = against.window
+        until = [p.night for p in self.held if p.night < window[0]]
+        more = "" if len(self.states) == 1 else f", nor of any of the {len(self.states)} states that are known"
+        return replace(
+            self._figures(against),
+            state="changed",
+            reason=f"its answers are no longer those of its baseline{more}",
+            known_state=name_known_state(groups + opened),
+            window=window,
+            since=window[0],
+            until=until[-1] if until else None,
+        )
+
+    def _stay_quiet(self, own: StateEvidence, settled: bool) -> Decision:
+        """No change was under way: a known state it is, or it is what it was."""
+        name, home = own.state.name, self.home
+        if name in home or not settled:
+            name = name if name in home else home[0]
+            return replace(self._quiet(own, home), known_state=name, settled=settled)
+        home = (*home, name)
+        return replace(self._quiet(own, home), known_state=name, settled=True)
+
+    def _quiet(self, own: StateEvidence, home: tuple[str, ...]) -> Decision:
+        several = [s for s in self.states if s.name in home]
+        if all(s.opened is None for s in several):
+            return replace(self._figures(own), state="ok", reason=self._describe_quiet("no change found"), home=home)
+        met = ", ".join(f"{s.name} {s.met + (s is own.state)} nights" for s in several)
+        reason = f"one of several known states, none of them new: {met}; tonight {own.state.name}"
+        return replace(self._figures(own), state="known state", reason=reason, home=home)
+
+    def _go_on(self, own: StateEvidence, settled: bool) -> Decision:
+        """A change was under way: still seen, not seen tonight, over, or one of two states that take turns."""
+        last, name, home = self.last, own.state.name, self.home
+        assert last is not None
+        since = [p for p in self.held if last.since is not None and p.night >= last.since]
+        went_home = any(p.entry.decision.settled and p.entry.decision.known_state in home for p in since)
+        if settled and name not in home and went_home:
+            return replace(self._quiet(own, (*home, name)), known_state=name, settled=True)
+        after = [p for p in since if not (p.entry.decision.window or _in_window(p.night, since))]
+        lost, margin = self._match_lost(after)
+        if lost < margin:
+            back = replace(self._quiet(own, home), known_state=name, settled=settled, lost=lost, margin=margin)
+            return replace(
+                back, reason=self._describe_quiet(f"as before again: it lost less than {margin:.3f} of its match")
+            )
+        seen = own if settled and name in home else self._weigh_consecutive(since)
+        changed = seen.value >= self.alarm_at
+        words = "its answers are no longer those of its baseline" if changed else _NOT_SEEN
+        return replace(
+            self._figures(seen),
+            state="changed" if changed else "not seen",
+            reason=words,
+            known_state=name,
+            settled=settled,
+            since=last.since,
+            until=last.until,
+            lost=lost if math.isfinite(lost) else None,
+            margin=margin if math.isfinite(lost) else None,
+        )
+
+    def _weigh_consecutive(self, since: Sequence[PastNight]) -> StateEvidence:
+        """The nights since the change, whatever state they were taken for, against the baseline's own."""
+        nights = tuple(p for p in since if self._fits(p.entry.side))
+        own = [state for state in self.states if state.opened is None]
+        found = [self.weigh(replace(state, nights=(*state.nights[: state.joined], *nights))) for state in own]
+        return min(found, key=lambda one: one.value)
+
+    def _match_lost(self, after: Sequence[PastNight]) -> tuple[float, float]:
+        """Upper bound of the match lost over the spans that end tonight, the lowest, and what it must stay below.
+
+        Infinite where too few nights have passed, or where the last of them still tell of a change.
+        """
+        sides = [*(p.entry.side for p in after if self._fits(p.entry.side)), self.tonight.side]
+        homes = [state for state in self.states if state.name in self.home]
+        bounds = [(math.inf, 0.0)]
+        for nights in CLEARING_SPANS:
+            if nights <= len(sides):
+                bounds += [
+                    _bound_loss(sides[-nights:], state.pool, self.questions, self.basis, self.rules) for state in homes
+                ]
+        return min(bounds, key=lambda one: one[0] - one[1])
+
+    def _figures(self, shown: StateEvidence) -> Decision:
+        side, baseline, test = self.tonight.side, self.baseline, shown.test
+        alarms = shown.value >= self.alarm_at
+        named = sorted(
+            (q for q, e in shown.telling.items() if e >= math.log(stats.TELLING_PROMPT)),
+            key=lambda q: -shown.telling[q],
+        )
+        return Decision(
+            state="ok",
+            tested=True,
+            reason="",
+            baseline=baseline.key,
+            p_value=test.p_value,
+            excess=stats.divergence_over_prompts(_without_nan(test.by_prompt)),
+            match=_match_baseline(side, baseline),
+            floor=baseline.floor,
+            evidence=shown.value,
+            alarm_at=self.alarm_at,
+            spread=shown.spread,
+            home=self.home,
+            changed_prompts=tuple(q.rpartition("#")[0] for q in named) if alarms else (),
+            telling=_most_telling_prompts(shown, self.questions, baseline, side) if alarms else (),
+            lines=compare_measures(side, baseline, self.rules.tolerance),
+        )
+
+    def _describe_quiet(self, words: str) -> str:
+        side, sides = self.tonight.side, self.baseline.sides
+        before, now = count_comparable_answers([side]), count_comparable_answers(sides)
+        by = ""
+        if find_common_basis([side, *sides]) == "spoken":
+            by = "; only one of the two shows reasoning, so they are compared by the rest"
+        return f"{words} ({before} answers tonight, {now} in the baseline{by})"
 
 
-def _window_p_values(
-    side: Side, comparable: _Comparable, fresh: Sequence[PastNight], tolerance: float
-) -> tuple[float, ...]:
-    """p-values of tonight together with the nights just before it; `fresh` are those since the evidence began anew."""
-    usable = {p.night for p in fresh}
-    found = []
-    for nights in stats.WINDOWS:
-        last = comparable.nights[len(comparable.nights) - nights + 1 :] if len(comparable.nights) >= nights - 1 else ()
-        if len(last) < nights - 1 or any(p.night not in usable for p in last):
-            break
-        together = [*(p.entry.side for p in last), side]
-        basis = find_common_basis([*together, *comparable.sides(nights - 1)])
-        tables, _ = _contingency_tables(_pool_texts(together, basis), comparable.pool(basis, nights - 1))
-        found.append(stats.drift_test(tables, tolerance=tolerance).p_value)
-    return tuple(found)
+_NOT_SEEN = "changed, not seen tonight: too little speaks for a change tonight, and too little for its being over"
 
 
-def _pool_texts(sides: Iterable[Side], basis: Basis) -> dict[str, Counter[str]]:
-    pool: dict[str, Counter[str]] = {}
-    for one in sides:
-        for question, texts in one.texts_by(basis).items():
-            pool.setdefault(question, Counter()).update(texts)
-    return pool
+def _in_window(night: str, since: Iterable[PastNight]) -> bool:
+    return any(night in p.entry.decision.window for p in since)
 
 
-def _changed_nights(found: PastNight, held: Sequence[PastNight]) -> list[str]:
-    decision = found.entry.decision
-    if decision.state != "changed" or decision.since is None:
-        return []
-    return [p.night for p in held if decision.since <= p.night <= found.night]
+def _bound_loss(
+    sides: Sequence[Side], pool: Sequence[Side], questions: Sequence[str], basis: Basis, rules: Nightly
+) -> tuple[float, float]:
+    counted = count_texts([*sides, *pool], basis, questions).counts
+    nights, both = counted[: len(sides)], counted[len(sides) :].sum(axis=0)
+    number = both.sum(axis=1)
+    known = number > 1
+    own = (both * (both - 1)).sum(axis=1)[known] / (number * (number - 1))[known]
+    margin = rules.tolerance * float(own.mean()) if known.any() else 0.0
+    batch = nights.sum(axis=0)
+    evidence = stats.weigh_windows(batch[None], (batch + both)[None], np.zeros(1)).total[0]
+    if evidence >= math.log(FORBIDDING):
+        return math.inf, margin
+    return float(stats.upper_loss(stats.loss_of_match(nights, both))), margin
 
 
 def _time_block(side: Side, blocks: int) -> int:
@@ -227,41 +281,26 @@ def _time_block(side: Side, blocks: int) -> int:
     return datetime.fromisoformat(side.started_at).hour * blocks // 24
 
 
-def _contingency_tables(
-    tonight: TextCounts, pool: Mapping[str, Mapping[str, int]]
-) -> tuple[list[NDArray[np.int64]], list[str]]:
-    """A 2 x K table for each question that both sides answered twice or more."""
-    tables, questions = [], []
-    for name in sorted(tonight.keys() & pool.keys()):
-        ours, theirs = tonight[name], pool[name]
-        if sum(ours.values()) >= 2 and sum(theirs.values()) >= 2:
-            texts = sorted(ours.keys() | theirs.keys())
-            rows = [[row.get(t, 0) for t in texts] for row in (ours, theirs)]
-            tables.append(np.array(rows, dtype=np.int64))
-            questions.append(name)
-    return tables, questions
-
-
 def _match_baseline(side: Side, baseline: Baseline) -> Estimate:
     """Cross-EMR with the baseline itself, which stays what it was however many nights follow."""
     basis = find_common_basis([side, *baseline.sides])
-    pool = _pool_texts(baseline.sides, basis)
-    shares = [
-        sum(number * pool[q].get(text, 0) for text, number in texts.items()) / (sum(texts.values()) * pool[q].total())
-        for q, texts in side.texts_by(basis).items()
-        if q in pool
-    ]
-    return stats.share_over_prompts(np.array(shares, dtype=np.float64))
+    counted = count_texts([side, *baseline.sides], basis)
+    ours, pool = counted.counts[0], counted.counts[1:].sum(axis=0)
+    known = pool.sum(axis=1) > 0
+    shares = (ours * pool).sum(axis=1)[known] / (ours.sum(axis=1) * pool.sum(axis=1))[known]
+    return stats.share_over_prompts(shares)
 
 
 def _most_telling_prompts(
-    by_prompt: Sequence[float], questions: Sequence[str], baseline: Baseline, side: Side
+    shown: StateEvidence, questions: Sequence[str], baseline: Baseline, side: Side
 ) -> tuple[TellingPrompt, ...]:
-    known = [(d, q) for d, q in zip(by_prompt, questions, strict=True) if d > 0]
-    shown = {q: text for one in baseline.sides for q, text in one.shown.items()}
+    """By what each prompt says alone, the window's nights together; then by tonight's excess divergence."""
+    excess = dict(zip(questions, shown.test.by_prompt, strict=True))
+    known = [(-shown.telling.get(q, 0.0), -d, q) for q, d in excess.items() if d > 0 or q in shown.telling]
+    texts = {q: text for one in baseline.sides for q, text in one.shown.items()}
     return tuple(
-        TellingPrompt(prompt=q.rpartition("#")[0], excess=d, before=shown.get(q, ""), now=side.shown.get(q, ""))
-        for d, q in sorted(known, key=lambda found: (-found[0], found[1]))[:MOST_TELLING_PROMPTS]
+        TellingPrompt(prompt=q.rpartition("#")[0], excess=-d, before=texts.get(q, ""), now=side.shown.get(q, ""))
+        for _, d, q in sorted(known)[:MOST_TELLING_PROMPTS]
     )
 
 
@@ -281,17 +320,6 @@ def _tonights_events(
     if not alike and baseline is not None:
         alike = list(baseline.sides)
     return find_events(tonight.side, alike, [p.entry.side for p in with_data] or alike)
-
-
-def _explain_state(state: State, was_changed: bool, side: Side, baseline: Baseline) -> str:
-    if state == "changed":
-        return "its answers are no longer those of its baseline"
-    back = "its answers are those of its baseline again" if was_changed else "no change found"
-    before, now = count_comparable_answers([side]), count_comparable_answers(baseline.sides)
-    by = ""
-    if find_common_basis([side, *baseline.sides]) == "spoken":
-        by = "; only one of the two shows reasoning, so they are compared by the rest"
-    return f"{back} ({before} answers tonight, {now} in the baseline{by})"
 
 
 def _without_nan(values: Sequence[float]) -> NDArray[np.float64]:

@@ -26,7 +26,19 @@ BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
 _NIGHT_LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
 
 TextCounts = Mapping[str, Mapping[str, int]]
-State = Literal["ok", "changed", "no data", "no baseline"]
+State = Literal["ok", "changed", "not seen", "known state", "no data", "no baseline"]
+"""`not seen`: changed, and tonight shows neither that nor its end. `known state`: one of several, none of them new."""
+CHANGED_STATES: frozenset[State] = frozenset({"changed", "not seen"})
+"""A change that nobody has acknowledged, and that is not known to be over."""
+STATE_WORDS: Mapping[State, str] = {
+    "ok": "ok",
+    "changed": "changed",
+    "not seen": "changed, not seen tonight",
+    "known state": "one of several known states",
+    "no data": "no data",
+    "no baseline": "no baseline",
+}
+"""What a reader meets."""
 # The ordinary night, and the one that asks more now and then: each is held against a baseline of its own.
 Depth = Literal["nightly", "deep"]
 MeasureName = Literal["accuracy", "chars", "seq_rep_4", "loop_share"]
@@ -43,7 +55,8 @@ class Side:
     `texts` are whole answers. `reasoned` counts those that show their reasoning (None in files of before, which hold no
     reasoning), and where any does, `spoken` has the same answers without it. `settings` digests what must agree before
     two sides may be compared. `values` are means over repeats, by measure and question; `one_token` the questions that
-    ask for a single token; `shown` the commonest text of each question, kept for baselines only.
+    ask for a single token; `shown` the commonest text of each question, kept for baselines only. `model` is what it
+    claims to serve.
     """
 
     provider: str
@@ -66,6 +79,7 @@ class Side:
     shown: Mapping[str, str] = field(default_factory=dict)
     reasoned: int | None = None
     spoken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    model: str = ""
 
     def texts_by(self, basis: Basis) -> TextCounts:
         """How often each answer came, by question: the whole answers, or all but their reasoning."""
@@ -134,9 +148,12 @@ class Decision:
     """What one night says of one provider.
 
     `tested` is False where there was too little data or nothing to hold it against; `reason` says which. `match` is
-    agreement with the baseline, `floor` the baseline's with itself. `windows` are the p-values of the last two nights
-    together, and of three. `bets` are the evidence's parts after this night; `evidence` is an alarm from `alarm_at`
-    on. `since` and `until` name the first changed night and the last night before it.
+    agreement with the baseline, `floor` the baseline's with itself. `evidence` is an alarm from `alarm_at` on;
+    `p_value` is of tonight alone, `spread` what the odds of a text are taken to vary by. `known_state` is the one that
+    tonight belongs to, A being the baseline's, and `home` those that are no news; `settled` where tonight is plainly of
+    that state and of no other. `window` names the nights that opened a new state: an alarm, tonight last. `since` and
+    `until` name the first changed night and the last night before it. `lost` is the upper bound of the match lost over
+    the last nights, and `margin` what it must stay below before a change is said to be over.
     """
 
     state: State
@@ -144,20 +161,30 @@ class Decision:
     reason: str
     baseline: str | None
     p_value: float | None = None
-    windows: tuple[float, ...] = ()
     excess: Estimate | None = None
     match: Estimate | None = None
     floor: Estimate | None = None
-    bets: tuple[float, ...] = ()
     evidence: float = 0.0
     alarm_at: float = 0.0
-    calm: int = 0
+    spread: float = 0.0
+    known_state: str = ""
+    home: tuple[str, ...] = ()
+    settled: bool = False
+    window: tuple[str, ...] = ()
+    lost: float | None = None
+    margin: float | None = None
     missing: int = 0
     since: str | None = None
     until: str | None = None
+    changed_prompts: tuple[str, ...] = ()
     telling: tuple[TellingPrompt, ...] = ()
     events: tuple[NightEvent, ...] = ()
     lines: tuple[MeasureComparison, ...] = ()
+
+    @property
+    def alarms(self) -> bool:
+        """Whether this is the night of an alarm."""
+        return self.state == "changed" and bool(self.window)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

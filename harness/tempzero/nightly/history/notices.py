@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tempzero.nightly.history.nights import Decision, Depth, Night, NightEntry, NightEvent, TellingPrompt
+from tempzero.nightly.history.nights import (
+    CHANGED_STATES,
+    Decision,
+    Depth,
+    Night,
+    NightEntry,
+    NightEvent,
+    TellingPrompt,
+)
 
-NoticeKind = Literal["changed", "ok again", "no data", "data again", "event"]
+# Of the prompts that tell most, so many go into a message.
+MOST_TOLD_PROMPTS = 3
+NoticeKind = Literal["changed", "ok again", "known state", "no data", "data again", "event"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,36 +38,43 @@ class Notice:
 
 def find_notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notice, ...]:
     """Every message that these nights gave cause for, in order."""
-    changed: dict[tuple[str, Depth], bool] = {}
+    before: dict[tuple[str, Depth], Decision] = {}
     silent: dict[str, bool] = {}
-    baselines: dict[tuple[str, Depth], str] = {}
     found: list[Notice] = []
     for night in nights:
         for entry in night.entries:
             name, decision = entry.side.provider, entry.decision
-            kind = (name, night.depth)
-            if decision.baseline is not None:
-                # A new baseline acknowledges what went before.
-                changed[kind] = changed.get(kind, False) and baselines.get(kind) == decision.baseline
-                baselines[kind] = decision.baseline
+            last = before.get((name, night.depth))
+            if last is not None and decision.baseline not in (None, last.baseline):
+                last = None  # a new baseline acknowledges what went before
             found += _event_notices(night, entry)
-            found += _state_notices(night, entry, changed.get(kind, False))
+            found += _state_notices(night, entry, last)
             if decision.tested:
-                changed[kind] = decision.state == "changed"
+                before[name, night.depth] = decision
             found += _data_notices(night, entry, silent.get(name, False), no_data_nights)
             silent[name] = decision.missing > 0 and (silent.get(name, False) or decision.missing >= no_data_nights)
     return tuple(found)
 
 
-def _state_notices(night: Night, entry: NightEntry, was_changed: bool) -> Iterator[Notice]:
+def _state_notices(night: Night, entry: NightEntry, last: Decision | None) -> Iterator[Notice]:
     name, decision = entry.side.provider, entry.decision
     where = " (deep nights)" if night.depth == "deep" else ""
-    if decision.state == "changed" and not was_changed:
-        yield _make_notice(
-            night, entry, "changed", f"{name} changed{_describe_since(decision)}{where}", _describe_evidence(decision)
-        )
-    elif decision.state == "ok" and was_changed:
-        yield _make_notice(night, entry, "ok again", f"{name} answers as its baseline again{where}", (decision.reason,))
+    was_changed = last is not None and last.state in CHANGED_STATES
+    if decision.state == "changed" and (decision.alarms or not was_changed):
+        title = f"{name} changed{_describe_since(decision)}{where}"
+        yield _make_notice(night, entry, "changed", title, (*describe_evidence(decision), tell_how_to_accept(entry)))
+    elif decision.state == "known state" and (last is None or set(decision.home) - set(last.home)):
+        title = f"{name} takes turns between known states{where}"
+        yield _make_notice(night, entry, "known state", title, (decision.reason, "further turns are no alarm"))
+    elif was_changed and decision.tested and decision.state not in CHANGED_STATES:
+        yield _make_notice(night, entry, "ok again", f"{name} answers as before again{where}", (decision.reason,))
+
+
+def tell_how_to_accept(entry: NightEntry) -> str:
+    """What acknowledges a change."""
+    since = f" --since {entry.decision.since}" if entry.decision.since else ""
+    command = f"tempzero baseline accept {shlex.quote(entry.side.provider)}{since}"
+    return f"to acknowledge it: `{command}` holds further nights against those from then on"
 
 
 def _data_notices(night: Night, entry: NightEntry, was_silent: bool, no_data_nights: int) -> Iterator[Notice]:
@@ -91,7 +109,7 @@ def _make_notice(night: Night, entry: NightEntry, kind: NoticeKind, title: str, 
         kind=kind,
         title=title,
         details=details,
-        telling=entry.decision.telling if kind == "changed" else (),
+        telling=entry.decision.telling[:MOST_TOLD_PROMPTS] if kind == "changed" else (),
     )
 
 
@@ -102,12 +120,13 @@ def _describe_since(decision: Decision) -> str:
     return f" since the night of {decision.since}{last}"
 
 
-def _describe_evidence(decision: Decision) -> tuple[str, ...]:
+def describe_evidence(decision: Decision) -> tuple[str, ...]:
+    """What speaks for a change tonight, and how much of it there would have to be."""
     found = []
     if decision.excess is not None and decision.excess.value is not None:
         e = decision.excess
         interval = f" [{e.low:.2f}, {e.high:.2f}]" if e.low is not None and e.high is not None else ""
-        found.append(f"excess divergence from the nights before: {e.value:.2f}{interval}, n={e.n} prompts")
+        found.append(f"excess divergence from the nights of its pool: {e.value:.2f}{interval}, n={e.n} prompts")
     if decision.match is not None and decision.match.value is not None:
         m = decision.match
         interval = f" [{m.low:.2f}, {m.high:.2f}]" if m.low is not None and m.high is not None else ""
@@ -117,6 +136,10 @@ def _describe_evidence(decision: Decision) -> tuple[str, ...]:
         f"evidence {nights:.3g}, alarm from {decision.alarm_at:g}: as long as nothing changes, "
         f"so much comes once in {min(nights, 1e9):,.0f} nights at most"
     )
+    if decision.changed_prompts:
+        names = ", ".join(decision.changed_prompts[:10])
+        more = f" and {len(decision.changed_prompts) - 10} more" if len(decision.changed_prompts) > 10 else ""
+        found.append(f"prompts that tell by themselves: {names}{more}")
     changed = [line for line in decision.lines if line.p_value is not None and line.p_value <= 0.05]
     found += [f"{line.measure}: p = {line.p_value:.2g} (this night alone)" for line in changed]
     return tuple(found)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
-from tempzero.nightly.history import Night, NightEntry, Notice
+from tempzero.config import ExitRule
+from tempzero.nightly.history import CHANGED_STATES, STATE_WORDS, Night, NightEntry, Notice, NoticeKind, State
+from tempzero.reports.job_summary import append_job_summary
 from tempzero.reports.visible import shorten_text, to_one_line
 
-# GitHub takes 1 MiB of summary a step and drops what is larger whole; ten annotations of a kind a step are shown.
-SUMMARY_BYTES = 900_000
+# GitHub shows ten annotations of a kind a step.
 MOST_ANNOTATIONS = 10
 _CELL_CHARS = 400
+_LOUD_KINDS: frozenset[NoticeKind] = frozenset({"changed", "event"})
 
 
 def show_in_ci(
@@ -21,25 +22,23 @@ def show_in_ci(
     *,
     environ: Mapping[str, str],
     write: Callable[[str], None],
+    rule: ExitRule = "on_change",
 ) -> None:
     """Append to the job's summary, and print annotations; nothing where no CI says that it listens.
 
-    `others` are those that are changed still by the other kind of night.
+    `others` are those that are changed still by the other kind of night. What only lasts is annotated where the rule
+    says so.
     """
-    summary = environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with Path(summary).open("ab") as file:
-            room = SUMMARY_BYTES - file.tell()
-            file.write(_cut_summary(to_job_summary(night, told, others), room))
+    append_job_summary(to_job_summary(night, told, others), environ)
     if environ.get("GITHUB_ACTIONS") == "true":
-        for line in build_annotations(night, told, others):
+        for line in build_annotations(night, told, others, rule=rule):
             write(line)
 
 
 def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()) -> str:
     """The night as a table, changed providers first, then what was told."""
-    order = {"changed": 0, "no data": 1, "no baseline": 2, "ok": 3}
-    entries = sorted(night.entries, key=lambda e: (order[e.decision.state], e.side.provider))
+    order: tuple[State, ...] = ("changed", "not seen", "no data", "no baseline", "known state", "ok")
+    entries = sorted(night.entries, key=lambda e: (order.index(e.decision.state), e.side.provider))
     lines = [
         f"## tempzero: the night of {night.night}",
         "",
@@ -69,19 +68,23 @@ def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[
 
 
 def build_annotations(
-    night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()
+    night: Night,
+    told: Sequence[Notice],
+    others: Sequence[tuple[Night, NightEntry]] = (),
+    *,
+    rule: ExitRule = "on_change",
 ) -> Iterable[str]:
-    """Findings as errors, missing data as warnings; at most ten of each, the last one says how many more."""
-    errors = [(n.title, "; ".join(n.details)) for n in told if n.kind == "changed" or n.kind == "event"]
-    changed = [e for e in night.entries if e.decision.state == "changed"]
+    """What is told tonight as errors, data that is missing for the first night as warnings; at most ten of each, the
+    last one says how many more."""
+    lasting = rule == "while_changed"
+    errors = [(n.title, "; ".join(n.details)) for n in told if n.kind in _LOUD_KINDS]
     told_of = {n.provider for n in told if n.kind == "changed"}
-    errors += [
-        (f"{e.side.provider} is still changed", e.decision.reason) for e in changed if e.side.provider not in told_of
-    ]
-    errors += [(words, entry.decision.reason) for words, entry in _still_changed_titles(others)]
-    warnings = [
-        (f"{e.side.provider}: {e.decision.state}", e.decision.reason) for e in night.entries if not e.decision.tested
-    ]
+    changed = [e for e in night.entries if e.decision.state in CHANGED_STATES and e.side.provider not in told_of]
+    if lasting:
+        errors += [(f"{e.side.provider} is still changed", e.decision.reason) for e in changed]
+        errors += [(words, entry.decision.reason) for words, entry in _still_changed_titles(others)]
+    untested = [e for e in night.entries if not e.decision.tested and (lasting or e.decision.missing <= 1)]
+    warnings = [(f"{e.side.provider}: {e.decision.state}", e.decision.reason) for e in untested]
     for kind, found in (("error", errors), ("warning", warnings)):
         shown = found if len(found) <= MOST_ANNOTATIONS else found[: MOST_ANNOTATIONS - 1]
         for title, message in shown:
@@ -107,7 +110,7 @@ def _summary_row(entry: NightEntry) -> str:
     events = "; ".join(f"{e.what}: {e.before} → {e.now}" for e in decision.events)
     reason = decision.reason + (f". {events}" if events else "")
     return (
-        f"| {_escape_github_markdown(entry.side.provider)} | {decision.state} | {equal} | {evidence} | "
+        f"| {_escape_github_markdown(entry.side.provider)} | {STATE_WORDS[decision.state]} | {equal} | {evidence} | "
         f"{_escape_github_markdown(reason)} |"
     )
 
@@ -129,12 +132,3 @@ def _escape_annotation_title(text: str) -> str:
 def _escape_annotation_text(text: str) -> str:
     """A workflow command ends with its line: a text with a line break could otherwise give another command."""
     return to_one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _cut_summary(text: str, room: int) -> bytes:
-    data = text.encode()
-    if len(data) <= room:
-        return data
-    end = b"\n\n(cut: too long for a job summary; the history page has all of it)\n"
-    kept = data[: max(0, room - len(end))].decode(errors="ignore").encode()
-    return kept[: kept.rfind(b"\n") + 1] + end if room > len(end) else b""

@@ -10,11 +10,9 @@ from xml.etree import ElementTree
 from tempzero.config import Notify
 from tempzero.errors import UsageError
 from tempzero.nightly import history
-from tempzero.nightly.history import Night, NightEntry
+from tempzero.nightly.history import CHANGED_STATES, STATE_WORDS, Night, NightEntry
 from tempzero.records.files import write_atomically
 from tempzero.reports.visible import make_visible
-
-_STATES = ("ok", "changed", "no data", "no baseline")
 
 
 def mark_night_unfinished(settings: Notify, root: Path, night: str) -> None:
@@ -48,7 +46,7 @@ def to_junit_xml(night: Night, others: Sequence[tuple[Night, NightEntry]] = ()) 
         case = ElementTree.SubElement(suite, "testcase", classname="tempzero.nightly", name=entry.side.provider)
         decision = entry.decision
         events = [f"{e.what}: was {e.before}; is {e.now}" for e in decision.events if e.telling]
-        if decision.state == "changed" or events:
+        if decision.state in CHANGED_STATES or events:
             counts["failures"] += 1
             message = "; ".join([decision.reason, *events])
             failure = ElementTree.SubElement(case, "failure", message=_xml_safe_text(message), type=decision.state)
@@ -98,7 +96,7 @@ def to_prometheus_text(night: Night, nights: Sequence[Night]) -> bytes:
 def _prometheus_samples(night: Night, entry: NightEntry) -> Iterator[tuple[str, str, float]]:
     decision, when = entry.decision, datetime.fromisoformat(night.created_at).timestamp()
     labels = f'provider="{_escape_label(entry.side.provider)}",depth="{night.depth}"'
-    for state in _STATES:
+    for state in STATE_WORDS:
         yield "tempzero_state", f'{labels},state="{state}"', float(decision.state == state)
     yield "tempzero_answers", labels, float(entry.side.answered)
     if decision.match is not None and decision.match.value is not None:

@@ -2,7 +2,7 @@
 
 series   nights -> what is drawn: values with intervals, floors, events, a calendar with missing nights
 drawing  series -> geometry of charts; the templates make SVG of it
-pages    the files: index.html, one page a provider, history.md, history.json
+pages    the files: index.html, a page a provider, a page a night, history.md, history.json
 """
 
 from __future__ import annotations

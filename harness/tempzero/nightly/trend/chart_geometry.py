@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from tempzero.nightly.trend.series import Day, Mark, Point, Series
+from tempzero.nightly.trend.series import Band, Day, Mark, Point, Series
 
-WIDTH, HEIGHT, LEFT, TOP, CELL = 900, 150, 56, 10, 13
+WIDTH, HEIGHT, LEFT, TOP, CELL, BAND = 720, 150, 56, 10, 14, 18
 _PLOT_WIDTH = WIDTH - LEFT - 10
+# A history up to so long has a tick a week, a longer one a tick a month.
+_WEEKLY_DAYS = 62
 # A line is broken where more days than this lie between two nights.
 _GAP_DAYS = 3
 
@@ -48,10 +50,57 @@ def lay_out_chart(series: Series, days: Sequence[Day], marks: Sequence[Mark]) ->
         intervals=bars,
         level=_svg_path(list(series.levels), place),
         y_ticks=tuple((place.y(v), f"{v:.3g}") for v in (low, (low + high) / 2, high)),
-        x_ticks=tuple((place.x(i), d.date[:7]) for i, d in enumerate(days) if _is_tick_day(d.date, len(days))),
+        x_ticks=find_date_ticks(days),
         marks=tuple(sorted({place.x(m.day) for m in marks if m.telling})),
         last=_describe_point(last),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateRow:
+    """One known state: its name, and the bands in which a provider was in it, as x and width."""
+
+    name: str
+    y: float
+    bands: tuple[tuple[float, float], ...]
+
+
+def lay_out_bands(bands: Sequence[Band], days: Sequence[Day]) -> tuple[StateRow, ...]:
+    """A row for each known state, over the days of the calendar."""
+    place = _ChartScale(len(days), 0.0, 1.0)
+    width = _PLOT_WIDTH / max(1, len(days) - 1)
+    return tuple(
+        StateRow(
+            name=name,
+            y=TOP + i * BAND,
+            bands=tuple(
+                (place.x(b.first), round((b.last - b.first) * width + max(2.0, width), 1))
+                for b in bands
+                if b.name == name
+            ),
+        )
+        for i, name in enumerate(sorted({b.name for b in bands}))
+    )
+
+
+def find_date_ticks(days: Sequence[Day]) -> tuple[tuple[float, str], ...]:
+    """Where the axis says a date, and which: the first day, and the first of each month or of every so many."""
+    place = _ChartScale(len(days), 0.0, 1.0)
+    if len(days) <= _WEEKLY_DAYS:
+        ticks = [(i, d.date[5:] if i else d.date) for i, d in enumerate(days) if i % 7 == 0]
+    else:
+        ticks = [(i, d.date[:7]) for i, d in enumerate(days) if _is_tick_day(d.date, len(days))]
+    return tuple((place.x(i), label) for i, label in ticks)
+
+
+def label_weeks(days: Sequence[Day]) -> list[tuple[int, str]]:
+    """The calendar's own axis: a month above the column of the week in which it begins, and above the first one."""
+    labels: list[tuple[int, str]] = []
+    for x, _, day in place_days(days):
+        begins = day.date.endswith("-01") or not labels
+        if begins and (not labels or x - labels[-1][0] >= 4 * CELL):
+            labels.append((x, day.date[:7]))
+    return labels
 
 
 def place_days(days: Sequence[Day]) -> list[tuple[int, int, Day]]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
 
 from tempzero.nightly import history
-from tempzero.nightly.history import Night, NightEntry, State, describe_event
+from tempzero.nightly.history import Depth, Night, NightEntry, State, describe_event
 from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import KindName, MetricName
 
-_WORST_FIRST: tuple[State, ...] = ("changed", "no data", "no baseline", "ok")
+WORST_FIRST: tuple[State, ...] = ("changed", "not seen", "no data", "no baseline", "known state", "ok")
 NO_RUN: Literal["no run"] = "no run"
+STATE_SIGNS: Mapping[State, str] = {
+    "ok": "·",
+    "changed": "▲",
+    "not seen": "△",
+    "known state": "A",
+    "no data": "○",
+    "no baseline": "–",
+}
+# Days without a night of its own that a band of one state goes on over.
+BRIDGED_DAYS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +53,23 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Day:
-    """One day of the calendar; `run` is empty where there was none."""
+    """One day of the calendar; `run` is empty where there was none. `sign` is a letter or shape for its state."""
 
     date: str
     state: State | Literal["no run"]
     night: str
     run: str
     words: str
+    sign: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """Days from the first to the last on which a provider was in one known state; shorter gaps are bridged."""
+
+    name: str
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,36 +88,65 @@ class Course:
     """One provider over all nights; `latest` is its last entry, or that of a kind of night that finds it changed."""
 
     provider: str
+    model: str
     days: tuple[Day, ...]
     series: tuple[Series, ...]
     marks: tuple[Mark, ...]
+    bands: tuple[Band, ...]
     latest: NightEntry
+
+
+def sign_state(entry: NightEntry) -> str:
+    """A letter or shape for a night's state, so that no colour is needed to read it."""
+    decision = entry.decision
+    return (decision.known_state or "k")[:1] if decision.state == "known state" else STATE_SIGNS[decision.state]
 
 
 def build_courses(nights: Sequence[Night]) -> tuple[Course, ...]:
     """Every provider's course, by name."""
-    names = sorted({e.side.provider for n in nights for e in n.entries})
-    first = _night_date(nights[0].night) if nights else date.min
-    return tuple(_build_course(name, nights, first) for name in names)
-
-
-def _build_course(name: str, nights: Sequence[Night], first: date) -> Course:
-    own = [(n, e) for n in nights if (e := n.entry(name)) is not None]
+    own: dict[str, list[tuple[Night, NightEntry]]] = {}
+    for night in nights:
+        for entry in night.entries:
+            own.setdefault(entry.side.provider, []).append((night, entry))
     kinds = list(dict.fromkeys(n.depth for n in nights))
+    return tuple(_build_course(name, own[name], nights, kinds) for name in sorted(own))
+
+
+def _build_course(
+    name: str, own: Sequence[tuple[Night, NightEntry]], nights: Sequence[Night], kinds: Sequence[Depth]
+) -> Course:
+    first, last = _night_date(nights[0].night), _night_date(nights[-1].night)
     drawn, marks = [], []
     for depth in kinds:
         alike = [(n, e) for n, e in own if n.depth == depth]
         label = f" ({depth} nights)" if len(kinds) > 1 else ""
         drawn += [replace(s, title=s.title + label) for s in _build_series(alike, first) if s.points]
         marks += [replace(m, words=m.words + label) for m in _build_marks(alike, first)]
-    latest = [entry for _, entry in history.latest_entries(nights, nights[-1].night) if entry.side.provider == name]
+    latest = list({n.depth: entry for n, entry in own}.values())
     return Course(
         provider=name,
-        days=tuple(_build_calendar(own, first, _night_date(nights[-1].night))),
+        model=own[-1][1].side.model,
+        days=tuple(_build_calendar(own, first, last)),
         series=tuple(drawn),
         marks=tuple(sorted(marks, key=lambda m: m.night)),
-        latest=next((e for e in latest if e.decision.state == "changed"), own[-1][1]),
+        bands=tuple(_build_bands(own, first)),
+        latest=next((e for e in latest if e.decision.state in history.CHANGED_STATES), own[-1][1]),
     )
+
+
+def _build_bands(own: Iterable[tuple[Night, NightEntry]], first: date) -> Iterator[Band]:
+    """Where there are several states; one alone is no band."""
+    bands: list[Band] = []
+    for night, entry in own:
+        day, name = (_night_date(night.night) - first).days, entry.decision.known_state
+        if not name:
+            continue
+        if bands and bands[-1].name == name and day - bands[-1].last <= BRIDGED_DAYS:
+            bands[-1] = replace(bands[-1], last=day)
+        else:
+            bands.append(Band(name=name, first=day, last=day))
+    if len({band.name for band in bands}) > 1:
+        yield from bands
 
 
 def _build_series(own: Sequence[tuple[Night, NightEntry]], first: date) -> Iterator[Series]:
@@ -193,25 +242,27 @@ def _build_calendar(own: Sequence[tuple[Night, NightEntry]], first: date, last: 
         by_day.setdefault(_night_date(night.night), []).append((night, entry))
     for offset in range((last - first).days + 1):
         day = first + timedelta(days=offset)
-        found = sorted(by_day.get(day, []), key=lambda pair: _WORST_FIRST.index(pair[1].decision.state))
+        found = sorted(by_day.get(day, []), key=lambda pair: WORST_FIRST.index(pair[1].decision.state))
         if found:
             night, entry = found[0]
             state, words = entry.decision.state, entry.decision.reason
-            yield Day(date=day.isoformat(), state=state, night=night.night, run=night.run, words=words)
+            sign = sign_state(entry)
+            yield Day(date=day.isoformat(), state=state, night=night.night, run=night.run, words=words, sign=sign)
         else:
-            yield Day(date=day.isoformat(), state=NO_RUN, night="", run="", words="no night on file")
+            yield Day(date=day.isoformat(), state=NO_RUN, night="", run="", words="no night on file", sign="")
 
 
 def _build_marks(own: Iterable[tuple[Night, NightEntry]], first: date) -> Iterator[Mark]:
-    before = "ok"
+    before: State = "ok"
     for night, entry in own:
         day, decision = (_night_date(night.night) - first).days, entry.decision
         for event in decision.events:
             words = describe_event(event)
             yield Mark(day=day, night=night.night, run=night.run, telling=event.telling, words=words)
-        if decision.tested and (decision.state == "changed") != (before == "changed"):
+        lasts = decision.state in history.CHANGED_STATES and before in history.CHANGED_STATES
+        if decision.tested and (decision.alarms or (decision.state != before and not lasts)):
             since = f", since the night of {decision.since}" if decision.since else ""
-            words = f"{decision.state}{since}: {decision.reason}"
+            words = f"{history.STATE_WORDS[decision.state]}{since}: {decision.reason}"
             yield Mark(day=day, night=night.night, run=night.run, telling=True, words=words)
         before = decision.state if decision.tested else before
 
