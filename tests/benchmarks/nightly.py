@@ -198,9 +198,9 @@ def weigh(window: Array, pool: Array, usable: Array, odds: Array) -> Array:
         if not (number.any() or other.any()):
             found[part] = stats.weigh_windows(texts, texts + held[..., :-1], odds[part]).total
             continue
-        ones = np.ones_like(number)
-        cells = np.concatenate([texts, ones[..., None], 0 * ones[..., None]], axis=2)
-        both = np.concatenate([texts + held[..., :-1], ones[..., None], ones[..., None]], axis=2)
+        ours, theirs = np.minimum(number, 1)[..., None], np.minimum(other, 1)[..., None]
+        cells = np.concatenate([texts, ours, 0 * theirs], axis=2)
+        both = np.concatenate([texts + held[..., :-1], ours, theirs], axis=2)
         times = np.ones_like(cells)
         times[..., -2], times[..., -1] = number, other
         found[part] = stats.weigh_windows(cells, both, odds[part], times).total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from tempzero.cli.options import (
     load_setting,
     split_names,
 )
+from tempzero.config import Setting
 from tempzero.errors import UsageError
 
 _BASELINE_USAGE = (
@@ -79,6 +81,53 @@ def baseline(
     return 0 if found else EXIT_CODES["inconclusive"]
 
 
+FromRecords = Annotated[
+    list[Path] | None,
+    typer.Option("--from", help="Ask nothing: make the nights of a run folder, or of records to be imported."),
+]
+MapOfRecords = Annotated[
+    list[str] | None, typer.Option("--map", help="What stands where in records, as `import` says.")
+]
+FormatOfRecords = Annotated[str | None, typer.Option("--format", help="The records' format, as `import` says.")]
+BaselineNights = Annotated[
+    int, typer.Option(min=1, help="Of records: days that become the baseline of a provider that has none.")
+]
+
+
+def _read_nights_back(
+    setting: Setting,
+    sources: Sequence[Path],
+    maps: Sequence[str] | None,
+    form: str | None,
+    only: Sequence[str],
+    baseline_nights: int,
+) -> int:
+    """Nights of what was recorded before; the exit code says whether there would have been an alarm."""
+    from tempzero.cli.printing import print_lines
+    from tempzero.exchange import import_records, recipe_from_options
+    from tempzero.nightly.past_records import make_past_nights, open_runs
+
+    def say(line: str) -> None:
+        print_lines((line,), to=sys.stderr)
+
+    def import_file(path: Path) -> Path:
+        return import_records(
+            path, results=setting.results, recipe=recipe_from_options(maps=maps or (), form=form), say=say
+        )
+
+    runs = open_runs(sources, import_file)
+    found = make_past_nights(setting, runs, only=only, baseline_nights=baseline_nights)
+    print_lines(f"baseline: {words}" for words in found.baselines)
+    nights = f"{len(found.made)} nights made" + (f", {len(found.known)} on file already" if found.known else "")
+    print_lines((nights, *(f"would have been told on {n.night}: {n.title}" for n in found.told)))
+    if not found.told:
+        print_lines(("nothing would have been told",))
+    decisions = [e.decision for n in found.made for e in n.entries]
+    if any(d.alarms for d in decisions):
+        return EXIT_CODES["finding"]
+    return 0 if any(d.tested for d in decisions) or found.known else EXIT_CODES["inconclusive"]
+
+
 def nightly(
     config: ConfigFile = None,
     night: Annotated[str, typer.Option(help="The night's name; else today's date (UTC).")] = "",
@@ -97,8 +146,14 @@ def nightly(
         int | None, typer.Option(min=1, help="Send at most so many requests in this night, retries included.")
     ] = None,
     max_minutes: MaxMinutes = None,
+    from_: FromRecords = None,
+    map_: MapOfRecords = None,
+    form: FormatOfRecords = None,
+    baseline_nights: BaselineNights = 3,
 ) -> int:
     """The scheduler's one command: check, run, compare with the baselines, decide, tell; calling again finishes it."""
+    if from_:
+        return _read_nights_back(load_setting(config), from_, map_, form, split_names(providers), baseline_nights)
     from tempzero.cli.printing import print_lines
     from tempzero.cli.progress import make_watcher
     from tempzero.collect import Limits
@@ -123,20 +178,34 @@ def nightly(
 
 
 def history(
+    action: Annotated[
+        list[str] | None,
+        typer.Argument(help="Nothing; or `import SOURCE ...`: first make nights of earlier runs or of records."),
+    ] = None,
     config: ConfigFile = None,
+    providers: Providers = "",
+    map_: MapOfRecords = None,
+    form: FormatOfRecords = None,
+    baseline_nights: BaselineNights = 3,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> int:
     """Write the pages of all nights (they open without a server), and print their summary."""
     from tempzero.nightly.history import read_nights
     from tempzero.nightly.trend import history_to_json, history_to_markdown, write_history_pages
 
-    results = load_setting(config).results
+    setting, code = load_setting(config), 0
+    if action:
+        if action[0] != "import" or len(action) < 2:
+            raise UsageError("history: say `history`, or `history import SOURCE [SOURCE ...]`")
+        sources = [Path(path) for path in action[1:]]
+        code = _read_nights_back(setting, sources, map_, form, split_names(providers), baseline_nights)
+    results = setting.results
     nights = read_nights(results)
     runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
     index = write_history_pages(nights, results / "history" / "page", present=runs)
     print(history_to_json(nights) if json_output else history_to_markdown(nights), end="")
     print(f"page: {index}", file=sys.stderr)
-    return 0
+    return code
 
 
 def prune(

@@ -210,7 +210,9 @@ def parse_number(value: Any) -> float | None:
     return found if found - found == 0 else None
 
 
-_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T_ ](\d\d)[:-](\d\d)(?:[:-](\d\d)(\.\d{1,6})?\d*)?\s*(Z|[+-]\d\d:?\d\d)?")
+_TIMESTAMP = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T_ ](\d\d)[:-](\d\d)(?:[:-](\d\d)(\.\d{1,6})?\d*)?\s*(Z|[+-]\d\d:?\d\d)?)?"
+)
 
 
 def parse_timestamp(value: Any) -> str:
@@ -229,7 +231,9 @@ def _parse_written_timestamp(value: str) -> str:
     if found is None:
         return ""
     day, hour, minute, second, fraction, zone = found.groups()
-    text = f"{day}T{hour}:{minute}:{second or '00'}{fraction or ''}{(zone or '').replace('Z', '+00:00')}"
+    text = (
+        f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}{fraction or ''}{(zone or '').replace('Z', '+00:00')}"
+    )
     try:
         return datetime.fromisoformat(text).isoformat()
     except ValueError:

@@ -59,10 +59,11 @@ def _make_baseline(sides: Sequence[Side], run: Run, gates: Gates, now: str) -> B
             f"{name}: only {weak[0].answered} of {weak[0].planned} calls were answered in {weak[0].run}; "
             f"an outage is no baseline: leave that run out, or this provider with --providers"
         )
-    return _pool_sides(sides, run.manifest.suite.digest, gates, now)
+    return pool_sides(sides, run.manifest.suite.digest, gates, now)
 
 
-def _pool_sides(sides: Sequence[Side], suite_digest: str, gates: Gates, now: str) -> Baseline:
+def pool_sides(sides: Sequence[Side], suite_digest: str, gates: Gates, now: str) -> Baseline:
+    """One provider's runs or nights as one baseline. Raises UsageError where they cannot be one."""
     name = sides[0].provider
     if len({s.settings for s in sides}) > 1:
         raise UsageError(f"{name}: was asked with different settings in these runs; they cannot be one baseline")
@@ -94,7 +95,7 @@ def accept_change(results: Path, provider: str, *, since: str, gates: Gates) -> 
         taken = [p.entry.side for p in held if first is not None and p.night >= first and p.entry.decision.tested]
         if taken:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            made.append(_pool_sides(_restore_shown_texts(results, taken), baseline.suite_digest, gates, now))
+            made.append(pool_sides(_restore_shown_texts(results, taken), baseline.suite_digest, gates, now))
     if not made:
         wanted = (
             f"has no night with data since {since}" if since else "is not changed; name the first night with --since"
@@ -114,7 +115,7 @@ def grow_baseline(results: Path, provider: str, *, since: str, gates: Gates) -> 
         if alike:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             sides = [*baseline.sides, *_restore_shown_texts(results, alike)]
-            made.append(_pool_sides(sides, baseline.suite_digest, gates, now))
+            made.append(pool_sides(sides, baseline.suite_digest, gates, now))
     if not made:
         raise UsageError(f"{provider}: no quiet night is there to be added to its baseline")
     for one in made:
@@ -168,7 +169,7 @@ def describe_baseline(baseline: Baseline) -> str:
     floor = baseline.floor
     interval = f" [{floor.low:.3f}, {floor.high:.3f}]" if floor.low is not None and floor.high is not None else ""
     answers = sum(side.answered for side in baseline.sides)
-    runs = ", ".join(side.run for side in baseline.sides)
+    runs = ", ".join(dict.fromkeys(side.run for side in baseline.sides))
     return (
         f"{baseline.provider}: {answers} answers from {runs}, set {baseline.set_at}; agrees with itself "
         f"{floor.value:.3f}{interval}, n={floor.n} prompts; suite "
