@@ -44,8 +44,8 @@ def another_seed_each_time(prompt: str) -> Iterator[Attempt]:
     yield from (attempt("a", prompt, r, f"text {r}", fields={"seed": r}) for r in range(4))
 
 
-def refusals_only(prompt: str) -> Iterator[Attempt]:
-    yield from (attempt("a", prompt, r, f"I cannot {r}", kind="content_filter") for r in range(4))
+def withheld_only(prompt: str) -> Iterator[Attempt]:
+    yield from (attempt("a", prompt, r, "", kind="content_filter") for r in range(4))
 
 
 def answered(folder: Path, script: Script) -> Run:
@@ -53,7 +53,7 @@ def answered(folder: Path, script: Script) -> Run:
     return run_of(folder, given, prompts=6, pinned=script is not an_unpinned_router)
 
 
-ALL = (cached_replays, a_retry, an_unpinned_router, a_truncated_text, another_seed_each_time, refusals_only)
+ALL = (cached_replays, a_retry, an_unpinned_router, a_truncated_text, another_seed_each_time, withheld_only)
 
 
 @pytest.mark.parametrize("script", ALL, ids=lambda s: s.__name__)
@@ -74,7 +74,7 @@ def test_nothing_is_claimed_that_was_not_shown(script: Script, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "script", [cached_replays, a_retry, another_seed_each_time, refusals_only], ids=lambda s: s.__name__
+    "script", [cached_replays, a_retry, another_seed_each_time, withheld_only], ids=lambda s: s.__name__
 )
 def test_silence_is_not_consistency(script: Script, tmp_path: Path) -> None:
     """No divergence among answers that were never compared has no agreement rate, and passes nothing."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from loopback import Call, Loopback, Pause, Reply, after, completion, error, raw
+from loopback import Call, Loopback, Pause, Reply, after, completion, error, raw, scripted
 from making import make_setting
 from tempzero import config
 from tempzero.cli import main
@@ -67,6 +67,20 @@ def test_a_limit_on_the_cost_needs_prices_and_holds(tmp_path: Path, capfd: pytes
         assert main(["run", "--config", str(file), "--max-cost", "100"]) == 3
         assert 13 * len(server.calls) <= 100 < 13 * len(server.calls) + 50
     assert "--max-cost 100" in (only_run(tmp_path) / "report.md").read_text()
+
+
+def test_what_was_not_counted_has_cost_the_most_it_can(tmp_path: Path) -> None:
+    """A night that is called again has left what the first call left, also where a host counts no tokens."""
+    price = {"input_per_mtok": 0, "output_per_mtok": 1_000_000}
+    counted = completion(usage={"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13})
+    for reply, usd in ((counted, 2.0), (completion(usage=None), 16.0)):
+        folder = tmp_path / str(usd)
+        folder.mkdir()
+        with Loopback(scripted({}, reply)) as server:
+            file = workplace(folder, server.base_url, price=price, max_tokens=16)
+            main(["run", "--config", str(file), "--no-check"])
+        run = open_run(only_run(folder))
+        assert pipeline.count_spent_usd(run) == usd * len(list(run.records()))
 
 
 def test_a_run_ends_at_its_deadline_whatever_is_under_way(tmp_path: Path) -> None:

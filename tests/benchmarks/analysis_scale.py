@@ -5,8 +5,10 @@ fifth of the prompts; two in five are another quantisation that parts from the o
 of the prompts has an expected number. Each size is analysed in a process of its own, so that peak memory is its own.
 
     python tests/benchmarks/analysis_scale.py [--responses 10000 100000 1000000] [--all-different]
+        [--against OTHER/harness]
 
 `--all-different` makes every response a text of its own: the worst case for everything done once per distinct text.
+With `--against` another, older checkout writes each folder and analyses it too; its rows come first and last.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import resource
 import subprocess
@@ -159,8 +162,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--responses", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--all-different", action="store_true")
+    parser.add_argument("--against", type=Path, help="The harness folder of another checkout.")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.write:
+        print(write(arguments.write, arguments.responses[0], arguments.all_different))
+        return
     if arguments.measure:
         measure(arguments.measure)
         return
@@ -168,8 +176,13 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for responses in arguments.responses:
         with tempfile.TemporaryDirectory() as folder:
-            path = write(Path(folder), responses, arguments.all_different)
-            subprocess.run([sys.executable, __file__, "--measure", str(path)], check=True)
+            other = [{"PYTHONPATH": str(arguments.against)}] if arguments.against else []
+            command = [sys.executable, __file__, "--write", folder, "--responses", str(responses)]
+            command += ["--all-different"] if arguments.all_different else []
+            writer = {**os.environ, **(other[0] if other else {})}
+            path = subprocess.run(command, env=writer, check=True, capture_output=True, text=True).stdout.strip()
+            for changed in (*other, {}, *other):
+                subprocess.run([sys.executable, __file__, "--measure", path], env={**os.environ, **changed}, check=True)
 
 
 def _sha256(body: str) -> str:

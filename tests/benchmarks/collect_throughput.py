@@ -4,15 +4,18 @@
 line for each attempt); the bare loop posts the same bodies and reads the responses, no more. The official client,
 which also records nothing, stands beside them. All are alternated, round by round, in one process.
 
-With `--stream` all three ask for event streams; the bare loop then reads the bytes to their end and no more.
+With `--stream` all three ask for event streams; the bare loop then reads the bytes to their end and no more. With
+`--against` the `collect` of another checkout takes its turn in each round, in a process of its own as then ours is.
 
     python tests/benchmarks/collect_throughput.py [--rounds 5] [--in-flight 8 32 100] [--stream] [--no-official]
+        [--against OTHER/harness]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -34,7 +37,8 @@ from tempzero.plan import build_plan
 from tempzero.types.asked import Message, Prompt, Question, Suite
 from tempzero.types.recorded import Manifest
 
-LOOPBACK = Path(__file__).parent.parent / "loopback.py"
+ROOT = Path(__file__).parent.parent.parent
+LOOPBACK = ROOT / "tests" / "loopback.py"
 _PROMPTS = 20
 _REQUESTS_PER_SLOT = 30
 _NOW = "2026-01-01T00:00:00.000+00:00"
@@ -177,7 +181,14 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32, 100])
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--no-official", action="store_true", help="Leave out the openai client, by far the slowest.")
+    parser.add_argument("--against", type=Path, help="The harness folder of another checkout.")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.measure:
+        base_url, *numbers = chosen.measure
+        in_flight, requests = map(int, numbers)
+        print(*_measured(collecting(base_url, in_flight, requests, chosen.stream), requests))
+        return
     ways: dict[str, Way] = {"bare": bare_httpx2, "collect": collecting}
     if not chosen.no_official:
         ways["official"] = official_client
@@ -186,13 +197,18 @@ def main() -> None:
     with loopback(chosen.stream) as base_url:
         for in_flight in chosen.in_flight:
             requests = -(-in_flight * _REQUESTS_PER_SLOT // _PROMPTS) * _PROMPTS
-            rounds = [
-                {
+            rounds = []
+            for number in range(chosen.rounds):
+                rates = {
                     name: _measured(way(base_url, in_flight, requests, chosen.stream), requests)
                     for name, way in ways.items()
+                    if name != "collect" or chosen.against is None
                 }
-                for _ in range(chosen.rounds)
-            ]
+                if chosen.against is not None:
+                    roots = {"collect": ROOT / "harness", "other": chosen.against}
+                    for name in sorted(roots, reverse=bool(number % 2)):
+                        rates[name] = _measured_apart(roots[name], base_url, in_flight, requests, chosen.stream)
+                rounds.append(rates)
             print(_row(in_flight, rounds), flush=True)
 
 
@@ -203,6 +219,16 @@ def _measured(work: Coroutine[Any, Any, float], requests: int) -> tuple[float, f
     return rate, (time.process_time() - began) / requests * 1000
 
 
+def _measured_apart(harness: Path, base_url: str, in_flight: int, requests: int, stream: bool) -> tuple[float, float]:
+    """The same of `collect` of one checkout."""
+    command = [sys.executable, __file__, *(["--stream"] if stream else [])]
+    command += ["--measure", base_url, str(in_flight), str(requests)]
+    environ = {**os.environ, "PYTHONPATH": str(harness)}
+    printed = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout
+    rate, cpu_ms = map(float, printed.split())
+    return rate, cpu_ms
+
+
 def _row(in_flight: int, rounds: list[dict[str, tuple[float, float]]]) -> str:
     rate = {name: statistics.median(r[name][0] for r in rounds) for name in rounds[0]}
     cpu_ms = {name: statistics.median(r[name][1] for r in rounds) for name in rounds[0]}
@@ -211,6 +237,9 @@ def _row(in_flight: int, rounds: list[dict[str, tuple[float, float]]]) -> str:
     if "official" in rate:
         official = f"{statistics.median(r['official'][0] / r['bare'][0] for r in rounds):.2f}"
     spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    if "other" in rate:
+        before = sorted(r["collect"][0] / r["other"][0] for r in rounds)
+        spread += f"; / other {statistics.median(before):.3f} ({before[0]:.2f} to {before[-1]:.2f})"
     cpu = ", ".join(f"{name} {ms:.2f}" for name, ms in cpu_ms.items())
     return f"| {in_flight} | {rate['bare']:.0f} | {rate['collect']:.0f} | {spread} | {official} | {cpu} |"
 

@@ -185,6 +185,7 @@ row(
     lambda call: error(403, "no") if call.prompt.endswith("1") else completion(),
     "complete",
     "blocked",
+    "blocked",
     prompts=2,
 )
 row(11, "403 moderation of the input", error(403, "Your input was flagged", metadata={"reasons": ["x"]}), "blocked")

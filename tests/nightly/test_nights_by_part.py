@@ -13,7 +13,9 @@ from tempzero.config import Gates, Nightly
 from tempzero.nightly.baseline import make_baselines
 from tempzero.nightly.history import Baseline, Decision, Side, Tonight, condense_run, decide_tonight
 from tempzero.records import Run
+from tempzero.types.concluded import Estimate, Figure
 from tempzero.types.recorded import Attempt
+from tempzero.types.vocabulary import PartName
 
 PROMPTS, REPEATS = 8, 4
 
@@ -88,3 +90,32 @@ def test_an_empty_answer_is_one_of_the_answers_of_a_night(tmp_path: Path) -> Non
     before = run_with(tmp_path / "before", thinking(None))
     silent = [attempt("a", f"p{i}", r, "", kind="empty") for i in range(PROMPTS) for r in range(REPEATS)]
     assert decided(side_of(run_with(tmp_path / "after", silent)), baseline_of(before)).state == "changed"
+
+
+def test_a_part_is_held_against_the_same_part_of_before(tmp_path: Path) -> None:
+    """Agreement of the reasoning beside that of whole answers: the mean of the two is the usual value of neither."""
+    run = run_with(tmp_path, thinking("let me see"))
+
+    def agreeing(whole: float, reasoning: float) -> Side:
+        values: dict[PartName, float] = {"whole": whole, "reasoning": reasoning}
+        figures = tuple(
+            Figure(
+                kind="reference",
+                metric="cross_emr",
+                left="a",
+                right="ref",
+                condition="default",
+                family=None,
+                k=None,
+                unit="share",
+                part=part,
+                estimate=Estimate(value=value, low=0.0, high=1.0, n=PROMPTS, method="by hand"),
+            )
+            for part, value in values.items()
+        )
+        return replace(side_of(run), figures=figures)
+
+    before = replace(baseline_of(run), sides=(agreeing(0.75, 0.25),))
+    told = {line.measure: line.before for line in decided(agreeing(1.0, 1.0), before).lines}
+    assert told["reference: cross_emr (ref)"] == 0.75
+    assert told["reference: cross_emr, the reasoning (ref)"] == 0.25

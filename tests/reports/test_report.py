@@ -125,6 +125,19 @@ def test_every_failure_kind_is_said_everywhere(tmp_path: Path) -> None:
         assert all(one.kind in text for text in texts), one.kind
 
 
+def test_the_legend_says_what_one_means_and_what_shows_a_finding(tmp_path: Path) -> None:
+    """A reader need not guess whether 1.0 is good, nor on what grounds somebody is accused."""
+    analysis = synthetic.analysis()
+    write_reports(analysis, synthetic.verdict(), tmp_path)
+    html, present = _html_text(tmp_path), {f.metric for f in analysis.figures}
+    for metric in analysis.vocabulary.metrics:
+        if metric.name in present and metric.one_means:
+            assert f"1.0 means: {metric.one_means}." in html
+    for rule in analysis.vocabulary.rules:
+        if rule.name in {f.rule for f in analysis.findings}:
+            assert f"What shows it: {rule.shown_by}." in html
+
+
 def test_a_skipped_provider_is_said_everywhere(tmp_path: Path) -> None:
     """A provider that was not asked never vanishes silently."""
     write_reports(synthetic.analysis(), synthetic.verdict(), tmp_path)

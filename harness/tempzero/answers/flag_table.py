@@ -63,8 +63,8 @@ FLAGS: tuple[FlagMeaning, ...] = (
         "max_tokens_not_held",
         "finding",
         "wrote more tokens than max_tokens allows",
-        "usage.completion_tokens, less any reasoning tokens in it, or the number of words of the text, is above the "
-        "limit asked for by more than a quarter and more than 2",
+        "usage.completion_tokens, less any reasoning tokens in it, is above the limit asked for by more than a quarter "
+        "and more than 2; of a response without usage, the words of its text are more than twice that limit",
     ),
     _mean(
         "limit_counted_otherwise",

@@ -7,6 +7,7 @@ resource (this machine's cores). All others run side by side.
 lane            one provider under one condition: slots, trials, the one retry loop
 access          what all lanes of a provider share: its engines, its limits, and whether it is still asked
 request_limits  pure rules: pace, breaker, budget
+spending        what one exchange is taken to have cost
 session         one sitting, from engines opened to the folder sealed; a wing's door of its own, as it knows the folder
 run_manifest    what the folder says of itself
 """

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tempzero.collect.request_limits import Breaker, Budget, Pace, StartedRequest
+from tempzero.collect.spending import count_spent_tokens
 from tempzero.config import Provider
 from tempzero.engines import Engine
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS
 from tempzero.errors import EngineError
 from tempzero.types.asked import PlannedTrial, Prompt
-from tempzero.types.recorded import Attempt, Exchange, Outcome, OutcomeKind
+from tempzero.types.recorded import Attempt, Exchange, Outcome
 
-# Without a connection nothing was sent, so nothing can be charged.
-_NEVER_CHARGED: tuple[OutcomeKind, ...] = ("network", "tls")
 # So many times the most that an answer has taken beyond its limit is kept for a request that others are under way with.
 _EXTRA_IN_COMPANY = 4
 
@@ -170,20 +169,10 @@ class Access:
         return 0.0 if price is None else price.cost(prompt_tokens, output_tokens)
 
     def _settle_cost(self, planned: PlannedTrial, started: StartedRequest, exchange: Exchange) -> None:
-        """Enter what the request took: as reported; nothing for a refusal; else the most it can have been."""
-        outcome, completion = exchange.outcome, exchange.outcome.completion
-        refused = exchange.response is not None and exchange.response.status >= 400
-        output_tokens = None if completion is None else completion.output_tokens
-        if refused or (exchange.response is None and outcome.kind in _NEVER_CHARGED):
-            tokens, usd = 0, 0.0
-        elif completion is None or completion.prompt_tokens is None or output_tokens is None:
-            tokens = started.own_tokens
-            usd = self._cost_usd(planned.prompt_tokens, planned.max_tokens + self._extra_tokens)
-            self._bill_is_known = self._bill_is_known or completion is not None
-        else:
-            tokens = completion.prompt_tokens + output_tokens
-            usd = self._cost_usd(completion.prompt_tokens, output_tokens)
-            self._bill_is_known = True
-            self._extra_tokens = max(self._extra_tokens, output_tokens - planned.max_tokens)
-        self._pace.settle_tokens(started, tokens)
-        self._job.budget.settle(started.most_usd, usd)
+        """Enter what the request took."""
+        spent = count_spent_tokens(planned, exchange, self._extra_tokens)
+        if spent.reported:
+            self._extra_tokens = max(self._extra_tokens, spent.output_tokens - planned.max_tokens)
+        self._bill_is_known = self._bill_is_known or exchange.outcome.completion is not None
+        self._pace.settle_tokens(started, spent.prompt_tokens + spent.output_tokens)
+        self._job.budget.settle(started.most_usd, self._cost_usd(spent.prompt_tokens, spent.output_tokens))

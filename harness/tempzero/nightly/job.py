@@ -147,19 +147,13 @@ def _night_limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limit
 
 def _remaining_limits(limits: Limits, path: Path) -> Limits:
     """What calls of this night that were killed have left of requests and money."""
-    opened = records.open_run(path)
-    requests, cost_usd = opened.preflights(), 0.0
-    prices = {p.name: p.price for p in opened.config.providers}
-    for view in opened.views():
-        requests += 1
-        answer, price = view.outcome.completion, prices[view.trial.provider]
-        if answer is not None and price is not None:
-            cost_usd += price.cost_of_answer(answer)
-    return replace(
-        limits,
-        max_requests=None if limits.max_requests is None else max(0, limits.max_requests - requests),
-        max_cost_usd=None if limits.max_cost_usd is None else max(0.0, limits.max_cost_usd - cost_usd),
-    )
+    opened, left = records.open_run(path), limits
+    if limits.max_requests is not None:
+        requests = opened.preflights() + sum(1 for _ in opened.views())
+        left = replace(left, max_requests=max(0, limits.max_requests - requests))
+    if limits.max_cost_usd is not None:
+        left = replace(left, max_cost_usd=max(0.0, limits.max_cost_usd - pipeline.count_spent_usd(opened)))
+    return left
 
 
 def _decide_night(

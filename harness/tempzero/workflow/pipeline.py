@@ -16,6 +16,7 @@ from tempzero.check import Preflight, describe_no_answers, explain_no_answer, pr
 from tempzero.collect import Limits
 from tempzero.collect.run_manifest import build_run_manifest
 from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
+from tempzero.collect.spending import count_spent_tokens
 from tempzero.collect.watcher import Watcher
 from tempzero.config import Setting
 from tempzero.config.price_list import add_listed_prices, describe_listed_prices
@@ -34,6 +35,7 @@ __all__ = [
     "PreparedRun",
     "Watcher",
     "complete_run",
+    "count_spent_usd",
     "describe_endings",
     "describe_gaps",
     "explain_silence",
@@ -132,6 +134,20 @@ def resume_run(
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
     _require_prices(limits, prepared)
     return run_coroutine(_resume_session(prepared, path, watcher, limits, check))
+
+
+def count_spent_usd(run: Run) -> float:
+    """What the trials of a run have cost so far: as reported, and where nothing was, the most that it can have been."""
+    plan = build_plan(run.config, run.manifest.suite, skipped=run.manifest.skipped)
+    planned = {one.trial: one for one in plan.trials}
+    prices = {p.name: p.price for p in run.config.providers}
+    total = 0.0
+    for record in run.records():
+        price, trial = prices[record.attempt.trial.provider], planned.get(record.attempt.trial)
+        if price is not None and trial is not None:
+            spent = count_spent_tokens(trial, record.attempt.exchange)
+            total += price.cost(spent.prompt_tokens, spent.output_tokens)
+    return total
 
 
 def complete_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher, run_code: bool = False) -> Run:

@@ -73,7 +73,7 @@ class AnswerReader:
         self._note_calls(message, completion, finish)
         self.flags += limit.flags
         asked = self.reply.asked_max_tokens
-        if asked is not None and has_too_many_words(completion.text, asked):
+        if asked is not None and completion.output_tokens is None and has_too_many_words(completion.text, asked):
             self._flag("max_tokens_not_held")
         if self._is_replayed(completion):
             return replace(self._build_outcome("excluded", "cached", completion), retry="once")

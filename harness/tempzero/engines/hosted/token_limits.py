@@ -14,6 +14,8 @@ from tempzero.types.recorded import Completion, Flag
 # Other tokenizers count up to so much more of the same text; and so many tokens frame an answer.
 _OTHER_COUNT_SHARE = 0.25
 _FRAMING_TOKENS = 2
+# Few tokens of any model hold more than a word; none of a text is made of such only.
+_MOST_WORDS_A_TOKEN = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +43,7 @@ def read_limit(counted: Completion, *, limit: int | None, finish: str) -> LimitR
     flags: list[Flag] = []
     if cut and not said:
         flags.append("limit_unsaid")
-    if text > largest_count(limit):
+    if text > limit + max(_FRAMING_TOKENS, int(limit * _OTHER_COUNT_SHARE)):
         flags.append("max_tokens_not_held")
     elif text > limit:
         flags.append("limit_counted_otherwise")
@@ -50,11 +52,6 @@ def read_limit(counted: Completion, *, limit: int | None, finish: str) -> LimitR
     return LimitReading(cut=cut, flags=tuple(flags))
 
 
-def largest_count(limit: int) -> int:
-    """The most that tokens held to a limit may come to where they are counted otherwise."""
-    return limit + max(_FRAMING_TOKENS, int(limit * _OTHER_COUNT_SHARE))
-
-
 def has_too_many_words(text: str, limit: int) -> bool:
-    """Whether a text has more words than any tokenizer would fit into its limit, whatever its host counted."""
-    return len(text) > 2 * limit and len(text.split()) > largest_count(limit)
+    """Whether a text has more words than tokenizers fit into its limit: for answers that nobody counted."""
+    return len(text) > _MOST_WORDS_A_TOKEN * limit and len(text.split()) > _MOST_WORDS_A_TOKEN * limit

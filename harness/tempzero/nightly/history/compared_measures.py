@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempzero import stats
+from tempzero.analysis.evidence import name_part
 from tempzero.analysis.provider_figures import VERBOSITY_CHARS
 from tempzero.metrics.answers import ACCURACY
 from tempzero.metrics.repetition import LOOP_SHARE, SEQ_REP_4
@@ -21,6 +22,7 @@ from tempzero.nightly.history.nights import (
     TextCounts,
     find_common_basis,
 )
+from tempzero.types.concluded import Figure
 from tempzero.types.vocabulary import Metric
 
 _CHANGE_BOUNDS: Mapping[MeasureName, tuple[float, float] | None] = {
@@ -132,20 +134,25 @@ def _compare_values(side: Side, sides: Sequence[Side]) -> Iterator[MeasureCompar
         )
 
 
+def _reference_key(figure: Figure) -> tuple[object, ...]:
+    """What two figures against a reference must share to be compared."""
+    return figure.metric, figure.part, figure.right, figure.condition, figure.k
+
+
 def _compare_reference(side: Side, sides: Sequence[Side]) -> Iterator[MeasureComparison]:
     """The analysis' own figures against the reference: tonight's interval beside the baseline's value."""
     for figure in side.figures:
         if figure.kind != "reference":
             continue
-        key = (figure.metric, figure.right, figure.condition, figure.k)
         before = [
             f.estimate.value
             for one in sides
             for f in one.figures
-            if f.kind == "reference" and (f.metric, f.right, f.condition, f.k) == key and f.estimate.value is not None
+            if f.kind == "reference" and _reference_key(f) == _reference_key(figure) and f.estimate.value is not None
         ]
+        of_part = "" if figure.part == "whole" else f", {name_part(figure.part)}"
         yield MeasureComparison(
-            measure=f"reference: {figure.metric}" + (f" ({figure.right})" if figure.right else ""),
+            measure=f"reference: {figure.metric}{of_part}" + (f" ({figure.right})" if figure.right else ""),
             before=math.fsum(before) / len(before) if before else None,
             now=figure.estimate,
             change=None,

@@ -1,9 +1,10 @@
-"""The metrics of this run in, their definitions and sources out."""
+"""The metrics and findings of this run in, what they mean, what 1.0 says and what shows them out."""
 
 from __future__ import annotations
 
 from tempzero.reports.document import ON_PAPER, Definition, Definitions, Section
 from tempzero.reports.lookup import View
+from tempzero.types.vocabulary import Metric
 
 _WORDS = (
     Definition(
@@ -39,14 +40,25 @@ _WORDS = (
 
 
 def build_legend_section(view: View) -> Section:
-    """The legend: first the words of docs/methods.md, then each metric that this run has."""
+    """The legend: first the words of docs/methods.md, then each metric that this run has, then each rule that found."""
     present = {f.metric for f in view.analysis.figures}
+    found = {f.rule for f in view.analysis.findings}
+    vocabulary = view.analysis.vocabulary
     items = (
         *_WORDS,
         *(
-            Definition(name=m.title, metric=m.name, text=m.definition, source=m.source)
-            for m in view.analysis.vocabulary.metrics
+            Definition(name=m.title, metric=m.name, text=_define_metric(m), source=m.source)
+            for m in vocabulary.metrics
             if m.name in present
+        ),
+        *(
+            Definition(name=r.words, metric=r.name, text=f"A finding. What shows it: {r.shown_by}.", source="")
+            for r in vocabulary.rules
+            if r.name in found
         ),
     )
     return Section(anchor="legend", title="Legend", lead="", blocks=(Definitions(items=items),), media=ON_PAPER)
+
+
+def _define_metric(metric: Metric) -> str:
+    return metric.definition + (f" 1.0 means: {metric.one_means}." if metric.one_means else "")
