@@ -8,6 +8,7 @@ TempzeroError                  one clear line: where, what, and what would be ri
  ├─ RunFolderError             a run folder is missing, torn, altered, or of an unknown format
  ├─ ExchangeError              another tool's records cannot be taken in, or a run not be written in its form
  ├─ BundleError                an evidence bundle is damaged, altered, or does not prove what it claims
+ ├─ PackError                  a direction pack is damaged, altered, or of another version
  └─ UsageError                 the command line asks for something that makes no sense
 """
 
@@ -44,6 +45,10 @@ class ExchangeError(TempzeroError):
 
 class BundleError(TempzeroError):
     """An evidence bundle is damaged or altered, or its records do not prove what it claims."""
+
+
+class PackError(TempzeroError):
+    """A direction pack is missing, damaged or altered, or does not fit what it is held against."""
 
 
 class UsageError(TempzeroError):

@@ -10,6 +10,7 @@ preflight       the short form
 provider_check  the long form: one provider, looked at from all sides
 field_probes    fields that a run sends only where it is told to: stop, logprobs, n, tools, JSON mode, effort
 model_list      whether the model is in the endpoint's own list
+top_logprobs    how many log-probabilities of a first token it gives, rounded to what, and whose they are
 no_answers      why nobody answered, in a few lines
 """
 
@@ -27,17 +28,21 @@ from tempzero.check.provider_check import (
     worst_state,
 )
 from tempzero.check.refusals import explain_no_answer
+from tempzero.check.top_logprobs import MOST_LOGPROBS, TopLogprobs, find_top_logprobs
 
 __all__ = [
     "CHECK_COLUMNS",
+    "MOST_LOGPROBS",
     "CheckExchange",
     "Preflight",
     "ProviderCheck",
     "SettingCheck",
+    "TopLogprobs",
     "check_providers",
     "check_setting",
     "describe_no_answers",
     "explain_no_answer",
+    "find_top_logprobs",
     "preflight_providers",
     "select_hosted",
     "worst_state",

@@ -4,6 +4,7 @@ run_commands       run, check, report, score
 prompt_commands    probe, suite generate, suite lint, suite freeze
 evidence_commands  claim, verify, compare
 night_commands     baseline, nightly, history, prune, schedule
+fingerprint_commands  fingerprint
 exchange_commands  import, export
 setup_commands     init, schema
 options            what several commands take; printing, progress, exit_codes: what they show and how they end
@@ -21,6 +22,7 @@ import typer
 from tempzero.cli.evidence_commands import claim, compare, verify
 from tempzero.cli.exchange_commands import export, import_run
 from tempzero.cli.exit_codes import CANNOT_RUN, EXIT_CODES, INTERRUPTED, OUR_BUG
+from tempzero.cli.fingerprint_commands import fingerprint
 from tempzero.cli.night_commands import baseline, history, nightly, prune, schedule
 from tempzero.cli.prompt_commands import probe, suite_freeze, suite_generate, suite_lint
 from tempzero.cli.run_commands import check, report, run, score
@@ -38,7 +40,7 @@ app = typer.Typer(
 )
 # In the order of the help; a new command has its place here and its row in the README.
 _COMMANDS: tuple[Callable[..., int], ...] = (
-    *(init, run, check, probe, report, score, claim, verify, compare),
+    *(init, run, check, probe, report, score, fingerprint, claim, verify, compare),
     *(baseline, nightly, history, prune, schedule, schema),
 )
 for command in _COMMANDS:

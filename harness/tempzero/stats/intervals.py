@@ -51,6 +51,11 @@ def rule_of_three(n: int) -> float:
     return 1.0 if n <= 0 else -math.expm1(math.log(1 - CONFIDENCE) / n)
 
 
+def t_half_width(deviation: float, degrees: int, alpha: float) -> float:
+    """Half the width of a two-sided interval by Student's t for an estimate with this standard error."""
+    return float(special.stdtrit(degrees, 1 - alpha / 2)) * deviation if degrees > 0 else math.inf
+
+
 def share_over_prompts(values: NDArray[np.float64]) -> Estimate:
     """Mean of one value in [0, 1] per prompt; never collapses, not even where all values are equal.
 

@@ -1,11 +1,12 @@
-"""A GGUF file and a precision in, the same model in that precision out; metadata is kept."""
+"""A GGUF file and a precision, or a change of its matrices, in, the same model in that form out; metadata is kept."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gguf
 import numpy as np
@@ -54,10 +55,7 @@ def requantise_file(source: Path, target: Path, precision: str) -> None:
     split = reader.get_field("split.count")
     if split is not None and split.contents() > 1:
         raise WeightsError(f"{source}: one part of a split model; merge the parts first (llama-gguf-split --merge)")
-    architecture = reader.get_field("general.architecture")
-    if architecture is None:
-        raise WeightsError(f"{source}: no architecture in its metadata")
-    writer = GGUFWriter(target, str(architecture.contents()), endianess=reader.endianess)
+    writer = GGUFWriter(target, read_architecture(source), endianess=reader.endianess)
     try:
         _copy_metadata(reader, writer)
         writer.add_file_type(file_type)
@@ -75,10 +73,77 @@ def requantise_file(source: Path, target: Path, precision: str) -> None:
         writer.close()
 
 
+MatrixChange = Callable[[str, NDArray[np.float32]], NDArray[np.float32]]
+"""A matrix's name and its numbers (rows of weights) in, those that take their place out."""
+
+
+def rewrite_file(
+    source: Path, target: Path, change: MatrixChange | None, *, metadata: Mapping[str, float] | None = None
+) -> None:
+    """Copy a float32 `source`, every matrix that a quantiser would round changed by `change`.
+
+    A stack of matrices (experts) is changed one by one; one tensor is held in memory at a time. `metadata` are numbers
+    that take the place of those of the file. Raises WeightsError where something is not float32, or has no such number.
+    """
+    reader = _open_gguf(source)
+    for tensor in reader.tensors:
+        if tensor.tensor_type != GGMLQuantizationType.F32:
+            raise WeightsError(f"{source}: {tensor.name} is {tensor.tensor_type.name}; make a float32 file of it first")
+    shutil.copyfile(source, target)
+    with target.open("r+b") as file:  # in place: writing a vocabulary anew takes longer than all the numbers
+        for key, value in (metadata or {}).items():
+            _overwrite_number(file, reader.get_field(key), value, f"{source}: its metadata has no {key}")
+        for tensor in reader.tensors:
+            if change is not None and _is_rounded(tensor):
+                changed = _change_matrices(tensor.name, tensor.data, change)
+                file.seek(tensor.data_offset)
+                file.write(changed.astype(tensor.data.dtype, copy=False).tobytes())
+
+
+def _overwrite_number(file: IO[bytes], field: Any, value: float, otherwise: str) -> None:
+    if field is None:
+        raise WeightsError(otherwise)
+    file.seek(field.offset + sum(part.nbytes for part in field.parts[:-1]))
+    file.write(np.array([value], field.parts[-1].dtype).tobytes())
+
+
+def _change_matrices(name: str, tensor: NDArray[np.float32], change: MatrixChange) -> NDArray[np.float32]:
+    stack = tensor.reshape(-1, *tensor.shape[-2:])
+    changed = np.stack([change(name, matrix) for matrix in stack]) if len(stack) > 1 else change(name, stack[0])
+    return changed.reshape(tensor.shape)
+
+
+def round_to_gguf_type(name: str, matrix: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
+    """A matrix of this name as `requantise_file` would store it, back in float32."""
+    kind = _choose_matrix_type(name, matrix.shape[-1], _FILE_TYPES[precision][0])
+    rounded: NDArray[np.float32] = gguf.quants.dequantize(gguf.quants.quantize(matrix, kind), kind)
+    return rounded.reshape(matrix.shape)
+
+
 def read_file_licence(path: Path) -> str | None:
     """The licence a GGUF file states of itself, or None. Raises WeightsError where it is no GGUF."""
     field = _open_gguf(path).get_field("general.license")
     return str(field.contents()) if field is not None else None
+
+
+def read_architecture(path: Path) -> str:
+    """What a GGUF file calls its architecture, the first part of many of its metadata's keys. Raises WeightsError."""
+    field = _open_gguf(path).get_field("general.architecture")
+    if field is None:
+        raise WeightsError(f"{path}: no architecture in its metadata")
+    return str(field.contents())
+
+
+def find_layer(name: str) -> int | None:
+    """Which layer a tensor of this name stands in; None for embeddings, the unembedding and what is outside."""
+    first, _, rest = name.partition(".")
+    number = rest.partition(".")[0]
+    return int(number) if first == "blk" and number.isdecimal() else None
+
+
+def count_layers(path: Path) -> int:
+    """How many layers a GGUF file has. Raises WeightsError."""
+    return 1 + max((find_layer(tensor.name) or 0 for tensor in _open_gguf(path).tensors), default=0)
 
 
 def _open_gguf(path: Path) -> GGUFReader:
@@ -109,14 +174,22 @@ def _is_mixed_precision(reader: GGUFReader) -> bool:
 
 def _choose_tensor_type(tensor: Any, wanted: GGMLQuantizationType, mixed: bool) -> GGMLQuantizationType:
     """The type a tensor gets. What a mixed file holds in float32, whoever wrote it found too delicate to round."""
-    f32, f16, q8_0 = GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0
-    delicate = mixed and tensor.tensor_type == f32
-    if len(tensor.shape) < 2 or delicate or any(mark in tensor.name for mark in _STEERING_TENSORS):
+    f32 = GGMLQuantizationType.F32
+    if (mixed and tensor.tensor_type == f32) or not _is_rounded(tensor):
         return f32
+    return _choose_matrix_type(tensor.name, int(tensor.shape[0]), wanted)
+
+
+def _is_rounded(tensor: Any) -> bool:
+    """Whether a quantiser touches it: a matrix, and none that steers the computation."""
+    return len(tensor.shape) > 1 and not any(mark in tensor.name for mark in _STEERING_TENSORS)
+
+
+def _choose_matrix_type(name: str, row: int, wanted: GGMLQuantizationType) -> GGMLQuantizationType:
+    f32, f16, q8_0 = GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0
     if wanted in (f32, f16, GGMLQuantizationType.BF16):
         return wanted
-    kind = q8_0 if tensor.name in _WIDER_TENSORS else wanted
-    row = int(tensor.shape[0])
+    kind = q8_0 if name in _WIDER_TENSORS else wanted
     return kind if row % gguf.GGML_QUANT_SIZES[kind][0] == 0 else f16
 
 

@@ -1,0 +1,109 @@
+"""A recorded exchange in, the log-probabilities that its response gives of the first token out.
+
+Two shapes are read: that of chat completions (`logprobs.content[0].top_logprobs`, a list) and that of the older
+completions (`logprobs.top_logprobs[0]`, an object), which some hosts give under the chat route as well.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tempzero.types.recorded import Exchange
+
+FLOOR = -90.0
+"""At or below this a number stands for "none": hosts write -100 or -9999 where they have no value."""
+MOST_DECIMALS = 6
+_MOST_TOKENS = 1_000
+_TOKEN_ID = "token_id:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenLogprob:
+    """One candidate for the first token: the bytes it would add, its id where that was told, its log-probability."""
+
+    token: bytes
+    token_id: int | None
+    logprob: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstToken:
+    """What a response says of its first token. `floored` candidates came with a number that stands for none."""
+
+    candidates: tuple[TokenLogprob, ...]
+    floored: int
+    decimals: int | None
+    """To how many decimals the numbers are rounded; None: to more than are looked at."""
+
+
+def read_first_token(exchange: Exchange) -> FirstToken | None:
+    """The candidates of a response, likeliest first; None where it gives none that can be read."""
+    response = exchange.response
+    if response is None or response.body is None or exchange.outcome.completion is None:
+        return None
+    try:
+        logprobs = json.loads(response.body)["choices"][0]["logprobs"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return None
+    if not isinstance(logprobs, Mapping):
+        return None
+    found = list(_read_chat_shape(logprobs) or _read_completions_shape(logprobs))[:_MOST_TOKENS]
+    kept = sorted({one for one in found if one.logprob > FLOOR}, key=lambda one: (-one.logprob, one.token))
+    if not kept:
+        return None
+    return FirstToken(
+        candidates=tuple(kept),
+        floored=sum(one.logprob <= FLOOR for one in found),
+        decimals=count_decimals(one.logprob for one in kept),
+    )
+
+
+def count_decimals(numbers: Iterable[float]) -> int | None:
+    """How many decimals are enough to write all of these; None where more than `MOST_DECIMALS` are."""
+    values = list(numbers)
+    for decimals in range(MOST_DECIMALS + 1):
+        if all(abs(v - round(v, decimals)) < 1e-9 for v in values):
+            return decimals
+    return None
+
+
+def _read_chat_shape(logprobs: Mapping[str, Any]) -> list[TokenLogprob]:
+    content = logprobs.get("content")
+    first = content[0] if isinstance(content, Sequence) and not isinstance(content, str) and content else None
+    listed = first.get("top_logprobs") if isinstance(first, Mapping) else None
+    if not isinstance(listed, list):
+        return []
+    entries = [one for one in listed if isinstance(one, Mapping)]
+    read = [_build_candidate(e.get("token"), e.get("logprob"), e.get("bytes"), e.get("id")) for e in entries]
+    return [one for one in read if one is not None]
+
+
+def _read_completions_shape(logprobs: Mapping[str, Any]) -> list[TokenLogprob]:
+    listed = logprobs.get("top_logprobs")
+    first = listed[0] if isinstance(listed, list) and listed else None
+    if not isinstance(first, Mapping):
+        return []
+    read = [_build_candidate(token, logprob, None, None) for token, logprob in first.items()]
+    return [one for one in read if one is not None]
+
+
+def _build_candidate(token: Any, logprob: Any, raw: Any, token_id: Any) -> TokenLogprob | None:
+    if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        return None
+    if math.isnan(logprob) or logprob > 1e-3:
+        return None
+    known = token_id if type(token_id) is int and token_id >= 0 else None
+    if token.startswith(_TOKEN_ID) and token.removeprefix(_TOKEN_ID).isdecimal():
+        known = int(token.removeprefix(_TOKEN_ID)[:12])
+    return TokenLogprob(token=_choose_bytes(token, raw), token_id=known, logprob=max(float(logprob), -1e9))
+
+
+def _choose_bytes(token: str, raw: Any) -> bytes:
+    """What the host says are the token's bytes, else its text as UTF-8."""
+    if isinstance(raw, list) and raw and all(type(b) is int and 0 <= b < 256 for b in raw):
+        return bytes(raw)
+    return token.encode("utf-8", "surrogatepass")

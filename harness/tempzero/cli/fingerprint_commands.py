@@ -1,0 +1,139 @@
+"""fingerprint: hosts asked for log-probabilities of first tokens, and the form of their weights named."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tempzero.cli.exit_codes import EXIT_CODES
+from tempzero.cli.options import ConfigFile, Providers, find_named_prompts, load_setting, split_names
+from tempzero.errors import PackError, UsageError
+
+if TYPE_CHECKING:
+    from tempzero.precision.hosts import FingerprintReport
+    from tempzero.precision.packs import DirectionPack
+
+
+def fingerprint(
+    run: Annotated[Path | None, typer.Argument(help="A run of this command, to conclude from again; else ask.")] = None,
+    config: ConfigFile = None,
+    providers: Providers = "",
+    pack: Annotated[Path | None, typer.Option(help="A direction pack; else the shipped one of the model.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="Ask at most so many of the pack's prompts.")] = None,
+    make_pack: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Make a pack with the local reference, and ask nobody.")
+    ] = None,
+    reference: Annotated[str, typer.Option(help="Whose model to make it with; else the first local reference.")] = "",
+    suite: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Prompts of a pack to make; else builtin/probes/border-64.")
+    ] = None,
+    forms: Annotated[str, typer.Option(help="Only these forms in a pack to make, comma-separated.")] = "",
+    honest: Annotated[
+        str, typer.Option(help="This provider is known to be honest: write how far it is moved into the pack.")
+    ] = "",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
+) -> int:
+    """Name the form of the weights that hosts serve (FP8, INT4, q8_0 ...) by a few one-token requests."""
+    if make_pack is not None:
+        return _make_and_save_pack(make_pack, config, reference, suite, forms)
+    from tempzero.precision.shipped_packs import choose_pack
+    from tempzero.records import open_run
+
+    if run is None:
+        run, known = _ask_hosts(config, providers, pack, prompts)
+    else:
+        opened = open_run(run)
+        known = choose_pack(pack, [p.claimed_model for p in opened.config.providers])
+    from tempzero.precision.hosts import conclude_fingerprint
+
+    concluded = conclude_fingerprint(open_run(run), known)
+    if honest:
+        _write_honest_size(concluded, honest, pack)
+    return _show_fingerprint(concluded, run, json_output)
+
+
+def _ask_hosts(
+    config: Path | None, providers: str, pack: Path | None, prompts: int | None
+) -> tuple[Path, DirectionPack]:
+    from tempzero.cli.progress import make_watcher
+    from tempzero.precision.asking import ask_fingerprint, plan_fingerprint
+    from tempzero.precision.shipped_packs import choose_pack
+
+    setting, only = load_setting(config), split_names(providers)
+    chosen = [p.claimed_model for p in setting.config.providers if (p.name in only if only else p.enabled)]
+    known = choose_pack(pack, chosen)
+    planned = plan_fingerprint(setting, known, only=only, prompts=prompts)
+    for one in planned.prepared.plan.skipped:
+        print(f"skipped: {one.provider}: {one.reason}", file=sys.stderr)
+    return ask_fingerprint(planned, watcher=make_watcher()), known
+
+
+def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: list[str] | None, forms: str) -> int:
+    import time
+
+    from tempzero.precision.forms import FORMS
+    from tempzero.precision.pack_making import make_pack
+    from tempzero.precision.packs import save_pack
+    from tempzero.probe import choose_reference
+    from tempzero.suites import load_suite
+
+    wanted = split_names(forms)
+    unknown = [name for name in wanted if name not in {f.name for f in FORMS}]
+    if unknown:
+        raise UsageError(f"--forms: there is no form {unknown[0]}; there are {', '.join(f.name for f in FORMS)}")
+    setting, began = load_setting(config), time.monotonic()
+    asked = load_suite(find_named_prompts(suite or ["builtin/probes/border-64"])).prompts
+    made = make_pack(
+        setting.config,
+        choose_reference(setting.config, reference),
+        asked,
+        [f for f in FORMS if not wanted or f.name in wanted],
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    save_pack(made, path)
+    took = time.monotonic() - began
+    print(
+        f"{path}: {len(made.directions)} forms of {made.model} on {len(made.prompts)} prompts, "
+        f"{path.stat().st_size:,} bytes, sha256 {made.seal[:12]}..., made in {took:.0f} s"
+    )
+    return EXIT_CODES["pass"]
+
+
+def _write_honest_size(report: FingerprintReport, provider: str, path: Path | None) -> None:
+    from tempzero.precision.packs import HonestRounding, save_pack
+
+    if path is None:
+        raise UsageError("--honest changes a pack: name its file with --pack")
+    found = next((h.naming for h in report.hosts if h.provider == provider), None)
+    if found is None:
+        raise PackError(f"{path}: {provider} gave too little to say how far it is moved")
+    rounding = HonestRounding(rms=found.size, source=f"{provider}, {found.prompts} prompts")
+    save_pack(replace(report.pack, rounding=rounding), path)
+    print(f"{path}: honest hosts are moved by {found.size:.3f} nats (rms), as {provider} was", file=sys.stderr)
+
+
+def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -> int:
+    from tempzero.precision.fingerprint_wording import (
+        decide_outcome,
+        describe_host,
+        describe_pair,
+        to_fingerprint_json,
+    )
+    from tempzero.records.files import write_atomically
+
+    text, outcome = to_fingerprint_json(report), decide_outcome(report)
+    write_atomically(run / "fingerprint.json", text.encode())
+    if json_output:
+        print(text, end="")
+        return EXIT_CODES[outcome]
+    for host in report.hosts:
+        for line in describe_host(host, report.pack):
+            print(line)
+    for pair in report.pairs:
+        print(describe_pair(pair))
+    print(f"fingerprint: {outcome} (exit code {EXIT_CODES[outcome]}); {run / 'fingerprint.json'}")
+    return EXIT_CODES[outcome]

@@ -1,0 +1,155 @@
+"""A fingerprint's conclusions in, plain sentences and one JSON text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tempzero.canonical_json import to_spaced_canonical_json
+from tempzero.precision.hosts import FingerprintReport, HostFingerprint
+from tempzero.precision.naming import LEAST_STRENGTH, NamedForm, Naming
+from tempzero.precision.packs import DirectionPack
+from tempzero.precision.shared_displacement import SharedDisplacement
+from tempzero.types.vocabulary import VerdictOutcome
+
+_MOST_LISTED = 6
+
+
+def decide_outcome(report: FingerprintReport) -> VerdictOutcome:
+    """finding: somebody serves coarser weights than declared. inconclusive: nothing was found out of somebody."""
+    if any(host.standing.coarser for host in report.hosts):
+        return "finding"
+    return "inconclusive" if not report.hosts or any(h.state == "no answer" for h in report.hosts) else "pass"
+
+
+def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
+    """What is said of one host: what it is first, then by how much, then what it declared."""
+    yield f"{host.provider}: {_state_sentence(host, pack)}"
+    told = host.displacement
+    decimals = "" if told.decimals is None else f", rounded to {told.decimals} decimals"
+    floored = f", {told.floored} of them stand for none" if told.floored else ""
+    whole = ", which add up to one (the host normalises them anew)" if told.renormalised else ""
+    counted = f"{told.prompts} of {len(pack.prompts)} prompts, {told.most_candidates} log-probabilities each at most"
+    yield f"  from {counted}{decimals}{floored}{whole}"
+    if host.naming is not None:
+        yield from (f"  {line}" for line in _naming_lines(host.naming, pack))
+    if host.grid.format is not None:
+        what = "float32, or scaled" if host.grid.format == "float32" else host.grid.format
+        yield f"  its engine's logits are {what} ({host.grid.fitting} of {host.grid.prompts} prompts); not its weights"
+    standing = host.standing
+    yield f"  declared precision {standing.standing}: {standing.words}"
+
+
+def describe_pair(pair: SharedDisplacement) -> str:
+    """Two hosts beside each other."""
+    moved = "moved alike" if pair.alike else "not shown to be moved alike"
+    return (
+        f"{pair.first} and {pair.second}: {moved} (correlation {pair.correlation:.2f} over {pair.prompts} prompts, "
+        f"{_chance(pair.p)}; apart by {pair.apart:.3f} nats rms, at most {pair.apart_bound:.3f})"
+    )
+
+
+def to_fingerprint_json(report: FingerprintReport) -> str:
+    """Everything, the same bytes for the same run and pack."""
+    value = {
+        "pack": {"model": report.pack.model, "sha256": report.pack.seal, "forms": len(report.pack.directions)},
+        "hosts": [_host_json(host) for host in report.hosts],
+        "pairs": [
+            {name: _rounded(getattr(pair, name)) for name in SharedDisplacement.__dataclass_fields__}
+            for pair in report.pairs
+        ],
+    }
+    return to_spaced_canonical_json(value) + "\n"
+
+
+def _state_sentence(host: HostFingerprint, pack: DirectionPack) -> str:
+    naming = host.naming
+    if host.state == "no answer" or naming is None:
+        return f"no answer: {host.reason}"
+    if host.state == "named":
+        return "serves " + " and ".join(one.direction.title for one in naming.named)
+    if host.state == "undecided":
+        return "undecided between " + "; and between ".join(_alternatives(one) for one in naming.named)
+    if host.state == "unknown form":
+        return f"none of the {len(pack.directions)} forms, but moved by more than 16-bit rounding"
+    return f"moved no more than an honest 16-bit host: none of {len(naming.excluded)} forms"
+
+
+def _alternatives(one: NamedForm) -> str:
+    titles = [d.title for d in (one.direction, *one.rivals)]
+    more = f" or {len(titles) - _MOST_LISTED} others" if len(titles) > _MOST_LISTED else ""
+    return " or ".join(titles[:_MOST_LISTED]) + more
+
+
+def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
+    for one in naming.named:
+        yield (
+            f"{one.direction.name}: strength {one.strength:.2f} ({one.low:.2f} to {one.high:.2f}; 1: as the pack's own "
+            f"copy), correlation {one.correlation:.2f}, {_chance(one.p)}"
+        )
+    size = f"moved by {naming.size:.3f} nats (rms; 95 % bound {naming.size_bound:.3f})"
+    if naming.named:
+        yield f"{size}; {naming.explained:.0%} explained, the rest, {naming.remainder:.3f}, is like rounding"
+    elif naming.best is not None:
+        yield f"{size}; nearest form {naming.best.name}, correlation {naming.best_correlation:.2f}"
+        yield f"no fixed displacement beyond {naming.size_bound:.3f}: whatever is fixed is part of that"
+    if naming.excluded:
+        names = ", ".join(d.name for d in naming.excluded[:_MOST_LISTED])
+        more = f" and {len(naming.excluded) - _MOST_LISTED} more" if len(naming.excluded) > _MOST_LISTED else ""
+        yield f"ruled out at {LEAST_STRENGTH:g} of their strength or more: {names}{more}"
+    if naming.untestable:
+        names = ", ".join(d.name for d in naming.untestable)
+        yield f"not to be seen in these weights, which are on that grid already: {names}"
+    if abs(naming.slope) > naming.slope_half_width and abs(naming.slope) > 0.05:
+        yield f"its log-probabilities are those of temperature {1 / (1 + naming.slope):.2f}"
+
+
+def _host_json(host: HostFingerprint) -> dict[str, Any]:
+    told, naming = host.displacement, host.naming
+    return {
+        "provider": host.provider,
+        "state": host.state,
+        "reason": host.reason,
+        "declared": host.declared,
+        "standing": host.standing.standing,
+        "standing_words": host.standing.words,
+        "coarser_than_declared": host.standing.coarser,
+        "prompts": told.prompts,
+        "candidates": told.most_candidates,
+        "decimals": told.decimals,
+        "floored": told.floored,
+        "renormalised": told.renormalised,
+        "logits": host.grid.format,
+        "naming": None if naming is None else _naming_json(naming),
+    }
+
+
+def _naming_json(naming: Naming) -> dict[str, Any]:
+    figures = (
+        *("prompts", "numbers", "size", "size_bound", "explained"),
+        *("remainder", "remainder_low", "slope", "slope_half_width", "best_correlation"),
+    )
+    return {
+        **{name: _rounded(getattr(naming, name)) for name in figures},
+        "best": naming.best.name if naming.best is not None else None,
+        "named": [
+            {
+                "form": one.direction.name,
+                **{n: _rounded(getattr(one, n)) for n in ("strength", "low", "high", "correlation", "p")},
+                "rivals": [d.name for d in one.rivals],
+            }
+            for one in naming.named
+        ],
+        "excluded": [d.name for d in naming.excluded],
+        "untestable": [d.name for d in naming.untestable],
+        "correlations": {name: _rounded(value) for name, value in naming.correlations.items()},
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """As far as two machines agree."""
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _chance(p: float) -> str:
+    return f"chance alone: p = {p:.4f}".replace("0.", ".", 1)

@@ -1,0 +1,39 @@
+"""The noun of the room: one way to hold a model's weights, or to be asked, that moves its answers in a direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+Rounding = Callable[[Matrix], Matrix]
+"""A matrix (rows of weights, one for each output) in, the numbers that a form can hold of it out."""
+
+FormKind = Literal["16-bit", "8-bit", "5-bit", "4-bit", "cache", "request"]
+"""What is changed: weights, by about how many bits they keep; the kept keys and values; or what the model is asked."""
+EmbeddingRule = Literal["kept", "rounded", "q8_0"]
+"""Embedding and unembedding: left alone, rounded like the layers, or by llama.cpp's q8_0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """One form. `claims` are words that a provider may use for it; `layers` says which layers are rounded."""
+
+    name: str
+    title: str
+    kind: FormKind
+    claims: tuple[str, ...] = ()
+    round: Rounding | None = None
+    gguf_type: str | None = None
+    """Instead of `round`: the type of llama.cpp that every matrix goes through, embeddings by its own rule."""
+    embeddings: EmbeddingRule = "kept"
+    layers: Literal["all", "without first and last"] = "all"
+    metadata: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of the model file changed; `{arch}` in a key stands for its architecture."""
+    cache: Literal["q8_0", "q4_0"] | None = None
+    system: str | None = None
+    """A system message put before the prompt's own messages where they have none; "" is an empty one."""

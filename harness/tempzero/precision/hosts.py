@@ -1,0 +1,124 @@
+"""A fingerprint's run folder and its direction pack in, a conclusion for each host and each pair of hosts out.
+
+Pure: the same folder and pack, the same conclusions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tempzero.answers.first_tokens import FirstToken, read_first_token
+from tempzero.precision.declared import ClaimStanding, judge_claim
+from tempzero.precision.displacement import Displacement, measure_displacement
+from tempzero.precision.logit_grid import LogitGrid, find_logit_grid
+from tempzero.precision.naming import Naming, name_forms
+from tempzero.precision.packs import DirectionPack
+from tempzero.precision.shared_displacement import SharedDisplacement, compare_displacements
+from tempzero.records import Run
+
+FingerprintState = Literal["named", "undecided", "unknown form", "as 16-bit", "no answer"]
+"""named: it stands in one form. undecided: in one of several that this pack cannot part. unknown form: what moves it is
+none of the pack's, and more than an honest 16-bit host is moved. as 16-bit: nothing was named, and it is moved no more
+than such a host. no answer: too few log-probabilities, of too few tokens, or neither this nor that."""
+
+_LEAST_KNOWN = 0.5
+_FEW_CANDIDATES = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostFingerprint:
+    """What one host's first tokens say. `reason` says why there is no answer, where there is none."""
+
+    provider: str
+    declared: str | None
+    state: FingerprintState
+    reason: str
+    standing: ClaimStanding
+    displacement: Displacement
+    naming: Naming | None
+    grid: LogitGrid
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FingerprintReport:
+    """All hosts of a run, and those pairs whose displacements could be compared, no form needed."""
+
+    pack: DirectionPack
+    hosts: tuple[HostFingerprint, ...]
+    pairs: tuple[SharedDisplacement, ...]
+
+
+def conclude_fingerprint(run: Run, pack: DirectionPack) -> FingerprintReport:
+    """What each provider of the run is. Raises RunFolderError where a line is damaged."""
+    answers = _collect_answers(run, pack)
+    hosts = tuple(
+        conclude_host(pack, name, run.config.provider(name).claims.precision, given) for name, given in answers.items()
+    )
+    return FingerprintReport(pack=pack, hosts=hosts, pairs=compare_displacements(_comparable(hosts)))
+
+
+def conclude_host(
+    pack: DirectionPack, provider: str, declared: str | None, answers: Mapping[str, Sequence[FirstToken]]
+) -> HostFingerprint:
+    """One host's first tokens, by the id of the prompt, held against the pack."""
+    displacement = measure_displacement(pack, answers)
+    centred = displacement.renormalised or displacement.most_candidates > _FEW_CANDIDATES
+    naming = None if displacement.certain else name_forms(pack, displacement.by, centred=centred)
+    state, reason = _decide_state(pack, displacement, naming)
+    every = [np.array([c.logprob for c in one.candidates]) for given in answers.values() for one in given]
+    return HostFingerprint(
+        provider=provider,
+        declared=declared,
+        state=state,
+        reason=reason,
+        standing=judge_claim(declared, pack, naming, trusted=state != "no answer", moved=state == "unknown form"),
+        displacement=displacement,
+        naming=naming,
+        grid=find_logit_grid(every, displacement.decimals),
+    )
+
+
+def _collect_answers(run: Run, pack: DirectionPack) -> dict[str, dict[str, list[FirstToken]]]:
+    """By provider and prompt; prompts of the run that are not the pack's very own are left out."""
+    messages = {p.id: p.messages for p in pack.prompts}
+    same = {p.id for p in run.manifest.suite.prompts if messages.get(p.id) == p.messages}
+    found: dict[str, dict[str, list[FirstToken]]] = {}
+    for record in run.records():
+        trial = record.attempt.trial
+        given = found.setdefault(trial.provider, {})
+        told = read_first_token(record.attempt.exchange) if trial.prompt in same else None
+        if told is not None:
+            given.setdefault(trial.prompt, []).append(told)
+    return {name: found[name] for name in sorted(found)}
+
+
+def _decide_state(
+    pack: DirectionPack, displacement: Displacement, naming: Naming | None
+) -> tuple[FingerprintState, str]:
+    if not displacement.given:
+        return "no answer", "it gave no log-probabilities"
+    if displacement.known < _LEAST_KNOWN * displacement.given:
+        share = f"{displacement.known} of {displacement.given}"
+        return "no answer", f"the pack knows only {share} of its tokens: another model, or tokens written another way"
+    if displacement.certain:
+        return "no answer", "one token has all the probability: a distribution at temperature 0, not the model's own"
+    if naming is None:
+        return "no answer", f"{displacement.prompts} prompts are too few"
+    if naming.named:
+        return ("undecided" if any(one.rivals for one in naming.named) else "named"), ""
+    floor = pack.honest_size
+    if floor is None:
+        return "no answer", "the pack does not say how far honest 16-bit hosts are moved, and no form was found"
+    if naming.remainder_low > floor:
+        return "unknown form", ""
+    if naming.size_bound <= floor:
+        return "as 16-bit", ""
+    return "no answer", "it is moved about as far as honest 16-bit hosts are at most: more prompts would tell"
+
+
+def _comparable(hosts: Sequence[HostFingerprint]) -> dict[str, Displacement]:
+    return {h.provider: h.displacement for h in hosts if h.naming is not None}

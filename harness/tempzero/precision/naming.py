@@ -1,0 +1,284 @@
+"""A host's displacement and a pack's directions in, the form that it stands in out, or that it is none of them.
+
+The host's displacement is regressed on directions, one added after another while a shuffle of prompts cannot explain
+what it adds and its interval, clustered by prompt, says that it is there at more than half its strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.precision.displacement import Matrix, centre_rows, root_mean_square
+from tempzero.precision.packs import Direction, DirectionPack
+from tempzero.stats.intervals import t_half_width
+
+FALSE_NAME_ALPHA = 0.005
+"""The chance to name a form for a host that stands in none: its part of a run's budget of .05 (docs/fingerprint.md)."""
+LEAST_STRENGTH = 0.5
+"""A form is there only where its coefficient's lower bound lies above this, and ruled out where the upper is below."""
+LEAST_PROMPTS = 6
+"""Fewer can be shuffled in too few ways for the error that is promised."""
+SHUFFLES = 1_999
+_MOST_FORMS = 3
+_RIVAL_ALPHA = 0.01
+_SEED = 21
+_NEGLIGIBLE = 1e-3  # rms, nats: a form that moves less than this is the reference itself
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedForm:
+    """A form found in a host. `strength` 1: just as the pack's copy is moved. `rivals` cannot be told from it."""
+
+    direction: Direction
+    strength: float
+    low: float
+    high: float
+    correlation: float
+    p: float
+    rivals: tuple[Direction, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Naming:
+    """What was found. Sizes are root mean squares in nats, of log-probabilities from which each prompt's mean is taken.
+
+    `excluded` forms are there at less than half their strength; `untestable` ones move nothing here. `slope` is what
+    the log-probabilities are multiplied by beyond one, as another temperature would.
+    """
+
+    prompts: int
+    numbers: int
+    size: float
+    size_bound: float
+    named: tuple[NamedForm, ...]
+    excluded: tuple[Direction, ...]
+    untestable: tuple[Direction, ...]
+    explained: float
+    remainder: float
+    remainder_low: float
+    slope: float
+    slope_half_width: float
+    best: Direction | None = None
+    best_correlation: float = 0.0
+    correlations: dict[str, float] = field(default_factory=dict)
+
+
+def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Naming | None:
+    """Which of the pack's forms a host stands in; None where too few prompts have log-probabilities.
+
+    `centred`: each prompt's mean is taken off first, so that a host may normalise as it likes. Without it the one or
+    two candidates that some hosts give still say something, if these are probabilities over the whole vocabulary.
+    """
+    told = centre_rows(by) if centred else by
+    rows = np.flatnonzero((~np.isnan(told)).any(axis=1))
+    if len(rows) < LEAST_PROMPTS:
+        return None
+    space = _Space.build(told[rows], pack.logprobs[rows], centred=centred)
+    moved = {d.name: space.place(d.by[rows]) for d in pack.directions}
+    tested = [d for d in pack.directions if root_mean_square(space.open(moved[d.name])) > _NEGLIGIBLE]
+    chosen: list[Direction] = []
+    found: list[NamedForm] = []
+    while len(chosen) < _MOST_FORMS:
+        added = _find_next(space, moved, tested, chosen)
+        if added is None:
+            break
+        chosen.append(added.direction)
+        found.append(added)
+    fit = _Fit.solve(space, [moved[d.name] for d in chosen])
+    rest = space.host - fit.fitted
+    sizes = (space.host**2).sum(axis=1)
+    rests = (rest**2).sum(axis=1)
+    counts = space.there.sum(axis=1)
+    alone = {d.name: _Fit.solve(space, [moved[d.name]]) for d in tested}
+    cosines = {d.name: _correlate(space.free, space.free_of_slope(moved[d.name])) for d in tested}
+    best = max(tested, key=lambda d: cosines[d.name], default=None)
+    return Naming(
+        prompts=len(rows),
+        numbers=int(counts.sum()),
+        size=_bounded_rms(sizes, counts)[1],
+        size_bound=_bounded_rms(sizes, counts)[2],
+        named=tuple(_with_interval(one, fit, at) for at, one in enumerate(found)),
+        excluded=tuple(d for d in tested if d not in chosen and alone[d.name].high[0] < LEAST_STRENGTH),
+        untestable=tuple(d for d in pack.directions if d not in tested),
+        explained=1 - float(rests.sum() / sizes.sum()) if sizes.sum() else 0.0,
+        remainder=_bounded_rms(rests, counts)[1],
+        remainder_low=_bounded_rms(rests, counts)[0],
+        slope=float(fit.coefficients[-1]),
+        slope_half_width=float(fit.high[-1] - fit.coefficients[-1]),
+        best=best,
+        best_correlation=cosines[best.name] if best is not None else 0.0,
+        correlations=cosines,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Space:
+    """The numbers that a host gave, its rows packed to the left: the k-th column is its k-th likeliest known token.
+
+    `host` is its displacement, `scale` the reference's own log-probabilities (what another temperature moves along),
+    both with zeros where nothing is; `free` is the host without its part along `scale`.
+    """
+
+    columns: NDArray[np.int64]
+    there: NDArray[np.bool_]
+    centred: bool
+    host: Matrix
+    scale: Matrix
+    free: Matrix
+
+    @classmethod
+    def build(cls, told: Matrix, reference: Matrix, *, centred: bool) -> _Space:
+        given = ~np.isnan(told)
+        width = int(given.sum(axis=1).max())
+        columns = np.argsort(~given, axis=1, kind="stable")[:, :width]
+        there = np.take_along_axis(given, columns, axis=1)
+        host = np.where(there, np.take_along_axis(told, columns, axis=1), 0.0)
+        scale = _pack_left(reference, columns, there, centred=True)
+        return cls(columns=columns, there=there, centred=centred, host=host, scale=scale, free=_take_off(host, scale))
+
+    def place(self, moved: Matrix) -> Matrix:
+        """A form's displacement at the same tokens."""
+        return _pack_left(moved, self.columns, self.there, centred=self.centred)
+
+    def open(self, values: Matrix) -> Matrix:
+        """With NaN where nothing is."""
+        return np.where(self.there, values, np.nan)
+
+    def free_of_slope(self, values: Matrix) -> Matrix:
+        return _take_off(values, self.scale)
+
+
+def _pack_left(values: Matrix, columns: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> Matrix:
+    taken = np.where(there, np.take_along_axis(values, columns, axis=1), np.nan)
+    return np.nan_to_num(centre_rows(taken) if centred else taken)
+
+
+def _take_off(values: Matrix, direction: Matrix) -> Matrix:
+    """Without its part along a direction."""
+    energy = float((direction**2).sum())
+    return values - direction * ((values * direction).sum() / energy) if energy else values
+
+
+def _correlate(a: Matrix, b: Matrix) -> float:
+    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / size if size else 0.0
+
+
+def _find_next(
+    space: _Space, moved: dict[str, Matrix], tested: Sequence[Direction], chosen: Sequence[Direction]
+) -> NamedForm | None:
+    """The form that explains most of what is left, where neither chance nor half a form could."""
+    held = [moved[d.name] for d in chosen]
+    left = space.free - _Fit.solve(space, held).fitted if held else space.free
+    left = space.free_of_slope(left)
+    waiting = [d for d in tested if d not in chosen]
+    if not waiting:
+        return None
+    partial = {d.name: _take_off_all(space.free_of_slope(moved[d.name]), held) for d in waiting}
+    cosines = {d.name: _correlate(left, partial[d.name]) for d in waiting}
+    best = max(waiting, key=lambda d: cosines[d.name])
+    if cosines[best.name] <= 0:
+        return None
+    p = count_shuffles_as_good(left, [partial[d.name] for d in waiting], cosines[best.name])
+    fit = _Fit.solve(space, [*held, moved[best.name]])
+    if p > FALSE_NAME_ALPHA or fit.low[: len(held) + 1].min() < LEAST_STRENGTH:
+        return None
+    rivals = tuple(
+        d
+        for d in waiting
+        if d is not best and cosines[d.name] > 0 and not _fits_worse(space, held, moved[best.name], moved[d.name])
+    )
+    return NamedForm(
+        direction=best,
+        strength=float(fit.coefficients[len(held)]),
+        low=float(fit.low[len(held)]),
+        high=float(fit.high[len(held)]),
+        correlation=cosines[best.name],
+        p=p,
+        rivals=rivals,
+    )
+
+
+def _take_off_all(values: Matrix, held: Sequence[Matrix]) -> Matrix:
+    if not held:
+        return values
+    columns = np.array([h.ravel() for h in held]).T
+    solved, *_ = np.linalg.lstsq(columns, values.ravel(), rcond=None)
+    left: Matrix = values - (columns @ solved).reshape(values.shape)
+    return left
+
+
+def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float) -> float:
+    """The share of shuffles in which the best of all forms correlates as well: a p value.
+
+    Each prompt of the host is held against another prompt's directions, token by token in the order of likelihood: what
+    all prompts have in common (flatter or steeper distributions) stays, and explains nothing.
+    """
+    draw = np.random.default_rng(_SEED)
+    orders = np.argsort(draw.random((SHUFFLES, len(host))), axis=1)
+    own = np.arange(len(host))
+    best = np.full(SHUFFLES, -np.inf)
+    for moved in forms:
+        size = np.sqrt((host**2).sum() * (moved**2).sum())
+        if size:
+            products = host @ moved.T
+            best = np.maximum(best, products[own, orders].sum(axis=1) / size)
+    return float((1 + (best >= seen - 1e-12).sum()) / (1 + SHUFFLES))
+
+
+def _fits_worse(space: _Space, held: Sequence[Matrix], best: Matrix, other: Matrix) -> bool:
+    """Whether the other form leaves more behind, prompt by prompt, by more than chance."""
+    left = [((space.host - _Fit.solve(space, [*held, m]).fitted) ** 2).sum(axis=1) for m in (best, other)]
+    more = left[1] - left[0]
+    spread = float(more.std(ddof=1)) / np.sqrt(len(more))
+    return float(more.mean()) > t_half_width(spread, len(more) - 1, 2 * _RIVAL_ALPHA)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fit:
+    """Coefficients of some forms and, last, of the scale, with intervals clustered by prompt."""
+
+    coefficients: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    fitted: Matrix
+
+    @classmethod
+    def solve(cls, space: _Space, forms: Sequence[Matrix]) -> _Fit:
+        regressors = np.array([*forms, space.scale])
+        flat = regressors.reshape(len(regressors), -1).T
+        inverse = np.linalg.pinv(flat.T @ flat)
+        coefficients = inverse @ flat.T @ space.host.ravel()
+        fitted = np.tensordot(coefficients, regressors, axes=1)
+        scores = ((space.host - fitted) * regressors).sum(axis=2)  # of each regressor in each prompt
+        prompts = scores.shape[1]
+        meat = scores @ scores.T * prompts / max(prompts - 1, 1)
+        deviations = np.sqrt(np.maximum(np.diag(inverse @ meat @ inverse), 0))
+        half = np.array([t_half_width(float(d), prompts - 1, FALSE_NAME_ALPHA) for d in deviations])
+        return cls(coefficients=coefficients, low=coefficients - half, high=coefficients + half, fitted=fitted)
+
+
+def _with_interval(one: NamedForm, fit: _Fit, at: int) -> NamedForm:
+    """As the fit with all named forms together has it."""
+    return NamedForm(
+        direction=one.direction,
+        strength=float(fit.coefficients[at]),
+        low=float(fit.low[at]),
+        high=float(fit.high[at]),
+        correlation=one.correlation,
+        p=one.p,
+        rivals=one.rivals,
+    )
+
+
+def _bounded_rms(squares: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Lower bound, value and upper bound (95 % each) of a root mean square, clustered by prompt."""
+    mean = float(squares.sum() / counts.sum())
+    spread = squares - mean * counts
+    deviation = float(np.sqrt((spread**2).sum() * len(counts) / max(len(counts) - 1, 1))) / float(counts.sum())
+    half = t_half_width(deviation, len(counts) - 1, 0.10)
+    return float(np.sqrt(max(mean - half, 0.0))), float(np.sqrt(mean)), float(np.sqrt(mean + half))

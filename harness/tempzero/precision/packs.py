@@ -1,0 +1,233 @@
+"""A direction pack in and out: a sealed file that says, without weights, how each form moves a model's answers.
+
+JSON with the same bytes for the same content. Numbers are stored as 16-bit integers times a unit, in base64; what was
+lost by that is a thousandth of what they measure.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.canonical_json import to_canonical_json
+from tempzero.errors import PackError
+from tempzero.precision.forms.form import FormKind
+from tempzero.records.files import write_atomically
+from tempzero.types.asked import Message
+
+FORMAT, VERSION = "tempzero direction pack", 1
+ROUNDING_ROOM = 1.5
+LARGEST_PACK_BYTES = 64_000_000
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackPrompt:
+    """One prompt, and the tokens whose log-probabilities the pack knows, the reference's likeliest first.
+
+    A token is the bytes that it adds to an answer: none for control tokens, which only their id tells apart.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    token_ids: tuple[int, ...]
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Direction:
+    """What one form does: `by` is its log-probabilities minus the reference's, a row a prompt, a column a token."""
+
+    name: str
+    title: str
+    kind: FormKind
+    claims: tuple[str, ...]
+    by: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HonestRounding:
+    """How far a host that is known to be honest was moved on the pack's prompts: a root mean square, in nats."""
+
+    rms: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionPack:
+    """All of a model on some prompts. `logprobs` are the float32 reference's own, rows and columns as in `by`."""
+
+    model: str
+    weights_sha256: str
+    chat_template_sha256: str
+    made_with: str
+    prompts: tuple[PackPrompt, ...]
+    logprobs: NDArray[np.float64]
+    directions: tuple[Direction, ...]
+    rounding: HonestRounding | None = None
+    """None: nobody has measured an honest host on these prompts."""
+
+    @property
+    def honest_size(self) -> float | None:
+        """What an honest 16-bit host is moved by at most: half as much again as one that was measured."""
+        return None if self.rounding is None else ROUNDING_ROOM * self.rounding.rms
+
+    @property
+    def seal(self) -> str:
+        """SHA-256 over everything in it."""
+        return hashlib.sha256(to_canonical_json(_to_json(self)).encode()).hexdigest()
+
+
+def save_pack(pack: DirectionPack, path: Path) -> None:
+    """Write it with its seal; the same pack gives the same bytes."""
+    body = _to_json(pack)
+    write_atomically(path, (to_canonical_json({**body, "sha256": pack.seal}) + "\n").encode())
+
+
+def load_pack(path: Path) -> DirectionPack:
+    """Read a pack, which may come from anybody. Raises PackError: not one, another version, or changed since."""
+    try:
+        if path.stat().st_size > LARGEST_PACK_BYTES:
+            raise PackError(f"{path}: larger than {LARGEST_PACK_BYTES:,} bytes; no direction pack is")
+        body = json.loads(path.read_bytes())
+    except OSError as problem:
+        raise PackError(f"{path}: cannot be read: {problem.strerror}") from None
+    except (ValueError, RecursionError):
+        raise PackError(f"{path}: not a direction pack: not JSON") from None
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise PackError(f'{path}: not a direction pack: its format is not "{FORMAT}"')
+    if body.get("version") != VERSION:
+        raise PackError(f"{path}: version {body.get('version')!r}; this tempzero reads version {VERSION}")
+    sealed = body.pop("sha256", None)
+    if hashlib.sha256(to_canonical_json(body).encode()).hexdigest() != sealed:
+        raise PackError(f"{path}: its seal does not fit its content: it was changed after it was made")
+    try:
+        return _from_json(body)
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as problem:
+        raise PackError(f"{path}: damaged: {problem}") from None
+
+
+def _to_json(pack: DirectionPack) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": pack.model,
+        "weights_sha256": pack.weights_sha256,
+        "chat_template_sha256": pack.chat_template_sha256,
+        "made_with": pack.made_with,
+        "prompts": [
+            {
+                "id": p.id,
+                "messages": [{"role": m.role, "content": m.content} for m in p.messages],
+                "token_ids": list(p.token_ids),
+                "tokens": [_encode_token(t) for t in p.tokens],
+            }
+            for p in pack.prompts
+        ],
+        "logprobs": _encode_numbers(pack.logprobs),
+        "directions": [
+            {"name": d.name, "title": d.title, "kind": d.kind, "claims": list(d.claims), "by": _encode_numbers(d.by)}
+            for d in pack.directions
+        ],
+        "rounding": None
+        if pack.rounding is None
+        else {"rms": round(pack.rounding.rms, 6), "source": pack.rounding.source},
+    }
+
+
+def _from_json(body: Mapping[str, Any]) -> DirectionPack:
+    prompts = tuple(_read_prompt(p) for p in body["prompts"])
+    widths = {len(p.token_ids) for p in prompts} | {len(p.tokens) for p in prompts}
+    if len(widths) != 1 or min(widths) < 2:
+        raise ValueError("its prompts must all have the same number of tokens, two or more")
+    shape = (len(prompts), widths.pop())
+    return DirectionPack(
+        model=_read_text(body["model"]),
+        weights_sha256=_read_text(body["weights_sha256"]),
+        chat_template_sha256=_read_text(body["chat_template_sha256"]),
+        made_with=_read_text(body["made_with"]),
+        prompts=prompts,
+        logprobs=_decode_numbers(body["logprobs"], shape),
+        directions=tuple(_read_direction(d, shape) for d in body["directions"]),
+        rounding=_read_rounding(body["rounding"]),
+    )
+
+
+def _read_rounding(entry: Mapping[str, Any] | None) -> HonestRounding | None:
+    if entry is None:
+        return None
+    if not isinstance(entry["rms"], float) or not 0 < entry["rms"] < 10:
+        raise ValueError(f"{entry['rms']!r} is no size in nats")
+    return HonestRounding(rms=entry["rms"], source=_read_text(entry["source"]))
+
+
+def _read_prompt(entry: Mapping[str, Any]) -> PackPrompt:
+    messages = tuple(Message(role=m["role"], content=m["content"]) for m in entry["messages"])
+    if not messages or any(m.role not in _ROLES or not isinstance(m.content, str) for m in messages):
+        raise ValueError("a prompt needs messages of system, user or assistant, with texts")
+    ids = tuple(entry["token_ids"])
+    if any(type(i) is not int or i < 0 for i in ids) or len(set(ids)) != len(ids):
+        raise ValueError("token ids are different whole numbers")
+    return PackPrompt(
+        id=_read_text(entry["id"]),
+        messages=messages,
+        token_ids=ids,
+        tokens=tuple(_decode_token(t) for t in entry["tokens"]),
+    )
+
+
+def _read_direction(entry: Mapping[str, Any], shape: tuple[int, int]) -> Direction:
+    if entry["kind"] not in get_args(FormKind):
+        raise ValueError(f"{entry['kind']!r} is no kind of form")
+    return Direction(
+        name=_read_text(entry["name"]),
+        title=_read_text(entry["title"]),
+        kind=entry["kind"],
+        claims=tuple(_read_text(c) for c in entry["claims"]),
+        by=_decode_numbers(entry["by"], shape),
+    )
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r:.40} is no plain text")
+    return value
+
+
+def _encode_token(token: bytes) -> Any:
+    """Its text; where that is none, its bytes as hexadecimal digits."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return {"hex": token.hex()}
+
+
+def _decode_token(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes.fromhex(value["hex"])
+
+
+def _encode_numbers(values: NDArray[np.float64]) -> dict[str, Any]:
+    unit = 10.0 ** np.ceil(np.log10(max(float(np.abs(values).max()), 1e-30) / 32_000))
+    return {
+        "unit": f"{unit:.0e}",
+        "int16": base64.b64encode(np.rint(values / unit).astype("<i2").tobytes()).decode("ascii"),
+    }
+
+
+def _decode_numbers(entry: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.float64]:
+    raw = base64.b64decode(entry["int16"], validate=True)
+    if len(raw) != 2 * shape[0] * shape[1]:
+        raise ValueError(f"{len(raw) // 2} numbers where {shape[0]} x {shape[1]} belong")
+    unit = float(entry["unit"])
+    if not 1e-40 < unit < 1:
+        raise ValueError(f"{entry['unit']!r} is no unit")
+    return np.frombuffer(raw, "<i2").reshape(shape).astype(np.float64) * unit

@@ -1,0 +1,313 @@
+"""A form is named where it is there, and only there: hosts made by numbers, so that the truth is known."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tempzero.answers.first_tokens import FirstToken, TokenLogprob, read_first_token
+from tempzero.precision.declared import judge_claim
+from tempzero.precision.fingerprint_wording import decide_outcome, describe_host, to_fingerprint_json
+from tempzero.precision.forms import FormKind
+from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_host
+from tempzero.precision.logit_grid import find_logit_grid
+from tempzero.precision.naming import Naming, name_forms
+from tempzero.precision.packs import Direction, DirectionPack, HonestRounding, PackPrompt
+from tempzero.precision.shared_displacement import compare_displacements
+from tempzero.types.asked import Message
+from tempzero.types.recorded import Completion, Exchange, Outcome, Times, WireRequest, WireResponse
+
+PROMPTS, TOKENS, NOISE = 24, 32, 0.05
+KINDS: tuple[tuple[str, FormKind, tuple[str, ...], float], ...] = (
+    ("bf16", "16-bit", ("bf16",), 0.01),
+    ("q8_0", "8-bit", ("q8_0",), 0.06),
+    ("fp8-channel", "8-bit", ("fp8",), 0.22),
+    ("fp8-tensor", "8-bit", ("fp8",), 0.24),
+    ("int4", "4-bit", ("int4",), 1.0),
+    ("cache", "cache", (), 0.2),
+)
+
+
+def make_pack(seed: int = 1) -> DirectionPack:
+    """Log-probabilities that fall off, and forms that move them at random, each by its size."""
+    rng = np.random.default_rng(seed)
+    logits = np.sort(rng.normal(size=(PROMPTS, TOKENS)) * 2, axis=1)[:, ::-1]
+    logprobs = logits - np.logaddexp.reduce(np.hstack([logits, np.full((PROMPTS, 1), 0.5)]), axis=1, keepdims=True)
+    forms = [
+        Direction(name=name, title=name, kind=kind, claims=claims, by=rng.normal(size=logits.shape) * size)
+        for name, kind, claims, size in KINDS
+    ]
+    prompts = tuple(
+        PackPrompt(
+            id=f"p{n}",
+            messages=(Message(role="user", content=f"say {n}"),),
+            token_ids=tuple(range(TOKENS)),
+            tokens=tuple(f" t{t}".encode() for t in range(TOKENS)),
+        )
+        for n in range(PROMPTS)
+    )
+    return DirectionPack(
+        model="tiny",
+        weights_sha256="0" * 64,
+        chat_template_sha256="0" * 64,
+        made_with="numbers",
+        prompts=prompts,
+        logprobs=logprobs,
+        directions=tuple(forms),
+        rounding=HonestRounding(rms=NOISE, source="numbers"),
+    )
+
+
+PACK = make_pack()
+
+
+def serve(
+    *forms: str, noise: float = NOISE, seed: int = 5, strange: float = 0.0, times: float = 1.0
+) -> NDArray[np.float64]:
+    """What such a host gives: its log-probabilities at every token of the pack."""
+    rng = np.random.default_rng(seed)
+    moved = sum((d.by for d in PACK.directions if d.name in forms), np.zeros((PROMPTS, TOKENS)))
+    given: NDArray[np.float64] = PACK.logprobs + moved + rng.normal(size=(PROMPTS, TOKENS)) * noise
+    given += np.random.default_rng(99).normal(size=given.shape) * strange
+    return given * times
+
+
+def answer(
+    given: NDArray[np.float64], *, best: int = 20, decimals: int | None = None, prompts: int = PROMPTS, floor: int = 0
+) -> dict[str, list[FirstToken]]:
+    """As its responses say it."""
+    told = {}
+    for n in range(prompts):
+        order = np.argsort(-given[n])[:best]
+        listed = [
+            {
+                "token": f" t{t}",
+                "logprob": round(float(given[n, t]), 12 if decimals is None else decimals),
+                "bytes": None,
+            }
+            for t in order
+        ]
+        listed += [{"token": f" z{i}", "logprob": -9999.0, "bytes": None} for i in range(floor)]
+        read = read_first_token(make_exchange({"content": [{"token": " t0", "top_logprobs": listed}]}))
+        assert read is not None
+        told[f"p{n}"] = [read]
+    return told
+
+
+def make_exchange(logprobs: object) -> Exchange:
+    body = json.dumps({"choices": [{"message": {"content": "x"}, "logprobs": logprobs}]})
+    return Exchange(
+        request=WireRequest(method="POST", url="u", headers=(), body="{}", sha256=""),
+        response=WireResponse(
+            status=200, headers=(), body=body, body_base64=None, sha256="", size_bytes=len(body), complete=True
+        ),
+        times=Times(started_at="", first_byte_s=None, end_s=None, in_flight=1),
+        outcome=Outcome(status="valid", kind="complete", completion=Completion(text="x")),
+    )
+
+
+def fingerprint(given: dict[str, list[FirstToken]], declared: str | None = None) -> HostFingerprint:
+    return conclude_host(PACK, "host", declared, given)
+
+
+def names(naming: Naming | None) -> list[str]:
+    return [] if naming is None else [one.direction.name for one in naming.named]
+
+
+@pytest.mark.parametrize("form", ["q8_0", "fp8-channel", "fp8-tensor", "int4", "cache"])
+@pytest.mark.parametrize(("prompts", "best"), [(8, 20), (24, 20), (24, 5)])
+def test_a_host_is_named_after_the_form_that_it_serves(form: str, prompts: int, best: int) -> None:
+    """A few one-token requests tell which of several forms of about one size it is."""
+    host = fingerprint(answer(serve(form), prompts=prompts, best=best))
+    assert (host.state, names(host.naming)) == ("named", [form])
+
+
+@pytest.mark.parametrize("best", [20, 5, 2])
+def test_an_honest_host_is_hardly_ever_named(best: int) -> None:
+    """The worst fault is a host accused that only rounds: one in two hundred by the budget, none in these."""
+    named = [
+        fingerprint(answer(serve(noise=size, seed=seed), best=best, prompts=n)).state
+        for seed in range(25)
+        for n, size in ((8, 0.05), (24, 0.05))
+    ]
+    assert set(named) <= {"as 16-bit", "no answer"}
+
+
+def test_a_form_that_the_pack_does_not_know_is_none_of_them() -> None:
+    """Something that is moved by more than rounding, and in no known way, is said to be just that."""
+    host = fingerprint(answer(serve(strange=0.3)))
+    assert (host.state, names(host.naming)) == ("unknown form", [])
+    assert any("none of the 6 forms" in line for line in describe_host(host, PACK))
+
+
+def test_an_honest_host_gets_a_bound_and_what_is_ruled_out() -> None:
+    """ "Nothing found" says how much could have been there."""
+    host = fingerprint(answer(serve()))
+    assert host.state == "as 16-bit"
+    assert host.naming is not None
+    assert {d.name for d in host.naming.excluded} >= {"q8_0", "fp8-channel", "fp8-tensor", "int4", "cache"}
+    assert NOISE * 0.9 < host.naming.size < host.naming.size_bound < NOISE * 1.2
+
+
+def test_two_changes_at_once_are_both_named() -> None:
+    """Weights in one form and a cache in another are two facts."""
+    assert sorted(names(fingerprint(answer(serve("fp8-channel", "cache"))).naming)) == ["cache", "fp8-channel"]
+
+
+def test_forms_that_the_data_cannot_part_are_undecided() -> None:
+    """Two directions that are all but one must not be decided by chance."""
+    twin = next(d for d in PACK.directions if d.name == "fp8-channel")
+    rng = np.random.default_rng(3)
+    near = replace(twin, name="near", title="near", by=twin.by + rng.normal(size=twin.by.shape) * 0.01)
+    pack = replace(PACK, directions=(*PACK.directions, near))
+    host = conclude_host(pack, "host", None, answer(serve("fp8-channel"), prompts=8))
+    assert host.state == "undecided"
+    assert host.naming is not None
+    assert {host.naming.named[0].direction.name, *(d.name for d in host.naming.named[0].rivals)} == {
+        "near",
+        "fp8-channel",
+    }
+
+
+@pytest.mark.parametrize("decimals", [4, 3, 2])
+def test_rounded_and_floored_numbers_are_read_for_what_they_are(decimals: int) -> None:
+    """Hosts round, and write -9999 where they have nothing: neither is a displacement."""
+    host = fingerprint(answer(serve("fp8-channel"), decimals=decimals, floor=3))
+    assert (names(host.naming), host.displacement.decimals, host.displacement.floored) == (
+        ["fp8-channel"],
+        decimals,
+        72,
+    )
+
+
+def test_another_temperature_is_told_and_no_form_is_made_of_it() -> None:
+    """A host that divides its logits by 1.25 moves every log-probability, and its weights not at all."""
+    host = fingerprint(answer(serve(times=0.8)))
+    assert names(host.naming) == []
+    assert any("temperature 1.25" in line for line in describe_host(host, PACK))
+
+
+def test_one_candidate_with_all_the_probability_says_nothing() -> None:
+    """What is left at temperature 0 is not the model's distribution."""
+    given = np.where(np.arange(TOKENS) == 0, -1e-6, -20.0)[None, :].repeat(PROMPTS, axis=0)
+    host = fingerprint(answer(given))
+    assert host.state == "no answer"
+    assert "temperature 0" in host.reason
+
+
+def test_too_few_prompts_are_no_answer() -> None:
+    """Five prompts can be shuffled in too few ways for the error that is promised."""
+    assert fingerprint(answer(serve("int4"), prompts=5)).state == "no answer"
+
+
+def test_the_same_host_gives_the_same_bytes() -> None:
+    """A conclusion can be checked by whoever has the run and the pack."""
+    reports = [FingerprintReport(pack=PACK, hosts=(fingerprint(answer(serve("q8_0"))),), pairs=()) for _ in range(2)]
+    assert to_fingerprint_json(reports[0]) == to_fingerprint_json(reports[1])
+
+
+@pytest.mark.parametrize(
+    ("declared", "served", "standing", "outcome"),
+    [
+        ("FP8", ("fp8-channel",), "confirmed", "pass"),
+        ("fp8", ("int4",), "contradicted", "finding"),
+        ("int4", ("fp8-channel",), "contradicted", "pass"),
+        ("bf16", ("q8_0",), "contradicted", "finding"),
+        ("bf16", (), "confirmed", "pass"),
+        ("fp8", (), "contradicted", "pass"),
+        ("mixed", ("fp8-channel",), "untested", "pass"),
+        (None, ("int4",), "untested", "pass"),
+    ],
+)
+def test_a_declaration_is_confirmed_contradicted_or_untested(
+    declared: str | None, served: tuple[str, ...], standing: str, outcome: str
+) -> None:
+    """A declared FP8 host that serves FP8 is no finding; one that serves coarser weights than it says is."""
+    host = fingerprint(answer(serve(*served)), declared)
+    assert host.standing.standing == standing, host.standing.words
+    assert decide_outcome(FingerprintReport(pack=PACK, hosts=(host,), pairs=())) == outcome
+
+
+def test_nothing_is_judged_of_a_host_that_said_nothing() -> None:
+    """Untested is not contradicted."""
+    assert judge_claim("fp8", PACK, None, trusted=False, moved=False).standing == "untested"
+
+
+def test_hosts_of_the_same_weights_are_moved_alike_and_no_form_is_needed() -> None:
+    """Two hosts with one unknown rounding form a camp; an honest one stands apart."""
+    given = {
+        "a": serve(strange=0.3, seed=1),
+        "b": serve(strange=0.3, seed=2),
+        "c": serve(seed=3),
+    }
+    hosts = {name: fingerprint(answer(told)).displacement for name, told in given.items()}
+    alike = {(pair.first, pair.second): pair.alike for pair in compare_displacements(hosts)}
+    assert alike == {("a", "b"): True, ("a", "c"): False, ("b", "c"): False}
+
+
+def round_mantissa(values: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    _, exponents = np.frexp(values)
+    steps = np.exp2(exponents - 1.0 - bits)
+    rounded: NDArray[np.float64] = np.rint(values / steps) * steps
+    return rounded
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(3, "fp8"), (7, "bf16"), (10, "f16"), (23, "float32")])
+def test_the_format_of_the_logits_is_found_through_the_shift(bits: int, expected: str) -> None:
+    """It is a label of the engine: the numbers lie on a grid once the one unknown shift of a prompt is found."""
+    rng = np.random.default_rng(4)
+    logits = round_mantissa(rng.normal(size=(8, 20)) * 4 + 12, bits)
+    given = [row - np.logaddexp.reduce(row) - 0.3 for row in logits]
+    assert find_logit_grid(given, None).format == expected
+
+
+def test_numbers_too_rounded_or_too_few_have_no_format() -> None:
+    """Two decimals lie on any fine grid."""
+    rng = np.random.default_rng(4)
+    given = [np.round(-np.abs(rng.normal(size=20)) * 3, 2) for _ in range(8)]
+    assert find_logit_grid(given, 2).format is None
+    assert find_logit_grid([row[:3] for row in given], None).format is None
+
+
+SHAPES: Sequence[tuple[str, object]] = (
+    ("chat", {"content": [{"token": "a", "top_logprobs": [{"token": "a", "logprob": -0.5, "bytes": [97]}]}]}),
+    ("older", {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"a": -0.5}]}),
+)
+
+
+@pytest.mark.parametrize(("_name", "shape"), SHAPES, ids=[name for name, _ in SHAPES])
+def test_both_shapes_of_log_probabilities_are_read(_name: str, shape: object) -> None:
+    """Hosts give the one of the chat route or that of the older completions under the same address."""
+    told = read_first_token(make_exchange(shape))
+    assert told is not None
+    assert told.candidates == (TokenLogprob(token=b"a", token_id=None, logprob=-0.5),)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        7,
+        {"content": None},
+        {"content": [{"top_logprobs": "x"}]},
+        {"content": [{"top_logprobs": [{"token": 7, "logprob": -1}, {"token": "a", "logprob": True}]}]},
+        {"content": [{"top_logprobs": [{"token": "a", "logprob": 3.5}, {"token": "b", "logprob": math.nan}]}]},
+        {"top_logprobs": [["a", -1]]},
+    ],
+)
+def test_what_is_no_log_probability_is_none(odd: object) -> None:
+    """Whatever a host writes there, reading it neither fails nor invents a number."""
+    assert read_first_token(make_exchange(odd)) is None
+
+
+def test_few_candidates_without_their_mean_still_tell_a_large_change() -> None:
+    """With one or two a prompt there is no mean to take off; as probabilities of the whole they say something."""
+    told = fingerprint(answer(serve("int4"), best=2))
+    assert told.state in ("named", "undecided")
+    naming = name_forms(PACK, told.displacement.by, centred=True)
+    assert naming is not None
