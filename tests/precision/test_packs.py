@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numeric_hosts import PACK
 from tempzero.errors import PackError, UsageError
 from tempzero.precision.forms import FORMS
 from tempzero.precision.packs import DirectionPack, load_pack, save_pack
 from tempzero.precision.shipped_packs import choose_pack
-from test_naming import PACK
 
 
 def test_a_pack_is_the_same_bytes_and_says_what_was_measured(tmp_path: Path) -> None:

@@ -117,10 +117,11 @@ def _write_honest_size(report: FingerprintReport, provider: str, path: Path | No
 
 
 def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -> int:
+    from tempzero.cli.printing import print_lines
     from tempzero.precision.fingerprint_wording import (
         decide_outcome,
         describe_host,
-        describe_pair,
+        describe_pairs,
         to_fingerprint_json,
     )
     from tempzero.records.files import write_atomically
@@ -131,9 +132,7 @@ def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -
         print(text, end="")
         return EXIT_CODES[outcome]
     for host in report.hosts:
-        for line in describe_host(host, report.pack):
-            print(line)
-    for pair in report.pairs:
-        print(describe_pair(pair))
+        print_lines(describe_host(host, report.pack))
+    print_lines(describe_pairs(report))
     print(f"fingerprint: {outcome} (exit code {EXIT_CODES[outcome]}); {run / 'fingerprint.json'}")
     return EXIT_CODES[outcome]

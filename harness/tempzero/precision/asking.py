@@ -106,6 +106,4 @@ async def _find_ways(
 def _ask_logprobs(provider: Provider, way: TopLogprobs) -> Provider:
     warm = {"temperature": 1.0, "top_p": 1.0} if way.whose == "sampled" else {}
     asked = {"logprobs": True, "top_logprobs": way.asked}
-    return provider.model_copy(
-        update={"extra_body": provider.extra_body | asked, "repeats": 1, "stream": False, **warm}
-    )
+    return provider.model_copy(update={"request": {**provider.request, **asked}, "repeats": 1, "stream": False, **warm})

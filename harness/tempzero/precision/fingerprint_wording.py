@@ -40,11 +40,18 @@ def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
     yield f"  declared precision {standing.standing}: {standing.words}"
 
 
-def describe_pair(pair: SharedDisplacement) -> str:
-    """Two hosts beside each other."""
-    moved = "moved alike" if pair.alike else "not shown to be moved alike"
+def describe_pairs(report: FingerprintReport) -> Iterator[str]:
+    """Hosts beside each other: those that are moved alike, and how many are not."""
+    yield from (_pair_sentence(pair) for pair in report.pairs if pair.alike)
+    apart = sum(not pair.alike for pair in report.pairs)
+    if apart:
+        yield f"{apart} of {len(report.pairs)} pairs of hosts are not shown to be moved alike"
+
+
+def _pair_sentence(pair: SharedDisplacement) -> str:
     return (
-        f"{pair.first} and {pair.second}: {moved} (correlation {pair.correlation:.2f} over {pair.prompts} prompts, "
+        f"{pair.first} and {pair.second} are moved alike "
+        f"(correlation {pair.correlation:.2f} over {pair.prompts} prompts, "
         f"{_chance(pair.p)}; apart by {pair.apart:.3f} nats rms, at most {pair.apart_bound:.3f})"
     )
 
@@ -89,7 +96,11 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
         )
     size = f"moved by {naming.size:.3f} nats (rms; 95 % bound {naming.size_bound:.3f})"
     if naming.named:
-        yield f"{size}; {naming.explained:.0%} explained, the rest, {naming.remainder:.3f}, is like rounding"
+        beyond = pack.honest_size is not None and naming.remainder_low > pack.honest_size
+        like = (
+            "more than 16-bit rounding: activations rounded as well, or something else" if beyond else "like rounding"
+        )
+        yield f"{size}; {naming.explained:.0%} explained by that; the rest, {naming.remainder:.3f}, is {like}"
     elif naming.best is not None:
         yield f"{size}; nearest form {naming.best.name}, correlation {naming.best_correlation:.2f}"
         yield f"no fixed displacement beyond {naming.size_bound:.3f}: whatever is fixed is part of that"

@@ -7,28 +7,28 @@ import functools
 import numpy as np
 
 from tempzero.precision.forms.form import Form, Matrix
-from tempzero.precision.forms.scaling import SMALLEST_SCALE, find_peaks, round_to_steps, split_groups
+from tempzero.precision.forms.scaling import SMALLEST_SCALE, round_to_steps, share_of_peaks, split_groups
 
 _INT8, _INT4 = ("int8", "w8a16", "w8a8"), ("int4", "w4a16", "awq", "gptq")
 
 
 def _round_int8_by_row(matrix: Matrix) -> Matrix:
-    return round_to_steps(matrix, find_peaks(matrix, axis=1) / 127, -127, 127)
+    return round_to_steps(matrix, share_of_peaks(matrix, 127, axis=1), -127, 127)
 
 
 def _round_int8_by_tensor(matrix: Matrix) -> Matrix:
-    return round_to_steps(matrix, find_peaks(matrix) / 127, -127, 127)
+    return round_to_steps(matrix, share_of_peaks(matrix, 127), -127, 127)
 
 
 def _round_int8_in_groups(matrix: Matrix) -> Matrix:
     groups, restore = split_groups(matrix, 128)
-    return restore(round_to_steps(groups, find_peaks(groups, axis=-1) / 127, -127, 127))
+    return restore(round_to_steps(groups, share_of_peaks(groups, 127, axis=-1), -127, 127))
 
 
 def _round_int4_symmetric(matrix: Matrix, *, size: int) -> Matrix:
     """As GPTQ, AWQ and compressed-tensors lay the steps out: 16 of them over twice the largest size."""
     groups, restore = split_groups(matrix, size)
-    return restore(round_to_steps(groups, find_peaks(groups, axis=-1) / 7.5, -8, 7))
+    return restore(round_to_steps(groups, share_of_peaks(groups, 7.5, axis=-1), -8, 7))
 
 
 def _round_int4_asymmetric(matrix: Matrix, *, size: int) -> Matrix:

@@ -37,6 +37,12 @@ def round_to_steps(numbers: Matrix, scale: Matrix, lowest: int, highest: int) ->
     return kept
 
 
+def share_of_peaks(numbers: Matrix, share: float, axis: int | tuple[int, ...] | None = None) -> Matrix:
+    """The largest size in each part over `share`: the scale at which the largest weight is so many steps."""
+    scale: Matrix = (find_peaks(numbers, axis) / share).astype(np.float32)
+    return scale
+
+
 def find_peaks(numbers: Matrix, axis: int | tuple[int, ...] | None = None) -> Matrix:
     """The largest size in each part, never zero; axes are kept."""
     peaks: Matrix = np.maximum(np.abs(numbers).max(axis=axis, keepdims=True), SMALLEST_SCALE)
