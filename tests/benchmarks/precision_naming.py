@@ -1,0 +1,96 @@
+"""Hosts whose weights are known and a direction pack in, a Markdown table of what each is named as out.
+
+    python tests/benchmarks/precision_naming.py PACK HOSTS.jsonl [--draws 200] [--run RUN_FOLDER]
+
+HOSTS.jsonl comes from `precision_hosts.py`; a run of `tempzero fingerprint` adds its providers. Each cell draws so many
+of the prompts anew, keeps the best K candidates, and asks what the host is named as.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+from tempzero.answers.first_tokens import FirstToken, TokenLogprob, read_first_token
+from tempzero.precision.hosts import HostFingerprint, conclude_host
+from tempzero.precision.packs import DirectionPack, load_pack
+from tempzero.records import open_run
+
+CELLS = ((8, 20), (16, 20), (32, 20), (64, 20), (8, 5), (16, 5), (32, 5), (16, 2), (32, 1))
+Answers = dict[str, FirstToken]
+
+
+def main() -> None:
+    """Print the table, a row a host and a column a cell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("hosts", type=Path)
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--run", type=Path, action="append", default=[])
+    asked = parser.parse_args()
+    pack = load_pack(asked.pack)
+    hosts = read_hosts(pack, asked.hosts)
+    for run in asked.run:
+        hosts |= read_run(run)
+    print("| host | " + " | ".join(f"{n} x {k}" for n, k in CELLS) + " |")
+    print("|---" * (len(CELLS) + 1) + "|")
+    for name, answers in hosts.items():
+        cells = [describe_cell(pack, answers, name, n, k, asked.draws) for n, k in CELLS]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def read_hosts(pack: DirectionPack, path: Path) -> dict[str, Answers]:
+    """By host and prompt; a token that the pack does not know keeps its id alone."""
+    hosts: dict[str, Answers] = defaultdict(dict)
+    tokens = {p.id: dict(zip(p.token_ids, p.tokens, strict=True)) for p in pack.prompts}
+    for line in path.read_text().splitlines():
+        told = json.loads(line)
+        known = tokens[told["prompt"]]
+        candidates = tuple(
+            TokenLogprob(token=known.get(token, b"\xff%d" % token), token_id=token, logprob=value)
+            for token, value in told["candidates"]
+        )
+        hosts[told["host"]][told["prompt"]] = FirstToken(candidates=candidates, floored=0, decimals=None)
+    return hosts
+
+
+def read_run(path: Path) -> dict[str, Answers]:
+    """The providers of a run of `tempzero fingerprint`."""
+    hosts: dict[str, Answers] = defaultdict(dict)
+    for record in open_run(path).records():
+        told = read_first_token(record.attempt.exchange)
+        if told is not None:
+            hosts[record.attempt.trial.provider][record.attempt.trial.prompt] = told
+    return hosts
+
+
+def describe_cell(pack: DirectionPack, answers: Answers, name: str, prompts: int, best: int, draws: int) -> str:
+    """What it was named as, most often first, as shares of the draws."""
+    draw = np.random.default_rng([prompts, best])
+    asked = sorted(answers)
+    counted: Counter[str] = Counter()
+    times = 1 if prompts >= len(asked) else draws
+    for _ in range(times):
+        chosen = [asked[i] for i in draw.permutation(len(asked))[:prompts]]
+        given = {p: [keep_best(answers[p], best)] for p in chosen}
+        counted[label_host(conclude_host(pack, name, None, given))] += 1
+    return ", ".join(f"{label} {count / times:.3g}" for label, count in counted.most_common(3))
+
+
+def keep_best(told: FirstToken, best: int) -> FirstToken:
+    """As a host gives it that gives fewer."""
+    return FirstToken(candidates=told.candidates[:best], floored=told.floored, decimals=told.decimals)
+
+
+def label_host(host: HostFingerprint) -> str:
+    """The form's name, several where it is undecided, or the state."""
+    if host.naming is None or not host.naming.named:
+        return host.state
+    return " & ".join(one.direction.name + ("?" if one.rivals else "") for one in host.naming.named)
+
+
+if __name__ == "__main__":
+    main()
