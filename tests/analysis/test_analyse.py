@@ -532,8 +532,10 @@ def test_a_difference_needs_more_than_noise(tmp_path: Path) -> None:
     assert deviates.estimate is not None
     assert deviates.estimate.value == pytest.approx((1 / 3 + 1) / 2 - 0)
     assert {t.provider for t in deviates.evidence} == {"other", "ref"}
-    (differs,) = findings(found, "differs")
-    assert (differs.subject, differs.other) == ("alike", "other")
+    assert deviates.weight == "note"
+    assert not findings(found, "differs"), "a reference says who strays: peers are not held against each other"
+    levels = {one.provider: one.name for one in found.levels}
+    assert levels == {"alike": "unread", "other": "unread"}
 
 
 def test_unequal_prompt_tokens_name_their_offset(tmp_path: Path) -> None:
@@ -570,9 +572,9 @@ def test_flipped_answers_are_tested_by_prompt(tmp_path: Path) -> None:
     ]
     attempts = [*everywhere("ref", *["Answer: 4"] * 3), *everywhere("wrong", *["Answer: 5"] * 3), *few]
     found = analysed(tmp_path, settings("ref", "wrong", "few"), MANY, attempts)
-    assert {(f.subject, f.other) for f in findings(found, "answers_differ")} == {("wrong", "ref"), ("few", "wrong")}
-    against = next(f for f in findings(found, "answers_differ") if f.other == "ref")
-    assert against.p_value == pytest.approx(3 * 2 / 2**12)
+    assert {(f.subject, f.other) for f in findings(found, "answers_differ")} == {("wrong", "ref")}
+    (against,) = findings(found, "answers_differ")
+    assert against.p_value == pytest.approx(2 * 2 / 2**12)
     assert "0 are right only with wrong and 12 only with ref" in against.message
 
 
@@ -698,7 +700,6 @@ def test_findings_come_in_a_fixed_order(hand: Analysis) -> None:
         ("nondeterministic", "b", None),
         ("prompt_tokens_differ", "b", "ref"),
         ("deviates_from_reference", "b", "ref"),
-        ("differs", "a", "b"),
     ]
 
 

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 from tempzero.attribute import Attribution, ReportedAnswer, attribute_reading
+from tempzero.reading.rounding_floor import find_rounding_floor
 from tempzero.types.concluded import Diagnosis
 from tempzero.types.scored import FormReading, Penalty, Reading, ScoredResponse, VariantReading
 
@@ -17,12 +18,13 @@ from attribute.simulated import REFERENCE, World, foreign, greedy, penalised, ro
 
 WORLD = World(seed=3, length=50)
 PROMPTS = 12
-HONEST = 0.004
+HONEST = 0.1
 CHOICES = {
-    "quieter": rounding(0.001),
+    "quieter": rounding(0.02),
     "honest": rounding(HONEST),
-    "noisier": rounding(0.007),
+    "noisier": rounding(0.12),
     "coarser": rounding(1.2),
+    "coarsest": rounding(3.0),
     "quantised": simulated.quantised(1.2),
     "coarser than any form": simulated.quantised(1.7),
     "far beyond": simulated.quantised(6.0),
@@ -71,10 +73,11 @@ def _judged(
     variants: Sequence[VariantReading] = (),
     answers: dict[object, ReportedAnswer] | None = None,
     seeded: bool = False,
+    model: str = simulated.READER.claimed_model,
 ) -> Attribution:
     own, known = _calibration()
     reading = Reading(
-        readers=(simulated.READER,),
+        readers=(replace(simulated.READER, claimed_model=model),),
         scored=(*own, *run),
         forms=tuple(known if forms is None else forms),
         variants=tuple(variants),
@@ -206,7 +209,7 @@ def test_a_variant_that_fits_better_is_named() -> None:
 def test_a_bad_backend_is_found_with_its_share_and_its_responses() -> None:
     """Some responses from coarser weights: the share's interval holds the truth, and they are listed."""
     bad = (1, 4, 6, 9)
-    found = _main(_judged(_responses("honest", also=("coarser", bad))))
+    found = _main(_judged(_responses("honest", also=("coarsest", bad))))
     assert (found.cause, found.strength) == ("mixture", "shown")
     assert found.estimate is not None
     assert found.estimate.low is not None
@@ -230,8 +233,10 @@ def test_a_smaller_limit_than_asked_for_is_found() -> None:
 
 
 def test_without_honest_forms_nothing_coarser_is_shown() -> None:
-    """A noise floor that was not measured is not assumed."""
-    assert all(d.strength == "undecided" for d in _judged(_responses("coarser"), forms=()).reading.diagnoses)
+    """A noise floor that was neither measured nor is shipped for the model decides nothing."""
+    found = _judged(_responses("coarser"), forms=(), model="m").reading
+    assert [f.basis for f in found.floors] == ["default"]
+    assert all(d.strength == "undecided" for d in found.diagnoses)
 
 
 def test_too_few_prompts_decide_nothing() -> None:
@@ -273,11 +278,13 @@ def test_the_reference_is_never_diagnosed() -> None:
     assert (floor.own_tokens, floor.own_misses) == (PROMPTS * 51, 0)
 
 
-def test_the_floor_is_what_the_honest_forms_show() -> None:
-    """Epsilon is half the largest change; a form's scale by likelihood is the one that it was made with."""
+def test_the_floor_is_that_of_honest_hosts_or_of_wider_forms() -> None:
+    """Epsilon is half of what a gap may change by; a form's scale by likelihood is the one that it was made with."""
     (floor,) = _judged(_responses("honest")).reading.floors
     changes = [c for f in _calibration()[1] if f.honest for c in f.gap_change]
-    assert floor.epsilon == max(changes) / 2
+    hosts = find_rounding_floor(simulated.READER.claimed_model)
+    assert floor.epsilon >= max(*changes, hosts.clear_margin) / 2
+    assert floor.epsilon == pytest.approx(hosts.clear_margin / 2, rel=0.05)
     assert floor.tokens == len(changes)
     assert floor.scale is not None
     assert floor.scale.value == pytest.approx(HONEST, rel=0.15)

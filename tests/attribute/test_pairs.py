@@ -103,7 +103,7 @@ def test_two_best_tokens_within_two_epsilon_are_a_near_tie() -> None:
 
 def test_a_wider_gap_or_a_lower_rank_is_unexplained() -> None:
     """A gap beyond twice epsilon is no coin toss, nor is the third best token at any gap."""
-    for gap, rank in ((0.5, 2), (0.015, 3)):
+    for gap, rank in ((1.5, 2), (0.015, 3)):
         one = _scored(_trial("a"), "abc", (1, 1, 1), gap)
         other = _scored(_trial("b"), "abd", (1, 1, rank), gap)
         found = _read(one, other, ("abc", "abd"))

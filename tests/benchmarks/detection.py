@@ -2,7 +2,7 @@
 
 Three ways of judging the same responses, each held to accusing an honest endpoint in at most 1 % of cases:
 
-tempzero   a finding: a cause that is shown, or a Token-DiFR beyond the trusted runs (no threshold is fitted here)
+tempzero   a finding: a cause that is shown, or tokens beyond 16-bit rounding (no threshold is fitted here)
 exact      share of responses whose text is not the reference's
 MMD        unbiased MMD² between endpoint and reference, Hamming kernel over 48 tokens, averaged over prompts: the
            two-sample test of Gao et al. (2410.20247)
@@ -18,6 +18,7 @@ second.
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,11 +28,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from tempzero import records, stats
-from tempzero.attribute import ACCUSING_CAUSES, ReportedAnswer, find_trusted_form, is_above_trusted
+from tempzero.attribute import ACCUSING_CAUSES, ReportedAnswer
 from tempzero.attribute.causes import Patient, diagnose_provider
-from tempzero.attribute.measures import measure_providers
 from tempzero.attribute.noise import join_forms, measure_noise_floor
 from tempzero.attribute.reader_tables import build_tables
+from tempzero.attribute.rounding_levels import find_table_floor, judge_rounding
 from tempzero.stats.kernels import hamming_kernel
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis
@@ -41,6 +42,7 @@ HONEST = ("f16", "f16-threads-2", "f16-flash", "f16-batch-32")
 MIXTURES = {"mixture-10": 0.1, "mixture-2": 0.02}
 SIZES = (5, 10, 20)
 LENGTH = 48
+ALPHA = 0.05
 EXPECTED = {
     "f16": "faithful",
     "q": "coarser",
@@ -172,7 +174,8 @@ def attributed(folder: Folder, draw: Draw, mine: Sequence[ScoredResponse]) -> tu
     part = replace(folder.reading, scored=_shared(scored), variants=variants)
     (table,) = build_tables(part, answers, tuple(draw.sources))
     known = join_forms(table, part.forms)
-    ground = measure_noise_floor(table, known)
+    floor = find_table_floor(table, known, ())
+    ground = measure_noise_floor(table, known, floor)
     (lane,) = (x for x in table.lanes if x.provider == draw.endpoint)
     patient = Patient(
         table=table, lane=lane, floor=ground, forms=known, readings=part.forms, variants=variants, seeded=False
@@ -180,15 +183,8 @@ def attributed(folder: Folder, draw: Draw, mine: Sequence[ScoredResponse]) -> tu
     found = diagnose_provider(patient)
     if any(d.cause in ACCUSING_CAUSES and d.strength == "shown" for d in found):
         return found, True
-    if any(d.cause == "faithful" for d in found):
-        return found, False
-    of = next(
-        m
-        for m in measure_providers(table, known, ground.epsilon)
-        if (m.metric.name, m.provider) == ("token_difr", draw.endpoint)
-    )
-    difr = stats.mean_over_prompts(of.values[~np.isnan(of.values)], bounds=of.bounds)
-    return found, any(is_above_trusted(difr, t) for t in find_trusted_form(table, known))
+    judged = (j for j in judge_rounding(table, known, floor) if j.provider == draw.endpoint)
+    return found, any(j.evidence >= -math.log(stats.divide_budget(ALPHA, {"rounding": 1})["rounding"]) for j in judged)
 
 
 def _shared(scored: Sequence[ScoredResponse]) -> tuple[ScoredResponse, ...]:

@@ -368,6 +368,8 @@ def reading() -> ReferenceReading:
         floors=(
             NoiseFloor(
                 reference=REFERENCE,
+                basis="profile",
+                source="a made-up host in 16 bits",
                 epsilon=0.0123,
                 tokens=4096,
                 scale=scale,

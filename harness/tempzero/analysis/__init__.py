@@ -9,6 +9,8 @@ judged         what had to be tried out -> which answers wait, what the others c
 unread         tallies -> what each extractor could not read
 itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
+peer_camps     pairs of peers that can be told apart -> camps, the odd ones, what is said of which pair
+reference_levels   comparisons with a reference and what it read -> how each provider stands to it
 reading        what references read token by token -> figures, causes, findings
 response_counts   tallies -> how trials ended, which models answered, what was odd about answers
 findings, pair_findings, reasoning_findings, evidence, notes, conditions, examples   -> what is said, and its proof
@@ -16,11 +18,12 @@ findings, pair_findings, reasoning_findings, evidence, notes, conditions, exampl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from tempzero import stats
 from tempzero.analysis import provider_figures, usage_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.evidence import Case
@@ -28,17 +31,19 @@ from tempzero.analysis.examples import build_prompt_rows, build_survival_curves,
 from tempzero.analysis.findings import collect_findings, sort_findings
 from tempzero.analysis.notes import collect_notes
 from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
-from tempzero.analysis.pair_figures import compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
-from tempzero.analysis.reference_reading import build_reference_reading
+from tempzero.analysis.pair_figures import Pair, compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
+from tempzero.analysis.peer_camps import find_peer_camps
+from tempzero.analysis.reference_reading import build_reference_reading, tell_kind_of_divergence
 from tempzero.analysis.registry import VOCABULARY
 from tempzero.analysis.response_counts import count_endings, count_flags, count_served_models
 from tempzero.analysis.self_comparison import compare_halves
-from tempzero.analysis.tallies import tally_lane
+from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import study_texts
 from tempzero.analysis.unread_answers import count_unread_answers, note_unjudged_answers
 from tempzero.config import Config, Provider
 from tempzero.records import Run
 from tempzero.types.concluded import Analysis, FailureCount, ProviderFacts
+from tempzero.types.scored import Reading
 
 __all__ = ["analyse"]
 
@@ -54,9 +59,11 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     [('a', 1.0), ('b', 0.778)]
     """
     seen = observe_run(run, tell)
-    case, book = _build_case(seen, run.config, tell)
+    scored = run.reading()
+    case, book = _build_case(seen, run.config, scored, tell)
     shown = pick_divergences(case)
-    reading, read = build_reference_reading(case, book, run.reading(), shown)
+    read = build_reference_reading(case, book, scored, shown, run.config.score.honest_endpoints)
+    found = tell_kind_of_divergence(collect_findings(case), read.reading)
     manifest = run.manifest
     skipped = {s.provider for s in manifest.skipped}
     return Analysis(
@@ -73,22 +80,26 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         records=seen.records,
         figures=book.figures(),
         failures=_count_failures(seen),
-        findings=sort_findings((*collect_findings(case), *read), VOCABULARY.rules),
+        findings=sort_findings((*found, *read.findings), VOCABULARY.rules),
         curves=build_survival_curves(case),
         divergences=shown,
         prompt_rows=build_prompt_rows(case),
         notes=(*manifest.notes, *note_unjudged_answers(seen), *collect_notes(case)),
         vocabulary=VOCABULARY,
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
-        reading=reading,
+        reading=read.reading,
         unread_answers=tuple(count_unread_answers(seen, case.texts, case.tallies)),
         outcomes=tuple(count_endings(case.tallies, case.texts)),
         served=case.served,
         flags=case.flags,
+        levels=read.levels,
+        camps=find_peer_camps(case),
     )
 
 
-def _build_case(seen: Observations, config: Config, tell: Callable[[str, float], None]) -> tuple[Case, Book]:
+def _build_case(
+    seen: Observations, config: Config, reading: Reading, tell: Callable[[str, float], None]
+) -> tuple[Case, Book]:
     """Count, compare and enter every figure."""
     tell("comparing", 0.0)
     texts, new = study_texts(seen)
@@ -102,9 +113,11 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
     for one in tallies:
         provider_figures.enter_coverage(book, one, texts, len(seen.prompts))
         provider_figures.enter_repeat_agreement(book, one, texts)
+    across, pairs = pair_conditions(tallies), pair_tallies(tallies, references)
+    budget = stats.divide_budget(config.gates.alpha, _count_tests(tallies, across, pairs, reading))
     halves = compare_halves(book, tallies, config.gates.alpha)
-    conditions = compare_pairs(book, pair_conditions(tallies), texts, config.gates.alpha)
-    comparisons = compare_pairs(book, pair_tallies(tallies, references), texts, config.gates.alpha)
+    conditions = compare_pairs(book, across, texts, budget["conditions"])
+    comparisons = compare_pairs(book, pairs, texts, budget["camps"] or config.gates.alpha)
     for one in tallies:
         provider_figures.enter_repetition(book, one)
         provider_figures.enter_answer_figures(book, one)
@@ -127,7 +140,28 @@ def _build_case(seen: Observations, config: Config, tell: Callable[[str, float],
         halves=halves,
         references=references,
         alpha=config.gates.alpha,
+        budget=budget,
     ), book
+
+
+def _count_tests(
+    tallies: Sequence[Tally], across: Sequence[Pair], pairs: Sequence[Pair], reading: Reading
+) -> dict[stats.Family, int]:
+    """How many tests of each kind the run makes, as far as who was asked and what decides that."""
+    to_reference = sum(p.kind == "reference" for p in pairs)
+    peers = sum(p.kind == "cross" and not p.decided for p in pairs)
+    read = to_reference if reading.scored else 0
+    graded = peers + to_reference if any(t.correct_rows[0].size for t in tallies) else 0
+    return {
+        "camps": peers,
+        "rounding": read,
+        "causes": read,
+        "conditions": len(across),
+        "first_answers": sum(t.k > 2 for t in tallies),
+        "answers": graded,
+        "repetition": to_reference,
+        "loops": to_reference,
+    }
 
 
 def _count_failures(seen: Observations) -> tuple[FailureCount, ...]:

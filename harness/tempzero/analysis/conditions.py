@@ -25,7 +25,7 @@ from tempzero.analysis.evidence import (
 )
 from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import Comparison, permutations_needed
-from tempzero.analysis.pair_findings import describe_differences
+from tempzero.analysis.peer_camps import describe_differences
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics import agreement
 from tempzero.types.concluded import Finding
@@ -56,7 +56,7 @@ def find_condition_differences(case: Case) -> Iterable[Finding]:
     alike = [c for c in case.conditions if not _asks_otherwise(c)]
     corrected = stats.holm([c.test.p_value for c in alike])
     for comparison, p_value in zip(alike, corrected, strict=True):
-        if p_value > case.alpha:
+        if p_value > case.budget["conditions"]:
             continue
         pair = comparison.pair
         prompts, _ = find_compared_differences(comparison, case.texts)
@@ -124,7 +124,7 @@ def note_condition_differences(case: Case) -> Iterable[str]:
         own = [c for c in case.conditions if _asks_otherwise(c) == otherwise]
         corrected = stats.holm([c.test.p_value for c in own])
         for comparison, p_value in zip(own, corrected, strict=True):
-            found = p_value <= case.alpha
+            found = p_value <= case.budget["conditions"]
             if np.isnan(comparison.match).all() or (found and not otherwise):
                 continue  # nothing to compare; or told as a finding
             pair = comparison.pair
@@ -186,11 +186,11 @@ def _describe_asked_fields(comparison: Comparison) -> str:
 def find_first_answer_differences(case: Case) -> Iterable[Finding]:
     """The first answer to a prompt against the later ones: what a cold cache, or a warm-up, would change."""
     tallies = [t for t in case.tallies if t.stopped is None]
-    drawn = permutations_needed(len(tallies), case.alpha)
+    drawn = permutations_needed(len(tallies), case.budget["first_answers"])
     tested = [(tally, *_test_first_answers(tally, drawn)) for tally in tallies]
     corrected = stats.holm([test.p_value for _, test, _ in tested])
     for (tally, test, odd), p_value in zip(tested, corrected, strict=True):
-        if p_value > case.alpha or test.n == 0:
+        if p_value > case.budget["first_answers"] or test.n == 0:
             continue
         yield Finding(
             rule=FIRST_ANSWERS_DIFFER.name,

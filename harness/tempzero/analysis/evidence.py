@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tempzero import stats
 from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.analysis.self_comparison import Halves
@@ -40,6 +41,8 @@ class Case:
     halves: Sequence[Halves]
     references: Sequence[str]
     alpha: float
+    # Of that chance, what each kind of findings may spend to accuse an honest provider.
+    budget: Mapping[stats.Family, float]
 
 
 def take_evidence(trials: Iterable[Trial]) -> tuple[Trial, ...]:

@@ -22,11 +22,12 @@ from tempzero.analysis.flag_findings import find_broken_promises
 from tempzero.analysis.observations import NOT_SAID, Identity
 from tempzero.analysis.pair_findings import (
     find_answer_differences,
-    find_divergent_pairs,
     find_more_loops,
     find_more_repetition,
     find_prompt_token_differences,
+    note_other_texts,
 )
+from tempzero.analysis.peer_camps import find_odd_peers
 from tempzero.analysis.provider_figures import identical_bits_share
 from tempzero.analysis.reasoning_findings import find_reasoning_differences
 from tempzero.analysis.tallies import Tally, planned_repeats
@@ -67,7 +68,8 @@ def collect_findings(case: Case) -> tuple[Finding, ...]:
         find_broken_promises,
         find_condition_differences,
         find_first_answer_differences,
-        find_divergent_pairs,
+        note_other_texts,
+        find_odd_peers,
         find_reasoning_differences,
         find_prompt_token_differences,
         find_answer_differences,

@@ -130,12 +130,14 @@ MISMATCH_RATE = Metric(
 class Pair:
     """Two providers that claim the same model, under one condition, or (kind conditions) one under two.
 
-    `right` is the reference or, of conditions, the one with the least load.
+    `right` is the reference or, of conditions, the one with the least load. `decided`: a reference stands beside these
+    two peers and says who strays, so that they are not tested against each other.
     """
 
     kind: ComparedKind
     left: Tally
     right: Tally
+    decided: bool = False
 
     @property
     def basis(self) -> PartName:
@@ -196,12 +198,20 @@ class PartComparison:
 def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pair]:
     """Every pair within a claimed model and condition, in the order given; a reference stands on the right."""
     pairs = []
-    for one, other in combinations(sorted(tallies, key=lambda t: t.name in references), 2):
-        if one.lane.condition != other.lane.condition or one.stopped or other.stopped:
+    kept = sorted((t for t in tallies if t.stopped is None), key=lambda t: t.name in references)
+    referenced = {_group_key(t) for t in kept if t.name in references}
+    for one, other in combinations(kept, 2):
+        if _group_key(one) != _group_key(other):
             continue
-        if one.lane.provider.claimed_model == other.lane.provider.claimed_model:
-            pairs.append(Pair(kind="reference" if other.name in references else "cross", left=one, right=other))
+        if other.name in references:
+            pairs.append(Pair(kind="reference", left=one, right=other))
+        else:
+            pairs.append(Pair(kind="cross", left=one, right=other, decided=_group_key(one) in referenced))
     return pairs
+
+
+def _group_key(tally: Tally) -> tuple[str, str]:
+    return tally.lane.provider.claimed_model, tally.lane.condition
 
 
 def pair_conditions(tallies: Sequence[Tally]) -> list[Pair]:
@@ -218,15 +228,16 @@ def pair_conditions(tallies: Sequence[Tally]) -> list[Pair]:
 
 
 def compare_pairs(book: Book, pairs: Sequence[Pair], texts: Texts, alpha: float) -> list[Comparison]:
-    """Enter the figures of all pairs and test each; the tests are still to be corrected for their number."""
-    compared = [_compare_pair(book, pair, texts, permutations_needed(len(pairs), alpha)) for pair in pairs]
+    """Enter the figures of all pairs and test each that nobody decides; the tests are still to be corrected."""
+    drawn = permutations_needed(sum(not p.decided for p in pairs), alpha)
+    compared = [_compare_pair(book, pair, texts, drawn) for pair in pairs]
     _enter_cross_ned(book, compared, texts)
     return compared
 
 
 def permutations_needed(tests: int, alpha: float) -> int:
     """How many to draw: after Holm's correction the smallest attainable p-value must stay well below alpha."""
-    return max(999, math.ceil(4 * tests / alpha) - 1)
+    return max(999, math.ceil(4 * tests / alpha) - 1) if tests and alpha else 999
 
 
 def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Comparison:
@@ -250,7 +261,7 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Compariso
     if pair.kind != "conditions":
         _enter_other_figures(book, pair)
         _enter_reasoning_figures(book, pair)
-    test = stats.one_hot_permutation(tables, permutations=drawn)
+    test = stats.one_hot_permutation([] if pair.decided else tables, permutations=drawn)
     return Comparison(
         pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test, parts=parts
     )

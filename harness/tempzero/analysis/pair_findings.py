@@ -1,8 +1,9 @@
-"""Comparisons in, Findings about pairs of providers out; p-values are corrected over all pairs of the run (Holm)."""
+"""Comparisons in, Findings about pairs of providers out; p-values are corrected over all pairs of a kind (Holm)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,26 +12,25 @@ from tempzero.analysis.evidence import (
     Case,
     condition_suffix,
     describe_estimate,
-    describe_parts,
-    find_compared_differences,
     pick_answered_trials,
-    pick_commonest_trials,
     take_evidence,
 )
 from tempzero.analysis.observations import NOT_SAID
-from tempzero.analysis.pair_figures import Comparison, Pair, majority_flips, metric_excess
+from tempzero.analysis.pair_figures import Pair, majority_flips, metric_excess
+from tempzero.analysis.peer_camps import describe_differences, fold_pairs, pick_largest_excess
 from tempzero.metrics import agreement
-from tempzero.metrics.agreement import Floats
+from tempzero.metrics.agreement import Floats, Ints
 from tempzero.metrics.answers import majority_vote
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Estimate, Finding
+from tempzero.types.concluded import Estimate, Finding, FindingWeight
 from tempzero.types.vocabulary import Rule
 
-_PERMUTATION = "excess divergence: labels permuted within prompt, Holm over every pair of the run"
 DEVIATES_FROM_REFERENCE = Rule(
-    name="deviates_from_reference", words="Differs from the reference", shown_by=_PERMUTATION
+    name="deviates_from_reference",
+    words="Gives other texts than the reference",
+    shown_by="excess divergence: labels permuted within prompt, Holm over all pairs with a reference. It accuses "
+    "nobody: honest 16-bit rounding gives other texts too",
 )
-DIFFERS = Rule(name="differs", words="Differs from another provider", shown_by=_PERMUTATION)
 PROMPT_TOKENS_DIFFER = Rule(
     name="prompt_tokens_differ",
     words="Counts the prompt's tokens differently",
@@ -53,38 +53,28 @@ LOOPS_MORE = Rule(
 )
 
 
-def find_divergent_pairs(case: Case) -> Iterable[Finding]:
-    """Excess divergence that chance does not explain: labels permuted within prompt, Holm over every pair."""
-    corrected = stats.holm([c.test.p_value for c in case.comparisons])
-    for comparison, p_value in zip(case.comparisons, corrected, strict=True):
+def note_other_texts(case: Case) -> Iterable[Finding]:
+    """Texts that differ from the reference's by more than chance explains; by more than rounding only reading says."""
+    pairs = [c for c in case.comparisons if c.pair.kind == "reference" and c.test.n]
+    corrected = stats.holm([c.test.p_value for c in pairs])
+    for comparison, p_value in zip(pairs, corrected, strict=True):
         if p_value > case.alpha:
             continue
         pair = comparison.pair
         matched = comparison.match[~np.isnan(comparison.match)]
-        against_reference = pair.kind == "reference"
-        words = "deviates from the reference" if against_reference else "differs from"
-        yield build_pair_finding(
-            DEVIATES_FROM_REFERENCE if against_reference else DIFFERS,
+        found = build_pair_finding(
+            DEVIATES_FROM_REFERENCE,
             pair,
-            f"{words} {pair.right.name}{condition_suffix(pair.subject.condition)} by more than either differs "
-            "from itself: excess "
-            f"divergence {describe_estimate(comparison.estimate)} (p = {p_value:.2g} after Holm over "
-            f"{len(corrected)} pairs); "
-            f"{describe_differences(comparison)}, cross-EMR {describe_estimate(stats.share_over_prompts(matched))}",
+            f"gives other texts than the reference {pair.right.name}{condition_suffix(pair.subject.condition)} by more "
+            f"than either differs from itself: excess divergence {describe_estimate(comparison.estimate)} "
+            f"(p = {p_value:.2g} after Holm over {len(corrected)} pairs); {describe_differences(comparison)}, "
+            f"cross-EMR {describe_estimate(stats.share_over_prompts(matched))}. Honest 16-bit rounding gives other "
+            "texts too",
             comparison.estimate,
             p_value,
             pick_largest_excess(comparison, case),
         )
-
-
-def describe_differences(comparison: Comparison) -> str:
-    """On how many prompts what is compared differs, and which parts of it."""
-    matched = comparison.match[~np.isnan(comparison.match)]
-    parts = describe_parts({n: int((p.match < 1).sum()) for n, p in comparison.parts.items()})
-    what = "texts" if not comparison.parts else "answers"
-    if comparison.pair.basis == "spoken":
-        what += ", compared without the reasoning that only one of them shows,"
-    return f"{what} differ on {int((matched < 1).sum())} of {matched.size} prompts{f' ({parts})' if parts else ''}"
+        yield replace(found, weight="note")
 
 
 def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
@@ -92,19 +82,14 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
 
     Where the reference reports its numbers, providers are held against it and not against each other.
     """
-    told = {
-        _pair_group(c.pair)
-        for c in case.comparisons
-        if c.pair.kind == "reference" and c.pair.right.prompt_tokens.cell.size
-    }
-    for pair in (c.pair for c in case.comparisons):
-        if pair.kind == "cross" and _pair_group(pair) in told:
-            continue
+    told = {_pair_group(c.pair) for c in case.comparisons if c.pair.kind == "reference" and _counts_prompts(c.pair)}
+    differing = {i: found for i, c in enumerate(case.comparisons) if (found := _count_other_prompt_tokens(c.pair)).size}
+    silent = {i for i in differing if _pair_group(case.comparisons[i].pair) not in told}
+    for one in fold_pairs(case, differing, silent):
+        pair = flip_pair(case.comparisons[one.index].pair) if one.swapped else case.comparisons[one.index].pair
+        differ = differing[one.index]
         left, right = (agreement.commonest_outputs(t.prompt_tokens) for t in (pair.left, pair.right))
         both = (left != NOT_SAID) & (right != NOT_SAID)
-        differ = np.flatnonzero(both & (left != right))
-        if not differ.size:
-            continue
         low, high = int((left - right)[differ].min()), int((left - right)[differ].max())
         by = f"always by {low:+d}" if low == high else f"by {low:+d} to {high:+d}"
         match = agreement.cross_match_rate(pair.left.prompt_tokens, pair.right.prompt_tokens)
@@ -117,19 +102,43 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
             stats.share_over_prompts(match[~np.isnan(match)]),
             None,
             pick_pair_trials(pair, differ.tolist(), case),
+            one.weight,
         )
+
+
+def _counts_prompts(pair: Pair) -> bool:
+    """Whether the reference says how many tokens prompts have."""
+    return bool(pair.right.prompt_tokens.cell.size)
+
+
+def _pair_group(pair: Pair) -> tuple[str, str]:
+    return pair.left.lane.provider.claimed_model, pair.subject.condition
+
+
+def _count_other_prompt_tokens(pair: Pair) -> Ints:
+    """The prompts of which the two count other tokens."""
+    left, right = (agreement.commonest_outputs(t.prompt_tokens) for t in (pair.left, pair.right))
+    return np.flatnonzero((left != NOT_SAID) & (right != NOT_SAID) & (left != right))
+
+
+def flip_pair(pair: Pair) -> Pair:
+    """The same pair, seen from the other side."""
+    return replace(pair, left=pair.right, right=pair.left)
 
 
 def find_answer_differences(case: Case) -> Iterable[Finding]:
     """Exact McNemar on the prompts that one side gets right by majority and the other does not."""
-    sides = [tuple(majority_vote(t.correct) for t in (c.pair.left, c.pair.right)) for c in case.comparisons]
-    tested = [i for i, (left, right) in enumerate(sides) if not np.isnan(left + right).all()]
-    raw = [stats.mcnemar_exact(*_count_one_sided(*sides[i])) for i in tested]
-    for index, p_value in zip(tested, stats.holm(raw), strict=True):
-        if p_value > case.alpha:
-            continue
-        pair = case.comparisons[index].pair
-        only_left, only_right = _count_one_sided(*sides[index])
+    counted = {
+        i: _count_right_alone(c.pair)
+        for i, c in enumerate(case.comparisons)
+        if has_graded_answers(c.pair) and not c.pair.decided
+    }
+    corrected = dict(zip(counted, stats.holm([stats.mcnemar_exact(*n) for n in counted.values()]), strict=True))
+    differing = [i for i, p_value in corrected.items() if p_value <= case.budget["answers"]]
+    for one in fold_pairs(case, differing):
+        pair, p_value = case.comparisons[one.index].pair, corrected[one.index]
+        pair = flip_pair(pair) if one.swapped else pair
+        only_left, only_right = _count_right_alone(pair)
         flipped = majority_flips(pair)
         number = int((~np.isnan(flipped)).sum())
         yield build_pair_finding(
@@ -138,11 +147,22 @@ def find_answer_differences(case: Case) -> Iterable[Finding]:
             f"and {pair.right.name}{condition_suffix(pair.subject.condition)} are not equally often right: of "
             f"{number} prompts "
             f"{only_left} are right only with {pair.left.name} and {only_right} only with {pair.right.name} "
-            f"(exact McNemar p = {p_value:.2g} after Holm over {len(tested)} pairs)",
+            f"(exact McNemar p = {p_value:.2g} after Holm over {len(counted)} pairs)",
             stats.wilson_proportion(only_left + only_right, number),
             p_value,
             pick_pair_trials(pair, np.flatnonzero(flipped == 1).tolist(), case),
+            one.weight,
         )
+
+
+def has_graded_answers(pair: Pair) -> bool:
+    """Whether any prompt was right or wrong by majority on both sides."""
+    left, right = (majority_vote(t.correct) for t in (pair.left, pair.right))
+    return not np.isnan(left + right).all()
+
+
+def _count_right_alone(pair: Pair) -> tuple[int, int]:
+    return _count_one_sided(*(majority_vote(t.correct) for t in (pair.left, pair.right)))
 
 
 def find_more_repetition(case: Case) -> Iterable[Finding]:
@@ -152,7 +172,7 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
     tests = [stats.sign_flip_test(d[~np.isnan(d)]) for d in differences]
     corrected = stats.holm([t.p_value for t in tests])
     for pair, values, test, p_value in zip(pairs, differences, tests, corrected, strict=True):
-        if p_value > case.alpha or test.statistic <= 0:
+        if p_value > case.budget["repetition"] or test.statistic <= 0:
             continue
         estimate = stats.mean_over_prompts(values[~np.isnan(values)], bounds=(-1, 1))
         most = np.argsort(-np.nan_to_num(values), kind="stable")[: int((values > 0).sum())]
@@ -176,7 +196,7 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
     corrected = stats.holm([stats.mcnemar_exact(*_count_one_sided(*s)) for s in sides])
     for pair, (left, right), p_value in zip(pairs, sides, corrected, strict=True):
         only_left, only_right = _count_one_sided(left, right)
-        if p_value > case.alpha or only_left <= only_right:
+        if p_value > case.budget["loops"] or only_left <= only_right:
             continue
         yield build_pair_finding(
             LOOPS_MORE,
@@ -192,7 +212,13 @@ def find_more_loops(case: Case) -> Iterable[Finding]:
 
 
 def build_pair_finding(
-    rule: Rule, pair: Pair, says: str, estimate: Estimate, p_value: float | None, evidence: tuple[Trial, ...]
+    rule: Rule,
+    pair: Pair,
+    says: str,
+    estimate: Estimate,
+    p_value: float | None,
+    evidence: tuple[Trial, ...],
+    weight: FindingWeight = "accuses",
 ) -> Finding:
     """A finding about a pair; `says` goes behind the left one's name."""
     return Finding(
@@ -203,23 +229,13 @@ def build_pair_finding(
         estimate=estimate,
         p_value=p_value,
         evidence=evidence,
+        weight=weight,
     )
-
-
-def pick_largest_excess(comparison: Comparison, case: Case) -> tuple[Trial, ...]:
-    """The commonest text of each side, on the prompts with the largest excess."""
-    prompts, _ = find_compared_differences(comparison, case.texts)
-    largest = prompts[np.lexsort((prompts, -np.nan_to_num(comparison.excess[prompts])))]
-    return take_evidence(t for j in largest.tolist() for t in pick_commonest_trials(comparison, j, case.prompts))
 
 
 def pick_pair_trials(pair: Pair, prompts: list[int], case: Case) -> tuple[Trial, ...]:
     """On each side the first answer to each of these prompts."""
     return take_evidence(t for j in prompts for t in pick_answered_trials(pair.left, pair.right, j, case.prompts))
-
-
-def _pair_group(pair: Pair) -> tuple[str, str]:
-    return pair.left.lane.provider.claimed_model, pair.subject.condition
 
 
 def _count_one_sided(left: Floats, right: Floats) -> tuple[int, int]:

@@ -14,7 +14,8 @@ import numpy as np
 from tempzero import stats
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.pair_figures import Pair
-from tempzero.analysis.pair_findings import build_pair_finding, pick_pair_trials
+from tempzero.analysis.pair_findings import build_pair_finding, flip_pair, pick_pair_trials
+from tempzero.analysis.peer_camps import fold_pairs
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics.agreement import Floats
 from tempzero.types.concluded import Finding
@@ -55,10 +56,10 @@ class _Thinking:
 
 def find_reasoning_differences(case: Case) -> Iterable[Finding]:
     """One of two thinks, and nothing that the other shows or counts says that it does."""
-    for one in _find_thinking(case):
-        if one.may_be_hidden:
-            continue
-        pair = one.pair
+    found = {i: one for i, one in _find_thinking(case) if not one.may_be_hidden}
+    for told in fold_pairs(case, found):
+        one = found[told.index]
+        pair = flip_pair(one.pair) if told.swapped else one.pair
         both = ~np.isnan(pair.left.shown_share + pair.right.shown_share)
         differ = np.zeros(both.size)
         differ[one.prompts] = 1
@@ -70,12 +71,13 @@ def find_reasoning_differences(case: Case) -> Iterable[Finding]:
             stats.wilson_proportion(len(one.prompts), max(len(one.prompts), int(both.sum()))),
             None,
             pick_pair_trials(pair, one.prompts, case),
+            told.weight,
         )
 
 
 def note_hidden_reasoning(case: Case) -> Iterable[str]:
     """One of two shows its reasoning, and the other counts tokens as if it thought too."""
-    for one in _find_thinking(case):
+    for _, one in _find_thinking(case):
         if one.may_be_hidden and one.thinks_by_showing:
             pair = one.pair
             yield (
@@ -103,12 +105,12 @@ def _describe(one: _Thinking) -> str:
     return f"{one.thinks.name} {shows} on {len(one.prompts)} prompts, {one.silent.name} {nothing}{counts}"
 
 
-def _find_thinking(case: Case) -> Iterable[_Thinking]:
-    for pair in (c.pair for c in case.comparisons):
+def _find_thinking(case: Case) -> Iterable[tuple[int, _Thinking]]:
+    for index, pair in enumerate(c.pair for c in case.comparisons):
         for thinks, silent in ((pair.left, pair.right), (pair.right, pair.left)):
             found = _compare_thinking(pair, thinks, silent)
             if found is not None:
-                yield found
+                yield index, found
 
 
 def _compare_thinking(pair: Pair, thinks: Tally, silent: Tally) -> _Thinking | None:

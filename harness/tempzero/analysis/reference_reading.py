@@ -1,46 +1,79 @@
-"""A Case and what references read in, figures, findings and the ReferenceReading of the analysis out."""
+"""A Case and what references read in, figures, levels, findings and the ReferenceReading of the analysis out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tempzero.analysis.book import Book, Subject, bounded_mean
-from tempzero.analysis.evidence import Case, condition_suffix, describe_estimate
+from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.observations import CENSORED, NOT_SAID
+from tempzero.analysis.reference_levels import build_levels, find_deviations
 from tempzero.attribute import (
     ACCUSING_CAUSES,
     Attribution,
     ReportedAnswer,
-    TrustedForm,
     attribute_reading,
-    is_above_trusted,
 )
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Diagnosis, Divergence, Estimate, Finding, ReferenceReading
+from tempzero.types.concluded import Diagnosis, Divergence, Finding, Level, ReferenceReading
 from tempzero.types.scored import Reading
-from tempzero.types.vocabulary import Rule, RuleName
+from tempzero.types.vocabulary import CauseName, RuleName
 
-DEVIATES_TOKEN_BY_TOKEN = Rule(
-    name="deviates_token_by_token",
-    words="Deviates from the reference token by token",
-    shown_by="its Token-DiFR lies wholly above that of every honest form of the reference, on enough prompts",
-)
+# Causes that rest on how much rounding is honest: they accuse only who is beyond it.
+_CAUSES_OF_SIZE: tuple[CauseName, ...] = ("sampled", "mixture", "other_model", "not_faithful")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WhatWasRead:
+    """What reading says: None and no findings of it where nothing was read."""
+
+    reading: ReferenceReading | None
+    levels: tuple[Level, ...]
+    findings: tuple[Finding, ...]
 
 
 def build_reference_reading(
-    case: Case, book: Book, reading: Reading, divergences: Sequence[Divergence]
-) -> tuple[ReferenceReading | None, tuple[Finding, ...]]:
-    """What the reading says; None and no findings where nothing was read."""
+    case: Case, book: Book, reading: Reading, divergences: Sequence[Divergence], honest: Iterable[str]
+) -> WhatWasRead:
+    """What the reading says; `honest` are providers that are named as the floor of the others."""
     if not reading.scored:
-        return None, ()
+        return WhatWasRead(reading=None, levels=build_levels(case, ()), findings=())
     # Of imported records nobody knows that no seed was sent.
     lanes = [t.lane.provider for t in case.tallies]
     seeded = {p.name for p in lanes if p.seed is not None or p.imported is not None}
-    found = attribute_reading(reading, _collect_answers(case), [p.id for p in case.prompts], divergences, seeded)
+    prompts = [p.id for p in case.prompts]
+    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, seeded, honest)
     _enter_scored_figures(book, found)
-    return found.reading, tuple(_collect_reading_findings(case, book, found))
+    levels = build_levels(case, found.judgements)
+    return WhatWasRead(
+        reading=found.reading,
+        levels=levels,
+        findings=(*find_deviations(case, found.judgements), *_find_causes(case, found, levels)),
+    )
+
+
+def tell_kind_of_divergence(found: Iterable[Finding], reading: ReferenceReading | None) -> Iterator[Finding]:
+    """Of repeats that differ, whether they part at near-ties of rounding only, where that was read."""
+    partings = () if reading is None else reading.partings
+    for one in found:
+        of = [
+            p
+            for p in partings
+            if one.rule == "nondeterministic"
+            and (p.kind, p.left) == ("repeat", one.subject)
+            and p.condition in {t.condition for t in one.evidence}
+        ]
+        near, more = sum(p.near_tie for p in of), sum(p.unexplained for p in of)
+        if not near + more:
+            yield one
+        elif not more:
+            yield replace(one, message=f"{one.message}; they part at near-ties that rounding turns, {near} of {near}")
+        else:
+            words = f"{more} of the {near + more} places where they part are more than rounding"
+            yield replace(one, message=f"{one.message}; {words}")
 
 
 def _collect_answers(case: Case) -> Mapping[Trial, ReportedAnswer]:
@@ -77,42 +110,14 @@ def _enter_scored_figures(book: Book, found: Attribution) -> None:
         book.put(subject, one.metric, one.estimate)
 
 
-def _collect_reading_findings(case: Case, book: Book, found: Attribution) -> Iterable[Finding]:
-    trusted = {t.reference: t for t in found.trusted}
-    epsilon = {f.reference: f.epsilon for f in found.reading.floors}
-    faithful = {(d.reference, d.provider, d.condition) for d in found.reading.diagnoses if d.cause == "faithful"}
-    for figure in book.figures():
-        if figure.kind == "scored" and figure.metric == "token_difr" and figure.family is None and figure.right:
-            key = (figure.right, figure.left, figure.condition)
-            against = trusted.get(figure.right)
-            if figure.left in case.references or against is None or epsilon[figure.right] is None:
-                continue
-            if is_above_trusted(figure.estimate, against) and key not in faithful:
-                yield _build_deviation_finding(key, figure.estimate, against, found.reading.diagnoses)
+def _find_causes(case: Case, found: Attribution, levels: Iterable[Level]) -> Iterable[Finding]:
+    beyond = {(x.reference, x.provider, x.condition) for x in levels if x.name == "beyond"}
     for one in found.reading.diagnoses:
         rule = ACCUSING_CAUSES.get(one.cause)
+        if one.cause in _CAUSES_OF_SIZE and (one.reference, one.provider, one.condition) not in beyond:
+            continue
         if rule is not None and one.strength == "shown" and one.provider not in case.references:
             yield _build_cause_finding(rule, one)
-
-
-def _build_deviation_finding(
-    key: tuple[str, str, str], estimate: Estimate, trusted: TrustedForm, diagnoses: Iterable[Diagnosis]
-) -> Finding:
-    reference, provider, condition = key
-    own = [d for d in diagnoses if (d.reference, d.provider, d.condition) == key]
-    return Finding(
-        rule="deviates_token_by_token",
-        subject=provider,
-        other=reference,
-        message=f"{provider}{condition_suffix(condition)}: read token by token by {reference}, its margins are "
-        "larger than those "
-        f"of any honest form of that reference: Token-DiFR {describe_estimate(estimate)} against "
-        f"{describe_estimate(trusted.difr)} "
-        f"({trusted.form})",
-        estimate=estimate,
-        p_value=None,
-        evidence=own[0].evidence if own else (),
-    )
 
 
 def _build_cause_finding(rule: RuleName, one: Diagnosis) -> Finding:

@@ -4,6 +4,7 @@ readings    scores -> columns, each distinct token sequence once
 noise       forms and own responses -> how far the reference may be trusted
 measures    columns -> figures for each prompt
 pairs       two responses -> the first different token, and what each was worth there
+rounding_levels   tokens -> does an honest 16-bit host's rounding explain them
 fits, kernels, mixtures, fingerprints, tails, outrunning, shapes, penalties, prompts, repeats, endings
             -> one question each, fitted and compared
 causes      their answers -> the diagnoses of one provider
@@ -14,20 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tempzero import stats
 from tempzero.attribute import divergence_causes
 from tempzero.attribute.causes import (
     CAUSES,
     EFFECTIVE_TEMPERATURE,
-    MIN_PROMPTS,
     Patient,
     diagnose_provider,
     effective_temperature,
 )
 from tempzero.attribute.fits import ROUNDING_SCALE, fit_decoding
-from tempzero.attribute.measures import Measure, choose_clip, form_difr, measure_providers
+from tempzero.attribute.measures import Measure, measure_providers
 from tempzero.attribute.noise import JoinedForm, build_margin_profiles, join_forms, measure_noise_floor
-from tempzero.attribute.reader_tables import Floats, ReaderTable, ReportedAnswer, ResponseLane, build_tables
+from tempzero.attribute.reader_tables import ReaderTable, ReportedAnswer, ResponseLane, build_tables
+from tempzero.attribute.rounding_levels import RoundingJudgement, find_table_floor, judge_rounding
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Divergence, Estimate, NoiseFloor, ReferenceReading
 from tempzero.types.scored import Reading
@@ -39,10 +39,8 @@ __all__ = [
     "Measure",
     "PooledEstimate",
     "ReportedAnswer",
-    "TrustedForm",
+    "RoundingJudgement",
     "attribute_reading",
-    "find_trusted_form",
-    "is_above_trusted",
 ]
 
 # Causes that accuse where they are shown; the others are told in the report only.
@@ -61,22 +59,13 @@ class PooledEstimate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrustedForm:
-    """The largest Token-DiFR among a reference's honest forms."""
-
-    reference: str
-    form: str
-    difr: Estimate
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Attribution:
     """Everything that reading the responses says of them."""
 
     reading: ReferenceReading
     measures: tuple[Measure, ...]
     lone: tuple[PooledEstimate, ...]
-    trusted: tuple[TrustedForm, ...]
+    judgements: tuple[RoundingJudgement, ...]
 
 
 def attribute_reading(
@@ -85,18 +74,17 @@ def attribute_reading(
     prompts: Sequence[str],
     shown: Sequence[Divergence],
     seeded: Iterable[str],
+    honest: Iterable[str] = (),
 ) -> Attribution:
-    """Attribute what was read. `shown` are the divergences to explain, `seeded` who was, or may have been, sent one."""
-    known = frozenset(seeded)
+    """Attribute what was read.
+
+    `shown` are the divergences to explain, `seeded` who was, or may have been, sent a seed, `honest` the providers
+    whose rounding is the floor of the others.
+    """
+    known, named = frozenset(seeded), frozenset(honest)
     return _join_attributions(
-        [_attribute_table(t, reading, answers, shown, known) for t in build_tables(reading, answers, prompts)]
+        [_attribute_table(t, reading, answers, shown, known, named) for t in build_tables(reading, answers, prompts)]
     )
-
-
-def is_above_trusted(difr: Estimate, trusted: TrustedForm) -> bool:
-    """Whether a provider's Token-DiFR lies wholly above the widest of the trusted runs, on enough prompts to say so."""
-    floor = trusted.difr.high if trusted.difr.high is not None else trusted.difr.value
-    return difr.n >= MIN_PROMPTS and difr.low is not None and floor is not None and difr.low > floor
 
 
 def _join_attributions(parts: Sequence[Attribution]) -> Attribution:
@@ -111,7 +99,7 @@ def _join_attributions(parts: Sequence[Attribution]) -> Attribution:
         ),
         measures=tuple(x for p in parts for x in p.measures),
         lone=tuple(x for p in parts for x in p.lone),
-        trusted=tuple(x for p in parts for x in p.trusted),
+        judgements=tuple(x for p in parts for x in p.judgements),
     )
 
 
@@ -121,9 +109,11 @@ def _attribute_table(
     answers: Mapping[Trial, ReportedAnswer],
     shown: Sequence[Divergence],
     seeded: frozenset[str],
+    honest: frozenset[str],
 ) -> Attribution:
     known = join_forms(table, reading.forms)
-    ground = measure_noise_floor(table, known)
+    floor = find_table_floor(table, known, honest)
+    ground = measure_noise_floor(table, known, floor)
     judged = [lane for lane in table.lanes if lane.provider != table.reader.reference]
     diagnoses = tuple(
         d for lane in judged for d in _diagnose_lane(table, lane, ground, known, reading, lane.provider in seeded)
@@ -139,7 +129,7 @@ def _attribute_table(
         ),
         measures=measure_providers(table, known, ground.epsilon),
         lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, ground, diagnoses)),
-        trusted=find_trusted_form(table, known),
+        judgements=judge_rounding(table, known, floor),
     )
 
 
@@ -183,15 +173,3 @@ def _pooled_estimates(
                 metric=metric,
                 estimate=estimate,
             )
-
-
-def find_trusted_form(table: ReaderTable, known: Sequence[JoinedForm]) -> tuple[TrustedForm, ...]:
-    """The honest form that strays most; it can turn near-ties only, so unseen prompts may lie up to 2 epsilon off."""
-    cut, found = choose_clip(table, known), []
-    for form in known:
-        if form.honest:
-            values: Floats = form_difr(form, cut, len(table.prompts))
-            most = min(cut.at, max(float(form.change.max()), float(values[values == values].max())))
-            estimate = stats.mean_over_prompts(values[values == values], bounds=(0.0, most))
-            found.append(TrustedForm(reference=table.reader.reference, form=form.name, difr=estimate))
-    return tuple(sorted(found, key=lambda t: -(t.difr.high or t.difr.value or 0.0))[:1])

@@ -17,7 +17,7 @@ END = "⟨end⟩"
 
 
 def explain_pair(
-    table: ReaderTable, left: Trial, right: Trial, answers: Mapping[Trial, ReportedAnswer], epsilon: float | None
+    table: ReaderTable, left: Trial, right: Trial, answers: Mapping[Trial, ReportedAnswer], epsilon: float
 ) -> PairCause:
     """Where two responses to one prompt part, and what their tokens are worth there."""
     sides = [_find_scored_response(table, t) for t in (left, right)]
@@ -41,7 +41,7 @@ def explain_pair(
 
 
 def explain_divergences(
-    table: ReaderTable, shown: Iterable[Divergence], answers: Mapping[Trial, ReportedAnswer], epsilon: float | None
+    table: ReaderTable, shown: Iterable[Divergence], answers: Mapping[Trial, ReportedAnswer], epsilon: float
 ) -> tuple[PairCause, ...]:
     """A cause for every shown divergence between providers that this reader reads for."""
     read = {lane.provider for lane in table.lanes}
@@ -68,7 +68,7 @@ def build_read_texts(
     return tuple(found)
 
 
-def count_divergences(table: ReaderTable, epsilon: float | None) -> tuple[Partings, ...]:
+def count_divergences(table: ReaderTable, epsilon: float) -> tuple[Partings, ...]:
     """How the distinct texts of each provider, and of each two, part; two with nothing to compare are left out.
 
     The token sequences of one prompt are sorted, and each is compared with its neighbour only: that meets
@@ -88,7 +88,7 @@ def count_divergences(table: ReaderTable, epsilon: float | None) -> tuple[Partin
     return tuple(p for p in found if p.near_tie + p.unexplained + p.unread)
 
 
-def _count_lane_divergences(table: ReaderTable, lanes: Sequence[ResponseLane], epsilon: float | None) -> Partings:
+def _count_lane_divergences(table: ReaderTable, lanes: Sequence[ResponseLane], epsilon: float) -> Partings:
     counts = {"near-tie": 0, "unexplained": 0, "unread": 0}
     for one, other in _pair_neighbours(table, lanes):
         at = _first_difference(one, other)
@@ -128,11 +128,11 @@ def _pair_neighbours(
                 yield table.roots[one], table.roots[other]
 
 
-def _judge_divergence(one: ScoredResponse, other: ScoredResponse, at: int, epsilon: float | None) -> DivergenceVerdict:
+def _judge_divergence(one: ScoredResponse, other: ScoredResponse, at: int, epsilon: float) -> DivergenceVerdict:
     """Near-tie: the two tokens are the two best ones, and the gap is one that rounding may turn."""
     scores = _require_scores(one)
     ranks = {scores.rank[at], _require_scores(other).rank[at]}
-    near = epsilon is not None and ranks == {1, 2} and scores.gap[at] <= 2 * epsilon
+    near = ranks == {1, 2} and scores.gap[at] <= 2 * epsilon
     return "near-tie" if near else "unexplained"
 
 

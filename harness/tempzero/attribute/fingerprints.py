@@ -45,11 +45,11 @@ class Fingerprint:
 
 
 def find_fingerprint(
-    table: ReaderTable, lane: ResponseLane, readings: Iterable[FormReading], epsilon: float | None
+    table: ReaderTable, lane: ResponseLane, readings: Iterable[FormReading], epsilon: float
 ) -> Fingerprint | None:
     """The coarser form that leaves the reference's text most as the provider does; None where none was read."""
     first = {table.prompts[p]: s for p, s in zip(lane.prompt[::-1].tolist(), lane.sequence[::-1].tolist(), strict=True)}
-    near = max(_SAME_MARGIN, 2 * (epsilon or 0.0))
+    near = max(_SAME_MARGIN, 2 * epsilon)
     counts: dict[str, list[bool]] = {}
     for one in readings:
         own, root = first.get(one.trial.prompt), table.found.get(one.trial)

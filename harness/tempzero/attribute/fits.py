@@ -56,8 +56,8 @@ class Fits:
 
     @property
     def honest(self) -> Floats:
-        """Each response's log-likelihood as an honest computation's."""
-        return self.rounded[:, self.floor]
+        """Each response's log-likelihood as an honest computation's: the likeliest one that rounds up to the floor."""
+        return self.rounded[:, int(self.rounded[:, : self.floor + 1].sum(axis=0).argmax())]
 
     @property
     def best_scale(self) -> int:
@@ -106,10 +106,8 @@ def fit_decoding(table: ReaderTable, lane: ResponseLane, floor: NoiseFloor) -> F
 
 
 def _find_floor_column(noises: tuple[float, ...], floor: NoiseFloor) -> tuple[int, bool]:
-    if floor.scale is None or floor.scale.value is None:
-        return 0, False
-    limit = TOLERANCE * floor.scale.value
-    return min(int(np.searchsorted(noises, limit)), len(noises) - 2), True
+    limit = TOLERANCE * (floor.scale.value or 0.0)
+    return min(int(np.searchsorted(noises, limit)), len(noises) - 2), floor.basis != "default"
 
 
 def evidence_against_honest(fits: Fits) -> float:

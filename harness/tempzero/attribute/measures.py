@@ -147,7 +147,7 @@ def choose_clip(table: ReaderTable, forms: Sequence[JoinedForm]) -> Clip:
     return Clip(at=float(table.tokens.margin.max(initial=0.0)) or 1.0, source="no margin was above 0")
 
 
-def measure_providers(table: ReaderTable, forms: Sequence[JoinedForm], epsilon: float | None) -> tuple[Measure, ...]:
+def measure_providers(table: ReaderTable, forms: Sequence[JoinedForm], epsilon: float) -> tuple[Measure, ...]:
     """Every measure of every provider, the reference's own responses included."""
     cut = choose_clip(table, forms)
     odd = find_unexplained_tokens(table, epsilon)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
+from tempzero.reading.rounding_floor import RoundingFloor
 from tempzero.types.concluded import Estimate, FormScale, MarginProfile, NoiseFloor, ProfileKind
 from tempzero.types.scored import FormReading
 
@@ -68,20 +69,23 @@ def _sum_rows_by_prompt(rows: Sequence[Sequence[float]], row: Ints) -> Floats:
     return total
 
 
-def measure_noise_floor(table: ReaderTable, known: Sequence[JoinedForm]) -> NoiseFloor:
-    """The noise floor of one reader.
+def measure_noise_floor(table: ReaderTable, known: Sequence[JoinedForm], floor: RoundingFloor) -> NoiseFloor:
+    """The noise floor of one reader: that of honest 16-bit hosts, or of the reference's own forms if that is larger.
 
-    Epsilon is half the LARGEST change of a gap, not a percentile of the changes: it is to bound what honest
+    Epsilon is half the largest change of a gap, not a percentile of the changes: it is to bound what honest
     computations do, and a percentile would leave one honest token in a thousand beyond it.
     """
     honest = [f for f in known if f.honest]
     changes = np.concatenate([f.change for f in honest]) if honest else np.empty(0)
     scales = tuple(_fit_form_scale(table, f) for f in known)
-    largest = max((_rounding_from_gaps(f) for f in honest), key=lambda e: e.value or 0.0, default=None)
-    epsilon = float(changes.max()) / 2 if changes.size else None
+    of_hosts = Estimate(value=floor.rms, low=None, high=None, n=0, method=f"{floor.basis}: {floor.source}")
+    largest = max((of_hosts, *map(_rounding_from_gaps, honest)), key=lambda e: e.value or 0.0)
+    epsilon = max(floor.clear_margin, float(changes.max(initial=0.0))) / 2
     tokens, misses, unexplained = _count_own_tokens(table, epsilon)
     return NoiseFloor(
         reference=table.reader.reference,
+        basis="measured" if floor.basis == "default" and honest else floor.basis,
+        source=floor.source,
         epsilon=epsilon,
         tokens=int(changes.size),
         scale=largest,
@@ -110,21 +114,19 @@ def _rounding_from_gaps(form: JoinedForm) -> Estimate:
     )
 
 
-def find_near_ties(table: ReaderTable, epsilon: float | None) -> NDArray[np.bool_]:
+def find_near_ties(table: ReaderTable, epsilon: float) -> NDArray[np.bool_]:
     """Tokens at which an honest computation may choose otherwise: the two best are at most 2 epsilon apart."""
-    if epsilon is None:
-        return np.zeros(table.tokens.gap.size, dtype=np.bool_)
     near: NDArray[np.bool_] = table.tokens.gap <= 2 * epsilon
     return near
 
 
-def find_unexplained_tokens(table: ReaderTable, epsilon: float | None) -> NDArray[np.bool_]:
+def find_unexplained_tokens(table: ReaderTable, epsilon: float) -> NDArray[np.bool_]:
     """Tokens that are neither the reference's choice nor the other half of a near-tie."""
     odd: NDArray[np.bool_] = table.tokens.missed & ~((table.tokens.rank == 2) & find_near_ties(table, epsilon))
     return odd
 
 
-def _count_own_tokens(table: ReaderTable, epsilon: float | None) -> tuple[int, int, int]:
+def _count_own_tokens(table: ReaderTable, epsilon: float) -> tuple[int, int, int]:
     """Of the reference's own generated tokens: how many there are, are missed, and are missed beyond near-ties."""
     own = {int(i) for lane in table.lanes if lane.provider == table.reader.reference for i in lane.sequence}
     if not own:

@@ -83,8 +83,9 @@ class Gates(StrictModel):
     `reference_not_reproducible` (the reference's do), `conditions_differ` (its answers under two conditions),
     `first_answers_differ` (from its later ones), `model_mismatch` (another model answered), `max_tokens_not_held`,
     `template_leak`, `identity_changed` (another served model, or pinned backend, within the run), `reasoning_shown`
-    (only one of two thinks), `prompt_tokens_differ`, `deviates_from_reference` (by its texts),
-    `deviates_token_by_token` (as the reference reads them), `differs` (from a peer, by its texts), `answers_differ`
+    (only one of two thinks), `prompt_tokens_differ`, `deviates_from_reference` (by its texts: a
+    note), `deviates_token_by_token` (beyond 16-bit rounding, as the reference reads them), `odd_one` (from every peer
+    that most are like), `camps` (peers fall into camps), `differs` (from a peer, by its texts), `answers_differ`
     (not equally often right), `repeats_more`, `loops_more`; and the causes that a diagnosis shows: `cause_cut_short`,
     `cause_mixture`, `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser` and
     `cause_not_faithful`."""

@@ -27,11 +27,12 @@ _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )
 
+_ENDPOINT = "endpoint:"
 ReferenceForm = Annotated[
     str,
     Field(
         pattern=r"^((threads|batch)=[1-9][0-9]*|flash_attention"
-        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+)$"
+        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+|endpoint:\S+)$"
     ),
 ]
 
@@ -53,7 +54,9 @@ class ScoreSection(StrictModel):
     )
     """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
     and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
-    (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`)."""
+    (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`).
+    `endpoint:` and the name of a provider says that this one is honest, for instance a server of your own with the same
+    weights in 16 bits: how much it rounds is then what the others may."""
     form_tokens: Positive = 480
     """Response tokens that each form reads."""
     variants: tuple[PromptVariant, ...] = (
@@ -67,3 +70,13 @@ class ScoreSection(StrictModel):
     """Prompt renderings behind which a provider's responses are read again where their first tokens do not fit."""
     variant_responses: Annotated[int, Field(ge=0)] = 4
     """Responses of a provider that are read behind each variant."""
+
+    @property
+    def honest_endpoints(self) -> tuple[str, ...]:
+        """The providers that are named as honest."""
+        return tuple(f.removeprefix(_ENDPOINT) for f in self.forms if f.startswith(_ENDPOINT))
+
+    @property
+    def own_forms(self) -> tuple[str, ...]:
+        """The forms of the reference's own model."""
+        return tuple(f for f in self.forms if not f.startswith(_ENDPOINT))

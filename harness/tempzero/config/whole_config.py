@@ -54,6 +54,14 @@ class ConfigSections(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _honest_endpoints_exist(self) -> Self:
+        names = [p.name for p in self.providers]
+        for endpoint in self.score.honest_endpoints:
+            if endpoint not in names:
+                raise ValueError(f'score.forms: no provider is called "{endpoint}"{suggest_known(endpoint, names)}')
+        return self
+
+    @model_validator(mode="after")
     def _conditions_make_sense(self) -> Self:
         names = [p.name for p in self.providers]
         for index, condition in enumerate(self.conditions):

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-FloorBasis = Literal["measured", "profile", "default"]
-"""measured: on a host of the run that is named as honest. profile: shipped for the model's family. default: neither."""
+from tempzero.types.concluded import FloorBasis
 
 # How many times the root mean square a rounded gap hardly ever changes by: beyond it a margin is no rounding's.
 _CLEAR_CHANGES = 5.0

@@ -56,7 +56,7 @@ def _read_in_process(
     try:
         scorer = Scorer(run, provider.name, LogitsReference(engine), writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
-        for form in settings.forms if scorer.sample_for_forms(settings) else ():
+        for form in settings.own_forms if scorer.sample_for_forms(settings) else ():
             try:
                 changed, honest = apply_form(local, form)
                 model = open_model(changed, weights.obtain_weights_for(run.config, changed, say=watcher.say))

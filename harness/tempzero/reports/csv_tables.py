@@ -85,6 +85,25 @@ _PROMPT_COLUMNS = (
     "mean_chars",
     "modal_text",
 )
+_NUMBERS = ("value", "low", "high", "n")
+_LEVEL_COLUMNS = (
+    "provider",
+    "condition",
+    "reference",
+    "level",
+    "prompts",
+    "differ",
+    "tokens",
+    "missed",
+    "largest_margin",
+    "scale",
+    "scale_low",
+    "scale_high",
+    "allowed",
+    "basis",
+    "more_tokens",
+    "message",
+)
 
 
 def render_tables(analysis: Analysis) -> dict[str, str]:
@@ -95,9 +114,11 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
     tables = {f"{kind}.csv": _render_csv(_FIGURE_COLUMNS, map(_figure_row, rows)) for kind, rows in by_kind.items()}
     tables["prompts.csv"] = _render_csv(_PROMPT_COLUMNS, map(_prompt_row, analysis.prompt_rows))
     tables["findings.csv"] = _render_csv(
-        ("rule", "subject", "other", "message", "value", "low", "high", "n", "p_value", "trials", "evidence"),
+        ("rule", "subject", "other", "weight", "message", *_NUMBERS, "p_value", "trials", "evidence"),
         _finding_rows(analysis),
     )
+    tables["levels.csv"] = _render_csv(_LEVEL_COLUMNS, _level_rows(analysis))
+    tables["camps.csv"] = _render_csv(("claimed_model", "condition", "provider", "camp", "odd"), _camp_rows(analysis))
     tables["failures.csv"] = _render_csv(
         ("provider", "kind", "count", "prompts", "said"),
         ((one.provider, one.kind, one.count, one.prompts, one.said) for one in analysis.failures),
@@ -171,7 +192,22 @@ def _finding_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
         e = f.estimate
         numbers: Sequence[CellValue] = (None, None, None, None) if e is None else (e.value, e.low, e.high, e.n)
         evidence = "; ".join(trial_words(t) for t in f.evidence)
-        yield (f.rule, f.subject, f.other, f.message, *numbers, f.p_value, len(f.evidence), evidence)
+        yield (f.rule, f.subject, f.other, f.weight, f.message, *numbers, f.p_value, len(f.evidence), evidence)
+
+
+def _level_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for one in analysis.levels:
+        scale = (None, None, None) if one.scale is None else (one.scale.value, one.scale.low, one.scale.high)
+        counts = (one.prompts, one.differ, one.tokens, one.missed, one.largest_margin)
+        who = (one.provider, one.condition, one.reference, one.name)
+        yield (*who, *counts, *scale, one.allowed, one.basis, one.more_tokens, one.message)
+
+
+def _camp_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for of in analysis.camps:
+        for number, members in enumerate(of.camps, start=1):
+            for name in members:
+                yield (of.claimed_model, of.condition, name, number, int(name in of.odd))
 
 
 def _survival_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:

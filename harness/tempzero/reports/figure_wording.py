@@ -8,7 +8,7 @@ from tempzero.reports.document import Cell, Whisker
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, interval_text, metric_style, value_text
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Figure, OutcomeCounts, Verdict
+from tempzero.types.concluded import Figure, LevelName, OutcomeCounts, Verdict
 from tempzero.types.vocabulary import WORST_FIRST, KindName, Metric, MetricName, PartName, VerdictOutcome
 
 SIGNS: Mapping[VerdictOutcome, str] = {"finding": "▲", "inconclusive": "○", "pass": "✓"}
@@ -31,6 +31,11 @@ def verdict_headline(verdict: Verdict) -> str:
         )
         others = [f"{counts[o]} {words}" for o, words in _OTHERS if counts[o]]
         return f"{first} The others: {' and '.join(others)}." if others else first
+    if verdict.about_set:
+        return (
+            f"Finding, about the set: {count_with_noun(len(verdict.about_set), 'difference')} between providers, and "
+            f"nothing says who strays, so none of the {total} is accused."
+        )
     if counts["inconclusive"]:
         return (
             f"Inconclusive: nothing was found, but {counts['inconclusive']} of {count_with_noun(total, 'provider')} "
@@ -46,6 +51,15 @@ _OTHERS: tuple[tuple[VerdictOutcome, str], ...] = (
     ("inconclusive", "could not be judged"),
     ("pass", "without findings"),
 )
+
+
+LEVEL_WORDS: Mapping[LevelName, str] = {
+    "identical": "identical",
+    "rounding": "same up to 16-bit rounding",
+    "undecided": "too little was read to say",
+    "beyond": "beyond 16-bit rounding",
+    "unread": "texts differ, not read",
+}
 
 
 def count_with_noun(count: int, noun: str) -> str:

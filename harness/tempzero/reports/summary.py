@@ -27,6 +27,8 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "skipped": _to_summary_json(analysis.skipped),
         "notes": _to_summary_json(analysis.notes),
         "figures": [_figure_to_json(f) for f in analysis.figures],
+        "levels": _to_summary_json(analysis.levels),
+        "camps": _to_summary_json(analysis.camps),
         "findings": [_finding_to_json(f) for f in analysis.findings],
         "failures": _to_summary_json(analysis.failures),
         "outcomes": _to_summary_json(analysis.outcomes),

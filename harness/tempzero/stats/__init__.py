@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tempzero.stats.camps import find_camps, find_odd_ones
 from tempzero.stats.drift import DriftTest, alarm_threshold, bet_on, drift_test, weigh_night
 from tempzero.stats.equivalence import loss_of_match, upper_loss
+from tempzero.stats.error_budget import Family, divide_budget
 from tempzero.stats.hypothesis_tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip_test
 from tempzero.stats.intervals import (
     divergence_over_prompts,
@@ -27,6 +29,13 @@ from tempzero.stats.odd_one import odd_one_test
 from tempzero.stats.permutation import aa_rejection_rate, mmd_permutation, one_hot_permutation
 from tempzero.stats.power import minimum_detectable_divergence, minimum_detectable_effect
 from tempzero.stats.profile import profile_maximum
+from tempzero.stats.rounding import (
+    ReadChoices,
+    expected_misses,
+    rounding_evidence,
+    rounding_scale,
+    tokens_to_exclude,
+)
 from tempzero.stats.variation import VariationTest, total_variation_test
 
 __all__ = [
@@ -34,6 +43,8 @@ __all__ = [
     "TELLING_PROMPT",
     "WINDOWS",
     "DriftTest",
+    "Family",
+    "ReadChoices",
     "TestResult",
     "VariationTest",
     "WindowEvidence",
@@ -42,9 +53,13 @@ __all__ = [
     "bet_on",
     "composite_null_test",
     "divergence_over_prompts",
+    "divide_budget",
     "drift_test",
     "estimate_spread",
     "exact_proportion",
+    "expected_misses",
+    "find_camps",
+    "find_odd_ones",
     "hamming_kernel",
     "holm",
     "loss_of_match",
@@ -59,9 +74,12 @@ __all__ = [
     "one_hot_permutation",
     "prefix_kernel",
     "profile_maximum",
+    "rounding_evidence",
+    "rounding_scale",
     "rule_of_three",
     "share_over_prompts",
     "sign_flip_test",
+    "tokens_to_exclude",
     "total_variation_test",
     "upper_loss",
     "weigh_night",

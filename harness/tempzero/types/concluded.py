@@ -63,11 +63,17 @@ class Figure:
     part: PartName = "whole"
 
 
+FindingWeight = Literal["accuses", "about_set", "note"]
+FloorBasis = Literal["measured", "profile", "default"]
+"""measured: on a host of the run that is named as honest. profile: shipped for the model's family. default: neither."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """A statement the data support, with the trials that prove it.
 
-    `p_value` is after Holm's correction where a test backs the rule.
+    `p_value` is after the correction for the number of tests where a test backs the rule. `weight` says whom it counts
+    against: its subject, the set of providers as a whole (`subject` is then the claimed model), or nobody.
     """
 
     rule: RuleName
@@ -77,6 +83,57 @@ class Finding:
     estimate: Estimate | None
     p_value: float | None
     evidence: tuple[Trial, ...]
+    weight: FindingWeight = "accuses"
+
+
+LevelName = Literal["identical", "rounding", "undecided", "beyond", "unread"]
+"""How a provider stands to its reference: nothing differs; the same up to an honest 16-bit host's rounding; too little
+was read to say so; more than rounding; texts differ, and nobody read by how much."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """How one provider stands to its reference, in words and figures.
+
+    `prompts` were compared, and on `differ` of them the texts differ. Of `tokens` that were read `missed` are not the
+    reference's choice. `scale` is the likeliest size of its rounding, `allowed` what an honest host's may be, `basis`
+    where that is from; `more_tokens` is about how many would have to be read to decide.
+    """
+
+    provider: str
+    condition: str
+    reference: str
+    name: LevelName
+    message: str
+    prompts: int
+    differ: int
+    tokens: int = 0
+    missed: int = 0
+    largest_margin: float | None = None
+    scale: Estimate | None = None
+    allowed: float | None = None
+    basis: FloorBasis | None = None
+    more_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Camps:
+    """The endpoints of one claimed model under one condition that no reference decides: who answers alike.
+
+    Members of one camp cannot be told apart, the largest camp comes first. `odd` differ from every member of a camp
+    that holds more than half of the endpoints.
+    """
+
+    claimed_model: str
+    condition: str
+    camps: tuple[tuple[str, ...], ...]
+    odd: tuple[str, ...]
+    pairs: int
+    alpha: float
+
+    @property
+    def endpoints(self) -> int:
+        return sum(map(len, self.camps))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,17 +228,19 @@ class FormScale:
 class NoiseFloor:
     """How far the reference itself may be trusted.
 
-    `epsilon` bounds what another honest computation does to a logit (docs/methods.md, F), seen over `tokens`
-    tokens of honest forms; `scale` is the largest rounding scale among those, by the changes of gaps; both are None
-    where none was read.
+    `epsilon` bounds what another honest computation does to a logit (docs/methods.md, F), `scale` is how much honest
+    16-bit hosts of this model round, or the reference's own honest forms, read over `tokens` tokens, if that is more.
+    `basis` says whether that was measured, is shipped for the model's family, or (default) assumed, and `source` where.
     Of the reference's own `own_tokens` generated tokens `own_misses` are not what it chooses when it reads them;
     `own_unexplained` of those are no near-ties.
     """
 
     reference: str
-    epsilon: float | None
+    basis: FloorBasis
+    source: str
+    epsilon: float
     tokens: int
-    scale: Estimate | None
+    scale: Estimate
     forms: tuple[FormScale, ...]
     own_tokens: int
     own_misses: int
@@ -406,6 +465,8 @@ class Analysis:
     outcomes: tuple[OutcomeCounts, ...] = ()
     served: tuple[ServedModel, ...] = ()
     flags: tuple[FlagCount, ...] = ()
+    levels: tuple[Level, ...] = ()
+    camps: tuple[Camps, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -419,7 +480,11 @@ class ProviderVerdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """The run's verdict: the worst of its providers' (finding > inconclusive > pass)."""
+    """The run's verdict: the worst of its providers' (finding > inconclusive > pass), and of the set's.
+
+    `about_set` are findings that accuse no provider: some differ, and nothing says who strays.
+    """
 
     outcome: VerdictOutcome
     providers: tuple[ProviderVerdict, ...]
+    about_set: tuple[str, ...] = ()

@@ -166,6 +166,8 @@ RuleName = Literal[
     "cause_sampled",
     "cause_coarser",
     "cause_not_faithful",
+    "odd_one",
+    "camps",
     "differs",
     "answers_differ",
     "repeats_more",

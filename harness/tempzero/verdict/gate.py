@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tempzero.config import Gates
-from tempzero.types.concluded import Analysis, Figure, Finding, ProviderFacts, ProviderVerdict, Verdict
-from tempzero.types.vocabulary import WORST_FIRST, KindName, MetricName
+from tempzero.types.concluded import Analysis, Figure, Finding, Level, ProviderFacts, ProviderVerdict, Verdict
+from tempzero.types.vocabulary import WORST_FIRST, KindName, MetricName, VerdictOutcome
 
 
 def judge(analysis: Analysis, gates: Gates) -> Verdict:
     """Judge every provider, worst first; the run's outcome is the worst of theirs: finding, inconclusive or pass.
+
+    It is a finding too where some differ and nothing says who strays: that accuses no provider.
 
     `gates` are usually those of the run's own configuration.
 
@@ -20,30 +22,49 @@ def judge(analysis: Analysis, gates: Gates) -> Verdict:
     """
     verdicts = [_judge_provider(p, analysis, gates) for p in analysis.providers]
     verdicts.sort(key=lambda v: (WORST_FIRST.index(v.outcome), v.provider))
-    outcome = verdicts[0].outcome if verdicts else "inconclusive"
-    return Verdict(outcome=outcome, providers=tuple(verdicts))
+    about_set = tuple(f.message for f in _list_findings(analysis, gates) if f.weight == "about_set")
+    outcome: VerdictOutcome = verdicts[0].outcome if verdicts else "inconclusive"
+    return Verdict(outcome="finding" if about_set else outcome, providers=tuple(verdicts), about_set=about_set)
 
 
 def _judge_provider(provider: ProviderFacts, analysis: Analysis, gates: Gates) -> ProviderVerdict:
     figures = _ProviderFigures(analysis, provider.name)
-    against = [f.message for f in analysis.findings if _counts_against(f, provider, analysis, gates)]
+    found = _list_findings(analysis, gates)
+    against = [f.message for f in found if f.weight == "accuses" and f.subject == provider.name]
     against += _check_thresholds(figures, gates)
     if against:
         return ProviderVerdict(provider=provider.name, outcome="finding", reasons=tuple(against))
+    levels = [level for level in analysis.levels if level.provider == provider.name]
     doubts = _collect_doubts(provider, figures, analysis, gates)
+    doubts += [_say_level(level, levels) for level in levels if level.name in ("unread", "undecided")]
+    doubts += _doubt_camps(provider, analysis, found)
     if doubts:
         return ProviderVerdict(provider=provider.name, outcome="inconclusive", reasons=tuple(doubts))
-    return ProviderVerdict(provider=provider.name, outcome="pass", reasons=tuple(figures.praise()))
+    return ProviderVerdict(provider=provider.name, outcome="pass", reasons=tuple(figures.praise(levels)))
 
 
-def _counts_against(finding: Finding, provider: ProviderFacts, analysis: Analysis, gates: Gates) -> bool:
-    if finding.rule in gates.ignore:
-        return False
-    if finding.other is None or finding.other in analysis.references:
-        return finding.subject == provider.name
-    # A difference between two peers accuses nobody as long as a reference can say which of them strays.
-    has_reference = any(p.is_reference and p.claimed_model == provider.claimed_model for p in analysis.providers)
-    return not has_reference and provider.name in (finding.subject, finding.other)
+def _list_findings(analysis: Analysis, gates: Gates) -> list[Finding]:
+    """Those that `gates.ignore` does not name."""
+    return [f for f in analysis.findings if f.rule not in gates.ignore]
+
+
+def _say_level(level: Level, levels: Sequence[Level]) -> str:
+    at = f"under {level.condition}: " if len(levels) > 1 else ""
+    return at + level.message
+
+
+def _doubt_camps(provider: ProviderFacts, analysis: Analysis, found: Sequence[Finding]) -> Iterator[str]:
+    """Some are told apart and nobody can say who strays: then this one may be it."""
+    for one in found:
+        if one.weight == "about_set" and provider.name in (one.subject, one.other):
+            other = one.other if one.subject == provider.name else one.subject
+            yield f"it and {other} differ ({one.rule}), and nothing says which of the two strays"
+            return
+    told = {f.subject for f in found if f.rule == "camps"}
+    for of in analysis.camps:
+        if of.claimed_model in told and any(provider.name in camp for camp in of.camps):
+            yield f"it is in one of {len(of.camps)} camps, and nothing says which of them strays"
+            return
 
 
 class _ProviderFigures:
@@ -57,8 +78,8 @@ class _ProviderFigures:
     def get(self, kind: KindName, metric: MetricName) -> list[Figure]:
         return [f for f in self._rows if f.kind == kind and f.metric == metric]
 
-    def praise(self) -> list[str]:
-        reasons = []
+    def praise(self, levels: Sequence[Level]) -> list[str]:
+        reasons = [_say_level(level, levels) for level in levels]
         for words, figures in (
             ("agrees with itself", self.get("repeat", "emr")),
             ("agrees with the reference", self.get("reference", "cross_emr")),

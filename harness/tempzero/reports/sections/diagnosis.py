@@ -16,7 +16,7 @@ from tempzero.reports.sections.figure_tables import (
     metric_column,
     provider_table,
 )
-from tempzero.types.concluded import Diagnosis, NoiseFloor, ReferenceReading
+from tempzero.types.concluded import Diagnosis, FloorBasis, NoiseFloor, ReferenceReading
 from tempzero.types.vocabulary import MetricName, Strength
 
 _MAIN_METRICS: tuple[MetricName, ...] = (
@@ -36,6 +36,11 @@ _POSITION_METRICS: tuple[MetricName, ...] = (
     "token_match_rate_context_1024_4095",
     "token_match_rate_context_4096_up",
 )
+_BASIS_WORDS: dict[FloorBasis, str] = {
+    "measured": "measured in this run",
+    "profile": "shipped for this family of models",
+    "default": "assumed, for neither is known of this model",
+}
 _TONES: dict[Strength, Tone] = {"shown": "bad", "likely": "watch", "undecided": "muted"}
 
 
@@ -118,17 +123,11 @@ def _diagnosis_cells(view: View, found: Diagnosis) -> tuple[Cell, ...]:
 
 def _floor_words(floor: NoiseFloor) -> str:
     """How far the reference may be trusted, in plain words."""
-    parts = []
-    if floor.epsilon is None:
-        parts.append(
-            f"{floor.reference}: no honest form of it was read, so nothing bounds its own noise, no divergence counts "
-            "as a near-tie, and coarser weights cannot be shown."
-        )
-    else:
-        parts.append(
-            f"{floor.reference}: other honest computations of the same weights change a logit by at most "
-            f"{floor.epsilon:.2g} (half the largest change of a gap, over {floor.tokens:,} tokens)."
-        )
+    parts = [
+        f"{floor.reference}: an honest 16-bit host changes the gap between its two best tokens by "
+        f"{floor.scale.value or 0.0:.2g} logits (root mean square; {_BASIS_WORDS[floor.basis]}: {floor.source}), and "
+        f"hardly ever by more than {2 * floor.epsilon:.2g}."
+    ]
     if floor.own_tokens:
         agree = floor.own_tokens - floor.own_misses
         odd = (

@@ -5,9 +5,14 @@ from __future__ import annotations
 from tempzero.reports.document import ON_PAPER, FindingItem, FindingList, Paragraph, Section
 from tempzero.reports.lookup import View
 from tempzero.reports.numbers import estimate_text, p_value_text
-from tempzero.types.concluded import Finding
+from tempzero.types.concluded import Finding, FindingWeight
 
 MAX_EVIDENCE = 12
+_WEIGHT_WORDS: dict[FindingWeight, str] = {
+    "accuses": "",
+    "about_set": " (about the set: it accuses nobody)",
+    "note": " (a note: it accuses nobody)",
+}
 
 
 def build_findings_section(view: View) -> Section:
@@ -32,9 +37,11 @@ def _finding_item(view: View, finding: Finding) -> FindingItem:
     left_out = len(finding.evidence) - MAX_EVIDENCE
     figure = "" if finding.estimate is None else estimate_text(finding.estimate, "share")
     if finding.p_value is not None:
-        figure = "; ".join(filter(None, (figure, f"{p_value_text(finding.p_value)} after Holm's correction")))
+        figure = "; ".join(
+            filter(None, (figure, f"{p_value_text(finding.p_value)}, corrected for the number of tests"))
+        )
     return FindingItem(
-        title=view.rule_words(finding.rule),
+        title=view.rule_words(finding.rule) + _WEIGHT_WORDS[finding.weight],
         rule=finding.rule,
         who=finding.subject if finding.other is None else f"{finding.subject} and {finding.other}",
         message=finding.message,

@@ -16,7 +16,7 @@ from tempzero.reports.sections.figure_tables import (
     pair_figure_text,
     part_table,
 )
-from tempzero.types.concluded import Figure
+from tempzero.types.concluded import Camps, Figure
 from tempzero.types.vocabulary import MetricName, RuleName
 
 _TEXT_METRICS: tuple[MetricName, ...] = (
@@ -36,12 +36,13 @@ _ANSWER_METRICS: tuple[MetricName, ...] = (
     "reasoning_shown_agreement",
 )
 _METRICS_SHOWN_ELSEWHERE: tuple[MetricName, ...] = ("prompt_tokens_agreement",)
-_DIFFERENCE_RULES: tuple[RuleName, ...] = ("differs", "deviates_from_reference")
+_DIFFERENCE_RULES: tuple[RuleName, ...] = ("differs", "odd_one", "deviates_from_reference")
+_MAP_MOST, _NAMES, _CAMPS = 40, 12, 6
 
 
 def build_agreement_section(view: View) -> Section:
     """Agreement between providers."""
-    maps = [_agreement_map(view, title, members) for title, members in view.groups() if len(members) > 1]
+    maps = [_agreement_map(view, title, members) for title, members in view.groups() if 1 < len(members) <= _MAP_MOST]
     pairs = _sort_pair_figures(view)
     tables = [
         _pair_table(view, pairs, "Texts", _TEXT_METRICS),
@@ -67,8 +68,29 @@ def build_agreement_section(view: View) -> Section:
         title="Does each provider agree with the others?",
         lead="Disagreement stands beside the noise floor: what the two providers' own repeats explain. "
         "The excess divergence is what is left; around zero, the two differ no more than each differs from itself.",
-        blocks=tuple(b for b in (*maps, *tables, further, alone) if b is not None),
+        blocks=tuple(
+            b for b in (*map(_describe_camps, view.analysis.camps), *maps, *tables, further, alone) if b is not None
+        ),
     )
+
+
+def _describe_camps(of: Camps) -> Paragraph:
+    """Who cannot be told apart, and who stands outside."""
+    where = f"{of.claimed_model} ({of.condition})"
+    listed = [
+        ", ".join(camp[:_NAMES]) + (f" and {len(camp) - _NAMES} more" if len(camp) > _NAMES else "")
+        for camp in of.camps
+    ]
+    if len(of.camps) == 1:
+        return Paragraph(text=f"{where}: none of {of.endpoints} endpoints can be told from another by its texts.")
+    words = (
+        f"{where}: {len(of.camps)} camps among {of.endpoints} endpoints, of which no two members can be told apart: "
+    )
+    words += " | ".join(listed[:_CAMPS])
+    if len(listed) > _CAMPS:
+        words += f" | and {len(listed) - _CAMPS} more (tables/camps.csv)"
+    odd = ", ".join(of.odd) if of.odd else "nobody: no camp that they differ from wholly holds more than half"
+    return Paragraph(text=f"{words}. The odd ones: {odd}.")
 
 
 def _sort_pair_figures(view: View) -> list[Figure]:

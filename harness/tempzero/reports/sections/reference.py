@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
-from tempzero.reports.figure_wording import look_up_cell
+from tempzero.reports.document import Cell, Column, Paragraph, Section, Table, Tone
+from tempzero.reports.figure_wording import LEVEL_WORDS, look_up_cell
 from tempzero.reports.lookup import Subject, View
+from tempzero.reports.numbers import UNDEFINED
 from tempzero.reports.sections.figure_tables import family_table, further_figures_table, metric_column, provider_table
+from tempzero.types.concluded import LevelName
 from tempzero.types.vocabulary import MetricName
 
 _TEXT_METRICS: tuple[MetricName, ...] = (
@@ -23,6 +25,14 @@ _ANSWER_METRICS: tuple[MetricName, ...] = (
 )
 _METRICS_SHOWN_ELSEWHERE: tuple[MetricName, ...] = ("prompt_tokens_agreement",)
 _BITS_METRIC: MetricName = "bit_identical_share"
+_NOT_READ = "not read"
+_LEVEL_TONES: dict[LevelName, Tone] = {
+    "identical": "good",
+    "rounding": "good",
+    "undecided": "watch",
+    "beyond": "bad",
+    "unread": "watch",
+}
 
 
 def build_reference_section(view: View) -> Section:
@@ -61,8 +71,42 @@ def build_reference_section(view: View) -> Section:
         subjects=compared,
     )
     further = further_figures_table(view, "reference", (*_TEXT_METRICS, *_ANSWER_METRICS, *_METRICS_SHOWN_ELSEWHERE))
-    blocks = (*tables, _reference_repeats_table(view, references), by_family, further)
+    blocks = (_level_table(view), *tables, _reference_repeats_table(view, references), by_family, further)
     return _wrap_reference_section(tuple(b for b in blocks if b is not None))
+
+
+def _level_table(view: View) -> Table | None:
+    """How each provider stands to its reference, in one line each."""
+    if not view.analysis.levels:
+        return None
+    return Table(
+        caption="How each provider stands to the reference",
+        columns=(
+            Column(heading="Provider"),
+            Column(heading="Level"),
+            Column(heading="Prompts with other texts", numeric=True),
+            Column(heading="Tokens it would not choose", numeric=True),
+            Column(heading="Largest margin", hint="in logits", numeric=True, screen=False),
+            Column(heading="What was seen", screen=False),
+        ),
+        rows=tuple(
+            (
+                Cell(text=view.name(Subject(provider=one.provider, condition=one.condition))),
+                Cell(text=LEVEL_WORDS[one.name], tone=_LEVEL_TONES[one.name]),
+                Cell(text=f"{one.differ:,} of {one.prompts:,}"),
+                Cell(
+                    text=f"{one.missed:,} of {one.tokens:,}" if one.tokens else UNDEFINED,
+                    why="" if one.tokens else _NOT_READ,
+                ),
+                Cell(
+                    text=UNDEFINED if one.largest_margin is None else f"{one.largest_margin:.2g}",
+                    why=_NOT_READ if one.largest_margin is None else "",
+                ),
+                Cell(text=one.message),
+            )
+            for one in view.analysis.levels
+        ),
+    )
 
 
 def _reference_repeats_table(view: View, references: list[Subject]) -> Table:
@@ -90,7 +134,8 @@ def _wrap_reference_section(blocks: tuple[Table | Paragraph, ...]) -> Section:
     return Section(
         anchor="reference",
         title="Does each provider agree with the reference?",
-        lead="The reference runs the same model under known settings. Differing from it means: not the same "
-        "computation. It does not by itself mean: worse.",
+        lead="The reference runs the same model under known settings. Honest hosts compute in 16 bits and give other "
+        "texts here and there; beyond that rounding it is not the same computation. That does not by itself mean: "
+        "worse.",
         blocks=blocks,
     )

@@ -54,12 +54,12 @@ def _make_read_pairs(view: View, reading: ReferenceReading) -> ReadPairs:
         more.append(f"{len(reading.pairs) - len(read):,} were not read; tables/token_causes.csv says why.")
     return ReadPairs(
         caption="The first different token of each divergence shown",
-        pairs=tuple(_make_read_pair(p, texts, epsilon.get(p.reference)) for p in kept),
+        pairs=tuple(_make_read_pair(p, texts, epsilon.get(p.reference, 0.0)) for p in kept),
         more=" ".join(more),
     )
 
 
-def _make_read_pair(pair: PairCause, texts: dict[tuple[str, Trial], ReadText], epsilon: float | None) -> ReadPair:
+def _make_read_pair(pair: PairCause, texts: dict[tuple[str, Trial], ReadText], epsilon: float) -> ReadPair:
     sides = [
         _make_read_side(t, texts.get((pair.reference, t)), pair.at_token or 0, epsilon) for t in (pair.left, pair.right)
     ]
@@ -73,18 +73,15 @@ def _make_read_pair(pair: PairCause, texts: dict[tuple[str, Trial], ReadText], e
     )
 
 
-def _pair_verdict_text(pair: PairCause, epsilon: float | None) -> str:
+def _pair_verdict_text(pair: PairCause, epsilon: float) -> str:
     """What each of the two tokens was worth, and what follows."""
     assert pair.left_token is not None, "a pair that was read has both tokens"
     assert pair.right_token is not None, "a pair that was read has both tokens"
     gap = pair.gap or 0.0
-    bound = (
-        "no honest form was read to bound rounding" if epsilon is None else f"rounding turns up to {2 * epsilon:.2g}"
-    )
     return (
         f"{_token_words(pair.left, pair.left_token)}; {_token_words(pair.right, pair.right_token)}. The two best "
         f"are {gap:.2g} "
-        f"logits apart; {bound}: {pair.verdict}."
+        f"logits apart; rounding turns up to {2 * epsilon:.2g}: {pair.verdict}."
     )
 
 
@@ -95,7 +92,7 @@ def _token_words(trial: Trial, token: Standing) -> str:
     return f"{trial.provider}, repeat {trial.repeat}: “{text}”, {token.margin:.2g} logits below it, rank {token.rank:,}"
 
 
-def _make_read_side(trial: Trial, read: ReadText | None, at: int, epsilon: float | None) -> ReadSide | None:
+def _make_read_side(trial: Trial, read: ReadText | None, at: int, epsilon: float) -> ReadSide | None:
     if read is None:
         return None
     start, end = max(0, at - _BEFORE), min(len(read.tokens), at + _AFTER)
@@ -109,9 +106,7 @@ def _make_read_side(trial: Trial, read: ReadText | None, at: int, epsilon: float
     )
 
 
-def _join_pieces(
-    tokens: tuple[ReadToken, ...], start: int, end: int, at: int, epsilon: float | None
-) -> Iterator[Piece]:
+def _join_pieces(tokens: tuple[ReadToken, ...], start: int, end: int, at: int, epsilon: float) -> Iterator[Piece]:
     """Tokens that match are joined: most of a text is one piece."""
     same = ""
     for index in range(start, end):
@@ -127,10 +122,10 @@ def _join_pieces(
         yield Piece(text=same, level=0)
 
 
-def _margin_level(token: ReadToken, epsilon: float | None) -> int:
+def _margin_level(token: ReadToken, epsilon: float) -> int:
     if token.rank == 1:
         return 0
-    if token.margin <= max(2 * (epsilon or 0.0), 0.02):
+    if token.margin <= max(2 * epsilon, 0.02):
         return 1
     return 2 + sum(token.margin >= limit for limit in _LEVELS)
 

@@ -19,6 +19,7 @@ def build_verdict_section(view: View) -> Section:
     blocks: list[Block] = [
         lay_out_overview(view),
         Verdicts(outcome=view.verdict.outcome, headline=verdict_headline(view.verdict), judged=tuple(judged)),
+        *(Paragraph(text=f"About the set: {message}") for message in view.verdict.about_set),
         *(
             Paragraph(text=f"Skipped: {s.provider}: {s.reason}. It was not asked and is not judged.", tone="muted")
             for s in view.analysis.skipped

@@ -1,0 +1,164 @@
+"""What a reference read of each provider in, whether an honest 16-bit host's rounding explains it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tempzero import stats
+from tempzero.attribute.noise import JoinedForm
+from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
+from tempzero.reading.rounding_floor import RoundingFloor, find_rounding_floor
+from tempzero.types.asked import Trial
+from tempzero.types.concluded import Estimate
+
+ALLOWANCE = 2.0
+"""Honest hosts compute in other orders than the one that was measured: their rounding may be so many times as large."""
+EXCLUDED = 2.0
+"""Rounding is shown to be honest where its interval lies below so many times what is allowed."""
+_FEWEST_TOKENS, _FEWEST_PROMPTS = 200, 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundingJudgement:
+    """How one provider's tokens stand to honest rounding.
+
+    `evidence` is the log of an e-value against rounding of at most `allowed`; `scale` the likeliest size of rounding;
+    `expected` how many misses rounding of the allowed size would make. `clear` counts misses beyond the floor's clear
+    margin, `alike` names the coarser forms that it cannot be told from, and `more_tokens` is how many would have to be
+    read to show that it rounds honestly (None: it is shown, or more of the same would not show it).
+    """
+
+    reference: str
+    provider: str
+    condition: str
+    floor: RoundingFloor
+    allowed: float
+    tokens: int
+    prompts: int
+    missed: int
+    clear: int
+    expected: float
+    largest_margin: float
+    scale: Estimate
+    evidence: float
+    shown: bool
+    more_tokens: int | None
+    alike: tuple[str, ...]
+    worst: tuple[Trial, ...]
+
+
+def find_table_floor(table: ReaderTable, known: Sequence[JoinedForm], honest: Iterable[str]) -> RoundingFloor:
+    """The floor of the table's model, measured on the providers that are named as honest where they were read.
+
+    Never below what the reference's own honest forms show.
+    """
+    named = set(honest)
+    measured = [f for lane in table.lanes if lane.provider in named for f in _measure_floor(table, lane)]
+    floor = find_rounding_floor(table.reader.claimed_model, measured)
+    of_forms = [
+        RoundingFloor(
+            model=table.reader.claimed_model,
+            basis="measured",
+            rms=float(np.sqrt(np.square(form.change).mean())),
+            largest_margin=float(form.margin.max(initial=0.0)),
+            missed_share=float((form.margin > 0).mean()),
+            tokens=form.margin.size,
+            source=f"the reference's own form {form.name}",
+        )
+        for form in known
+        if form.honest and form.change.size
+    ]
+    return max([floor, *of_forms], key=lambda f: f.rms)
+
+
+def _measure_floor(table: ReaderTable, lane: ResponseLane) -> Iterable[RoundingFloor]:
+    choices = gather_choices(table, lane)
+    if choices.gap.size < _FEWEST_TOKENS or np.unique(choices.prompt).size < _FEWEST_PROMPTS:
+        return
+    scale = stats.rounding_scale(choices).value
+    if scale:
+        yield RoundingFloor(
+            model=table.reader.claimed_model,
+            basis="measured",
+            rms=scale,
+            largest_margin=float(choices.margin.max()),
+            missed_share=choices.missed / choices.gap.size,
+            tokens=choices.gap.size,
+            source=f"{lane.provider}, named as honest in score.forms",
+        )
+
+
+def judge_rounding(
+    table: ReaderTable, known: Sequence[JoinedForm], floor: RoundingFloor
+) -> tuple[RoundingJudgement, ...]:
+    """Every provider but the reference itself."""
+    return tuple(
+        _judge_lane(table, lane, known, floor) for lane in table.lanes if lane.provider != table.reader.reference
+    )
+
+
+def _judge_lane(
+    table: ReaderTable, lane: ResponseLane, known: Sequence[JoinedForm], floor: RoundingFloor
+) -> RoundingJudgement:
+    choices, allowed = gather_choices(table, lane), ALLOWANCE * floor.rms
+    scale = stats.rounding_scale(choices)
+    shown = scale.high is not None and scale.high <= EXCLUDED * allowed
+    return RoundingJudgement(
+        reference=table.reader.reference,
+        provider=lane.provider,
+        condition=lane.condition,
+        floor=floor,
+        allowed=allowed,
+        tokens=choices.gap.size,
+        prompts=int(np.unique(choices.prompt).size),
+        missed=choices.missed,
+        clear=int(np.count_nonzero(choices.margin > floor.clear_margin)),
+        expected=stats.expected_misses(choices, allowed),
+        largest_margin=float(choices.margin.max(initial=0.0)),
+        scale=scale,
+        evidence=stats.rounding_evidence(choices, allowed),
+        shown=shown,
+        more_tokens=None if shown else stats.tokens_to_exclude(choices, EXCLUDED * allowed),
+        alike=_find_alike_forms(scale, known),
+        worst=_pick_worst_trials(table, lane),
+    )
+
+
+def gather_choices(table: ReaderTable, lane: ResponseLane) -> stats.ReadChoices:
+    """The tokens of a provider's responses, each distinct one once, with how often it came."""
+    tokens = table.tokens
+    key = np.stack([lane.prompt, lane.sequence])
+    (prompt, sequence), times = np.unique(key, axis=1, return_counts=True)
+    length: Ints = tokens.length[sequence]
+    places = np.repeat(tokens.start[sequence] - np.cumsum(length) + length, length) + np.arange(int(length.sum()))
+    margin: Floats = np.where(tokens.missed[places], np.maximum(tokens.margin[places], 1e-9), 0.0)
+    return stats.ReadChoices(
+        gap=np.minimum(tokens.gap[places], math.inf),
+        margin=margin,
+        response=np.repeat(np.arange(sequence.size), length),
+        prompt=prompt,
+        times=times,
+    )
+
+
+def _find_alike_forms(scale: Estimate, known: Sequence[JoinedForm]) -> tuple[str, ...]:
+    """The coarser forms whose changes of gaps are no larger than the provider's may be."""
+    if scale.high is None:
+        return ()
+    return tuple(
+        f.name for f in known if not f.honest and f.change.size and np.sqrt(np.square(f.change).mean()) <= scale.high
+    )
+
+
+def _pick_worst_trials(table: ReaderTable, lane: ResponseLane) -> tuple[Trial, ...]:
+    """The responses with the largest margins, the largest first, each sequence once."""
+    tokens, rows = table.tokens, lane.distinct
+    if not rows.size:
+        return ()
+    largest = np.maximum.reduceat(tokens.margin, tokens.start[:-1])[lane.sequence[rows]]
+    order = np.argsort(-largest, kind="stable")
+    return tuple(lane.trials[rows[i]] for i in order[:20] if largest[i] > 0)
