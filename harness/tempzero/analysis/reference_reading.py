@@ -63,7 +63,8 @@ def tell_kind_of_divergence(found: Iterable[Finding], reading: ReferenceReading 
             p
             for p in partings
             if one.rule == "nondeterministic"
-            and (p.kind, p.left) == ("repeat", one.subject)
+            and p.kind == "repeat"
+            and p.left == one.subject
             and p.condition in {t.condition for t in one.evidence}
         ]
         near, more = sum(p.near_tie for p in of), sum(p.unexplained for p in of)
