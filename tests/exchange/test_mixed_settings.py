@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from exchanging import MAP, emr, keys_and_texts, ready, refused, row, take_in, views, write_csv, write_jsonl
+from tempzero.analysis import analyse
 from tempzero.exchange.path_parts import WORDS, find_path_parts
 
 Row = dict[str, Any]
@@ -286,6 +287,30 @@ def test_cut_answers_need_their_limit_where_it_is_recorded(more: Row, offered: s
     line = refused(source, f"{MAP},repeat=run,finish_reason=finish")
     assert f"--map {offered}" in line
     assert emr(take_in(source, f"{MAP},repeat=run,finish_reason=finish", offered)) == pytest.approx(4 / 9)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_limit_for_each_condition_is_known(counted: bool, tmp_path: Path) -> None:
+    """The same texts under two limits: under each of them they were all cut after the same number of tokens."""
+    rows = [{**r, "limit": limit, "said": limit} for limit in (1, 2) for r in cut_rows()]
+    maps = f"{MAP},repeat=run,finish_reason=finish,max_tokens=limit,condition=limit"
+    run = take_in(write_jsonl(tmp_path / "x.jsonl", rows), maps + (",completion_tokens=said" if counted else ""))
+    assert [emr(run, condition) for condition in ("1", "2")] == [pytest.approx(4 / 9)] * 2
+
+
+def test_a_text_that_was_cut_under_two_limits_is_one_text(tmp_path: Path) -> None:
+    """Two providers, one text, another limit each: nothing differs, and nothing is said to."""
+    rows = [
+        row(model, f"q{q}", " It", run=r, finish="length", limit=limit)
+        for model, limit in (("a", 1), ("b", 2))
+        for q in range(8)
+        for r in range(5)
+    ]
+    source = write_jsonl(tmp_path / "x.jsonl", rows)
+    analysis = analyse(take_in(source, f"{MAP},repeat=run,finish_reason=finish,max_tokens=limit"))
+    values = {f.metric: f.estimate.value for f in analysis.figures if f.right is not None and f.family is None}
+    assert values["cross_emr"] == 1.0
+    assert values["excess_divergence"] == 0.0
 
 
 def test_a_limit_that_nobody_recorded_is_not_asked_for(tmp_path: Path) -> None:

@@ -129,20 +129,19 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observations:
-    """Everything a run recorded that analysis looks at. `texts` numbers (prompt, whole answer as text, is whole).
+    """Everything a run recorded that analysis looks at.
 
-    `parts` are an answer's parts, by its number, where it has other ones than text. `limits` gives, by a cut answer's
-    number, after how many tokens it was cut, where that is known and always the same. `asked` are the prompts as they
-    were asked, `prompts` the same as answers may be read of them: see `judged`.
+    `texts` numbers (prompt, whole answer as text, is whole, after how many tokens it was cut). `parts` are an answer's
+    parts, by its number, where it has other ones than text. `asked` are the prompts as they were asked, `prompts` the
+    same as answers may be read of them: see `judged`.
     """
 
     prompts: tuple[Prompt, ...]
     asked: tuple[Prompt, ...]
     judged: JudgedAnswers
     lanes: tuple[Lane, ...]
-    texts: dict[tuple[int, str, bool], int]
+    texts: dict[tuple[int, str, bool, int], int]
     parts: dict[int, AnswerParts]
-    limits: dict[int, int]
     identities: tuple[Identity, ...]
     finish_reasons: tuple[str, ...]
     failures: dict[tuple[str, FailureKind], FailedAttempts]
@@ -224,6 +223,7 @@ def observe_run(run: ObservedRun, tell: Callable[[str, float], None] = lambda ph
         reader.read(view)
         if number % _PROGRESS_EVERY == 0:
             tell("reading", min(1.0, number / expected))
+    reader.settle_limits()
     attempts = reader.frame()
     tried = look_up_judgements(prompts, _list_answer_texts(reader), run.judgements())
     return Observations(
@@ -233,7 +233,6 @@ def observe_run(run: ObservedRun, tell: Callable[[str, float], None] = lambda ph
         lanes=tuple(_build_lanes(attempts, providers, run.config, reader, prompts)),
         texts=reader.texts,
         parts=reader.parts,
-        limits=_find_cut_limits(run, reader),
         identities=tuple(reader.identities),
         finish_reasons=tuple(reader.finish_reasons),
         failures=dict(reader.failures),
@@ -251,7 +250,7 @@ def _list_answer_texts(reader: _RecordReader) -> Iterable[tuple[int, str, bool]]
     """The distinct texts that answers are read from, in the order in which they came."""
     return dict.fromkeys(
         (prompt, read_answer_text(text, reader.parts.get(number)), whole)
-        for (prompt, text, whole), number in reader.texts.items()
+        for (prompt, text, whole, _), number in reader.texts.items()
     )
 
 
@@ -272,10 +271,10 @@ class _RecordReader:
         self._prompts = {p.id: i for i, p in enumerate(prompts)}
         self._finish, self._identity, self._request, self._bits = _Numbering(), _Numbering(), _Numbering(), _Numbering()
         self._text, self._spelled = _Numbering(), _Numbering()
+        self._final_text: dict[int, int] = {}
         self.parts: dict[int, AnswerParts] = {}
-        # By the number of a cut text: the tokens it was cut after; the requests to look them up in, where not reported.
-        self.limits: defaultdict[int, set[int]] = defaultdict(set)
-        self.limits_sent: defaultdict[str, set[int]] = defaultdict(set)
+        # By the number of a cut text: the tokens after which it was cut, as responses counted them.
+        self._limits: defaultdict[int, set[int]] = defaultdict(set)
         self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
         self.conditions = _Numbering()
@@ -287,8 +286,24 @@ class _RecordReader:
         return sorted(cast("list[str]", list(self.conditions)))
 
     @property
-    def texts(self) -> dict[tuple[int, str, bool], int]:
-        return cast("dict[tuple[int, str, bool], int]", self._text)
+    def texts(self) -> dict[tuple[int, str, bool, int], int]:
+        return cast("dict[tuple[int, str, bool, int], int]", self._text)
+
+    def settle_limits(self) -> None:
+        """Every record has been read: put limits in place of who says them, and number texts by these.
+
+        A text that was cut under two limits is two, so that under each it is known where it was cut: by what a
+        provider counted under a condition, where it counted one number, or else by what the request sent.
+        """
+        provisional = cast("dict[tuple[int, str, bool, str | tuple[int, str] | None], int]", self._text)
+        sent = self._run.token_limits({by for _, _, _, by in provisional if isinstance(by, str)})
+        self._text, parts, self.parts = _Numbering(), self.parts, {}
+        for (prompt, text, whole, by), old in provisional.items():
+            counted = {sent.get(by, LIMIT_NOT_KNOWN)} if isinstance(by, str) else self._limits.get(old, set())
+            limit = next(iter(counted)) if len(counted) == 1 else LIMIT_NOT_KNOWN
+            number = self._final_text[old] = self._text[prompt, text, whole, limit]
+            if old in parts:
+                self.parts[number] = parts[old]
 
     @property
     def identities(self) -> list[Identity]:
@@ -325,7 +340,9 @@ class _RecordReader:
                 trial.repeat,
                 view.number,
                 status,
-                *self._content(prompt, status, outcome.kind, completion, view.request_sha256),
+                *self._content(
+                    prompt, status, outcome.kind, completion, view.request_sha256, (provider, trial.condition)
+                ),
                 self._request[view.request_sha256],
                 *self._usage(prompt, completion),
                 times.in_flight,
@@ -335,7 +352,13 @@ class _RecordReader:
         self._seconds.extend((math.nan if end is None else end, math.nan if first is None else first))
 
     def _content(
-        self, prompt: int, status: int, kind: OutcomeKind, answer: Completion | None, request: str
+        self,
+        prompt: int,
+        status: int,
+        kind: OutcomeKind,
+        answer: Completion | None,
+        request: str,
+        lane: tuple[int, str],
     ) -> tuple[int, int, int, int, int, int]:
         """text, spelled, answered, limited, finish, identity; what was cut before any output is no answer."""
         if answer is None or status > CENSORED:
@@ -350,16 +373,13 @@ class _RecordReader:
             text = to_begun_text(parts) if cut else to_whole_text(parts)
         comparable = whole or (cut and bool(text))
         spelled = comparable and self._offers_tools[prompt]
-        number = self._text[prompt, text, whole] if comparable else NOT_SAID
+        at_limit = comparable and limited
+        by = None if not at_limit else lane if answer.completion_tokens else request
+        number = self._text[prompt, text, whole, by] if comparable else NOT_SAID
         if comparable and parts is not None:
             self.parts[number] = parts
-        if comparable and cut:
-            if not limited:
-                self.limits[number].add(LIMIT_NOT_KNOWN)
-            elif answer.completion_tokens:
-                self.limits[number].add(clamp_tokens(answer.completion_tokens))
-            else:
-                self.limits_sent[request].add(number)
+        if at_limit and answer.completion_tokens:
+            self._limits[number].add(clamp_tokens(answer.completion_tokens))
         return (
             number,
             self._spelled[prompt, to_verbatim_text(answer), whole] if spelled else NOT_SAID,
@@ -390,18 +410,9 @@ class _RecordReader:
         frame = pd.DataFrame(rows, columns=list(_INTEGER_COLUMNS))
         for index, name in enumerate(_SECONDS_COLUMNS):
             frame[name] = seconds[:, index]
+        final = np.array([self._final_text[old] for old in range(len(self._final_text))] + [NOT_SAID], dtype=np.int64)
+        frame["text"] = final[frame["text"].to_numpy()]
         return frame
-
-
-def _find_cut_limits(run: ObservedRun, reader: _RecordReader) -> dict[int, int]:
-    """After how many tokens each cut text was cut: what the response counted, else the limit that the request sent."""
-    limits = reader.limits
-    if reader.limits_sent:
-        sent = run.token_limits(reader.limits_sent)
-        for request, texts in reader.limits_sent.items():
-            for text in texts:
-                limits[text].add(sent.get(request, LIMIT_NOT_KNOWN))
-    return {text: found.pop() for text, found in limits.items() if len(found) == 1}
 
 
 def _is_whole(status: int, kind: OutcomeKind, answer: Completion) -> bool:

@@ -24,8 +24,8 @@ from tempzero.metrics.divergence import common_prefix_lengths
 from tempzero.types.asked import Prompt
 from tempzero.types.vocabulary import MetricName, PartName
 
-# A prompt's number, a text, and whether it is whole; in this order texts are sorted.
-_TextKey = tuple[int, str, bool]
+# A prompt's number, a text, whether it is whole, and after how many tokens it was cut; in this order texts are sorted.
+_TextKey = tuple[int, str, bool, int]
 ANSWER_PARTS: tuple[PartName, ...] = ("reasoning", "text", "calls", "refusal")
 """The parts of an answer, in the order in which a model writes them."""
 
@@ -104,24 +104,24 @@ def study_texts(seen: Observations) -> tuple[Texts, Ints]:
     new = np.empty(len(order), dtype=np.int64)
     new[np.array(old, dtype=np.int64)] = np.arange(len(order))
     parts = {i: seen.parts[number] for i, number in enumerate(old) if number in seen.parts}
-    limit = np.fromiter((seen.limits.get(n, LIMIT_NOT_KNOWN) for n in old), dtype=np.int64, count=len(order))
     read_from = tuple(read_answer_text(key[1], parts.get(i)) for i, key in enumerate(order))
     answer, answers, correct = _parse_answers(order, read_from, seen.prompts, seen.judged.answers)
     return Texts(
-        **_compare_texts(order, limit, parts),
+        **_compare_texts(order, parts),
         answer_text=read_from,
         answer=answer,
         answers=answers,
         correct=correct,
-        parts=_study_parts(order, limit, parts),
+        parts=_study_parts(order, parts),
     ), new
 
 
-def _compare_texts(order: Sequence[_TextKey], limit: Ints, parts: Mapping[int, AnswerParts]) -> _Compared:
+def _compare_texts(order: Sequence[_TextKey], parts: Mapping[int, AnswerParts]) -> _Compared:
     """What sorted texts share and may go on as. `parts` are those of texts that hold marks beside what was written."""
     text = tuple(key[1] for key in order)
     prompt = np.fromiter((key[0] for key in order), dtype=np.int64, count=len(order))
     cut = np.fromiter((not key[2] for key in order), dtype=bool, count=len(order))
+    limit = np.fromiter((key[3] for key in order), dtype=np.int64, count=len(order))
     length = np.fromiter(map(len, text), dtype=np.int64, count=len(order))
     shared = np.full(len(order), -1, dtype=np.int64)
     shared[1:] = np.where(prompt[1:] == prompt[:-1], common_prefix_lengths(text[1:], text[:-1]), -1)
@@ -154,7 +154,7 @@ def _join_parts(parts: AnswerParts) -> str:
     return "\n".join(filter(None, (parts.reasoning, parts.text, parts.calls, parts.refusal)))
 
 
-def _study_parts(order: Sequence[_TextKey], limit: Ints, parts: Mapping[int, AnswerParts]) -> dict[PartName, PartTexts]:
+def _study_parts(order: Sequence[_TextKey], parts: Mapping[int, AnswerParts]) -> dict[PartName, PartTexts]:
     """Each part as texts of their own, where there are more parts than text."""
     if not parts:
         return {}
@@ -162,12 +162,12 @@ def _study_parts(order: Sequence[_TextKey], limit: Ints, parts: Mapping[int, Ans
     used: list[PartName] = [name for name in ANSWER_PARTS if any(one.get(name, ("", True))[0] for one in split)]
     if "reasoning" in used:
         used.append("spoken")
-    return {name: _study_part(name, order, split, limit) for name in used}
+    return {name: _study_part(name, order, split) for name in used}
 
 
 def _part_values(key: _TextKey, parts: AnswerParts | None) -> dict[PartName, tuple[str, bool]]:
     """Each part's text and whether it is whole. Of a cut answer the last part is cut, and those behind it are none."""
-    _, text, whole = key
+    _, text, whole, _ = key
     values: dict[PartName, str] = {
         "reasoning": parts.reasoning or "" if parts else "",
         "text": parts.text if parts else text,
@@ -185,32 +185,22 @@ def _part_values(key: _TextKey, parts: AnswerParts | None) -> dict[PartName, tup
 
 
 def _study_part(
-    name: PartName, order: Sequence[_TextKey], split: Sequence[Mapping[PartName, tuple[str, bool]]], limit: Ints
+    name: PartName, order: Sequence[_TextKey], split: Sequence[Mapping[PartName, tuple[str, bool]]]
 ) -> PartTexts:
     """The distinct texts of one part. After how many tokens one was cut is known where nothing came before it."""
     keys: list[_TextKey | None] = []
-    limits: dict[_TextKey, set[int]] = {}
-    for i, (key, values) in enumerate(zip(order, split, strict=True)):
+    for key, values in zip(order, split, strict=True):
         if name not in values:
             keys.append(None)
             continue
         text, whole = values[name]
-        one = (key[0], text, whole)
-        keys.append(one)
         alone = not any(values[p][0] for p in ANSWER_PARTS if p in values and p != name and name != "spoken")
         alone = alone and not (name == "spoken" and values["reasoning"][0])
-        limits.setdefault(one, set()).add(int(limit[i]) if alone and not whole else LIMIT_NOT_KNOWN)
-    distinct = sorted(limits)
+        keys.append((key[0], text, whole, key[3] if alone and not whole else LIMIT_NOT_KNOWN))
+    distinct = sorted({one for one in keys if one is not None})
     number = {one: i for i, one in enumerate(distinct)}
-    known = (limits[one] for one in distinct)
     return PartTexts(
-        **_compare_texts(
-            distinct,
-            np.fromiter(
-                (next(iter(k)) if len(k) == 1 else LIMIT_NOT_KNOWN for k in known), dtype=np.int64, count=len(distinct)
-            ),
-            {},
-        ),
+        **_compare_texts(distinct, {}),
         of_answer=np.array([NOT_SAID if one is None else number[one] for one in keys], dtype=np.int64),
     )
 
@@ -224,7 +214,7 @@ def _parse_answers(
     """A cut text has not come to its answer, so none is read from it."""
     answer, correct = np.full(len(order), UNPARSED, dtype=np.int64), np.full(len(order), np.nan)
     numbers: dict[str, int] = {}
-    for index, ((at, _, whole), text) in enumerate(zip(order, read_from, strict=True)):
+    for index, ((at, _, whole, _), text) in enumerate(zip(order, read_from, strict=True)):
         prompt = prompts[at]
         if prompt.extractor is None or not whole:
             continue
