@@ -64,6 +64,50 @@ def test_answers_that_were_cut_when_they_were_recorded_are_noted(name: str, tmp_
         assert not any("cut when" in n for n in noted(table(tmp_path / name, honest), MAP))
 
 
+@BOTH
+@pytest.mark.parametrize("other", ["run_mean", "run_time", "run_"])
+def test_a_measure_beside_numbered_answers_is_no_answer(other: str, name: str, tmp_path: Path) -> None:
+    """A star takes every column that fits, and the mean of ten answers would be an eleventh."""
+    rows = [{"model": "m", "question": f"q{q}", "run_1": "a", "run_2": "a", other: f"{q}"} for q in range(5)]
+    source, maps = table(tmp_path / name, rows), "provider=model,prompt=question,text=run_*"
+    line = refused(source, maps)
+    assert f"run_2, {other} for repeats of one answer" in line
+    assert emr(take_in(source, maps, ready(line, "--map"))) == 1.0
+    words = [{"model": "m", "question": f"q{q}", "run_a": "a", "run_b": "b"} for q in range(5)]
+    assert emr(take_in(table(tmp_path / f"words-{name}", words), maps)) == 0.0
+
+
+IDENTITIES: dict[str, Any] = {
+    "id": lambda q, r: f"chatcmpl-{q}{r}f00",
+    "latency": lambda q, r: 1.234567 + q + r / 100,
+    "usage.created_at": lambda q, r: f"2026-07-14T10:{q:02}:{r:02}.123456Z",
+}
+
+
+@BOTH
+@pytest.mark.parametrize("column", IDENTITIES)
+def test_a_row_that_stands_there_twice_is_no_repeat(column: str, name: str, tmp_path: Path) -> None:
+    """A file that was appended to itself agrees with itself; a time or an identifier gives it away."""
+    once = [
+        {**row(question=f"q{q}", answer=f"a{r}"), column: IDENTITIES[column](q, r)} for q in range(12) for r in range(2)
+    ]
+    line = refused(table(tmp_path / name, once * 2), MAP)
+    assert line.startswith(f'24 rows stand there twice, with one "{column}"')
+    assert emr(take_in(tmp_path / name, MAP, ready(line, "--map"))) == pytest.approx(1 / 3)
+    assert emr(take_in(table(tmp_path / f"once-{name}", once), MAP)) == 0.0
+
+
+@BOTH
+def test_what_repeats_share_tells_no_calls_apart(name: str, tmp_path: Path) -> None:
+    """The question's own identifier, that of a session, a time in whole seconds: rows that share them are repeats."""
+    rows = [
+        {**row(question=f"q{q}", answer="a"), "task_id": f"task-{q:08}", "session_id": "s-20260714", "seconds": 3}
+        for q in range(12)
+        for _ in range(4)
+    ]
+    assert emr(take_in(table(tmp_path / name, rows), MAP)) == 1.0
+
+
 # --- an ambiguous record ---------------------------------------------------------------------
 
 TWICE = '{"model": "m", "question": "q", "answer": "a", "answer": "b"}'

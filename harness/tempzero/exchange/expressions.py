@@ -149,6 +149,11 @@ def suggest_name(word: str, known: Collection[str]) -> str:
     return f"; there are {', '.join(shown)}{', ...' if len(known) > 30 else ''}"
 
 
+def quote_for_shell(text: str) -> str:
+    """As it may stand on a command line."""
+    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+
+
 def walk_path(cells: Cells, path: str) -> Any:
     """What stands at a path without a star, None where nothing does."""
     return _cell_or_walk(cells, path)

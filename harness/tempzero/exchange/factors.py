@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tempzero.exchange.expressions import Cells, Expression, as_label
+from tempzero.exchange.expressions import Cells, Expression, as_label, quote_for_shell
 from tempzero.exchange.nested_cells import flatten_cells, flatten_settings
 from tempzero.exchange.path_parts import WORDS, PathPart, find_path_parts
 from tempzero.exchange.recipe import Recipe
@@ -61,6 +61,15 @@ _OUTCOME = re.compile(
 )
 
 
+# A column of such a name tells calls apart, where its values are long enough to do so.
+_IDENTITY = re.compile(
+    r"(.*_)?(id|uid|uuid|guid|latency|duration|elapsed|seconds|time|timestamp|created|date|started|finished|ms)"
+    r"(_(s|ms|sec|secs|seconds|at|time))?",
+    re.IGNORECASE,
+)
+_LONG_ENOUGH = re.compile(r"(?=.*[0-9])[^\s]{8,}|.*[0-9][.,][0-9]{3,}.*")
+
+
 @dataclass(slots=True)
 class _Watched:
     """One column's values, numbered as they came, by watched row."""
@@ -104,6 +113,8 @@ class Factors:
         self._columns: dict[str, _Watched] = {}
         self._dropped: set[str] = set()
         self._settings: set[str] = set()
+        self._identities: dict[str, dict[Hashable, tuple[int, int]]] = {}
+        self._no_identity: set[str] = set()
 
     def see(self, key: Hashable, cells: Cells, file: str, settings: Cells | None = None) -> None:
         """Note the single values of one answer's row, and the parts of its file's path.
@@ -119,15 +130,46 @@ class Factors:
         if row >= _WATCHED_ROWS:
             return
         self._key_of_row.append(number)
-        for column, value in flatten_cells(cells, self._used):
+        values = list(flatten_cells(cells, self._used))
+        for column, value in values:
             if column not in self._dropped:
                 self._put(column, row, value)
+        if "@match" not in cells:  # of a row that holds several answers they share it
+            self._note_identities(number, values)
         for column, value in flatten_settings(settings or {}, self._used, self._recipe.fields):
             self._settings.add(column)
             self._columns.setdefault(column, _Watched()).put(row, value)
         for name, part in find_path_parts(file).items():
             watched = self._columns.setdefault(f"@path:{name}", _Watched(part=part))
             watched.put(row, part.value)
+
+    def _note_identities(self, key: int, values: Sequence[tuple[str, Any]]) -> None:
+        """Note what the columns that tell calls apart say, and drop one that says the same of two calls."""
+        row = hash((key, *(repr(value) for _, value in values)))
+        for column, value in values:
+            if column in self._no_identity:
+                continue
+            if not _IDENTITY.fullmatch(_last_name(column)) or not _LONG_ENOUGH.fullmatch(str(value)):
+                self._no_identity.add(column)
+                continue
+            known = self._identities.setdefault(column, {})
+            first, count = known.get(value, (row, 0))
+            if first == row:
+                known[value] = (row, count + 1)
+            else:
+                self._no_identity.add(column)
+
+    def duplicates(self) -> Iterator[str]:
+        """A line where rows stand there twice: with an identifier that else tells calls apart within a key."""
+        for column, known in self._identities.items():
+            again = sum(count - 1 for _, count in known.values())
+            if again and column not in self._no_identity and len(known) > len(self._keys):
+                yield (
+                    f'{again} rows stand there twice, with one "{column}", which else tells calls apart: a duplicate '
+                    "would count as a repeat that agrees perfectly. Leave the copies out, or say that it tells nothing "
+                    f"apart: --map {quote_for_shell(f'ignore={column}')}"
+                )
+                return
 
     def watches(self, key: Hashable) -> bool:
         """Whether rows of this key are still looked at."""
@@ -307,11 +349,6 @@ def _join_expression(known: Expression | None, source: str) -> str:
     if known is None or known.pattern is not None or known.constant is not None or "~" in source:
         return source
     return f"{known.written}+{source}"
-
-
-def quote_for_shell(text: str) -> str:
-    """As it may stand on a command line."""
-    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
 def _show_values(values: Sequence[Hashable]) -> str:

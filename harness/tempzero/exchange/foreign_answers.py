@@ -20,6 +20,7 @@ from tempzero.exchange.expressions import (
     as_label,
     bind_expression,
     find_star_matches,
+    quote_for_shell,
 )
 from tempzero.exchange.recipe import Recipe
 from tempzero.exchange.table_reading import CONTENT_COLUMN, Row, foreign_to_canonical_json, is_sound_text
@@ -102,6 +103,10 @@ class AnswerReader:
         self._where = [(bind_expression(w.expression, "--where", place), w) for w in recipe.where]
         # The question beside the answers is not one more of them.
         self._taken = frozenset(c for e in recipe.fields.values() if not e.starred for c in e.columns)
+        self._taken |= frozenset(recipe.ignored)
+        self._matches: list[str] = []
+        # What a star stands for may be another provider or question, and then no repeat.
+        self._told_apart = any("@match" in e.paths for name, e in recipe.fields.items() if name != "repeat")
         self._wants_line = any("@line" in e.paths for e in recipe.fields.values())
 
     def narrow(self, fields: Collection[str]) -> None:
@@ -118,7 +123,11 @@ class AnswerReader:
         if self._star is None:
             yield self._answer(cells, row.line, None)
             return
-        for match in find_star_matches(self._star, cells, taken=self._taken):
+        matches = find_star_matches(self._star, cells, taken=self._taken)
+        if matches != self._matches and not self._told_apart:
+            _require_one_kind(self._star.written, matches, self._place.name)
+            self._matches = matches
+        for match in matches:
             yield self._answer({**cells, "@match": match}, row.line, match)
 
     def _answer(self, cells: Cells, line: int, match: str | None) -> ForeignAnswer:
@@ -131,6 +140,20 @@ class AnswerReader:
             offer = _offer_readings(self._text.written, values["text"])
             raise ExchangeError(f"{self._place.name}:{line}: {offer}")
         return ForeignAnswer(file=self._place.name, line=line, cells=cells, match=match, **values)
+
+
+def _require_one_kind(written: str, matches: Sequence[str], file: str) -> None:
+    """Beside answer_1 and answer_2 a column answer_time is no third answer."""
+    numbered = [match for match in matches if any(sign.isdigit() for sign in match)]
+    if "*" not in written.partition("[")[0] or not numbered or len(numbered) == len(matches):
+        return
+    names = [written.replace("*", match, 1) for match in matches]
+    others = [name for name, match in zip(names, matches, strict=True) if match not in numbered]
+    ignore = quote_for_shell("ignore=" + "+".join(others))
+    raise ExchangeError(
+        f"{file}: text={written} takes {', '.join(names[:6])} for repeats of one answer, but {', '.join(others[:4])} "
+        f"without a number: leave out what is no answer with --map {ignore}, or give it a number if it is one"
+    )
 
 
 # Names under which an answer often stands inside an object.

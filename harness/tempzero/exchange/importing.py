@@ -12,8 +12,7 @@ from pathlib import Path
 from tempzero.errors import ExchangeError
 from tempzero.exchange import formats, run_writing, sources, table_reading
 from tempzero.exchange.answer_columns import UnfitForBatchesError
-from tempzero.exchange.expressions import Cells, Expression, FilePlace, bind_expression
-from tempzero.exchange.factors import quote_for_shell
+from tempzero.exchange.expressions import Cells, Expression, FilePlace, bind_expression, quote_for_shell
 from tempzero.exchange.foreign_answers import AnswerReader, ForeignAnswer
 from tempzero.exchange.formats.format import RowReader
 from tempzero.exchange.formats.inspect_log import read_eval_rows

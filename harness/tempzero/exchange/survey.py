@@ -144,7 +144,7 @@ class Surveyor:
             self._problem(f"collision: {cause}", line)
         for name in sorted(self._never):
             self._problem(f"nothing {name}", f"{name}={self._recipe.fields[name].written}: no row has a value there")
-        for number, line in enumerate(self._factors.problems()):
+        for number, line in enumerate((*self._factors.problems(), *self._factors.duplicates())):
             self._problem(f"factor {number}", line)
         if self._cut_columns:
             self._problem("cut", self._describe_unknown_limit())
