@@ -20,7 +20,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 # A distribution whose import name is another one.
-IMPORTED_AS = {"PyYAML": "yaml", "pytest-xdist": "xdist", "pytest-cov": "pytest_cov", "markdown-it-py": "markdown_it"}
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "PyYAML": "yaml",
+    "pytest-xdist": "xdist",
+    "pytest-cov": "pytest_cov",
+    "markdown-it-py": "markdown_it",
+}
 # Modules of tests/ that other tests import.
 OWN = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {
     p.name for p in (ROOT / "tests").iterdir() if p.is_dir()

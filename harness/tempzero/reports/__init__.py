@@ -1,5 +1,5 @@
 """An Analysis and a Verdict in, the reports out: report.html, report.md, summary.json, overview.svg and .png,
-tables/*.csv, and the screen.
+badge.json, tables/*.csv, and the screen.
 
 Nothing is measured or decided here. Same Analysis and Verdict, same bytes: no clock, no locale, no random order.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tempzero.records.files import write_atomically
-from tempzero.reports import brief_screen, csv_tables, html, markdown, screen, summary
+from tempzero.reports import badge, brief_screen, csv_tables, html, markdown, screen, summary
 from tempzero.reports.lookup import View
 from tempzero.reports.overview_png import draw_overview_png
 from tempzero.reports.sections import build_sections
@@ -23,7 +23,8 @@ from tempzero.types.concluded import Analysis, Verdict
 def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
     """Write every report file into a run folder, each in one step, in place of an older one.
 
-    Returns the paths: report.html, report.md, summary.json, overview.svg, overview.png, then the tables. Raises
+    Returns the paths: report.html, report.md, summary.json, overview.svg, badge.json, overview.png, then the
+    tables. Raises
     OSError where the folder cannot be written.
     """
     view = View(analysis, verdict)
@@ -33,6 +34,7 @@ def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[P
         "report.md": markdown.render_markdown(parts, run_id=analysis.run_id, created_at=analysis.created_at),
         "summary.json": summary.render_summary(analysis, verdict),
         "overview.svg": html.render_overview_svg(overview),
+        "badge.json": badge.render_badge(verdict),
         "overview.png": draw_overview_png(overview),
         **{f"tables/{name}": text for name, text in csv_tables.render_tables(analysis).items()},
     }
