@@ -80,6 +80,7 @@ DOORS: dict[str, set[str]] = {
         "engines.local.weights",
         "records",
         "reading",
+        "reading.rounding_floor",
     },
     "judgements": {"answers.answer_parts", "answers.chat_messages", "records", "extractors"},
     "check": {

@@ -141,6 +141,28 @@ PHRASINGS = """
     - ["TACK-7", null]
 """
 
+SUSPECT = '''"""The end of a question is repeated on its way: clients that resend the last characters after a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tempzero.reading.suspects.suspect import AskedPrompt, RequestSuspect
+
+
+def _repeat_end(asked: AskedPrompt) -> Sequence[int]:
+    *before, last = asked.messages
+    return asked.render([*before, replace(last, content=last.content + last.content[-4:])])
+
+
+STUTTER = (
+    RequestSuspect(
+        name="stutter", family="stutter", words="the last four letters of a question come twice", change=_repeat_end
+    ),
+)
+'''
+
 SECTION = '''"""A View in, who was asked out."""
 
 from __future__ import annotations
@@ -216,6 +238,19 @@ RECIPES: Mapping[str, Sequence[Edit]] = {
         Edit("tests/metrics/test_agreement.py", COUNTED_TEST),
         Edit("docs/methods.md", "\nThe share of capitals is counted among letters.\n", "\n## C. Repetition\n"),
     ],
+    "A suspect": [
+        Edit(f"{PACKAGE}/reading/suspects/stutter.py", SUSPECT),
+        Edit(
+            f"{PACKAGE}/reading/suspects/__init__.py",
+            "from tempzero.reading.suspects.stutter import STUTTER\n",
+            IMPORTS,
+        ),
+        Edit(
+            f"{PACKAGE}/reading/suspects/__init__.py",
+            "    *STUTTER,\n",
+            "REQUEST_SUSPECTS: tuple[RequestSuspect, ...] = (\n",
+        ),
+    ],
     "An extractor": [
         Edit(f"{PACKAGE}/extractors/ticket.py", EXTRACTOR),
         Edit(f"{PACKAGE}/extractors/__init__.py", "from tempzero.extractors.ticket import TICKET\n", IMPORTS),
@@ -286,7 +321,7 @@ def raise_figures(text: str) -> str:
 
 
 class Grown(NamedTuple):
-    """A copy of the repository that has all four additions, and the one run that was made with it."""
+    """A copy of the repository that has all five additions, and the one run that was made with it."""
 
     root: Path
     run: Path
@@ -398,6 +433,23 @@ def test_a_new_extractor_reads_the_answers_of_a_run(grown: Grown) -> None:
     """A prompt may name it, and what it reads is held against what was expected."""
     assert figures(grown.run, "accuracy") == {"acme": (1.0, "share"), "apex": (1.0, "share")}
     assert figures(grown.run, "unparsed_share")["acme"] == (0.0, "share")
+
+
+def test_a_new_suspect_is_on_the_list_and_held_to_change_a_prompt(grown: Grown) -> None:
+    """Nothing else has to know it: it is read like all others."""
+    said = grown.call(
+        "pytest",
+        "-q",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        "tests/reading/test_suspect_reading.py",
+        "-k",
+        "request_suspect",
+    )
+    assert re.search(r"^1 passed", said.splitlines()[-1]), said[-4000:]
+    listed = "from tempzero.reading.suspects import REQUEST_SUSPECTS; print(REQUEST_SUSPECTS[0].name)"
+    assert grown.call("timeit", "-n1", "-r1", listed).splitlines()[0] == "stutter"
 
 
 def test_a_new_section_is_in_every_form_of_the_report(grown: Grown) -> None:

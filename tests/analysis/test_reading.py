@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attribute import simulated
-from attribute.simulated import REFERENCE, Choice, World, greedy, quantised, rounding
+from attribute.simulated import REFERENCE, Choice, World, greedy, quantised, read_suspect, read_unchanged, rounding
 from making import make_attempt, make_run, make_suite
 from tempzero import config, records, reports
 from tempzero.analysis import analyse
@@ -57,6 +57,10 @@ def _run(folder: Path, choose: Choice, *, scored: bool = True) -> records.Run:
             for line, response in zip(lines, responses, strict=True):
                 of_record = replace(response, record_sha256=hashlib.sha256(line).hexdigest())
                 writer.append(ScoreLine(seq=0, previous="", scored=of_record))
+            mine = [r for r in responses if r.trial.provider == "x"]
+            q4_0 = read_suspect(mine, "q4_0", "weights", lambda one, place: 0.0)
+            for suspect in (read_unchanged(mine), q4_0):
+                writer.append(ScoreLine(seq=0, previous="", suspect=suspect))
     return records.open_run(path)
 
 

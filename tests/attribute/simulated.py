@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tempzero.metrics import decoding, decoding_ways
 from tempzero.types.asked import Trial
-from tempzero.types.scored import FormReading, Reader, Reading, ScoredResponse, TokenScores
+from tempzero.types.scored import (
+    FormReading,
+    Reader,
+    Reading,
+    ScoredResponse,
+    SuspectAnswer,
+    SuspectKind,
+    SuspectReading,
+    TokenScores,
+)
 
 Row = NDArray[np.float32]
 VOCABULARY = 400
@@ -80,18 +89,6 @@ def quantised(scale: float) -> Choice:
 def sampling(temperature: float) -> Choice:
     def choose(rng: np.random.Generator, logits: Row, context: list[int], position: int) -> int:
         return int((logits / temperature + rng.gumbel(size=logits.size)).argmax())
-
-    return choose
-
-
-def penalised(strength: float) -> Choice:
-    """A repetition penalty over the last 64 tokens, on top of 16-bit rounding."""
-
-    def choose(rng: np.random.Generator, logits: Row, context: list[int], position: int) -> int:
-        said = np.unique(context[-64:])
-        lowered = logits.copy()
-        lowered[said] = np.where(lowered[said] > 0, lowered[said] / strength, lowered[said] * strength)
-        return int((lowered + rng.normal(0, 0.003, logits.size)).argmax())
 
     return choose
 
@@ -194,3 +191,56 @@ def form(world: World, name: str, honest: bool, choose: Choice, read: Iterable[i
 
 def reading(responses: Iterable[ScoredResponse], forms: Iterable[FormReading]) -> Reading:
     return Reading(readers=(READER,), scored=tuple(responses), forms=tuple(forms))
+
+
+def list_roots(run: Sequence[ScoredResponse]) -> list[ScoredResponse]:
+    return [one for one in run if one.scores is not None]
+
+
+def read_suspect(
+    run: Sequence[ScoredResponse],
+    name: str,
+    kind: SuspectKind,
+    missed: Callable[[ScoredResponse, int], float],
+    *,
+    family: str = "",
+    touched: Sequence[str] | None = None,
+    prompt_tokens: int = 40,
+    refuted: bool = False,
+) -> SuspectReading:
+    """A suspect's reading: `missed` gives the margin of a token that the reference would not have chosen."""
+    answers = []
+    for one in list_roots(run):
+        assert one.scores is not None, "a root"
+        if touched is None or one.trial.prompt in touched:
+            places = [i for i, rank in enumerate(one.scores.rank) if rank > 1]
+            margins = {2 * i: missed(one, i) for i in places}
+            kept = {at: m for at, m in margins.items() if m > 0}
+            whole = not refuted and max(kept.values(), default=0.0) <= 1.0
+            answers.append(
+                SuspectAnswer(
+                    trial=one.trial,
+                    prompt_tokens=prompt_tokens if kind == "request" else one.prompt_tokens,
+                    tokens=len(one.scores.rank),
+                    missed=tuple(kept),
+                    margin=tuple(kept.values()),
+                    whole=whole or kind == "unchanged",
+                )
+            )
+    return SuspectReading(
+        reference=REFERENCE,
+        provider="x",
+        condition="default",
+        suspect=name,
+        kind=kind,
+        family=family or name,
+        words=f"it is {name}",
+        touched=tuple(dict.fromkeys(one.trial.prompt for one in run)) if touched is None else tuple(touched),
+        answers=tuple(answers),
+        refuted=refuted,
+        read_tokens=0,
+    )
+
+
+def read_unchanged(run: Sequence[ScoredResponse]) -> SuspectReading:
+    return read_suspect(run, "unchanged", "unchanged", lambda one, i: one.scores.margin[i] if one.scores else 0.0)

@@ -10,11 +10,27 @@ import numpy as np
 import pytest
 from tempzero.attribute import Attribution, ReportedAnswer, attribute_reading
 from tempzero.reading.rounding_floor import find_rounding_floor
+from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis
-from tempzero.types.scored import FormReading, Penalty, Reading, ScoredResponse, VariantReading
+from tempzero.types.scored import (
+    FormReading,
+    Reading,
+    ScoredResponse,
+    SuspectKind,
+    SuspectReading,
+)
 
 from attribute import simulated
-from attribute.simulated import REFERENCE, World, foreign, greedy, penalised, rounding, sampling
+from attribute.simulated import (
+    REFERENCE,
+    World,
+    foreign,
+    greedy,
+    read_suspect,
+    read_unchanged,
+    rounding,
+    sampling,
+)
 
 WORLD = World(seed=3, length=50)
 PROMPTS = 12
@@ -26,13 +42,9 @@ CHOICES = {
     "coarser": rounding(1.2),
     "coarsest": rounding(3.0),
     "quantised": simulated.quantised(1.2),
-    "coarser than any form": simulated.quantised(1.7),
-    "far beyond": simulated.quantised(6.0),
     "temperature 0.5": sampling(0.5),
     "temperature 1.0": sampling(1.0),
-    "penalty": penalised(1.15),
     "other model": foreign(0.4),
-    "other prompt": foreign(0.9, fading=10),
 }
 
 
@@ -66,13 +78,24 @@ def _responses(
     return tuple(found)
 
 
+def _all_right(one: ScoredResponse, place: int) -> float:
+    return 0.0
+
+
+def _few_wrong(one: ScoredResponse, place: int) -> float:
+    return 0.1 if place % 7 == 0 else 0.0
+
+
+def _all_wrong(one: ScoredResponse, place: int) -> float:
+    return 5.0
+
+
 def _judged(
     run: Sequence[ScoredResponse],
     *,
     forms: Sequence[FormReading] | None = None,
-    variants: Sequence[VariantReading] = (),
-    answers: dict[object, ReportedAnswer] | None = None,
-    seeded: bool = False,
+    suspects: Sequence[SuspectReading] = (),
+    answers: dict[Trial, ReportedAnswer] | None = None,
     model: str = simulated.READER.claimed_model,
 ) -> Attribution:
     own, known = _calibration()
@@ -80,10 +103,10 @@ def _judged(
         readers=(replace(simulated.READER, claimed_model=model),),
         scored=(*own, *run),
         forms=tuple(known if forms is None else forms),
-        variants=tuple(variants),
+        suspects=(read_unchanged(run), *suspects),
     )
     prompts = [f"p{i}" for i in range(PROMPTS)]
-    return attribute_reading(reading, answers or {}, prompts, (), {"x"} if seeded else ())  # type: ignore[arg-type]
+    return attribute_reading(reading, answers or {}, prompts, ())
 
 
 def _main(found: Attribution) -> Diagnosis:
@@ -104,18 +127,6 @@ def test_an_honest_endpoint_is_faithful(name: str) -> None:
     assert (temperature.estimate.value, temperature.estimate.low) == (0.0, 0.0)
 
 
-def test_coarser_weights_are_told_from_sampling_and_placed_among_the_forms() -> None:
-    """A wrong but reproducible computation repeats its misses; its scale is that of the form that it is."""
-    judged = _judged(_responses("coarser"))
-    found, (floor,) = _main(judged), judged.reading.floors
-    assert (found.cause, found.strength) == ("coarser", "shown")
-    assert "as much of it as in q4_0" in found.message
-    assert found.evidence
-    assert found.estimate is not None
-    form = next(f for f in floor.forms if f.form == "q4_0")
-    assert found.estimate.value == pytest.approx(form.scale.value, rel=0.3)
-
-
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_the_temperature_lies_in_its_interval(temperature: float) -> None:
     """Sampling is found, and its temperature with it."""
@@ -126,117 +137,146 @@ def test_the_temperature_lies_in_its_interval(temperature: float) -> None:
     assert found.estimate.low <= temperature <= (found.estimate.high or 0)
 
 
-def test_sampling_with_a_fixed_seed_is_not_taken_for_coarser_weights() -> None:
-    """Where a seed was sent, repeats that are the same say nothing, and a cause is not made up."""
-    found = _main(_judged(_responses("temperature 0.5"), seeded=True))
-    assert (found.cause, found.strength) != ("coarser", "shown")
-
-
-def test_a_form_is_known_by_where_it_leaves_the_text() -> None:
-    """Even where a seed was sent: who departs from the reference where q4_0 does, with its token, serves q4_0."""
-    forms = [f for f in _calibration()[1] if f.honest]
-    forms += simulated.form(WORLD, "q4_0", False, CHOICES["quantised"], range(PROMPTS), 1.2)
-    found = _main(_judged(_responses("quantised"), forms=forms, seeded=True))
+def test_what_one_suspect_alone_explains_is_its_cause() -> None:
+    """Every token is the best one under it and under nothing else: no other evidence names a cause."""
+    run = _responses("quantised")
+    q4_0, q8_0 = (
+        read_suspect(run, "q4_0", "weights", _few_wrong),
+        read_suspect(run, "q8_0", "weights", _all_wrong, refuted=True),
+    )
+    found = _main(_judged(run, suspects=[q4_0, q8_0]))
     assert (found.cause, found.strength) == ("coarser", "shown")
-    assert "q4_0 leaves it" in found.message
-    other = _main(_judged(_responses("temperature 0.5"), forms=forms, seeded=True))
-    assert (other.cause, other.strength) != ("coarser", "shown")
+    assert "q4_0" in found.message
+    assert found.evidence
 
 
-def test_a_deviation_stands_where_its_cause_is_only_likely() -> None:
-    """Where a seed was sent nothing tells a coarser form from sampling, but honest rounding stays ruled out."""
-    found = _judged(_responses("quantised"), seeded=True).reading.diagnoses
-    assert any((d.cause, d.strength) == ("not_faithful", "shown") for d in found)
+@pytest.mark.parametrize(
+    ("kind", "cause"), [("request", "other_prompt"), ("sampler", "penalty"), ("positions", "positions")]
+)
+def test_a_cause_is_named_by_what_its_suspect_changes(kind: SuspectKind, cause: str) -> None:
+    """Another prompt is no coarser arithmetic, however deterministic both are."""
+    run = _responses("quantised")
+    found = _main(_judged(run, suspects=[read_suspect(run, "this", kind, _all_right)]))
+    assert (found.cause, found.strength) == (cause, "shown")
 
 
-def test_weights_somewhat_coarser_than_any_form_are_not_another_model() -> None:
-    """A quantisation that was not read as a form is likely one; no proof, for another model may look like it."""
-    found = _main(_judged(_responses("coarser than any form")))
-    assert (found.cause, found.strength) == ("coarser", "likely")
-    assert "another model" in found.message
+def test_equal_repeats_name_nothing() -> None:
+    """They rule draws out and nothing in: what no suspect explains stays open, with how many were tried."""
+    run = _responses("quantised")
+    other = read_suspect(run, "q8_0", "weights", _all_wrong, refuted=True)
+    unseen = read_suspect(run, "turns", "request", _all_right, touched=())
+    found = _main(_judged(run, suspects=[other, unseen]))
+    assert (found.cause, found.strength) == ("not_faithful", "shown")
+    assert "none of the 1 suspects tried" in found.message
+    assert "its repeats are the same" in found.message
+    assert "cannot tell: turns" in found.message
 
 
-def test_who_goes_far_beyond_the_coarsest_form_is_another_model() -> None:
-    """Large margins that no coarse form comes near, repeated exactly: likely another model, and never its proof."""
-    found = _main(_judged(_responses("far beyond")))
-    assert found.cause == "other_model"
-    assert "q4_0" in found.message or found.strength == "shown"
+def test_two_suspects_that_explain_the_same_are_not_told_apart() -> None:
+    """Of one kind: one of them, likely. Of two kinds: open. Neither is a cause that is shown."""
+    run = _responses("quantised")
+    lower, nfkc = read_suspect(run, "lower", "request", _all_right), read_suspect(run, "nfkc", "request", _few_wrong)
+    found = _main(_judged(run, suspects=[lower, nfkc]))
+    assert (found.cause, found.strength) in (("other_prompt", "likely"), ("other_prompt", "shown"))
+    same = _main(_judged(run, suspects=[lower, replace(lower, suspect="nfkc", family="nfkc")]))
+    assert (same.cause, same.strength) == ("other_prompt", "likely")
+    both = _main(_judged(run, suspects=[lower, read_suspect(run, "q4_0", "weights", _all_right)]))
+    assert both.cause == "not_faithful"
+    assert "it is lower" in both.message
+    assert "it is q4_0" in both.message
 
 
-def test_a_penalty_is_found_with_its_strength() -> None:
-    """Misses where the choice was already in the context, explained by one penalty better than by any other."""
-    found = _main(_judged(_responses("penalty")))
+def test_sizes_of_one_family_are_one_cause() -> None:
+    """A penalty of .4 and one of .5 are estimates of the same thing."""
+    run = _responses("quantised")
+    sizes = [
+        read_suspect(run, name, "sampler", _all_right, family="penalty") for name in ("presence-.4", "presence-.5")
+    ]
+    found = _main(_judged(run, suspects=sizes))
     assert (found.cause, found.strength) == ("penalty", "shown")
-    assert found.estimate is not None
-    assert found.estimate.low is not None
-    assert found.estimate.low <= 1.15 <= (found.estimate.high or 0)
+    assert "presence-.5" in found.message
+
+
+def test_a_suspect_of_half_the_misses_is_no_cause() -> None:
+    """It must explain every token, not only more of them than the unchanged reference."""
+    run = _responses("quantised")
+    half = read_suspect(run, "half", "request", lambda one, i: 3.0 if i % 2 else 0.0)
+    assert _main(_judged(run, suspects=[half])).cause == "not_faithful"
+
+
+def test_rounding_accuses_nobody_though_a_suspect_fits_as_well() -> None:
+    """A similar prompt explains an honest host's near-ties and misses as many others: that is no evidence for it."""
+    run = _responses("honest", varies=True)
+    plain = read_unchanged(run)
+    elsewhere = [replace(a, missed=tuple(at + 1 for at in a.missed)) for a in plain.answers]
+    twice = replace(plain, suspect="start twice", kind="request", family="start twice", answers=tuple(elsewhere))
+    found = _main(_judged(run, suspects=[twice]))
+    assert found.cause == "faithful"
+
+
+def test_prompt_tokens_that_differ_rule_coarser_weights_out_as_the_only_cause() -> None:
+    """Whoever counts other prompts was given other prompts; of these the one must fit that is as long."""
+    run = _responses("quantised")
+    answers = {s.trial: _answer(s, prompt_tokens=47) for s in run}
+    q4_0 = read_suspect(run, "q4_0", "weights", _all_right)
+    found = _main(_judged(run, suspects=[q4_0], answers=answers))
+    assert (found.cause, found.strength) == ("not_faithful", "shown")
+    assert "prompt_tokens differ" in found.message
+    longer = read_suspect(run, "longer", "request", _few_wrong, prompt_tokens=47)
+    shorter = read_suspect(run, "shorter", "request", _all_right, prompt_tokens=31)
+    found = _main(_judged(run, suspects=[q4_0, longer, shorter], answers=answers))
+    assert (found.cause, found.strength) == ("other_prompt", "shown")
+    assert "it is longer" in found.message
+
+
+def test_some_prompts_only_are_said_to_be_so() -> None:
+    """All repeats of some prompts are odd: one cause on these prompts, and no mixture."""
+    odd = [f"p{i}" for i in (1, 4, 6, 9)]
+    run = [s for p in range(PROMPTS) for s in _responses("quantised" if f"p{p}" in odd else "honest")]
+    run = [s for s in run if (s.trial.prompt in odd) == (s in _responses("quantised"))]
+    only = read_suspect(run, "cut", "request", lambda one, i: 0.0 if one.trial.prompt in odd else 5.0, refuted=False)
+    found = _main(_judged(run, suspects=[only, read_suspect(run, "q8_0", "weights", _all_wrong, refuted=True)]))
+    if found.cause == "other_prompt":
+        assert found.strength == "shown"
+    assert "mixture" not in found.cause
+
+
+def test_a_mixture_needs_repeats_of_one_prompt_on_both_sides() -> None:
+    """Some repeats come from coarser weights and others do not: both are named, with the odd responses."""
+    bad = (1, 4, 6, 9)
+    run = _responses("honest", also=("quantised", bad))
+    odd = {f"p{i}" for i in bad}
+    q4_0 = read_suspect(
+        run,
+        "q4_0",
+        "weights",
+        lambda one, i: 0.0 if one.trial.prompt in odd and one.trial.repeat == 0 else 5.0,
+    )
+    plain = [a for a in q4_0.answers if a.trial.prompt in odd and a.trial.repeat == 0]
+    found = _main(_judged(run, suspects=[replace(q4_0, answers=tuple(plain), refuted=True)]))
+    assert (found.cause, found.strength) == ("mixture", "shown")
+    assert {(t.prompt, t.repeat) for t in found.evidence} <= {(p, 0) for p in odd}
 
 
 def test_another_model_is_not_called_a_temperature() -> None:
     """Misses where the reference is certain are no sampling, however well some temperature fits the rest."""
-    assert _main(_judged(_responses("other model"))).cause == "other_model"
-
-
-def test_another_prompt_shows_in_the_first_tokens() -> None:
-    """Misses that fade as the text takes over point to what stood before it."""
-    found = _main(_judged(_responses("other prompt")))
-    assert (found.cause, found.strength) == ("other_prompt", "shown")
-
-
-def test_a_variant_that_fits_better_is_named() -> None:
-    """The rendering behind which the responses are the first choice is the one that was used."""
-    run = _responses("other prompt")
-    variants = [
-        VariantReading(
-            reference=REFERENCE,
-            variant=name,
-            trial=s.trial,
-            prompt_tokens=50,
-            tokens=51,
-            hits=hits,
-            logprob=-5.0 if hits > 40 else -70.0,
-            plain_hits=40,
-            plain_logprob=-60.0,
-        )
-        for s in run
-        for name, hits in (("no system message", 50), ("other", 30))
-    ]
-    found = _main(_judged(run, variants=variants))
-    assert (found.cause, found.strength) == ("other_prompt", "shown")
-    assert '"no system message"' in found.message
-
-
-def test_a_bad_backend_is_found_with_its_share_and_its_responses() -> None:
-    """Some responses from coarser weights: the share's interval holds the truth, and they are listed."""
-    bad = (1, 4, 6, 9)
-    found = _main(_judged(_responses("honest", also=("coarsest", bad))))
-    assert (found.cause, found.strength) == ("mixture", "shown")
-    assert found.estimate is not None
-    assert found.estimate.low is not None
-    assert found.estimate.low <= len(bad) / (2 * PROMPTS) <= (found.estimate.high or 0)
-    assert {(t.prompt, t.repeat) for t in found.evidence} <= {(f"p{i}", 0) for i in bad}
+    assert _main(_judged(_responses("other model"))).cause == "not_faithful"
 
 
 def test_responses_that_end_too_soon_are_found() -> None:
     """An end that the reference would hardly have chosen is not a rounding error."""
     found = _judged(_responses("honest", cut=20)).reading.diagnoses
-    assert [(d.cause, d.strength) for d in found] == [("faithful", "shown"), ("cut_short", "shown")]
+    assert {(d.cause, d.strength) for d in found} >= {("cut_short", "likely")}
+    assert ("faithful", "shown") not in {(d.cause, d.strength) for d in found}
 
 
 def test_a_smaller_limit_than_asked_for_is_found() -> None:
     """Cut at 32 tokens where 64 were asked for."""
     run = _responses("honest")
     said = {s.trial: _answer(s, cut=True, completion_tokens=32, max_tokens=64) for s in run}
-    assert "cut_short" in {d.cause for d in _judged(run, answers=said).reading.diagnoses}  # type: ignore[arg-type]
+    assert "cut_short" in {d.cause for d in _judged(run, answers=said).reading.diagnoses}
     whole = {s.trial: _answer(s, cut=True, completion_tokens=64, max_tokens=64) for s in run}
-    assert "cut_short" not in {d.cause for d in _judged(run, answers=whole).reading.diagnoses}  # type: ignore[arg-type]
-
-
-def test_without_honest_forms_nothing_coarser_is_shown() -> None:
-    """A noise floor that was neither measured nor is shipped for the model decides nothing."""
-    found = _judged(_responses("coarser"), forms=(), model="m").reading
-    assert [f.basis for f in found.floors] == ["default"]
-    assert all(d.strength == "undecided" for d in found.diagnoses)
+    assert "cut_short" not in {d.cause for d in _judged(run, answers=whole).reading.diagnoses}
 
 
 def test_too_few_prompts_decide_nothing() -> None:
@@ -248,10 +288,10 @@ def test_too_few_prompts_decide_nothing() -> None:
 
 
 def test_a_reader_of_the_most_likely_tokens_says_what_it_cannot() -> None:
-    """Without sums over whole distributions there is a match rate, and no invented cause."""
+    """Without sums over whole distributions there is a match rate, and no temperature."""
     run = [replace(s, sums=None) for s in _responses("temperature 1.0", varies=True)]
     found = _judged(run)
-    assert (_main(found).cause, _main(found).strength) == ("unknown", "undecided")
+    assert _main(found).cause == "not_faithful"
     assert any(m.metric.name == "token_match_rate" and m.provider == "x" for m in found.measures)
 
 
@@ -290,8 +330,3 @@ def test_the_floor_is_that_of_honest_hosts_or_of_wider_forms() -> None:
     assert floor.scale.value == pytest.approx(HONEST, rel=0.15)
     coarse = next(f for f in floor.forms if f.form == "q4_0")
     assert coarse.scale.value == pytest.approx(1.2, rel=0.35)
-
-
-def test_the_simulated_penalty_is_on_the_grid() -> None:
-    """The test above stands on a strength that the reader reads."""
-    assert Penalty(kind="repetition", window="last_64", strength=1.15) in simulated.READER.penalties

@@ -13,7 +13,7 @@ another model   the same file without three of its thirty layers
 Every prompt is asked twice and no seed is sent, as somebody would who wants to tell sampling from coarser weights.
 
 Run on demand: `python tests/benchmarks/detection_endpoints.py FOLDER [--prompts 48] [--quantiser llama-quantize]`.
-`detection.py` then judges that folder. Takes about 30 minutes on two quiet cores. The package ik-llama-cpp-python
+`sensitivity.py` tables such a folder. Takes about 30 minutes on two quiet cores. The package ik-llama-cpp-python
 brings a llama-quantize; other prompts come with --draw.
 """
 

@@ -234,30 +234,6 @@ def test_forms_of_the_reference_give_its_noise_and_its_coarser_profiles(tmp_path
     assert len({len(f.margin) for f in found.values()}) == 1
 
 
-def test_answers_that_begin_elsewhere_are_read_behind_other_prompts(tmp_path: Path) -> None:
-    """A response made behind another system message fits that one better, figure by figure."""
-    chosen = settings(variants=[{"name": "empty", "system": ""}, {"name": "same"}])
-    engine = opened(chosen)
-
-    async def elsewhere() -> list[Attempt]:
-        found = []
-        for prompt in SUITE.prompts:
-            messages = (replace(prompt.messages[0], role="system", content=""), *prompt.messages)
-            trial = Trial(provider="b", prompt=prompt.id, condition="default", repeat=0)
-            sampling = Sampling(temperature=0, top_p=1, seed=7, max_tokens=12)
-            exchange = await engine.ask(Question(trial=trial, messages=messages, sampling=sampling))
-            found.append(Attempt(trial=trial, number=1, block=0, exchange=exchange))
-        await engine.aclose()
-        return found
-
-    _, reading = scored(tmp_path, asyncio.run(elsewhere()), chosen)
-    assert reading.variants, "its first tokens do not fit"
-    for one in reading.variants:
-        assert one.variant == "empty", "a variant that renders the same prompt is left out"
-        assert one.hits == one.tokens > one.plain_hits
-        assert one.logprob > one.plain_logprob
-
-
 def test_a_quantised_reference_must_not_judge(tmp_path: Path) -> None:
     """It would miss its own tokens; the remedy stands in the line."""
     coarse = settings().model_dump(mode="json")

@@ -41,11 +41,8 @@ def build_reference_reading(
     """What the reading says; `honest` are providers that are named as the floor of the others."""
     if not reading.scored:
         return WhatWasRead(reading=None, levels=build_levels(case, ()), findings=())
-    # Of imported records nobody knows that no seed was sent.
-    lanes = [t.lane.provider for t in case.tallies]
-    seeded = {p.name for p in lanes if p.seed is not None or p.imported is not None}
     prompts = [p.id for p in case.prompts]
-    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, seeded, honest)
+    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest)
     _enter_scored_figures(book, found)
     levels = build_levels(case, found.judgements)
     return WhatWasRead(

@@ -5,7 +5,8 @@ noise       forms and own responses -> how far the reference may be trusted
 measures    columns -> figures for each prompt
 pairs       two responses -> the first different token, and what each was worth there
 rounding_levels   tokens -> does an honest 16-bit host's rounding explain them
-fits, kernels, mixtures, fingerprints, tails, outrunning, shapes, penalties, prompts, repeats, endings
+suspects    every token under each suspect -> what explains them, and what wins
+fits, shapes, repeats, text edits, endings, prompt counts
             -> one question each, fitted and compared
 causes      their answers -> the diagnoses of one provider
 """
@@ -28,6 +29,7 @@ from tempzero.attribute.measures import Measure, measure_providers
 from tempzero.attribute.noise import JoinedForm, build_margin_profiles, join_forms, measure_noise_floor
 from tempzero.attribute.reader_tables import ReaderTable, ReportedAnswer, ResponseLane, build_tables
 from tempzero.attribute.rounding_levels import RoundingJudgement, find_table_floor, judge_rounding
+from tempzero.reading.rounding_floor import RoundingFloor
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Divergence, Estimate, NoiseFloor, ReferenceReading
 from tempzero.types.scored import Reading
@@ -73,17 +75,15 @@ def attribute_reading(
     answers: Mapping[Trial, ReportedAnswer],
     prompts: Sequence[str],
     shown: Sequence[Divergence],
-    seeded: Iterable[str],
     honest: Iterable[str] = (),
 ) -> Attribution:
     """Attribute what was read.
 
-    `shown` are the divergences to explain, `seeded` who was, or may have been, sent a seed, `honest` the providers
-    whose rounding is the floor of the others.
+    `shown` are the divergences to explain, `honest` the providers whose rounding is the floor of the others.
     """
-    known, named = frozenset(seeded), frozenset(honest)
+    named = frozenset(honest)
     return _join_attributions(
-        [_attribute_table(t, reading, answers, shown, known, named) for t in build_tables(reading, answers, prompts)]
+        [_attribute_table(t, reading, answers, shown, named) for t in build_tables(reading, answers, prompts)]
     )
 
 
@@ -108,16 +108,13 @@ def _attribute_table(
     reading: Reading,
     answers: Mapping[Trial, ReportedAnswer],
     shown: Sequence[Divergence],
-    seeded: frozenset[str],
     honest: frozenset[str],
 ) -> Attribution:
     known = join_forms(table, reading.forms)
     floor = find_table_floor(table, known, honest)
     ground = measure_noise_floor(table, known, floor)
     judged = [lane for lane in table.lanes if lane.provider != table.reader.reference]
-    diagnoses = tuple(
-        d for lane in judged for d in _diagnose_lane(table, lane, ground, known, reading, lane.provider in seeded)
-    )
+    diagnoses = tuple(d for lane in judged for d in _diagnose_lane(table, lane, ground, floor, known, reading))
     return Attribution(
         reading=ReferenceReading(
             floors=(ground,),
@@ -128,7 +125,7 @@ def _attribute_table(
             texts=divergence_causes.build_read_texts(table, shown, answers),
         ),
         measures=measure_providers(table, known, ground.epsilon),
-        lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, ground, diagnoses)),
+        lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, diagnoses)),
         judgements=judge_rounding(table, known, floor),
     )
 
@@ -137,27 +134,26 @@ def _diagnose_lane(
     table: ReaderTable,
     lane: ResponseLane,
     ground: NoiseFloor,
+    floor: RoundingFloor,
     known: Sequence[JoinedForm],
     reading: Reading,
-    seeded: bool,
 ) -> tuple[Diagnosis, ...]:
     return diagnose_provider(
         Patient(
             table=table,
             lane=lane,
             floor=ground,
+            rounding=floor,
             forms=known,
-            readings=reading.forms,
-            variants=reading.variants,
-            seeded=seeded,
+            suspects=reading.suspects,
         )
     )
 
 
 def _pooled_estimates(
-    table: ReaderTable, lane: ResponseLane, ground: NoiseFloor, diagnoses: Sequence[Diagnosis]
+    table: ReaderTable, lane: ResponseLane, diagnoses: Sequence[Diagnosis]
 ) -> Iterable[PooledEstimate]:
-    fits = fit_decoding(table, lane, ground)
+    fits = fit_decoding(table, lane)
     if fits is None:
         return
     cause = next(d.cause for d in diagnoses if (d.provider, d.condition) == (lane.provider, lane.condition))

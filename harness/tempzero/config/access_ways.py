@@ -100,6 +100,8 @@ class Local(StrictModel):
     cache_type_v: CacheType = "f32"
     """The same of its values: `f32` in a reference; else `f16`, `bf16`, `q8_0`, `q5_1`, `q5_0`, `q4_1` or `q4_0`;
     anything coarser than f16 needs `flash_attention`."""
+    position_base: Positive | None = None
+    """The base of its rotary positions (RoPE) in place of the model file's own; null in a reference."""
     chat_template: str | None = None
     """A Jinja template, or `path:FILE`, instead of the model file's own."""
 
@@ -107,7 +109,8 @@ class Local(StrictModel):
     def exact(self) -> bool:
         """Whether it computes in float32 throughout, so that it may judge other answers."""
         kept = self.cache_type_k == self.cache_type_v == "f32"
-        return self.precision in ("f32", "as_is") and kept and not self.flash_attention
+        own = self.position_base is None and not self.flash_attention
+        return self.precision in ("f32", "as_is") and kept and own
 
 
 class Replay(StrictModel):

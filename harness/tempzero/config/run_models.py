@@ -86,9 +86,9 @@ class Gates(StrictModel):
     (only one of two thinks), `prompt_tokens_differ`, `deviates_from_reference` (by its texts: a
     note), `deviates_token_by_token` (beyond 16-bit rounding, as the reference reads them), `odd_one` (from every peer
     that most are like), `camps` (peers fall into camps), `differs` (from a peer, by its texts), `answers_differ`
-    (not equally often right), `repeats_more`, `loops_more`; and the causes that a diagnosis shows: `cause_cut_short`,
-    `cause_mixture`, `cause_penalty`, `cause_other_prompt`, `cause_other_model`, `cause_sampled`, `cause_coarser` and
-    `cause_not_faithful`."""
+    (not equally often right), `repeats_more`, `loops_more`; and the causes that a diagnosis shows:
+    `cause_post_processed`, `cause_cut_short`, `cause_mixture`, `cause_penalty`, `cause_other_prompt`,
+    `cause_other_model`, `cause_sampled`, `cause_positions`, `cause_coarser` and `cause_not_faithful`."""
     min_emr: Annotated[float, Field(ge=0, le=1)] | None = None
     """A provider whose exact-match rate is certainly below this fails."""
     min_reference_match: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -20,18 +20,11 @@ class PromptVariant(StrictModel):
     """A Jinja template, or `path:FILE`, instead of the model file's own."""
 
 
-_PLAIN_TEXT = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
-_ALPACA = "{% for m in messages %}### Instruction:\n{{ m.content }}\n\n{% endfor %}### Response:\n"
-_LLAMA_2 = "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
-_CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
-)
-
 _ENDPOINT = "endpoint:"
 ReferenceForm = Annotated[
     str,
     Field(
-        pattern=r"^((threads|batch)=[1-9][0-9]*|flash_attention"
+        pattern=r"^((threads|batch|position_base)=[1-9][0-9]*|flash_attention"
         r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+|endpoint:\S+)$"
     ),
 ]
@@ -51,25 +44,20 @@ class ScoreSection(StrictModel):
         "q4_0",
         "cache=q8_0",
         "cache=q4_0",
+        "position_base=10000",
     )
     """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
     and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
-    (`cache=`) are profiles to compare providers with, and so is any model file (`weights=` a name from `weights:`).
+    (`cache=`), another base of its positions (`position_base=`) and any model file (`weights=` a name from `weights:`)
+    are suspects: each provider's responses are read by them too.
     `endpoint:` and the name of a provider says that this one is honest, for instance a server of your own with the same
     weights in 16 bits: how much it rounds is then what the others may."""
     form_tokens: Positive = 480
     """Response tokens that each form reads."""
-    variants: tuple[PromptVariant, ...] = (
-        PromptVariant(name="empty-system", system=""),
-        PromptVariant(name="assistant-system", system="You are a helpful assistant."),
-        PromptVariant(name="no-template", chat_template=_PLAIN_TEXT),
-        PromptVariant(name="chatml", chat_template=_CHATML),
-        PromptVariant(name="llama-2", chat_template=_LLAMA_2),
-        PromptVariant(name="alpaca", chat_template=_ALPACA),
-    )
-    """Prompt renderings behind which a provider's responses are read again where their first tokens do not fit."""
+    variants: tuple[PromptVariant, ...] = ()
+    """Renderings of your own that a provider may have used, read like the suspects that come with tempzero."""
     variant_responses: Annotated[int, Field(ge=0)] = 4
-    """Responses of a provider that are read behind each variant."""
+    """Without effect; it stands in run folders that were written before suspects were read."""
 
     @property
     def honest_endpoints(self) -> tuple[str, ...]:

@@ -106,6 +106,8 @@ def apply_form(local: Local, form: str) -> tuple[Local, bool]:
         # llama.cpp keeps coarse values only with flash attention.
         kept = {"cache_type_k": value, "cache_type_v": value, "flash_attention": not honest}
         return local.model_copy(update=kept), honest
+    if name == "position_base":
+        return local.model_copy(update={"position_base": int(value)}), False
     if name == "weights":
         return local.model_copy(update={"weights": value, "precision": "as_is"}), False
     return local.model_copy(update={"precision": name}), name in ("f16", "bf16")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tempzero import records
 from tempzero.collect.watcher import Watcher
-from tempzero.config import Local, Provider
+from tempzero.config import Config, Local, Provider
 from tempzero.engines import apply_form, open_local_engine, open_model, open_reader
 from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.local import weights
 from tempzero.errors import EngineError, WeightsError
-from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
+from tempzero.reading.rounding_floor import find_rounding_floor
+from tempzero.reading.scorer import EndpointReference, LogitsReference, ReferenceModel, Scorer
+from tempzero.reading.suspect_reading import UNCHANGED, ProviderAnswers, SuspectReader, Tokens
+from tempzero.reading.suspects import REQUEST_SUSPECTS
+from tempzero.reading.suspects.hidden_instructions import replace_system
+from tempzero.reading.suspects.model_forms import describe_form
+from tempzero.reading.suspects.suspect import AskedPrompt, RequestSuspect
+from tempzero.reading.suspects.templates import render_behind
+from tempzero.reading.top_rows import BookedModel, RowBook
+from tempzero.types.asked import Message
+from tempzero.types.scored import SuspectReading
 
 
 def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
@@ -41,9 +52,10 @@ def _read_through_endpoint(
 ) -> None:
     reader = open_reader(provider, environ=environ)
     try:
-        scorer = Scorer(run, provider.name, EndpointReference(reader), writer.append)
+        model = EndpointReference(reader)
+        scorer = Scorer(run, provider.name, model, writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
-        scorer.read_variants(run.config.score)
+        _SuspectRound(run.config, provider, scorer, model, watcher).read_requests()
     finally:
         run_coroutine(reader.aclose())
 
@@ -53,21 +65,106 @@ def _read_in_process(
 ) -> None:
     settings = run.config.score
     engine = open_local_engine(provider, weights.obtain_weights_for(run.config, local, say=watcher.say))
+    folder = weights.default_cache_folder() / "readings"
+    book = RowBook(folder, engine.describe())
     try:
-        scorer = Scorer(run, provider.name, LogitsReference(engine), writer.append)
+        model = LogitsReference(engine, book)
+        scorer = Scorer(run, provider.name, model, writer.append)
         scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
-        for form in settings.own_forms if scorer.sample_for_forms(settings) else ():
+        suspects = _SuspectRound(run.config, provider, scorer, model, watcher)
+        suspects.read_requests()
+        for form in settings.own_forms if scorer.sample_for_forms(settings) or suspects.given else ():
             try:
                 changed, honest = apply_form(local, form)
-                model = open_model(changed, weights.obtain_weights_for(run.config, changed, say=watcher.say))
+                other = open_model(changed, weights.obtain_weights_for(run.config, changed, say=watcher.say))
             except (EngineError, WeightsError) as problem:
                 watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
                 continue
+            form_book = RowBook(folder, {"form": form, "model": other.describe(), "of": engine.describe()})
             try:
                 watcher.say(f"{provider.name}: reading as {form}")
-                scorer.read_form(form, engine, model, honest=honest, settings=settings)
+                scorer.read_form(form, engine, other, honest=honest, settings=settings)
+                if not honest:
+                    suspects.read_form(form, BookedModel(other, form_book))
             finally:
-                model.close()
-        scorer.read_variants(settings)
+                form_book.close()
+                other.close()
+        suspects.say_cost()
     finally:
+        book.close()
         run_coroutine(engine.aclose())
+
+
+class _SuspectRound:
+    """One reference's suspects, for every provider it reads; what was read before is not read again."""
+
+    def __init__(
+        self, config: Config, provider: Provider, scorer: Scorer, model: ReferenceModel, watcher: Watcher
+    ) -> None:
+        self._scorer, self._watcher, self._name = scorer, watcher, provider.name
+        self._suspects = (*REQUEST_SUSPECTS, *_list_own_variants(config))
+        self.given: tuple[ProviderAnswers, ...] = ()
+        self._began, self._tokens = time.monotonic(), 0
+        self._reader = SuspectReader(
+            reference=provider.name,
+            tokens=Tokens(tokenize=model.tokenize, pieces=model.pieces, end_ids=model.end_ids),
+            source=model,
+            exact=model.exact,
+            clear_margin=find_rounding_floor(provider.claimed_model or "").clear_margin,
+        )
+
+    def read_requests(self) -> None:
+        """The responses as they are, rules of the sampler on them, and other prompts."""
+        self.given = self._scorer.collect_answers()
+        for given in self.given:
+            done = self._scorer.earlier_suspects(given)
+            plain = self._reader.read_unchanged(given)
+            if UNCHANGED not in done:
+                self._write([plain])
+            if self._reader.could_be_beaten(given):
+                self._watcher.say(f"{self._name}: reading {given.provider} under suspects")
+            self._write(line for line in self._reader.read_rules(given) if line.suspect not in done)
+            self._write(self._reader.read_requests(given, [s for s in self._suspects if s.name not in done]))
+
+    def read_form(self, form: str, source: BookedModel) -> None:
+        for given in self.given:
+            if form not in self._scorer.earlier_suspects(given):
+                line = self._reader.read_form(given, describe_form(form), source)
+                self._write([] if line is None else [line])
+
+    def say_cost(self) -> None:
+        if self._tokens:
+            spent = time.monotonic() - self._began
+            self._watcher.say(f"{self._name}: {self._tokens:,} tokens read under suspects, {spent:.0f} s")
+
+    def _write(self, lines: Iterable[SuspectReading]) -> None:
+        for line in lines:
+            self._tokens += line.read_tokens
+            self._scorer.write_suspect(line)
+
+
+def _list_own_variants(config: Config) -> list[RequestSuspect]:
+    """What `score.variants` adds to the list of suspects."""
+    known = {s.name for s in REQUEST_SUSPECTS}
+    return [
+        RequestSuspect(
+            name=variant.name,
+            family=variant.name,
+            words=f"prompts are rendered as the variant {variant.name}",
+            change=_render_variant(variant.system, variant.chat_template),
+        )
+        for variant in config.score.variants
+        if variant.name not in known
+    ]
+
+
+def _render_variant(system: str | None, template: str | None) -> Callable[[AskedPrompt], Sequence[int]]:
+    def change(asked: AskedPrompt) -> Sequence[int]:
+        if system is None:
+            return asked.ids if template is None else render_behind(template)(asked)
+        if template is None:
+            return replace_system(system)(asked)
+        rest = [m for m in asked.messages if m.role != "system"]
+        return asked.render([Message(role="system", content=system), *rest], chat_template=template)
+
+    return change

@@ -9,16 +9,19 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.config import Local, PromptVariant, ScoreSection
+from tempzero.config import Local, ScoreSection
 from tempzero.errors import EngineError, UsageError
 from tempzero.metrics import decoding, decoding_ways
+from tempzero.reading.suspect_reading import GivenAnswer, ProviderAnswers
+from tempzero.reading.suspects.suspect import AskedPrompt
+from tempzero.reading.top_rows import BookedModel, RowBook, TopRows
 from tempzero.records import Run
 from tempzero.types.asked import Message, Trial
 from tempzero.types.recorded import ANSWERED, Completion
@@ -28,19 +31,17 @@ from tempzero.types.scored import (
     Reader,
     ScoredResponse,
     ScoreLine,
+    SuspectReading,
     TokenScores,
     Unread,
-    VariantReading,
 )
 
 # Reasons to stop with which a model ends its turn by itself.
 _ENDED = ("stop", "end_turn", "eos", "eos_token")
 # A form reads no more prompt than this many times the tokens it is read for.
 _PROMPT_SHARE = 4
-# Behind another template only the beginning of a response is read: there it shows.
-_VARIANT_TOKENS = 24
-_FIRST_TOKENS = 4
-_MISFIT_SHARE = 0.15
+# Of each of the reference's own responses a form reads so many tokens at least.
+_LEAST_FORM_TOKENS = 4
 # A margin that no rounding explains, and how many other cuts of one text are tried.
 _CLEAR_MARGIN = 1.0
 _CUTS_TRIED = 4
@@ -80,6 +81,13 @@ class ReferenceModel(Protocol):
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
         """How each token stands behind the prompt; with `ended` the one that ends the turn as well."""
 
+    @property
+    def read_tokens(self) -> int:
+        """How many tokens were computed for suspects."""
+
+    def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
+        """The best tokens at each place, for reading under suspects; see `top_rows.RowSource`."""
+
 
 class ModelForm(Protocol):
     """Another form of a reference's model, with the same vocabulary."""
@@ -105,8 +113,10 @@ class LogitsReference:
 
     exact = True
 
-    def __init__(self, engine: LogitsModel) -> None:
+    def __init__(self, engine: LogitsModel, book: RowBook | None = None) -> None:
         self.engine = engine
+        self._booked = BookedModel(engine, book or RowBook(None, engine.describe()))
+        self.find_rows = self._booked.find_rows
         self.describe, self.prompt_ids = engine.describe, engine.prompt_ids
         self.vocabulary, self.end_ids = engine.vocabulary, engine.end_ids
 
@@ -119,8 +129,13 @@ class LogitsReference:
         return [self.engine.piece(t) for t in token_ids]
 
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
-        rows = _logit_rows(self.engine, (*prompt, *ids), len(prompt))
+        rows = self._booked.watch_rows(_logit_rows(self.engine, (*prompt, *ids), len(prompt)), prompt, ids)
         return decoding.read_logit_rows(rows, ids, prompt, end_ids=self.end_ids if ended else ())
+
+    @property
+    def read_tokens(self) -> int:
+        """How many tokens were computed for suspects."""
+        return self._booked.read_tokens
 
 
 class LogprobsEndpoint(Protocol):
@@ -144,6 +159,8 @@ class EndpointReference:
         self._endpoint = endpoint
         self.describe, self.tokenize, self.pieces = endpoint.describe, endpoint.tokenize, endpoint.pieces
         self.end_ids = endpoint.end_ids
+        self.read_tokens = 0
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...], bool], TopRows] = {}
 
     def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
         if chat_template is not None:
@@ -153,7 +170,17 @@ class EndpointReference:
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
         """Where several tokens may have ended the turn the first of them is taken."""
         response = (*ids, *self.end_ids[:1]) if ended else tuple(ids)
-        return decoding.read_reported_tokens(self._endpoint.read([*prompt, *response], len(prompt)), prompt)
+        standings = decoding.read_reported_tokens(self._endpoint.read([*prompt, *response], len(prompt)), prompt)
+        self._known[tuple(prompt), tuple(ids), ended] = _list_two_tokens(standings)
+        return standings
+
+    def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
+        """Of each place the reader's choice and the response's own token: more is not told."""
+        key = (tuple(prompt), tuple(ids), ended)
+        if key not in self._known:
+            self.read_tokens += len(prompt) + len(ids)
+            self.read(prompt, ids, ended=ended)
+        return self._known[key]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,7 +211,7 @@ class _EarlierScores:
     records: set[str] = field(default_factory=set)
     scored: list[ScoredResponse] = field(default_factory=list)
     forms: set[tuple[str, Trial]] = field(default_factory=set)
-    variants: set[tuple[str, Trial]] = field(default_factory=set)
+    suspects: dict[tuple[str, str], dict[str, SuspectReading]] = field(default_factory=dict)
 
 
 class Scorer:
@@ -217,6 +244,7 @@ class Scorer:
         self._messages = {p.id: p.messages for p in run.manifest.suite.prompts}
         self._offering_tools = {p.id for p in run.manifest.suite.prompts if p.tools}
         self._prompts: dict[str, list[int]] = {}
+        self._roots: dict[Trial, ScoredResponse] = {}
 
     def read_responses(self, progress: ReadingProgress) -> None:
         """Read every usable response to this reference's claimed model that was not read before."""
@@ -253,7 +281,7 @@ class Scorer:
     ) -> None:
         """Let another form of the model read a sample of the reference's own responses beside the plain one."""
         sample = self.sample_for_forms(settings)
-        most = max(_FIRST_TOKENS, settings.form_tokens // max(1, len(sample)))
+        most = max(_LEAST_FORM_TOKENS, settings.form_tokens // max(1, len(sample)))
         for one in sample:
             if (name, one.trial) in self._done.forms:
                 continue
@@ -264,16 +292,28 @@ class Scorer:
             other = list(_logit_rows(form, ids, len(prompt)))[:most]
             self._write_line(form=_build_form_reading(self._reference, name, honest, one.trial, plain, other))
 
-    def read_variants(self, settings: ScoreSection) -> None:
-        """Read responses whose first tokens do not fit again, behind each other rendering of their prompts."""
-        for provider in sorted({s.trial.provider for s in self._done.scored} - {self._reference}):
-            misfits = self._find_misfits(provider)[: settings.variant_responses]
-            for variant in settings.variants if misfits else ():
-                for one in misfits:
-                    if (variant.name, one.trial) not in self._done.variants:
-                        reading = self._read_variant(variant, one)
-                        if reading is not None:
-                            self._write_line(variant=reading)
+    def collect_answers(self) -> tuple[ProviderAnswers, ...]:
+        """Every distinct response that was read, by provider and condition; the reference's own left out."""
+        found: dict[tuple[str, str], dict[tuple[Any, ...], ScoredResponse]] = {}
+        for one in sorted(self._done.scored, key=lambda s: s.trial):
+            if one.scores is not None and one.same_as is None:
+                self._roots[one.trial] = one
+        for one in sorted(self._done.scored, key=lambda s: s.trial):
+            root = self._roots.get(one.same_as or one.trial)
+            if one.trial.provider != self._reference and root is not None:
+                of = found.setdefault((one.trial.provider, one.trial.condition), {})
+                of.setdefault((one.trial.prompt, *self._sequence_key(root)), replace(root, trial=one.trial))
+        return tuple(self._join_answers(*key, list(of.values())) for key, of in found.items())
+
+    def earlier_suspects(self, given: ProviderAnswers) -> Mapping[str, SuspectReading]:
+        """What was read of these very responses before, by suspect; nothing where responses were added since."""
+        done = self._done.suspects.get((given.provider, given.condition), {})
+        plain = done.get("unchanged")
+        trials = {a.trial for a in given.answers}
+        return done if plain is not None and {a.trial for a in plain.answers} == trials else {}
+
+    def write_suspect(self, line: SuspectReading) -> None:
+        self._write_line(suspect=line)
 
     # --- responses ------------------------------------------------------------------------------
 
@@ -418,46 +458,36 @@ class Scorer:
             reason=reason,
         )
 
-    # --- other renderings of the prompt -----------------------------------------------------------
+    def _join_answers(self, provider: str, condition: str, of: Sequence[ScoredResponse]) -> ProviderAnswers:
+        answers = []
+        for one in of:
+            assert one.scores is not None, "roots have scores"
+            ids = one.scores.token_ids[: len(one.scores.token_ids) - one.ended]
+            if one.settled:  # cut again, as each suspect would have written it
+                ids = tuple(self._model.tokenize(self._decode_tokens(ids)))
+            answers.append(
+                GivenAnswer(
+                    trial=one.trial,
+                    asked=self._asked_prompt(one.trial.prompt),
+                    ids=ids,
+                    ended=one.ended,
+                    fixed=one.tokens_from == "provider",
+                )
+            )
+        prompts = [a.trial.prompt for a in answers]
+        return ProviderAnswers(
+            provider=provider,
+            condition=condition,
+            answers=tuple(answers),
+            varied=len(set(prompts)) < len(prompts),
+        )
 
-    def _find_misfits(self, provider: str) -> list[ScoredResponse]:
-        """One response a prompt, in reading order, of a provider whose answers begin as the reference's would not."""
-        answered = {s.trial: s for s in self._done.scored}
-        mine: dict[str, ScoredResponse] = {}
-        for one in self._done.scored:
-            if one.trial.provider == provider and one.trial.prompt not in mine:
-                mine[one.trial.prompt] = one if one.same_as is None else answered[one.same_as]
-        margins = [m for s in mine.values() if s.scores is not None for m in s.scores.margin[:_FIRST_TOKENS]]
-        if not margins or sum(m > 0 for m in margins) <= _MISFIT_SHARE * len(margins):
-            return []
-        missed = [s for s in mine.values() if s.scores is not None and any(s.scores.margin[:_FIRST_TOKENS])]
-        return [s for s in missed if s.trial.provider == provider]
-
-    def _read_variant(self, variant: PromptVariant, one: ScoredResponse) -> VariantReading | None:
-        """None where this variant renders the very same prompt, or none at all."""
-        assert one.scores is not None, "misfits have scores"
-        sent, messages = self._prompt_ids(one.trial.prompt), self._messages[one.trial.prompt]
-        if variant.system is not None:
-            rest = [m for m in messages if m.role != "system"]
-            messages = (Message(role="system", content=variant.system), *rest)
-        try:
-            prompt = self._model.prompt_ids(messages, chat_template=variant.chat_template)
-        except EngineError:
-            return None
-        if prompt == sent or not prompt:
-            return None
-        ids = one.scores.token_ids[:_VARIANT_TOKENS]
-        there = self._model.read(prompt, ids, ended=False)
-        return VariantReading(
-            reference=self._reference,
-            variant=variant.name,
-            trial=one.trial,
-            prompt_tokens=len(prompt),
-            tokens=len(ids),
-            hits=_count_hits(there.argmax, ids),
-            logprob=round(sum(there.logprob), 4),
-            plain_hits=_count_hits(one.scores.argmax, ids),
-            plain_logprob=round(sum(one.scores.logprob[: len(ids)]), 4),
+    def _asked_prompt(self, prompt: str) -> AskedPrompt:
+        return AskedPrompt(
+            messages=tuple(self._messages[prompt]),
+            ids=tuple(self._prompt_ids(prompt)),
+            render=self._model.prompt_ids,
+            is_control=lambda token: not self._model.pieces([token])[0],
         )
 
     def _write_line(self, **what: Any) -> None:
@@ -476,8 +506,9 @@ def _load_earlier_scores(run: Run, reference: str) -> _EarlierScores:
             done.records.add(line.unread.record_sha256)
         if line.form is not None and line.form.reference == reference:
             done.forms.add((line.form.form, line.form.trial))
-        if line.variant is not None and line.variant.reference == reference:
-            done.variants.add((line.variant.variant, line.variant.trial))
+        if line.suspect is not None and line.suspect.reference == reference:
+            of = done.suspects.setdefault((line.suspect.provider, line.suspect.condition), {})
+            of[line.suspect.suspect] = line.suspect
     return done
 
 
@@ -542,8 +573,11 @@ def _round_sums(sums: DecodingSums) -> DecodingSums:
     )
 
 
-def _count_hits(argmax: Iterable[int], token_ids: Iterable[int]) -> int:
-    return sum(a == t for a, t in zip(argmax, token_ids, strict=False))
+def _list_two_tokens(standings: decoding.TokenStandings) -> TopRows:
+    """The reader's choice at 0 and the response's own token as far below as it is."""
+    pairs = list(zip(standings.argmax, standings.token_ids, strict=True))
+    below = [(0.0, -m) for m in standings.margin]
+    return TopRows(ids=np.array(pairs, np.int32).reshape(-1, 2), logits=np.array(below, np.float32).reshape(-1, 2))
 
 
 def _round_values(values: Iterable[float]) -> tuple[float, ...]:

@@ -150,7 +150,7 @@ class Run:
             scored=tuple(one.scored for one in lines if one.scored is not None),
             unread=tuple(one.unread for one in lines if one.unread is not None),
             forms=tuple(one.form for one in lines if one.form is not None),
-            variants=tuple(one.variant for one in lines if one.variant is not None),
+            suspects=tuple(one.suspect for one in lines if one.suspect is not None),
         )
 
     def lines(self) -> Iterator[bytes]:

@@ -135,23 +135,48 @@ class FormReading:
     sampled: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VariantReading:
-    """A response read behind another rendering of its prompt (template, system message): does it fit better?
+SuspectKind = Literal["unchanged", "request", "sampler", "weights", "positions"]
+"""What a suspect changes: nothing, the prompt that the model is given, the choice from its logits, the numbers that it
+computes with, the base of its positions."""
 
-    Sums over the response's tokens: `hits` of the reference's choice, and their log-likelihood `logprob`
-    at temperature 1, here and (`plain_*`) behind the prompt as it was sent.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuspectAnswer:
+    """One response read under one suspect.
+
+    `missed[i]` is the byte of the text at which the i-th token begins that the suspect would not have chosen (the
+    token that ends the turn begins behind the text's last byte), `margin[i]` by how many logits not. `whole` is
+    False where reading stopped because the suspect was refuted. `prompt_tokens` are those of the suspect's prompt.
     """
 
-    reference: str
-    variant: str
     trial: Trial
     prompt_tokens: int
     tokens: int
-    hits: int
-    logprob: float
-    plain_hits: int
-    plain_logprob: float
+    missed: tuple[int, ...]
+    margin: tuple[float, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuspectReading:
+    """A provider's distinct responses read under one suspect: would every token be the best one if this were so?
+
+    `touched` are the prompts that the suspect changes; on the others it reads as the unchanged reference does, and
+    they are not read again. None touched: it cannot be told by this suite. `family` joins suspects that differ in
+    size only. `refuted`: one token says no, so the rest was not read. `read_tokens`: what was computed for it.
+    """
+
+    reference: str
+    provider: str
+    condition: str
+    suspect: str
+    kind: SuspectKind
+    family: str
+    words: str
+    touched: tuple[str, ...]
+    answers: tuple[SuspectAnswer, ...]
+    refuted: bool
+    read_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +189,7 @@ class ScoreLine:
     scored: ScoredResponse | None = None
     unread: Unread | None = None
     form: FormReading | None = None
-    variant: VariantReading | None = None
+    suspect: SuspectReading | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +200,7 @@ class Reading:
     scored: tuple[ScoredResponse, ...] = ()
     unread: tuple[Unread, ...] = ()
     forms: tuple[FormReading, ...] = ()
-    variants: tuple[VariantReading, ...] = ()
+    suspects: tuple[SuspectReading, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -109,6 +109,7 @@ class LlamaModel(ChunkedModel):
             "flash_attention": self._settings.flash_attention,
             "cache_type_k": self._settings.cache_type_k,
             "cache_type_v": self._settings.cache_type_v,
+            **({} if self._settings.position_base is None else {"position_base": self._settings.position_base}),
         }
 
     def close(self) -> None:
@@ -146,6 +147,8 @@ class LlamaModel(ChunkedModel):
         params.flash_attn_type = int(self._settings.flash_attention)
         params.type_k = CACHE_TYPES[self._settings.cache_type_k]
         params.type_v = CACHE_TYPES[self._settings.cache_type_v]
+        if self._settings.position_base is not None:
+            params.rope_freq_base = float(self._settings.position_base)
         params.offload_kqv = params.op_offload = False
         self._context = self._c.llama_init_from_model(self._model, params)
         if not self._context:

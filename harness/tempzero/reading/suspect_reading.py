@@ -1,0 +1,351 @@
+"""A provider's responses and the suspects in, how every token stands under each out: refuted early where one says no.
+
+The order is the cost. What fits the unchanged reference token for token is not read again. Rules of the sampler are
+tried on the rows of the plain reading, for nothing. Other prompts are read for a few tokens of a response, first of
+those that the reference would give itself (what is read of them serves every provider), and further only where those
+fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tempzero.errors import EngineError
+from tempzero.reading.suspects import REQUEST_SUSPECTS, SAMPLER_RULES
+from tempzero.reading.suspects.suspect import AskedPrompt, ChosenTokens, FormSuspect, Logits, RequestSuspect
+from tempzero.reading.top_rows import RowSource, TopRows
+from tempzero.types.asked import Trial
+from tempzero.types.scored import SuspectAnswer, SuspectKind, SuspectReading
+
+# So many tokens of a response are read before it is decided whether to read on.
+_FIRST_TOKENS = 12
+# A suspect that explains none of so many odd responses explains no mixture either.
+_ODD_TRIED = 4
+# With fewer misses than this, none beyond rounding, no other prompt could win: none is read.
+MIN_MISSES = 8
+_CUTS_TRIED = 4
+UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenAnswer:
+    """One distinct response: its tokens without the one that ends the turn. `fixed`: the provider gave them itself."""
+
+    trial: Trial
+    asked: AskedPrompt
+    ids: tuple[int, ...]
+    ended: bool
+    fixed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderAnswers:
+    """Every distinct response of one provider under one condition. `varied`: repeats of a prompt differ."""
+
+    provider: str
+    condition: str
+    answers: tuple[GivenAnswer, ...]
+    varied: bool
+
+
+class Tokens:
+    """What a reference can say of tokens and texts."""
+
+    def __init__(
+        self,
+        *,
+        tokenize: Callable[[str], list[int]],
+        pieces: Callable[[Sequence[int]], list[bytes]],
+        end_ids: tuple[int, ...],
+    ) -> None:
+        self.tokenize, self.end_ids = tokenize, end_ids
+        self._pieces, self._known = pieces, dict[int, bytes]()
+
+    def piece(self, token: int) -> bytes:
+        if token not in self._known:
+            (self._known[token],) = self._pieces([token])
+        return self._known[token]
+
+    def is_control(self, token: int) -> bool:
+        return not self.piece(token)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ReadTokens:
+    """A response (or its beginning) with its rows, and the margin of each token."""
+
+    ids: tuple[int, ...]
+    rows: TopRows
+    margin: NDArray[np.float64]
+
+
+class SuspectReader:
+    """Reads the responses of one run under suspects. `clear_margin`: what no honest rounding explains."""
+
+    def __init__(self, *, reference: str, tokens: Tokens, source: RowSource, exact: bool, clear_margin: float) -> None:
+        self._reference, self._tokens, self._source, self._exact = reference, tokens, source, exact
+        self._clear = clear_margin
+        self._plain: dict[Trial, SuspectAnswer] = {}
+
+    def read_unchanged(self, given: ProviderAnswers) -> SuspectReading:
+        """The yardstick: every response under the reference as it is."""
+        answers = []
+        for one in given.answers:
+            answers.append(self._read_answer(self._source, one.asked.ids, one, stop=False))
+            self._plain[one.trial] = answers[-1]
+        touched = tuple(dict.fromkeys(a.trial.prompt for a in given.answers))
+        return self._line(given, UNCHANGED, "unchanged", UNCHANGED, "nothing is changed", touched, answers, False, 0)
+
+    def read_rules(self, given: ProviderAnswers) -> Iterable[SuspectReading]:
+        """Rules of the sampler, from the rows of the plain reading. None where only the best token was visible."""
+        if not self._exact or not self._count_misses(given):
+            return
+        chosen, order = {}, self._worst_first(given)
+        for one in order:
+            read = self._read_tokens(self._source, one.asked.ids, one, None)
+            chosen[one.trial] = ChosenTokens(
+                prompt=one.asked.ids,
+                tokens=read.ids,
+                ended=one.ended,
+                end_ids=self._tokens.end_ids,
+                ids=read.rows.ids,
+                logits=read.rows.logits,
+            )
+        for suggest in SAMPLER_RULES:
+            for suspect in suggest(list(chosen.values())):
+                change = suspect.change
+
+                def read_changed(one: GivenAnswer, change: Callable[[ChosenTokens], Logits] = change) -> SuspectAnswer:
+                    return self._judge_rule(one, chosen[one.trial], change)
+
+                touched = tuple(dict.fromkeys(one.trial.prompt for one in order))
+                answers, refuted = self._read_order(given, order, read_changed)
+                yield self._line(
+                    given, suspect.name, "sampler", suspect.family, suspect.words, touched, answers, refuted, 0
+                )
+
+    def read_requests(
+        self, given: ProviderAnswers, suspects: Sequence[RequestSuspect] = REQUEST_SUSPECTS
+    ) -> Iterable[SuspectReading]:
+        """Other prompts than the ones that were sent."""
+        if not self.could_be_beaten(given):
+            return
+        for suspect in suspects:
+            line = self._read_request(given, suspect)
+            if line is not None:
+                yield line
+
+    def read_form(self, given: ProviderAnswers, suspect: FormSuspect, source: RowSource) -> SuspectReading | None:
+        """Another form of the model; None where every token is the reference's already."""
+        if not self._count_misses(given):
+            return None
+        before, order = source.read_tokens, self._worst_first(given)
+        answers, refuted = self._read_order(
+            given, order, lambda one: self._read_answer(source, one.asked.ids, one, stop=True)
+        )
+        touched = tuple(dict.fromkeys(one.trial.prompt for one in order))
+        spent = source.read_tokens - before
+        return self._line(
+            given, suspect.name, suspect.kind, suspect.family, suspect.words, touched, answers, refuted, spent
+        )
+
+    def could_be_beaten(self, given: ProviderAnswers) -> bool:
+        """Whether anything that is read could explain the responses better than the unchanged reference."""
+        return self._count_misses(given) >= MIN_MISSES or any(self._is_odd(one) for one in given.answers)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _read_request(self, given: ProviderAnswers, suspect: RequestSuspect) -> SuspectReading | None:
+        """None where the suspect cannot be rendered for any prompt."""
+        changed: dict[str, tuple[int, ...]] = {}
+        rendered = 0
+        for one in given.answers:
+            if one.trial.prompt not in changed:
+                try:
+                    ids = tuple(suspect.change(one.asked))
+                except EngineError:
+                    continue
+                rendered += 1
+                changed[one.trial.prompt] = ids
+        if not rendered:
+            return None
+        touched = tuple(p for p, ids in changed.items() if ids and ids != self._asked_ids(given, p))
+        order = [one for one in self._shared_first(given) if one.trial.prompt in touched]
+        before = self._source.read_tokens
+        # Where a prompt is odd that the suspect leaves as it is, it is no cause of all; it may be one of some.
+        answers, refuted = self._read_order(
+            given, order, lambda one: self._read_answer(self._source, changed[one.trial.prompt], one, stop=True)
+        )
+        spent = self._source.read_tokens - before
+        return self._line(
+            given, suspect.name, "request", suspect.family, suspect.words, touched, answers, refuted, spent
+        )
+
+    @staticmethod
+    def _asked_ids(given: ProviderAnswers, prompt: str) -> tuple[int, ...]:
+        return next(one.asked.ids for one in given.answers if one.trial.prompt == prompt)
+
+    def _read_order(
+        self, given: ProviderAnswers, order: Sequence[GivenAnswer], read: Callable[[GivenAnswer], SuspectAnswer]
+    ) -> tuple[list[SuspectAnswer], bool]:
+        """Responses one after another, until one refutes the suspect: all of them, or of a mixture its odd ones."""
+        answers: list[SuspectAnswer] = []
+        if given.varied:
+            odd = [one for one in order if self._is_odd(one)]
+            for count, one in enumerate(odd, start=1):
+                answers.append(read(one))
+                if count == _ODD_TRIED and not any(a.whole for a in answers):
+                    return answers, True
+            if not all(a.whole for a in answers):
+                return answers, True
+            order = [one for one in order if not self._is_odd(one)]
+        for one in order:
+            answers.append(read(one))
+            if not answers[-1].whole:
+                return answers, True
+        return answers, False
+
+    def _read_answer(self, source: RowSource, prompt: Sequence[int], one: GivenAnswer, *, stop: bool) -> SuspectAnswer:
+        """A response under a prompt; with `stop` no further than its first tokens where these refute it."""
+        if stop and len(one.ids) > _FIRST_TOKENS:
+            begun = self._read_tokens(source, prompt, one, _FIRST_TOKENS)
+            if self._refutes(begun.margin):
+                return self._answer(one, prompt, begun.ids, begun.margin, whole=False)
+        read = self._read_tokens(source, prompt, one, None)
+        whole = not (stop and self._refutes(read.margin))
+        return self._answer(one, prompt, read.ids, read.margin, whole=whole)
+
+    def _judge_rule(
+        self, one: GivenAnswer, chosen: ChosenTokens, change: Callable[[ChosenTokens], Logits]
+    ) -> SuspectAnswer:
+        logits = change(chosen)
+        rows = TopRows(ids=chosen.ids, logits=logits)
+        margin = self._margins(rows, chosen.tokens, chosen.ended, floor=chosen.logits[:, -1])
+        return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=not self._refutes(margin))
+
+    def _refutes(self, margin: NDArray[np.float64]) -> bool:
+        """One token that no rounding explains, or two that hardly any does."""
+        return bool((margin > 2 * self._clear).any() or (margin > self._clear).sum() > 1 + margin.size / 1000)
+
+    def _read_tokens(
+        self, source: RowSource, prompt: Sequence[int], one: GivenAnswer, limit: int | None
+    ) -> _ReadTokens:
+        """A response in the cut that this suspect would have written it in, if that can be told.
+
+        Where the text may be cut into tokens in two ways and the suspect's choice at a clear miss begins the very
+        text that follows, that cut is tried. Cutting by the unchanged reference alone would refute true suspects.
+        """
+        ids = one.ids[:limit]
+        ended = one.ended and len(ids) == len(one.ids)
+        read = self._read_cut(source, prompt, ids, ended)
+        if one.fixed:
+            return read
+        at = tried = 0
+        while tried < _CUTS_TRIED:
+            places = range(at, min(len(read.ids), read.margin.size))
+            found = next((i for i in places if read.margin[i] > self._clear), None)
+            if found is None:
+                break
+            at = found + 1
+            best = int(read.rows.ids[found, 0])
+            begun, rest = self._tokens.piece(best), b"".join(map(self._tokens.piece, read.ids[found:]))
+            if not begun or not rest.startswith(begun):
+                continue
+            try:
+                after = self._tokens.tokenize(rest[len(begun) :].decode())
+            except UnicodeDecodeError:
+                continue
+            tried += 1
+            other = self._read_cut(source, prompt, (*read.ids[:found], best, *after), ended)
+            if other.margin.sum() < read.margin.sum():
+                read = other
+        return read
+
+    def _read_cut(self, source: RowSource, prompt: Sequence[int], ids: tuple[int, ...], ended: bool) -> _ReadTokens:
+        rows = source.find_rows(prompt, ids, ended=ended)
+        return _ReadTokens(ids=ids, rows=rows, margin=self._margins(rows, ids, ended, floor=rows.logits[:, -1]))
+
+    def _margins(
+        self, rows: TopRows, ids: Sequence[int], ended: bool, *, floor: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Best logit less the token's own; of a token that is not among the best ones, at least that."""
+        best = rows.logits.max(axis=1)
+        own = np.where(rows.ids[: len(ids)] == np.asarray(ids, np.int32)[:, None], rows.logits[: len(ids)], -np.inf)
+        found = own.max(axis=1, initial=-np.inf)
+        if ended:
+            ends = np.where(np.isin(rows.ids[-1], self._tokens.end_ids), rows.logits[-1], -np.inf)
+            found = np.append(found, ends.max(initial=-np.inf))
+        known = np.where(np.isneginf(found), floor[: found.size], found)
+        return np.asarray(np.maximum(0.0, (best[: known.size] - known).astype(np.float64)))
+
+    def _answer(
+        self, one: GivenAnswer, prompt: Sequence[int], ids: Sequence[int], margin: NDArray[np.float64], *, whole: bool
+    ) -> SuspectAnswer:
+        sizes = [len(self._tokens.piece(t)) for t in ids]
+        begins = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
+        missed = np.flatnonzero(margin > 0)
+        return SuspectAnswer(
+            trial=one.trial,
+            prompt_tokens=len(prompt),
+            tokens=int(margin.size),
+            missed=tuple(int(begins[i]) for i in missed),
+            margin=tuple(round(float(margin[i]), 4) for i in missed),
+            whole=whole,
+        )
+
+    def _line(
+        self,
+        given: ProviderAnswers,
+        name: str,
+        kind: SuspectKind,
+        family: str,
+        words: str,
+        touched: tuple[str, ...],
+        answers: Sequence[SuspectAnswer],
+        refuted: bool,
+        spent: int,
+    ) -> SuspectReading:
+        return SuspectReading(
+            reference=self._reference,
+            provider=given.provider,
+            condition=given.condition,
+            suspect=name,
+            kind=kind,
+            family=family,
+            words=words,
+            touched=touched,
+            answers=tuple(answers),
+            refuted=refuted,
+            read_tokens=spent,
+        )
+
+    def _count_misses(self, given: ProviderAnswers) -> int:
+        return sum(len(self._plain[one.trial].missed) for one in given.answers)
+
+    def _is_odd(self, one: GivenAnswer) -> bool:
+        return max(self._plain[one.trial].margin, default=0.0) > self._clear
+
+    def _worst_first(self, given: ProviderAnswers) -> list[GivenAnswer]:
+        """Odd responses first, of those the ones with short prompts: they refute for the least."""
+
+        def order(one: GivenAnswer) -> tuple[bool, bool, int, Trial]:
+            return (not self._is_odd(one), not self._plain[one.trial].missed, len(one.asked.ids), one.trial)
+
+        return sorted(given.answers, key=order)
+
+    def _shared_first(self, given: ProviderAnswers) -> list[GivenAnswer]:
+        """Responses that the reference would give itself first: other providers give them too, and nights again.
+
+        What another prompt makes of them is then in the book. Of a mixture it is the odd responses that tell.
+        """
+        if given.varied:
+            return self._worst_first(given)
+
+        def order(one: GivenAnswer) -> tuple[bool, int, Trial]:
+            return (bool(self._plain[one.trial].missed), len(one.asked.ids), one.trial)
+
+        return sorted(given.answers, key=order)

@@ -1,0 +1,273 @@
+"""Responses read under suspects: the true one explains every token, the others are refuted early and cheaply."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import make_attempt, make_run
+from tempzero import config, records
+from tempzero.config import Config
+from tempzero.engines import open_local_engine
+from tempzero.engines.local import weights
+from tempzero.engines.local.in_process import InProcessEngine
+from tempzero.reading import run_reading
+from tempzero.reading.suspects import REQUEST_SUSPECTS, SAMPLER_RULES
+from tempzero.reading.suspects.penalties import apply_penalty, count_before
+from tempzero.reading.suspects.suspect import AskedPrompt, ChosenTokens
+from tempzero.reading.top_rows import BookedModel, RowBook
+from tempzero.types.asked import Message, Prompt, Suite, Trial
+from tempzero.types.recorded import Attempt, Completion
+from tempzero.types.scored import SuspectReading
+from tempzero.workflow.pipeline import Watcher
+from tiny_gguf import tiny_model
+
+QUIET = Watcher(say=lambda _: None, begin=lambda *_: None, attempt=lambda _: None, read=lambda *_: None)
+SUITE = Suite(
+    prompts=tuple(
+        Prompt(
+            id=f"p{i}",
+            family="test",
+            messages=(
+                Message(role="system", content=f"Rule {i}"),
+                Message(role="user", content=f"  Say   SOMETHING of {i}\n\n\nand more "),
+            ),
+        )
+        for i in range(4)
+    ),
+    digest="0" * 64,
+)
+TOKENS = 20
+Row = np.ndarray[tuple[int], np.dtype[np.float32]]
+Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Choose = Callable[[Row, list[int], list[int]], int]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model files and books made here stay here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp()))
+
+
+def settings(**score: object) -> Config:
+    local = {"weights": f"path:{tiny_model()}", "precision": "as_is", "threads": 1, "batch": 64, "context": 512}
+    host = {"name": "b", "base_url": "http://127.0.0.1:9/v1", "model": "m", "claims": {"model": "tiny"}}
+    return config.parse_config(
+        {
+            "version": 1,
+            "defaults": {"repeats": 1},
+            "providers": [{"name": "ref", "local": local, "claims": {"model": "tiny"}}, host],
+            "run": {"reference": "ref"},
+            "score": {"forms": [], **score},
+        },
+        source="test",
+    )
+
+
+def opened(chosen: Config) -> InProcessEngine:
+    provider = chosen.provider("ref")
+    assert provider.local is not None
+    source = config.Weights(source=provider.local.weights)
+    return open_local_engine(provider, weights.obtain_weights(source, precision="as_is", say=lambda _: None))
+
+
+def greedy(row: Row, prompt: list[int], written: list[int]) -> int:
+    return int(row.argmax())
+
+
+def answered(
+    engine: InProcessEngine, choose: Choose = greedy, edit: Callable[[tuple[Message, ...]], Sequence[Message]] = tuple
+) -> Iterator[Attempt]:
+    """What a host gives that chooses so, or is given such messages; with its own token ids."""
+    for prompt in SUITE.prompts:
+        ids = engine.prompt_ids(list(edit(prompt.messages)))
+        written: list[int] = []
+        while len(written) < TOKENS:
+            path = [*ids, *written]
+            row = next(iter(next(iter(engine.logits(path, len(path))))))
+            token = choose(row, ids, written)
+            if token in engine.end_ids:
+                break
+            written.append(token)
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(b"".join(map(engine.piece, written)))
+        completion = Completion(text=text, finish_reason="length", token_ids=tuple(written))
+        trial = Trial(provider="b", prompt=prompt.id, condition="default", repeat=0)
+        made = make_attempt(trial, text)
+        outcome = replace(made.exchange.outcome, completion=completion)
+        yield replace(made, exchange=replace(made.exchange, outcome=outcome))
+
+
+def read(folder: Path, chosen: Config, attempts: Sequence[Attempt]) -> dict[str, SuspectReading]:
+    path = make_run(folder, chosen, SUITE, attempts)
+    run_reading.score_run(path, environ={}, watcher=QUIET)
+    return {s.suspect: s for s in records.open_run(path).reading().suspects}
+
+
+def misses(line: SuspectReading) -> int:
+    return sum(len(a.missed) for a in line.answers)
+
+
+def test_another_prompt_explains_every_token_it_was_answered_from(tmp_path: Path) -> None:
+    """The system message did not reach the model: read without it no token is missed; turns are nothing to tell."""
+    chosen = settings()
+    attempts = list(answered(opened(chosen), edit=lambda messages: messages[1:]))
+    found = read(tmp_path, chosen, attempts)
+    assert misses(found["unchanged"]) > 0
+    true = found["no-system-message"]
+    assert (misses(true), true.refuted, true.touched) == (0, False, ("p0", "p1", "p2", "p3"))
+    assert found["last-turn-only"].touched == ()
+
+
+def test_a_rule_of_the_sampler_explains_every_token_it_chose(tmp_path: Path) -> None:
+    """Read from rows that were read already: a presence penalty costs no token more."""
+    chosen, engine = settings(), opened(settings())
+
+    def penalised(row: Row, prompt: list[int], written: list[int]) -> int:
+        changed = row.copy()
+        changed[list({*written})] -= 0.5
+        return int(changed.argmax())
+
+    found = read(tmp_path, chosen, list(answered(engine, penalised)))
+    assert misses(found["unchanged"]) > 0
+    true = found["presence-0.5-answer"]
+    assert (misses(true), true.refuted, true.read_tokens) == (0, False, 0)
+    assert misses(found["presence-0.5-prompt and answer"]) > 0, "the window is told as well"
+
+
+def test_what_the_reference_says_itself_is_not_read_again(tmp_path: Path) -> None:
+    """A host that agrees token for token costs nothing beyond the plain reading."""
+    chosen = settings(forms=["cache=q4_0"])
+    found = read(tmp_path, chosen, list(answered(opened(chosen))))
+    assert list(found) == ["unchanged"]
+    assert misses(found["unchanged"]) == 0
+
+
+def test_another_form_is_a_suspect(tmp_path: Path) -> None:
+    """Positions computed with another base, or a coarse cache: the form that was served misses nothing."""
+    chosen = settings(forms=["position_base=100", "cache=q4_0"])
+    changed = chosen.provider("ref").local
+    assert changed is not None
+    host = chosen.provider("ref").model_copy(update={"local": changed.model_copy(update={"position_base": 100})})
+    source = config.Weights(source=changed.weights)
+    engine = open_local_engine(host, weights.obtain_weights(source, precision="as_is", say=lambda _: None))
+    found = read(tmp_path, chosen, list(answered(engine)))
+    assert misses(found["unchanged"]) > 0
+    assert (misses(found["position_base=100"]), found["position_base=100"].kind) == (0, "positions")
+    assert misses(found["cache=q4_0"]) > 0
+
+
+def test_a_night_that_brings_known_texts_computes_nothing_new(tmp_path: Path) -> None:
+    """Rows outlast the run: the same responses under the same suspects are read from the book."""
+    chosen = settings()
+    attempts = list(answered(opened(chosen), edit=lambda messages: messages[1:]))
+    first = read(tmp_path / "one", chosen, attempts)
+    second = read(tmp_path / "two", chosen, attempts)
+    assert sum(s.read_tokens for s in second.values()) == 0
+    assert {n: s.answers for n, s in first.items()} == {n: s.answers for n, s in second.items()}
+
+
+def test_scoring_again_reads_no_suspect_again(tmp_path: Path) -> None:
+    """What stands in scores.jsonl stands; responses that come later are read with all suspects anew."""
+    chosen = settings()
+    path = make_run(tmp_path, chosen, SUITE, list(answered(opened(chosen), edit=lambda messages: messages[1:])))
+    run_reading.score_run(path, environ={}, watcher=QUIET)
+    before = (path / "scores.jsonl").read_bytes()
+    run_reading.score_run(path, environ={}, watcher=QUIET)
+    assert (path / "scores.jsonl").read_bytes() == before
+
+
+def test_a_variant_of_ones_own_is_a_suspect_as_well(tmp_path: Path) -> None:
+    """`score.variants` adds to the list; one that renders the same prompt changes nothing and says so."""
+    chosen = settings(variants=[{"name": "mine", "system": "Speak."}, {"name": "same"}])
+    speak = Message(role="system", content="Speak.")
+    found = read(tmp_path, chosen, list(answered(opened(chosen), edit=lambda messages: (speak, *messages[1:]))))
+    assert misses(found["mine"]) == 0
+    assert found["same"].touched == ()
+
+
+def test_every_suspect_says_why_and_has_a_name_of_its_own() -> None:
+    """A report names suspects; two of one name would be one."""
+    names = [s.name for s in REQUEST_SUSPECTS]
+    assert len(names) == len(set(names))
+    assert all(s.words and s.family for s in REQUEST_SUSPECTS)
+    assert SAMPLER_RULES
+
+
+def test_every_request_suspect_changes_some_prompt() -> None:
+    """One that never changes anything would only look like a suspect."""
+
+    def render(messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+        text = f"{chat_template}|" + "|".join(f"{m.role}>{m.content}" for m in messages)
+        return [1, *(ord(letter) for letter in text), 2, 3]
+
+    system = Message(role="system", content="Be <b>kind</b>.")
+    turns = (
+        Message(role="user", content="  \u201cHi\u201d  \uff21nd\n\n\nCaf\u00e9 "),
+        Message(role="assistant", content="Yes"),
+        Message(role="user", content="and now?"),
+        Message(role="assistant", content="No"),
+        Message(role="user", content="long " * 1000),
+    )
+
+    def ask(messages: tuple[Message, ...]) -> AskedPrompt:
+        ids = tuple(render(messages))
+        return AskedPrompt(messages=messages, ids=ids, render=render, is_control=lambda token: token < 4)
+
+    asked = [ask((system, *turns)), ask(turns)]
+    for suspect in REQUEST_SUSPECTS:
+        assert any(tuple(suspect.change(one)) != one.ids for one in asked), suspect.name
+
+
+def test_penalties_are_those_of_the_engines() -> None:
+    """By hand: windows with and without the prompt; presence once, frequency each time, repetition by sign."""
+    rows = np.array([[2.0, -1.0, 0.5]], np.float32)
+    one = ChosenTokens(
+        prompt=(7, 7), tokens=(8,), ended=False, end_ids=(), ids=np.array([[7, 8, 9]], np.int32), logits=rows
+    )
+    assert count_before(one, "prompt and answer").tolist() == [[2, 0, 0]]
+    assert count_before(one, "answer").tolist() == [[0, 0, 0]]
+    often = np.array([[2, 1, 0]], np.int32)
+    assert apply_penalty(rows, often, "frequency", 0.5).tolist() == [[1.0, -1.5, 0.5]]
+    assert apply_penalty(rows, often, "presence", 0.5).tolist() == [[1.5, -1.5, 0.5]]
+    assert apply_penalty(rows, often, "repetition", 2.0).tolist() == [[1.0, -2.0, 0.5]]
+
+
+class Counting:
+    """Gives rows that say what stands before them, and counts what it computes."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[Rows]:
+        for place in range(start, len(token_ids) + 1):
+            self.rows += 1
+            yield np.eye(50, dtype=np.float32)[[token_ids[place - 1] + 1]]
+
+
+def test_a_book_computes_only_what_stands_nowhere_in_it(tmp_path: Path) -> None:
+    """A place is all that stands before it: another ending costs its own rows, another prompt all of them."""
+    model = Counting()
+    booked = BookedModel(model, RowBook(tmp_path, {"model": "counting"}))
+    booked.find_rows([1, 2], [3, 4, 5], ended=False)
+    assert model.rows == 3
+    rows = booked.find_rows([1, 2], [3, 4, 9], ended=False)
+    assert rows.ids[:, 0].tolist() == [3, 4, 5]
+    assert model.rows == 3, "the row over the last token stands behind the same tokens"
+    booked.find_rows([1, 2], [3, 4, 9, 8], ended=False)
+    assert model.rows == 4
+    booked.find_rows([2, 1], [3, 4, 5], ended=False)
+    assert model.rows == 7
+
+
+def test_a_book_that_is_no_book_is_done_without(tmp_path: Path) -> None:
+    """Whatever lies in the cache: the reading goes on, only dearer."""
+    for model in ("one", "two"):
+        RowBook(tmp_path, {"model": model}).close()
+    for file in tmp_path.glob("*.sqlite"):
+        file.write_bytes(b"not a database" * 100)
+    booked = BookedModel(Counting(), RowBook(tmp_path, {"model": "one"}))
+    assert booked.find_rows([1], [2], ended=False).ids.shape[0] == 1
