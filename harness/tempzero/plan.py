@@ -159,6 +159,8 @@ def _digest_plan(config: Config, providers: Sequence[Provider], suite: Suite, tr
         ],
         "trials": [(t.block, t.trial.provider, t.trial.prompt, t.trial.repeat, t.max_tokens) for t in trials],
     }
+    if config.run.sessions > 1:
+        content["sessions"] = config.run.sessions
     if config.conditions:
         content["conditions"] = [_describe_condition(c) for c in config.conditions]
         content["under"] = [t.trial.condition for t in trials]

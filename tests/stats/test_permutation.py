@@ -219,3 +219,34 @@ def test_splitting_needs_four_repeats() -> None:
     assert stats.aa_rejection_rate([]).n == 0
     constant = stats.aa_rejection_rate([np.array([10]), np.array([4, 0])])
     assert constant.value == 0.0
+
+
+def sessions_of(*texts: str) -> Table:
+    """A row for each session, counting a and b."""
+    return np.array([[t.count("a"), t.count("b")] for t in texts], dtype=np.int64)
+
+
+def test_whole_sessions_are_what_is_exchanged() -> None:
+    """A router may bind a session to one machine: then all its repeats of all prompts are one piece of evidence."""
+    apart = [(sessions_of("aa", "aa", "aa", "aa"), sessions_of("bb", "bb", "bb", "bb"))] * 20
+    found = stats.session_permutation(apart)
+    assert found.p_value == pytest.approx(2 / 70)
+    assert found.statistic == pytest.approx(1.0)
+    bound = [(sessions_of("aa", "bb"), sessions_of("bb", "bb"))] * 20
+    assert stats.session_permutation(bound).p_value > 0.3
+    assert stats.one_hot_permutation([np.vstack([a.sum(axis=0), b.sum(axis=0)]) for a, b in bound]).p_value < 0.05
+
+
+def test_two_sessions_a_side_tell_nobody_apart() -> None:
+    """Six ways to deal four sessions: no p-value below a third, however many prompts."""
+    assert stats.session_permutation(
+        [(sessions_of("aa", "aa"), sessions_of("bb", "bb"))] * 50
+    ).p_value == pytest.approx(1 / 3)
+
+
+def test_only_a_small_p_value_takes_many_permutations() -> None:
+    """Most pairs of a large set are alike, and their p-values need no digits."""
+    alike = [np.array([[1, 1], [1, 1]])] * 10
+    apart = [np.array([[3, 0], [0, 3]])] * 10
+    assert stats.one_hot_permutation(alike, permutations=20_000, settled_above=0.2).permutations == 999
+    assert stats.one_hot_permutation(apart, permutations=20_000, settled_above=0.2).permutations == 20_000

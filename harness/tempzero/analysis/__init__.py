@@ -117,7 +117,7 @@ def _build_case(
     budget = stats.divide_budget(config.gates.alpha, _count_tests(tallies, across, pairs, reading))
     halves = compare_halves(book, tallies, config.gates.alpha)
     conditions = compare_pairs(book, across, texts, budget["conditions"])
-    comparisons = compare_pairs(book, pairs, texts, budget["camps"] or config.gates.alpha)
+    comparisons = compare_pairs(book, pairs, texts, budget["camps"] or config.gates.alpha, config.run)
     for one in tallies:
         provider_figures.enter_repetition(book, one)
         provider_figures.enter_answer_figures(book, one)

@@ -11,15 +11,19 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.book import Book, Subject, bounded_mean, share_of_prompts
+from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.provider_figures import UP_TO_THE_CUT, describe_ned
-from tempzero.analysis.tallies import Tally
+from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.analysis.texts import ComparedTexts, Texts
+from tempzero.config import RunSection
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
-from tempzero.metrics.agreement import Counts, Floats, Ints, relabel_counts
+from tempzero.metrics.agreement import Counts, Floats, Ints, count_outputs, relabel_counts, rename_outputs
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import COMPARED_KINDS, PAIR_KINDS, PARTS, ComparedKind, Metric, MetricName, PartName
 
+# With 999 permutations a p-value beyond this is certain enough to be none that a correction leaves small.
+_PLAINLY_LARGE = 0.2
 MINIMUM_DETECTABLE_EXCESS = Metric(
     name="minimum_detectable_excess",
     unit="share",
@@ -227,10 +231,15 @@ def pair_conditions(tallies: Sequence[Tally]) -> list[Pair]:
     return pairs
 
 
-def compare_pairs(book: Book, pairs: Sequence[Pair], texts: Texts, alpha: float) -> list[Comparison]:
-    """Enter the figures of all pairs and test each that nobody decides; the tests are still to be corrected."""
+def compare_pairs(
+    book: Book, pairs: Sequence[Pair], texts: Texts, alpha: float, run: RunSection | None = None
+) -> list[Comparison]:
+    """Enter the figures of all pairs and test each that nobody decides; the tests are still to be corrected.
+
+    Of a `run` in several sessions whole sessions are permuted; without one, or of one session, its repeats are.
+    """
     drawn = permutations_needed(sum(not p.decided for p in pairs), alpha)
-    compared = [_compare_pair(book, pair, texts, drawn) for pair in pairs]
+    compared = [_compare_pair(book, pair, texts, drawn, run) for pair in pairs]
     _enter_cross_ned(book, compared, texts)
     return compared
 
@@ -240,7 +249,7 @@ def permutations_needed(tests: int, alpha: float) -> int:
     return max(999, math.ceil(4 * tests / alpha) - 1) if tests and alpha else 999
 
 
-def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Comparison:
+def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int, run: RunSection | None) -> Comparison:
     subject, basis = pair.subject, pair.basis
     left, right = _settle_pair(pair, texts, basis)
     match = agreement.cross_match_rate(left, right)
@@ -261,7 +270,13 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int) -> Compariso
     if pair.kind != "conditions":
         _enter_other_figures(book, pair)
         _enter_reasoning_figures(book, pair)
-    test = stats.one_hot_permutation([] if pair.decided else tables, permutations=drawn)
+    if run is not None and run.sessions > 1 and not pair.decided:
+        sides = _count_sessions(pair, texts, basis, run)
+        test = stats.session_permutation(agreement.build_session_tables(*sides), permutations=drawn)
+    else:
+        test = stats.one_hot_permutation(
+            [] if pair.decided else tables, permutations=drawn, settled_above=_PLAINLY_LARGE
+        )
     return Comparison(
         pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test, parts=parts
     )
@@ -273,6 +288,20 @@ def _settle_pair(pair: Pair, texts: Texts, part: PartName) -> tuple[Counts, Coun
     compared = texts.by_part(part)
     settled = settle_cuts(sides, compared.longer, compared.limit)
     return relabel_counts(sides[0], settled), relabel_counts(sides[1], settled)
+
+
+def _count_sessions(pair: Pair, texts: Texts, part: PartName, run: RunSection) -> tuple[Counts, Counts]:
+    """Both sides counted session by session, cut texts settled among both."""
+    sides = [tally.by_part(part) for tally in (pair.left, pair.right)]
+    settled = settle_cuts([s.raw for s in sides], texts.by_part(part).longer, texts.by_part(part).limit)
+    counted = []
+    for tally, side in zip((pair.left, pair.right), sides, strict=True):
+        rows = np.flatnonzero(side.text != NOT_SAID)
+        prompt, repeats = tally.lane.prompt[rows], planned_repeats(tally.lane)
+        session = np.array([run.session_of(r, repeats) for r in tally.lane.repeat[rows].tolist()], dtype=np.int64)
+        output = rename_outputs(prompt, side.text[rows], settled)
+        counted.append(count_outputs(prompt, output, cells=side.raw.cells, segment=session))
+    return counted[0], counted[1]
 
 
 def _compare_part(book: Book, pair: Pair, texts: Texts, part: PartName) -> PartComparison:

@@ -19,6 +19,8 @@ from tempzero.types.vocabulary import Metric
 
 # As between two providers: each half of a prompt's repeats has to show its own noise.
 _FEWEST_REPEATS = 4
+# Where no repeat differs no deal of them does: the share is 0 by construction, whatever the test is worth.
+NEVER_DIFFER = "cannot tell: its repeats never differ"
 _TOO_FEW_REPEATS = "no prompt has four comparable responses"
 
 AA_FALSE_ALARMS = Metric(
@@ -75,6 +77,9 @@ def compare_halves(book: Book, tallies: Sequence[Tally], alpha: float) -> list[H
 def _estimate_false_alarms(tally: Tally) -> Estimate:
     """Identities are taken together, as they are where two providers are compared."""
     counts = agreement.pool_segments(tally.own)
+    several = np.bincount(counts.cell, counts.count, counts.cells) >= _FEWEST_REPEATS
+    if several.any() and (np.bincount(counts.cell, minlength=counts.cells)[several] < 2).all():
+        return Estimate(value=None, low=None, high=None, n=0, method=NEVER_DIFFER)
     starts = np.searchsorted(counts.cell, np.arange(1, counts.cells))
     return stats.aa_rejection_rate(np.split(counts.count, starts))
 

@@ -71,19 +71,51 @@ async def collect_attempts(
     )
     asked = {t.trial.provider for t in plan.trials} - set(without)
     accesses = [Access(p, engines, job) for p in config.providers if p.name in asked]
-    waiting: dict[tuple[str, str], list[PlannedTrial]] = {}
-    for planned in plan.trials:
-        if planned.trial not in complete:
-            waiting.setdefault((planned.trial.provider, planned.trial.condition), []).append(planned)
-    lanes = []
-    for access, condition in product(accesses, config.asked_under()):
-        provider, trials = config.under(access.provider, condition), waiting.get((access.provider.name, condition.name))
-        if provider is not None and trials:
-            fields = config.fields_under(access.provider, condition)
-            lanes.append(Lane(provider, condition, access, trials, attempts, job, fields))
-    await _run_until_stopped(run_side_by_side([_take_turns(group) for group in _group_lanes(lanes)]), stop)
+    for number, trials in enumerate(_split_sessions(config, (t for t in plan.trials if t.trial not in complete))):
+        if number:
+            await _run_until_stopped(asyncio.sleep(config.run.session_gap_s), stop)
+        if stop is not None and stop.is_set():
+            break
+        for access in accesses if number else ():
+            access.reconnect()
+        lanes = _open_lanes(config, accesses, trials, attempts, job)
+        await _run_until_stopped(run_side_by_side([_take_turns(group) for group in _group_lanes(lanes)]), stop)
     reasons = [Ending(provider=a.provider.name, reason=a.ended) for a in accesses if a.ended]
     return (*([Ending(provider=None, reason=job.budget.exhausted)] if job.budget.exhausted else []), *reasons)
+
+
+def _split_sessions(config: Config, trials: Iterable[PlannedTrial]) -> list[list[PlannedTrial]]:
+    """The trials session by session, in plan order; sessions of which nothing is left are left out."""
+    repeats = {
+        (p.name, c.name): under.repeats
+        for p, c in product(config.providers, config.asked_under())
+        if (under := config.under(p, c)) is not None
+    }
+    found: dict[int, list[PlannedTrial]] = {}
+    for one in trials:
+        of = repeats[one.trial.provider, one.trial.condition]
+        found.setdefault(config.run.session_of(one.trial.repeat, of), []).append(one)
+    return [found[number] for number in sorted(found)]
+
+
+def _open_lanes(
+    config: Config,
+    accesses: Sequence[Access],
+    trials: Iterable[PlannedTrial],
+    attempts: Mapping[Trial, int],
+    job: CollectJob,
+) -> list[Lane]:
+    """A lane for each provider and condition that has trials left."""
+    waiting: dict[tuple[str, str], list[PlannedTrial]] = {}
+    for planned in trials:
+        waiting.setdefault((planned.trial.provider, planned.trial.condition), []).append(planned)
+    lanes = []
+    for access, condition in product(accesses, config.asked_under()):
+        provider, own = config.under(access.provider, condition), waiting.get((access.provider.name, condition.name))
+        if provider is not None and own:
+            fields = config.fields_under(access.provider, condition)
+            lanes.append(Lane(provider, condition, access, own, attempts, job, fields))
+    return lanes
 
 
 def _group_lanes(lanes: Iterable[Lane]) -> list[list[Lane]]:

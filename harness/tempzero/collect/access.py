@@ -75,6 +75,11 @@ class Access:
         self._renewed_at: float | None = None
         job.accesses.append(self)
 
+    def reconnect(self) -> None:
+        """Ask over new connections from here on, where the engine has any."""
+        if self._job.renew is not None and self.ended is None:
+            self.engine = self._job.renew(self.provider.name)
+
     async def admit(self, planned: PlannedTrial) -> StartedRequest | None:
         """Wait until this request may start, and count it; None when nothing may start any more."""
         async with self._turn:

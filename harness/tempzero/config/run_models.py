@@ -55,8 +55,19 @@ class RunSection(StrictModel):
     """How many of them: `quick`, `standard` (which holds quick), or `deep`, all there are."""
     results: str = "results"
     """The folder that run folders are written into, relative to this file."""
+    sessions: Positive = 1
+    """In how many sessions the repeats are asked, each with connections of its own, some time after the one before. A
+    router may bind a connection to one machine, so that all repeats of one session are its. With two or more, whole
+    sessions are what tests exchange, and four or more are needed to tell two peers apart; a provider needs as many
+    repeats."""
+    session_gap_s: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds between the end of a session and the beginning of the next."""
     seed: int = 1
     """Seeds the order of the trials: the same seed, the same order."""
+
+    def session_of(self, repeat: int, repeats: int) -> int:
+        """The session in which a provider that is asked so often gives this repeat; both are counted from 0."""
+        return repeat * min(self.sessions, repeats) // repeats if repeat < repeats else 0
 
     @property
     def references(self) -> tuple[str, ...]:

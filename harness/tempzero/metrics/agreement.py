@@ -295,6 +295,21 @@ def build_count_tables(left: Counts, right: Counts) -> list[Ints]:
     return [found[:, start:end] for start, end in pairwise(bounds.tolist())]
 
 
+def build_session_tables(left: Counts, right: Counts) -> list[tuple[Ints, Ints]]:
+    """The same for counts whose segments are sessions: for each side a row for each of its sessions."""
+    enough = np.minimum(count_responses(left), count_responses(right)) >= 2
+    rows = [int(side.segment.max(initial=-1)) + 1 for side in (left, right)]
+    found = []
+    for cell in np.flatnonzero(enough).tolist():
+        own = [side.cell == cell for side in (left, right)]
+        outputs = np.unique(np.concatenate([left.output[own[0]], right.output[own[1]]]))
+        tables = [np.zeros((number, outputs.size), dtype=np.int64) for number in rows]
+        for table, side, chosen in zip(tables, (left, right), own, strict=True):
+            np.add.at(table, (side.segment[chosen], np.searchsorted(outputs, side.output[chosen])), side.count[chosen])
+        found.append((tables[0], tables[1]))
+    return found
+
+
 def commonest_outputs(counts: Counts) -> Ints:
     """Each cell's commonest output, the smallest number among equals; UNPARSED for an empty cell."""
     whole = pool_segments(counts)

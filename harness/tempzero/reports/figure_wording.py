@@ -138,7 +138,7 @@ def _why_undefined(figure: Figure | None, words: Metric) -> str:
     if figure is None:
         return words.absent
     # The analysis had the data and would not make a figure of them: its reason goes before ours.
-    if figure.estimate.method.startswith("refused: "):
+    if figure.estimate.method.startswith(("refused: ", "cannot tell: ")):
         return figure.estimate.method
     return words.undefined if figure.k is None else words.undefined.replace(" k ", f" {figure.k} ")
 

@@ -26,7 +26,7 @@ from tempzero.stats.night_windows import (
     weigh_windows,
 )
 from tempzero.stats.odd_one import odd_one_test
-from tempzero.stats.permutation import aa_rejection_rate, mmd_permutation, one_hot_permutation
+from tempzero.stats.permutation import aa_rejection_rate, mmd_permutation, one_hot_permutation, session_permutation
 from tempzero.stats.power import minimum_detectable_divergence, minimum_detectable_effect
 from tempzero.stats.profile import profile_maximum
 from tempzero.stats.rounding import (
@@ -77,6 +77,7 @@ __all__ = [
     "rounding_evidence",
     "rounding_scale",
     "rule_of_three",
+    "session_permutation",
     "share_over_prompts",
     "sign_flip_test",
     "tokens_to_exclude",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +21,74 @@ from tempzero.types.concluded import Estimate
 _Counts = NDArray[np.int64]
 _AA_PERMUTATIONS = 9999
 _PROMPTS_AT_ONCE = 500
+_FIRST_PERMUTATIONS = 999
+_FEWEST_RESPONSES = 2
+_ONE_HOT = "excess divergence, labels permuted within prompt"
+_SESSIONS = "excess divergence, sessions permuted"
 
 
-def one_hot_permutation(tables: Sequence[_Counts], *, seed: int = 0, permutations: int = 999) -> TestResult:
+def one_hot_permutation(
+    tables: Sequence[_Counts], *, seed: int = 0, permutations: int = 999, settled_above: float = 1.0
+) -> TestResult:
     """Does A differ from B by more than each differs from itself? One-sided, on the mean excess divergence D.
 
     `tables[j]` is 2 x K: how often A and B gave each distinct output of prompt j. Prompts with fewer than two outputs
     on a side are left out. Prompts of one signature share one null distribution, so that the cost hardly grows with
-    the number of prompts. p = (c + 1) / (permutations + 1) (Phipson and Smyth 2010).
+    the number of prompts. p = (c + 1) / (B + 1) (Phipson and Smyth 2010), where B is `permutations`, or 999 where
+    these have shown already that the p-value is above `settled_above`: only a small p-value needs many.
     """
     stacked = stack_tables(tables)
     observed = math.fsum(row_divergence(stacked[:, 0], stacked[:, 1]))
-    null = draw_null_sums(count_signatures(stacked), np.random.default_rng(seed), permutations)
-    return _one_sided_result(observed, null, len(stacked), "excess divergence, labels permuted within prompt")
+    found, rng = count_signatures(stacked), np.random.default_rng(seed)
+    null = draw_null_sums(found, rng, min(_FIRST_PERMUTATIONS, permutations))
+    result = _one_sided_result(observed, null, len(stacked), _ONE_HOT)
+    if permutations <= null.size or result.p_value > settled_above or not result.n:
+        return result
+    more = draw_null_sums(found, rng, permutations - null.size)
+    return _one_sided_result(observed, np.concatenate([null, more]), len(stacked), _ONE_HOT)
+
+
+def session_permutation(
+    tables: Sequence[tuple[_Counts, _Counts]], *, seed: int = 0, permutations: int = 999
+) -> TestResult:
+    """The same with whole sessions as what is exchanged: repeats of one session may all come from one machine.
+
+    `tables[j]` is a table for each side, with a row for each of its sessions: how often it gave each distinct output
+    of prompt j. Which sessions are whose is permuted, over all prompts at once; every
+    way to do so is tried where there are no more of them than `permutations`. With two sessions a side there are but
+    six ways, so that no p-value is small: four a side are needed.
+    """
+    kept = [(a, b) for a, b in tables if min(a.sum(), b.sum()) >= _FEWEST_RESPONSES]
+    if not kept:
+        return TestResult(statistic=0.0, p_value=1.0, n=0, permutations=0, method=_SESSIONS)
+    sessions, own = len(kept[0][0]) + len(kept[0][1]), len(kept[0][0])
+    width = max(a.shape[1] for a, _ in kept)
+    counts = np.zeros((len(kept), sessions, width), dtype=np.int64)
+    for room, (a, b) in zip(counts, kept, strict=True):
+        room[:, : a.shape[1]] = np.vstack([a, b])
+    exact = math.comb(sessions, own) <= permutations + 1
+    if exact:
+        chosen = [list(c) for c in combinations(range(sessions), own)]
+    else:
+        rng = np.random.default_rng(seed)
+        chosen = [list(range(own)), *(rng.permutation(sessions)[:own].tolist() for _ in range(permutations))]
+    sums = np.array([_sum_divergence(counts, c) for c in chosen])
+    hits = int(np.count_nonzero(sums >= sums[0] - _tie_tolerance(len(kept))))
+    return TestResult(
+        statistic=float(sums[0]) / len(kept),
+        p_value=hits / len(chosen),
+        n=len(kept),
+        permutations=0 if exact else permutations,
+        method=_SESSIONS,
+    )
+
+
+def _sum_divergence(counts: _Counts, left: Sequence[int]) -> float:
+    """Excess divergence over all prompts where these sessions are the left side's."""
+    first = counts[:, list(left)].sum(axis=1)
+    other = counts.sum(axis=1) - first
+    usable = np.minimum(first.sum(axis=1), other.sum(axis=1)) >= _FEWEST_RESPONSES
+    return math.fsum(row_divergence(first[usable], other[usable]))
 
 
 def mmd_permutation(
