@@ -49,6 +49,8 @@ class Book:
     """Collects the figures of an analysis."""
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:
+        groups = {name: i for i, name in enumerate(dict.fromkeys(p.cluster or f"\0{p.id}" for p in prompts))}
+        self._clusters = np.array([groups[p.cluster or f"\0{p.id}"] for p in prompts], dtype=np.int64)
         families = np.array([p.family for p in prompts], dtype=object)
         self._families: list[tuple[str | None, NDArray[np.bool_]]] = [(None, np.ones(len(prompts), dtype=bool))]
         self._families += [(name, np.asarray(families == name)) for name in sorted({p.family for p in prompts})]
@@ -70,10 +72,15 @@ class Book:
         """
         defined = ~np.isnan(values)
         for family, members in self._families:
-            chosen = values[members & defined]
-            if family is None or chosen.size:
-                self.put(subject, metric, _append_note(estimate(chosen), note), k=k, family=family)
-        return _append_note(estimate(values[defined]), note)
+            chosen = members & defined
+            if family is None or chosen.any():
+                figure = self._estimate(values, chosen, estimate)
+                self.put(subject, metric, _append_note(figure, note), k=k, family=family)
+        return _append_note(self._estimate(values, defined, estimate), note)
+
+    def _estimate(self, values: Floats, chosen: NDArray[np.bool_], estimate: Estimator) -> Estimate:
+        """Prompts of one cluster count together."""
+        return stats.estimate_by_clusters(values[chosen], self._clusters[chosen], estimate)
 
     def put(
         self,

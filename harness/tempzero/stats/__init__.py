@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tempzero.stats.camps import find_camps, find_odd_ones
+from tempzero.stats.clusters import design_effect, estimate_by_clusters
 from tempzero.stats.drift import DriftTest, alarm_threshold, bet_on, drift_test, weigh_night
 from tempzero.stats.equivalence import loss_of_match, upper_loss
 from tempzero.stats.error_budget import Family, divide_budget
@@ -52,9 +53,11 @@ __all__ = [
     "alarm_threshold",
     "bet_on",
     "composite_null_test",
+    "design_effect",
     "divergence_over_prompts",
     "divide_budget",
     "drift_test",
+    "estimate_by_clusters",
     "estimate_spread",
     "exact_proportion",
     "expected_misses",

@@ -173,8 +173,8 @@ def _files(paths: Iterable[Path]) -> dict[Path, list[Path]]:
 def digest_prompts(prompts: Iterable[Prompt]) -> str:
     """SHA-256 over the exact messages and parameters of these prompts, in whatever order they come.
 
-    Tags, margins, and which suites ask it, do not count. The version of a prompt's extractor does: it decides what an
-    answer is.
+    Tags, margins, templates, and which suites ask it, do not count. The version of a prompt's extractor does: it
+    decides what an answer is.
     """
     values = [_prompt_identity(prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.id)]
     return hashlib.sha256(to_canonical_json(values).encode()).hexdigest()
@@ -245,6 +245,7 @@ def _parse_prompt(entry: Entry) -> Prompt:
         "tool_choice": lambda e: parse_tool_choice(e.get("tool_choice"), e.get("tools"), e.place_of("tool_choice")),
         "margin": _parse_margin,
         "request": _parse_request,
+        "cluster": _parse_cluster,
     }
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -260,6 +261,14 @@ def _parse_prompt(entry: Entry) -> Prompt:
     prompt = Prompt(**values)
     check_expected_calls(prompt, entry.place)
     return prompt
+
+
+def _parse_cluster(entry: Entry) -> str | None:
+    """The group of look-alikes that a prompt belongs to: its variants', else its template's."""
+    for key in ("variants", "template"):
+        if entry.get(key) is not None:
+            return _parse_text(entry.get(key), entry.place_of(key))
+    return None
 
 
 def _refuse_duplicate_id(name: str, place: Place, places: dict[str, Place]) -> None:

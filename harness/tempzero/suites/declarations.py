@@ -62,6 +62,7 @@ def as_file_entry(prompt_id: str, one: GeneratedPrompt) -> Mapping[str, Any]:
         "extractor": one.extractor,
         "expected": one.expected,
         "variants": one.variants,
+        "template": one.stem,
     }
     return {key: value for key, value in values.items() if value is not None}
 
@@ -87,7 +88,11 @@ def generate_jsonl(generator: str, *, seed: int, count: int, settings: Sequence[
                 place.refuse(f"--set {setting}: write KEY=VALUE, e.g. --set steps=3")
             item[key] = int(value) if value.isdecimal() else value
         declared = Declaration(item=item, head={"family": generator}, place=place, head_place=place)
-        entries = [{"family": generator, **entry.own} for entry in expand_declaration(declared)]
+        # The text is a promise: a seed gives the same bytes for ever, and templates came later.
+        entries = [
+            {"family": generator, **{key: value for key, value in entry.own.items() if key != "template"}}
+            for entry in expand_declaration(declared)
+        ]
     except SuiteProblem as problem:
         raise SuiteError(str(problem)) from None
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)

@@ -19,7 +19,7 @@ PROBES = "probes"
 """The subfolder of a prompt folder whose suites are asked by name only."""
 
 _REQUEST_KEYS = ("tools", "tool_choice", "request")
-_LINT_KEYS = ("variants", "allow")
+_LINT_KEYS = ("variants", "template", "allow")
 _TEXT_KEYS = ("id", "prompt", "system", "messages", "expected")
 PROMPT_KEYS = (*_TEXT_KEYS, "family", "extractor", "max_tokens", "tags", "suite", "margin", *_REQUEST_KEYS, *_LINT_KEYS)
 HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_REQUEST_KEYS)

@@ -78,6 +78,8 @@ class Prompt:
     """Of a prompt found by a search: logits between its reference's two best tokens where they are closest."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the request's body, laid over the provider's own."""
+    cluster: str | None = None
+    """Prompts of one template, one generator's kind or one `variants:` group: in intervals they count together."""
     body: Mapping[str, Any] | None = None
     """A whole request body that is sent as it is; `messages` and `tools` are then read out of it."""
 
