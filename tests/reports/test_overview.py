@@ -16,7 +16,7 @@ from tempzero.reports.lookup import View
 from tempzero.reports.overview_chart import Overview
 from tempzero.reports.overview_png import draw_overview_png
 from tempzero.reports.sections.run_overview import MAX_ROWS, lay_out_overview
-from tempzero.types.concluded import ProviderVerdict, Verdict
+from tempzero.types.concluded import Camps, Level, ProviderVerdict, Verdict
 
 
 @pytest.fixture
@@ -95,6 +95,34 @@ def test_the_drawing_is_one_well_formed_file_even_of_hostile_names() -> None:
     assert draw_overview_png(drawn).startswith(b"\x89PNG")
 
 
+def test_the_picture_says_how_each_stands() -> None:
+    """A pass that rests on rounding says so, the odd one and the camps are named, and nothing is said of the lonely."""
+    one = synthetic.analysis()
+    level = Level(
+        provider="llama-f16",
+        condition=synthetic.CONDITION,
+        reference=synthetic.REFERENCE,
+        name="rounding",
+        message="",
+        prompts=24,
+        differ=1,
+    )
+    camps = Camps(
+        claimed_model=synthetic.MODEL,
+        condition=synthetic.CONDITION,
+        camps=(("llama-q8_0", "llama-f16-batched", "llama-f16"), ("hosted-example",), ("llama-q4_0",)),
+        odd=("llama-q4_0",),
+        pairs=10,
+        alpha=0.01,
+    )
+    drawn = lay_out_overview(View(replace(one, levels=(level,), camps=(camps,)), synthetic.verdict()))
+    standing = {row.full_name: (row.standing, row.brief_standing) for row in drawn.rows}
+    assert standing["llama-f16"] == ("same up to 16-bit rounding", "16-bit rounding")
+    assert standing["llama-q8_0"] == ("in camp 1 of 3, with 3 of the 5 endpoints", "camp 1 of 3")
+    assert standing["llama-q4_0"] == ("the odd one of 5", "odd one of 5")
+    assert standing[synthetic.OTHER_MODEL] == ("", "")
+
+
 def test_outcomes_are_told_apart_without_colour(overview: Overview) -> None:
     """In a grey print and for the colour-blind each outcome has a shape and a word of its own."""
     root = ElementTree.fromstring(render_overview_svg(overview))
@@ -104,7 +132,7 @@ def test_outcomes_are_told_apart_without_colour(overview: Overview) -> None:
         if mark.get("class", "").startswith("mark ")
     }
     assert len(set(shapes.values())) == len(shapes) == 3
-    assert {row.words for row in overview.rows} == {"pass", "inconclusive", "finding"}
+    assert {row.outcome for row in overview.rows} == {"pass", "inconclusive", "finding"}
 
 
 def test_the_png_is_the_same_picture_each_time(overview: Overview) -> None:

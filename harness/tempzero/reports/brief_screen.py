@@ -21,7 +21,7 @@ from tempzero.reports.visible import to_one_line
 from tempzero.types.concluded import ProviderVerdict
 from tempzero.types.vocabulary import WORST_FIRST
 
-_NAME_WIDTH = 28
+_NAME_WIDTHS = 14, 34
 _FEW_PROVIDERS, _FEW_LINES, _MORE_LINES = 8, 24, 30
 _MAX_ROWS = 10
 _LINES_A_SENTENCE = 2
@@ -65,35 +65,41 @@ def _build_table(overview: Overview, rows: Sequence[OverviewRow], console: Conso
         grid.add_column(
             make_encodable(heading.screen, console.encoding), justify="right", no_wrap=True, overflow="crop"
         )
+    taken = sum(max(len(h.screen), 5) + 2 for h in overview.headings) + max(len(_say(row)) for row in rows) + 6
+    name_width = max(_NAME_WIDTHS[0], min(_NAME_WIDTHS[1], console.width - taken))
     grid.add_column("verdict", no_wrap=True, overflow="crop")
     for row in rows:
         shares = ["" if track.dot is None else track.dot.text for track in row.tracks]
         shares += [""] * (overview.tracks - len(shares))
         cells = [*shares, *([row.speed] if len(overview.headings) > overview.tracks else [])]
         grid.add_row(
-            Text(
-                make_encodable(f"{SIGNS[row.outcome]} {shorten_middle(row.full_name, _NAME_WIDTH)}", console.encoding)
-            ),
+            Text(make_encodable(f"{SIGNS[row.outcome]} {shorten_middle(row.full_name, name_width)}", console.encoding)),
             *(Text(make_encodable(cell or "–", console.encoding)) for cell in cells),
-            Text(make_encodable(row.words, console.encoding), style=COLOURS[row.outcome]),
+            Text(make_encodable(_say(row), console.encoding), style=COLOURS[row.outcome]),
         )
     return grid
 
 
+def _say(row: OverviewRow) -> str:
+    return ", ".join(filter(None, (row.outcome, row.brief_standing)))
+
+
 def _choose_sentences(view: View, width: int, budget: int) -> Iterator[tuple[str, str]]:
-    """The first reason of everyone who does not pass, worst first, and how many more there are."""
+    """What is found about the set, the first reason of everyone who does not pass, and how many more there are."""
     judged = [p for p in view.verdict.providers if p.outcome != "pass" and p.reasons]
     judged.sort(key=lambda p: WORST_FIRST.index(p.outcome))
-    reasons = sum(len(p.reasons) for p in judged)
+    sentences = [(f"{SIGNS['finding']} {message}", COLOURS["finding"]) for message in view.verdict.about_set]
+    sentences += [(_write_sentence(p), COLOURS[p.outcome]) for p in judged]
+    reasons = len(view.verdict.about_set) + sum(len(p.reasons) for p in judged)
     told = 0
-    for verdict in judged:
-        lines = _wrap(_write_sentence(verdict), width, _LINES_A_SENTENCE)
+    for sentence, colour in sentences:
+        lines = _wrap(sentence, width, _LINES_A_SENTENCE)
         last = told + 1 == reasons
         if len(lines) > budget - (not last):
             break
         budget -= len(lines)
         told += 1
-        yield from ((line, COLOURS[verdict.outcome]) for line in lines)
+        yield from ((line, colour) for line in lines)
     if told < reasons and budget > 0:
         yield f"and {count_with_noun(reasons - told, 'more sentence')}: --full, or the report", "dim"
 

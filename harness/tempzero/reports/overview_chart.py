@@ -32,13 +32,18 @@ class OverviewTrack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OverviewRow:
-    """One provider; `y` is the row's upper edge."""
+    """One provider; `y` is the row's upper edge.
+
+    `standing` says how it stands to the reference, or to its peers, `brief_standing` the same for where there is less
+    room.
+    """
 
     y: int
     name: str
     full_name: str
     outcome: VerdictOutcome
-    words: str
+    standing: str
+    brief_standing: str
     tracks: tuple[OverviewTrack, ...]
     speed: str
 

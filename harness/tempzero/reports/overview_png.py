@@ -83,10 +83,11 @@ def _draw_row(pen: _Pen, overview: Overview, row: OverviewRow) -> None:
     pen.line([(8, row.y), (right, row.y)], colour=_RULE, width=1)
     _draw_mark(pen, row.outcome, 13, row.y + 13)
     pen.write(24, row.y + 17, row.name, size=12, bold=True)
-    pen.write(right, row.y + 17, row.words, colour=_OUTCOME_COLOURS[row.outcome], bold=True, end=True)
+    pen.write(right, row.y + 17, row.outcome, colour=_OUTCOME_COLOURS[row.outcome], bold=True, end=True)
     for track in row.tracks:
         _draw_track(pen, track, row.y + 32)
     pen.write(right, row.y + 36, row.speed, end=True)
+    pen.write(24, row.y + 52, row.standing, colour=_DIM)
 
 
 def _draw_track(pen: _Pen, track: OverviewTrack, y: int) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tempzero.reports.charts import shorten_middle
-from tempzero.reports.figure_wording import count_with_noun, look_up_cell
+from tempzero.reports.figure_wording import LEVEL_WORDS, count_with_noun, look_up_cell
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, value_text
 from tempzero.reports.overview_chart import Overview, OverviewDot, OverviewHeading, OverviewRow, OverviewTrack
 from tempzero.reports.visible import to_one_line
-from tempzero.types.concluded import Figure
+from tempzero.types.concluded import Figure, LevelName
 from tempzero.types.vocabulary import WORST_FIRST, VerdictOutcome
 
 WIDTH = 390
 MAX_ROWS = 24
-_HEAD_HEIGHT, _ROW_HEIGHT, _FOOT_HEIGHT = 72, 44, 34
+_HEAD_HEIGHT, _ROW_HEIGHT, _FOOT_HEIGHT = 72, 60, 34
 _OWN_X, _REFERENCE_X, _TRACK = 24, 148, 78
 _RIGHT = WIDTH - 8
 
@@ -82,15 +82,45 @@ def _lay_out_row(view: View, subject: Subject, outcome: VerdictOutcome, y: int, 
     if has_reference and not view.is_reference(subject.provider):
         found = view.figure("reference", "cross_emr", subject, view.reference_of(subject.provider))
         tracks.append(_lay_out_track(found, _REFERENCE_X))
+    standing, brief_standing = _describe_standing(view, subject)
     return OverviewRow(
         y=y,
         name=shorten_middle(name, 36),
         full_name=name,
         outcome=outcome,
-        words=outcome,
+        standing=standing,
+        brief_standing=brief_standing,
         tracks=tuple(tracks),
         speed=_write_speed(view, subject),
     )
+
+
+_BRIEF_LEVELS: Mapping[LevelName, str] = {
+    "identical": "identical",
+    "rounding": "16-bit rounding",
+    "undecided": "too little read",
+    "beyond": "beyond rounding",
+    "unread": "not read",
+}
+
+
+def _describe_standing(view: View, subject: Subject) -> tuple[str, str]:
+    """How a provider stands to its reference, or else among those that claim its model: at length and in brief."""
+    for level in view.analysis.levels:
+        if (level.provider, level.condition) == (subject.provider, subject.condition):
+            return LEVEL_WORDS[level.name], _BRIEF_LEVELS[level.name]
+    for of in view.analysis.camps:
+        if of.condition != subject.condition:
+            continue
+        if subject.provider in of.odd:
+            return f"the odd one of {of.endpoints}", f"odd one of {of.endpoints}"
+        for number, camp in enumerate(of.camps, start=1):
+            if subject.provider in camp and len(of.camps) > 1:
+                brief = f"camp {number} of {len(of.camps)}"
+                return f"in {brief}, with {len(camp)} of the {of.endpoints} endpoints", brief
+            if subject.provider in camp and of.endpoints > 1:
+                return f"not told from the {count_with_noun(of.endpoints - 1, 'other')}", ""
+    return "", ""
 
 
 def _lay_out_track(figure: Figure | None, left: int) -> OverviewTrack:
@@ -129,7 +159,7 @@ def _price_heading(rows: Sequence[OverviewRow]) -> str:
 
 
 def _describe_row(row: OverviewRow) -> str:
-    said = [f"{row.full_name}: {row.words}"]
+    said = [f"{row.full_name}: {row.outcome}", *filter(None, [row.standing])]
     for words, track in zip(("agrees with itself", "same as the reference"), row.tracks, strict=False):
         if track.dot is not None:
             said.append(f"{words} {track.dot.text}")
