@@ -55,7 +55,8 @@ class HonestHost:
             cut = False
         choice = {"message": {"role": "assistant", **message}, "finish_reason": "length" if cut else "stop"}
         if asked.get("logprobs"):
-            choice["logprobs"] = {"content": [{"token": "yes", "logprob": 0.0}]}
+            listed = [{"token": f"t{n}", "logprob": -0.5 - n} for n in range(asked.get("top_logprobs", 0))]
+            choice["logprobs"] = {"content": [{"token": "yes", "logprob": -0.5, "top_logprobs": listed}]}
         tokens = thought + len(words)
         usage: dict[str, Any] = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": 9 + tokens}
         if thought:

@@ -72,6 +72,7 @@ def test_an_honest_endpoint_passes_for_a_few_tokens(
         "logprobs": "given",
         "n": "honoured",
         "effort": "not asked",
+        "top_logprobs": "20, rounded to 0.1",
         "prompt_tokens": "9",
         "cache": "none seen",
         "upstream": "pinned",

@@ -20,6 +20,7 @@ from tempzero.check.field_probes import (
 )
 from tempzero.check.model_list import look_up_model
 from tempzero.check.refusals import FieldChange, explain_no_answer, find_field_change
+from tempzero.check.top_logprobs import find_top_logprobs
 from tempzero.config import Provider, Setting, refuse_unknown_providers
 from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.hosted.fault_catalogue import to_printable_line
@@ -38,6 +39,7 @@ CHECK_COLUMNS = (
     "reasoning",
     *(probe.column for probe in PROBED_FIELDS),
     "effort",
+    "top_logprobs",
     "prompt_tokens",
     "cache",
     "upstream",
@@ -158,6 +160,7 @@ class _ProviderChecker:
             await self._check_max_tokens()
             for probe in PROBED_FIELDS:
                 await self._check_field(probe)
+            await self._check_top_logprobs()
             await self._check_effort()
         self._note_who_answered(first)
         self._note_flags()
@@ -341,6 +344,15 @@ class _ProviderChecker:
         if word == "ignored" and probe.ignored is not None:
             counts = probe.always_counts or probe.is_sent(self._provider.fields)
             self._row.remark("finding" if counts else "pass", probe.ignored)
+
+    async def _check_top_logprobs(self) -> None:
+        """How many it gives of a first token, rounded to what, and whose: what `tempzero fingerprint` works with."""
+        if self._row.words.get("logprobs") != "given":
+            self._row.words["top_logprobs"] = "none"
+            return
+        limits = (self._limit(SMALLEST_LIMIT),)
+        found = await find_top_logprobs(self._provider, _OPEN_PROMPT, self._environ, limits=limits)
+        self._row.words["top_logprobs"] = found.word
 
     async def _check_effort(self) -> None:
         """Whether reasoning_effort does anything; asked only of who thinks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,18 +35,21 @@ class TopLogprobs:
         """As a table of checks has it."""
         if not self.given:
             return self.reason
-        rounded = "" if self.decimals is None else f", {self.decimals} decimals"
+        rounded = "" if self.decimals is None else f", rounded to {10.0**-self.decimals:g}"
         return f"{self.given}{rounded}{', sampled' if self.whose == 'sampled' else ''}"
 
 
-async def find_top_logprobs(provider: Provider, prompt: str, environ: Mapping[str, str]) -> TopLogprobs:
+async def find_top_logprobs(
+    provider: Provider, prompt: str, environ: Mapping[str, str], *, limits: Sequence[int] = (1, SMALLEST_LIMIT)
+) -> TopLogprobs:
     """Ask for as many as any host gives, and for fewer where it refuses. Raises EngineError.
 
+    `limits` are tokens of the answer: some hosts refuse so few as one.
     `prompt` is one whose answer may begin in several ways. Where temperature 0 leaves one candidate, temperature 1 is
     asked for: which token is drawn then plays no part.
     """
     reason = "none"
-    for limit in (1, SMALLEST_LIMIT):
+    for limit in limits:
         for wanted in _WANTED:
             extra = {"logprobs": True, "top_logprobs": wanted}
             probe = Probe(what="top_logprobs", prompt=prompt, max_tokens=limit, stream=False, extra=extra)

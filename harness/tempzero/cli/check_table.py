@@ -24,7 +24,7 @@ _HEADINGS = {
     "n": "n",
 }
 # Told in words beneath the table.
-_FACTS = ("model", "prompt_tokens", "cache", "upstream", "served model", "fingerprint")
+_FACTS = ("model", "top_logprobs", "prompt_tokens", "cache", "upstream", "served model", "fingerprint")
 _SIGNS = {
     "+": ("honoured", "same twice", "as whole", "given", "shown", "off"),
     "!": ("ignored", "differs", "not switched off"),
