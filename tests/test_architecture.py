@@ -132,6 +132,7 @@ DOORS: dict[str, set[str]] = {
     "stats": set(),
     "attribute": {"config", "metrics", "reading.rounding_floor", "stats"},
     "analysis": {
+        "precision",
         "answers.answer_parts",
         "config",
         "answers.chat_messages",

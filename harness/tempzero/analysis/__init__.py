@@ -33,6 +33,7 @@ from tempzero.analysis.notes import collect_notes
 from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
 from tempzero.analysis.pair_figures import Pair, compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
 from tempzero.analysis.peer_camps import find_peer_camps
+from tempzero.analysis.precision_reading import find_contradicted_claims, read_precision
 from tempzero.analysis.reference_reading import build_reference_reading, tell_kind_of_divergence
 from tempzero.analysis.registry import VOCABULARY
 from tempzero.analysis.response_counts import count_endings, count_flags, count_served_models
@@ -60,10 +61,12 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     """
     seen = observe_run(run, tell)
     scored = run.reading()
-    case, book = _build_case(seen, run.config, scored, tell)
+    precision = read_precision(run)
+    case, book = _build_case(seen, run.config, scored, len(precision.hosts), tell)
     shown = pick_divergences(case)
     read = build_reference_reading(case, book, scored, shown, run.config.score.honest_endpoints)
     found = tell_kind_of_divergence(collect_findings(case), read.reading)
+    coarser = find_contradicted_claims(run, precision, case.budget["precision"])
     manifest = run.manifest
     skipped = {s.provider for s in manifest.skipped}
     return Analysis(
@@ -80,7 +83,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         records=seen.records,
         figures=book.figures(),
         failures=_count_failures(seen),
-        findings=sort_findings((*found, *read.findings), VOCABULARY.rules),
+        findings=sort_findings((*found, *read.findings, *coarser), VOCABULARY.rules),
         curves=build_survival_curves(case),
         divergences=shown,
         prompt_rows=build_prompt_rows(case),
@@ -94,11 +97,12 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         flags=case.flags,
         levels=read.levels,
         camps=find_peer_camps(case),
+        precision=precision.list_readings(),
     )
 
 
 def _build_case(
-    seen: Observations, config: Config, reading: Reading, tell: Callable[[str, float], None]
+    seen: Observations, config: Config, reading: Reading, fingerprints: int, tell: Callable[[str, float], None]
 ) -> tuple[Case, Book]:
     """Count, compare and enter every figure."""
     tell("comparing", 0.0)
@@ -114,7 +118,7 @@ def _build_case(
         provider_figures.enter_coverage(book, one, texts, len(seen.prompts))
         provider_figures.enter_repeat_agreement(book, one, texts)
     across, pairs = pair_conditions(tallies), pair_tallies(tallies, references)
-    budget = stats.divide_budget(config.gates.alpha, _count_tests(tallies, across, pairs, reading))
+    budget = stats.divide_budget(config.gates.alpha, _count_tests(tallies, across, pairs, reading, fingerprints))
     halves = compare_halves(book, tallies, config.gates.alpha)
     conditions = compare_pairs(book, across, texts, budget["conditions"])
     comparisons = compare_pairs(book, pairs, texts, budget["camps"] or config.gates.alpha, config.run)
@@ -145,7 +149,7 @@ def _build_case(
 
 
 def _count_tests(
-    tallies: Sequence[Tally], across: Sequence[Pair], pairs: Sequence[Pair], reading: Reading
+    tallies: Sequence[Tally], across: Sequence[Pair], pairs: Sequence[Pair], reading: Reading, fingerprints: int
 ) -> dict[stats.Family, int]:
     """How many tests of each kind the run makes, as far as who was asked and what decides that."""
     to_reference = sum(p.kind == "reference" for p in pairs)
@@ -156,6 +160,7 @@ def _count_tests(
         "camps": peers,
         "rounding": read,
         "causes": read,
+        "precision": fingerprints,
         "conditions": len(across),
         "first_answers": sum(t.k > 2 for t in tallies),
         "answers": graded,

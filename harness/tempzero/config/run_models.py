@@ -95,7 +95,8 @@ class Gates(StrictModel):
     `first_answers_differ` (from its later ones), `model_mismatch` (another model answered), `max_tokens_not_held`,
     `template_leak`, `identity_changed` (another served model, or pinned backend, within the run), `reasoning_shown`
     (only one of two thinks), `prompt_tokens_differ`, `deviates_from_reference` (by its texts: a
-    note), `deviates_token_by_token` (beyond 16-bit rounding, as the reference reads them), `odd_one` (from every peer
+    note), `deviates_token_by_token` (beyond 16-bit rounding, as the reference reads them), `precision_contradicted`
+    (coarser weights than declared, by log-probabilities), `odd_one` (from every peer
     that most are like), `camps` (peers fall into camps), `differs` (from a peer, by its texts), `answers_differ`
     (not equally often right), `repeats_more`, `loops_more`; and the causes that a diagnosis shows:
     `cause_post_processed`, `cause_cut_short`, `cause_mixture`, `cause_penalty`, `cause_other_prompt`,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from tempzero.precision.forms import FormKind
 from tempzero.precision.naming import Naming
 from tempzero.precision.packs import Direction, DirectionPack
+from tempzero.types.vocabulary import ClaimState
 
-Standing = Literal["confirmed", "contradicted", "untested"]
 # Words for what no form stands for: the full width of 16 bits or more.
 _WIDE = {"bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "16bit"}
 _COARSENESS: dict[FormKind, int] = {"16-bit": 0, "8-bit": 1, "5-bit": 2, "4-bit": 3}
@@ -20,7 +19,7 @@ _COARSENESS: dict[FormKind, int] = {"16-bit": 0, "8-bit": 1, "5-bit": 2, "4-bit"
 class ClaimStanding:
     """How a declared precision stands, why in words, and whether what is served is coarser than declared."""
 
-    standing: Standing
+    standing: ClaimState
     words: str
     coarser: bool = False
 

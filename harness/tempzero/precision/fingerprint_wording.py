@@ -24,7 +24,7 @@ def decide_outcome(report: FingerprintReport) -> VerdictOutcome:
 
 def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
     """What is said of one host: what it is first, then by how much, then what it declared."""
-    yield f"{host.provider}: {_state_sentence(host, pack)}"
+    yield f"{host.provider}: {describe_host_state(host, pack)}"
     told = host.displacement
     decimals = "" if told.decimals is None else f", rounded to {told.decimals} decimals"
     floored = f", {told.floored} of them stand for none" if told.floored else ""
@@ -69,7 +69,8 @@ def to_fingerprint_json(report: FingerprintReport) -> str:
     return to_spaced_canonical_json(value) + "\n"
 
 
-def _state_sentence(host: HostFingerprint, pack: DirectionPack) -> str:
+def describe_host_state(host: HostFingerprint, pack: DirectionPack) -> str:
+    """What it is, in half a sentence."""
     naming = host.naming
     if host.state == "no answer" or naming is None:
         return f"no answer: {host.reason}"

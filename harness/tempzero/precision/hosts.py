@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -19,11 +18,7 @@ from tempzero.precision.naming import Naming, name_forms
 from tempzero.precision.packs import DirectionPack
 from tempzero.precision.shared_displacement import SharedDisplacement, compare_displacements
 from tempzero.records import Run
-
-FingerprintState = Literal["named", "undecided", "unknown form", "as 16-bit", "no answer"]
-"""named: it stands in one form. undecided: in one of several that this pack cannot part. unknown form: what moves it is
-none of the pack's, and more than an honest 16-bit host is moved. as 16-bit: nothing was named, and it is moved no more
-than such a host. no answer: too few log-probabilities, of too few tokens, or neither this nor that."""
+from tempzero.types.vocabulary import FingerprintState
 
 _LEAST_KNOWN = 0.5
 _FEW_CANDIDATES = 2

@@ -34,6 +34,7 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "outcomes": _to_summary_json(analysis.outcomes),
         "served": _to_summary_json(analysis.served),
         "flags": _to_summary_json(analysis.flags),
+        "precision": _to_summary_json(analysis.precision),
         "curves": _to_summary_json(analysis.curves),
         "divergences": [_divergence_to_json(d) for d in analysis.divergences],
         "reading": _reading_to_json(analysis),

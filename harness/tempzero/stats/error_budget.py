@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Family = Literal["camps", "rounding", "causes", "conditions", "first_answers", "answers", "repetition", "loops"]
+Family = Literal[
+    "camps", "rounding", "causes", "precision", "conditions", "first_answers", "answers", "repetition", "loops"
+]
 
 SHARES: Mapping[Family, float] = {
-    "camps": 0.35,
+    "camps": 0.3,
     "rounding": 0.2,
-    "causes": 0.15,
+    "causes": 0.1,
+    "precision": 0.1,
     "conditions": 0.1,
     "first_answers": 0.05,
     "answers": 0.05,

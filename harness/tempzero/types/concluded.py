@@ -10,6 +10,8 @@ from tempzero.types.asked import Skipped, Trial
 from tempzero.types.recorded import Ending, Flag, OutcomeKind
 from tempzero.types.vocabulary import (
     CauseName,
+    ClaimState,
+    FingerprintState,
     KindName,
     MetricName,
     NameStanding,
@@ -435,6 +437,27 @@ class FailureCount:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PrecisionReading:
+    """What a provider's log-probabilities of first tokens say of its weights (docs/fingerprint.md).
+
+    `forms` are those that are named, or that cannot be told apart; `size` is how far it is moved from the float32
+    reference, in nats, with its upper bound. `standing` is of what it declares, `because` says why.
+    """
+
+    provider: str
+    declared: str | None
+    state: FingerprintState
+    sentence: str
+    forms: tuple[str, ...]
+    standing: ClaimState
+    because: str
+    prompts: int
+    candidates: int
+    size: float | None
+    size_bound: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
     """Everything a report needs, computed once. Pure: same run folder, same value."""
 
@@ -467,6 +490,8 @@ class Analysis:
     flags: tuple[FlagCount, ...] = ()
     levels: tuple[Level, ...] = ()
     camps: tuple[Camps, ...] = ()
+    # Of providers that gave log-probabilities on the prompts of a shipped direction pack.
+    precision: tuple[PrecisionReading, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

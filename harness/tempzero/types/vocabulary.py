@@ -160,6 +160,7 @@ RuleName = Literal[
     "prompt_tokens_differ",
     "deviates_from_reference",
     "deviates_token_by_token",
+    "precision_contradicted",
     "cause_post_processed",
     "cause_cut_short",
     "cause_mixture",
@@ -181,6 +182,14 @@ RuleName = Literal[
 
 Strength = Literal["shown", "likely", "undecided"]
 """shown: rules out the others by a calibrated rule."""
+
+FingerprintState = Literal["named", "undecided", "unknown form", "as 16-bit", "no answer"]
+"""named: it stands in one form. undecided: in one of several that this pack cannot part. unknown form: what moves it is
+none of the pack's, and more than an honest 16-bit host is moved. as 16-bit: nothing was named, and it is moved no more
+than such a host. no answer: too few log-probabilities, of too few tokens, or neither this nor that."""
+
+ClaimState = Literal["confirmed", "contradicted", "untested"]
+"""How a declared precision stands to what was found."""
 
 NameStanding = Literal["same", "alias", "other"]
 """How the name of the model that answered stands to the one asked for: it; another name for it; another model."""

@@ -28,6 +28,7 @@ from tempzero.reports.sections import (
     survival,
     tokens,
     verdict,
+    weight_precision,
 )
 
 SECTIONS: tuple[Callable[[View], Section], ...] = (
@@ -37,6 +38,7 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
     self_agreement.build_self_agreement_section,
     reference.build_reference_section,
     diagnosis.build_diagnosis_section,
+    weight_precision.build_precision_section,
     pair_agreement.build_agreement_section,
     survival.build_survival_section,
     response_repetition.build_repetition_section,

@@ -1,0 +1,45 @@
+"""What first tokens say of weights in, the answer to "In which form does each hold its weights?" out."""
+
+from __future__ import annotations
+
+from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
+from tempzero.reports.lookup import View
+from tempzero.types.concluded import PrecisionReading
+
+
+def build_precision_section(view: View) -> Section:
+    """A row for each provider that gave log-probabilities on a direction pack's prompts."""
+    read = view.analysis.precision
+    return Section(
+        anchor="precision",
+        title="In which form does each hold its weights?",
+        lead="By the direction in which log-probabilities of first tokens stand away from the float32 reference; see "
+        "docs/fingerprint.md.",
+        blocks=(_precision_table(read),)
+        if read
+        else (Paragraph(text="Not asked: `tempzero fingerprint` does, of hosts that give log-probabilities."),),
+    )
+
+
+def _precision_table(read: tuple[PrecisionReading, ...]) -> Table:
+    return Table(
+        caption="Providers, by what their first tokens say",
+        columns=(
+            Column(heading="Provider"),
+            Column(heading="It ..."),
+            Column(heading="Declared", hint="what claims.precision says of it"),
+            Column(heading="Prompts", numeric=True),
+            Column(heading="Moved by", numeric=True, hint="nats (root mean square) from float32, at most"),
+        ),
+        rows=tuple(_precision_cells(one) for one in read),
+    )
+
+
+def _precision_cells(one: PrecisionReading) -> tuple[Cell, ...]:
+    return (
+        Cell(text=one.provider),
+        Cell(text=one.sentence),
+        Cell(text=f"{one.standing}: {one.because}"),
+        Cell(text=str(one.prompts)),
+        Cell(text="" if one.size is None or one.size_bound is None else f"{one.size:.3f}, {one.size_bound:.3f}"),
+    )
