@@ -61,6 +61,9 @@ def _judge_unmoved(declared: str, naming: Naming, meant: list[Direction], wide: 
         return _untested(f'"{declared}" changes nothing in these weights')
     if wide:
         coarse = [d for d in naming.excluded if _COARSENESS.get(d.kind)]
+        left = [d for d in naming.possible if _COARSENESS.get(d.kind)]
+        if left:
+            return _untested(f"{left[0].title} could not be ruled out")
         return ClaimStanding(
             standing="confirmed", words=f"{declared}, as declared: none of {len(coarse)} coarser forms"
         )

@@ -109,6 +109,8 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
         names = ", ".join(d.name for d in naming.excluded[:_MOST_LISTED])
         more = f" and {len(naming.excluded) - _MOST_LISTED} more" if len(naming.excluded) > _MOST_LISTED else ""
         yield f"ruled out at {LEAST_STRENGTH:g} of their strength or more: {names}{more}"
+    if naming.possible:
+        yield f"neither found nor ruled out: {', '.join(d.name for d in naming.possible)}"
     if naming.untestable:
         names = ", ".join(d.name for d in naming.untestable)
         yield f"not to be seen in these weights, which are on that grid already: {names}"
@@ -153,6 +155,7 @@ def _naming_json(naming: Naming) -> dict[str, Any]:
             for one in naming.named
         ],
         "excluded": [d.name for d in naming.excluded],
+        "possible": [d.name for d in naming.possible],
         "untestable": [d.name for d in naming.untestable],
         "correlations": {name: _rounded(value) for name, value in naming.correlations.items()},
     }

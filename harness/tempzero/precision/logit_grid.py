@@ -21,7 +21,7 @@ _GRIDS: tuple[tuple[LogitFormat, int, int], ...] = (("fp8", 3, -6), ("bf16", 7, 
 _LARGEST_LOGIT = 128.0
 _FLOAT32_NOISE = 4e-6
 _LEAST_CANDIDATES = 5
-_LEAST_PROMPTS = 4
+_LEAST_PROMPTS, _MOST_PROMPTS = 4, 12
 # A format is told only where chance puts all candidates of a prompt onto its grid less often than this.
 _CHANCE = 1e-6
 
@@ -37,7 +37,7 @@ class LogitGrid:
 
 def find_logit_grid(prompts: Sequence[NDArray[np.float64]], decimals: int | None) -> LogitGrid:
     """The coarsest format whose grid holds the log-probabilities of nine in ten prompts, each shifted by one number."""
-    usable = [np.sort(p)[::-1] for p in prompts if len(p) >= _LEAST_CANDIDATES]
+    usable = [np.sort(p)[::-1] for p in prompts if len(p) >= _LEAST_CANDIDATES][:_MOST_PROMPTS]
     if len(usable) < _LEAST_PROMPTS:
         return LogitGrid(format=None, fitting=0, prompts=len(usable))
     rounding = _FLOAT32_NOISE if decimals is None else 0.5 * 10.0**-decimals + _FLOAT32_NOISE

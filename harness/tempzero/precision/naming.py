@@ -6,7 +6,7 @@ what it adds and its interval, clustered by prompt, says that it is there at mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,8 @@ from tempzero.stats.intervals import t_half_width
 
 FALSE_NAME_ALPHA = 0.005
 """The chance to name a form for a host that stands in none: its part of a run's budget of .05 (docs/fingerprint.md)."""
+INTERVAL_ALPHA = 0.05
+"""Intervals of strengths miss the truth so often; the chance to name wrongly is held by the shuffles."""
 LEAST_STRENGTH = 0.5
 """A form is there only where its coefficient's lower bound lies above this, and ruled out where the upper is below."""
 LEAST_PROMPTS = 6
@@ -46,8 +48,8 @@ class NamedForm:
 class Naming:
     """What was found. Sizes are root mean squares in nats, of log-probabilities from which each prompt's mean is taken.
 
-    `excluded` forms are there at less than half their strength; `untestable` ones move nothing here. `slope` is what
-    the log-probabilities are multiplied by beyond one, as another temperature would.
+    `excluded` forms are there at less than half their strength, `possible` ones may be or not, `untestable` ones move
+    nothing here. `slope` is what the log-probabilities are multiplied by beyond one, as another temperature would.
     """
 
     prompts: int
@@ -56,6 +58,7 @@ class Naming:
     size_bound: float
     named: tuple[NamedForm, ...]
     excluded: tuple[Direction, ...]
+    possible: tuple[Direction, ...]
     untestable: tuple[Direction, ...]
     explained: float
     remainder: float
@@ -80,20 +83,15 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Nami
     space = _Space.build(told[rows], pack.logprobs[rows], centred=centred)
     moved = {d.name: space.place(d.by[rows]) for d in pack.directions}
     tested = [d for d in pack.directions if root_mean_square(space.open(moved[d.name])) > _NEGLIGIBLE]
-    chosen: list[Direction] = []
-    found: list[NamedForm] = []
-    while len(chosen) < _MOST_FORMS:
-        added = _find_next(space, moved, tested, chosen)
-        if added is None:
-            break
-        chosen.append(added.direction)
-        found.append(added)
-    fit = _Fit.solve(space, [moved[d.name] for d in chosen])
+    found = _find_forms(space, moved, tested)
+    chosen = [one.direction for one in found]
+    held = [moved[d.name] for d in chosen]
+    fit = _Fit.solve(space, held)
+    ends = {d.name: _Fit.solve(space, [*held, moved[d.name]]).high[len(held)] for d in tested if d not in chosen}
     rest = space.host - fit.fitted
     sizes = (space.host**2).sum(axis=1)
     rests = (rest**2).sum(axis=1)
     counts = space.there.sum(axis=1)
-    alone = {d.name: _Fit.solve(space, [moved[d.name]]) for d in tested}
     cosines = {d.name: _correlate(space.free, space.free_of_slope(moved[d.name])) for d in tested}
     best = max(tested, key=lambda d: cosines[d.name], default=None)
     return Naming(
@@ -102,7 +100,8 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Nami
         size=_bounded_rms(sizes, counts)[1],
         size_bound=_bounded_rms(sizes, counts)[2],
         named=tuple(_with_interval(one, fit, at) for at, one in enumerate(found)),
-        excluded=tuple(d for d in tested if d not in chosen and alone[d.name].high[0] < LEAST_STRENGTH),
+        excluded=tuple(d for d in tested if d not in chosen and ends[d.name] < LEAST_STRENGTH),
+        possible=tuple(d for d in tested if d not in chosen and ends[d.name] >= LEAST_STRENGTH),
         untestable=tuple(d for d in pack.directions if d not in tested),
         explained=1 - float(rests.sum() / sizes.sum()) if sizes.sum() else 0.0,
         remainder=_bounded_rms(rests, counts)[1],
@@ -168,30 +167,49 @@ def _correlate(a: Matrix, b: Matrix) -> float:
     return float((a * b).sum()) / size if size else 0.0
 
 
+def _find_forms(space: _Space, moved: Mapping[str, Matrix], tested: Sequence[Direction]) -> list[NamedForm]:
+    """One after another. Every 16-bit host rounds its weights a little: such a form is looked for where no other is."""
+    found: list[NamedForm] = []
+    for coarse in (True, False):
+        while len(found) < _MOST_FORMS:
+            added = _find_next(space, moved, tested, [one.direction for one in found], coarse=coarse)
+            if added is None:
+                break
+            found.append(added)
+        if found:
+            break
+    return found
+
+
 def _find_next(
-    space: _Space, moved: dict[str, Matrix], tested: Sequence[Direction], chosen: Sequence[Direction]
+    space: _Space,
+    moved: Mapping[str, Matrix],
+    tested: Sequence[Direction],
+    chosen: Sequence[Direction],
+    *,
+    coarse: bool,
 ) -> NamedForm | None:
-    """The form that explains most of what is left, where neither chance nor half a form could."""
+    """The form that explains most of what is left, where neither chance nor half a form could.
+
+    Forms that are ruled out are none, and no rivals either; the shuffles may choose among them all the same.
+    """
     held = [moved[d.name] for d in chosen]
-    left = space.free - _Fit.solve(space, held).fitted if held else space.free
-    left = space.free_of_slope(left)
     waiting = [d for d in tested if d not in chosen]
-    if not waiting:
+    fits = {d.name: _Fit.solve(space, [*held, moved[d.name]]) for d in waiting}
+    possible = [d for d in waiting if (d.kind != "16-bit") == coarse and fits[d.name].high[len(held)] >= LEAST_STRENGTH]
+    if not possible:
         return None
+    left = space.free_of_slope(space.free - _Fit.solve(space, held).fitted if held else space.free)
     partial = {d.name: _take_off_all(space.free_of_slope(moved[d.name]), held) for d in waiting}
     cosines = {d.name: _correlate(left, partial[d.name]) for d in waiting}
-    best = max(waiting, key=lambda d: cosines[d.name])
-    if cosines[best.name] <= 0:
+    best = max(possible, key=lambda d: cosines[d.name])
+    fit = fits[best.name]
+    if cosines[best.name] <= 0 or fit.low[: len(held) + 1].min() < LEAST_STRENGTH:
         return None
     p = count_shuffles_as_good(left, [partial[d.name] for d in waiting], cosines[best.name])
-    fit = _Fit.solve(space, [*held, moved[best.name]])
-    if p > FALSE_NAME_ALPHA or fit.low[: len(held) + 1].min() < LEAST_STRENGTH:
+    if p > FALSE_NAME_ALPHA:
         return None
-    rivals = tuple(
-        d
-        for d in waiting
-        if d is not best and cosines[d.name] > 0 and not _fits_worse(space, held, moved[best.name], moved[d.name])
-    )
+    others = [d for d in possible if d is not best and cosines[d.name] > 0]
     return NamedForm(
         direction=best,
         strength=float(fit.coefficients[len(held)]),
@@ -199,7 +217,7 @@ def _find_next(
         high=float(fit.high[len(held)]),
         correlation=cosines[best.name],
         p=p,
-        rivals=rivals,
+        rivals=tuple(d for d in others if not _fits_worse(space.host, fit.fitted, fits[d.name].fitted)),
     )
 
 
@@ -230,10 +248,9 @@ def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float) -
     return float((1 + (best >= seen - 1e-12).sum()) / (1 + SHUFFLES))
 
 
-def _fits_worse(space: _Space, held: Sequence[Matrix], best: Matrix, other: Matrix) -> bool:
-    """Whether the other form leaves more behind, prompt by prompt, by more than chance."""
-    left = [((space.host - _Fit.solve(space, [*held, m]).fitted) ** 2).sum(axis=1) for m in (best, other)]
-    more = left[1] - left[0]
+def _fits_worse(host: Matrix, best: Matrix, other: Matrix) -> bool:
+    """Whether the other fit leaves more behind, prompt by prompt, by more than chance."""
+    more = ((host - other) ** 2).sum(axis=1) - ((host - best) ** 2).sum(axis=1)
     spread = float(more.std(ddof=1)) / np.sqrt(len(more))
     return float(more.mean()) > t_half_width(spread, len(more) - 1, 2 * _RIVAL_ALPHA)
 
@@ -258,7 +275,7 @@ class _Fit:
         prompts = scores.shape[1]
         meat = scores @ scores.T * prompts / max(prompts - 1, 1)
         deviations = np.sqrt(np.maximum(np.diag(inverse @ meat @ inverse), 0))
-        half = np.array([t_half_width(float(d), prompts - 1, FALSE_NAME_ALPHA) for d in deviations])
+        half = np.array([t_half_width(float(d), prompts - 1, INTERVAL_ALPHA) for d in deviations])
         return cls(coefficients=coefficients, low=coefficients - half, high=coefficients + half, fitted=fitted)
 
 
