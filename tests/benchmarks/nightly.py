@@ -31,7 +31,7 @@ from scipy import special
 from tempzero import stats
 from tempzero.config import Gates, Nightly
 from tempzero.nightly import history
-from tempzero.nightly.history import Baseline, Night, NightEntry, Side, Tonight, decide_tonight, past_nights
+from tempzero.nightly.history import Baseline, Night, NightEntry, Side, Tonight, decide_tonight, gather_past_nights
 from tempzero.nightly.history.deciding import CLEARING_SPANS, FORBIDDING
 from tempzero.nightly.history.known_states import FULL, HOLD
 from tempzero.stats.drift import tolerated_novelty
@@ -140,10 +140,11 @@ class Watch:
         usable = cells.sum(axis=2) >= 2
         known = usable.any(axis=1)
         found = []
-        for pool, runs, fits in (
-            (self.base, np.full(self.size, self.base_runs), self.nights),
-            (self.pool, self.in_pool, self.nights - (self.in_pool - self.base_runs)),
-        ):
+        kinds: tuple[tuple[stats.PoolKind, Array, Array, Array], ...] = (
+            ("base", self.base, np.full(self.size, self.base_runs), self.nights),
+            ("whole", self.pool, self.in_pool, self.nights - (self.in_pool - self.base_runs)),
+        )
+        for kind, pool, runs, fits in kinds:
             window = cells.copy()
             done = 1
             for length in stats.WINDOWS:
@@ -154,11 +155,9 @@ class Watch:
                 sd = np.maximum(self.spread[rows], stats.SPREAD_FLOOR)
                 odds = 2 * sd * np.sqrt(1 / length + 1 / runs[rows])
                 total[rows] = weigh(window[rows], pool[rows], usable[rows], odds)
-                found.append(total)
-        windows = np.stack(found)
-        mean = special.logsumexp(windows, axis=0) - math.log(2 * len(stats.WINDOWS))
-        bets = self._exact_bets(cells, usable, known)
-        value = np.where(known, np.exp(np.minimum(np.logaddexp(mean, bets) - math.log(2), 600)), 0.0)
+                found.append(total + math.log(stats.SHARE_OF_POOL[kind] / len(stats.WINDOWS)))
+        found.append(self._exact_bets(cells, usable, known) + math.log(stats.SHARE_OF_EXACT_TEST))
+        value = np.where(known, np.exp(np.minimum(special.logsumexp(np.stack(found), axis=0), 600)), 0.0)
         self.last[1:, known] = self.last[:-1, known]
         self.last[0, known] = cells[known]
         self.nights += known
@@ -309,7 +308,8 @@ class Clearing:
                 if float(stats.upper_loss(losses)) < TOLERANCE * own:
                     batch = nights.sum(axis=0)[None]
                     usable = np.ones(batch.shape[:2], dtype=bool)
-                    if weigh(batch, pool[None], usable, np.zeros(1))[0] < math.log(FORBIDDING):
+                    odds = np.array([stats.odds_tolerated(span, int(self.watch.in_pool[index]), 0.0)])
+                    if weigh(batch, pool[None], usable, odds)[0] < math.log(FORBIDDING):
                         return True
         return False
 
@@ -335,6 +335,8 @@ def watch_after(world: World, change: str, back_after: int | None, runs: int, be
         tonight = world.changed_night(change, number) if changed else world.night()
         over = clearing.after(tonight, (alarmed < number) & (cleared == 999))
         cleared = np.where(over, number, cleared)
+        if (alarmed < 999).all():
+            continue
         _, value = watch.after(tonight)
         alarmed = np.where((value >= ALARM) & (alarmed == 999) & changed, number, alarmed)
         watch.frozen |= alarmed < 999
@@ -370,7 +372,9 @@ class Deciding:
         number = len(self.nights)
         label = f"{2000 + number // 360}-{number % 360 // 30 + 1:02}-{number % 30 + 1:02}"
         tonight = Tonight(night=label, depth="nightly", side=side)
-        decision = decide_tonight(tonight, self.baseline, past_nights(self.nights, "p", label), Nightly(), Gates())
+        decision = decide_tonight(
+            tonight, self.baseline, gather_past_nights(self.nights, label)["p"], Nightly(), Gates()
+        )
         entry = NightEntry(side=side, decision=decision)
         self.nights.append(Night(format=history.FORMAT, night=label, run=side.run, created_at="", entries=(entry,)))
         return decision

@@ -57,7 +57,7 @@ def test_one_prompt_of_twenty_is_seen_once_it_has_stayed() -> None:
     night[0, 4] = [0, 3]
     pool = np.tile([60, 0], (1, 20, 1))
     found = [weigh(night * nights, pool, stats.odds_tolerated(nights, 20, 0.0)) for nights in (1, 2)]
-    alarm = [stats.weigh_night([one.total[0]], 1.0) >= stats.alarm_threshold(0.1) for one in found]
+    alarm = [stats.weigh_night([(float(one.total[0]), "whole")], 1.0) >= stats.alarm_threshold(0.1) for one in found]
     assert alarm == [False, True]
     assert np.flatnonzero(found[1].by_prompt[0] >= math.log(stats.TELLING_PROMPT)).tolist() == [4]
 

@@ -129,7 +129,7 @@ def _held_nights(results: Path, provider: str) -> list[tuple[Baseline, list[hist
     if not found:
         known = ", ".join(sorted({b.provider for b in history.read_baselines(results)})) or "none"
         raise UsageError(f"no baseline of {provider}; there is: {known}")
-    past = history.past_nights(history.read_nights(results), provider, "~")
+    past = history.gather_past_nights(history.read_nights(results), "~")[provider]
     return [(b, [p for p in past if p.entry.decision.baseline == b.key]) for b in found]
 
 

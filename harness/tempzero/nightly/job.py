@@ -165,6 +165,7 @@ def _decide_night(
     concluded = conclude_run(opened, gates=config.gates)
     baselines, suite_digest = history.read_baselines(setting.results), opened.manifest.suite.digest
     reasons = {e.provider: e.reason for e in collected.endings}
+    past = history.gather_past_nights(nights, night)
     entries = tuple(
         NightEntry(
             side=history.drop_shown_texts(side),
@@ -176,7 +177,7 @@ def _decide_night(
                     stopped=reasons.get(side.provider) or reasons.get(None) or "",
                 ),
                 history.choose_baseline(baselines, side.provider, suite_digest, side.texts.keys()),
-                history.past_nights(nights, side.provider, night),
+                past[side.provider],
                 config.nightly,
                 config.gates,
             ),

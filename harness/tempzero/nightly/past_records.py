@@ -161,6 +161,7 @@ def _decide_day(
 ) -> Night:
     same_day = [n.night for n in nights if n.night[:10] == day.date]
     label = day.date if not same_day else f"{day.date}-{len(same_day) + 1}"
+    past = history.gather_past_nights(nights, label)
     baselines, suite_digest = history.read_baselines(setting.results), day.run.manifest.suite.digest
     entries = [
         NightEntry(
@@ -168,7 +169,7 @@ def _decide_day(
             decision=history.decide_tonight(
                 Tonight(night=label, depth="nightly", side=side),
                 history.choose_baseline(baselines, side.provider, suite_digest, side.texts.keys()),
-                history.past_nights(nights, side.provider, label),
+                past[side.provider],
                 setting.config.nightly,
                 gates,
             ),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from tempzero.stats.camps import find_camps, find_odd_ones
 from tempzero.stats.clusters import design_effect, estimate_by_clusters
-from tempzero.stats.drift import DriftTest, alarm_threshold, bet_on, drift_test, weigh_night
+from tempzero.stats.drift import (
+    SHARE_OF_EXACT_TEST,
+    SHARE_OF_POOL,
+    DriftTest,
+    PoolKind,
+    alarm_threshold,
+    bet_on,
+    drift_test,
+    weigh_night,
+)
 from tempzero.stats.equivalence import loss_of_match, upper_loss
 from tempzero.stats.error_budget import Family, divide_budget
 from tempzero.stats.hypothesis_tests import TestResult, composite_null_test, holm, mcnemar_exact, sign_flip_test
@@ -40,11 +49,14 @@ from tempzero.stats.rounding import (
 from tempzero.stats.variation import VariationTest, total_variation_test
 
 __all__ = [
+    "SHARE_OF_EXACT_TEST",
+    "SHARE_OF_POOL",
     "SPREAD_FLOOR",
     "TELLING_PROMPT",
     "WINDOWS",
     "DriftTest",
     "Family",
+    "PoolKind",
     "ReadChoices",
     "TestResult",
     "VariationTest",

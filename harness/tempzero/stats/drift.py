@@ -7,9 +7,9 @@ share of tonight's answers that no answer before equals, is what remains to be s
 a prompt shows a ninth one seldom, a new model nothing else. It is strong at once where a whole model was swapped, and
 blind to a change on one prompt of twenty; the windows of `night_windows` are the other way round, and both are a bet.
 
-A calibrator turns p into an e-value (Shafer 2021; Vovk and Wang 2021). Tonight's evidence is half of it and half of the
-mean of the windows' e-values: a mean of e-values is an e-value whatever their dependence, so it exceeds c with a chance
-of at most 1/c on each night, and so many false alarms are expected at most (`night_windows` gives the argument).
+A calibrator turns p into an e-value (Shafer 2021; Vovk and Wang 2021). Tonight's evidence is a fixed mean of it and of
+the windows' e-values: a mean of e-values is an e-value whatever their dependence, so it exceeds c with a chance of at
+most 1/c on each night, and so many false alarms are expected at most (`night_windows` gives the argument).
 
 What is not exchangeable and must not alarm: the noise itself varies from night to night. D is quadratic in such a
 shift, and a `tolerance` is subtracted before the p-value is taken; novelty moves with it, and each prompt's commonest
@@ -20,8 +20,9 @@ cover real variation is shown by simulation (`tests/benchmarks/nightly.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,15 @@ from tempzero.stats.null import (
     stack_tables,
 )
 
+PoolKind = Literal["base", "whole"]
+"""What a window is held against: the runs or nights that a state is known by, or those with the nights that joined."""
+
 # Bets on small p-values of different sizes; their mean is an e-value again.
 _KAPPAS = (0.05, 0.08, 0.14)
+# Fixed shares of the mean that is tonight's evidence: of the windows against the baseline's runs alone, of those
+# against the whole pool, and of the exact test, whose e-values grow so fast with a swap that little is enough.
+SHARE_OF_POOL: Mapping[PoolKind, float] = {"base": 0.12, "whole": 0.84}
+SHARE_OF_EXACT_TEST = 0.04
 # Values of D are rounded up to this grid before prompts are added up: p comes out larger, never smaller.
 _STEP = 1 / 1024
 # What may be left of the odds of a prompt's commonest text without counting. It falls by .6 on the logit scale: twice
@@ -137,14 +145,15 @@ def bet_on(p_value: float) -> float:
     return math.log(math.fsum(kappa * p ** (kappa - 1) for kappa in _KAPPAS) / len(_KAPPAS))
 
 
-def weigh_night(windows: Sequence[float], p_value: float) -> float:
-    """Tonight's evidence: half of the mean of the windows' e-values, which are given as natural logarithms, and half of
-    the exact test's.
+def weigh_night(windows: Sequence[tuple[float, PoolKind]], p_value: float) -> float:
+    """Tonight's evidence: a fixed mean of the e-values of the windows against either pool, which are given as natural
+    logarithms, and of the exact test's.
 
-    A window that does not exist counts 0 and is left out of `windows`: the mean is over WINDOWS against two pools.
+    A window that does not exist counts 0 and is left out: the mean is over WINDOWS.
     """
-    found = [one - math.log(2 * len(WINDOWS)) for one in windows] + [bet_on(p_value)]
-    return math.exp(min(_LARGEST, float(np.logaddexp.reduce(found)) - math.log(2)))
+    found = [one + math.log(SHARE_OF_POOL[kind] / len(WINDOWS)) for one, kind in windows]
+    found.append(bet_on(p_value) + math.log(SHARE_OF_EXACT_TEST))
+    return math.exp(min(_LARGEST, float(np.logaddexp.reduce(found))))
 
 
 def alarm_threshold(false_alarms_per_year: float) -> float:

@@ -88,7 +88,7 @@ def weigh_windows(left: Counts, pooled: Counts, log_odds: Numbers, times: Counts
             _weigh_new_texts(left, pooled, weight, (w, n), top, share, t),
         ]
     )
-    return WindowEvidence(total=special.logsumexp(kinds, axis=0) - math.log(3), by_prompt=by_prompt)
+    return WindowEvidence(total=_log_mean(kinds), by_prompt=by_prompt)
 
 
 def _weigh_texts(left: Counts, pooled: Counts, weight: Counts, w: Counts, n: Counts, t: Numbers) -> Numbers:
@@ -102,9 +102,10 @@ def _weigh_texts(left: Counts, pooled: Counts, weight: Counts, w: Counts, n: Cou
     away = np.abs(left - wide * pooled / np.maximum(whole, 1))
     log_e = -np.log(possible) - log_h - t[..., None] * away
     texts = weight.sum(axis=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        summed = special.logsumexp(log_e, axis=2, b=weight) - np.log(texts)
-    return np.where(texts > 0, summed, 0.0)
+    largest = np.where(weight > 0, log_e, -np.inf).max(axis=2)
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    summed = (weight * np.exp(np.minimum(log_e - largest[..., None], 0.0))).sum(axis=2)
+    return largest + np.log(np.where(texts > 0, summed / np.maximum(texts, 1), 1.0))
 
 
 def _mix_shares(by_prompt: Numbers) -> Numbers:
@@ -112,7 +113,7 @@ def _mix_shares(by_prompt: Numbers) -> Numbers:
     for share in _SHARES:
         one = by_prompt if share == 1 else np.logaddexp(math.log1p(-share), math.log(share) + by_prompt)
         bets.append(one.sum(axis=1))
-    return np.asarray(special.logsumexp(np.stack(bets), axis=0) - math.log(len(_SHARES)))
+    return _log_mean(np.stack(bets))
 
 
 def _weigh_losses(others: Counts, share: Numbers, w: Counts, t: Numbers) -> Numbers:
@@ -121,7 +122,7 @@ def _weigh_losses(others: Counts, share: Numbers, w: Counts, t: Numbers) -> Numb
     for tilt in _TILTS:
         bound = w * np.log1p(share * np.expm1(t + tilt)) - t * w * share
         bets.append((tilt * others - bound).sum(axis=1))
-    return np.asarray(special.logsumexp(np.stack(bets), axis=0) - math.log(len(_TILTS)))
+    return _log_mean(np.stack(bets))
 
 
 def _weigh_new_texts(
@@ -154,7 +155,13 @@ def _weigh_new_texts(
         tilted = (weight * np.logaddexp(grown, np.log(np.maximum(rise, 1e-300)) + odds * fits)).sum(axis=2)
         tilted = (tilted - t * w * share).sum(axis=1)
         bets.append(tilt * new - np.maximum(plain, tilted))
-    return np.asarray(special.logsumexp(np.stack(bets), axis=0) - math.log(len(_NEW_TILTS)))
+    return _log_mean(np.stack(bets))
+
+
+def _log_mean(values: Numbers) -> Numbers:
+    """Natural logarithm of the mean of exp(values) over the first axis."""
+    largest = values.max(axis=0)
+    return np.asarray(largest + np.log(np.exp(values - largest).mean(axis=0)))
 
 
 def _log_factorials(most: int) -> Numbers:

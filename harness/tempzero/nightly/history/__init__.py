@@ -14,7 +14,7 @@ from __future__ import annotations
 from tempzero.nightly.history.compared_measures import measure_title
 from tempzero.nightly.history.condensing import condense_run, question_key
 from tempzero.nightly.history.deciding import Tonight, decide_tonight
-from tempzero.nightly.history.known_states import PastNight, past_nights
+from tempzero.nightly.history.known_states import PastNight, gather_past_nights
 from tempzero.nightly.history.nights import (
     CHANGED_STATES,
     FORMAT,
@@ -77,9 +77,9 @@ __all__ = [
     "drop_shown_texts",
     "find_common_basis",
     "find_notices",
+    "gather_past_nights",
     "latest_entries",
     "measure_title",
-    "past_nights",
     "question_key",
     "read_baselines",
     "read_nights",

@@ -6,7 +6,7 @@ import hashlib
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool
 from tempzero.nightly.history.nights import Side
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
-from tempzero.types.concluded import Analysis, Figure
+from tempzero.types.concluded import Analysis, Figure, LevelName
 from tempzero.types.recorded import ANSWERED, OutcomeKind, RecordView
 from tempzero.types.vocabulary import KindName, MetricName
 
@@ -40,6 +40,7 @@ _KEPT_FIGURES: Mapping[KindName, frozenset[MetricName] | None] = {
 }
 _MUTUAL_KINDS = frozenset(kind.name for kind in KINDS if kind.mutual)
 _SHOWN_CHARS = 2000
+_LEVELS: tuple[LevelName, ...] = ("identical", "rounding", "unread", "undecided", "beyond")
 _LABELS = ("served_model", "fingerprint", "backend")
 
 
@@ -54,7 +55,7 @@ def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
         numbered = lane.text.copy()
         numbered[numbered != NOT_SAID] = new[numbered[numbered != NOT_SAID]]
         counted = tally_lane(replace(lane, text=numbered), texts, seen.prompts)
-        sides.append(_condense_lane(counted, texts, questions, said, run, analysis.figures))
+        sides.append(_condense_lane(counted, texts, questions, said, run, analysis))
     return tuple(sides)
 
 
@@ -106,7 +107,7 @@ def _condense_lane(
     questions: Sequence[str],
     said: _ResponseStatements,
     run: Run,
-    figures: Iterable[Figure],
+    analysis: Analysis,
 ) -> Side:
     provider, name = counted.lane.provider, counted.name
     prompts = run.manifest.suite.prompts
@@ -140,17 +141,26 @@ def _condense_lane(
         labels={label: tuple(sorted(said.labels[name, label])) for label in _LABELS},
         price=None if prices is None else (prices.input_per_mtok, prices.output_per_mtok),
         latency_s=statistics.median(said.latency_s[name]) if said.latency_s[name] else None,
-        figures=tuple(f for f in figures if name in _figure_subjects(f) and f.family is None and _is_kept_figure(f)),
+        figures=tuple(
+            f for f in analysis.figures if name in _figure_subjects(f) and f.family is None and _is_kept_figure(f)
+        ),
         one_token=tuple(
             q for q, p in zip(questions, prompts, strict=True) if (p.max_tokens or provider.known_max_tokens) == 1
         ),
         shown={q: texts.written[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
         model=provider.claimed_model or "",
+        level=_worst_level(name, analysis),
         reasoned=_count_reasoned(counted),
         spoken={}
         if spoken is None
         else _count_by_question(spoken, questions, _hash_texts(spoken, texts.parts["spoken"].text)),
     )
+
+
+def _worst_level(name: str, analysis: Analysis) -> LevelName | None:
+    """How it stands to its references: of several levels the one that says most against it."""
+    found = [level.name for level in analysis.levels if level.provider == name]
+    return max(found, key=_LEVELS.index, default=None)
 
 
 def _hash_texts(counts: Counts, texts: Sequence[str]) -> dict[int, str]:

@@ -34,11 +34,13 @@ from tempzero.nightly.history.nights import (
     TellingPrompt,
     find_common_basis,
 )
-from tempzero.types.concluded import Estimate
+from tempzero.types.concluded import Estimate, LevelName
 
 MOST_TELLING_PROMPTS = 10
+# Tonight's texts against the reference: an honest host that rounds otherwise, and no accusation.
+SAME_LEVELS: frozenset[LevelName | None] = frozenset({"identical", "rounding"})
 # Spans of nights after an alarm that may show that it is over, and the e-value of a change that forbids saying so.
-CLEARING_SPANS, FORBIDDING = (3, 5, 7, 10, 14, 21, 28), 20.0
+CLEARING_SPANS, FORBIDDING = (5, 7, 10, 14, 21, 28), 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,12 +140,15 @@ class _Watch:
         groups = sum(state.opened is None for state in self.states)
         window = against.window
         until = [p.night for p in self.held if p.night < window[0]]
-        more = "" if len(self.states) == 1 else f", nor of any of the {len(self.states)} states that are known"
+        level, home = self.tonight.side.level, self.home
+        name = name_known_state(groups + opened)
+        same = level in SAME_LEVELS
         return replace(
             self._figures(against),
-            state="changed",
-            reason=f"its answers are no longer those of its baseline{more}",
-            known_state=name_known_state(groups + opened),
+            state="other computation" if same else "changed",
+            reason=_explain_alarm(level, len(self.states)),
+            home=(*home, name) if same else home,
+            known_state=name,
             window=window,
             since=window[0],
             until=until[-1] if until else None,
@@ -181,7 +186,7 @@ class _Watch:
             return replace(
                 back, reason=self._describe_quiet(f"as before again: it lost less than {margin:.3f} of its match")
             )
-        seen = own if settled and name in home else self._weigh_consecutive(since)
+        seen = own if name in home else self._weigh_consecutive(since)
         changed = seen.value >= self.alarm_at
         words = "its answers are no longer those of its baseline" if changed else _NOT_SEEN
         return replace(
@@ -255,6 +260,16 @@ class _Watch:
 _NOT_SEEN = "changed, not seen tonight: too little speaks for a change tonight, and too little for its being over"
 
 
+def _explain_alarm(level: LevelName | None, states: int) -> str:
+    known = "" if states == 1 else f", nor of any of the {states} states that are known"
+    if level in SAME_LEVELS:
+        return "another computation, same up to rounding: other texts, and the reference finds no more than rounding in them"
+    if level == "beyond":
+        return f"its answers are no longer those of its baseline{known}, and differ from the reference by more than rounding"
+    unread = "whether by more than rounding is not known: let the reference read them (`tempzero score`)"
+    return f"its answers are no longer those of its baseline{known}; {unread}"
+
+
 def _in_window(night: str, since: Iterable[PastNight]) -> bool:
     return any(night in p.entry.decision.window for p in since)
 
@@ -269,7 +284,8 @@ def _bound_loss(
     own = (both * (both - 1)).sum(axis=1)[known] / (number * (number - 1))[known]
     margin = rules.tolerance * float(own.mean()) if known.any() else 0.0
     batch = nights.sum(axis=0)
-    evidence = stats.weigh_windows(batch[None], (batch + both)[None], np.zeros(1)).total[0]
+    odds = np.array([stats.odds_tolerated(len(nights), len(pool), 0.0)])
+    evidence = stats.weigh_windows(batch[None], (batch + both)[None], odds).total[0]
     if evidence >= math.log(FORBIDDING):
         return math.inf, margin
     return float(stats.upper_loss(stats.loss_of_match(nights, both))), margin

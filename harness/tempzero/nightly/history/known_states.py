@@ -8,6 +8,7 @@ FULL runs and nights, and from the next alarm on nothing joins it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,10 +32,13 @@ class PastNight:
     entry: NightEntry
 
 
-def past_nights(nights: Iterable[Night], provider: str, before: str) -> tuple[PastNight, ...]:
-    """A provider's earlier nights, in order."""
-    found = ((n, n.entry(provider)) for n in nights if n.night < before)
-    return tuple(PastNight(night=n.night, depth=n.depth, entry=entry) for n, entry in found if entry is not None)
+def gather_past_nights(nights: Iterable[Night], before: str) -> Mapping[str, Sequence[PastNight]]:
+    """Every provider's nights before this one, in order; a provider without any has none."""
+    found: dict[str, list[PastNight]] = defaultdict(list)
+    for night in nights:
+        for entry in night.entries if night.night < before else ():
+            found[entry.side.provider].append(PastNight(night=night.night, depth=night.depth, entry=entry))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,16 +196,18 @@ def weigh_against_state(
     found = stats.weigh_windows(left, pooled, np.array(odds))
     tables = [np.stack(pair) for pair in zip(counted.counts[0], both, strict=True)]
     test = stats.drift_test([t[:, t.sum(axis=0) > 0] for t in tables], tolerance=tolerance)
-    best = int(found.total.argmax())
-    if found.total[best] - np.log(2 * len(stats.WINDOWS)) < stats.bet_on(test.p_value):
+    shares = np.array([stats.SHARE_OF_POOL[one.kind] / len(stats.WINDOWS) for one in windows])
+    weighed = found.total + np.log(shares)
+    best = int(weighed.argmax())
+    if weighed[best] < stats.bet_on(test.p_value) + np.log(stats.SHARE_OF_EXACT_TEST):
         best = max(i for i, one in enumerate(windows) if one.nights == 1)
     names = [*(p.night for p in recent), night]
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = (counted.counts[0] * both).sum(axis=1) / (counted.counts[0].sum(axis=1) * both.sum(axis=1))
+        equal = (counted.counts[0] * both).sum(axis=1) / (counted.counts[0].sum(axis=1) * both.sum(axis=1))
     return StateEvidence(
         state=state,
-        value=stats.weigh_night(found.total.tolist(), test.p_value),
-        match=float(np.nanmean(shares)) if np.isfinite(shares).any() else 0.0,
+        value=stats.weigh_night([*zip(found.total.tolist(), (one.kind for one in windows), strict=True)], test.p_value),
+        match=float(np.nanmean(equal)) if np.isfinite(equal).any() else 0.0,
         window=tuple(names[len(names) - windows[best].nights :]),
         telling={q: float(e) for q, e in zip(counted.questions, found.by_prompt[best], strict=True) if e > 0},
         test=test,
@@ -217,15 +223,18 @@ class _Window:
     pool: NDArray[np.int64]
     nights: int
     pool_nights: int
+    kind: stats.PoolKind
 
 
 def _lay_windows(nights: NDArray[np.int64], pool: NDArray[np.int64], base: int, longest: int) -> Iterator[_Window]:
     """Each window with each pool; one that would reach into its pool does not exist."""
     sums = nights[::-1].cumsum(axis=0)
-    for held, size, most in ((pool[:base].sum(axis=0), base, len(nights)), (pool.sum(axis=0), len(pool), longest)):
+    pools: tuple[tuple[stats.PoolKind, int, int], ...] = (("base", base, len(nights)), ("whole", len(pool), longest))
+    for kind, size, most in pools:
+        held = pool[:size].sum(axis=0)
         for length in stats.WINDOWS:
             if length <= min(most, len(nights)):
-                yield _Window(left=sums[length - 1], pool=held, nights=length, pool_nights=size)
+                yield _Window(left=sums[length - 1], pool=held, nights=length, pool_nights=size, kind=kind)
 
 
 def _spread_of(pool: NDArray[np.int64], both: NDArray[np.int64]) -> float:

@@ -18,7 +18,7 @@ import msgspec
 
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.records.files import write_atomically
-from tempzero.types.concluded import Estimate, Figure
+from tempzero.types.concluded import Estimate, Figure, LevelName
 from tempzero.types.recorded import IdentityLabel
 
 FORMAT = 1
@@ -26,14 +26,16 @@ BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
 _NIGHT_LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
 
 TextCounts = Mapping[str, Mapping[str, int]]
-State = Literal["ok", "changed", "not seen", "known state", "no data", "no baseline"]
-"""`not seen`: changed, and tonight shows neither that nor its end. `known state`: one of several, none of them new."""
+State = Literal["ok", "changed", "not seen", "other computation", "known state", "no data", "no baseline"]
+"""`not seen`: changed, and tonight shows neither that nor its end. `other computation`: other
+texts, and the reference reads them as rounding. `known state`: one of several, none of them new."""
 CHANGED_STATES: frozenset[State] = frozenset({"changed", "not seen"})
 """A change that nobody has acknowledged, and that is not known to be over."""
 STATE_WORDS: Mapping[State, str] = {
     "ok": "ok",
     "changed": "changed",
     "not seen": "changed, not seen tonight",
+    "other computation": "another computation, same up to rounding",
     "known state": "one of several known states",
     "no data": "no data",
     "no baseline": "no baseline",
@@ -56,7 +58,7 @@ class Side:
     reasoning), and where any does, `spoken` has the same answers without it. `settings` digests what must agree before
     two sides may be compared. `values` are means over repeats, by measure and question; `one_token` the questions that
     ask for a single token; `shown` the commonest text of each question, kept for baselines only. `model` is what it
-    claims to serve.
+    claims to serve, `level` how it stood to its reference in that run, None where there was none.
     """
 
     provider: str
@@ -80,6 +82,7 @@ class Side:
     reasoned: int | None = None
     spoken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     model: str = ""
+    level: LevelName | None = None
 
     def texts_by(self, basis: Basis) -> TextCounts:
         """How often each answer came, by question: the whole answers, or all but their reasoning."""

@@ -19,7 +19,7 @@ from tempzero.nightly.history.nights import (
 
 # Of the prompts that tell most, so many go into a message.
 MOST_TOLD_PROMPTS = 3
-NoticeKind = Literal["changed", "ok again", "known state", "no data", "data again", "event"]
+NoticeKind = Literal["changed", "ok again", "other computation", "known state", "no data", "data again", "event"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +63,9 @@ def _state_notices(night: Night, entry: NightEntry, last: Decision | None) -> It
     if decision.state == "changed" and (decision.alarms or not was_changed):
         title = f"{name} changed{_describe_since(decision)}{where}"
         yield _make_notice(night, entry, "changed", title, (*describe_evidence(decision), tell_how_to_accept(entry)))
+    elif decision.state == "other computation":
+        title = f"{name} computes otherwise, the same up to rounding{_describe_since(decision)}{where}"
+        yield _make_notice(night, entry, "other computation", title, (decision.reason, *describe_evidence(decision)))
     elif decision.state == "known state" and (last is None or set(decision.home) - set(last.home)):
         title = f"{name} takes turns between known states{where}"
         yield _make_notice(night, entry, "known state", title, (decision.reason, "further turns are no alarm"))

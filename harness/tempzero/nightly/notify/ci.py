@@ -37,7 +37,15 @@ def show_in_ci(
 
 def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()) -> str:
     """The night as a table, changed providers first, then what was told."""
-    order: tuple[State, ...] = ("changed", "not seen", "no data", "no baseline", "known state", "ok")
+    order: tuple[State, ...] = (
+        "changed",
+        "not seen",
+        "no data",
+        "no baseline",
+        "other computation",
+        "known state",
+        "ok",
+    )
     entries = sorted(night.entries, key=lambda e: (order.index(e.decision.state), e.side.provider))
     lines = [
         f"## tempzero: the night of {night.night}",

@@ -13,12 +13,21 @@ from tempzero.nightly.history import Depth, Night, NightEntry, State, describe_e
 from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import KindName, MetricName
 
-WORST_FIRST: tuple[State, ...] = ("changed", "not seen", "no data", "no baseline", "known state", "ok")
+WORST_FIRST: tuple[State, ...] = (
+    "changed",
+    "not seen",
+    "no data",
+    "no baseline",
+    "other computation",
+    "known state",
+    "ok",
+)
 NO_RUN: Literal["no run"] = "no run"
 STATE_SIGNS: Mapping[State, str] = {
     "ok": "·",
     "changed": "▲",
     "not seen": "△",
+    "other computation": "◇",
     "known state": "A",
     "no data": "○",
     "no baseline": "–",

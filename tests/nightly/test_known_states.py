@@ -1,0 +1,139 @@
+"""Decisions over many nights: replicas that take turns, changes that stay or end, and pools that are frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pytest
+from tempzero import stats
+from tempzero.config import Gates, Nightly
+from tempzero.nightly import history
+from tempzero.nightly.history import Baseline, Decision, Night, NightEntry, Side, Tonight
+from tempzero.nightly.history.known_states import FULL, find_known_states, split_baseline
+
+PROMPTS = 20
+
+
+def side(texts: Sequence[str], *, settings: str = "s") -> Side:
+    """One night: a text for each prompt, given three times."""
+    return Side(
+        provider="p",
+        run="r",
+        started_at="",
+        ended_at="",
+        settings=settings,
+        planned=3 * PROMPTS,
+        answered=3 * PROMPTS,
+        texts={f"p{j}#0": {text: 3} for j, text in enumerate(texts)},
+        answers={},
+        values={},
+        prompt_tokens={},
+        refused=(),
+        labels={},
+        price=None,
+        latency_s=None,
+    )
+
+
+def with_changed(prompts: int, text: str = "new") -> Side:
+    return side([text] * prompts + ["usual"] * (PROMPTS - prompts))
+
+
+class History:
+    """Nights of one provider, decided one after the other."""
+
+    def __init__(self, base: Iterable[Side] = (with_changed(0),) * 3) -> None:
+        floor = stats.share_over_prompts(np.ones(PROMPTS))
+        self.baseline = Baseline(
+            format=history.FORMAT, provider="p", set_at="", suite_digest="d", floor=floor, sides=tuple(base)
+        )
+        self.nights: list[Night] = []
+
+    def night(self, tonight: Side) -> Decision:
+        label = f"2026-{len(self.nights) // 28 + 1:02}-{len(self.nights) % 28 + 1:02}"
+        past = history.gather_past_nights(self.nights, label)["p"]
+        asked = Tonight(night=label, depth="nightly", side=tonight)
+        decision = history.decide_tonight(asked, self.baseline, past, Nightly(), Gates())
+        entry = NightEntry(side=tonight, decision=decision)
+        self.nights.append(Night(format=history.FORMAT, night=label, run="r", created_at="", entries=(entry,)))
+        return decision
+
+    def states(self, nights: Iterable[Side]) -> list[str]:
+        return [self.night(one).state for one in nights]
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(n.night, n.kind) for n in history.find_notices(self.nights, no_data_nights=2)]
+
+
+def test_one_prompt_that_changed_for_good_is_found_and_named() -> None:
+    """One near-tie that flips is chance; one prompt that stays another is a change, and it is said which."""
+    watched = History()
+    assert watched.states([with_changed(0)] * 30) == ["ok"] * 30
+    found = [watched.night(with_changed(1)) for _ in range(3)]
+    assert [one.state for one in found][-1] == "changed"
+    alarm = next(one for one in found if one.alarms)
+    assert alarm.changed_prompts == ("p0",)
+    assert alarm.since == "2026-02-03"
+    assert alarm.until == "2026-02-02"
+
+
+def test_a_change_that_stays_is_never_cleared_and_never_joins_the_pool() -> None:
+    """Changed nights that joined the pool used to make a change look like what it had always been."""
+    watched = History()
+    watched.states([with_changed(0)] * 10)
+    states = watched.states([with_changed(2)] * 60)
+    assert set(states[5:]) <= {"changed", "not seen"}
+    past = history.gather_past_nights(watched.nights, "~")["p"]
+    (first, second) = find_known_states(watched.baseline.sides, past, lambda _: True, 0.05)
+    assert first.opened is None
+    assert all(text == {"usual": 3} for one in first.pool for text in one.texts.values())
+    assert len(second.pool) <= FULL
+    assert [kind for _, kind in watched.told()] == ["changed"]
+
+
+def test_a_change_that_went_back_is_cleared_after_five_nights_and_told() -> None:
+    """An all-clear is earned by nights that match again, and a few are too few."""
+    watched = History()
+    watched.states([with_changed(0)] * 10)
+    watched.states([with_changed(10)] * 5)
+    states = watched.states([with_changed(0)] * 6)
+    assert states == ["not seen"] * 4 + ["ok"] * 2
+    assert [kind for _, kind in watched.told()] == ["changed", "ok again"]
+
+
+def test_replicas_that_take_turns_alarm_once_and_a_third_text_alarms_again() -> None:
+    """A provider with two builds behind one name used to alarm 28 times a year; a new one must still be seen."""
+    watched = History()
+    moods = [with_changed(6 * (night // 5 % 2)) for night in range(60)]
+    states = watched.states(moods)
+    alarms = [n.night for n in watched.nights for e in n.entries if e.decision.alarms]
+    assert len(alarms) == 1
+    assert set(states[-30:]) == {"known state"}
+    kinds = [kind for _, kind in watched.told()]
+    assert kinds.count("changed") == 1
+    assert kinds.count("known state") == 1
+    decision = watched.night(with_changed(6, "third"))
+    assert decision.alarms
+    assert decision.known_state == "C"
+
+
+def test_states_that_the_baseline_has_seen_are_no_news() -> None:
+    """Whoever pools runs of both replicas has said that both are usual."""
+    base = [with_changed(0), with_changed(8), with_changed(0), with_changed(8)]
+    assert [len(group) for group in split_baseline(base, 0.05)] == [2, 2]
+    assert [len(group) for group in split_baseline([with_changed(0)] * 4, 0.05)] == [4]
+    watched = History(base)
+    assert set(watched.states([with_changed(0), with_changed(8)] * 6)) == {"ok"}
+    assert watched.night(with_changed(20, "other")).alarms
+
+
+@pytest.mark.parametrize("state", ["ok", "changed"])
+def test_nights_decided_by_an_older_version_are_read(state: history.State) -> None:
+    """A history outlives an update; nights that were changed then are nobody's pool."""
+    watched = History()
+    watched.states([with_changed(0)] * 3)
+    decision = Decision(state=state, tested=True, reason="", baseline=watched.baseline.key, since="2026-01-04")
+    entry = NightEntry(side=with_changed(0 if state == "ok" else 20), decision=decision)
+    watched.nights.append(Night(format=1, night="2026-01-04", run="r", created_at="", entries=(entry,)))
+    assert watched.night(with_changed(0)).state == {"ok": "ok", "changed": "not seen"}[state]
