@@ -43,7 +43,7 @@ SPREADS_TOLERATED = 2.0
 # Shares of the prompts that may have changed, and tilts of the two counts: grids of mixtures; any values are valid.
 _SHARES = (0.05, 0.125, 0.35, 1.0)
 _TILTS = (0.5, 1.0, 2.0)
-_NEW_TILTS = (0.7, 1.5, 3.0)
+_NEW_TILTS = (0.6, 1.0, 2.0)
 # A prompt whose own e-value reaches this is named as one that changed.
 TELLING_PROMPT = 20.0
 # Nights needed before the spread is estimated at all.

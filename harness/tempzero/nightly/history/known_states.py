@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tempzero import stats
 from tempzero.nightly.history.nights import Basis, Depth, Night, NightEntry, Side
 
-HOLD, FULL = 8, 20
+HOLD, FULL = 8, 30
 # Runs of a baseline are states apart where chance alone differs so much once in a thousand.
 _APART_P = 0.001
 
