@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from tempzero.config import Gates, Nightly
 from tempzero.nightly import history
 from tempzero.nightly.history import Baseline, Decision, Night, NightEntry, Side, Tonight
 from tempzero.nightly.history.known_states import FULL, find_known_states, split_baseline
+from tempzero.types.concluded import LevelName
 
 PROMPTS = 20
+LEVELS: tuple[LevelName, LevelName] = ("rounding", "beyond")
 
 
 def side(texts: Sequence[str], *, settings: str = "s") -> Side:
@@ -126,6 +129,23 @@ def test_states_that_the_baseline_has_seen_are_no_news() -> None:
     watched = History(base)
     assert set(watched.states([with_changed(0), with_changed(8)] * 6)) == {"ok"}
     assert watched.night(with_changed(20, "other")).alarms
+
+
+def test_an_honest_engine_in_the_place_of_another_accuses_nobody() -> None:
+    """Another engine gives other texts; what the reference reads as rounding is told, and is no alarm."""
+    honest, coarse = (replace(with_changed(9), level=level) for level in LEVELS)
+    watched = History()
+    watched.states([with_changed(0)] * 10)
+    found = watched.night(honest)
+    assert (found.state, found.alarms, found.known_state) == ("other computation", False, "B")
+    assert watched.states([honest] * 5) == ["known state"] * 5
+    assert [kind for _, kind in watched.told()] == ["other computation"]
+    alarm = watched.night(replace(coarse, texts=with_changed(12, "coarse").texts))
+    assert (alarm.state, alarm.alarms, alarm.known_state) == ("changed", True, "C")
+    assert "more than rounding" in alarm.reason
+    other = History([replace(with_changed(0), level="beyond")] * 3)
+    other.states([with_changed(0)] * 10)
+    assert other.night(honest).state == "changed", "a coarse baseline that became honest has changed"
 
 
 @pytest.mark.parametrize("state", ["ok", "changed"])

@@ -142,11 +142,11 @@ class _Watch:
         until = [p.night for p in self.held if p.night < window[0]]
         level, home = self.tonight.side.level, self.home
         name = name_known_state(groups + opened)
-        same = level in SAME_LEVELS
+        same = level in SAME_LEVELS and all(one.level != "beyond" for one in self.baseline.sides)
         return replace(
             self._figures(against),
             state="other computation" if same else "changed",
-            reason=_explain_alarm(level, len(self.states)),
+            reason=_explain_alarm(level, same, len(self.states)),
             home=(*home, name) if same else home,
             known_state=name,
             window=window,
@@ -257,17 +257,19 @@ class _Watch:
         return f"{words} ({before} answers tonight, {now} in the baseline{by})"
 
 
-_NOT_SEEN = "changed, not seen tonight: too little speaks for a change tonight, and too little for its being over"
+_NOT_SEEN = "too little speaks for a change tonight, and too little for its being over"
 
 
-def _explain_alarm(level: LevelName | None, states: int) -> str:
+def _explain_alarm(level: LevelName | None, same: bool, states: int) -> str:
+    if same:
+        return "other texts than before, and the reference finds no more than rounding in them"
     known = "" if states == 1 else f", nor of any of the {states} states that are known"
-    if level in SAME_LEVELS:
-        return "another computation, same up to rounding: other texts, and the reference finds no more than rounding in them"
+    changed = f"its answers are no longer those of its baseline{known}"
     if level == "beyond":
-        return f"its answers are no longer those of its baseline{known}, and differ from the reference by more than rounding"
-    unread = "whether by more than rounding is not known: let the reference read them (`tempzero score`)"
-    return f"its answers are no longer those of its baseline{known}; {unread}"
+        return f"{changed}; they differ from the reference by more than rounding"
+    if level in SAME_LEVELS:
+        return f"{changed}; they are the reference's up to rounding, which those of the baseline were not"
+    return f"{changed}; whether by more than rounding is not known: let the reference read them (`tempzero score`)"
 
 
 def _in_window(night: str, since: Iterable[PastNight]) -> bool:
