@@ -184,6 +184,7 @@ DOORS: dict[str, set[str]] = {
         "answers.answer_parts",
         "config",
         "answers.chat_messages",
+        "answers.first_tokens",
         "records",
         "analysis",
         "metrics",

@@ -467,7 +467,7 @@ def report_false_alarms(kind: str, chosen: argparse.Namespace, rng: np.random.Ge
 
 def report_power(kind: str, chosen: argparse.Namespace, rng: np.random.Generator) -> Iterator[str]:
     for change in chosen.only.split(",") if chosen.only else CHANGES:
-        for before in (0, 40):
+        for before in chosen.before:
             world = World(chosen.changes, kind, chosen.variation, rng)
             found = find_change(world, change, chosen.baseline, before, 30)
             shares = ", ".join(f"{k}: {np.mean(found <= k):.3f}" for k in (1, 2, 3, 5, 7, 14, 30))
@@ -510,6 +510,7 @@ def main() -> None:
     parser.add_argument("--variation", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", default="", help="only these, comma-separated")
+    parser.add_argument("--before", type=int, nargs="+", default=[0, 40], help="quiet nights before a change")
     parser.add_argument("--only", default="", help="only these changes, comma-separated")
     began = time.monotonic()
     for line in report(parser.parse_args()):

@@ -23,6 +23,7 @@ from tempzero.nightly.history import Night
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = [f"q{i}" for i in range(8)]
+TOP = (("yes", 0.1), ("no", 2.5), ("well", 6.0))
 
 
 def workplace(folder: Path, base_url: str, **extra: Any) -> Path:
@@ -365,6 +366,36 @@ def test_cheap_nights_and_a_deep_one_each_have_their_own_baseline(
     assert 'tempzero_state{provider="steady",depth="deep",state="changed"} 1' in prom
     cases = ElementTree.parse(tmp_path / "out" / "j.xml").getroot()
     assert [c.get("name") for c in cases if c.find("failure") is not None] == ["steady", "steady (deep nights)"]
+
+
+def test_log_probabilities_of_first_tokens_have_a_line_of_their_own(tmp_path: Path) -> None:
+    """Where an endpoint gives them they move before any text does; the line explains, and raises no alarm."""
+    border = [{"id": f"b{i}", "prompt": f"b{i}", "max_tokens": 1} for i in range(8)]
+    moved = 0.0
+
+    def with_logprobs(call: Call) -> Reply:
+        told = [{"token": t, "logprob": -p - moved * (i + 1), "bytes": None} for i, (t, p) in enumerate(TOP)]
+        said = {"content": [{"token": "yes", "logprob": -0.1, "top_logprobs": told}]}
+        return completion("yes", model=call.model, choice={"logprobs": said})
+
+    with Loopback() as server:
+        place = Place(tmp_path, server, nightly={"prompts": "border.yaml", "repeats": 4})
+        (tmp_path / "border.yaml").write_text(yaml.safe_dump({"family": "border", "prompts": border}))
+        settings = yaml.safe_load(place.file.read_text())
+        for provider in settings["providers"]:
+            provider |= {"stream": False, "request": {"logprobs": True, "top_logprobs": 3}}
+        place.file.write_text(yaml.safe_dump(settings))
+        place.set_baseline(answer=with_logprobs)
+        assert place.night("2026-01-02", with_logprobs) == 0
+        moved = 0.01
+        assert place.night("2026-01-03", with_logprobs) == 0
+    found = []
+    for name in ("2026-01-02", "2026-01-03"):
+        entry = place.read(name).entry("steady")
+        assert entry is not None
+        found += [line for line in entry.decision.lines if line.measure == "first token: log-probabilities"]
+    assert [round(line.now.value or 0.0, 6) for line in found] == [0.0, 0.02]
+    assert [line.p_value for line in found] == [1.0, 0.001]
 
 
 def test_a_night_spends_no_more_than_it_may_however_often_it_is_called(

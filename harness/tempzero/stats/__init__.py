@@ -26,6 +26,7 @@ from tempzero.stats.intervals import (
     wilson_proportion,
 )
 from tempzero.stats.kernels import hamming_kernel, one_hot_kernel, prefix_kernel
+from tempzero.stats.likelihood_shift import Likelihoods, ShiftTest, likelihood_shift_test
 from tempzero.stats.night_windows import (
     SPREAD_FLOOR,
     TELLING_PROMPT,
@@ -56,8 +57,10 @@ __all__ = [
     "WINDOWS",
     "DriftTest",
     "Family",
+    "Likelihoods",
     "PoolKind",
     "ReadChoices",
+    "ShiftTest",
     "TestResult",
     "VariationTest",
     "WindowEvidence",
@@ -77,6 +80,7 @@ __all__ = [
     "find_odd_ones",
     "hamming_kernel",
     "holm",
+    "likelihood_shift_test",
     "loss_of_match",
     "mcnemar_exact",
     "mean_over_prompts",

@@ -55,6 +55,7 @@ def compare_measures(side: Side, baseline: Baseline, tolerance: float) -> tuple[
         return ()
     return (
         *_compare_first_tokens(side, sides),
+        *_compare_likelihoods(side, sides),
         *_compare_answers(side, sides, tolerance),
         *_compare_values(side, sides),
         *_compare_reference(side, sides),
@@ -83,6 +84,25 @@ def _compare_first_tokens(side: Side, sides: Sequence[Side]) -> Iterator[Measure
             change=stats.mean_over_prompts(test.by_prompt - test.usual, bounds=(-1.0, 1.0)),
             p_value=test.p_value,
             method="total variation of one-token answers, labels permuted within prompt",
+        )
+
+
+def _compare_likelihoods(side: Side, sides: Sequence[Side]) -> Iterator[MeasureComparison]:
+    """How far the log-probabilities of first tokens have moved: it sees what is too small to turn a token."""
+    pool: dict[str, list[Mapping[str, float]]] = {}
+    for one in sides:
+        for question, named in one.likelihoods.items():
+            pool.setdefault(question, []).extend(named)
+    both = sorted(side.likelihoods.keys() & pool.keys())
+    if both:
+        test = stats.likelihood_shift_test([side.likelihoods[q] for q in both], [pool[q] for q in both])
+        yield MeasureComparison(
+            measure="first token: log-probabilities",
+            before=float(test.usual.mean()),
+            now=stats.mean_over_prompts(test.by_prompt, bounds=None),
+            change=stats.mean_over_prompts(test.by_prompt - test.usual, bounds=None),
+            p_value=test.p_value,
+            method="mean absolute shift of mean log-probabilities in nats, labels permuted within prompt",
         )
 
 

@@ -17,6 +17,7 @@ from tempzero.analysis.registry import KINDS
 from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
 from tempzero.answers.chat_messages import is_plain_message, wire_message
+from tempzero.answers.first_tokens import read_first_token
 from tempzero.canonical_json import to_spaced_canonical_json
 from tempzero.config import Provider
 from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool_segments
@@ -50,12 +51,16 @@ def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
     texts, new = study_texts(seen)
     questions = [question_key(p) for p in seen.prompts]
     said = _ResponseStatements(run)
+    likelihoods = _read_likelihoods(run)
     sides = []
     for lane in seen.lanes:
         numbered = lane.text.copy()
         numbered[numbered != NOT_SAID] = new[numbered[numbered != NOT_SAID]]
         counted = tally_lane(replace(lane, text=numbered), texts, seen.prompts)
-        sides.append(_condense_lane(counted, texts, questions, said, run, analysis))
+        side = _condense_lane(counted, texts, questions, said, run, analysis)
+        asked = {p.id: q for q, p in zip(questions, seen.prompts, strict=True) if q in side.one_token}
+        found = {asked[p]: one for (name, p), one in likelihoods.items() if name == side.provider and p in asked}
+        sides.append(replace(side, likelihoods={q: tuple(found[q]) for q in sorted(found)}))
     return tuple(sides)
 
 
@@ -74,6 +79,23 @@ def settings_digest(provider: Provider) -> str:
     sampling = [provider.temperature, provider.top_p, provider.seed, provider.known_max_tokens]
     sent = [provider.claimed_model, *sampling]
     return _short_digest([*sent, provider.parameter_names.model_dump(), provider.fields], 16)
+
+
+def _read_likelihoods(run: Run) -> Mapping[tuple[str, str], list[dict[str, float]]]:
+    """By provider and prompt what responses say of their first token; bytes are read only where it was asked for."""
+    config, prompts = run.config, run.manifest.suite.prompts
+    asked: list[Mapping[str, Any]] = [
+        *(p.request for p in config.providers),
+        *(c.request for c in config.conditions),
+        *(p.request for p in prompts),
+    ]
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for record in run.records() if any(one.get("logprobs") for one in asked) else ():
+        trial, first = record.attempt.trial, read_first_token(record.attempt.exchange)
+        if first is not None:
+            named = {one.token.hex(): round(one.logprob, 5) for one in first.candidates}
+            found[trial.provider, trial.prompt].append(named)
+    return found
 
 
 class _ResponseStatements:

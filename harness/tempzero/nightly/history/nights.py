@@ -59,6 +59,7 @@ class Side:
     two sides may be compared. `values` are means over repeats, by measure and question; `one_token` the questions that
     ask for a single token; `shown` the commonest text of each question, kept for baselines only. `model` is what it
     claims to serve, `level` how it stood to its reference in that run, None where there was none.
+    `likelihoods`, of questions that ask for one token: the log-probabilities that each response names, where it does.
     """
 
     provider: str
@@ -83,6 +84,7 @@ class Side:
     spoken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     model: str = ""
     level: LevelName | None = None
+    likelihoods: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
 
     def texts_by(self, basis: Basis) -> TextCounts:
         """How often each answer came, by question: the whole answers, or all but their reasoning."""
