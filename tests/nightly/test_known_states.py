@@ -121,6 +121,19 @@ def test_replicas_that_take_turns_alarm_once_and_a_third_text_alarms_again() -> 
     assert decision.known_state == "C"
 
 
+def test_a_known_state_that_comes_back_after_long_is_told() -> None:
+    """A worse build that returns after two months is no new change, and still worth a message."""
+    watched = History()
+    watched.states([with_changed(0)] * 10 + [with_changed(10)] * 8 + [with_changed(0)] * 40)
+    assert [kind for _, kind in watched.told()] == ["changed", "ok again"]
+    decision = watched.night(with_changed(10))
+    assert (decision.state, decision.alarms) == ("known state", False)
+    watched.states([with_changed(10)] * 3 + [with_changed(0)] * 35)
+    assert [kind for _, kind in watched.told()][2:] == ["known state"]
+    watched.states([with_changed(10)] * 3)
+    assert [kind for _, kind in watched.told()][2:] == ["known state"] * 2
+
+
 def test_states_that_the_baseline_has_seen_are_no_news() -> None:
     """Whoever pools runs of both replicas has said that both are usual."""
     base = [with_changed(0), with_changed(8), with_changed(0), with_changed(8)]

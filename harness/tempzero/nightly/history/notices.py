@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from tempzero.nightly.history.nights import (
@@ -17,6 +18,8 @@ from tempzero.nightly.history.nights import (
     TellingPrompt,
 )
 
+# A known state that was not met for so long is told when it comes back.
+LONG_GONE_DAYS = 30
 # Of the prompts that tell most, so many go into a message.
 MOST_TOLD_PROMPTS = 3
 NoticeKind = Literal["changed", "ok again", "other computation", "known state", "no data", "data again", "event"]
@@ -39,6 +42,7 @@ class Notice:
 def find_notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notice, ...]:
     """Every message that these nights gave cause for, in order."""
     before: dict[tuple[str, Depth], Decision] = {}
+    visited: dict[tuple[str, Depth, str | None], dict[str, str]] = {}
     silent: dict[str, bool] = {}
     found: list[Notice] = []
     for night in nights:
@@ -48,9 +52,11 @@ def find_notices(nights: Iterable[Night], *, no_data_nights: int) -> tuple[Notic
             if last is not None and decision.baseline not in (None, last.baseline):
                 last = None  # a new baseline acknowledges what went before
             found += _event_notices(night, entry)
-            found += _state_notices(night, entry, last)
+            met = visited.setdefault((name, night.depth, decision.baseline), {})
+            found += list(_state_notices(night, entry, last)) or _return_notices(night, entry, met)
             if decision.tested:
                 before[name, night.depth] = decision
+                met[decision.known_state] = night.night
             found += _data_notices(night, entry, silent.get(name, False), no_data_nights)
             silent[name] = decision.missing > 0 and (silent.get(name, False) or decision.missing >= no_data_nights)
     return tuple(found)
@@ -71,6 +77,17 @@ def _state_notices(night: Night, entry: NightEntry, last: Decision | None) -> It
         yield _make_notice(night, entry, "known state", title, (decision.reason, "further turns are no alarm"))
     elif was_changed and decision.tested and decision.state not in CHANGED_STATES:
         yield _make_notice(night, entry, "ok again", f"{name} answers as before again{where}", (decision.reason,))
+
+
+def _return_notices(night: Night, entry: NightEntry, met: Mapping[str, str]) -> Iterator[Notice]:
+    """A state that was gone for long and is back is no alarm, but it is told."""
+    name, decision = entry.side.provider, entry.decision
+    last = met.get(decision.known_state)
+    if decision.state != "known state" or not decision.settled or last is None:
+        return
+    if (date.fromisoformat(night.night[:10]) - date.fromisoformat(last[:10])).days > LONG_GONE_DAYS:
+        title = f"{name} is in its known state {decision.known_state} again, last met in the night of {last}"
+        yield _make_notice(night, entry, "known state", title, (decision.reason,))
 
 
 def tell_how_to_accept(entry: NightEntry) -> str:
