@@ -25,6 +25,8 @@ _THINK_MARKS = (
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
 )
+# What both marks of a pair end in: one look for two.
+_THINK_ENDS = tuple(opening.lstrip("<[◁") for opening, _ in _THINK_MARKS)
 _MARK_SIGNS = ("<", "[", "◁")  # without one of them there is no mark in a text
 _LEAKS = re.compile(
     r"<\|[a-z][a-z_]{1,40}\|>|<｜[^｜<>\n]{2,40}｜>|</?(?:tool_call|tool_response|arg_key|arg_value)>"
@@ -131,7 +133,7 @@ def split_think_block(text: str, asked: str) -> ThinkBlock | None:
 
 def holds_think_mark(text: str) -> bool:
     """Whether a mark of reasoning stands anywhere in a text: without one `split_think_block` finds nothing."""
-    return any(mark in text for marks in _THINK_MARKS for mark in marks)
+    return any(end in text for end in _THINK_ENDS)
 
 
 def find_leak(text: str, asked: str) -> str | None:

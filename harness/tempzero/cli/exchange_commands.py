@@ -16,16 +16,26 @@ _IMPORT_UNITS = {"unpacking": "MB", "receiving": "MB"}
 
 def import_run(
     source: Annotated[
-        Path, typer.Argument(help="A CSV, JSONL, JSON or Parquet file, or a folder, zip or tar of them.")
+        Path,
+        typer.Argument(
+            help="A CSV, JSONL, JSON, Parquet or Inspect .eval file, a pipe, or a folder, zip or tar of them."
+        ),
     ],
     map_: Annotated[
-        list[str] | None, typer.Option("--map", help="What stands where: provider=model,prompt=question,text=answer.")
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="What stands where: provider=model,prompt=question,text=answer; field:=constant, rows=a list's path, "
+            "ignore=a column that is no way of asking. The README's chapter on records of other tools has all forms.",
+        ),
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="The same and more in a YAML file.")] = None,
     form: Annotated[
         str | None, typer.Option("--format", help="A built-in format; told apart where unmistakable.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only files that fit this glob, e.g. 'runs/*/*.csv'.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only files that fit this glob, whatever their ending: 'runs/*.log_*'.")
+    ] = None,
     where: Annotated[list[str] | None, typer.Option(help="Only rows with column=value (or !=); globs work.")] = None,
     inputs: Annotated[Path | None, typer.Option(help="The requests' file, for --format openai-batch.")] = None,
     extractor: Annotated[str | None, typer.Option(help="Reads the answer out of each text.")] = None,
