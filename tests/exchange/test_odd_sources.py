@@ -25,6 +25,28 @@ def lines(run: int) -> bytes:
     return "".join(json.dumps(r) + "\n" for r in rows(run)).encode()
 
 
+def test_what_a_file_holds_commands_no_terminal(tmp_path: Path) -> None:
+    """Names and values of hostile files stand in refusals and notes, their escape sequences made visible."""
+    table = [{**row(temperature=f"\x1b]0;mine\x07\u202e{n}"), "x\x1b[2J": n} for n in (0, 1)]
+    line = refused(write_jsonl(tmp_path / "x.jsonl", table), MAP)
+    assert "\\x1b]0;mine\\x07\\u202e0" in line
+    notes: list[str] = []
+    folder = tmp_path / "in"
+    write_jsonl(folder / "a.jsonl", [row()])
+    (folder / "b\x1b[2J.json").write_text('{"runs": 2}')
+    take_in(folder, MAP, notes=notes)
+    assert any("b\\x1b[2J.json" in note for note in notes)
+    assert all(sign.isprintable() for said in (line.replace("\n", ""), *notes) for sign in said)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.json", "x.eval", "x.txt"])
+@pytest.mark.parametrize("maps", [[MAP], []])
+def test_an_empty_file_is_said_to_be_empty(name: str, maps: list[str], tmp_path: Path) -> None:
+    """An exit code alone explains nothing."""
+    (tmp_path / name).write_bytes(b"")
+    assert name in refused(tmp_path / name, *maps)
+
+
 # --- which files are looked at ---------------------------------------------------------------
 
 

@@ -141,11 +141,29 @@ def import_records(
     gets each note, `progress` the rows so far. Raises ExchangeError with one line for each reason
     why the import would yield a false figure, or cannot be done.
     """
+    try:
+        survey, path = _import_source(source, results, recipe, inputs, name, progress)
+    except ExchangeError as problem:
+        raise ExchangeError(_make_printable(str(problem))) from None
+    for note in (_summarize_import(survey), *survey.notes):
+        say(note)
+    return path
+
+
+def _import_source(
+    source: Path,
+    results: Path,
+    recipe: Recipe,
+    inputs: Path | None,
+    name: str | None,
+    progress: Callable[[str, int], None],
+) -> tuple[Survey, Path]:
     as_texts = CONTENT_COLUMN in recipe.fields["text"].paths if "text" in recipe.fields else False
     with sources.open_source(source, only=recipe.only, as_texts=as_texts, tell=progress) as found:
         plan, notes = _plan_import(found, recipe, inputs)
         survey, append = _survey_plan(plan, recipe, progress)
-        survey = replace(survey, notes=(*notes, *_describe_left_out(plan), *survey.notes))
+        told = (*notes, *_describe_left_out(plan), *survey.notes)
+        survey = replace(survey, notes=tuple(map(_make_printable, told)))
         path = run_writing.write_run(
             append,
             survey,
@@ -154,9 +172,14 @@ def import_records(
             results=results,
             name=name,
         )
-    for note in (_summarize_import(survey), *survey.notes):
-        say(note)
-    return path
+    return survey, path
+
+
+def _make_printable(text: str) -> str:
+    """Names and values of foreign files stand in lines for a terminal: what would command it is shown as an escape."""
+    return "".join(
+        sign if sign == "\n" or sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def _summarize_import(survey: Survey) -> str:
@@ -189,6 +212,8 @@ def _plan_import(source: Source, recipe: Recipe, inputs: Path | None) -> tuple[_
     empty = [f for f in files if f.path.stat().st_size == 0]
     if empty:
         files = tuple(f for f in files if f not in empty)
+        if not files:
+            raise ExchangeError(f"{sources.name_some([f.name for f in empty])}: nothing stands in there")
         notes.append(f"left out: {len(empty)} empty files ({', '.join(f.name for f in empty[:3])})")
     return _ImportPlan(source=source, recipe=full, rows=rows, files=files), notes
 
