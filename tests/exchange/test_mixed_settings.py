@@ -222,6 +222,10 @@ def test_settings_are_known_by_any_spelling(tmp_path: Path) -> None:
         *("run-1.csv run-10.csv", "2026-07-14.csv 2026-07-15.csv", "a.csv b.csv", "1.csv 2.csv", "1.csv 3.csv"),
         *("gpt-4_run_3.csv gpt-4_run_9.csv", "run3-x.csv run70-x.csv", "x.2026-07-14.csv x.2026-08-01.csv"),
         *("20260714T1200.csv 20260801T0915.csv", "answers_1.csv answers_64.csv", "seed42.csv seed1234.csv"),
+        *(
+            "run_ab12.csv run_cd34.csv",
+            "3f2a9c11-d0aa-4e2b-9c11-aabbccddeeff.csv 9f2a9c11-d0ab-4e2b-9c12-aabbccddee00.csv",
+        ),
     ],
 )
 def test_names_that_count_are_repeats(names: str, tmp_path: Path) -> None:

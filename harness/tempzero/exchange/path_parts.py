@@ -31,6 +31,8 @@ _DATE = re.compile(
     r"(?<![0-9])(19|20)[0-9]{2}([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12][0-9]|3[01])"
     r"([T_ -]?[0-9]{2}[-:_h]?[0-9]{2}([-:_m]?[0-9]{2})?Z?)?(?![0-9])"
 )
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SHORT_HASH = re.compile(r"(?=.*[0-9])[0-9a-fA-F]{4,}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,5}")
 ALONE = "number"
 """The part of a number before which no word stands."""
@@ -94,7 +96,7 @@ def _find_parts(text: str, where: str) -> Iterator[PathPart | str]:
             name=name or written, value=value, setting=name is not None, explicit=True,
             found_by=f"{where}~{written}.({_value_pattern(value)})",
         )  # fmt: skip
-    rest = _DATE.sub(" ", _EXPLICIT.sub(" ", text))
+    rest = _DATE.sub(" ", _UUID.sub(" ", _EXPLICIT.sub(" ", text)))
     tokens, before = [t for t in _SEPARATORS.split(rest) if t], ""
     while tokens:
         taken, part = _read_tokens(tokens, before, where)
@@ -113,6 +115,8 @@ def _find_setting_name(written: str) -> str | None:
 
 def _read_tokens(tokens: list[str], before: str, where: str) -> tuple[int, PathPart | str | None]:
     """How many of the tokens belong together, and what they are; None where they only count."""
+    if _COUNTER.fullmatch(before) and _SHORT_HASH.fullmatch(tokens[0]):
+        return 1, None  # run_ab12
     for length in (3, 2, 1):  # max_new_tokens 64; top_p 0.9, max_tokens 64; temperature 0.5
         name = "_".join(tokens[:length])
         if len(tokens) > length and SETTING.fullmatch(name):
