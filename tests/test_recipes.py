@@ -424,7 +424,7 @@ def test_a_new_metric_is_in_summary_table_legend_and_report(grown: Grown) -> Non
         with (grown.run / "tables" / f"{kind}.csv").open(newline="") as file:
             assert "acme" in {row["left"] for row in csv.DictReader(file) if row["metric"] == metric}
     report = (grown.run / "report.md").read_text()
-    assert "- **Capitals** (`capital_share`): Share of the letters that are capitals. Source: counted" in report
+    assert "Share of the letters that are capitals. 1.0 means: every letter is a capital. Source: counted" in report
     assert "- **Texts that came once** (`singleton_outputs`): Number of texts that only one repeat gave." in report
     assert "| apex |  | Capitals | 0.75 [" in report
 

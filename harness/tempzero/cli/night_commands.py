@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,8 +24,10 @@ from tempzero.cli.options import (
     load_setting,
     split_names,
 )
-from tempzero.config import Setting
 from tempzero.errors import UsageError
+
+if TYPE_CHECKING:
+    from tempzero.config import Setting
 
 _BASELINE_USAGE = (
     "baseline: say `set RUN [RUN ...]`, `show`, `clear`, `accept PROVIDER [--since NIGHT]`, "
