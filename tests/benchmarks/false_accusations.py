@@ -1,7 +1,7 @@
 """Nothing in, a table out: how often a run of honest endpoints ends with exit code 1, all kinds of findings together.
 
 Simulated at the level of counts, with the tests, the correction, the budget and the camps of the package itself.
-Honest endpoints of one model give the same texts with the same chances; a third of the prompts (or templates) are noisy.
+Honest endpoints of one model give the same texts with the same chances; a third of the prompts or templates are noisy.
 Against a reference each rounds by its own amount, up to what is allowed. A finding by existence (its repeats differ) is
 true of a noisy endpoint and left out, as by `gates.ignore: [nondeterministic]`.
 
