@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
-from analysis.test_analyse import MANY, analysed, everywhere, findings, settings
+from analysis.test_analyse import MANY, analysed, answers, everywhere, findings, prompt, settings, suite
 from analysis.test_reading import SETTINGS, _run
 from attribute.simulated import rounding
+from rich.console import Console
 from tempzero import reports
 from tempzero.analysis import analyse
 from tempzero.config import Gates
+from tempzero.reports.brief_screen import print_brief
+from tempzero.reports.lookup import View
 from tempzero.types.concluded import Analysis, Verdict
 from tempzero.verdict import gate
+
+ODD = ("e007", "e045")
 
 
 def judge(found: Analysis, **gates: object) -> tuple[Verdict, dict[str, str]]:
@@ -104,3 +110,26 @@ def test_coarser_weights_are_beyond_rounding(tmp_path: Path) -> None:
     assert finding.p_value is not None
     assert finding.p_value < 0.01
     assert "beyond 16-bit rounding" in finding.message
+
+
+def test_very_many_endpoints_give_one_page_that_names_the_odd_ones(tmp_path: Path) -> None:
+    """Of so many peers thousands of pairs are tested, and a reader meets two names."""
+    names = [f"e{i:03}" for i in range(120)]
+    few = suite(*(prompt(f"p{j}") for j in range(8)))
+    attempts = [
+        a for name in names for j in range(8) for a in answers(name, f"p{j}", *["y" if name in ODD else "x"] * 3)
+    ]
+    found = analysed(tmp_path, settings(*names, reference=None), few, attempts)
+    assert sorted(f.subject for f in findings(found, "odd_one")) == list(ODD)
+    verdict, outcomes = judge(found)
+    assert [name for name, outcome in sorted(outcomes.items()) if outcome == "finding"] == list(ODD)
+    assert not verdict.about_set
+    console = Console(file=io.StringIO(), width=80)
+    print_brief(View(found, verdict), console, pages=(), exit_code=1, next_command="tempzero report RUN")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert len(shown.splitlines()) <= 30
+    assert all(name in shown for name in ODD)
+    paths = reports.write_reports(found, verdict, tmp_path / "report")
+    page = next(p for p in paths if p.name == "report.md").read_text()
+    assert "2 camps among 120 endpoints" in page
+    assert "The odd ones: e007, e045" in page

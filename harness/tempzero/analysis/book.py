@@ -51,6 +51,7 @@ class Book:
     def __init__(self, prompts: Sequence[Prompt]) -> None:
         groups = {name: i for i, name in enumerate(dict.fromkeys(p.cluster or f"\0{p.id}" for p in prompts))}
         self._clusters = np.array([groups[p.cluster or f"\0{p.id}"] for p in prompts], dtype=np.int64)
+        self._clustered = len(groups) < len(prompts)
         families = np.array([p.family for p in prompts], dtype=object)
         self._families: list[tuple[str | None, NDArray[np.bool_]]] = [(None, np.ones(len(prompts), dtype=bool))]
         self._families += [(name, np.asarray(families == name)) for name in sorted({p.family for p in prompts})]
@@ -80,6 +81,8 @@ class Book:
 
     def _estimate(self, values: Floats, chosen: NDArray[np.bool_], estimate: Estimator) -> Estimate:
         """Prompts of one cluster count together."""
+        if not self._clustered:
+            return estimate(values[chosen])
         return stats.estimate_by_clusters(values[chosen], self._clusters[chosen], estimate)
 
     def put(

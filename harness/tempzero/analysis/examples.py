@@ -32,7 +32,7 @@ def build_survival_curves(case: Case) -> tuple[SurvivalCurve, ...]:
             survival = divergence.repeat_survival(one.own, case.texts.by_part(part).shared_chars)
             if survival is not None:
                 found.append(_to_survival_curve("repeat", _subject_of(tally, part), survival))
-    for c in (*case.comparisons, *case.conditions):
+    for c in (*(c for c in case.comparisons if c.pair.listed), *case.conditions):
         sides = {c.pair.basis: (c.left, c.right), **{name: (p.left, p.right) for name, p in c.parts.items()}}
         for part, (left, right) in sides.items():
             survival = divergence.cross_survival(left, right, case.texts.by_part(part).shared_chars)
@@ -48,8 +48,9 @@ def _subject_of(tally: Tally, part: PartName) -> Subject:
 
 def pick_divergences(case: Case) -> tuple[Divergence, ...]:
     """For every provider and pair the few prompts whose texts part earliest."""
+    listed = [c for c in case.comparisons if c.pair.listed]
     own = (d for tally in case.tallies for d in _find_own_divergences(tally, case))
-    cross = (d for c in (*case.comparisons, *case.conditions) for d in _find_pair_divergences(c, case))
+    cross = (d for c in (*listed, *case.conditions) for d in _find_pair_divergences(c, case))
     return (*own, *cross)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +23,8 @@ from tempzero.metrics.cuts import settle_cuts
 from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import COMPARED_KINDS, PAIR_KINDS, PARTS, ComparedKind, Metric, MetricName, PartName
 
+MOST_LISTED = 40
+"""So many peers of one model have figures for each pair; of more, every pair is tested and camps are told."""
 # With 999 permutations a p-value beyond this is certain enough to be none that a correction leaves small.
 _PLAINLY_LARGE = 0.2
 MINIMUM_DETECTABLE_EXCESS = Metric(
@@ -135,13 +138,15 @@ class Pair:
     """Two providers that claim the same model, under one condition, or (kind conditions) one under two.
 
     `right` is the reference or, of conditions, the one with the least load. `decided`: a reference stands beside these
-    two peers and says who strays, so that they are not tested against each other.
+    two peers and says who strays, so that they are not tested against each other. `listed`: it has figures of its own;
+    pairs of very many peers have none and are only tested, for camps.
     """
 
     kind: ComparedKind
     left: Tally
     right: Tally
     decided: bool = False
+    listed: bool = True
 
     @property
     def basis(self) -> PartName:
@@ -201,16 +206,19 @@ class PartComparison:
 
 def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pair]:
     """Every pair within a claimed model and condition, in the order given; a reference stands on the right."""
-    pairs = []
+    pairs: list[Pair] = []
     kept = sorted((t for t in tallies if t.stopped is None), key=lambda t: t.name in references)
     referenced = {_group_key(t) for t in kept if t.name in references}
+    sizes = Counter(_group_key(t) for t in kept if t.name not in references)
     for one, other in combinations(kept, 2):
         if _group_key(one) != _group_key(other):
             continue
         if other.name in references:
             pairs.append(Pair(kind="reference", left=one, right=other))
         else:
-            pairs.append(Pair(kind="cross", left=one, right=other, decided=_group_key(one) in referenced))
+            decided, listed = _group_key(one) in referenced, sizes[_group_key(one)] <= MOST_LISTED
+            if listed or not decided:
+                pairs.append(Pair(kind="cross", left=one, right=other, decided=decided, listed=listed))
     return pairs
 
 
@@ -239,8 +247,12 @@ def compare_pairs(
     Of a `run` in several sessions whole sessions are permuted; without one, or of one session, its repeats are.
     """
     drawn = permutations_needed(sum(not p.decided for p in pairs), alpha)
-    compared = [_compare_pair(book, pair, texts, drawn, run) for pair in pairs]
-    _enter_cross_ned(book, compared, texts)
+    known: dict[tuple[bytes, bytes], Comparison] = {}
+    compared = [
+        _compare_pair(book, pair, texts, drawn, run) if pair.listed else _test_pair(pair, texts, drawn, known)
+        for pair in pairs
+    ]
+    _enter_cross_ned(book, [c for c in compared if c.pair.listed], texts)
     return compared
 
 
@@ -280,6 +292,28 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int, run: RunSect
     return Comparison(
         pair=pair, left=left, right=right, match=match, excess=excess, estimate=estimate, test=test, parts=parts
     )
+
+
+def _test_pair(pair: Pair, texts: Texts, drawn: int, known: dict[tuple[bytes, bytes], Comparison]) -> Comparison:
+    """A pair without figures. Who answers exactly as another did is compared once: of very many peers most do."""
+    basis = pair.basis
+    raw = [tally.by_part(basis).raw for tally in (pair.left, pair.right)]
+    one, other = (b"".join(a.tobytes() for a in (c.cell, c.segment, c.output, c.count)) for c in raw)
+    if (one, other) not in known:
+        left, right = _settle_pair(pair, texts, basis)
+        excess = agreement.excess_divergence(left, right)
+        tables = agreement.build_count_tables(left, right)
+        known[one, other] = Comparison(
+            pair=pair,
+            left=left,
+            right=right,
+            match=agreement.cross_match_rate(left, right),
+            excess=excess,
+            estimate=stats.divergence_over_prompts(excess[~np.isnan(excess)]),
+            test=stats.one_hot_permutation(tables, permutations=drawn, settled_above=_PLAINLY_LARGE),
+            parts={},
+        )
+    return replace(known[one, other], pair=pair)
 
 
 def _settle_pair(pair: Pair, texts: Texts, part: PartName) -> tuple[Counts, Counts]:

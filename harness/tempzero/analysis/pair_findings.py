@@ -19,7 +19,7 @@ from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import Pair, majority_flips, metric_excess
 from tempzero.analysis.peer_camps import describe_differences, fold_pairs, pick_largest_excess
 from tempzero.metrics import agreement
-from tempzero.metrics.agreement import Floats, Ints
+from tempzero.metrics.agreement import Floats
 from tempzero.metrics.answers import majority_vote
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Estimate, Finding, FindingWeight
@@ -83,12 +83,18 @@ def find_prompt_token_differences(case: Case) -> Iterable[Finding]:
     Where the reference reports its numbers, providers are held against it and not against each other.
     """
     told = {_pair_group(c.pair) for c in case.comparisons if c.pair.kind == "reference" and _counts_prompts(c.pair)}
-    differing = {i: found for i, c in enumerate(case.comparisons) if (found := _count_other_prompt_tokens(c.pair)).size}
+    commonest = {id(t): agreement.commonest_outputs(t.prompt_tokens) for t in case.tallies}
+    differing = {}
+    for index, comparison in enumerate(case.comparisons):
+        left, right = (commonest[id(t)] for t in (comparison.pair.left, comparison.pair.right))
+        found = np.flatnonzero((left != NOT_SAID) & (right != NOT_SAID) & (left != right))
+        if found.size:
+            differing[index] = found
     silent = {i for i in differing if _pair_group(case.comparisons[i].pair) not in told}
     for one in fold_pairs(case, differing, silent):
         pair = flip_pair(case.comparisons[one.index].pair) if one.swapped else case.comparisons[one.index].pair
         differ = differing[one.index]
-        left, right = (agreement.commonest_outputs(t.prompt_tokens) for t in (pair.left, pair.right))
+        left, right = (commonest[id(t)] for t in (pair.left, pair.right))
         both = (left != NOT_SAID) & (right != NOT_SAID)
         low, high = int((left - right)[differ].min()), int((left - right)[differ].max())
         by = f"always by {low:+d}" if low == high else f"by {low:+d} to {high:+d}"
@@ -113,12 +119,6 @@ def _counts_prompts(pair: Pair) -> bool:
 
 def _pair_group(pair: Pair) -> tuple[str, str]:
     return pair.left.lane.provider.claimed_model, pair.subject.condition
-
-
-def _count_other_prompt_tokens(pair: Pair) -> Ints:
-    """The prompts of which the two count other tokens."""
-    left, right = (agreement.commonest_outputs(t.prompt_tokens) for t in (pair.left, pair.right))
-    return np.flatnonzero((left != NOT_SAID) & (right != NOT_SAID) & (left != right))
 
 
 def flip_pair(pair: Pair) -> Pair:

@@ -76,6 +76,8 @@ def fold_pairs(case: Case, told_apart: Iterable[int], also: Container[int] = ())
     chosen = set(told_apart)
     for index in sorted(i for i in chosen if case.comparisons[i].pair.kind == "reference"):
         yield FoldedPair(index=index, swapped=False, weight="accuses")
+    if all(case.comparisons[i].pair.kind == "reference" for i in chosen):
+        return
     for group in _list_peer_groups(case, also):
         camps, odd = _divide_group(case, group, chosen)
         yield from _fold_group(case, group, chosen, camps, odd)
@@ -112,6 +114,8 @@ def correct_peer_tests(case: Case) -> dict[int, float]:
 def find_odd_peers(case: Case) -> Iterable[Finding]:
     """By their texts: the odd ones, else the camps, and an example of every two camps."""
     corrected = correct_peer_tests(case)
+    if not corrected:
+        return
     told = list(fold_pairs(case, corrected))
     camps = {(c.claimed_model, c.condition): c for c in find_peer_camps(case)}
     for one in told:

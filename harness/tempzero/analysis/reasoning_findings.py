@@ -106,6 +106,8 @@ def _describe(one: _Thinking) -> str:
 
 
 def _find_thinking(case: Case) -> Iterable[tuple[int, _Thinking]]:
+    if not any(t.shows_reasoning or (t.reasoning_tokens > 0).any() for t in case.tallies):
+        return
     for index, pair in enumerate(c.pair for c in case.comparisons):
         for thinks, silent in ((pair.left, pair.right), (pair.right, pair.left)):
             found = _compare_thinking(pair, thinks, silent)

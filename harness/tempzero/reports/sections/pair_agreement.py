@@ -59,7 +59,7 @@ def build_agreement_section(view: View) -> Section:
     )
     further = further_figures_table(view, "cross", (*_TEXT_METRICS, *_ANSWER_METRICS, *_METRICS_SHOWN_ELSEWHERE))
     alone = None
-    if not pairs:
+    if not pairs and not view.analysis.camps:
         alone = Paragraph(
             text="No two providers besides the reference claim the same model: there is nothing to compare."
         )
