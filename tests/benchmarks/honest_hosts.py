@@ -1,9 +1,9 @@
 """Run folders with honest 16-bit hosts in, a table out: what level each has, and what the run ends with.
 
-The answers of real engines that round activations, recorded with a float32 reference beside them (docs/methods.md tells
-how vLLM and transformers are started on a CPU). Each folder is copied, read by its reference without other forms, which
-takes seconds, and judged. An honest host must be "rounding" or "identical", and accused of nothing but of repeats that
-differ, if they do.
+The answers of real engines that round activations (vLLM and transformers in bfloat16), recorded with a float32
+reference beside them. Each folder is copied, read by its reference where it was not (or --again), without other forms,
+which takes seconds, and judged. An honest host must be "rounding" or "identical", and accused of nothing but of repeats
+that differ, if they do.
 
     python tests/benchmarks/honest_hosts.py RUN...
 """
@@ -62,13 +62,15 @@ def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--again", action="store_true", help="read what was read before as well")
     options = parser.parse_args()
     counted: Counter[str] = Counter()
     for path in options.runs:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(shutil.copytree(path, Path(folder) / path.name))
-            (copy / "scores.jsonl").unlink(missing_ok=True)
-            read_run(copy)
+            if options.again or not (copy / "scores.jsonl").exists():
+                (copy / "scores.jsonl").unlink(missing_ok=True)
+                read_run(copy)
             run = records.open_run(copy)
             analysis = analyse(run)
             describe_run(path.name, analysis, gate.judge(analysis, run.config.gates).outcome, counted)

@@ -23,7 +23,7 @@ from tempzero.types.scored import Reading
 from tempzero.types.vocabulary import CauseName, RuleName
 
 # Causes that rest on how much rounding is honest: they accuse only who is beyond it.
-_CAUSES_OF_SIZE: tuple[CauseName, ...] = ("sampled", "mixture", "other_model", "not_faithful")
+_CAUSES_OF_SIZE: tuple[CauseName, ...] = ("sampled", "other_model", "not_faithful")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
