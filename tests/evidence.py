@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,9 @@ def attempt(
         message["reasoning_content"] = reasoning
     if refusal is not None:
         message["refusal"] = refusal
-    response_id = f"chatcmpl-{provider}-{repeat}-{number}"
+    digits = re.findall(r"\d+", prompt)
+    place = int(digits[-1]) if digits else 0
+    response_id = f"chatcmpl-{provider}-{place}-{repeat}-{number}"
     said = {
         "id": response_id,
         "model": model,
@@ -88,7 +92,9 @@ def attempt(
             size_bytes=len(response.encode()),
             complete=True,
         ),
-        times=Times(started_at=f"2026-01-02T03:04:{repeat:02}.000+00:00", first_byte_s=0.1, end_s=0.2, in_flight=1),
+        times=Times(
+            started_at=f"2026-01-02T03:{4 + place:02}:{repeat:02}.000+00:00", first_byte_s=0.1, end_s=0.2, in_flight=1
+        ),
         outcome=Outcome(status=status, kind=kind, completion=completion),  # type: ignore[arg-type]
     )
     trial = Trial(provider=provider, prompt=prompt, condition="default", repeat=repeat)
@@ -104,11 +110,19 @@ def run_of(
     folder: Path,
     attempts: Iterable[Attempt],
     *,
-    prompts: int = 3,
+    prompts: int | None = None,
     config: Config | None = None,
     run_id: str = "run",
     **provider: Any,
 ) -> records.Run:
-    """A finished run of the providers a and b that holds those attempts."""
-    settings = config or make_config(repeats=4, **provider)
-    return records.open_run(make_run(folder, settings, make_suite(prompts), attempts, run_id))
+    """A finished run of the providers a and b that holds those attempts, all that were planned of them; or, where the
+    number of prompts is given, of so many with four repeats."""
+    given = list(attempts)
+    names = list(dict.fromkeys(a.trial.prompt for a in given))
+    repeats = 1 + max((a.trial.repeat for a in given), default=3)
+    settings = config or make_config(repeats=4 if prompts else repeats, **provider)
+    suite = make_suite(prompts or len(names))
+    if prompts is None:
+        asked = tuple(replace(p, id=name) for p, name in zip(suite.prompts, names, strict=True))
+        suite = replace(suite, prompts=asked)
+    return records.open_run(make_run(folder, settings, suite, given, run_id))

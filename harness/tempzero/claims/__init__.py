@@ -1,12 +1,16 @@
 """A Run and a finding in, an evidence bundle that anyone can check out; a bundle in, verified or not.
 
-accusing       findings -> what is to be claimed
-answers        the records of one condition -> flat answers, and their bytes as files
-readings       two answers -> what the reference's logits say where they part
-bundle         run + accusation -> the zip, or the reason why the records do not support the claim
-wording        what is claimed -> the page's words; page sets them as HTML
-verify_bundle  bundle -> figures and verdict, computed anew; it is also the `verify.py` inside each bundle
-checking       a bundle's file or folder -> one line that it holds, or a BundleError
+accusing         findings -> what is to be claimed
+bundle_answers   the records of one condition -> flat answers, and their bytes as files
+bundle_readings  two answers -> what the reference's logits say where they part
+bundle           run + accusation -> the zip, or the reason why the records do not support the claim
+checking         a bundle's file or folder -> one line that it holds, or a BundleError
+
+What checks a bundle is plain Python in four modules, which `checker_source` joins to the bundle's `verify.py`:
+byte_reading     the recorded bytes -> parts, labels, counts and end of an answer
+bundle_figures   answers -> figures and verdict
+page_wording     claim and answers -> the page, its words, its HTML
+verify_bundle    a bundle's files -> it holds, or what does not
 """
 
 from __future__ import annotations

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from tempzero.claims.page_wording import CLAIMABLE_RULES, ClaimRule
 from tempzero.errors import UsageError
 from tempzero.types.concluded import Finding
+
+# differs_from_all and changed are no findings of a run: who claims them names whom or when.
+ClaimRule = Literal[
+    "nondeterministic",
+    "differs",
+    "deviates_from_reference",
+    "deviates_token_by_token",
+    "differs_from_all",
+    "changed",
+]
 
 # Found among many pairs: claimed only with the correction that the report made.
 _FROM_ONE_OTHER: tuple[ClaimRule, ...] = ("differs", "deviates_from_reference", "deviates_token_by_token")
@@ -35,7 +45,7 @@ def accuse_by_rule(rule: str, subject: str, others: Sequence[str] = ()) -> Accus
     """
     named = find_claimable_rule(rule.replace("-", "_"))
     if named is None:
-        raise UsageError(f'no bundle is made for "{rule}"; for {", ".join(CLAIMABLE_RULES)} there is')
+        raise UsageError(f'no bundle is made for "{rule}"; for {", ".join(get_args(ClaimRule))} there is')
     if named in _FROM_ONE_OTHER:
         raise UsageError(
             f"{named}: claim it with --finding; the report's p-value is corrected for the number of pairs it tested"
@@ -45,7 +55,7 @@ def accuse_by_rule(rule: str, subject: str, others: Sequence[str] = ()) -> Accus
 
 def find_claimable_rule(rule: str) -> ClaimRule | None:
     """The rule of that name, if a claim can be made of it."""
-    return next((known for known in CLAIMABLE_RULES if known == rule), None)
+    return next((known for known in get_args(ClaimRule) if known == rule), None)
 
 
 def find_claimable_findings(findings: Sequence[Finding]) -> list[int]:

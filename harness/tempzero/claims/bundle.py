@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tempzero.answers import cut_answers
-from tempzero.claims import bundle_readings, page_wording, verify_bundle
+from tempzero.claims import bundle_figures, bundle_readings, page_wording, verify_bundle
 from tempzero.claims.accusing import Accusation
-from tempzero.claims.bundle_answers import IMPORT_METHOD, ClaimSide, ConditionAnswers, build_checksums, gather_answers
-from tempzero.claims.page import to_html
+from tempzero.claims.bundle_answers import ClaimSide, ConditionAnswers, gather_answers
+from tempzero.claims.checker_source import read_checker
 from tempzero.config import Provider
 from tempzero.errors import UsageError
 from tempzero.plan import fits_context
@@ -79,7 +78,7 @@ def make_bundle(run: Run, accusation: Accusation, *, environ: Mapping[str, str],
     for condition, answers in gather_answers(sides, accusation.condition).items():
         try:
             bundle = _Case(run, accusation, sides, condition, answers).bundle(heads)
-        except (_NotProven, verify_bundle.BrokenBundle) as reason:
+        except (_NotProven, bundle_figures.BrokenBundle) as reason:
             reasons.append(f"{condition}: {reason}" if condition != "default" else str(reason))
             continue
         _refuse_secrets(bundle, (_find_provider_entry(r, s.provider) for s in sides for r in s.runs), environ)
@@ -111,7 +110,7 @@ class _Case:
         for one in answers.lines:
             if not _is_json_object(files[one["request"]]):
                 raise _NotProven(f"{one['side']}: the request of answer {one['number']} is no JSON object")
-        self._read = verify_bundle.read_answers(files)
+        self._read = verify_bundle.read_answers(files, {"sides": {side.letter: side.provider for side in sides}})
         self._counted = {side.letter: _require_counted_answers(side, self._read) for side in sides}
 
     def bundle(self, heads: Mapping[str, str]) -> Bundle:
@@ -122,7 +121,6 @@ class _Case:
         scored = bundle_readings.collect_readings(
             self._answers, claim["example"], of_a, self._accusation.others[0] if by_token else None
         )
-        claim["epsilon"] = None
         if scored is not None:
             claim["epsilon"], files["readings.jsonl"] = scored.epsilon, scored.lines
             claim["attested"] |= {"epsilon": f"{scored.epsilon:.3g}", "reader": scored.reference}
@@ -133,14 +131,17 @@ class _Case:
         if scored is not None and by_token:
             claim["clip"], files["forms.jsonl"] = scored.clip, scored.forms
             claim["attested"]["clip"] = f"{scored.clip:.3g}"
-        files["verify.py"] = build_checker(claim)
-        claim["page"] = derive_outline(claim, self._read)
-        found = verify_bundle.compute_figures(claim, self._read, files)
+        files["verify.py"] = read_checker()
+        outline = page_wording.write_outline(page_wording.describe_subject(claim, self._read))
+        found = bundle_figures.compute_figures(claim, self._read, files, outline)
         claim["how"] = {name: page_wording.explain_figure(name) for name in sorted(found)}
         files["claim.json"] = (json.dumps(claim, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
-        page = verify_bundle.fill_outline(claim["page"], found)
-        files["CLAIM.md"], files["CLAIM.html"] = page.encode(), to_html(page).encode()
-        files["SHA256SUMS"] = build_checksums(files)
+        page = page_wording.fill_outline(outline, found)
+        files["CLAIM.md"], files["CLAIM.html"] = page.encode(), page_wording.to_html(page).encode()
+        files["SHA256SUMS"] = verify_bundle.build_checksums(files)
+        verify_bundle.check_claim(claim)
+        verify_bundle.check_names(files, claim, self._read)
+        verify_bundle.check_answers(claim, self._read)
         root = hashlib.sha256(files["SHA256SUMS"]).hexdigest()
         name = _name_bundle_file(self._run, self._accusation)
         return Bundle(files=files, root=root, title=page.partition("\n")[0][2:], file_name=name)
@@ -152,14 +153,17 @@ class _Case:
         example = _find_cross_example(counted["A"], others) if others else _find_self_example(counted["A"], routers)
         return {
             "format": verify_bundle.BUNDLE_FORMAT,
-            "wording": page_wording.WORDING_HASH,
             "rule": self._accusation.rule,
             "routers": routers,
-            "tools": any(one["calls"] for one in self._read),
             "condition": self._condition,
             "sides": {side.letter: side.provider for side in self._sides},
             "example": [one["number"] for one in example],
             "attested": self._attested(heads),
+            "planned": {
+                side.letter: [self._list_planned(run, side.provider) for run in side.runs] for side in self._sides
+            },
+            "keys": {side.letter: side.key_variable for side in self._sides},
+            "epsilon": None,
             "runs": [_describe_run(r) for r in {id(r): r for s in self._sides for r in s.runs}.values()],
         }
 
@@ -167,6 +171,14 @@ class _Case:
         """One address, several backends: by its own configuration, or by the labels of its answers."""
         backends = {one["backend"] for given in self._counted[side.letter].values() for one in given}
         return not _find_provider_entry(side.runs[0], side.provider).pinned or len(backends - {None}) > 1
+
+    def _list_planned(self, run: Run, provider: str) -> list[Any]:
+        """Run, repeats and prompts of the trials that the run's plan has for a provider under the condition."""
+        entry = _find_provider_entry(run, provider)
+        condition = next((c for c in run.config.asked_under() if c.name == self._condition), None)
+        under = entry if condition is None else run.config.under(entry, condition) or entry
+        prompts = [prompt.id for prompt in run.manifest.suite.prompts if fits_context(under, prompt)]
+        return [run.manifest.run_id, under.repeats, prompts]
 
     def _attested(self, heads: Mapping[str, str]) -> dict[str, str]:
         """What stands on the page and cannot be computed from the bundle's answers."""
@@ -182,11 +194,6 @@ class _Case:
         }
         for side in self._sides:
             entries = [_find_provider_entry(run, side.provider) for run in side.runs]
-            planned = sum(
-                e.repeats * sum(fits_context(e, prompt) for prompt in r.manifest.suite.prompts)
-                for r, e in zip(side.runs, entries, strict=True)
-            )
-            stated[f"planned_{side.letter}"] = str(planned)
             claims = entries[0].claims
             words = (entries[0].claimed_model, claims.precision or "precision not declared", claims.source)
             stated[f"declared_{side.letter}"] = ", ".join(word for word in words if word)
@@ -210,51 +217,6 @@ def _describe_run(run: Run) -> dict[str, Any]:
         "engines": {name: dict(said) for name, said in manifest.engines.items()},
         "sessions": [{"started_at": s.started_at, "ended_at": s.ended_at} for s in manifest.sessions],
     }
-
-
-def derive_outline(claim: Mapping[str, Any], answers: Sequence[Any]) -> list[str]:
-    """The page's outline, as it follows from what is claimed and the answers."""
-    counted = {
-        side: _group_by_prompt(verify_bundle.first_usable_answers(a for a in answers if a["side"] == side))
-        for side in claim["sides"]
-    }
-    every = {a["number"]: a for by_prompt in counted.values() for given in by_prompt.values() for a in given}
-    first, second = (every[number] for number in claim["example"])
-    subject = page_wording.PageSubject(
-        rule=claim["rule"],
-        routers=claim["routers"],
-        labels=_compare_labels(first, second),
-        imported=first["method"] == IMPORT_METHOD,
-        example=(first["number"], second["number"]),
-        shown=second["side"],
-        responses={side: [a["number"] for a in by.get(first["prompt"], ())] for side, by in counted.items()},
-        unreasoned=[s for s in counted if verify_bundle.what_is_shown(counted["A"], counted[s]) == "spoken"],
-        cache_headers=sorted({name for a in every.values() for name in _cache_header_names(a)}),
-        attested=sorted(claim["attested"]),
-    )
-    return page_wording.write_outline(subject)
-
-
-def build_checker(claim: Mapping[str, Any]) -> bytes:
-    """The bundle's verify.py: ours, without the functions that such a claim never calls. Less to read for a sceptic."""
-    called = {
-        "excess_divergence": len(claim["sides"]) > 1,
-        "compare_sides": len(claim["sides"]) > 1,
-        "attribute_difference": claim["epsilon"] is not None,
-        "measure_token_difr": claim["rule"] == "deviates_token_by_token",
-        "tool_call_lines": claim["tools"],
-        "call_line": claim["tools"],
-        "canonical_json": claim["tools"],
-    }
-    source, rule = (Path(m.__file__ or "").read_text(encoding="utf-8") for m in (verify_bundle, cut_answers))
-    # It stands alone: what it takes from the package stands in it.
-    source = source.replace("\nfrom tempzero.answers.cut_answers import settle_cut_answers\n", "")
-    source = source.replace(
-        "def settle_answers(", f"{rule[rule.index('def settle_cut_answers') :]}\n\ndef settle_answers("
-    )
-    for name in (name for name, is_called in called.items() if not is_called):
-        source = re.sub(rf"^def {name}\(.*?\n\n\n", "", source, count=1, flags=re.DOTALL | re.MULTILINE)
-    return source.encode()
 
 
 def _answer_line(one: Mapping[str, Any]) -> str:
@@ -306,7 +268,7 @@ def _check_accusation(run: Run, accusation: Accusation, before: Sequence[Run]) -
 
 def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPrompt:
     """Is there anything to compare? Raises _NotProven."""
-    trials = verify_bundle.first_usable_answers(a for a in answers if a["side"] == side.letter)
+    trials = bundle_figures.first_usable_answers(a for a in answers if a["side"] == side.letter)
     found = _group_by_prompt(trials)
     if not found:
         ended = Counter(a["outcome"] for a in trials)
@@ -321,7 +283,7 @@ def _require_counted_answers(side: ClaimSide, answers: Sequence[Any]) -> ByPromp
 def _group_by_prompt(trials: Iterable[Any]) -> ByPrompt:
     found: ByPrompt = {}
     for one in trials:
-        if verify_bundle.has_output(one):
+        if bundle_figures.has_output(one):
             found.setdefault(one["prompt"], []).append(one)
     return found
 
@@ -338,14 +300,14 @@ def _find_self_example(answers: ByPrompt, routers: Sequence[str]) -> tuple[Any, 
     best: tuple[Any, Any, Any] | None = None
     elsewhere = 0
     for a, b in (pair for given in answers.values() for pair in itertools.combinations(given, 2)):
-        if verify_bundle.are_same(a, b):
+        if bundle_figures.are_same(a, b):
             continue
         # Of a router only the request and the model served must agree: the claim is about the router then.
-        if verify_bundle.name_source(a, routers) != verify_bundle.name_source(b, routers):
+        if bundle_figures.name_source(a, routers) != bundle_figures.name_source(b, routers):
             elsewhere += 1
             continue
         several = (
-            verify_bundle.name_source(a, []) != verify_bundle.name_source(b, []),
+            bundle_figures.name_source(a, []) != bundle_figures.name_source(b, []),
             a["fingerprint"] != b["fingerprint"],
         )
         rank = (*several, a["cut"] or b["cut"], a["number"], b["number"])
@@ -375,10 +337,10 @@ def _find_cross_example(left: ByPrompt, others: Sequence[ByPrompt]) -> tuple[Any
     """Each side's commonest answer, of the prompt on which both sides are surest of their own."""
     best: tuple[Any, Any, Any] | None = None
     for right, prompt in ((right, p) for right in others for p in left if p in right):
-        what = verify_bundle.what_is_shown(left, right)
+        what = bundle_figures.what_is_shown(left, right)
         (share_a, a), (share_b, b) = _commonest_answer(left[prompt], what), _commonest_answer(right[prompt], what)
         rank = (-share_a - share_b, a["cut"] or b["cut"], a["number"], b["number"])
-        if not verify_bundle.are_same(a, b, what) and (best is None or rank < best[0]):
+        if not bundle_figures.are_same(a, b, what) and (best is None or rank < best[0]):
             best = (rank, a, b)
     if best is None:
         raise _NotProven("on no prompt does the commonest answer of one side differ from that of the other")
@@ -389,19 +351,6 @@ def _commonest_answer(given: Sequence[Any], what: str) -> tuple[float, Any]:
     texts = [one[what] for one in given]
     text = max(texts, key=texts.count)
     return texts.count(text) / len(texts), given[texts.index(text)]
-
-
-def _compare_labels(a: Any, b: Any) -> page_wording.LabelAgreement:
-    if a["backend"] != b["backend"]:
-        return "differ"
-    if a["fingerprint"] != b["fingerprint"]:
-        return "fingerprints"
-    return "silent" if a["backend"] is None and a["fingerprint"] is None else "agree"
-
-
-def _cache_header_names(answer: Any) -> Iterable[str]:
-    """Names only, and only plain ones: they become part of the page's words."""
-    return (n for n in answer["headers"] if re.fullmatch("[a-z-]+", n) and ("cache" in n or n == "age"))
 
 
 def _refuse_secrets(bundle: Bundle, providers: Iterable[Provider], environ: Mapping[str, str]) -> None:

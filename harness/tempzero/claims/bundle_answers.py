@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tempzero.answers.answer_parts import split_answer
-from tempzero.claims import verify_bundle
+from tempzero.claims import byte_reading
+from tempzero.claims.page_wording import write_curl_line
 from tempzero.records import Run
 from tempzero.types.asked import Trial
-from tempzero.types.recorded import Record, WireRequest, WireResponse
+from tempzero.types.recorded import Record, WireResponse
 
 # What stands for the HTTP method in records that another tool collected.
 IMPORT_METHOD = "IMPORT"
@@ -64,45 +63,44 @@ def _append_answer(answers: ConditionAnswers, side: ClaimSide, run: Run, line: b
     request, response = exchange.request, exchange.response
     name = f"requests/{request.sha256[:16]}"
     answers.files[f"{name}.json"] = request.body.encode()
-    answers.files[f"{name}.{side.letter}.curl.txt"] = build_curl_line(request, side.key_variable).encode()
     body = None if response is None else f"responses/{number:06}.body"
     if response is not None and body is not None:
         answers.files[body] = response_bytes(response)
     answers.trials[number] = (run, trial)
-    answers.lines.append(
-        {
-            "number": number,
-            "side": side.letter,
-            "run": run.manifest.run_id,
-            "seq": record.seq,
-            "record_sha256": hashlib.sha256(line).hexdigest(),
-            "prompt": trial.prompt,
-            "repeat": trial.repeat,
-            "attempt": record.attempt.number,
-            "block": record.attempt.block,
-            "asked_at": exchange.times.started_at,
-            "first_byte_s": exchange.times.first_byte_s,
-            "end_s": exchange.times.end_s,
-            "in_flight": exchange.times.in_flight,
-            "method": request.method,
-            "url": request.url,
-            "request_headers": dict(request.headers),
-            "request": f"{name}.json",
-            "request_sha256": request.sha256,
-            "response": body,
-            "response_sha256": None if response is None else response.sha256,
-            "status": None if response is None else response.status,
-            "headers": {} if response is None else _join_repeated_headers(response.headers),
-            "outcome": f"{outcome.status}: {outcome.kind}",
-            "detail": outcome.detail,
-            "flags": list(outcome.flags),
-            **{name: None if parts is None else getattr(parts, name) for name in verify_bundle.PARTS},
-            **{
-                name: None if completion is None else getattr(completion, name)
-                for name in (*_LABEL_FIELDS, *_TOKEN_COUNTS)
-            },
-        }
-    )
+    one = {
+        "number": number,
+        "side": side.letter,
+        "run": run.manifest.run_id,
+        "seq": record.seq,
+        "record_sha256": hashlib.sha256(line).hexdigest(),
+        "prompt": trial.prompt,
+        "repeat": trial.repeat,
+        "attempt": record.attempt.number,
+        "block": record.attempt.block,
+        "asked_at": exchange.times.started_at,
+        "first_byte_s": exchange.times.first_byte_s,
+        "end_s": exchange.times.end_s,
+        "in_flight": exchange.times.in_flight,
+        "method": request.method,
+        "url": request.url,
+        "request_headers": dict(request.headers),
+        "request": f"{name}.json",
+        "request_sha256": request.sha256,
+        "response": body,
+        "response_sha256": None if response is None else response.sha256,
+        "status": None if response is None else response.status,
+        "complete": None if response is None else response.complete,
+        "headers": {} if response is None else _join_repeated_headers(response.headers),
+        "outcome": f"{outcome.status}: {outcome.kind}",
+        "detail": outcome.detail,
+        "flags": list(outcome.flags),
+        **{name: None if parts is None else getattr(parts, name) for name in byte_reading.PARTS},
+        **{
+            name: None if completion is None else getattr(completion, name) for name in (*_LABEL_FIELDS, *_TOKEN_COUNTS)
+        },
+    }
+    answers.lines.append(one)
+    answers.files.setdefault(f"{name}.{side.letter}.curl.txt", write_curl_line(one, side.key_variable).encode())
 
 
 def response_bytes(response: WireResponse) -> bytes:
@@ -116,24 +114,3 @@ def _join_repeated_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, s
     for name, value in headers:
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
-
-
-def build_curl_line(request: WireRequest, key_variable: str | None) -> str:
-    """The request as a line for a shell. It names the variable that holds the key; no recorded text is run by it."""
-    if not request.url.startswith(("http://", "https://")):
-        return f"not sent over a network: {request.url}\n"
-    url = "".join(
-        f'"{part}"' if re.fullmatch(r"\$\{\w+\}", part) else shlex.quote(part)
-        for part in re.split(r"(\$\{\w+\})", request.url)
-        if part
-    )
-    headers = "".join(f" -H {shlex.quote(f'{name}: {value}')}" for name, value in request.headers)
-    if key_variable is not None:
-        headers += f' -H "Authorization: Bearer ${key_variable}"'
-    body = f"requests/{request.sha256[:16]}.json"
-    return f"curl -sS -X {shlex.quote(request.method)} {url}{headers} --data-binary @{body}\n"
-
-
-def build_checksums(files: Mapping[str, bytes]) -> bytes:
-    """SHA256SUMS over these files, in the form that `sha256sum -c` reads."""
-    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())).encode()

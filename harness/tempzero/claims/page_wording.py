@@ -1,38 +1,19 @@
-"""What is claimed in, the page's outline out: plain words without a digit, and {names} of what verify.py computes.
+"""What is claimed in, the page out: its outline (plain words and {names} of figures), filled in, and as HTML.
 
-`{A.emr}` is a figure of the accused side, `{AB.p}` of it and another one, `{A: path}` lists what stands there in the
-answers of A that count, `{12: path}` in answer 12. What docs/methods.md allows to be said is decided here.
+Part of verify.py: plain Python 3.8, standard library, no type hints. `{A.emr}` is a figure of the accused side,
+`{AB.p}` of it and another one, `{A: path}` lists what stands there in the answers of A that count, `{12: path}` in
+answer 12. What docs/methods.md allows to be said is decided here.
 """
 
-from __future__ import annotations
+import html
+import re
+import shlex
+from types import SimpleNamespace
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
-
-# Which words and which verify.py a bundle has, by what makes them: other ones are not held against these. A number
-# counted up by hand would be forgotten one day, and honest bundles of before would fail.
-WORDING_HASH = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).hexdigest()[:16]
-
-# differs_from_all and changed are no findings of a run: who claims them names whom or when.
-ClaimRule = Literal[
-    "nondeterministic",
-    "differs",
-    "deviates_from_reference",
-    "deviates_token_by_token",
-    "differs_from_all",
-    "changed",
-]
-
-LabelAgreement = Literal["agree", "fingerprints", "differ", "silent"]
-"""What the labels of two answers say of who made them; fingerprints: only those differ."""
+from tempzero.claims.bundle_figures import BrokenBundle, find_example, group_sides, what_is_shown
 
 # Rule -> how few and how many others a claim names besides the accused.
-CLAIMABLE_RULES: Mapping[ClaimRule, tuple[int, int]] = {
+CLAIMABLE_RULES = {
     "nondeterministic": (0, 0),
     "differs": (1, 1),
     "deviates_from_reference": (1, 1),
@@ -43,44 +24,53 @@ CLAIMABLE_RULES: Mapping[ClaimRule, tuple[int, int]] = {
 
 
 # Rules whose p-value stands beside each of the others, and rules that hold somebody against the reference.
-_OWN_P_VALUE: tuple[ClaimRule, ...] = ("differs_from_all", "deviates_token_by_token")
-_AGAINST_REFERENCE: tuple[ClaimRule, ...] = ("deviates_from_reference", "deviates_token_by_token")
+_OWN_P_VALUE = ("differs_from_all", "deviates_token_by_token")
+_AGAINST_REFERENCE = ("deviates_from_reference", "deviates_token_by_token")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PageSubject:
-    """What the words depend on. `routers` are the sides whose one address may answer from several backends.
+def describe_subject(claim, answers):
+    """What the words depend on.
 
-    `labels` says whether the provider's own labels (backend, fingerprint) agree on the two answers of the
-    example, whose second is of the side `shown`. `imported`: another tool collected the records. `responses` are
-    those to the example's prompt, by side; `unreasoned` the sides that A is compared with by all but the reasoning,
-    which only one of the two shows; `cache_headers` what responses carried; `attested` what can be said that is not
-    computed.
+    `routers` are the sides whose one address may answer from several backends. `labels` says whether the provider's own
+    labels agree on the two answers of the example, whose second is of the side `shown`. `imported`: another tool
+    collected the records. `responses` are those to the example's prompt, by side; `unreasoned` the sides that A is
+    compared with by all but the reasoning, which only one of the two shows; `cache_headers` what responses carried;
+    `attested` what can be said that is not computed.
     """
-
-    rule: ClaimRule
-    routers: Sequence[str]
-    labels: LabelAgreement
-    imported: bool
-    example: tuple[int, int]
-    shown: str
-    responses: Mapping[str, Sequence[int]]
-    unreasoned: Sequence[str]
-    cache_headers: Sequence[str]
-    attested: Sequence[str]
-
-    @property
-    def sides(self) -> list[str]:
-        """A, and B, C, ... where somebody is compared with."""
-        return sorted(self.responses)
-
-    @property
-    def others(self) -> list[str]:
-        """All sides but the accused."""
-        return self.sides[1:]
+    sides = group_sides(claim, answers)
+    first, second = find_example(claim, sides)
+    counted = [a for by_prompt in sides.values() for given in by_prompt.values() for a in given]
+    return SimpleNamespace(
+        rule=claim["rule"],
+        routers=claim["routers"],
+        sides=sorted(sides),
+        others=sorted(sides)[1:],
+        labels=compare_labels(first, second),
+        imported=first["method"] == "IMPORT",
+        example=(first["number"], second["number"]),
+        shown=second["side"],
+        responses={side: [a["number"] for a in sides[side].get(first["prompt"], ())] for side in sides},
+        unreasoned=[s for s in sides if what_is_shown(sides["A"], sides[s]) == "spoken"],
+        cache_headers=sorted({name for a in counted for name in a["headers"] if is_cache_header(name)}),
+        attested=sorted(claim["attested"]),
+    )
 
 
-def write_outline(subject: PageSubject) -> list[str]:
+def compare_labels(a, b):
+    """What the labels of two answers say of who made them."""
+    if a["backend"] != b["backend"]:
+        return "differ"
+    if a["fingerprint"] != b["fingerprint"]:
+        return "fingerprints"
+    return "silent" if a["backend"] is None and a["fingerprint"] is None else "agree"
+
+
+def is_cache_header(name):
+    """Only plain names: they become part of the page's words."""
+    return bool(re.fullmatch("[a-z-]+", name)) and ("cache" in name or name == "age")
+
+
+def write_outline(subject):
     """The page, line by line."""
     blocks = (
         _claim_block(subject),
@@ -100,6 +90,7 @@ def write_outline(subject: PageSubject) -> list[str]:
 FIGURE_METHODS = {
     "attested": "stated by the run's manifest, report or reading; not computed from the answers",
     "name": "the provider's name in the run",
+    "planned": "prompts times repeats of the run's plan, every one of which has its records here",
     "outcomes": "how many trials there are and how they ended, each by its first usable answer",
     "shown": "how many of the answers that count show their reasoning",
     "split": "prompts with a pair of repeats that differ in any part; repeats have one request, served model and "
@@ -125,7 +116,7 @@ FIGURE_METHODS = {
 }
 
 
-def explain_figure(name: str) -> str:
+def explain_figure(name):
     """How a figure is recomputed from the bundle."""
     which, colon, path = name.partition(": ")
     if colon:
@@ -133,7 +124,7 @@ def explain_figure(name: str) -> str:
     return FIGURE_METHODS["attested" if name.startswith("attested.") else name.rpartition(".")[2]]
 
 
-def _claim_block(subject: PageSubject) -> list[str]:
+def _claim_block(subject):
     who = "The router {A.name}" if "A" in subject.routers else "{A.name}"
     whom = ", ".join(f"{'the router ' if s in subject.routers else ''}{{{s}.name}}" for s in subject.others)
     if subject.rule == "nondeterministic":
@@ -176,7 +167,7 @@ def _claim_block(subject: PageSubject) -> list[str]:
     return [title, "", proof, *_limit_lines(subject)]
 
 
-def _limit_lines(subject: PageSubject) -> list[str]:
+def _limit_lines(subject):
     """What must be read together with the claim."""
     limits = []
     for side in subject.routers:
@@ -194,29 +185,29 @@ def _limit_lines(subject: PageSubject) -> list[str]:
     return limits
 
 
-def _each_side(subject: PageSubject, words: str) -> str:
+def _each_side(subject, words):
     """The words once for each side, whose letter stands for $: `a` 4 of 6, `b` 0 of 6."""
     return ", ".join(f"{_side_name(subject, side)} {words}".replace("$", side) for side in subject.sides)
 
 
-def _figure_against_each(subject: PageSubject, figure: str) -> str:
+def _figure_against_each(subject, figure):
     """A figure of the accused and each other side."""
     if len(subject.others) == 1:
         return f"{{A{subject.others[0]}.{figure}}}"
     return ", ".join(f"{{A{s}.{figure}}} ({{{s}.name}})" for s in subject.others)
 
 
-def _requests_block(subject: PageSubject) -> list[str]:
+def _requests_block(subject):
     lines = ["## What was asked", ""]
     for side in subject.sides:
         lines += [
-            f"- {_side_name(subject, side)}: {{{side}.outcomes}}, of {{attested.planned_{side}}} planned (prompts "
-            "times "
-            "repeats). Complete answers (an empty one, and a refusal in words of its own) and answers cut at the token "
+            f"- {_side_name(subject, side)}: {{{side}.outcomes}}, {_plan_words(subject, side)}. Complete "
+            "answers (an empty one, and a refusal in words of its own) and answers cut at the token "
             f"limit count, and nothing else does. Of those that count, reasoning stands in {{{side}.shown}}.",
             f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
             f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
             f"{{{side}: asked.max_tokens}}; the exact bytes are in `requests/`.",
+            f"- Whatever else these requests set, nested fields included: {{{side}: further}}.",
             f"- Sent at {{{side}: asked_at}} by the client's clock (UTC); the server's own dates are "
             f"{{{side}: headers.date}}.",
         ]
@@ -224,13 +215,20 @@ def _requests_block(subject: PageSubject) -> list[str]:
     return [*lines, f"- Prompt of the example below: {{{example}: prompt}}, messages {{{example}: asked.messages}}."]
 
 
-def _side_name(subject: PageSubject, side: str) -> str:
+def _plan_words(subject, side):
+    """Of other tools' records nobody knows what was planned."""
+    if subject.imported:
+        return f"{{{side}.planned}} of them in the imported files"
+    return f"which are all {{{side}.planned}} planned (prompts times repeats)"
+
+
+def _side_name(subject, side):
     """The side's name; of a change both sides have the same one."""
     when = {"A": " now", "B": " before"}.get(side, "") if subject.rule == "changed" else ""
     return f"{{{side}.name}}{when}"
 
 
-def _answers_block(subject: PageSubject) -> list[str]:
+def _answers_block(subject):
     first, second = (f"answer {{{number}: number}}" for number in subject.example)
     if subject.others:
         first, second = f"{first} ({_side_name(subject, 'A')})", f"{second} ({_side_name(subject, subject.shown)})"
@@ -261,7 +259,7 @@ def _answers_block(subject: PageSubject) -> list[str]:
     ]
 
 
-def _frequency_block(subject: PageSubject) -> list[str]:
+def _frequency_block(subject):
     lines = ["## How often", ""]
     for side in subject.sides:
         lines += [
@@ -298,12 +296,13 @@ def _frequency_block(subject: PageSubject) -> list[str]:
     return [
         *lines,
         "",
-        "In brackets: the interval that covers the true value nineteen times out of twenty (Wilson; for chances it is "
-        "wider than need be). The prompt is the unit. Every prompt of the run is in it, also where nothing differs.",
+        "In brackets: the interval that covers the true value nineteen times out of twenty, as the report has it "
+        "(Wilson for counts, Jeffreys for chances, beta for excess). The prompt is the unit. Every prompt of the "
+        "run is in it, also where nothing differs.",
     ]
 
 
-def _strength_block(subject: PageSubject) -> list[str]:
+def _strength_block(subject):
     lines = ["## How strong this is", ""]
     if subject.rule == "nondeterministic":
         return [
@@ -354,13 +353,14 @@ _LABEL_SENTENCES = {
 }
 
 
-def _causes_block(subject: PageSubject) -> list[str]:
+def _causes_block(subject):
     return [
         "## Causes on the client's side, and how they were excluded",
         "",
         "- Another request: repeats are compared within one request only, by the hash of its bytes.",
-        "- A faulty reading of the response: the parts and labels of an answer, whole or streamed, are read again "
-        f"from its bytes by `verify.py` and have to agree; so read again: {_each_side(subject, '{$: reread}')}.",
+        "- A faulty reading of the response: parts, labels, token counts, finish reason and outcome of an answer, "
+        "whole or streamed, are read again from its bytes by `verify.py` and have to agree; so read again: "
+        f"{_each_side(subject, '{$: reread}')}.",
         "- A replay from a response cache: such answers (told by their headers, or by a count of no tokens for a text) "
         "are left out as excluded.",
         *(f"- Header `{n}`: {_each_side(subject, f'{{$: headers.{n}}}')}." for n in subject.cache_headers),
@@ -376,13 +376,13 @@ def _causes_block(subject: PageSubject) -> list[str]:
     ]
 
 
-def _client_words(subject: PageSubject) -> str:
+def _client_words(subject):
     if subject.imported:
         return "another tool, of which no more is known than its files say; imported as the run"
     return "one process at a time wrote the run"
 
 
-def _not_shown_block(subject: PageSubject) -> list[str]:
+def _not_shown_block(subject):
     router = ["- That any single backend behind the router is nondeterministic or deviates."]
     return [
         "## What this does not show",
@@ -397,7 +397,7 @@ def _not_shown_block(subject: PageSubject) -> list[str]:
     ]
 
 
-def _providers_block(subject: PageSubject) -> list[str]:
+def _providers_block(subject):
     lines = ["## Who answered, and under what load", ""]
     for side in subject.sides:
         lines += [
@@ -410,14 +410,14 @@ def _providers_block(subject: PageSubject) -> list[str]:
     return lines
 
 
-def _responses_block(subject: PageSubject) -> list[str]:
+def _responses_block(subject):
     lines = ["## The responses to the example's prompt", ""]
     for side in subject.sides:
         lines += [_response_line(subject, side, number) for number in subject.responses[side]]
     return lines
 
 
-def _response_line(subject: PageSubject, side: str, number: int) -> str:
+def _response_line(subject, side, number):
     parts = {
         "answer": "number",
         "repeat": "repeat",
@@ -440,16 +440,66 @@ def _response_line(subject: PageSubject, side: str, number: int) -> str:
     )
 
 
-def _check_again_block() -> list[str]:
+def _check_again_block():
     return [
         "## Check it, and ask again",
         "",
-        "- Run `verify.py` with a Python: it recomputes hashes, figures, verdict and this page; nothing is installed "
-        "and no network used. `tempzero verify` does the same and also holds the words against its own.",
+        "- Run `python3 -I verify.py`: it reads the answers again, recomputes hashes, figures and verdict and writes "
+        "this page anew, word by word; nothing is installed and no network used. It is the same file in every bundle: "
+        "its hash stands in the documentation of tempzero, and `tempzero verify`, which does the same with its own "
+        "copy, prints it.",
         "- `verify.py` prints the root, the hash of the list of hashes, which stands for the whole bundle: whoever has "
         "it from elsewhere knows that this is the same one.",
         "- Each line of `answers.jsonl` names the hash of its line in the run's own `records.jsonl`, whose chain ends "
-        "in {attested.heads}: with that file it can be shown that nothing was inserted or left out.",
+        "in {attested.heads}. With the run's folder `tempzero verify BUNDLE --run RUN` makes the bundle anew: nothing "
+        "was inserted or left out if it comes out the same.",
         "- `requests/` has every different request as it was sent, with a curl line beside it; send each several "
         "times, at the load stated above. `responses/` is numbered by answer.",
     ]
+
+
+def fill_outline(outline, found):
+    """The outline with its figures. It may leave none out."""
+    text = "\n".join(outline) + "\n"
+    for name in found:
+        if "{" + name + "}" not in text:
+            raise BrokenBundle(f"the page has no place for the figure {name}")
+    return re.sub("{([^{}]*)}", lambda m: found[m.group(1)], text)
+
+
+_PAGE_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Claim</title>
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<style>:root{color-scheme:light dark}body{max-width:50rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}
+h2{border-top:1px solid #8886;padding-top:.6rem}li{margin-left:1rem;overflow-wrap:anywhere}
+pre,code{font-size:.85em;background:#8882;overflow-wrap:anywhere;white-space:pre-wrap}
+pre{margin:0;padding:0 .4rem}</style>
+"""
+_TAG_BY_MARKER = (("# ", "h1"), ("## ", "h2"), ("- ", "li"), ("    ", "pre"), ("(?=[^<])", "p"))
+
+
+def to_html(markdown):
+    """The page as one file that loads and runs nothing: escaped text in a few kinds of lines."""
+    body = html.escape(markdown)
+    for marker, tag in _TAG_BY_MARKER:
+        body = re.sub(f"^{marker}(.+)$", rf"<{tag}>\1</{tag}>", body, flags=re.MULTILINE)
+    return _PAGE_HEAD + re.sub(r"`([^`\n]*)`", r"<code>\1</code>", body)
+
+
+def write_curl_line(answer, key_variable):
+    """A request as a line for a shell. It names the variable that holds the key; no recorded text is run by it."""
+    if not answer["url"].startswith(("http://", "https://")):
+        return f"not sent over a network: {answer['url']}\n"
+    headers = "".join(f" -H {quote_template(f'{name}: {value}')}" for name, value in answer["request_headers"].items())
+    if key_variable is not None:
+        headers += f' -H "Authorization: Bearer ${key_variable}"'
+    body = f"requests/{answer['request_sha256'][:16]}.json"
+    return (
+        f"curl -sS -X {shlex.quote(answer['method'])} {quote_template(answer['url'])}{headers} --data-binary @{body}\n"
+    )
+
+
+def quote_template(text):
+    """Recorded text for a shell: a variable that stands in it is the reader's to fill, all else is quoted."""
+    parts = re.split(r"(\$\{\w+\})", text)
+    return "".join(f'"{x}"' if re.fullmatch(r"\$\{\w+\}", x) else shlex.quote(x) for x in parts if x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES
 from tempzero.cli.options import RunFolder, split_names
+from tempzero.errors import UnknownBundleError
 
 
 def claim(
@@ -50,7 +52,11 @@ def verify(path: Annotated[Path, typer.Argument(help="A run folder, or an eviden
     """Check a run folder's hash chain, or everything that an evidence bundle claims; offline."""
     import tempzero
 
-    print(tempzero.verify(path).sentence)
+    try:
+        print(tempzero.verify(path).sentence)
+    except UnknownBundleError as unknown:
+        print(unknown, file=sys.stderr)
+        return EXIT_CODES["inconclusive"]
     return 0
 
 
