@@ -21,7 +21,8 @@ from tempzero.nightly.baseline import describe_baseline, pool_sides
 from tempzero.nightly.history import Night, NightEntry, Notice, Side, Tonight
 from tempzero.nightly.locking import hold_lock
 from tempzero.records import Run
-from tempzero.types.recorded import RecordView
+from tempzero.types.recorded import Record, RecordView
+from tempzero.types.scored import Reading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +47,24 @@ class _RecordedDay:
 class _DayOfRun(Run):
     """A run as if it had ended with the records of one day, and begun with them."""
 
-    def __init__(self, run: Run, day: Sequence[RecordView]) -> None:
+    def __init__(self, run: Run, date: str, views: Sequence[RecordView], *, alone: bool) -> None:
         super().__init__(run.path, run.manifest)
-        self._day = day
+        self._date, self._views, self._alone = date, views, alone
 
     def views(self) -> Iterator[RecordView]:
         """The records of that day."""
-        return iter(self._day)
+        return iter(self._views)
+
+    def records(self) -> Iterator[Record]:
+        """The same with their bytes."""
+        for record in super().records():
+            started_at = record.attempt.exchange.times.started_at
+            if started_at and _utc_date(started_at) == self._date:
+                yield record
+
+    def reading(self) -> Reading:
+        """What references read, where that is of this day: of a run of several days it may be of any."""
+        return super().reading() if self._alone else Reading()
 
 
 def make_past_nights(
@@ -110,7 +122,7 @@ def _part_by_day(run: Run, only: Collection[str]) -> Iterator[_RecordedDay]:
             "import it with the column of the date, e.g. --map date=created_at or date=@stem"
         )
     for date, views in by_day.items():
-        day = _DayOfRun(run, views)
+        day = _DayOfRun(run, date, views, alone=len(by_day) == 1)
         asked: dict[str, set[tuple[str, str, int]]] = defaultdict(set)
         for view in views:
             asked[view.trial.provider].add((view.trial.condition, view.trial.prompt, view.trial.repeat))
