@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from making import make_config, make_setting, make_suite
@@ -61,6 +62,39 @@ def test_a_provider_without_its_key_is_skipped_with_the_reason() -> None:
     assert chosen == ()
     assert [s.reason for s in skipped] == ["environment variable SOME_KEY not set"] * 2
     assert len(plan.choose_providers(make_setting(settings, {"SOME_KEY": "x"}))[0]) == 2
+
+
+def mixed_setting(environ: dict[str, str]) -> config.Setting:
+    """A hosted provider with a key, one without any, one of its own on this machine, and a demonstration."""
+    entries = [
+        {"name": "hosted", "base_url": "http://127.0.0.1:9/v1", "model": "m", "api_key_env": "SOME_KEY"},
+        {"name": "open", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
+        {"name": "own", "serve": {"weights": "w"}},
+        {"name": "shown", "serve": {"weights": "w"}, "demo": True},
+    ]
+    return make_setting(config.parse_config({"version": 1, "providers": entries}, source="test"), environ)
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "expected"),
+    [
+        ({}, {}, ["open", "own", "shown"]),
+        ({"SOME_KEY": "x"}, {}, ["hosted", "open", "own"]),
+        ({"SOME_KEY": "x"}, {"where": "local"}, ["own", "shown"]),
+        ({"SOME_KEY": "x"}, {"where": "hosted"}, ["hosted", "open"]),
+        ({}, {"where": "hosted"}, ["open"]),
+        ({"SOME_KEY": "x"}, {"only": ["shown", "hosted"]}, ["hosted", "shown"]),
+    ],
+)
+def test_a_demonstration_does_not_join_in_where_a_key_is_set(
+    key: dict[str, str], asked: dict[str, Any], expected: list[str]
+) -> None:
+    """With four keys set a plain run asked 280 questions, most of them of a 135M model on this machine."""
+    chosen, skipped = plan.choose_providers(mixed_setting(key), **asked)
+    assert [p.name for p in chosen] == expected
+    assert len(chosen) + len(skipped) == 4
+    if key and not asked:
+        assert [s.reason for s in skipped] == [plan.DEMO]
 
 
 def test_an_unknown_provider_on_the_command_line_is_refused() -> None:

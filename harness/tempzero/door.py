@@ -59,6 +59,7 @@ def run(
     tags: Sequence[str] = (),
     repeats: int | None = None,
     limit: int | None = None,
+    where: Literal["hosted", "local"] | None = None,
     check: bool = True,
     max_cost_usd: float | None = None,
     max_requests: int | None = None,
@@ -72,9 +73,10 @@ def run(
 
     Each argument goes before what the configuration says: only these `providers`; other files or folders of
     `prompts`; how large a `suite`; only prompts with one of these `tags`; `repeats` of every provider; a `limit` to
-    the number of prompts. With `check` every hosted provider is asked for one token first, and who would refuse every
-    request is not asked. `max_cost_usd`, `max_requests` (retries included) and `max_minutes` end the asking early.
-    `run_code` judges code answers by running them in bubblewrap. `watcher` hears what goes on.
+    the number of prompts; `where`: hosted providers only, or local ones, those on this machine. With `check` every
+    hosted provider is asked for one token first, and who would refuse every request is not asked. `max_cost_usd`,
+    `max_requests` (retries included) and `max_minutes` end the asking early. `run_code` judges code answers by running
+    them in bubblewrap. `watcher` hears what goes on.
 
     A provider that fails is no error but missing data, as its rows say. Raises SuiteError, UsageError, EngineError,
     WeightsError and RunFolderError; KeyboardInterrupt after Ctrl-C, when all that came has been kept.
@@ -90,7 +92,7 @@ def run(
     watcher = watcher or Watcher()
     limits = pipeline.Limits(max_cost_usd=max_cost_usd, max_requests=max_requests, max_minutes=max_minutes)
     if isinstance(setting, Run):
-        if any((providers, prompts, suite, tags, repeats, limit)):
+        if any((providers, prompts, suite, tags, repeats, limit, where)):
             raise UsageError(f"{setting.path}: a run goes on as it was planned; leave out what narrows it down")
         environ: Mapping[str, str] = os.environ
         collected = pipeline.resume_run(setting.path, environ=environ, watcher=watcher, limits=limits, check=check)
@@ -104,6 +106,7 @@ def run(
             tags=tags,
             repeats=repeats,
             limit=limit,
+            where=where,
         )
         collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=check)
     opened = open_run(collected.path)

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from tempzero.canonical_json import to_ascii_canonical_json
 from tempzero.config import Condition, Config, Provider, Setting, refuse_unknown_providers
@@ -24,7 +24,10 @@ from tempzero.types.asked import (
     Trial,
 )
 
-NOT_CHOSEN = "not among --providers"
+NOT_CHOSEN = "not among those that the command line names"
+DEMO = "a demonstration, and a hosted provider with a key is asked; --local asks it"
+Where = Literal["hosted", "local"]
+"""Which providers a command asks: hosted ones, or those on this machine."""
 
 # English runs at about four characters a token; three keeps the estimate an upper one for most text.
 _CHARS_PER_TOKEN = 3
@@ -35,15 +38,25 @@ _TOKENS_OF_IMAGE = 2_000
 _MOST_CHARS_PER_TOKEN = 5
 
 
-def choose_providers(setting: Setting, only: Collection[str] = ()) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
+def choose_providers(
+    setting: Setting, only: Collection[str] = (), *, where: Where | None = None
+) -> tuple[tuple[Provider, ...], tuple[Skipped, ...]]:
     """The providers that take part, and those that do not with the reason.
 
-    `only` are names from the command line; empty means all. Raises UsageError for an unknown name.
+    `only` are names from the command line; empty means all. `where`: only hosted ones, or only those on this machine;
+    None: all, but for a demonstration where a hosted provider with a key is asked. Raises UsageError for an unknown
+    name.
     """
     refuse_unknown_providers(setting.config, only)
     chosen, skipped = [], []
+    ready = [p for p in setting.config.providers if _reason_to_skip(p, setting.environ, only) is None]
+    has_key = where is None and not only and any(p.base_url and p.api_key_env for p in ready)
     for provider in setting.config.providers:
         reason = _reason_to_skip(provider, setting.environ, only)
+        if reason is None and where is not None and (provider.base_url is not None) != (where == "hosted"):
+            reason = NOT_CHOSEN
+        elif reason is None and provider.demo and has_key:
+            reason = DEMO
         if reason is None:
             chosen.append(provider)
         else:

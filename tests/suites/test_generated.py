@@ -21,6 +21,7 @@ from tempzero.suites.generated.seeded_draw import Draw
 BYTES = {
     "arithmetic": "b193e966f00950f560c6e71340960756487aa468a5ee5ecd4a78f630ff472c46",
     "logic": "208430085c5f800561536417ab68ea4fa09c5817606a997e0e36b4b56edddc9c",
+    "chains": "b621378a34345822a2e60d70348bd5ee3e6f5e7426a1e5b7f84f8dfa2650612f",
     "needle": "be17146da9fb85a8e1445095bb31501f09508e844559d0de7c4a1c90ff700f5e",
     "needles": "7e96b44d25beea94e8a4836b71b1aece1aae7621a4657c847d2ac6a74c3bc5c3",
     "count": "d0caf6b59169ae892fadbfb346a060307fd51358e4155d9576e35b3d8c43bc2a",

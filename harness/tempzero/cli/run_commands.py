@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -46,6 +46,8 @@ def run(
     tags: Tags = "",
     repeats: Repeats = None,
     limit: PromptLimit = None,
+    hosted: Annotated[bool, typer.Option("--hosted", help="Ask hosted providers only.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Ask those on this machine only.")] = False,
     no_check: NoCheck = False,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="Stop before this command has cost so many USD.")
@@ -65,6 +67,9 @@ def run(
     from tempzero.reports.job_summary import append_job_summary
     from tempzero.workflow.pipeline import describe_gaps, has_answers, prepare_run
 
+    if hosted and local:
+        raise UsageError("--hosted and --local: leave out both to ask everybody")
+    where: Literal["hosted", "local"] | None = "hosted" if hosted else "local" if local else None
     if dry_run:
         if resume is not None:
             raise UsageError("--resume goes on with a plan that is made: leave out --dry-run")
@@ -76,6 +81,7 @@ def run(
             tags=split_names(tags),
             repeats=repeats,
             limit=limit,
+            where=where,
         )
         print_lines(describe_gaps(prepared), to=sys.stderr)
         print_plan(prepared)
@@ -88,6 +94,7 @@ def run(
         tags=split_names(tags),
         repeats=repeats,
         limit=limit,
+        where=where,
         check=not no_check,
         max_cost_usd=max_cost,
         max_requests=max_requests,

@@ -132,6 +132,9 @@ class ProviderFields(StrictModel):
     """Providers of one group share a resource and take turns; local ones share this machine."""
     enabled: bool = True
     """false: asked only where the command line names it."""
+    demo: bool = False
+    """true: a demonstration on this machine, left out where a hosted provider with a key is asked. `run --local` or its
+    name on the command line asks it all the same."""
 
     @property
     def engine(self) -> str:

@@ -51,8 +51,10 @@ class RunSection(StrictModel):
     prompts: OneOrMore = "prompts"
     """Prompt files or folders of them, relative to this file; `builtin` names the shipped ones, `builtin/trivia` one
     of their files. A list is asked together: `[builtin, mine.yaml]`."""
-    suite: SuiteName = "deep"
-    """How many of them: `quick`, `standard` (which holds quick), or `deep`, all there are."""
+    suite: SuiteName | None = None
+    """How many of them: `quick`, `standard` (which holds quick) or `deep`, all there are; of hosted models, with longer
+    answers, `hosted-quick` or `hosted` (which holds it), or very long texts, `marathon`. null: of the shipped prompts
+    `hosted-quick` where a hosted provider is asked, else `quick`; of others `deep`."""
     results: str = "results"
     """The folder that run folders are written into, relative to this file."""
     sessions: Positive = 1

@@ -39,7 +39,13 @@ from tempzero.types.asked import ExtractorSpec, Message, Prompt, Role, Suite, Su
 __all__ = ["SUITE_NAMES", "digest_prompts", "freeze_suites", "generate_jsonl", "lint_prompts", "load_suite"]
 
 SUITE_NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
-"""From small to large: each is part of the next, and the last is everything."""
+_LOCAL: tuple[SuiteName, ...] = ("quick", "standard", "deep")
+_CHAINS: tuple[tuple[SuiteName, ...], ...] = (_LOCAL, ("hosted-quick", "hosted"), ("marathon",))
+"""From small to large: in each of these a suite is part of the next."""
+_SUITE_FOLDERS: Mapping[SuiteName, str] = {"hosted-quick": "hosted", "hosted": "hosted", "marathon": "marathon"}
+"""Where a folder keeps the prompts of a suite apart, so that nobody else has to read them."""
+_ALIKE: Mapping[SuiteName, SuiteName] = {"hosted-quick": "quick", "hosted": "standard", "marathon": "deep"}
+"""What is asked of prompts that belong to no such suite, e.g. of somebody's own beside the shipped ones."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 _MESSAGE_KEYS = ("role", "content", "tool_calls", "tool_call_id", "reasoning_content", "name")
@@ -51,17 +57,20 @@ _ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,99}")
 def load_suite(where: Path | Sequence[Path], name: SuiteName = "deep") -> Suite:
     """The prompts that a suite asks, of files and of all prompt files under folders, by name and then in order.
 
-    It has its name and version where every prompt that is asked comes from one folder. Raises SuiteError with one
+    Of a folder that keeps them apart (`hosted/`, `marathon/`), those of its subfolder. The suite has its name and
+    version where every prompt that is asked comes from one folder. Raises SuiteError with one
     line for each problem: file, line, path, what, and what would be right; and where a folder was frozen
     (`suites.lock`) and the suite that is asked is no longer what it was.
     """
-    read = _read_prompts(where)
-    kept = {path: _select_suite_prompts(name, [one.prompt for one in own]) for path, own in read.items()}
+    paths = [where] if isinstance(where, Path) else list(where)
+    read = _read_prompts([_find_suite_folder(path, name) for path in paths])
+    meant = {path: _find_meant_suite(name, own) for path, own in read.items()}
+    kept = {path: _select_suite_prompts(meant[path], [one.prompt for one in own]) for path, own in read.items()}
     locks = {path: read_suite_lock(path) for path in read}
     for path, lock in locks.items():
         if lock is not None:
             now = _build_lock([one.prompt for one in read[path]], lock)
-            refuse_changed_suites(path, lock, now, name, {prompt.id for prompt in kept[path]})
+            refuse_changed_suites(path, lock, now, meant[path], {prompt.id for prompt in kept[path]})
     asked = [prompt for own in kept.values() for prompt in own]
     if not asked:
         raise SuiteError(f"no prompt belongs to the suite {name}; say `suite: {name}` with those that do, or ask deep")
@@ -72,13 +81,32 @@ def load_suite(where: Path | Sequence[Path], name: SuiteName = "deep") -> Suite:
     return Suite(
         prompts=tuple(asked),
         digest=digest_prompts(asked),
-        name=name if whole is not None else None,
-        version=lock.suites[name].version if lock else None,
+        name=meant[whole] if whole is not None else None,
+        version=_find_version(lock, meant[whole]) if whole is not None else None,
         remarks=(
             *(_nothing_asked(path, len(read[path]), name) for path in silent),
             *find_changing_answers([one for own in read.values() for one in own if one.prompt.id in ids]),
         ),
     )
+
+
+def _find_suite_folder(path: Path, name: SuiteName) -> Path:
+    inside = path / _SUITE_FOLDERS.get(name, "")
+    return inside if inside.is_dir() else path
+
+
+def _find_meant_suite(name: SuiteName, written: Sequence[WrittenPrompt]) -> SuiteName:
+    """The suite itself, or where nothing here belongs to one of its kind, the one that asks as much."""
+    return name if any(one.prompt.suite in _find_chain(name) for one in written) else _ALIKE.get(name, name)
+
+
+def _find_chain(name: SuiteName) -> tuple[SuiteName, ...]:
+    return next(chain for chain in _CHAINS if name in chain)
+
+
+def _find_version(lock: SuiteLock | None, name: SuiteName) -> int | None:
+    frozen = lock.suites.get(name) if lock else None
+    return frozen.version if frozen else None
 
 
 def _only_folder(kept: Mapping[Path, Sequence[Prompt]]) -> Path | None:
@@ -118,7 +146,8 @@ def freeze_suites(folder: Path) -> SuiteLock:
 
 
 def _build_lock(prompts: Sequence[Prompt], old: SuiteLock | None) -> SuiteLock:
-    kept = {name: _select_suite_prompts(name, prompts) for name in SUITE_NAMES}
+    own = [chain for chain in _CHAINS if any(prompt.suite in chain for prompt in prompts)]
+    kept = {name: _select_suite_prompts(name, prompts) for chain in own for name in chain}
     return renew_lock(
         old,
         {name: (digest_prompts(own), len(own)) for name, own in kept.items() if own},
@@ -127,8 +156,10 @@ def _build_lock(prompts: Sequence[Prompt], old: SuiteLock | None) -> SuiteLock:
 
 
 def _select_suite_prompts(name: SuiteName, prompts: Iterable[Prompt]) -> list[Prompt]:
-    asked = SUITE_NAMES[: SUITE_NAMES.index(name) + 1]
-    return [prompt for prompt in prompts if prompt.suite in asked]
+    if name == _LOCAL[-1]:
+        return list(prompts)
+    chain = _find_chain(name)
+    return [prompt for prompt in prompts if prompt.suite in chain[: chain.index(name) + 1]]
 
 
 def _read_prompts(where: Path | Sequence[Path]) -> dict[Path, list[WrittenPrompt]]:
@@ -484,7 +515,7 @@ def _parse_tags(entry: Entry) -> tuple[str, ...]:
 def _parse_suite_name(entry: Entry) -> SuiteName:
     value, named = entry.get("suite"), {name: name for name in SUITE_NAMES}
     if value is None:
-        return SUITE_NAMES[-1]
+        return _LOCAL[-1]
     if not isinstance(value, str) or value not in named:
         entry.place_of("suite").refuse(f"expected one of {', '.join(SUITE_NAMES)}; found {value!r:.40}")
     return named[value]

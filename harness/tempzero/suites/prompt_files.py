@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from tempzero.config import read_yaml
 from tempzero.errors import SuiteError
 
-PROBES = "probes"
-"""The subfolder of a prompt folder whose suites are asked by name only."""
+ASKED_BY_NAME = ("probes", "hosted", "marathon")
+"""Subfolders of a prompt folder that are not asked with it: by their own name only, or by that of a suite."""
 
 _REQUEST_KEYS = ("tools", "tool_choice", "request")
 _LINT_KEYS = ("variants", "template", "allow")
@@ -98,7 +98,7 @@ class Declaration:
 
 
 def find_prompt_files(path: Path) -> list[Path]:
-    """The prompt files a path stands for, in the order of their names; those under `probes/` are asked by name only.
+    """The prompt files a path stands for, in the order of their names; those in ASKED_BY_NAME are left out.
 
     Raises SuiteError.
     """
@@ -109,7 +109,7 @@ def find_prompt_files(path: Path) -> list[Path]:
         shown = [
             (name, file)
             for name, file in inside
-            if not any(part.startswith(".") for part in name.parts) and name.parts[0] != PROBES
+            if not any(part.startswith(".") for part in name.parts) and name.parts[0] not in ASKED_BY_NAME
         ]
         shown.sort(key=lambda pair: pair[0].as_posix())
         files = [file for name, file in shown if name.suffix not in (".md", ".lock")]

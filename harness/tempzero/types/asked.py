@@ -52,8 +52,9 @@ class ExtractorSpec:
     args: Mapping[str, str] = field(default_factory=dict)
 
 
-SuiteName = Literal["quick", "standard", "deep"]
-"""How much is asked: `quick` is part of `standard`, and `deep` is every prompt there is."""
+SuiteName = Literal["quick", "standard", "deep", "hosted-quick", "hosted", "marathon"]
+"""How much is asked. Of a small model on this machine `quick`, part of `standard`, and `deep`: every prompt there is.
+Of hosted models, which answer at length, `hosted-quick`, part of `hosted`; `marathon` asks for very long texts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,12 +18,12 @@ from tempzero.collect.run_manifest import build_run_manifest
 from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
 from tempzero.collect.spending import count_spent_tokens
 from tempzero.collect.watcher import Watcher
-from tempzero.config import Setting
+from tempzero.config import Config, Provider, Setting
 from tempzero.config.price_list import add_listed_prices, describe_listed_prices
-from tempzero.config.shipped import find_prompts
+from tempzero.config.shipped import BUILTIN, find_prompts
 from tempzero.engines.event_loop import run_coroutine
 from tempzero.errors import RunFolderError, UsageError
-from tempzero.plan import NOT_CHOSEN, build_plan, choose_providers
+from tempzero.plan import NOT_CHOSEN, Where, build_plan, choose_providers
 from tempzero.reading.run_reading import score_run
 from tempzero.records import Run
 from tempzero.types.asked import Suite, SuiteName
@@ -59,11 +59,12 @@ def prepare_run(
     tags: Sequence[str] = (),
     repeats: int | None = None,
     limit: int | None = None,
+    where: Where | None = None,
 ) -> PreparedRun:
     """Load the prompts and lay out the plan; nothing is started, spent or written.
 
     The other arguments go before the configuration (`tags`: only prompts with one of them; `limit`: prompts at
-    most). Raises SuiteError and UsageError.
+    most; `where`: only hosted providers, or only those on this machine). Raises SuiteError and UsageError.
     """
     if repeats is not None:
         changed = tuple(p.model_copy(update={"repeats": repeats}) for p in setting.config.providers)
@@ -71,14 +72,21 @@ def prepare_run(
     priced = add_listed_prices(setting.config.providers)
     setting = replace(setting, config=setting.config.model_copy(update={"providers": priced}))
     config = setting.config
-    # Prompts that were named on the command line are all meant, unless a suite is named beside them.
-    size = suite or ("deep" if prompts else config.run.suite)
-    named = prompts or find_prompts(config.run.prompt_names, setting.root)
-    asked = _narrow_suite(suites.load_suite(named, size), tags, limit)
-    chosen, skipped = choose_providers(setting, only)
+    chosen, skipped = choose_providers(setting, only, where=where)
     if not chosen:
         raise UsageError("no provider is left to ask: " + "; ".join(f"{s.provider}: {s.reason}" for s in skipped))
+    # Prompts that were named on the command line are all meant, unless a suite is named beside them.
+    size = suite or ("deep" if prompts else config.run.suite or _choose_suite(config, chosen))
+    named = prompts or find_prompts(config.run.prompt_names, setting.root)
+    asked = _narrow_suite(suites.load_suite(named, size), tags, limit)
     return PreparedRun(setting=setting, suite=asked, plan=build_plan(config, asked, skipped=skipped))
+
+
+def _choose_suite(config: Config, chosen: Sequence[Provider]) -> SuiteName:
+    """How much is asked where nobody says: of the shipped prompts little, in answers as long as these models give."""
+    if BUILTIN not in config.run.prompt_names:
+        return "deep"
+    return "hosted-quick" if any(provider.base_url is not None for provider in chosen) else "quick"
 
 
 def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite:

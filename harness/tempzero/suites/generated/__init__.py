@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tempzero.suites.generated.arithmetic import ARITHMETIC
+from tempzero.suites.generated.chains import CHAINS
 from tempzero.suites.generated.generator import GeneratedPrompt, Generator, OneOfWords, Settings, WholeNumber
 from tempzero.suites.generated.logic import LOGIC
 from tempzero.suites.generated.long_context import COUNT, NEEDLE, NEEDLES, TOTAL
@@ -13,7 +14,7 @@ from tempzero.suites.generated.repetition_prompts import REPETITION
 __all__ = ["GENERATORS", "GeneratedPrompt", "Generator", "OneOfWords", "Settings", "WholeNumber", "generate_prompts"]
 
 GENERATORS: Mapping[str, Generator] = {
-    generator.name: generator for generator in (ARITHMETIC, LOGIC, NEEDLE, NEEDLES, COUNT, TOTAL, REPETITION)
+    generator.name: generator for generator in (ARITHMETIC, LOGIC, CHAINS, NEEDLE, NEEDLES, COUNT, TOTAL, REPETITION)
 }
 
 
