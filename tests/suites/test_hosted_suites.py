@@ -58,7 +58,7 @@ def test_they_are_frozen_clean_and_apart_from_the_first_run() -> None:
         assert suites.lint_prompts(SHIPPED / folder) == ()
     assert (shipped("hosted").name, shipped("hosted").version) == ("hosted", 1)
     ids = {p.id for p in shipped("deep").prompts}
-    assert not ids & {p.id for name in ("hosted", "marathon") for p in shipped(name).prompts}  # type: ignore[arg-type]
+    assert not ids & {p.id for name in ("hosted", "marathon") for p in shipped(name).prompts}
 
 
 def test_own_prompts_are_asked_by_the_suite_that_asks_as_much(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_the_table_says_how_much_is_asked() -> None:
         for m in re.findall(r"^\| `(hosted[\w/.-]*|marathon[\w/.-]*)` \|.*?\| ([\d,]+) \| ([\d,]+) \|$", table, re.M)
     }
     for name in ("hosted-quick", "hosted", "marathon"):
-        prompts = shipped(name).prompts  # type: ignore[arg-type]
+        prompts = shipped(name).prompts
         assert rows[name] == (f"{sum(p.max_tokens or 0 for p in prompts):,}", f"{len(prompts):,}"), name
     asked = sorted((*shipped("hosted").prompts, *shipped("marathon").prompts), key=lambda p: p.family)
     for family, own in ((name, list(group)) for name, group in groupby(asked, key=lambda p: p.family)):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,8 +74,12 @@ def _before_any_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; every error a user can put right becomes one line and exit code 2."""
+    """Run the command line; every error a user can put right becomes one line and exit code 2.
+
+    Variables of a `.env` file in this folder count as if they were set, unless they are.
+    """
     try:
+        _load_env_file()
         return int(app(argv, prog_name="tempzero", standalone_mode=False) or 0)
     except TempzeroError as error:
         print(error, file=sys.stderr)
@@ -98,6 +103,15 @@ def main(argv: list[str] | None = None) -> int:
         traceback.print_exc()
         print("this is a bug in tempzero; what was recorded so far is kept", file=sys.stderr)
         return OUR_BUG
+
+
+def _load_env_file() -> None:
+    if not os.path.lexists(".env"):
+        return
+    from tempzero.config.env_file import ENV_FILE, read_env_file
+
+    for name, value in read_env_file(Path(ENV_FILE)).items():
+        os.environ.setdefault(name, value)
 
 
 def _show_usage_error(error: Exception) -> int:

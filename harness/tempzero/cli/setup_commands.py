@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tempzero.errors import UsageError
 
-def init(folder: Annotated[Path, typer.Argument(help="Where to write them.")] = Path()) -> int:
-    """Write a commented providers.yaml and a first prompt file to start from."""
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write them.")] = Path(),
+    model: Annotated[
+        str | None, typer.Option(help="An open model: every host that is known for it, e.g. gpt-oss-120b.")
+    ] = None,
+    from_openrouter: Annotated[
+        Path | None, typer.Option(help="A saved listing of OpenRouter: every endpoint of it, pinned.")
+    ] = None,
+) -> int:
+    """Write a commented providers.yaml and a first prompt file, or a providers.yaml for one model at all its hosts."""
+    if model is not None and from_openrouter is not None:
+        raise UsageError("--model and --from-openrouter: one of them")
+    if model is not None:
+        return _init_model(model, folder)
+    if from_openrouter is not None:
+        return _init_listing(from_openrouter, folder)
     from tempzero.config.starter import write_starter_files
 
     written = write_starter_files(folder)
     print(*written, sep="\n")
-    named = "" if folder == Path() else f" --config {written[0]}"
-    print(f"`tempzero run{named}` asks two providers on this machine; the file says what to change", file=sys.stderr)
+    print(f"`tempzero run{_name_config(written[0])}` asks two providers on this machine; the file says what to change",
+          file=sys.stderr)  # fmt: skip
     return 0
+
+
+def _init_model(model: str, folder: Path) -> int:
+    from tempzero.config.catalogue import write_model_config
+
+    path, ready = write_model_config(model, folder, os.environ)
+    print(path)
+    named = _name_config(path)
+    keys = f"keys are set for {', '.join(ready)}" if ready else "no host's key is set: the file names the variables"
+    print(f"{keys}; `tempzero check{named}` verifies the entries, `tempzero run{named}` asks", file=sys.stderr)
+    return 0
+
+
+def _init_listing(listing: Path, folder: Path) -> int:
+    from tempzero.config.catalogue import write_listing_config
+
+    path, endpoints = write_listing_config(listing, folder)
+    print(path)
+    named = _name_config(path)
+    print(f"{endpoints} endpoints, each pinned; `tempzero check{named}` verifies them, `tempzero run{named}` asks",
+          file=sys.stderr)  # fmt: skip
+    return 0
+
+
+def _name_config(path: Path) -> str:
+    return "" if path.parent == Path() else f" --config {path}"
 
 
 def schema() -> int:

@@ -18,6 +18,8 @@ variables         names of environment variables
 strict_model      the base of every model
 shipped           what travels with the package; which configuration a command takes
 starter           what `tempzero init` writes
+catalogue         open models and their hosts: what `tempzero init --model` writes
+env_file          a `.env` file
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Literal
 
 from tempzero.suites.generated.generator import GeneratedPrompt, Generator, Settings, WholeNumber
 from tempzero.suites.generated.seeded_draw import Draw
@@ -121,10 +122,10 @@ def _seat_round_table(draw: Draw, steps: int) -> _Chain:
         hints = _list_table_hints(draw, seated)
         orders = [(seated[0], *rest) for rest in permutations(seated[1:])]
         chosen: list[str] = []
-        for text, holds in hints:
-            left = [order for order in orders if holds(order)]
+        for hint in hints:
+            left = [order for order in orders if hint.holds(order)]
             if len(left) < len(orders):
-                orders, chosen = left, [*chosen, text]
+                orders, chosen = left, [*chosen, hint.text]
             if len(orders) == 1:
                 break
         if len(orders) == 1:
@@ -143,33 +144,43 @@ def _seat_round_table(draw: Draw, steps: int) -> _Chain:
 _Order = tuple[str, ...]
 
 
-def _list_table_hints(draw: Draw, seated: list[str]) -> list[tuple[str, Callable[[_Order], bool]]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Hint:
+    """How two of them sit: `beside` no, `opposite`, or `left`: the second is the first one's left neighbour."""
+
+    kind: Literal["not beside", "opposite", "left"]
+    a: str
+    b: str
+
+    @property
+    def text(self) -> str:
+        if self.kind == "left":
+            return f"{self.b} is the left neighbour of {self.a}."
+        return f"{self.a} {'sits opposite' if self.kind == 'opposite' else 'does not sit beside'} {self.b}."
+
+    def holds(self, order: _Order) -> bool:
+        if self.kind == "left":
+            return order[(order.index(self.a) + 1) % _SEATED] == self.b
+        apart = _distance(order, self.a, self.b)
+        return apart == _SEATED // 2 if self.kind == "opposite" else apart != 1
+
+
+def _list_table_hints(draw: Draw, seated: list[str]) -> list[_Hint]:
     """True statements about this order, in a drawn order, weak ones first: more of them have to be joined."""
     true = tuple(seated)
     pairs = draw.shuffle([(a, b) for a in seated for b in seated if a < b])
-    hints: list[tuple[str, Callable[[_Order], bool]]] = []
-    for a, b in pairs:
-        distance = _distance(true, a, b)
-        if distance == 1:
-            continue
-        if distance == _SEATED // 2:
-            hints.append((f"{a} sits opposite {b}.", lambda order, a=a, b=b: _distance(order, a, b) == _SEATED // 2))
-        else:
-            hints.append((f"{a} does not sit beside {b}.", lambda order, a=a, b=b: _distance(order, a, b) != 1))
-    weak = [hint for hint in hints if "not" in hint[0]] + [hint for hint in hints if "opposite" in hint[0]]
-    for place in draw.shuffle(range(_SEATED)):
-        a, b = true[place], true[(place + 1) % _SEATED]
-        weak.append((f"{b} is the left neighbour of {a}.", lambda order, a=a, b=b: _is_left_of(order, b, a)))
-    return weak
+    apart = [(a, b, _distance(true, a, b)) for a, b in pairs]
+    neighbours = [(true[place], true[(place + 1) % _SEATED]) for place in draw.shuffle(range(_SEATED))]
+    return [
+        *(_Hint(kind="not beside", a=a, b=b) for a, b, distance in apart if 1 < distance < _SEATED // 2),
+        *(_Hint(kind="opposite", a=a, b=b) for a, b, distance in apart if distance == _SEATED // 2),
+        *(_Hint(kind="left", a=a, b=b) for a, b in neighbours),
+    ]
 
 
 def _distance(order: _Order, a: str, b: str) -> int:
     apart = abs(order.index(a) - order.index(b))
     return min(apart, _SEATED - apart)
-
-
-def _is_left_of(order: _Order, b: str, a: str) -> bool:
-    return order[(order.index(a) + 1) % _SEATED] == b
 
 
 _CHAINS: tuple[Callable[[Draw, int], _Chain], ...] = (_trace_program, _pay_accounts, _seat_round_table)
