@@ -24,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis import provider_figures, usage_figures
+from tempzero.analysis import call_figures, provider_figures, usage_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
@@ -122,9 +122,13 @@ def _build_case(
     halves = compare_halves(book, tallies, config.gates.alpha)
     conditions = compare_pairs(book, across, texts, budget["conditions"])
     comparisons = compare_pairs(book, pairs, texts, budget["camps"] or config.gates.alpha, config.run)
+    if any(prompt.tools for prompt in seen.prompts):
+        for compared in comparisons:
+            call_figures.enter_call_agreement(book, compared.pair, texts, seen.prompts)
     for one in tallies:
         provider_figures.enter_repetition(book, one)
         provider_figures.enter_answer_figures(book, one)
+        call_figures.enter_call_figures(book, one, texts, seen.prompts)
         usage_figures.enter_identity_counts(book, one, seen.identities)
         usage_figures.enter_speed(book, one)
         usage_figures.enter_cost(book, one)

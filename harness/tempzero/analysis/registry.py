@@ -7,6 +7,7 @@ the findings. A metric that is in no line here cannot be shown.
 from __future__ import annotations
 
 from tempzero.analysis import (
+    call_figures,
     conditions,
     findings,
     flag_findings,
@@ -57,8 +58,10 @@ METRICS: tuple[Metric, ...] = (
     pair_figures.REASONING_TOKENS_DIFFERENCE,
     pair_figures.REASONING_SHOWN_AGREEMENT,
     *(m.metric for m in TEXT_METRICS),
+    call_figures.CALL_F1,
     answers.ACCURACY,
     answers.UNPARSED_SHARE,
+    *call_figures.CALL_METRICS,
     pair_figures.MISMATCH_RATE,
     provider_figures.VERBOSITY_CHARS,
     provider_figures.REASONING_SHARE,
@@ -104,6 +107,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(name="scored", definition="how the reference judges a provider's tokens one by one"),
     Kind(name="repetition", definition="how much a provider's texts repeat themselves, alone and over the others"),
     Kind(name="answers", definition="what is read from a provider's texts: accuracy, and other answers than another's"),
+    Kind(name="calls", definition="what is called where tools are offered, and which form is kept where one is asked"),
     Kind(name="identity", definition="who answered, as the responses say"),
     Kind(name="speed", definition="how fast a provider answered"),
     Kind(name="cost", definition="what asking a provider took: trials, requests, tokens, money"),

@@ -46,6 +46,11 @@ def find_schema_problem(schema: Mapping[str, Any]) -> str | None:
     return f"$ref: {remote[0]}: only references within the schema (#/...) are followed" if remote else None
 
 
+def fits_schema(value: Any, schema: str) -> bool:
+    """Whether a JSON value is one that a schema, given as JSON, allows. The schema was looked over before."""
+    return bool(_build_validator(schema).is_valid(value))
+
+
 @lru_cache(maxsize=256)
 def _build_validator(schema: str) -> Any:
     from jsonschema import Draft202012Validator

@@ -122,6 +122,29 @@ def mean_over_prompts(values: NDArray[np.float64], *, bounds: tuple[float, float
     return Estimate(value=value, low=low, high=high, n=x.size, method=method)
 
 
+def ratio_over_prompts(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> Estimate:
+    """Sum of one over sum of another value per prompt, a share by construction (F1, for one).
+
+    The linearised ratio, one residual a prompt, with Student's t; prompts without a denominator tell nothing. Where
+    all residuals are 0 the far limit is `rule_of_three`. No interval below two prompts.
+    """
+    method = "ratio over prompts"
+    told = denominator > 0
+    above, below = numerator[told], denominator[told]
+    n = int(below.size)
+    if n == 0:
+        return _empty_estimate(method)
+    value = float(above.sum() / below.sum())
+    if n < 2:
+        return Estimate(value=value, low=None, high=None, n=n, method=method)
+    residuals = (above - value * below) / below.mean()
+    if not residuals.any():
+        reach = rule_of_three(n)
+        return Estimate(value=value, low=max(0.0, value - reach), high=min(1.0, value + reach), n=n, method=method)
+    half = float(special.stdtrit(n - 1, 1 - _TAIL)) * math.sqrt(float(residuals.var(ddof=1)) / n)
+    return Estimate(value=value, low=max(0.0, value - half), high=min(1.0, value + half), n=n, method=method)
+
+
 def _beta_limits(centre: float, variance: float) -> tuple[float, float]:
     """The middle 95 % of the beta distribution with that mean and variance."""
     size = centre * (1 - centre) / variance - 1

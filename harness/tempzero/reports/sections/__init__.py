@@ -27,6 +27,7 @@ from tempzero.reports.sections import (
     speed_cost,
     survival,
     tokens,
+    tools_formats,
     verdict,
     weight_precision,
 )
@@ -43,6 +44,7 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
     survival.build_survival_section,
     response_repetition.build_repetition_section,
     answer_accuracy.build_answers_section,
+    tools_formats.build_tools_section,
     coverage.build_coverage_section,
     identity.build_identity_section,
     odd_answers.build_odd_answers_section,

@@ -1,0 +1,33 @@
+"""Figures of kind calls in, the answer to "Do tools and formats hold?" out."""
+
+from __future__ import annotations
+
+from tempzero.reports.document import Section
+from tempzero.reports.lookup import View
+from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
+from tempzero.types.vocabulary import MetricName
+
+_CALLS: tuple[MetricName, ...] = ("called_share", "arguments_parsed", "calls_valid", "right_tool", "right_call")
+_FORMATS: tuple[MetricName, ...] = ("json_parsed", "json_valid")
+
+
+def build_tools_section(view: View) -> Section:
+    """Calls of tools and structured outputs, as a program behind the API would get them."""
+    measured = {figure.metric for figure in view.figures("calls")}
+    calls = provider_table(
+        view, caption="Calls of tools", kind="calls", metrics=_CALLS, on_screen=("calls_valid", "right_call")
+    )
+    formats = provider_table(
+        view, caption="Structured outputs", kind="calls", metrics=_FORMATS, on_screen=("json_parsed", "json_valid")
+    )
+    further = further_figures_table(view, "calls", (*_CALLS, *_FORMATS))
+    shown = ((calls, _CALLS), (formats, _FORMATS), (further, ()))
+    return Section(
+        anchor="tools",
+        title="Do tools and formats hold?",
+        lead="Of prompts that offer tools, and of requests with a JSON response_format. Nothing is repaired: a call "
+        "that was left in the text is none.",
+        blocks=tuple(
+            table for table, metrics in shown if table is not None and (not metrics or measured & set(metrics))
+        ),
+    )
