@@ -179,7 +179,7 @@ def test_what_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     _, reading = scored(tmp_path, [said("b", "p0", apart), said("b", "p1", long)], settings())
     assert not reading.scored
     reasons = {u.trial.prompt: u.reason for u in reading.unread}
-    assert "reasoning" in reasons["p0"]
+    assert "would not write it in any known way" in reasons["p0"]
     assert "fit into the context" in reasons["p1"]
 
 
@@ -256,7 +256,9 @@ class Spelling:
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         return [{"a": 0, "b": 1, "ab": 2, "c": 3}[part] for part in re.findall("ab|a|b|c", text)]
 
-    def prompt_ids(self, messages: object, *, chat_template: str | None = None) -> list[int]:
+    def prompt_ids(
+        self, messages: object, *, chat_template: str | None = None, template_values: object = None
+    ) -> list[int]:
         return [3]
 
     def piece(self, token_id: int) -> bytes:

@@ -34,6 +34,7 @@ from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
 from tempzero.analysis.pair_figures import Pair, compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
 from tempzero.analysis.peer_camps import find_peer_camps
 from tempzero.analysis.precision_reading import find_contradicted_claims, read_precision
+from tempzero.analysis.read_counts import count_read_responses
 from tempzero.analysis.reference_reading import build_reference_reading, tell_kind_of_divergence
 from tempzero.analysis.registry import VOCABULARY
 from tempzero.analysis.response_counts import count_endings, count_flags, count_served_models
@@ -92,6 +93,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
         reading=read.reading,
         unread_answers=tuple(count_unread_answers(seen, case.texts, case.tallies)),
+        read_counts=tuple(count_read_responses(scored)),
         outcomes=tuple(count_endings(case.tallies, case.texts)),
         served=case.served,
         flags=case.flags,

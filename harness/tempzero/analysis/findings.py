@@ -46,7 +46,7 @@ NONDETERMINISTIC = Rule(
     name="nondeterministic",
     words="Does not repeat itself",
     shown_by="existence: different answers, in any of their parts, to the same request by the same served model and "
-    "backend",
+    "backend; not where no temperature, or another than 0, was sent",
 )
 IDENTITY_CHANGED = Rule(
     name="identity_changed",
@@ -97,7 +97,7 @@ def _find_nondeterminism(tally: Tally, case: Case) -> Iterable[Finding]:
     """An existence proof: the same request bytes and the same identity, yet answers that differ in any part."""
     measured = ~np.isnan(tally.emr)
     diverged = np.flatnonzero(measured & (tally.emr < 1)).tolist()
-    if not diverged:
+    if not diverged or tally.lane.is_sampled:
         return
     estimate = stats.share_over_prompts(tally.emr[measured])
     provider, lane = tally.lane.provider, tally.lane

@@ -48,6 +48,10 @@ def _note_provider(tally: Tally, case: Case) -> Iterable[str]:
     yield from note_unreached_load(tally)
 
 
+def _why_without(tally: Tally) -> str:
+    return " (none was sent: it refuses one, or its entry says so)" if tally.lane.provider.temperature is None else ""
+
+
 def _note_no_divergence(tally: Tally) -> Iterable[str]:
     measured = int((~np.isnan(tally.emr)).sum())
     if tally.stopped is not None:
@@ -55,6 +59,12 @@ def _note_no_divergence(tally: Tally) -> Iterable[str]:
             f"sampling stopped {tally.stopped.described}: {tally.stopped.short} of {tally.stopped.prompts} prompts "
             f"have fewer than {tally.stopped.longest} repeats; agreement of what is left would be false, see the "
             "survivors"
+        )
+    elif tally.lane.is_sampled and measured:
+        differ = int((tally.emr < 1).sum())
+        yield (
+            f"asked without temperature 0{_why_without(tally)}, so that its answers may be sampled by rights: its "
+            f"repeats differ on {differ} of {measured} prompts, and that is no finding"
         )
     elif not measured:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"

@@ -21,7 +21,7 @@ from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgement
 from tempzero.answers.answer_parts import AnswerParts, end_at_cut, split_answer, to_begun_text, to_whole_text
 from tempzero.answers.chat_messages import to_verbatim_text
 from tempzero.canonical_json import to_canonical_json
-from tempzero.config import DEFAULT_CONDITION, Config, Provider
+from tempzero.config import DEFAULT_CONDITION, Config, Provider, merge_fields
 from tempzero.errors import RunFolderError
 from tempzero.metrics.agreement import Floats, Ints
 from tempzero.metrics.cuts import LIMIT_NOT_KNOWN
@@ -97,6 +97,8 @@ class Lane:
     condition: str
     # What the condition lays over the fields of requests, as JSON: where it differs, another question was asked.
     asked_fields: str
+    # Whether answers may be sampled by rights, since no temperature, or another than 0, was asked for.
+    is_sampled: bool
     prompt: Ints
     repeat: Ints
     status: Ints
@@ -458,6 +460,12 @@ def choose_attempts(attempts: pd.DataFrame, usable: pd.Series[bool]) -> pd.DataF
     return ranked.drop_duplicates(TRIAL_KEY)
 
 
+def _may_sample(provider: Provider, fields: Mapping[str, Any]) -> bool:
+    """Of imported records nobody knows what was sent and not written down."""
+    sent = merge_fields({"temperature": provider.temperature}, provider.fields, fields).get("temperature")
+    return bool(sent) or (sent is None and provider.imported is None and provider.replay is None)
+
+
 def _build_lane(
     provider: Provider,
     condition: str,
@@ -482,6 +490,7 @@ def _build_lane(
         provider=provider,
         condition=condition,
         asked_fields=to_canonical_json(fields),
+        is_sampled=_may_sample(provider, fields),
         prompt=trials.prompt.to_numpy(),
         repeat=trials.repeat.to_numpy(),
         status=trials.status.to_numpy(),

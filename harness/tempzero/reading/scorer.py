@@ -7,6 +7,8 @@ against what the weights would have said in its place. Verdicts are not made her
 from __future__ import annotations
 
 import codecs
+import functools
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,13 @@ from tempzero.metrics import decoding, decoding_ways
 from tempzero.reading.suspect_reading import GivenAnswer, ProviderAnswers
 from tempzero.reading.suspects.suspect import AskedPrompt
 from tempzero.reading.top_rows import BookedModel, RowBook, TopRows
+from tempzero.reading.written_reasoning import (
+    END_THINK,
+    THINK,
+    WrittenForm,
+    find_template_values,
+    list_written_forms,
+)
 from tempzero.records import Run
 from tempzero.types.asked import Message, Trial
 from tempzero.types.recorded import ANSWERED, Completion
@@ -45,6 +54,11 @@ _LEAST_FORM_TOKENS = 4
 # A margin that no rounding explains, and how many other cuts of one text are tried.
 _CLEAR_MARGIN = 1.0
 _CUTS_TRIED = 4
+_THINK_TAGS = re.compile(f"({re.escape(THINK)}|{re.escape(END_THINK)})")
+# A model that writes think tags is sure of them: beyond this margin it writes something else there.
+_TAG_MARGIN = 3.0
+_FORM_TRIES = 3
+_PROMPT_END_TOKENS = 12  # enough to hold an opened think tag and the blanks behind it
 _QUANTISED = re.compile(r"\bI?Q\d")
 
 WriteLine = Callable[[ScoreLine], object]
@@ -69,11 +83,17 @@ class ReferenceModel(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """What the reading engine says of itself."""
 
-    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
-        """The tokens that stand before the answer to these messages."""
+    def prompt_ids(
+        self,
+        messages: Sequence[Message],
+        *,
+        chat_template: str | None = None,
+        template_values: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """The tokens that stand before the answer to these messages, rendered with what the request gave a template."""
 
     def tokenize(self, text: str) -> list[int]:
-        """The tokens of a response's text."""
+        """The tokens of a response's text; think tags that are tokens of their own are those."""
 
     def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
         """The bytes that each token adds to a text."""
@@ -99,7 +119,13 @@ class LogitsModel(ModelForm, Protocol):
     """A model in this process: see `engines.in_process.InProcessEngine`."""
 
     def describe(self) -> Mapping[str, Any]: ...
-    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]: ...
+    def prompt_ids(
+        self,
+        messages: Sequence[Message],
+        *,
+        chat_template: str | None = None,
+        template_values: Mapping[str, Any] | None = None,
+    ) -> list[int]: ...
     def tokenize(self, text: str, *, special: bool) -> list[int]: ...
     def piece(self, token_id: int) -> bytes: ...
     @property
@@ -121,7 +147,19 @@ class LogitsReference:
         self.vocabulary, self.end_ids = engine.vocabulary, engine.end_ids
 
     def tokenize(self, text: str) -> list[int]:
-        return self.engine.tokenize(text, special=False)
+        parts = _THINK_TAGS.split(text)
+        if len(parts) == 1 or not self._tags_are_tokens:
+            return self.engine.tokenize(text, special=False)
+        return [t for part in parts if part for t in self._tokenize_part(part)]
+
+    def _tokenize_part(self, part: str) -> list[int]:
+        if not _THINK_TAGS.fullmatch(part):
+            return self.engine.tokenize(part, special=False)
+        return self.engine.tokenize(part, special=True)[len(self.engine.tokenize("", special=True)) :]
+
+    @functools.cached_property
+    def _tags_are_tokens(self) -> bool:
+        return all(len(self._tokenize_part(tag)) == 1 for tag in (THINK, END_THINK))
 
     def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
         if not all(0 <= t < self.vocabulary for t in token_ids):
@@ -142,7 +180,9 @@ class LogprobsEndpoint(Protocol):
     """An endpoint that tells log-probabilities: see `engines.prompt_logprobs.EndpointReader`."""
 
     def describe(self) -> Mapping[str, Any]: ...
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]: ...
+    def prompt_ids(
+        self, messages: Sequence[Message], *, template_values: Mapping[str, Any] | None = None
+    ) -> list[int]: ...
     def tokenize(self, text: str) -> list[int]: ...
     def pieces(self, token_ids: Sequence[int]) -> list[bytes]: ...
     def read(self, token_ids: Sequence[int], start: int) -> Sequence[decoding.ReportedToken]: ...
@@ -162,10 +202,16 @@ class EndpointReference:
         self.read_tokens = 0
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...], bool], TopRows] = {}
 
-    def prompt_ids(self, messages: Sequence[Message], *, chat_template: str | None = None) -> list[int]:
+    def prompt_ids(
+        self,
+        messages: Sequence[Message],
+        *,
+        chat_template: str | None = None,
+        template_values: Mapping[str, Any] | None = None,
+    ) -> list[int]:
         if chat_template is not None:
             raise EngineError("an endpoint renders with its own chat template only")
-        return self._endpoint.prompt_ids(messages)
+        return self._endpoint.prompt_ids(messages, template_values=template_values)
 
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
         """Where several tokens may have ended the turn the first of them is taken."""
@@ -243,8 +289,11 @@ class Scorer:
             )
         self._messages = {p.id: p.messages for p in run.manifest.suite.prompts}
         self._offering_tools = {p.id for p in run.manifest.suite.prompts if p.tools}
-        self._prompts: dict[str, list[int]] = {}
         self._roots: dict[Trial, ScoredResponse] = {}
+        self._asked = {p.id: p for p in run.manifest.suite.prompts}
+        self._prompts: dict[tuple[str, str], list[int]] = {}
+        self._written: dict[tuple[str, str], WrittenForm] = {}
+        self._tries: dict[tuple[str, str], int] = {}
 
     def read_responses(self, progress: ReadingProgress) -> None:
         """Read every usable response to this reference's claimed model that was not read before."""
@@ -286,7 +335,7 @@ class Scorer:
             if (name, one.trial) in self._done.forms:
                 continue
             assert one.scores is not None, "sampled for having scores"
-            prompt = self._prompt_ids(one.trial.prompt)
+            prompt = self._prompt_ids(one.trial)
             ids = (*prompt, *one.scores.token_ids[:most])
             plain = list(_logit_rows(plain_form, ids, len(prompt)))[:most]
             other = list(_logit_rows(form, ids, len(prompt)))[:most]
@@ -333,15 +382,11 @@ class Scorer:
         return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != self._reference, a.trial))
 
     def _score_answer(self, answer: _RecordedAnswer, first: dict[tuple[Any, ...], Trial]) -> ScoredResponse | Unread:
-        if answer.completion.reasoning_text is not None and answer.completion.token_ids is None:
-            return self._build_unread(
-                answer, "its reasoning was given apart, so what was generated in which order is unknown"
-            )
-        tokens = self._response_tokens(answer.completion)
+        prompt = self._prompt_ids(answer.trial)
+        tokens = self._response_tokens(self._join_reasoning(answer, prompt))
         if not tokens.ids and not tokens.ended:
             return self._build_unread(answer, "it holds no token")
-        prompt = self._prompt_ids(answer.trial.prompt)
-        identity = (answer.trial.prompt, tokens.ids, tokens.ended)
+        identity = (answer.trial.prompt, tuple(prompt), tokens.ids, tokens.ended)
         same_as, standings, settled = first.get(identity), None, 0
         if same_as is None:
             standings = self._model.read(prompt, tokens.ids, ended=tokens.ended)
@@ -362,6 +407,55 @@ class Scorer:
             scores=None if standings is None else self._token_scores(standings),
             sums=None if standings is None or standings.sums is None else _round_sums(standings.sums),
         )
+
+    def _join_reasoning(self, answer: _RecordedAnswer, prompt: Sequence[int]) -> Completion:
+        """The answer as the model wrote it, where its reasoning came apart and nobody told its tokens.
+
+        How its model writes reasoning is found out from the first answers of each provider. EngineError: in no known
+        way, so that it would be read as something that was never written.
+        """
+        given = answer.completion
+        if given.reasoning_text is None or given.token_ids is not None:
+            return given
+        if not given.text:  # cut within its reasoning: nothing is known to stand behind it
+            known = self._written.get((answer.trial.provider, answer.trial.condition)) or self._list_forms(prompt)[0]
+        else:
+            known = self._find_written_form(answer, prompt)
+        return replace(given, text=known.join(given.reasoning_text, given.text), reasoning_text=None)
+
+    def _find_written_form(self, answer: _RecordedAnswer, prompt: Sequence[int]) -> WrittenForm:
+        """The likeliest form, provided that the model would write its tags so."""
+        key, given = (answer.trial.provider, answer.trial.condition), answer.completion
+        if key in self._written:
+            return self._written[key]
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
+        forms = self._list_forms(prompt) if tries <= _FORM_TRIES else ()
+        likeliest: tuple[float, WrittenForm, bool] | None = None
+        for form in forms:
+            ids = self._model.tokenize(form.join(given.reasoning_text or "", given.text))
+            standings = self._model.read(prompt, ids, ended=given.finish_reason in _ENDED)
+            total = sum(standings.logprob)
+            if likeliest is None or total > likeliest[0]:
+                likeliest = (total, form, self._tags_are_likely(standings, form, given.reasoning_text or ""))
+        if likeliest is None or not likeliest[2]:
+            raise EngineError("its reasoning was given apart, and the reference would not write it in any known way")
+        self._written[key] = likeliest[1]
+        return likeliest[1]
+
+    def _tags_are_likely(self, standings: decoding.TokenStandings, form: WrittenForm, reasoning: str) -> bool:
+        """Whether the tokens of the tags are what the reference would write there, or nearly so."""
+        behind = len(form.before) + len(reasoning)
+        inside = [range(len(form.before)), range(behind, behind + len(form.behind))]
+        begin = 0
+        for end, margin in zip(self._character_ends(standings.token_ids), standings.margin, strict=True):
+            if margin > _TAG_MARGIN and any(begin < span.stop and end > span.start for span in inside):
+                return False
+            begin = end
+        return True
+
+    def _list_forms(self, prompt: Sequence[int]) -> tuple[WrittenForm, ...]:
+        end = b"".join(self._model.pieces(prompt[-_PROMPT_END_TOKENS:])).decode("utf-8", "replace")
+        return list_written_forms(end)
 
     def _settle_tokens(
         self, prompt: Sequence[int], standings: decoding.TokenStandings, ended: bool
@@ -436,18 +530,24 @@ class Scorer:
             ends.append(written)
         return tuple(ends)
 
-    def _prompt_ids(self, prompt: str) -> list[int]:
-        if prompt in self._offering_tools:
+    def _prompt_ids(self, trial: Trial) -> list[int]:
+        """The tokens of the prompt as it was rendered for that trial: efforts and the like may change them."""
+        if trial.prompt in self._offering_tools:
             raise EngineError("the prompt offers tools, which are not rendered here")
-        if prompt not in self._prompts:
-            self._prompts[prompt] = self._model.prompt_ids(self._messages[prompt])
-        return self._prompts[prompt]
+        values = self._template_values(trial)
+        key = (trial.prompt, json.dumps(values, sort_keys=True))
+        if key not in self._prompts:
+            self._prompts[key] = self._model.prompt_ids(self._messages[trial.prompt], template_values=values or None)
+        return self._prompts[key]
 
-    @staticmethod
-    def _sequence_key(scored: ScoredResponse) -> tuple[Any, ...]:
+    def _template_values(self, trial: Trial) -> dict[str, Any]:
+        config = self._run.config
+        return find_template_values(config, config.provider(trial.provider), trial.condition, self._asked[trial.prompt])
+
+    def _sequence_key(self, scored: ScoredResponse) -> tuple[Any, ...]:
         assert scored.scores is not None, "asked of scored ones only"
-        ids = scored.scores.token_ids
-        return (scored.trial.prompt, ids[:-1] if scored.ended else ids, scored.ended)
+        ids, prompt = scored.scores.token_ids, tuple(self._prompt_ids(scored.trial))
+        return (scored.trial.prompt, prompt, ids[:-1] if scored.ended else ids, scored.ended)
 
     def _build_unread(self, answer: _RecordedAnswer, reason: str) -> Unread:
         return Unread(
@@ -468,7 +568,7 @@ class Scorer:
             answers.append(
                 GivenAnswer(
                     trial=one.trial,
-                    asked=self._asked_prompt(one.trial.prompt),
+                    asked=self._asked_prompt(one.trial),
                     ids=ids,
                     ended=one.ended,
                     fixed=one.tokens_from == "provider",
@@ -482,11 +582,12 @@ class Scorer:
             varied=len(set(prompts)) < len(prompts),
         )
 
-    def _asked_prompt(self, prompt: str) -> AskedPrompt:
+    def _asked_prompt(self, trial: Trial) -> AskedPrompt:
+        values = self._template_values(trial)
         return AskedPrompt(
-            messages=tuple(self._messages[prompt]),
-            ids=tuple(self._prompt_ids(prompt)),
-            render=self._model.prompt_ids,
+            messages=tuple(self._messages[trial.prompt]),
+            ids=tuple(self._prompt_ids(trial)),
+            render=functools.partial(self._model.prompt_ids, template_values=values or None),
             is_control=lambda token: not self._model.pieces([token])[0],
         )
 

@@ -374,6 +374,18 @@ class UnreadAnswers:
     share: Estimate
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadCount:
+    """How many of a provider's usable responses a reference read; `reasons` count why it could not read the others."""
+
+    reference: str
+    provider: str
+    condition: str
+    read: int
+    responses: int
+    reasons: tuple[tuple[str, int], ...] = ()
+
+
 FailureKind = OutcomeKind | Literal["not_asked"]
 
 
@@ -485,6 +497,7 @@ class Analysis:
     endings: tuple[Ending, ...] = ()
     reading: ReferenceReading | None = None
     unread_answers: tuple[UnreadAnswers, ...] = ()
+    read_counts: tuple[ReadCount, ...] = ()
     outcomes: tuple[OutcomeCounts, ...] = ()
     served: tuple[ServedModel, ...] = ()
     flags: tuple[FlagCount, ...] = ()

@@ -78,9 +78,10 @@ class EndpointReader:
         """Close the connections. Safe to call twice."""
         await asyncio.to_thread(self._close)
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids that the server's own chat template makes of these messages."""
-        fields = {**self._provider.fields, "messages": [wire_message(m) for m in messages]}
+    def prompt_ids(self, messages: Sequence[Message], *, template_values: Mapping[str, Any] | None = None) -> list[int]:
+        """The token ids that the server's own chat template makes of these messages, given these values."""
+        values = {} if template_values is None else {"chat_template_kwargs": dict(template_values)}
+        fields = {**self._provider.fields, **values, "messages": [wire_message(m) for m in messages]}
         told = self._ask_tokenizer("/tokenize", {**fields, "add_generation_prompt": True})
         if told is not None:
             return self._ids("/tokenize", told.get("tokens"))

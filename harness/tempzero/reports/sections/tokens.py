@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tempzero.reports.document import ON_PAPER, Paragraph, Piece, ReadPair, ReadPairs, ReadSide, Section
-from tempzero.reports.lookup import View
+from tempzero.reports.document import (
+    ON_PAPER,
+    Cell,
+    Column,
+    Paragraph,
+    Piece,
+    ReadPair,
+    ReadPairs,
+    ReadSide,
+    Section,
+    Table,
+)
+from tempzero.reports.lookup import Subject, View
 from tempzero.reports.visible import shorten_text
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import PairCause, ReadText, ReadToken, ReferenceReading, Standing
@@ -18,18 +29,45 @@ _LEVELS = (0.5, 2.0)
 def build_tokens_section(view: View) -> Section:
     """Where texts leave the reference's path, and whether that was a coin toss."""
     reading = view.analysis.reading
+    counts = _make_counts_table(view)
+    blocks: tuple[ReadPairs | Paragraph | Table, ...] = () if counts is None else (counts,)
     if reading is None or not reading.pairs:
-        blocks: tuple[ReadPairs | Paragraph, ...] = (
-            Paragraph(text="No reference read the divergences of this run token by token.", tone="muted"),
-        )
+        said = "No reference read the divergences of this run token by token."
+        blocks = (*blocks, Paragraph(text=said, tone="muted"))
     else:
-        blocks = (_make_read_pairs(view, reading),)
+        blocks = (*blocks, _make_read_pairs(view, reading))
     return Section(
         anchor="tokens",
         title="Was that a coin toss?",
         lead="Divergences as the reference reads them. Near-tie: both tokens were its two best and so close that "
         "rounding may turn them. Unexplained: it was not.",
         blocks=blocks,
+        media=ON_PAPER,
+    )
+
+
+def _make_counts_table(view: View) -> Table | None:
+    """What was read of whom, and why the rest was not."""
+    rows = view.analysis.read_counts
+    if not rows:
+        return None
+    return Table(
+        caption="Responses that a reference read",
+        columns=(
+            Column(heading="Reference"),
+            Column(heading="Provider"),
+            Column(heading="Read", numeric=True),
+            Column(heading="Not read, because"),
+        ),
+        rows=tuple(
+            (
+                Cell(text=one.reference),
+                Cell(text=view.name(Subject(provider=one.provider, condition=one.condition))),
+                Cell(text=f"{one.read:,} of {one.responses:,}"),
+                Cell(text="; ".join(f"{shorten_text(why, 100)} ({count:,})" for why, count in one.reasons)),
+            )
+            for one in rows
+        ),
         media=ON_PAPER,
     )
 

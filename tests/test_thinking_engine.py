@@ -1,0 +1,58 @@
+"""A real engine that thinks: llama.cpp behind a template that opens `<think>`, asked, compared, and read again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tempzero.cli import main
+from tempzero.records import open_run
+from tiny_gguf import tiny_model
+
+# As such models' own templates have it: reasoning in its place in earlier turns, and opened where an answer begins.
+THINKING = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['role'] == 'assistant' and message['reasoning_content'] %}"
+    "{{ '<think>\\n' + message['reasoning_content'] + '\\n</think>\\n\\n' }}{% endif %}"
+    "{{ message['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+    "{% if enable_thinking is not defined or enable_thinking %}{{ '<think>\\n' }}{% endif %}{% endif %}"
+)
+
+
+def test_reasoning_of_a_real_server_is_compared_read_and_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights behind the same template: what the server thought is what the reference would have thought."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = {"weights": f"path:{tiny_model()}", "context": 512, "threads": 1, "chat_template": THINKING}
+    settings = {
+        "version": 1,
+        "run": {"prompts": "p.yaml", "reference": "ref"},
+        "score": {"enabled": True, "forms": ["batch=1", "threads=2"], "variants": []},
+        "defaults": {"repeats": 2, "max_tokens": 24},
+        "providers": [
+            {"name": "ref", "local": {**weights, "precision": "as_is"}, "claims": {"model": "tiny"}},
+            {"name": "served", "serve": {**weights, "precision": "f16"}, "claims": {"model": "tiny"}},
+        ],
+        "conditions": [{"name": "thinking"}, {"name": "not", "reasoning": {"effort": "none"}}],
+    }
+    (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+    prompts = [{"id": f"p{n}", "prompt": f"question {n}"} for n in range(5)]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+    assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1)
+    run = open_run(next((tmp_path / "results").iterdir()))
+    said = [(v.trial.condition, v.outcome.completion) for v in run.views() if v.trial.provider == "served"]
+    assert {bool(answer.reasoning_text) for name, answer in said if name == "thinking" and answer} == {True}
+    assert {answer.reasoning_text for name, answer in said if name == "not" and answer} == {None}
+    reading = run.reading()
+    assert not reading.unread
+    own = [s for s in reading.scored if s.trial.provider == "ref"]
+    assert {m for s in own if s.scores for m in s.scores.margin} == {0.0}
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert not [f for f in summary["findings"] if f["rule"] == "conditions_differ"]
+    report = (run.path / "report.md").read_text()
+    assert "| ref | served · thinking | 10 of 10 |" in report
+    assert "which ask otherwise" in report
