@@ -32,6 +32,7 @@ from tempzero.analysis.findings import collect_findings, sort_findings
 from tempzero.analysis.notes import collect_notes
 from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
 from tempzero.analysis.pair_figures import Pair, compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
+from tempzero.analysis.parting_figures import enter_parting_rates
 from tempzero.analysis.peer_camps import find_peer_camps
 from tempzero.analysis.precision_reading import find_contradicted_claims, read_precision
 from tempzero.analysis.read_counts import count_read_responses
@@ -127,6 +128,7 @@ def _build_case(
     if any(prompt.tools for prompt in seen.prompts):
         for compared in comparisons:
             call_figures.enter_call_agreement(book, compared.pair, texts, seen.prompts)
+    enter_parting_rates(book, tallies, (*comparisons, *conditions), texts)
     for one in tallies:
         provider_figures.enter_repetition(book, one)
         provider_figures.enter_answer_figures(book, one)

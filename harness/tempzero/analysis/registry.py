@@ -23,7 +23,7 @@ from tempzero.analysis import (
 )
 from tempzero.answers.flag_table import FLAGS
 from tempzero.attribute import causes, fits, measures
-from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence, stopped_sampling
+from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence, parting_rate, stopped_sampling
 from tempzero.types.vocabulary import Cause, Kind, Metric, Rule, Vocabulary
 
 METRICS: tuple[Metric, ...] = (
@@ -37,6 +37,7 @@ METRICS: tuple[Metric, ...] = (
     agreement.UNIQUE_OUTPUTS,
     agreement.MODAL_SHARE,
     divergence.NED,
+    parting_rate.PARTINGS_PER_1000_TOKENS,
     self_comparison.AA_FALSE_ALARMS,
     self_comparison.HALVES_EXCESS,
     answers.BEST_ACCURACY,

@@ -112,7 +112,7 @@ def repeat_survival(counts: Counts, shared: Ints) -> Survival | None:
     pairs are censored observations and stay in, so the curve ends at the EMR. Yuan et al. 2506.09501.
     """
     first = mark_group_starts(counts.cell, counts.segment)
-    per_cell = _count_ordered_pairs(counts, first) / 2
+    per_cell = count_ordered_pairs(counts, first) / 2
     if not per_cell.any():
         return None
     weight_of_pair = 1 / np.where(per_cell > 0, per_cell, np.inf)[counts.cell]
@@ -187,7 +187,7 @@ def repeat_pairs(counts: Counts) -> Pairs:
     """The pairs of different outputs within each cell's segments, to be measured by `distances`."""
     first = mark_group_starts(counts.cell, counts.segment)
     unit = np.cumsum(first) - 1
-    return _join_pairs(counts, counts, unit, unit, _count_ordered_pairs(counts, first), ordered=False)
+    return _join_pairs(counts, counts, unit, unit, count_ordered_pairs(counts, first), ordered=False)
 
 
 def cross_pairs(left: Counts, right: Counts) -> Pairs:
@@ -250,7 +250,7 @@ def _sample_pairs(
     return tuple(np.concatenate(c) for c in zip(*rows, strict=True))  # type: ignore[return-value]
 
 
-def _count_ordered_pairs(counts: Counts, first: NDArray[np.bool_]) -> Floats:
+def count_ordered_pairs(counts: Counts, first: NDArray[np.bool_]) -> Floats:
     """N(N−1) of each cell's segments, summed: each pair of repeats counted both ways round."""
     size = sum_by_index(np.cumsum(first) - 1, counts.count, int(first.sum()))
     return sum_by_index(counts.cell[first], size * (size - 1), counts.cells)

@@ -145,6 +145,29 @@ def ratio_over_prompts(numerator: NDArray[np.float64], denominator: NDArray[np.f
     return Estimate(value=value, low=max(0.0, value - half), high=min(1.0, value + half), n=n, method=method)
 
 
+def rate_over_prompts(events: NDArray[np.float64], exposure: NDArray[np.float64], *, per: float = 1.0) -> Estimate:
+    """Events over exposure, summed over prompts, for every `per` units of exposure: a rate, of any size.
+
+    The linearised ratio with Student's t, as `ratio_over_prompts`; where nothing happened the upper limit is the rate
+    that leaves the whole exposure without an event once in twenty times. No interval below two prompts.
+    """
+    method = "rate over prompts"
+    told = exposure > 0
+    above, below = per * events[told], exposure[told]
+    n = int(below.size)
+    if n == 0:
+        return _empty_estimate(method)
+    value = float(above.sum() / below.sum())
+    if n < 2:
+        return Estimate(value=value, low=None, high=None, n=n, method=method)
+    if not above.any():
+        high = -per * math.log(1 - CONFIDENCE) / float(below.sum())
+        return Estimate(value=0.0, low=0.0, high=high, n=n, method=method)
+    residuals = (above - value * below) / below.mean()
+    half = float(special.stdtrit(n - 1, 1 - _TAIL)) * math.sqrt(float(residuals.var(ddof=1)) / n)
+    return Estimate(value=value, low=max(0.0, value - half), high=value + half, n=n, method=method)
+
+
 def _beta_limits(centre: float, variance: float) -> tuple[float, float]:
     """The middle 95 % of the beta distribution with that mean and variance."""
     size = centre * (1 - centre) / variance - 1

@@ -25,6 +25,7 @@ MetricName = Literal[
     "unique_outputs",
     "modal_share",
     "ned",
+    "partings_per_1000_tokens",
     "aa_false_alarms",
     "halves_excess",
     "best_accuracy",
