@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from honest_host import HonestHost
-from loopback import Call, Loopback, Reply, completion
+from loopback import Call, Loopback, Reply, completion, error
 from tempzero.cli import main
 from tempzero.records import open_run
 
@@ -167,3 +167,25 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_requests(tmp_path: Pat
         assert main(["run", "--resume", str(folder), "--no-check"]) in (0, 1, 3)
         assert sorted(call.json["user"] for call in server.calls) == ["0", "1", "2", "3"]
         assert {call.json["service_tier"] for call in server.calls} == {"flex"}
+
+
+def test_an_effort_that_a_host_refuses_is_told_or_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`check` names the line that helps, and with it a run asks without, and says so."""
+
+    def answer(call: Call) -> Reply:
+        if call.method == "POST" and "reasoning_effort" in call.json:
+            return error(400, "Unsupported parameter: 'reasoning_effort' is not supported with this model.")
+        return completion("yes")
+
+    with Loopback(answer) as server:
+        entry = {"reasoning": {"effort": "low"}}
+        file = workplace(tmp_path, server.base_url, [{"id": "p", "prompt": "q"}], **entry)
+        main(["check", "--config", str(file)])
+        assert "may_drop: [reasoning_effort]" in " ".join(capfd.readouterr().out.split())
+        file = workplace(
+            tmp_path, server.base_url, [{"id": "p", "prompt": "q"}], **entry, may_drop=["reasoning_effort"]
+        )
+        main(["run", "--config", str(file)])
+        assert "reasoning_effort" not in server.calls[-1].json
+    report = (next((tmp_path / "results").iterdir()) / "report.md").read_text()
+    assert "it refuses reasoning_effort; asked without, as may_drop allows" in report

@@ -76,7 +76,9 @@ def find_reasoning_switch(sent: Mapping[str, Any]) -> Literal["on", "off"] | Non
             switch = place.get(name)
             if switch is False or switch in ("disabled", "none"):
                 return "off"
-            if switch is True or (isinstance(switch, str) and switch in ("enabled", "low", "medium", "high")):
+            if switch is True or (
+                isinstance(switch, str) and switch in ("enabled", "minimal", "low", "medium", "high", "xhigh", "max")
+            ):
                 return "on"
     return None
 

@@ -114,8 +114,8 @@ class ProviderFields(StrictModel):
     tpm: Annotated[float, Field(gt=0)] | None = None
     """Tokens per minute at most, those of prompts and of answers together."""
     may_drop: tuple[str, ...] = ()
-    """Fields that may be left out of requests where the provider refuses them: temperature, top_p, seed, or a key
-    of `request`. Without this a refused field is never dropped."""
+    """Fields that may be left out of requests where the provider refuses them: temperature, top_p, seed, a key of
+    `request`, or one that an effort is sent as. Without this a refused field is never dropped."""
     may_rename: tuple[Literal["max_tokens"], ...] = ()
     """Fields that may go by another name where the provider refuses the usual one: `max_tokens`, as
     max_completion_tokens. Without this a field has the name that `parameter_names` says."""
@@ -210,7 +210,8 @@ class ProviderFields(StrictModel):
             raise ValueError(f"request: a model in this process takes chat_template_kwargs only; found {strange[0]}")
         if self.reads is not None and self.base_url is None:
             raise ValueError("reads: is for a base_url; models in this process are read without it")
-        unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.request)]
+        sent = {name for fields in self.reasoning.sends.values() for name in fields} | {"reasoning_effort"}
+        unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.request, *sent)]
         if unknown:
             raise ValueError(
                 f"may_drop: {', '.join(unknown)} is no field that can be left out; write temperature, top_p, seed, "
@@ -320,7 +321,10 @@ class Provider(RequestSettings, ProviderFields):
         """The same provider, asked without one of the fields in `may_drop`."""
         if field in _DROPPABLE:
             return self.model_copy(update={field: None})
-        return self.model_copy(update={"request": {k: v for k, v in self.request.items() if k != field}})
+        kept = {name: value for name, value in self.request.items() if name != field}
+        asks = field in self.effort_fields(self.reasoning.effort)
+        reasoning = self.reasoning.model_copy(update={"effort": None}) if asks else self.reasoning
+        return self.model_copy(update={"request": kept, "reasoning": reasoning})
 
     def with_limit_named(self, name: str) -> Provider:
         """The same provider, its limit of tokens sent under that name."""
