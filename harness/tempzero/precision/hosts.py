@@ -109,6 +109,9 @@ def _decide_state(
     if floor is None:
         return "no answer", "the pack does not say how far honest 16-bit hosts are moved, and no form was found"
     if naming.remainder_low > floor:
+        hidden = [d.name for d in naming.possible if d.kind != "16-bit"]
+        if hidden:
+            return "no answer", f"it is moved by more than 16-bit rounding, maybe by {' or '.join(hidden)}: ask more"
         return "unknown form", ""
     if naming.size_bound <= floor:
         return "as 16-bit", ""

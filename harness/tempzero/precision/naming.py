@@ -22,6 +22,8 @@ INTERVAL_ALPHA = 0.05
 """Intervals of strengths miss the truth so often; the chance to name wrongly is held by the shuffles."""
 LEAST_STRENGTH = 0.5
 """A form is there only where its coefficient's lower bound lies above this, and ruled out where the upper is below."""
+MOST_STRENGTH = 2.0
+"""An interval that reaches beyond this says too little of the form: a tiny one fits anything, many times itself."""
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
 SHUFFLES = 1_999
@@ -204,7 +206,8 @@ def _find_next(
     cosines = {d.name: _correlate(left, partial[d.name]) for d in waiting}
     best = max(possible, key=lambda d: cosines[d.name])
     fit = fits[best.name]
-    if cosines[best.name] <= 0 or fit.low[: len(held) + 1].min() < LEAST_STRENGTH:
+    weak = fit.low[: len(held) + 1].min() < LEAST_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
+    if cosines[best.name] <= 0 or weak:
         return None
     p = count_shuffles_as_good(left, [partial[d.name] for d in waiting], cosines[best.name])
     if p > FALSE_NAME_ALPHA:
