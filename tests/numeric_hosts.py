@@ -48,6 +48,7 @@ def make_pack(seed: int = 1) -> DirectionPack:
         made_with="numbers",
         prompts=prompts,
         logprobs=logprobs,
+        normalisers=np.full(PROMPTS, 15.0),
         directions=tuple(forms),
         rounding=HonestRounding(rms=NOISE, source="numbers"),
     )

@@ -50,7 +50,7 @@ def test_a_form_that_the_pack_does_not_know_is_none_of_them() -> None:
     """Something that is moved by more than rounding, and in no known way, is said to be just that."""
     host = fingerprint(answer(serve(strange=0.3)))
     assert (host.state, names(host.naming)) == ("unknown form", [])
-    assert any("none of the 6 forms" in line for line in describe_host(host, PACK))
+    assert any("none of the 6 forms explains" in line for line in describe_host(host, PACK))
 
 
 def test_an_honest_host_gets_a_bound_and_what_is_ruled_out() -> None:
@@ -181,17 +181,18 @@ def round_mantissa(values: NDArray[np.float64], bits: int) -> NDArray[np.float64
 def test_the_format_of_the_logits_is_found_through_the_shift(bits: int, expected: str) -> None:
     """It is a label of the engine: the numbers lie on a grid once the one unknown shift of a prompt is found."""
     rng = np.random.default_rng(4)
-    logits = round_mantissa(rng.normal(size=(8, 20)) * 4 + 12, bits)
-    given = [row - np.logaddexp.reduce(row) - 0.3 for row in logits]
-    assert find_logit_grid(given, None).format == expected
+    logits = round_mantissa(rng.normal(size=(8, 20)) + 18, bits)
+    shifts = [float(np.logaddexp.reduce(row)) + 0.3 for row in logits]
+    given = [row - shift for row, shift in zip(logits, shifts, strict=True)]
+    assert find_logit_grid(given, [shift + 0.2 for shift in shifts], None).format == expected
 
 
 def test_numbers_too_rounded_or_too_few_have_no_format() -> None:
     """Two decimals lie on any fine grid."""
     rng = np.random.default_rng(4)
     given = [np.round(-np.abs(rng.normal(size=20)) * 3, 2) for _ in range(8)]
-    assert find_logit_grid(given, 2).format is None
-    assert find_logit_grid([row[:3] for row in given], None).format is None
+    assert find_logit_grid(given, [15.0] * 8, 2).format is None
+    assert find_logit_grid([row[:3] for row in given], [15.0] * 8, None).format is None
 
 
 SHAPES: Sequence[tuple[str, object]] = (

@@ -79,7 +79,11 @@ def describe_host_state(host: HostFingerprint, pack: DirectionPack) -> str:
     if host.state == "undecided":
         return "undecided between " + "; and between ".join(_alternatives(one) for one in naming.named)
     if host.state == "unknown form":
-        return f"none of the {len(pack.directions)} forms, but moved by more than 16-bit rounding"
+        parts = [d.name for d in naming.possible if d.kind != "16-bit"]
+        beside = f" ({' or '.join(parts[:_MOST_LISTED])} may be part of it)" if parts else ""
+        return (
+            f"none of the {len(pack.directions)} forms explains that it is moved by more than 16-bit rounding{beside}"
+        )
     return f"moved no more than an honest 16-bit host: none of {len(naming.excluded)} forms"
 
 

@@ -64,7 +64,10 @@ def conclude_host(
     centred = displacement.renormalised or displacement.most_candidates > _FEW_CANDIDATES
     naming = None if displacement.certain else name_forms(pack, displacement.by, centred=centred)
     state, reason = _decide_state(pack, displacement, naming)
-    every = [np.array([c.logprob for c in one.candidates]) for given in answers.values() for one in given]
+    shifts = dict(zip((p.id for p in pack.prompts), pack.normalisers, strict=True))
+    every = [
+        (np.array([c.logprob for c in one.candidates]), shifts[p]) for p, given in answers.items() for one in given
+    ]
     return HostFingerprint(
         provider=provider,
         declared=declared,
@@ -73,7 +76,7 @@ def conclude_host(
         standing=judge_claim(declared, pack, naming, trusted=state != "no answer", moved=state == "unknown form"),
         displacement=displacement,
         naming=naming,
-        grid=find_logit_grid(every, displacement.decimals),
+        grid=find_logit_grid([row for row, _ in every], [shift for _, shift in every], displacement.decimals),
     )
 
 
@@ -108,11 +111,11 @@ def _decide_state(
     floor = pack.honest_size
     if floor is None:
         return "no answer", "the pack does not say how far honest 16-bit hosts are moved, and no form was found"
-    if naming.remainder_low > floor:
-        hidden = [d.name for d in naming.possible if d.kind != "16-bit"]
-        if hidden:
-            return "no answer", f"it is moved by more than 16-bit rounding, maybe by {' or '.join(hidden)}: ask more"
+    if naming.unexplained_low > floor:
         return "unknown form", ""
+    if naming.remainder_low > floor:
+        hidden = " or ".join(d.name for d in naming.possible if d.kind != "16-bit")
+        return "no answer", f"it is moved by more than 16-bit rounding, maybe by {hidden}: more prompts would tell"
     if naming.size_bound <= floor:
         return "as 16-bit", ""
     return "no answer", "it is moved about as far as honest 16-bit hosts are at most: more prompts would tell"

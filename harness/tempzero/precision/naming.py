@@ -24,6 +24,8 @@ LEAST_STRENGTH = 0.5
 """A form is there only where its coefficient's lower bound lies above this, and ruled out where the upper is below."""
 MOST_STRENGTH = 2.0
 """An interval that reaches beyond this says too little of the form: a tiny one fits anything, many times itself."""
+LEAST_CORRELATION = 0.4
+"""Forms of one width have something in common (.26 was seen): a named one explains a sixth of the displacement."""
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
 SHUFFLES = 1_999
@@ -51,7 +53,9 @@ class Naming:
     """What was found. Sizes are root mean squares in nats, of log-probabilities from which each prompt's mean is taken.
 
     `excluded` forms are there at less than half their strength, `possible` ones may be or not, `untestable` ones move
-    nothing here. `slope` is what the log-probabilities are multiplied by beyond one, as another temperature would.
+    nothing here. `remainder_low` is a lower bound (95 %) of what named forms leave, `unexplained_low` of what these and
+    all possible ones leave together. `slope` is what the log-probabilities are multiplied by beyond one, as another
+    temperature would.
     """
 
     prompts: int
@@ -65,6 +69,7 @@ class Naming:
     explained: float
     remainder: float
     remainder_low: float
+    unexplained_low: float
     slope: float
     slope_half_width: float
     best: Direction | None = None
@@ -91,6 +96,8 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Nami
     fit = _Fit.solve(space, held)
     ends = {d.name: _Fit.solve(space, [*held, moved[d.name]]).high[len(held)] for d in tested if d not in chosen}
     rest = space.host - fit.fitted
+    maybe = [moved[name] for name, end in ends.items() if end >= LEAST_STRENGTH]
+    left = space.host - _Fit.solve(space, [*held, *maybe]).fitted
     sizes = (space.host**2).sum(axis=1)
     rests = (rest**2).sum(axis=1)
     counts = space.there.sum(axis=1)
@@ -108,6 +115,7 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Nami
         explained=1 - float(rests.sum() / sizes.sum()) if sizes.sum() else 0.0,
         remainder=_bounded_rms(rests, counts)[1],
         remainder_low=_bounded_rms(rests, counts)[0],
+        unexplained_low=_bounded_rms((left**2).sum(axis=1), counts)[0],
         slope=float(fit.coefficients[-1]),
         slope_half_width=float(fit.high[-1] - fit.coefficients[-1]),
         best=best,
@@ -207,7 +215,7 @@ def _find_next(
     best = max(possible, key=lambda d: cosines[d.name])
     fit = fits[best.name]
     weak = fit.low[: len(held) + 1].min() < LEAST_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
-    if cosines[best.name] <= 0 or weak:
+    if cosines[best.name] < LEAST_CORRELATION or weak:
         return None
     p = count_shuffles_as_good(left, [partial[d.name] for d in waiting], cosines[best.name])
     if p > FALSE_NAME_ALPHA:

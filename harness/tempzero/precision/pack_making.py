@@ -51,7 +51,7 @@ def make_pack(
     file = obtain_weights_for(config, local.model_copy(update={"precision": "f32"}), say=say)
     with _open_reference(provider, file) as engine:
         asked = [(p, tuple(engine.prompt_ids(p.messages))) for p in prompts]
-        exact = _read_logprobs(engine, [ids for _, ids in asked])
+        exact, normalisers = _read_logprobs(engine, [ids for _, ids in asked])
         chosen = np.argsort(-exact, axis=1, kind="stable")[:, :PACK_TOKENS]
         described = engine.describe()
         rendered = {form.name: _render_changed(engine, form, prompts) for form in forms}
@@ -61,7 +61,7 @@ def make_pack(
     for number, form in enumerate(forms, start=1):
         try:
             with _open_form(local, file, form) as model:
-                moved = _read_logprobs(model, rendered[form.name] or [ids for _, ids in asked])
+                moved, _ = _read_logprobs(model, rendered[form.name] or [ids for _, ids in asked])
         except EngineError as problem:
             say(f"left out: {form.name}: {problem}")
             continue
@@ -76,6 +76,7 @@ def make_pack(
         made_with=described["package"],
         prompts=kept,
         logprobs=base,
+        normalisers=normalisers,
         directions=tuple(directions),
     )
 
@@ -96,14 +97,17 @@ def _open_reference(provider: Provider, file: LocalWeights) -> Iterator[InProces
         asyncio.run(engine.aclose())
 
 
-def _read_logprobs(reader: InProcessEngine | Model, prompts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    """Over the first token of each answer."""
-    rows = []
+def _read_logprobs(
+    reader: InProcessEngine | Model, prompts: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Over the first token of each answer, and what was taken off the logits of each prompt."""
+    rows, normalisers = [], []
     for ids in prompts:
         (row,) = (block[-1] for block in reader.logits(ids, len(ids)))
         wide = row.astype(np.float64)
-        rows.append(wide - np.logaddexp.reduce(wide))
-    return np.array(rows)
+        normalisers.append(np.logaddexp.reduce(wide))
+        rows.append(wide - normalisers[-1])
+    return np.array(rows), np.array(normalisers)
 
 
 def _render_changed(engine: InProcessEngine, form: Form, prompts: Sequence[Prompt]) -> list[tuple[int, ...]] | None:

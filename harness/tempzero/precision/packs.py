@@ -72,6 +72,8 @@ class DirectionPack:
     made_with: str
     prompts: tuple[PackPrompt, ...]
     logprobs: NDArray[np.float64]
+    normalisers: NDArray[np.float64]
+    """Of each prompt, what its logits less its log-probabilities are."""
     directions: tuple[Direction, ...]
     rounding: HonestRounding | None = None
     """None: nobody has measured an honest host on these prompts."""
@@ -134,6 +136,7 @@ def _to_json(pack: DirectionPack) -> dict[str, Any]:
             for p in pack.prompts
         ],
         "logprobs": _encode_numbers(pack.logprobs),
+        "normalisers": _encode_numbers(pack.normalisers[:, None]),
         "directions": [
             {"name": d.name, "title": d.title, "kind": d.kind, "claims": list(d.claims), "by": _encode_numbers(d.by)}
             for d in pack.directions
@@ -157,6 +160,7 @@ def _from_json(body: Mapping[str, Any]) -> DirectionPack:
         made_with=_read_text(body["made_with"]),
         prompts=prompts,
         logprobs=_decode_numbers(body["logprobs"], shape),
+        normalisers=_decode_numbers(body["normalisers"], (len(prompts), 1))[:, 0],
         directions=tuple(_read_direction(d, shape) for d in body["directions"]),
         rounding=_read_rounding(body["rounding"]),
     )
