@@ -12,6 +12,7 @@ from attribute.simulated import rounding
 from rich.console import Console
 from tempzero import reports
 from tempzero.analysis import analyse
+from tempzero.claims import accuse_by_finding
 from tempzero.config import Gates
 from tempzero.reports.brief_screen import print_brief
 from tempzero.reports.lookup import View
@@ -40,6 +41,8 @@ def test_one_odd_endpoint_is_accused_once_and_the_others_are_not(tmp_path: Path)
     assert odd.subject == "e"
     assert odd.evidence
     assert "each of the 4 of 5 endpoints" in odd.message
+    claimed = accuse_by_finding(found.findings)
+    assert (claimed.rule, claimed.subject, claimed.others, claimed.p_value) == ("differs", "e", ("a",), odd.p_value)
     assert not findings(found, "differs")
     assert judge(found)[1] == {"a": "pass", "b": "pass", "c": "pass", "d": "pass", "e": "finding"}
     (of,) = found.camps

@@ -22,6 +22,8 @@ ClaimRule = Literal[
 # Found among many pairs: claimed only with the correction that the report made.
 _FROM_ONE_OTHER: tuple[ClaimRule, ...] = ("differs", "deviates_from_reference", "deviates_token_by_token")
 
+_CLAIMED_AS = {"odd_one": "differs"}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accusation:
@@ -54,8 +56,11 @@ def accuse_by_rule(rule: str, subject: str, others: Sequence[str] = ()) -> Accus
 
 
 def find_claimable_rule(rule: str) -> ClaimRule | None:
-    """The rule of that name, if a claim can be made of it."""
-    return next((known for known in get_args(ClaimRule) if known == rule), None)
+    """The rule that a bundle is made for where a finding has this one, if any.
+
+    Who is the odd one differs from the member of the camp that the finding names, by the same corrected p-value.
+    """
+    return next((known for known in get_args(ClaimRule) if known == _CLAIMED_AS.get(rule, rule)), None)
 
 
 def find_claimable_findings(findings: Sequence[Finding]) -> list[int]:
