@@ -1515,7 +1515,8 @@ def test_a_deviation_from_the_reference_calls_it_a_yardstick(run: Run) -> None:
     """The reference is not the truth, and a claim that rests on it says so."""
     accusation = Accusation(rule="deviates_from_reference", subject="a", others=("b",), p_value=0.004)
     text = page(run, accusation)
-    assert text.startswith("# `a` deviates from the reference `b` at temperature zero")
+    assert text.startswith("# `a` gives other texts than the reference `b` at temperature zero")
+    assert "Each side was asked in `one` session" in text
     assert "a yardstick, not the truth" in text
     assert "corrected for all pairs it tested (Holm), has p = `0.004`" in text
 

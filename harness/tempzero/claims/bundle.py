@@ -197,6 +197,9 @@ class _Case:
             claims = entries[0].claims
             words = (entries[0].claimed_model, claims.precision or "precision not declared", claims.source)
             stated[f"declared_{side.letter}"] = ", ".join(word for word in words if word)
+        of_texts = self._accusation.rule in page_wording.OF_ONE_SESSION
+        if of_texts and all(run.config.run.sessions == 1 for side in self._sides for run in side.runs):
+            stated["sessions"] = "one"
         if self._accusation.p_value is not None:
             stated["report_p"] = f"{self._accusation.p_value:.2g}"
         return stated

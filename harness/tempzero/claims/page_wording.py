@@ -25,6 +25,7 @@ CLAIMABLE_RULES = {
 
 # Rules whose p-value stands beside each of the others, and rules that hold somebody against the reference.
 _OWN_P_VALUE = ("differs_from_all", "deviates_token_by_token")
+OF_ONE_SESSION = ("differs", "deviates_from_reference", "differs_from_all")
 _AGAINST_REFERENCE = ("deviates_from_reference", "deviates_token_by_token")
 
 
@@ -158,11 +159,16 @@ def _claim_block(subject):
         )
     else:
         deviates = subject.rule == "deviates_from_reference"
-        verb = "deviates from the reference" if deviates else "gives other answers than"
+        verb = "gives other texts than the reference" if deviates else "gives other answers than"
         title = f"# {who} {verb} {whom} at temperature zero"
         proof = (
             "Proven by a test: the two differ by more than each differs from itself. If both answered alike, "
             "so large a difference would come about by chance in this share of cases: p = {AB.p}."
+        )
+    if subject.rule in OF_ONE_SESSION and "sessions" in subject.attested:
+        proof += (
+            " Each side was asked in {attested.sessions} session, which a router may have kept on one machine: then it "
+            "is these machines that differ."
         )
     return [title, "", proof, *_limit_lines(subject)]
 

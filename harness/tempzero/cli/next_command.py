@@ -19,7 +19,8 @@ def suggest_next_command(analysis: Analysis, verdict: Verdict, folder: Path) -> 
         return f"tempzero run --resume {run}"
     if analysis.references and analysis.reading is None and _gave_other_texts(analysis):
         return f"tempzero score {run}"
-    claimable = find_claimable_findings(analysis.findings)
+    found = analysis.findings
+    claimable = [number for number in find_claimable_findings(found) if found[number - 1].weight == "accuses"]
     if claimable:
         return f"tempzero claim {run}" if len(claimable) == 1 else f"tempzero claim {run} --finding {claimable[0]}"
     if verdict.outcome == "pass":
