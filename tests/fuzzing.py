@@ -21,7 +21,7 @@ from tempzero.engines.hosted.redaction import Secrets
 from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.types.recorded import Completion, Outcome
 
-_KNOWN_ENDS = ("stop", "length", "tool_calls", "content_filter", "refusal", "max_tokens", "eos", "safety")
+_KNOWN_ENDS = ("stop", "length", "tool_calls", "function_call", "content_filter", "refusal", "max_tokens", "eos", "safety")
 SECRETS = Secrets(["sk-fuzz-0123456789abcdef"])
 _HOSTILE: Sequence[Any] = (
     None, True, False, 0, -1, 1e308, 10**400, "", "x", "\0", "\ud83d", "\u2028", [], {}, [[]], [None], {"": None},
@@ -77,6 +77,8 @@ def samples() -> list[bytes]:
         completion_value("4", choice={"usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
         completion_value(None, finish_reason="tool_calls", message={"tool_calls": _CALLS}),
         completion_value(None, message={"refusal": "I cannot"}),
+        completion_value(None, finish_reason="function_call", message={"function_call": _CALLS[0]["function"]}),
+        completion_value("<think>2+", finish_reason="content_filter"),
         {"error": {"message": "no", "code": 429}},
         {"object": "error", "message": "no", "code": 400},
     ]
@@ -88,6 +90,9 @@ def samples() -> list[bytes]:
     listed = chunk_values("a", "b", "c")
     listed[1]["choices"][0]["delta"] = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "2+"}]}]}
     listed[2]["choices"][0]["delta"] = {"reasoning_details": [{"type": "reasoning.text", "text": "2", "index": 0}]}
+    older = chunk_values("a", "b", finish_reason="function_call")
+    for chunk, piece in zip(older[1:], ({"name": "f", "arguments": ""}, {"arguments": "{}"}), strict=False):
+        chunk["choices"][0]["delta"] = {"function_call": piece}
     other = chunk_values("no")
     for chunk in other[:-1]:
         chunk["choices"][0]["index"] = 1
@@ -101,6 +106,7 @@ def samples() -> list[bytes]:
         reasoned,
         chunk_values("x", finish_reason="length", usage=None),
         [*chunk_values("x", finish_reason=None), {"error": {"code": 502}}],
+        older,
     ]
     found = [json.dumps(v, ensure_ascii=False).encode() for v in whole]
     for chunks in streams:

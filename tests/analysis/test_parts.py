@@ -176,6 +176,21 @@ def test_a_provider_that_thinks_and_one_that_does_not_are_told_apart(tmp_path: P
     assert reasons(found, "a")[0] == "finding"
 
 
+@pytest.mark.parametrize("reference", [True, False])
+def test_thinking_aloud_is_no_repetition(tmp_path: Path, reference: bool) -> None:
+    """A reasoning goes over the same words again and again; beside a model that shows none the texts are compared."""
+    text = "the sum of both numbers is four here"
+    thought = thinking("well two and two make four so " * 20, text)
+    given = [*everywhere("ref", whole(text), whole(text)), *everywhere("a", thought, thought)]
+    config = settings("ref", "a", repeats=2)
+    if not reference:
+        config = config.model_copy(update={"run": config.run.model_copy(update={"reference": None})})
+    found = analysed(tmp_path, config, MANY, given)
+    assert {f.rule for f in found.findings} <= {"reasoning_shown"}
+    excess = [f for f in found.figures if f.metric in ("seq_rep_4_excess", "loop_share_excess") and f.family is None]
+    assert {(f.part, f.estimate.value) for f in excess if f.left == "a"} == {("spoken", 0.0)}
+
+
 @pytest.mark.parametrize(
     "said",
     [{"completion_tokens": 88, "reasoning_tokens": 80}, {"completion_tokens": 88}],

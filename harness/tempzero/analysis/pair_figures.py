@@ -14,7 +14,7 @@ from tempzero import stats
 from tempzero.analysis.book import Book, Subject, bounded_mean, share_of_prompts
 from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.provider_figures import UP_TO_THE_CUT, describe_ned
-from tempzero.analysis.tallies import Tally, planned_repeats
+from tempzero.analysis.tallies import CountedTexts, Tally, planned_repeats
 from tempzero.analysis.texts import ComparedTexts, Texts
 from tempzero.config import RunSection
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
@@ -429,15 +429,19 @@ def enter_repetition_excess(book: Book, tallies: Sequence[Tally], references: Se
         if not peers or (tally.name in references and reference is None):
             continue
         right = reference.name if reference else None
-        subject = Subject(kind="repetition", left=tally.name, right=right, condition=tally.lane.condition)
+        others = [reference] if reference else peers
+        # What a text that thinks aloud repeats says nothing beside one that does not.
+        alike = all(t.shows_reasoning == tally.shows_reasoning for t in others)
+        part: PartName = "whole" if alike else "spoken"
+        subject = Subject(kind="repetition", left=tally.name, right=right, condition=tally.lane.condition, part=part)
         for one in TEXT_METRICS:
-            values = metric_excess(one.metric.name, tally, [reference] if reference else peers)
+            values = metric_excess(one.metric.name, tally.by_part(part), [t.by_part(part) for t in others])
             estimate = bounded_mean(-1, 1) if one.metric.unit == "share" else stats.mean_over_prompts
             note = "token = word" if reference else "token = word; over the peers' mean"
             book.add(subject, one.excess, values, estimate=estimate, note=note)
 
 
-def metric_excess(metric: MetricName, tally: Tally, others: Iterable[Tally]) -> Floats:
+def metric_excess(metric: MetricName, tally: CountedTexts, others: Iterable[CountedTexts]) -> Floats:
     """A text metric minus its mean over the others on the same prompt; NaN where either side has none."""
     theirs = np.stack([t.metrics[metric] for t in others])
     known = ~np.isnan(theirs)

@@ -168,7 +168,8 @@ def _count_right_alone(pair: Pair) -> tuple[int, int]:
 def find_more_repetition(case: Case) -> Iterable[Finding]:
     """Paired sign-flip test of seq-rep-4 over the reference, by prompt."""
     pairs = [c.pair for c in case.comparisons if c.pair.kind == "reference"]
-    differences = [metric_excess("seq_rep_4", pair.left, [pair.right]) for pair in pairs]
+    sides = [(p.left.by_part(p.basis), p.right.by_part(p.basis)) for p in pairs]
+    differences = [metric_excess("seq_rep_4", left, [right]) for left, right in sides]
     tests = [stats.sign_flip_test(d[~np.isnan(d)]) for d in differences]
     corrected = stats.holm([t.p_value for t in tests])
     for pair, values, test, p_value in zip(pairs, differences, tests, corrected, strict=True):
@@ -192,7 +193,9 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
 def find_more_loops(case: Case) -> Iterable[Finding]:
     """Exact McNemar on the prompts whose responses end in a loop by majority."""
     pairs = [c.pair for c in case.comparisons if c.pair.kind == "reference"]
-    sides = [tuple(majority_vote(t.metrics["loop_share"]) for t in (p.left, p.right)) for p in pairs]
+    sides = [
+        tuple(majority_vote(t.by_part(p.basis).metrics["loop_share"]) for t in (p.left, p.right)) for p in pairs
+    ]
     corrected = stats.holm([stats.mcnemar_exact(*_count_one_sided(*s)) for s in sides])
     for pair, (left, right), p_value in zip(pairs, sides, corrected, strict=True):
         only_left, only_right = _count_one_sided(left, right)

@@ -19,12 +19,12 @@ NamedCurves = list[tuple[str, SurvivalCurve]]
 
 def build_survival_section(view: View) -> Section:
     """How far into the text responses stay the same."""
-    own, against = _repeat_curves(view), _cross_curves(view)
+    own, (whom, against) = _repeat_curves(view), _cross_curves(view)
     parts = _part_curves(view)
     by_part = (_survival_table("Its repeats, part by part: share of pairs still identical", parts),) if parts else ()
     blocks = (
         *_chart_and_table("A provider's own repeats: share of pairs still identical", own),
-        *_chart_and_table("Against the reference: share of pairs still identical", against),
+        *_chart_and_table(f"{whom}: share of pairs still identical", against),
         *by_part,
     )
     nothing = Paragraph(text="No pair of responses could be compared.", tone="muted")
@@ -51,13 +51,13 @@ def _part_curves(view: View) -> NamedCurves:
     ]
 
 
-def _cross_curves(view: View) -> NamedCurves:
-    """Curves against the reference; without any reference, those between all pairs."""
+def _cross_curves(view: View) -> tuple[str, NamedCurves]:
+    """Curves against the reference; without any reference, those between all pairs; and which they are."""
     crossing = [c for c in view.analysis.curves if c.kind == "cross" and c.part in ("whole", "spoken")]
     reference = [c for c in crossing if c.right is not None and view.is_reference(c.right)]
     if reference:
-        return [(_curve_name(view, c), c) for c in reference]
-    return [(f"{_curve_name(view, c)} and {c.right}", c) for c in crossing]
+        return "Against the reference", [(_curve_name(view, c), c) for c in reference]
+    return "Two providers", [(f"{_curve_name(view, c)} and {c.right}", c) for c in crossing]
 
 
 def _curve_name(view: View, curve: SurvivalCurve) -> str:
