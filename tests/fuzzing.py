@@ -21,7 +21,17 @@ from tempzero.engines.hosted.redaction import Secrets
 from tempzero.engines.hosted.response_reading import classify_reply
 from tempzero.types.recorded import Completion, Outcome
 
-_KNOWN_ENDS = ("stop", "length", "tool_calls", "function_call", "content_filter", "refusal", "max_tokens", "eos", "safety")
+_KNOWN_ENDS = (
+    "stop",
+    "length",
+    "tool_calls",
+    "function_call",
+    "content_filter",
+    "refusal",
+    "max_tokens",
+    "eos",
+    "safety",
+)
 SECRETS = Secrets(["sk-fuzz-0123456789abcdef"])
 _HOSTILE: Sequence[Any] = (
     None, True, False, 0, -1, 1e308, 10**400, "", "x", "\0", "\ud83d", "\u2028", [], {}, [[]], [None], {"": None},
@@ -91,8 +101,8 @@ def samples() -> list[bytes]:
     listed[1]["choices"][0]["delta"] = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "2+"}]}]}
     listed[2]["choices"][0]["delta"] = {"reasoning_details": [{"type": "reasoning.text", "text": "2", "index": 0}]}
     older = chunk_values("a", "b", finish_reason="function_call")
-    for chunk, piece in zip(older[1:], ({"name": "f", "arguments": ""}, {"arguments": "{}"}), strict=False):
-        chunk["choices"][0]["delta"] = {"function_call": piece}
+    for chunk, called_by in zip(older[1:], ({"name": "f", "arguments": ""}, {"arguments": "{}"}), strict=False):
+        chunk["choices"][0]["delta"] = {"function_call": called_by}
     other = chunk_values("no")
     for chunk in other[:-1]:
         chunk["choices"][0]["index"] = 1

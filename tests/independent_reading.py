@@ -15,7 +15,7 @@ from typing import Any
 _TEXTS = ("text", "output_text")
 _THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text")
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
-_TAGS = ("<think>", "<thinking>", "<thought>", "[THINK]", "◁think▷")
+_TAGS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "[THINK]", "◁think▷")
 _CUTS = ("length", "max_tokens", "model_length", "max_output_tokens")
 _FILTERS = ("content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "sensitive")
 

@@ -287,6 +287,10 @@ SEVENTY = {"model": "llama-3.1-70b-instruct"}
 TOO_SMALL = error(
     400, "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got 8 instead."
 )
+TOO_LARGE = error(400, "max_tokens is too large: 1000. This model supports at most 100 completion tokens.")
+SPENT = error(
+    400, "Could not finish the message because max_tokens or model output limit was reached. Try higher max_tokens."
+)
 RENAMED = error(
     400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 )
@@ -420,6 +424,28 @@ SHAPES: dict[str, Shape] = {
         run="inconclusive",
         remarks=("it takes no limit below 16 tokens", "write max_tokens: 16"),
         said=("limit_too_small", "max_tokens: 16"),
+    ),
+    "a limit beyond the model's": Shape(
+        host=refusing(TOO_LARGE, lambda asked: asked["max_tokens"] > 100),
+        fields={"max_tokens": 1000},
+        check="inconclusive",
+        run="inconclusive",
+        remarks=("write max_tokens: 100 or less",),
+        said=("max_tokens is too large",),
+    ),
+    "a limit that its reasoning uses up": Shape(
+        host=refusing(SPENT, lambda asked: asked["max_tokens"] < 200),
+        fields={"max_tokens": 64},
+        check="inconclusive",
+        run="inconclusive",
+        remarks=("it takes no limit that its reasoning uses up", "write max_tokens: 512"),
+        said=("limit_too_small", "raise max_tokens: its reasoning used them up"),
+    ),
+    "an empty block of reasoning": Shape(
+        host=host(
+            lambda asked, answer: [m.update(content=f"<think>\n\n</think>{m['content']}") for m in messages(answer)]
+        ),
+        said=("no divergence in 2 repeats of 6 prompts",),
     ),
     "max_completion_tokens wanted": Shape(
         host=refusing(RENAMED, lambda asked: "max_tokens" in asked),

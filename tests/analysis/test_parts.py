@@ -176,6 +176,15 @@ def test_a_provider_that_thinks_and_one_that_does_not_are_told_apart(tmp_path: P
     assert reasons(found, "a")[0] == "finding"
 
 
+def test_an_empty_block_of_reasoning_shows_none(tmp_path: Path) -> None:
+    """Templates leave one where reasoning was switched off; a host that strips it does the same."""
+    config = settings("ref", "a", repeats=2)
+    given = [*everywhere("ref", whole("4"), whole("4")), *everywhere("a", thinking("\n\n"), thinking("\n\n"))]
+    found = analysed(tmp_path, config, MANY, given)
+    assert found.findings == ()
+    assert the(found, "cross_emr", "a", "ref").value == 1
+
+
 @pytest.mark.parametrize("reference", [True, False])
 def test_thinking_aloud_is_no_repetition(tmp_path: Path, reference: bool) -> None:
     """A reasoning goes over the same words again and again; beside a model that shows none the texts are compared."""

@@ -193,9 +193,7 @@ def find_more_repetition(case: Case) -> Iterable[Finding]:
 def find_more_loops(case: Case) -> Iterable[Finding]:
     """Exact McNemar on the prompts whose responses end in a loop by majority."""
     pairs = [c.pair for c in case.comparisons if c.pair.kind == "reference"]
-    sides = [
-        tuple(majority_vote(t.by_part(p.basis).metrics["loop_share"]) for t in (p.left, p.right)) for p in pairs
-    ]
+    sides = [tuple(majority_vote(t.by_part(p.basis).metrics["loop_share"]) for t in (p.left, p.right)) for p in pairs]
     corrected = stats.holm([stats.mcnemar_exact(*_count_one_sided(*s)) for s in sides])
     for pair, (left, right), p_value in zip(pairs, sides, corrected, strict=True):
         only_left, only_right = _count_one_sided(left, right)

@@ -35,9 +35,13 @@ class AnswerParts:
 
 
 def split_answer(completion: Completion, *, cut: bool = False) -> AnswerParts:
-    """A completion's parts; of one that was cut its last part ends as `end_at_cut` has it."""
+    """A completion's parts; of one that was cut its last part ends as `end_at_cut` has it.
+
+    A reasoning of nothing but blanks is what templates leave of one that was switched off: none is shown.
+    """
+    thought = completion.reasoning_text
     parts = AnswerParts(
-        reasoning=completion.reasoning_text,
+        reasoning=thought if thought and thought.strip() else None,
         text=completion.text,
         calls="\n".join(call_line(call) for call in completion.tool_calls),
         refusal=completion.refusal,

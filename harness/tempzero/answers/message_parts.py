@@ -22,12 +22,15 @@ _THINK_MARKS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
 )
 # What both marks of a pair end in: one look for two.
 _THINK_ENDS = tuple(opening.lstrip("<[◁") for opening, _ in _THINK_MARKS)
 _MARK_SIGNS = ("<", "[", "◁")  # without one of them there is no mark in a text
+# What is left of the channels of gpt-oss where their marks were taken out of the text.
+_CHANNEL_LEAK = ("analysis", "assistantfinal")
 _LEAKS = re.compile(
     r"<\|[a-z][a-z_]{1,40}\|>|<｜[^｜<>\n]{2,40}｜>|</?(?:tool_call|tool_response|arg_key|arg_value)>"
     r"|<function=|</?start_of_turn>|<end_of_turn>|\[/?(?:TOOL_CALLS|INST|AVAILABLE_TOOLS)\]|</s>\s*$"
@@ -139,6 +142,8 @@ def holds_think_mark(text: str) -> bool:
 
 def find_leak(text: str, asked: str) -> str | None:
     """The first mark of a chat template in a text that the request does not hold as well."""
+    if text.startswith(_CHANNEL_LEAK[0]) and _CHANNEL_LEAK[1] in text:
+        return _CHANNEL_LEAK[1]
     if "<" not in text and "[" not in text:
         return None
     return next((mark for mark in _LEAKS.findall(text) if mark.strip() not in asked), None)

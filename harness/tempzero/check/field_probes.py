@@ -58,7 +58,7 @@ def read_refusal_word(said: Outcome) -> str:
 
 def shows_reasoning(answer: Completion) -> bool:
     """Whether it thought, be that shown or only counted."""
-    return bool(answer.reasoning_text or answer.reasoning_tokens)
+    return bool((answer.reasoning_text or "").strip() or answer.reasoning_tokens)
 
 
 def find_reasoning_switch(sent: Mapping[str, Any]) -> Literal["on", "off"] | None:

@@ -19,7 +19,7 @@ from tempzero.check.field_probes import (
     shows_reasoning,
 )
 from tempzero.check.model_list import look_up_model
-from tempzero.check.refusals import FieldChange, explain_no_answer, find_field_change
+from tempzero.check.refusals import REFUSED_FIELD, FieldChange, explain_no_answer, find_field_change
 from tempzero.check.top_logprobs import find_top_logprobs
 from tempzero.config import Provider, Setting, refuse_unknown_providers
 from tempzero.engines.event_loop import run_coroutine
@@ -158,6 +158,7 @@ class _ProviderChecker:
             await self._check_stream(whole)
             await self._check_seed()
             await self._check_max_tokens()
+            await self._check_own_limit()
             for probe in PROBED_FIELDS:
                 await self._check_field(probe)
             await self._check_top_logprobs()
@@ -331,6 +332,17 @@ class _ProviderChecker:
             row.remark(
                 "finding", f"a limit of {limit} tokens gave {to_printable_line(got)}; see parameter_names.max_tokens"
             )
+
+    async def _check_own_limit(self) -> None:
+        """Whether it takes the limit that a run asks for: some refuse one that is beyond the model's."""
+        if self._thinks or self._provider.max_tokens <= self._smallest_limit:
+            return  # then it has been asked with that limit
+        exchange = await self._exchange(
+            Probe(what="own limit", prompt=_YES_PROMPT, max_tokens=self._provider.max_tokens)
+        )
+        if exchange.outcome.completion is None and exchange.outcome.kind in REFUSED_FIELD:
+            self._row.words["max_tokens"] = "refused"
+            self._row.remark("inconclusive", explain_no_answer(self._provider, exchange))
 
     # --- what a run sends only where it is told to -------------------------------------------
 

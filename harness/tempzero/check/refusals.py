@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tempzero.config import Provider
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS
-from tempzero.engines.hosted.remedies import find_remedy, suggest_base_url
+from tempzero.engines.hosted.remedies import Remedy, find_remedy, suggest_base_url
 from tempzero.types.recorded import Exchange, Outcome, OutcomeKind
 
 REFUSED_FIELD: tuple[OutcomeKind, ...] = ("unsupported_param", "param_renamed", "bad_request")
@@ -36,7 +36,7 @@ def find_field_change(provider: Provider, said: Outcome, max_tokens: int) -> Fie
     """How to ask after that refusal; None where it speaks of nothing that can be changed."""
     remedy = find_remedy(said)
     if remedy is not None and remedy.at_least is not None:
-        return _raise_limit(provider, remedy.at_least) if max_tokens < remedy.at_least <= _LARGEST_LEAST else None
+        return _raise_limit(provider, remedy) if max_tokens < remedy.at_least <= _LARGEST_LEAST else None
     if said.kind not in REFUSED_FIELD:
         return None
     sent = provider.parameter_names.max_tokens
@@ -79,11 +79,12 @@ def explain_wrong_page(exchange: Exchange) -> str | None:
     return f"wrong_url: {exchange.outcome.detail}; asked: {exchange.request.url}; try base_url: {likelier}"
 
 
-def _raise_limit(provider: Provider, least: int) -> FieldChange:
+def _raise_limit(provider: Provider, remedy: Remedy) -> FieldChange:
+    least = remedy.at_least or 1
     return FieldChange(
         provider=provider,
         field="max_tokens",
-        words=f"it takes no limit below {least} tokens",
+        words=f"it takes no limit {'that its reasoning uses up' if remedy.spent else f'below {least} tokens'}",
         permission=f"max_tokens: {least}",
         permitted=provider.max_tokens >= least,
         at_least=least,

@@ -46,7 +46,7 @@ STREAM_LINE = re.compile(":.*|(data|(?!(?i:data))[A-Za-z][A-Za-z0-9_-]{0,31})(:.
 CONTENT_FIELDS = {"content", "reasoning_content", "reasoning", "thinking", "reasoning_details", "refusal"}
 CONTENT_FIELDS |= {"tool_calls", "function_call"}
 REASONING_KINDS = ("thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text")
-THINK_MARKS = [(f"<{x}>", f"</{x}>") for x in ("think", "thinking", "thought")]
+THINK_MARKS = [(f"<{x}>", f"</{x}>") for x in ("think", "thinking", "thought", "reasoning")]
 THINK_MARKS += [("[THINK]", "[/THINK]"), ("\u25c1think\u25b7", "\u25c1/think\u25b7")]
 PARTS = ("reasoning", "text", "calls", "refusal")  # of an answer, in the order in which they come
 RESPONSE_LABELS = {
@@ -225,7 +225,7 @@ def read_texts(said, asked, cut, streamed):
             if ends or cut:
                 reasoning, _, text = (text.partition(opening)[2] if opened else text).partition(closing)
             break
-    return {"text": text, "reasoning": reasoning, "refusal": refusal}
+    return {"text": text, "reasoning": reasoning if reasoning.strip() else "", "refusal": refusal}
 
 
 def read_thought(part):

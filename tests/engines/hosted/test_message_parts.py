@@ -144,6 +144,8 @@ def test_an_answer_without_a_message_is_filtered(finish: str) -> None:
 @pytest.mark.parametrize(
     ("text", "asked", "leaks"),
     [
+        ("analysisThe user wants a yes.assistantfinalyes", "", True),
+        ("analysis of the assistant's final words", "", False),
         ("yes<|im_end|>", "", True),
         ("<|channel|>analysis<|message|>hm<|end|>", "", True),
         ('<tool_call>{"name": "f"}</tool_call>', "", True),

@@ -31,6 +31,9 @@ def refuse(status: int, error: Any) -> Outcome:
         (400, "max_tokens is deprecated in favor of max_completion_tokens", "param_renamed"),
         (400, TOO_SMALL, "limit_too_small"),
         (400, "max_completion_tokens must be greater than or equal to 16", "limit_too_small"),
+        (400, "Could not finish the message because max_tokens or model output limit was reached.", "limit_too_small"),
+        (400, "Content Exists Risk", "blocked"),
+        (400, "System detected potentially unsafe or sensitive content in input", "blocked"),
         (400, "max_tokens must be at least 1, got -344.", "unsupported_param"),
         (400, "'max_completion_tokens' is too large: 500. Maximum context length is 256 tokens", "prompt_too_long"),
         (400, NO_ZERO, "unsupported_param"),
@@ -79,6 +82,14 @@ def test_what_the_model_called_is_kept_in_the_detail() -> None:
         (RENAMED, "write parameter_names: {max_tokens: max_completion_tokens}"),
         (TOO_SMALL, "write max_tokens: 16 or more"),
         (NO_ZERO, "leave it out: temperature: null, or may_drop: [temperature]"),
+        (
+            "Could not finish the message because max_tokens was reached.",
+            "raise max_tokens: its reasoning used them up",
+        ),
+        (
+            "max_tokens is too large: 128000. This model supports at most 16384 tokens",
+            "write max_tokens: 16384 or less",
+        ),
         ("Unsupported parameter: 'logit_bias'", "leave the field logit_bias out, or name it in may_drop"),
         ("extra fields are not allowed", "leave the field out, or name it in may_drop"),
     ],
@@ -98,6 +109,12 @@ def test_a_remedy_can_be_tried() -> None:
     assert (renamed.field, renamed.rename_to) == ("max_tokens", "max_completion_tokens")
     assert (small.field, small.at_least) == ("max_tokens", 16)
     assert find_remedy(refuse(403, {"message": "no"})) is None
+    refused = refuse(
+        422, [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]
+    )
+    listed = find_remedy(refused)
+    assert listed is not None
+    assert listed.field == "seed"
 
 
 @pytest.mark.parametrize(

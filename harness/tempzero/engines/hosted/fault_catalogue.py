@@ -6,7 +6,7 @@ quota              never  402, or another 4xx that says that the money or allowa
 server             yes    5xx and beyond, 408, 409, 424, 425, 498
 unsupported_param  never  400/422 about a request field
 param_renamed      never  the same, and it names the field to use in its place
-limit_too_small    never  the same about max_tokens below what the host takes
+limit_too_small    never  the same about max_tokens below what the host takes, or below what its reasoning used
 role_refused       never  the same about a message's role
 generation_failed  never  400 about what the model wrote (Groq's tool_use_failed): no field of the request is at fault
 prompt_too_long    never  413, or 400 about the context length
@@ -89,7 +89,8 @@ _QUOTA_WORDS = re.compile(
 )
 _BLOCKED_WORDS = re.compile(
     r"content[ _](policy|filter|management)|moderat|flagged|responsibleai|data_inspection|prohibited_content|"
-    r"guardrail|usage (guideline|polic)|acceptable use|\bsafety\b|"
+    r"guardrail|usage (guideline|polic)|acceptable use|\bsafety\b|content exists risk|unsafe or sensitive|"
+    r"inappropriate content|"
     r"(?<!data )(?<!iam )(?<!based )(?<!access )(?<!privacy )(?<!organization )\bpolic(y|ies)\b"
 )
 # What the model wrote did not pass the host's own check: its call of a tool, its JSON.
@@ -106,6 +107,8 @@ _SMALLEST_LIMIT_WORDS = re.compile(
     r"max_?(?:completion_|output_|new_)?tokens.{0,80}?"
     r"(?:at least|>=?|≥|minimum(?: value)?(?: (?:is|of))?|greater than(?: or equal to)?|larger than)[ :]*\(?(\d{1,4})\b"
 )
+# Models that think refuse a limit that their reasoning has used up, and do not say how many tokens it takes.
+_LIMIT_SPENT_WORDS = re.compile(r"could not finish the message because max_tokens|higher max_(completion_)?tokens")
 # A server that knows no such path says so in a page, or in these words and no others.
 _NO_PATH_WORDS = re.compile(
     r"invalid url|no (such )?route|unknown (request )?(url|path|endpoint|route)|unrecognized request url|cannot post|"
@@ -262,7 +265,7 @@ def to_complaint(error: Any) -> Complaint:
             messages.append(str(value))
         elif key in ("code", "status") and re.fullmatch("[45][0-9]{2}", str(value)):
             status = int(value) if status is None else status
-        elif key in ("code", "type", "status", "param", "error_type", "reason"):
+        elif key in ("code", "type", "status", "param", "error_type", "reason") or (key == "loc" and value != "body"):
             codes.append(str(value))
     return Complaint(codes=" ".join(codes), message="; ".join(messages), status=status)
 
@@ -345,7 +348,7 @@ def _classify_refusal(status: int, words: str) -> FaultKind:
         return "blocked"
     if status == 403:
         return "auth"
-    if (find_smallest_limit(words) or 0) > 1:
+    if (find_smallest_limit(words) or 0) > 1 or _LIMIT_SPENT_WORDS.search(words):
         return "limit_too_small"
     return next((kind for kind, pattern in _KIND_BY_WORDS if pattern.search(words)), "bad_request")
 

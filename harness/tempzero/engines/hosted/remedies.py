@@ -14,13 +14,21 @@ _NEW_LIMIT_NAME = "max_completion_tokens"
 _QUOTED_FIELD = re.compile(r"[`'\"]([a-z_]+(?:\.[a-z_]+)*)[`'\"]", re.IGNORECASE)
 _COMMON_FIELD = re.compile(r"\b(temperature|top_p|seed|max_completion_tokens|max_tokens|stream_options|logprobs)\b")
 _LEFT_OUT = ("temperature", "top_p", "seed")
+_LARGEST_LIMIT = re.compile(
+    r"max_?(?:completion_|output_|new_)?tokens.{0,80}?"
+    r"(?:at most|<=|≤|maximum(?: value)?(?: (?:is|of))?|less than(?: or equal to)?|smaller than)[ :`']*\(?(\d{2,7})\b",
+    re.IGNORECASE,
+)
+# How many tokens a host takes that says only that its reasoning has used up those of the limit.
+_ROOM_TO_REASON = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Remedy:
     """`words` say what to write. `field` is the request's field that was refused, by its name on the wire.
 
-    `rename_to`: what the host calls it. `at_least`: the smallest limit it takes. `leave_out`: it can be left out.
+    `rename_to`: what the host calls it. `at_least`: the smallest limit it takes, or a guess where its reasoning has
+    `spent` the one that was asked for. `leave_out`: it can be left out.
     """
 
     words: str
@@ -28,6 +36,7 @@ class Remedy:
     rename_to: str | None = None
     at_least: int | None = None
     leave_out: bool = False
+    spent: bool = False
 
 
 def find_remedy(outcome: Outcome) -> Remedy | None:
@@ -40,11 +49,17 @@ def find_remedy(outcome: Outcome) -> Remedy | None:
             rename_to=_NEW_LIMIT_NAME,
         )
     if outcome.kind == "limit_too_small":
-        least = find_smallest_limit(said) or 1
+        least = find_smallest_limit(said)
+        if least is None:
+            words = "raise max_tokens: its reasoning used them up"
+            return Remedy(words=words, field="max_tokens", at_least=_ROOM_TO_REASON, spent=True)
         return Remedy(words=f"write max_tokens: {least} or more", field="max_tokens", at_least=least)
     if outcome.kind == "role_refused":
         return Remedy(words="ask it prompts without messages of that role (system, as a rule) only")
     if outcome.kind == "unsupported_param":
+        largest = _LARGEST_LIMIT.search(said)
+        if largest is not None:
+            return Remedy(words=f"write max_tokens: {largest[1]} or less")
         field = _find_field(said)
         if field in _LEFT_OUT:
             return Remedy(words=f"leave it out: {field}: null, or may_drop: [{field}]", field=field, leave_out=True)
