@@ -52,6 +52,7 @@ All of them are `missing`: no model output to compare. `cached` is `excluded` (o
 from __future__ import annotations
 
 import email.utils
+import functools
 import json
 import math
 import re
@@ -380,6 +381,7 @@ def _parse_seconds(text: str) -> float | None:
     return max(0.0, value) if math.isfinite(value) else None
 
 
+@functools.lru_cache(maxsize=256)  # answers of one second share their date, and each is looked at more than once
 def parse_http_date_s(text: str) -> float | None:
     """An HTTP date as seconds since the epoch."""
     try:
