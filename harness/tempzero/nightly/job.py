@@ -266,5 +266,7 @@ def _describe_entry(entry: NightEntry) -> str:
     decision = entry.decision
     since = f" since the night of {decision.since}" if decision.since else ""
     events = "".join(f"; {e.what} is not what it was" for e in decision.events if e.telling)
+    if events and decision.state == "ok":
+        return f"{entry.side.provider}: {events[2:]}; otherwise {decision.reason}"
     how = f"; {history.tell_how_to_accept(entry)}" if decision.state in history.CHANGED_STATES else ""
     return f"{entry.side.provider}: {STATE_WORDS[decision.state]}{since}: {decision.reason}{events}{how}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,17 @@ def test_junit_says_failure_skipped_and_error_for_what_they_are(tmp_path: Path) 
         "c (deep nights)": [Failure],
     }
     assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (4, 2, 0, 1)
+
+
+def test_junit_names_what_was_stated_before_what_was_not_found(tmp_path: Path) -> None:
+    """A failure that begins with "no change found" is taken for a mistake of the tool."""
+    quiet = entry("a", "ok")
+    event = NightEvent(what="served_model", before="70b", now="8b", telling=True)
+    told = replace(quiet, decision=replace(quiet.decision, reason="no change found", events=(event,)))
+    tonight = night("2026-01-05", "nightly", told)
+    notify.write_status_files(Notify(junit="j.xml"), tmp_path, tonight, [tonight], ())
+    (((found,),),) = JUnitXml.fromfile(str(tmp_path / "j.xml"))
+    assert (found.type, found.message) == ("event", "served_model: was 70b; is 8b; otherwise no change found")
 
 
 def test_a_quiet_night_annotates_nothing_however_long_a_change_lasts() -> None:

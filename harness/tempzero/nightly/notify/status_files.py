@@ -48,8 +48,10 @@ def to_junit_xml(night: Night, others: Sequence[tuple[Night, NightEntry]] = ()) 
         events = [f"{e.what}: was {e.before}; is {e.now}" for e in decision.events if e.telling]
         if decision.state in CHANGED_STATES or events:
             counts["failures"] += 1
-            message = "; ".join([decision.reason, *events])
-            failure = ElementTree.SubElement(case, "failure", message=_xml_safe_text(message), type=decision.state)
+            changed = decision.state in CHANGED_STATES
+            said = [decision.reason, *events] if changed else [*events, f"otherwise {decision.reason}"]
+            what, message = decision.state if changed else "event", _xml_safe_text("; ".join(said))
+            failure = ElementTree.SubElement(case, "failure", message=message, type=what)
             failure.text = _xml_safe_text("\n".join(f"{t.prompt}: {t.before!a} -> {t.now!a}" for t in decision.telling))
         elif not decision.tested:
             counts["skipped"] += 1
