@@ -820,6 +820,20 @@ BODIES = {
     "nothing behind the thinking": sse(chunk("<think>a</think>"), END),
     "reasoning in pieces": sse(delta(reasoning_content="a"), delta(reasoning_content="b"), chunk("one"), END),
     "reasoning under its other name": sse(delta(reasoning="a"), chunk("one"), END),
+    "an empty block of reasoning": sse(chunk("<think>\n\n</think>one"), END),
+    "reasoning of blanks alone": sse(delta(reasoning="\n"), chunk("one"), END),
+    "the marks of another template": sse(chunk("<reasoning>a</reasoning>"), chunk("one"), END),
+    "cut by a filter within its thinking": sse(
+        chunk("<think>let me"), {**END, "choices": [{**END["choices"][0], "finish_reason": "content_filter"}]}
+    ),
+    "a call in the older field": sse(
+        delta(function_call={"name": "f", "arguments": '{"a"'}), delta(function_call={"arguments": ": 1}"}), END
+    ),
+    "calls that nobody offered": sse(
+        delta(tool_calls=[{"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}]),
+        delta(tool_calls=[{"index": 1, "id": "y", "function": {"arguments": 5}}]),
+        END,
+    ),
     "a refusal": sse(delta(refusal="I "), delta(refusal="won't"), END),
     "a whole answer as one event": sse(
         {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
