@@ -77,7 +77,8 @@ FLAGS: tuple[FlagMeaning, ...] = (
         "limit_without_reasoning",
         "remark",
         "reasoned beyond max_tokens, which limits the text alone there",
-        "the tokens generated are above the limit asked for, those of the text are not",
+        "the tokens generated are above the limit asked for, those of the text are not, or are not counted apart from "
+        "reasoning that is shown",
     ),
     _mean(
         "limit_spent_on_reasoning",

@@ -59,6 +59,16 @@ def test_a_text_of_far_more_words_than_tokens_allowed_shows_the_limit_broken_whe
         assert ("max_tokens_not_held" in outcome.flags) is flagged
 
 
+def test_a_reasoning_that_is_shown_and_not_counted_apart_breaks_no_limit() -> None:
+    """Of 40 tokens nobody knows which are the text's; where they are counted, they are known."""
+    for usage, flag in (
+        (counted(5, 40, 45), "limit_without_reasoning"),
+        (counted(5, 40, 45, 3), "max_tokens_not_held"),
+    ):
+        answer = completion_value(usage=usage, message={"reasoning": "hm"})
+        assert read_whole(answer, asked_max_tokens=10).flags == (flag,)
+
+
 def test_without_a_known_limit_the_finish_reason_alone_counts() -> None:
     """Of a request without max_tokens nothing can be said of its limit."""
     outcome = read_whole(completion_value(usage=counted(5, 10, 15)))

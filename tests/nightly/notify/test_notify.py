@@ -178,6 +178,7 @@ def test_junit_names_what_was_stated_before_what_was_not_found(tmp_path: Path) -
     tonight = night("2026-01-05", "nightly", told)
     notify.write_status_files(Notify(junit="j.xml"), tmp_path, tonight, [tonight], ())
     (((found,),),) = JUnitXml.fromfile(str(tmp_path / "j.xml"))
+    assert isinstance(found, Failure)
     assert (found.type, found.message) == ("event", "served_model: was 70b; is 8b; otherwise no change found")
 
 

@@ -71,7 +71,10 @@ class AnswerReader:
         self._note_who_answered(completion)
         self._note_what_is_odd(completion)
         self._note_calls(message, completion, finish)
-        self.flags += limit.flags
+        for name in limit.flags:
+            # Where reasoning is shown and not counted apart, nobody knows how many tokens the text took.
+            is_known = not completion.reasoning_text or completion.reasoning_tokens is not None
+            self._flag(name if is_known or name != "max_tokens_not_held" else "limit_without_reasoning")
         asked = self.reply.asked_max_tokens
         if asked is not None and completion.output_tokens is None and has_too_many_words(completion.text, asked):
             self._flag("max_tokens_not_held")
