@@ -264,10 +264,9 @@ def test_another_model_is_not_called_a_temperature() -> None:
 
 
 def test_responses_that_end_too_soon_are_found() -> None:
-    """An end that the reference would hardly have chosen is not a rounding error."""
+    """An end that the reference would hardly have chosen is no rounding error: nothing else is wrong with them."""
     found = _judged(_responses("honest", cut=20)).reading.diagnoses
-    assert {(d.cause, d.strength) for d in found} >= {("cut_short", "likely")}
-    assert ("faithful", "shown") not in {(d.cause, d.strength) for d in found}
+    assert [(d.cause, d.strength) for d in found] == [("cut_short", "shown")]
 
 
 def test_a_smaller_limit_than_asked_for_is_found() -> None:

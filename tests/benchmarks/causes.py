@@ -126,15 +126,16 @@ def main() -> None:
         names = [n for n in names if n in options.endpoints.split(",")]
     source = f"path:{finer(options.folder)}" if options.weights == "finer" else SOURCE.source
     chosen = settings(names, source)
-    judged: list[Judged] = []
     asked = suite()
     for size in map(int, options.sizes.split(",")):
+        judged: list[Judged] = []
         for draw in range(options.draws if size < len(asked.prompts) else 1):
             picked = random.Random(f"{size}-{draw}").sample(asked.prompts, min(size, len(asked.prompts)))
             judged += judge_draw(options.folder, made, chosen, names, asked, {p.id for p in picked}, f"{size}-{draw}")
-    for size in sorted({j.size for j in judged}):
-        print_table([j for j in judged if j.size == size], size)
-    print_sentences([j for j in judged if j.size == max(k.size for k in judged)])
+        print_table(judged, size)
+        if size >= len(asked.prompts):
+            print_sentences(judged)
+        sys.stdout.flush()
 
 
 def judge_draw(

@@ -28,6 +28,7 @@ from tempzero.attribute.suspect_fits import (
     SuspectFits,
     build_suspect_fits,
     compare_suspects,
+    explains_but_ends,
     name_share,
     name_suspect,
 )
@@ -147,7 +148,8 @@ def diagnose_provider(patient: Patient) -> tuple[Diagnosis, ...]:
         message = f"too little was read: {tokens} tokens of {prompts} prompts, {MIN_TOKENS} of {MIN_PROMPTS} are needed"
         return (patient.build_diagnosis("unknown", "undecided", message),)
     short = tuple(_diagnose_cut_short(patient))
-    return (*_find_main_cause(patient, cut=bool(short)), *short)
+    main = _find_main_cause(patient, cut=bool(short))
+    return (*main, *(d for d in short if d.cause not in {m.cause for m in main}))
 
 
 def _find_main_cause(patient: Patient, *, cut: bool) -> tuple[Diagnosis, ...]:
@@ -171,6 +173,9 @@ def _find_main_cause(patient: Patient, *, cut: bool) -> tuple[Diagnosis, ...]:
     part = name_share(fits, allowed)
     if part.winners:
         return (_diagnose_share(patient, fits, part),)
+    ends = endings.find_improbable_ends(table, lane)
+    if len({t.prompt for t in ends}) >= ODD_PROMPTS and explains_but_ends(fits, ends):
+        return (_diagnose_early_ends(patient, ends),)
     drawn = _diagnose_draws(patient, decoding)
     return drawn or (_diagnose_open(patient, fits, found, counted),)
 
@@ -202,7 +207,8 @@ def _diagnose_edit(patient: Patient, edit: TextEdit) -> Diagnosis:
     message = f"{edit.words}: then {len(edit.trials)} of {edit.differing} texts that differ are the reference's"
     if not edit.whole:
         message += "; the others were not compared token by token, since the text is not what the model wrote"
-    return patient.build_diagnosis("post_processed", "shown", message, None, edit.trials)
+    strength: Strength = "likely" if edit.harmless else "shown"
+    return patient.build_diagnosis("post_processed", strength, message, None, edit.trials)
 
 
 def _diagnose_suspect(
@@ -296,6 +302,16 @@ def _describe_common_length(fits: SuspectFits) -> str:
     if max(inside) < min(outside):
         return f", the shortest ones (up to {max(inside):,} tokens; the others have {min(outside):,} or more)"
     return f" ({_list_names(sorted(odd))})"
+
+
+def _diagnose_early_ends(patient: Patient, ends: Sequence[Trial]) -> Diagnosis:
+    """Every token but the last one is the reference's."""
+    ended = sum(s.ended for s in patient.lane.scored)
+    message = (
+        f"{len(ends)} of {ended} responses that ended by themselves end where the reference would hardly have; every "
+        "other token is its choice up to rounding"
+    )
+    return patient.build_diagnosis("cut_short", "shown", message, None, ends)
 
 
 # --- nothing is changed ----------------------------------------------------------------------

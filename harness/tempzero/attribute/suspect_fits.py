@@ -9,7 +9,7 @@ suspect beats the unchanged reference and every other live one; what differs in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy import special
 
@@ -202,6 +202,16 @@ def name_share(fits: SuspectFits, allowed: Sequence[Fit]) -> Naming:
         next_best=next((f for f in explaining if f.line.family != best.line.family), None),
         share=True,
     )
+
+
+def explains_but_ends(fits: SuspectFits, ends: Sequence[Trial]) -> bool:
+    """Whether the unchanged reference explains every token but the last one of these responses."""
+    found = []
+    for trial, answer in fits.plain.answers.items():
+        last = 1 if trial in ends and answer.missed else 0
+        kept = len(answer.missed) - last
+        found.append(replace(answer, missed=answer.missed[:kept], margin=answer.margin[:kept]))
+    return _is_within(found, fits.floor)
 
 
 def _explains(fit: Fit, fits: SuspectFits) -> bool:

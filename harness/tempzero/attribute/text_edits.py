@@ -14,6 +14,8 @@ from tempzero.types.asked import Trial
 # On one prompt a coincidence is conceivable: an edit is shown on this many.
 MIN_EDITED_PROMPTS = 2
 _LONGEST_STOP = 12
+# What many honest servers do: it is said and accuses nobody.
+_TRIMMED = "blanks at both ends are cut off"
 
 
 def _curl_quotes(text: str) -> str:
@@ -45,7 +47,7 @@ def _keep_ascii(text: str) -> str:
 
 
 EDITS: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("blanks at both ends are cut off", str.strip),
+    (_TRIMMED, str.strip),
     ("each line is trimmed", _trim_lines),
     ("runs of blanks become one", lambda t: re.sub(r"[ \t]+", " ", t)),
     ("empty lines are left out", lambda t: re.sub(r"\n\s*\n+", "\n", t)),
@@ -74,6 +76,10 @@ class TextEdit:
     prompts: int
     differing: int
     whole: bool
+
+    @property
+    def harmless(self) -> bool:
+        return self.words.endswith(_TRIMMED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

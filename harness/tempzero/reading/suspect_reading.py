@@ -122,8 +122,11 @@ class SuspectReader:
                 def read_changed(one: GivenAnswer, change: Callable[[ChosenTokens], Logits] = change) -> SuspectAnswer:
                     return self._judge_rule(one, chosen[one.trial], change)
 
-                touched = tuple(dict.fromkeys(one.trial.prompt for one in order))
                 answers, refuted = self._read_order(given, order, read_changed)
+                touched = tuple(dict.fromkeys(one.trial.prompt for one in order))
+                if not refuted:  # where it changes nothing it cannot be told
+                    touched = tuple(dict.fromkeys(a.trial.prompt for a in answers if a != self._plain[a.trial]))
+                    answers = [a for a in answers if a.trial.prompt in touched]
                 yield self._line(
                     given, suspect.name, "sampler", suspect.family, suspect.words, touched, answers, refuted, 0
                 )

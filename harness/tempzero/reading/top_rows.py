@@ -21,6 +21,7 @@ from tempzero.canonical_json import to_canonical_json
 # from below the 32nd to the top; of 3,000 places of the shipped model the 32nd lies at least 3.9 logits down.
 KEPT = 32
 _KEY_BYTES = 16
+_WRITTEN_TOGETHER, _HELD_AT_MOST = 5_000, 200_000
 _FORMAT = 1  # part of a book's name: raise it when the same place would be kept otherwise
 
 
@@ -61,6 +62,7 @@ class RowBook:
         digest = hashlib.sha256(to_canonical_json([_FORMAT, KEPT, dict(identity)]).encode()).digest()
         self._genesis = digest[:_KEY_BYTES]
         self._held: dict[bytes, bytes] = {}
+        self._new: list[tuple[bytes, bytes]] = []
         self._file = None if folder is None else _open_book_file(folder, digest.hex()[:16])
 
     def place_keys(self, prompt: Sequence[int], ids: Sequence[int]) -> list[bytes]:
@@ -78,7 +80,8 @@ class RowBook:
             for at in range(0, len(missing), 500):
                 part = missing[at : at + 500]
                 marks = ",".join("?" * len(part))
-                self._held.update(self._file.execute(f"SELECT place, row FROM rows WHERE place IN ({marks})", part))
+                with contextlib.suppress(sqlite3.Error):
+                    self._held.update(self._file.execute(f"SELECT place, row FROM rows WHERE place IN ({marks})", part))
         return [self._held.get(k) for k in keys]
 
     def enter_row(self, key: bytes, row: NDArray[np.float32]) -> bytes:
@@ -89,17 +92,26 @@ class RowBook:
         data = best.astype(np.int32).tobytes() + row[best].astype(np.float32).tobytes()
         if key not in self._held:
             self._held[key] = data
-            if self._file is not None:
-                self._file.execute("INSERT OR IGNORE INTO rows VALUES (?, ?)", (key, data))
+            self._new.append((key, data))
+            if len(self._new) >= _WRITTEN_TOGETHER:
+                self._write_new()
         return data
 
     def close(self) -> None:
         """Write what is new. A disk that is full costs a reading next time, and nothing else."""
+        self._write_new()
         if self._file is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._file.commit()
             self._file.close()
             self._file = None
+
+    def _write_new(self) -> None:
+        """In one short transaction, so that others who read with the same model wait for milliseconds."""
+        if self._file is not None:
+            with contextlib.suppress(sqlite3.Error), self._file:
+                self._file.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", self._new)
+            if len(self._held) > _HELD_AT_MOST:
+                self._held.clear()
+        self._new.clear()
 
 
 class BookedModel:
