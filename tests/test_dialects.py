@@ -216,7 +216,7 @@ def test_a_dialect_is_asked_read_and_paid_for(name: str, tmp_path: Path, capfd: 
         assert "that is a difference beyond chance" in report
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", ["openai", "groq", "xai"])  # counted within, beside, and beyond the limit
 def test_a_limit_of_money_holds_where_models_think(name: str, tmp_path: Path) -> None:
     """The plan counts room for reasoning, so that no answer can cost more than was set aside for it."""
     dialect = DIALECTS[name]
