@@ -69,3 +69,23 @@ def test_a_temperature_that_is_refused_is_left_out_and_that_is_said(tmp_path: Pa
     assert code in (0, 3)
     assert "it refuses temperature; asked without, as may_drop allows" in report
     assert "asked without temperature 0" in report
+
+
+def test_blanks_beside_think_tags_are_no_difference(tmp_path: Path) -> None:
+    """One host leaves them where it cuts, another takes them away; so did a real llama.cpp and its own weights here."""
+    prompts = [{"id": f"p{n}", "prompt": f"question {n}"} for n in range(6)]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+
+    def thinking(thought: str, text: str) -> Loopback:
+        return Loopback(lambda call: completion(text, message={"reasoning_content": thought}))
+
+    leaves, takes = thinking("\nhm\n", "\n\nyes"), thinking("hm", "yes")
+    with leaves, takes:
+        hosts = (("leaves", leaves), ("takes", takes))
+        entries = [{"name": n, "base_url": s.base_url, "model": "m", "repeats": 2} for n, s in hosts]
+        settings = {"version": 1, "run": {"prompts": "p.yaml"}, "providers": entries}
+        (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+        main(["run", "--config", str(tmp_path / "providers.yaml"), "--no-check"])
+    summary = json.loads((next((tmp_path / "results").iterdir()) / "summary.json").read_text())
+    same = {f["part"]: f["value"] for f in summary["figures"] if f["metric"] == "cross_emr" and f["family"] is None}
+    assert same["whole"] == same["reasoning"] == same["text"] == 1.0

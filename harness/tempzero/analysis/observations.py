@@ -18,7 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
-from tempzero.answers.answer_parts import AnswerParts, end_at_cut, split_answer, to_begun_text, to_whole_text
+from tempzero.answers.answer_parts import (
+    AnswerParts,
+    end_at_cut,
+    split_answer,
+    to_begun_text,
+    to_whole_text,
+    trim_thinking_blanks,
+)
 from tempzero.answers.chat_messages import to_verbatim_text
 from tempzero.canonical_json import to_canonical_json
 from tempzero.config import DEFAULT_CONDITION, Config, Provider, merge_fields
@@ -371,7 +378,7 @@ class _RecordReader:
         parts = None
         text = end_at_cut(answer.text) if cut else answer.text
         if answer.reasoning_text or answer.tool_calls or answer.refusal:
-            parts = split_answer(answer, cut=cut)
+            parts = trim_thinking_blanks(split_answer(answer, cut=cut), cut=cut)
             text = to_begun_text(parts) if cut else to_whole_text(parts)
         comparable = whole or (cut and bool(text))
         spelled = comparable and self._offers_tools[prompt]

@@ -53,6 +53,18 @@ def split_answer(completion: Completion, *, cut: bool = False) -> AnswerParts:
     return parts
 
 
+def trim_thinking_blanks(parts: AnswerParts, *, cut: bool = False) -> AnswerParts:
+    """The parts without the blanks beside think tags: some hosts leave them where they cut, some take them away.
+
+    Between a host that does and one that does not they would be the only difference of every answer.
+    """
+    if not parts.reasoning:
+        return parts
+    open_ended = cut and not to_spoken_text(parts)
+    reasoning = parts.reasoning.lstrip() if open_ended else parts.reasoning.strip()
+    return replace(parts, reasoning=reasoning, text=parts.text.lstrip())
+
+
 def end_at_cut(text: str) -> str:
     """A text that was cut, as far as it goes: half a character at its end is none."""
     return text.rstrip("\ufffd")
