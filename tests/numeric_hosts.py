@@ -83,7 +83,8 @@ def answer(
             }
             for t in order
         ]
-        listed += [{"token": f" z{i}", "logprob": -9999.0, "bytes": None} for i in range(floor)]
+        rest = [t for t in range(TOKENS) if t not in order]
+        listed += [{"token": f" t{t}", "logprob": -9999.0} for t in rest[:floor]]
         read = read_first_token(make_exchange({"content": [{"token": " t0", "top_logprobs": listed}]}))
         assert read is not None
         told[f"p{n}"] = [read]

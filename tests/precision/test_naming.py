@@ -93,6 +93,15 @@ def test_rounded_and_floored_numbers_are_read_for_what_they_are(decimals: int) -
     )
 
 
+def test_what_all_prompts_have_in_common_names_no_form() -> None:
+    """A form that moves every prompt alike is shown no more by a host that is moved so than by chance."""
+    common = np.where(np.arange(TOKENS) % 2, 0.3, -0.3)[None, :].repeat(PROMPTS, axis=0)
+    alike = replace(PACK.directions[2], name="alike", title="alike", by=common)
+    pack = replace(PACK, directions=(*PACK.directions, alike))
+    host = conclude_host(pack, "host", None, answer(serve() + common, best=TOKENS))
+    assert names(host.naming) == []
+
+
 def test_another_temperature_is_told_and_no_form_is_made_of_it() -> None:
     """A host that divides its logits by 1.25 moves every log-probability, and its weights not at all."""
     host = fingerprint(answer(serve(times=0.8)))
