@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tempzero.check.check_request import DEADLINE_S
-from tempzero.config import Provider, expand_variables
+from tempzero.config import Provider, expand_all_variables, expand_variables
 
 _LARGEST_LIST_BYTES = 8 * 1024 * 1024
 
@@ -25,7 +25,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def look_up_model(provider: Provider, environ: Mapping[str, str]) -> str:
     """Is the model in the endpoint's own list?"""
     url = expand_variables(provider.base_url or "", environ) + "/models"
-    request = urllib.request.Request(url, headers={**provider.extra_headers, "accept": "application/json"})
+    headers = expand_all_variables(provider.extra_headers, environ)
+    request = urllib.request.Request(url, headers={**headers, "accept": "application/json"})
     key = environ.get(provider.api_key_env or "", "").strip()
     if key:
         request.add_unredirected_header("authorization", f"Bearer {key}")

@@ -7,11 +7,12 @@ night_commands     baseline, nightly, history, prune, schedule
 fingerprint_commands  fingerprint
 exchange_commands  import, export
 setup_commands     init, schema
-options            what several commands take; printing, progress, exit_codes: what they show and how they end
+options            what several commands take; printing, progress, streams, exit_codes: what they show, how they end
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from tempzero.cli.night_commands import baseline, history, nightly, prune, sched
 from tempzero.cli.prompt_commands import probe, suite_freeze, suite_generate, suite_lint
 from tempzero.cli.run_commands import check, report, run, score
 from tempzero.cli.setup_commands import init, schema
+from tempzero.cli.streams import guard_streams
 from tempzero.errors import TempzeroError
 
 __all__ = ["CANNOT_RUN", "EXIT_CODES", "INTERRUPTED", "OUR_BUG", "app", "main", "suite_app"]
@@ -78,6 +80,16 @@ def main(argv: list[str] | None = None) -> int:
 
     Variables of a `.env` file in this folder count as if they were set, unless they are.
     """
+    with guard_streams() as (out, err):
+        code = _run_command(argv)
+        out.flush()
+        if out.failure is None or out.failure.errno == errno.EPIPE:
+            return code  # a reader that has left (`| head`) had what it wanted, and the run its end
+        print(f"standard output could not be written: {out.failure.strerror}", file=err)
+        return CANNOT_RUN
+
+
+def _run_command(argv: list[str] | None) -> int:
     try:
         _load_env_file()
         return int(app(argv, prog_name="tempzero", standalone_mode=False) or 0)
@@ -90,10 +102,6 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has left (`| head`); nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERRUPTED
     except Exception as error:
         if error.__class__.__module__.startswith(("typer", "click")):

@@ -113,7 +113,7 @@ async def collect_session(
     looked = [one for flight in flights for one in flight.looked]
     budget = Budget(limits, requests=len(looked), cost_usd=sum(_preflight_cost_usd(f) for f in flights))
     stopping, clocks = StopSwitch(), _ClockSkews()
-    with _stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp()) as writer:
+    with stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp()) as writer:
         records.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
         progress = records.open_run(path).progress()
         watcher.begin(prepared.plan, len(progress.complete))
@@ -222,8 +222,8 @@ async def acknowledge_attempts(
 
 
 @contextlib.contextmanager
-def _stop_on_signals(stopping: StopSwitch) -> Any:
-    """The first Ctrl-C (or SIGTERM) ends the run cleanly; a second one is not waited for."""
+def stop_on_signals(stopping: StopSwitch) -> Any:
+    """The first Ctrl-C (or SIGTERM, or a terminal that closes) ends the run cleanly; a second is not waited for."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals come to the main thread: whoever waits there for this one passes them on
         return
@@ -236,7 +236,10 @@ def _stop_on_signals(stopping: StopSwitch) -> Any:
         stopping.by_signal = True
         stopping.event.set()
 
-    handled = (signal.SIGINT, signal.SIGTERM)
+    handled = [signal.SIGINT, signal.SIGTERM]
+    # Under nohup a terminal may close: who started it said so.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handled.append(signal.SIGHUP)
     with contextlib.suppress(NotImplementedError):  # Windows loops take no handlers: KeyboardInterrupt ends the run
         for number in handled:
             loop.add_signal_handler(number, interrupted)

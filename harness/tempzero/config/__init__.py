@@ -35,7 +35,7 @@ from tempzero.config.request_settings import Backoff, BreakerSettings, Defaults,
 from tempzero.config.run_models import DEFAULT_CONDITION, Condition, Gates, RunSection
 from tempzero.config.score_models import PromptVariant, ScoreSection
 from tempzero.config.setting import Setting
-from tempzero.config.variables import expand_variables
+from tempzero.config.variables import expand_all_variables, expand_variables
 from tempzero.config.whole_config import SCHEMA_FILE, Config, WrittenConfig, build_config_schema
 from tempzero.config.yaml_lines import read_yaml
 
@@ -77,6 +77,7 @@ __all__ = [
     "Weights",
     "WrittenConfig",
     "build_config_schema",
+    "expand_all_variables",
     "expand_variables",
     "find_field_problems",
     "find_key_places",

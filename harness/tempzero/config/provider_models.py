@@ -21,13 +21,18 @@ from tempzero.config.request_settings import (
     TopP,
 )
 from tempzero.config.strict_model import Name, Positive, StrictModel
-from tempzero.config.variables import find_placeholders, is_variable_name
+from tempzero.config.variables import (
+    SECRET_REMEDY,
+    find_all_placeholders,
+    find_literal_secrets,
+    find_placeholders,
+    is_variable_name,
+)
 from tempzero.types.asked import Prompt, Sampling
 from tempzero.types.recorded import Completion
 
 # Sampling fields that may be left out of requests; null says so.
 _DROPPABLE = ("temperature", "top_p", "seed")
-_SECRET_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization")
 
 
 class Price(StrictModel):
@@ -100,7 +105,8 @@ class ProviderFields(StrictModel):
     are laid over those that tempzero sends: mappings key by key, null leaves a field out, anything else takes its
     place. A prompt's own `request:` is laid over these, and a condition's over both."""
     extra_headers: dict[str, str] = Field(default={})
-    """Further headers of every request. Never a key: its variable is named in api_key_env."""
+    """Further headers of every request. A secret is never written out: `${VARIABLE}` is read from the environment when
+    it is sent, and cut out of whatever comes back."""
     reasoning: Reasoning = Reasoning()
     """How hard the model is asked to think, and for how many tokens of that there is room."""
     parameter_names: ParameterNames = ParameterNames()
@@ -161,7 +167,8 @@ class ProviderFields(StrictModel):
     def variables(self) -> tuple[str, ...]:
         """Names of the environment variables this provider cannot be asked without."""
         names = [self.api_key_env] if self.api_key_env else []
-        return tuple(names + find_placeholders(self.base_url or ""))
+        names += find_placeholders(self.base_url or "")
+        return tuple(dict.fromkeys(names + find_all_placeholders([self.extra_headers, self.request])))
 
     @field_validator("api_key_env")
     @classmethod
@@ -188,11 +195,8 @@ class ProviderFields(StrictModel):
     @field_validator("extra_headers")
     @classmethod
     def _carries_no_secret(cls, value: dict[str, str]) -> dict[str, str]:
-        for header in value:
-            if header.lower() in _SECRET_HEADERS:
-                raise ValueError(
-                    f'header "{header}" would put a secret into this file; name its environment variable in api_key_env'
-                )
+        for at in find_literal_secrets(value):
+            raise ValueError(f'header "{at[0]}" {SECRET_REMEDY}')
         return value
 
     @model_validator(mode="after")

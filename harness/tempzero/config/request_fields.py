@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from tempzero.config.problems import FilePath, format_path
+from tempzero.config.variables import SECRET_REMEDY, find_literal_secrets
 
 OWN_FIELDS: Mapping[str, str] = {
     "model": "the provider's own; write `model:` there",
@@ -62,6 +63,8 @@ def find_field_problems(fields: Mapping[str, Any]) -> Iterator[tuple[FilePath, s
         if name in OWN_FIELDS:
             yield (name,), f"this field is {OWN_FIELDS[name]}"
     yield from _find_unsendable(fields, ())
+    for at in find_literal_secrets(fields):
+        yield at, SECRET_REMEDY
 
 
 def _find_unsendable(value: Any, at: FilePath) -> Iterator[tuple[FilePath, str]]:

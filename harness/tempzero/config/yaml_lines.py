@@ -10,6 +10,8 @@ import yaml
 from tempzero.config.problems import FilePath, format_path
 from tempzero.errors import TempzeroError
 
+_MOST_NODES = 5_000_000
+
 
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML in which dates stay text and a key given twice is an error, not a silent winner."""
@@ -36,12 +38,33 @@ def read_yaml(path: Path, error: type[TempzeroError]) -> tuple[Any, dict[FilePat
         lines: dict[FilePath, int] = {}
         if node is None:
             return None, lines
+        if _count_nodes(node) > _MOST_NODES:
+            raise error(
+                f"{path}: its aliases (*name) unfold to more than {_MOST_NODES} values; write out what is meant"
+            )
         _record_lines(node, (), lines, path, error)
         return loader.construct_document(node), lines
     except yaml.YAMLError as problem:
         raise error(f"{path}: not YAML: {_describe_yaml_problem(problem)}") from None
+    except RecursionError:
+        raise error(f"{path}: nested too deep, or an alias (*name) that holds itself") from None
     finally:
         loader.dispose()
+
+
+def _count_nodes(node: yaml.Node) -> int:
+    """How many values there are once every alias is written out; each node is looked at once."""
+    counts: dict[int, int] = {}
+
+    def count(one: yaml.Node) -> int:
+        if id(one) not in counts:
+            inner = one.value if isinstance(one, yaml.SequenceNode) else ()
+            if isinstance(one, yaml.MappingNode):
+                inner = [part for pair in one.value for part in pair]
+            counts[id(one)] = 1 + sum(count(part) for part in inner)
+        return counts[id(one)]
+
+    return count(node)
 
 
 def _record_lines(

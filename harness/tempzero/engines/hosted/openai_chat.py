@@ -24,7 +24,7 @@ import httpx2
 import openai
 
 from tempzero.answers.chat_messages import wire_message, wire_tools
-from tempzero.config import Provider, expand_variables, merge_fields
+from tempzero.config import Provider, expand_all_variables, expand_variables, merge_fields
 from tempzero.engines.hosted.clock import is_clock_skewed
 from tempzero.engines.hosted.endpoint_history import EndpointHistory
 from tempzero.engines.hosted.fault_catalogue import Reply
@@ -101,9 +101,20 @@ class ChatEngine:
     """Asks one endpoint. Make it with `open_engine`."""
 
     def __init__(
-        self, provider: Provider, *, url: str, shown_url: str, key: str | None, proxy: str | None, secrets: Secrets
+        self,
+        provider: Provider,
+        *,
+        url: str,
+        shown_url: str,
+        key: str | None,
+        proxy: str | None,
+        secrets: Secrets,
+        environ: Mapping[str, str],
     ) -> None:
         self._provider = provider
+        # What goes out has the values of variables in it; what is recorded, their names.
+        filled = {name: expand_all_variables(getattr(provider, name), environ) for name in ("request", "extra_headers")}
+        self._filled = provider.model_copy(update=filled) if provider.variables() else provider
         self._shown_url = shown_url
         self._proxied = proxy is not None
         self._secrets = secrets
@@ -111,15 +122,16 @@ class ChatEngine:
         self._standing = KeyStanding()
         self._key = key
         self._fields = {**_official_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
-        self._fields |= {name.lower(): value for name, value in provider.extra_headers.items()}
+        self._fields |= {name.lower(): value for name, value in self._filled.extra_headers.items()}
         self._set_headers({})
         self._wire = Wire(url, timeouts=provider.timeouts, proxy=proxy)
 
     def _set_headers(self, more: Mapping[str, str]) -> None:
         """What goes out with every request from now on; the entry's own headers have the last word."""
         headers = {**more, **self._fields}
-        shown = {n.lower() for n in self._provider.extra_headers} | set(_KEPT_REQUEST_HEADERS) | set(more)
-        self._shown_headers = tuple((n, v) for n, v in sorted(headers.items()) if n in shown)
+        own = {name.lower(): value for name, value in self._provider.extra_headers.items()}
+        shown = {*own, *_KEPT_REQUEST_HEADERS, *more}
+        self._shown_headers = tuple((n, own.get(n, v)) for n, v in sorted(headers.items()) if n in shown)
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         self._headers = tuple((name.encode(), value.encode()) for name, value in headers.items())
@@ -142,8 +154,9 @@ class ChatEngine:
     async def ask(self, question: Question) -> Exchange:
         """One request, one answer or failure, recorded as it was on the wire."""
         body = build_request_body(self._provider, question)
-        sent = body.encode()
-        sha256 = hashlib.sha256(sent).hexdigest()
+        recorded = body.encode()
+        sent = recorded if self._filled is self._provider else build_request_body(self._filled, question).encode()
+        sha256 = hashlib.sha256(recorded).hexdigest()
         shown = self._shown_headers
         answer = await self._wire.post(self._headers, sent)
         streamed = is_streamed(self._provider, question)
@@ -245,28 +258,41 @@ def open_chat_engine(
     served endpoint.
     Raises EngineError where a variable is not set, or a key, header or URL cannot be used.
     """
-    for name, value in provider.extra_headers.items():
+    needed = [name for name in provider.variables() if served_at is None or name != provider.api_key_env]
+    unset = [name for name in needed if not environ.get(name, "").strip()]
+    if unset:
+        raise EngineError(f"{provider.name}: environment variable {' and '.join(unset)} not set")
+    for name, value in expand_all_variables(provider.extra_headers, environ).items():
         if not (_HEADER_NAME.fullmatch(name) and value.isprintable()):
             raise EngineError(f"{provider.name}: extra_headers: {name!r} or its value cannot be sent as a header")
     if served_at is not None:
         url = served_at.rstrip("/") + path
-        return ChatEngine(provider, url=url, shown_url=url, key=None, proxy=None, secrets=Secrets(()))
+        return ChatEngine(
+            provider,
+            url=url,
+            shown_url=url,
+            key=None,
+            proxy=None,
+            secrets=_gather_secrets(provider, environ),
+            environ=environ,
+        )
     if provider.base_url is None:
         raise EngineError(f"{provider.name}: has no base_url and is not being served")
-    unset = [name for name in provider.variables() if not environ.get(name, "").strip()]
-    if unset:
-        raise EngineError(f"{provider.name}: environment variable {' and '.join(unset)} not set")
     key = environ[provider.api_key_env].strip() if provider.api_key_env else None
     if key is not None and not (key.isascii() and key.isprintable()):
         raise EngineError(f"{provider.name}: the value of {provider.api_key_env} holds characters no header can carry")
     url, shown = expand_variables(provider.base_url, environ) + path, provider.base_url + path
     proxy = _choose_proxy(url, environ)
-    secrets = Secrets([*(environ[name].strip() for name in provider.variables()), *_proxy_passwords(proxy)])
+    secrets = _gather_secrets(provider, environ, *_proxy_passwords(proxy))
     try:
-        return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=proxy, secrets=secrets)
+        return ChatEngine(provider, url=url, shown_url=shown, key=key, proxy=proxy, secrets=secrets, environ=environ)
     except (httpx2.InvalidURL, ValueError):
         # Without the cause: it quotes the URL with its variables filled in.
         raise EngineError(f"{provider.name}: {provider.base_url} is no usable URL once its variables are in") from None
+
+
+def _gather_secrets(provider: Provider, environ: Mapping[str, str], *more: str) -> Secrets:
+    return Secrets([*(environ.get(name, "").strip() for name in provider.variables()), *more])
 
 
 def is_streamed(provider: Provider, question: Question) -> bool:

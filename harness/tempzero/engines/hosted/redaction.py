@@ -8,13 +8,15 @@ the key in any other way, or that cannot be searched, is not kept.
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
+from tempzero.engines.hosted.parsing import parse_json_bytes
 from tempzero.engines.hosted.unpacking import is_packed, unpack_bytes
 
 REDACTED = "[secret removed]"  # no word of it may be one that classification goes by
@@ -32,6 +34,10 @@ _TEXT_FIELD = re.compile(rb'"' + _NOT_REPEATED_FIELD + rb'([A-Za-z_]{1,40}+)"\s*
 _SAME_HEAD = re.compile(
     rb'data: \{(?:"(?:(?:id|object|model|system_fingerprint|provider)": ?"[^"\\\r\n]*+"|created": ?\d++), ?)*+'
     rb'(?:"choices": ?\[\{(?:"index": ?\d++, ?)?+"delta": ?\{)?+'
+)
+# Something in a stream that has texts in a list, or bytes as numbers.
+_LISTED = re.compile(
+    rb'"(?:[A-Za-z_]{1,40})"\s*+:\s*+\[\s*+(?:\{\s*+"(?!(?:index|delta|finish_reason|logprobs)")|[0-9"])'
 )
 _LINE_OPENING = re.compile(rb"^[^\S\r\n]*+(?:data|event|id|retry)?+:[^\S\r\n]?+", re.MULTILINE)
 
@@ -140,6 +146,7 @@ def _readable_views(body: bytes) -> Iterator[bytes]:
         yield urllib.parse.unquote_to_bytes(body)
     if b"&" in body:
         yield html.unescape(body.decode(errors="replace")).encode(errors="replace")
+    yield from _join_pieces(body)
     if b"data:" in body or body.startswith(b":"):
         pieces: dict[bytes, list[bytes]] = {}
         same = _SAME_HEAD.match(body)
@@ -149,6 +156,38 @@ def _readable_views(body: bytes) -> Iterator[bytes]:
             yield _unescape_json(b"".join(parts))
         if not _has_only_objects(body):
             yield b"".join(_LINE_OPENING.sub(b"", body).split())  # cut over comment lines
+
+
+def _join_pieces(body: bytes) -> Iterator[bytes]:
+    """Texts that stand one after the other at one place of a list, put together: tokens of logprobs, parts of a
+    content, calls; and numbers, which may be the bytes of a text."""
+    if body.lstrip()[:1] == b"{":
+        events = [body]
+    elif _LISTED.search(body):
+        events = [line.partition(b":")[2] for line in body.split(b"\n") if line.startswith(b"data:")]
+    else:
+        return
+    found: dict[tuple[str, ...], list[str]] = {}
+    for event in events:
+        with contextlib.suppress(ValueError, RecursionError):
+            _gather_pieces(parse_json_bytes(event), (), found)
+    for texts in found.values():
+        if len(texts) > 1 or len(texts[0]) >= _SHORTEST_SECRET:
+            yield "".join(texts).encode(errors="replace")
+
+
+def _gather_pieces(value: Any, at: tuple[str, ...], found: dict[tuple[str, ...], list[str]]) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _gather_pieces(inner, (*at, name), found)
+    elif isinstance(value, list):
+        if value and all(type(one) is int and 0 <= one < 0x110000 for one in value):
+            found.setdefault((*at, "[]"), []).append("".join(map(chr, value)))
+            return
+        for inner in value:
+            _gather_pieces(inner, (*at, "[]"), found)
+    elif isinstance(value, str):
+        found.setdefault(at, []).append(value)
 
 
 def _has_only_objects(body: bytes) -> bool:
