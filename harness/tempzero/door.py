@@ -119,6 +119,7 @@ def run(
         raise KeyboardInterrupt(how)
     if nobody_answered:
         return opened
+    watcher.say(f"root of the records: {opened.root()} (`tempzero seal {collected.path}` has it vouched for)")
     return pipeline.complete_run(collected.path, environ=environ, watcher=watcher, run_code=run_code)
 
 
@@ -187,10 +188,20 @@ def claim(
     )
 
 
-def verify(path: Path | str) -> Verification:
-    """Check a run folder's hash chain, or everything that an evidence bundle (zip or unpacked) claims; offline.
+def verify(
+    path: Path | str,
+    *,
+    runs: Sequence[Path | str] = (),
+    signers: Path | str | None = None,
+    authority: Path | str | None = None,
+) -> Verification:
+    """Check a run folder (chain, files, reports, seals), or everything that an evidence bundle claims; offline.
 
-    Returns only where all of it holds; else raises RunFolderError or BundleError, which say what does not.
+    With `runs`, the folders that a bundle was made of, the bundle is made anew from them and has to come out the same:
+    nothing was left out or inserted. `signers` (a file of allowed signers of ssh-keygen) and `authority` (certificates
+    of a time-stamp authority) say whom to believe.
+    Returns only where all of it holds; else raises RunFolderError or BundleError, which say what does not, and
+    UnknownBundleError for a bundle of a kind or version not known here.
 
     >>> tempzero.verify("results/20260102T030405Z-example").kind
     'run'
@@ -199,9 +210,21 @@ def verify(path: Path | str) -> Verification:
 
     path = Path(path)
     if (path / records.MANIFEST).is_file() or not path.exists():
-        head = records.open_run(path).verify()
-        return Verification(path=path, kind="run", sentence=f"{path}: the chain holds; last record {head}")
+        if runs:
+            raise UsageError(f"{path}: is a run folder; --run names the folder that a bundle was made of")
+        opened = records.open_run(path)
+        seals = records.describe_seals(
+            path, signers=Path(signers) if signers else None, authority=Path(authority) if authority else None
+        )
+        head = opened.verify_files()
+        lines = [f"{path}: the chain holds; last record {head}; root {opened.root() or 'none'}", *seals]
+        return Verification(path=path, kind="run", sentence="\n".join(lines))
 
     from tempzero.claims import check_bundle
 
-    return Verification(path=path, kind="bundle", sentence=check_bundle(path))
+    sentence = check_bundle(path)
+    if runs:
+        from tempzero.nightly.claim_request import compare_with_runs
+
+        sentence = f"{sentence}; {compare_with_runs(path, [records.open_run(Path(one)) for one in runs])}"
+    return Verification(path=path, kind="bundle", sentence=sentence)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from tempzero.claims.accusing import Accusation, accuse_by_finding, accuse_by_rule, find_claimable_findings
 from tempzero.claims.bundle import Bundle, make_bundle
-from tempzero.claims.checking import check_bundle
+from tempzero.claims.checking import check_bundle, read_bundle_files
 
 __all__ = [
     "Accusation",
@@ -27,4 +27,5 @@ __all__ = [
     "check_bundle",
     "find_claimable_findings",
     "make_bundle",
+    "read_bundle_files",
 ]

@@ -187,6 +187,7 @@ class _Case:
         stated = {
             "runs": ", ".join(heads),
             "heads": ", ".join(heads.values()),
+            "roots": ", ".join(dict.fromkeys(r.root() or "none" for s in self._sides for r in s.runs)),
             "tempzero": " ".join(versions[name] for name in ("tempzero", "git") if name in versions) or "not recorded",
             "python": str(versions.get("python", "not recorded")),
             "system": str(host.get("system", "a system that is not recorded")),

@@ -459,6 +459,8 @@ def _check_again_block():
         "- Each line of `answers.jsonl` names the hash of its line in the run's own `records.jsonl`, whose chain ends "
         "in {attested.heads}. With the run's folder `tempzero verify BUNDLE --run RUN` makes the bundle anew: nothing "
         "was inserted or left out if it comes out the same.",
+        "- The root of the run's folder, to be held against its seals (signatures, time stamps) where there are any: "
+        "{attested.roots}.",
         "- `requests/` has every different request as it was sent, with a curl line beside it; send each several "
         "times, at the load stated above. `responses/` is numbered by answer.",
     ]

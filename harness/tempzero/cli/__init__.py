@@ -2,7 +2,7 @@
 
 run_commands       run, check, report, score
 prompt_commands    probe, suite generate, suite lint, suite freeze
-evidence_commands  claim, verify, compare
+evidence_commands  claim, verify, seal, compare
 night_commands     baseline, nightly, history, prune, schedule
 fingerprint_commands  fingerprint
 exchange_commands  import, export
@@ -21,7 +21,7 @@ from typing import Annotated
 
 import typer
 
-from tempzero.cli.evidence_commands import claim, compare, verify
+from tempzero.cli.evidence_commands import claim, compare, seal, verify
 from tempzero.cli.exchange_commands import export, import_run
 from tempzero.cli.exit_codes import CANNOT_RUN, EXIT_CODES, INTERRUPTED, OUR_BUG
 from tempzero.cli.fingerprint_commands import fingerprint
@@ -43,7 +43,7 @@ app = typer.Typer(
 )
 # In the order of the help; a new command has its place here and its row in the README.
 _COMMANDS: tuple[Callable[..., int], ...] = (
-    *(init, run, check, probe, report, score, fingerprint, claim, verify, compare),
+    *(init, run, check, probe, report, score, fingerprint, claim, verify, seal, compare),
     *(baseline, nightly, history, prune, schedule, schema),
 )
 for command in _COMMANDS:

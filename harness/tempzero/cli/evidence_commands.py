@@ -1,4 +1,4 @@
-"""claim, verify, compare: what a run proves, whether a proof holds, and what changed between two runs."""
+"""claim, verify, seal, compare: what a run proves, whether that holds, who vouches, what changed between two runs."""
 
 from __future__ import annotations
 
@@ -48,15 +48,48 @@ def claim(
     return 0
 
 
-def verify(path: Annotated[Path, typer.Argument(help="A run folder, or an evidence bundle (zip or unpacked).")]) -> int:
-    """Check a run folder's hash chain, or everything that an evidence bundle claims; offline."""
+def verify(
+    path: Annotated[Path, typer.Argument(help="A run folder, or an evidence bundle (zip or unpacked).")],
+    run: Annotated[
+        list[Path] | None,
+        typer.Option(help="Of a bundle: make it anew from this run folder (again for more) and compare."),
+    ] = None,
+    signers: Annotated[Path | None, typer.Option(help="Allowed signers, as ssh-keygen has them.")] = None,
+    authority: Annotated[Path | None, typer.Option(help="Certificates of a time-stamp authority (PEM).")] = None,
+) -> int:
+    """Check a run folder with its reports and seals, or everything that an evidence bundle claims; offline."""
     import tempzero
 
     try:
-        print(tempzero.verify(path).sentence)
+        print(tempzero.verify(path, runs=run or (), signers=signers, authority=authority).sentence)
     except UnknownBundleError as unknown:
         print(unknown, file=sys.stderr)
         return EXIT_CODES["inconclusive"]
+    return 0
+
+
+def seal(
+    run: RunFolder,
+    key: Annotated[Path | None, typer.Option(help="Sign with this SSH key.")] = None,
+    timestamp: Annotated[
+        bool, typer.Option("--timestamp", help="Write a request for a time-stamp authority (RFC 3161).")
+    ] = False,
+) -> int:
+    """Have the root of a run's records vouched for by others: signed, time-stamped. Best before anything is claimed."""
+    from tempzero import records
+
+    opened = records.open_run(run)
+    opened.verify_files()
+    print(f"root of the records: {opened.root()} ({run / 'run.sha256'})")
+    if key is not None:
+        print(f"signed: {records.sign_root(run, key)}")
+    if timestamp:
+        request = records.request_time_stamp(run)
+        print(
+            f"request: {request}; send it to an authority of your choice, and what comes back is the seal:\n"
+            f"curl -H 'Content-Type: application/timestamp-query' --data-binary @{request} "
+            f"-o {run / 'run.sha256.tsr'} https://AUTHORITY"
+        )
     return 0
 
 

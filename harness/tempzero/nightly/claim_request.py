@@ -5,12 +5,14 @@ A door of its own: who claims a finding needs the analysis, and who claims a cha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tempzero.analysis import analyse
-from tempzero.claims import Accusation, Bundle, accuse_by_finding, accuse_by_rule, make_bundle
-from tempzero.errors import UsageError
+from tempzero.claims import Accusation, Bundle, accuse_by_finding, accuse_by_rule, make_bundle, read_bundle_files
+from tempzero.errors import BundleError, UsageError
 from tempzero.nightly.history import choose_baseline, question_key, read_baselines
 from tempzero.records import Run, open_run
 
@@ -59,3 +61,32 @@ def find_baseline_runs(run: Run, provider: str) -> tuple[Path, ...]:
             f"{run.path}: {provider} has no baseline in {results}; set one, or name earlier run folders with --against"
         )
     return tuple(results / side.run for side in baseline.sides)
+
+
+def compare_with_runs(path: Path, runs: Sequence[Run]) -> str:
+    """Make a bundle anew from the runs that it names and hold it against that. Raises BundleError and UsageError."""
+    files = read_bundle_files(path)
+    claimed = json.loads(files["claim.json"])
+    given = {run.manifest.run_id: run for run in runs}
+    named = [one["run"] for one in claimed["runs"]]
+    lacking = [name for name in named if name not in given]
+    if lacking:
+        raise UsageError(f"{path}: was made of {', '.join(named)}; name each with --run")
+    run, *before = (given[name] for name in named)
+    subject, *others = (claimed["sides"][letter] for letter in sorted(claimed["sides"]))
+    if before or claimed["rule"] == "changed":
+        accusation = accuse_by_rule("changed", subject)
+    elif claimed["rule"] in ("nondeterministic", "differs_from_all") and "report_p" not in claimed["attested"]:
+        accusation = accuse_by_rule(claimed["rule"], subject, others)
+    else:
+        found = analyse(run).findings
+        fits = [(f.rule, f.subject, f.other) for f in found]
+        wanted = (claimed["rule"], subject, others[0] if others else None)
+        if wanted not in fits:
+            raise BundleError(f"{path}: FAILED: the run has no such finding")
+        accusation = accuse_by_finding(found, fits.index(wanted) + 1)
+    made = make_bundle(run, replace(accusation, condition=claimed["condition"]), environ={}, before=before)
+    for name in sorted(made.files.keys() | files.keys()):
+        if made.files.get(name) != files.get(name):
+            raise BundleError(f"{path}: FAILED: {name} is not what the run gives: something was left out or inserted")
+    return "made anew from the run it comes out the same: nothing was left out or inserted"

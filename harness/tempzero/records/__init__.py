@@ -4,6 +4,8 @@ layout    the names of the files, the format and its history
 run       a run folder read, and verified
 writing   a run folder made, added to, sealed, packed
 chain     the hash chain that records, scores and judgements share
+anchoring the hashes of what was collected and reported, and the root that stands for them
+sealing   that root, signed and time-stamped by others
 files     atomic writes, syncs and locks, for the whole package
 
 What is promised, and how it is held:
@@ -17,6 +19,7 @@ What is promised, and how it is held:
 
 from __future__ import annotations
 
+from tempzero.records.anchoring import list_report_files
 from tempzero.records.layout import (
     COMPRESSED_RECORDS,
     JUDGEMENTS,
@@ -27,6 +30,7 @@ from tempzero.records.layout import (
     SCORES,
 )
 from tempzero.records.run import Run, RunProgress, open_run
+from tempzero.records.sealing import describe_seals, request_time_stamp, sign_root
 from tempzero.records.writing import (
     JudgementWriter,
     RunWriter,
@@ -55,10 +59,14 @@ __all__ = [
     "ScoreWriter",
     "compress_run",
     "create_run",
+    "describe_seals",
     "finish_session",
+    "list_report_files",
     "open_judgement_writer",
     "open_run",
     "open_run_writer",
     "open_score_writer",
     "record_preflight",
+    "request_time_stamp",
+    "sign_root",
 ]

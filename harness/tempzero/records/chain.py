@@ -1,7 +1,7 @@
 """Values in, lines that each name the hash of the one before out, and back: records, scores and judgements alike.
 
-A chain starts from the plan digest, so that it cannot be moved to another run. A line is whole or not there: what a
-kill or a full disk leaves of one is cut off, and nothing is ever written behind half a line.
+A chain starts from the run's manifest, so that it cannot be moved to another run, nor the manifest replaced. A line is
+whole or not there: what a kill or a full disk leaves of one is cut off, and nothing is ever written behind half a line.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import hashlib
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Generic, Protocol, TypeVar
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from tempzero.canonical_json import to_ascii_canonical_json
 from tempzero.errors import RunFolderError
 from tempzero.records.files import sync_file
 from tempzero.records.layout import (
@@ -165,9 +166,16 @@ class ChainWriter(Generic[Value, Line]):
         self.seq, self.head = seq, head
 
 
-def genesis_hash(plan_digest: str) -> str:
-    """What the first line of every chain of a run names as the line before it."""
-    return hashlib.sha256(plan_digest.encode()).hexdigest()
+# What a manifest gains while a run goes on.
+_LATER_KEYS = ("sessions", "scores", "notes")
+
+
+def genesis_hash(manifest: Mapping[str, Any]) -> str:
+    """What the first line of every chain of a run names as the line before it: the manifest as the run began."""
+    if manifest.get("format") == 1:
+        return hashlib.sha256(str(manifest.get("plan_digest")).encode()).hexdigest()
+    opening = {name: value for name, value in manifest.items() if name not in _LATER_KEYS}
+    return hashlib.sha256(to_ascii_canonical_json(opening).encode()).hexdigest()
 
 
 def hash_line(line: bytes) -> str:

@@ -8,6 +8,12 @@ Format history of results/<run>/ (`Manifest.format`):
     tried out (`Judgement`), chained likewise; it may be removed and made again. preflight.jsonl has a line
     for each exchange of the check before the run, not chained.
     A finished run may hold records.jsonl.gz instead of records.jsonl: the same bytes, compressed.
+ 2  The first line of each chain names the hash of the manifest as it was when the run began (without `sessions`,
+    `scores` and `notes`, which come later), so that another configuration or suite shows. The end of scores.jsonl
+    stands in scores.seal.json, so that the manifest is left as collecting left it. run.sha256, in the form of
+    `sha256sum`, has the hashes of manifest.json, records.jsonl and preflight.jsonl; its own hash is the run's root.
+    Seals lie beside it: run.sha256.sig (an SSH signature), run.sha256.tsr (an RFC 3161 time stamp). report.sha256 has
+    the hashes of the reports and of what they were made of.
 """
 
 from __future__ import annotations
@@ -16,13 +22,18 @@ from pathlib import Path
 
 from tempzero.errors import RunFolderError
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
+READABLE_FORMATS = (1, RUN_FORMAT)
 MANIFEST = "manifest.json"
 RECORDS = "records.jsonl"
 COMPRESSED_RECORDS = "records.jsonl.gz"
 SCORES = "scores.jsonl"
 JUDGEMENTS = "judged.jsonl"
 PREFLIGHT = "preflight.jsonl"
+SCORES_SEAL = "scores.seal.json"
+ROOT_LIST = "run.sha256"
+REPORT_LIST = "report.sha256"
+SIGNATURE, TIME_STAMP, STAMP_REQUEST = f"{ROOT_LIST}.sig", f"{ROOT_LIST}.tsr", f"{ROOT_LIST}.tsq"
 
 # File -> the command that writes what is missing of it. The others are written by the command that writes records.
 _COMPLETING_COMMANDS = {SCORES: "tempzero score", JUDGEMENTS: "tempzero report"}

@@ -13,6 +13,7 @@ import msgspec
 
 from tempzero import config
 from tempzero.errors import RunFolderError
+from tempzero.records.anchoring import check_lists, find_root
 from tempzero.records.chain import (
     JUDGEMENT_CHAIN,
     RECORD_CHAIN,
@@ -24,9 +25,9 @@ from tempzero.records.chain import (
     read_chain,
     read_whole_lines,
 )
-from tempzero.records.layout import MANIFEST, PREFLIGHT, RECORDS, RUN_FORMAT, SCORES
+from tempzero.records.layout import MANIFEST, PREFLIGHT, READABLE_FORMATS, RECORDS, RUN_FORMAT, SCORES, SCORES_SEAL
 from tempzero.types.asked import Trial
-from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Times
+from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Seal, Times
 from tempzero.types.scored import Judgement, Reading, ScoreLine
 
 
@@ -96,8 +97,9 @@ class RunProgress:
 class Run:
     """A run folder opened for reading. Open it with `open_run`."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, genesis: str = "") -> None:
         self.path = path
+        self.genesis = genesis
         self.manifest = manifest
         self.config = config.parse_config(_renew_keys(manifest.config), source=str(path / MANIFEST))
 
@@ -181,7 +183,7 @@ class Run:
         Raises RunFolderError naming the first line that was changed, removed or moved, and
         when fewer or other records are there than the last finished session left behind.
         """
-        genesis = genesis_hash(self.manifest.plan_digest)
+        genesis = self.genesis
         heads = [genesis]
         for head, record in follow_chain(self.path, RECORD_CHAIN, genesis):
             _check_body_hashes(record, f"{self.path / RECORDS}:{len(heads)}")
@@ -197,9 +199,20 @@ class Run:
             pass
         return heads[-1]
 
+    def verify_files(self) -> str:
+        """The same, and that every file of the run and of its reports has the hash that was listed when it was made."""
+        head = self.verify()
+        check_lists(self.path)
+        return head
+
+    def root(self) -> str | None:
+        """The hash that stands for all that was collected; None where collecting did not come to its end."""
+        return find_root(self.path)
+
     def _verify_scores(self, genesis: str, records: set[str]) -> None:
         """Check the chain of scores.jsonl, and that what was read is still recorded."""
-        path, seal = self.path / SCORES, self.manifest.scores
+        path, sealed = self.path / SCORES, self.path / SCORES_SEAL
+        seal = msgspec.json.decode(sealed.read_bytes(), type=Seal) if sealed.is_file() else self.manifest.scores
         heads = [genesis]
         for head, score in follow_chain(self.path, SCORE_CHAIN, genesis):
             read = score.scored or score.unread
@@ -222,10 +235,11 @@ def open_run(path: Path) -> Run:
     except OSError:
         raise RunFolderError(f"{path}: not a run folder: it has no {MANIFEST}") from None
     try:
-        version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
-        if version != RUN_FORMAT:
+        written = msgspec.json.decode(data, type=dict[str, Any])
+        version = written.get("format")
+        if version not in READABLE_FORMATS:
             raise RunFolderError(f"{file}: written in format {version}; this tempzero reads format {RUN_FORMAT}")
-        return Run(path, msgspec.json.decode(data, type=Manifest))
+        return Run(path, msgspec.json.decode(data, type=Manifest), genesis_hash(written))
     except msgspec.MsgspecError as error:
         raise RunFolderError(f"{file}: damaged: {error}") from None
 

@@ -12,6 +12,7 @@ from typing import IO
 import msgspec
 
 from tempzero.errors import RunFolderError
+from tempzero.records.anchoring import write_root
 from tempzero.records.chain import (
     JUDGEMENT_CHAIN,
     RECORD_CHAIN,
@@ -23,7 +24,6 @@ from tempzero.records.chain import (
     cut_torn_tail,
     encode_value,
     find_chain_end,
-    genesis_hash,
 )
 from tempzero.records.files import lock_file, sync_file, sync_folder, write_atomically
 from tempzero.records.layout import (
@@ -31,10 +31,13 @@ from tempzero.records.layout import (
     MANIFEST,
     PREFLIGHT,
     RECORDS,
+    ROOT_LIST,
+    SCORES_SEAL,
     missing_records_error,
     unwritable_error,
 )
 from tempzero.records.run import open_run
+from tempzero.records.sealing import has_seals
 from tempzero.types.recorded import Attempt, Ending, Exchange, Manifest, Record, Seal, Session
 from tempzero.types.scored import Judgement, ScoreLine
 
@@ -75,6 +78,9 @@ def open_run_writer(path: Path, *, now: str) -> Iterator[RunWriter]:
         open_run(path)  # says what is wrong where this is no run folder at all
         raise missing_records_error(path)
     with _open_chain_writer(path, RECORD_CHAIN) as writer:
+        if has_seals(path):
+            raise RunFolderError(f"{path}: is sealed; to go on, copy the folder without its seals ({ROOT_LIST}.*)")
+        (path / ROOT_LIST).unlink(missing_ok=True)
         manifest = open_run(path).manifest
         session = Session(started_at=now, ended_at=None, records=writer.seq, head=None, torn_tail=writer.torn_tail)
         _write_manifest(path, replace(manifest, sessions=(*manifest.sessions, session)))
@@ -93,7 +99,10 @@ def open_score_writer(path: Path) -> Iterator[ScoreWriter]:
         finally:
             writer.sync()  # the seal promises lines, so they go to the disk before it
             seal = Seal(lines=writer.seq, head=writer.head)
-            _write_manifest(path, replace(open_run(path).manifest, scores=seal))
+            try:
+                write_atomically(path / SCORES_SEAL, encode_value(seal) + b"\n")
+            except OSError as error:
+                raise unwritable_error(path / SCORES_SEAL, error) from None
 
 
 @contextlib.contextmanager
@@ -116,7 +125,7 @@ def _open_chain_writer(path: Path, kind: ChainKind[Value, Line]) -> Iterator[Cha
         torn = cut_torn_tail(file)
         run = open_run(path)
         run.verify()
-        seq, head = find_chain_end(path, kind.file_name, genesis_hash(run.manifest.plan_digest))
+        seq, head = find_chain_end(path, kind.file_name, run.genesis)
         try:
             yield ChainWriter(file, kind, seq=seq, head=head, torn_tail=torn)
         finally:
@@ -136,6 +145,7 @@ def finish_session(
     last = replace(manifest.sessions[-1], ended_at=now, records=writer.seq, head=writer.head, endings=tuple(endings))
     said = dict.fromkeys((*manifest.notes, *notes))
     _write_manifest(path, replace(manifest, sessions=(*manifest.sessions[:-1], last), notes=tuple(said)))
+    write_root(path)
 
 
 def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempzero.analysis import analyse
 from tempzero.config import Gates
 from tempzero.errors import UsageError
-from tempzero.records import Run
+from tempzero.records import Run, list_report_files
 from tempzero.reports import write_reports
 from tempzero.types.concluded import Analysis, Verdict
 from tempzero.verdict.gate import judge
@@ -44,7 +44,9 @@ def conclude_run(
 def save_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
     """Write every report file into a folder; give their paths. Raises UsageError where it cannot be written."""
     try:
-        return write_reports(analysis, verdict, folder)
+        written = write_reports(analysis, verdict, folder)
+        list_report_files(folder, written)
+        return written
     except OSError as error:
         raise UsageError(
             f"{folder}: the report cannot be written there: {error.strerror}; copy the folder first"

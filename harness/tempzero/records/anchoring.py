@@ -1,0 +1,78 @@
+"""A run folder's files in, lists of their hashes out, in the form of `sha256sum`; and whether they still have them.
+
+The hash of the list of what was collected is the run's root: one line that stands for every byte.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from tempzero.errors import RunFolderError
+from tempzero.records.files import write_atomically
+from tempzero.records.layout import (
+    COMPRESSED_RECORDS,
+    JUDGEMENTS,
+    MANIFEST,
+    PREFLIGHT,
+    RECORDS,
+    REPORT_LIST,
+    ROOT_LIST,
+    SCORES,
+    unwritable_error,
+)
+
+
+def write_root(folder: Path) -> str:
+    """List what was collected, give the root. Raises RunFolderError."""
+    return _write_list(folder, ROOT_LIST, (MANIFEST, RECORDS, PREFLIGHT))
+
+
+def find_root(folder: Path) -> str | None:
+    """The root of a run whose collecting came to an end."""
+    file = folder / ROOT_LIST
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def list_report_files(folder: Path, written: Iterable[Path]) -> None:
+    """List the reports of a run and what they were made of."""
+    made_of = (MANIFEST, RECORDS, SCORES, JUDGEMENTS) if (folder / MANIFEST).is_file() else ()
+    _write_list(folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)))
+
+
+def check_lists(folder: Path) -> None:
+    """Whether every listed file is what it was. Raises RunFolderError, naming the first that is not."""
+    for listing, remedy in ((ROOT_LIST, "restore it from a copy"), (REPORT_LIST, "`tempzero report` writes it anew")):
+        file = folder / listing
+        if not file.is_file():
+            continue
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            digest, _, name = line.partition("  ")
+            if "/../" in f"/{name}" or name.startswith("/") or _hash_file(folder / name) != digest:
+                raise RunFolderError(f"{folder / name}: is not what {listing} has the hash of; {remedy}")
+
+
+def _write_list(folder: Path, listing: str, names: Iterable[str]) -> str:
+    found = {name: digest for name in names if (digest := _hash_file(folder / name)) is not None}
+    data = "".join(f"{digest}  {name}\n" for name, digest in found.items()).encode()
+    try:
+        write_atomically(folder / listing, data)
+    except OSError as error:
+        raise unwritable_error(folder / listing, error) from None
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_file(path: Path) -> str | None:
+    """Of its bytes; packed records have the hash of what is in them."""
+    packed = path.with_name(COMPRESSED_RECORDS)
+    digest = hashlib.sha256()
+    try:
+        unpacks = path.name == RECORDS and not path.exists() and packed.exists()
+        with gzip.open(packed) if unpacks else path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except (FileNotFoundError, EOFError, gzip.BadGzipFile):
+        return None
+    return digest.hexdigest()
