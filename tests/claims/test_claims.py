@@ -267,7 +267,7 @@ TAMPERED: dict[str, tuple[Callable[[Files], Files], str]] = {
     ),
     "a response and its answer removed, resealed": (
         lambda f: resealed(lines_changed(without(f, "responses/000011.body"), lambda lines: lines[:11])),
-        "1 of 12 planned trials have no record",
+        "11 records of 12 planned trials",
     ),
     "an answer removed in the middle, resealed": (
         lambda f: resealed(lines_changed(without(f, "responses/000005.body"), lambda x: x[:5] + x[6:])),
@@ -1609,3 +1609,19 @@ def test_what_cannot_be_claimed_exits_2(
     assert cli.main(["claim", str(run.path), "--out", str(out), *accused]) == 2
     assert why in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_claim_ready_to_paste_has_fifteen_lines(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An issue that nobody reads to its end helps nobody: asked what, how often, where, how to ask and verify."""
+    for accusation in (SELF, CROSS, replace(CROSS, rule="deviates_from_reference")):
+        made = claim(run, accusation)
+        lines = claims.write_issue_text(made)
+        assert len(lines) <= 15
+        assert all("\n" not in line for line in lines)
+        text = "\n".join(lines)
+        for part in (made.title, made.root, hash_checker(), "curl -sS -X POST", "python3 -I", "at character"):
+            assert part in text
+    out = tmp_path / "proof.zip"
+    accused = ["--rule", "nondeterministic", "--provider", "a", "--issue"]
+    assert cli.main(["claim", str(run.path), *accused, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.count("\n") <= 15

@@ -234,9 +234,9 @@ FORGERIES: dict[str, tuple[Callable[[Forger], object], str]] = {
         "does not belong in a bundle",
     ),
     # answers dropped, added, cloned, reordered
-    "an agreeing answer dropped": (lambda f: f.drop(19), "planned trials have no record"),
-    "a prompt dropped": (drop_all(31, 30, 29, 28), "planned trials have no record"),
-    "a repeat dropped, and the plan bent": (plan_less, "planned trials have no record"),
+    "an agreeing answer dropped": (lambda f: f.drop(19), "planned trials"),
+    "a prompt dropped": (drop_all(31, 30, 29, 28), "planned trials"),
+    "a repeat dropped, and the plan bent": (plan_less, "planned trials"),
     "an answer added": (lambda f: f.clone(2, repeat=4, seq=99, record_sha256="0" * 64), "do not stand in the order"),
     "an answer cloned in its place": (lambda f: f.clone(2), "one place in the run's records"),
     "an answer cloned under another id": (cloned_with_another_id, "one place in the run's records"),
@@ -296,6 +296,8 @@ FORGERIES: dict[str, tuple[Callable[[Forger], object], str]] = {
     "an example that does not differ": (set_claim(example=[12, 28]), "do not differ"),
     "an example of two prompts": (set_claim(example=[2, 20]), "do not differ"),
     "an example of one side": (set_claim(example=[0, 2]), "the example is not of the two sides"),
+    "a plan without end": (lambda f: f.claim["planned"]["B"][0].__setitem__(1, 10**12), "planned trials"),
+    "a size that is no number": (set_claim(epsilon=float("nan")), "not a whole bundle"),
     # downgrades
     "records of another tool": (imported, "is not the one in"),
     "records of another tool on one side": (

@@ -13,7 +13,7 @@ import tempzero
 from evidence import answers
 from making import NOW, make_config, make_run, make_suite
 from tempzero import cli
-from tempzero.errors import BundleError, RunFolderError, UsageError
+from tempzero.errors import BundleError, RunFolderError, TempzeroError, UsageError
 from tempzero.records import compress_run, open_run, open_run_writer, request_time_stamp, sign_root
 from tempzero.workflow.conclusion import conclude_run
 
@@ -150,7 +150,7 @@ def test_any_byte_that_is_changed_after_the_seal_is_noticed_twice(
         before = (run / name).read_bytes()
         flip(run / name, at)
         assert any(check() != 0 for check in checks), (name, at)
-        with pytest.raises(RunFolderError):
+        with pytest.raises(TempzeroError):
             tempzero.verify(run)
         (run / name).write_bytes(before)
     tempzero.verify(run)

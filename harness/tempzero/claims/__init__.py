@@ -4,6 +4,7 @@ accusing         findings -> what is to be claimed
 bundle_answers   the records of one condition -> flat answers, and their bytes as files
 bundle_readings  two answers -> what the reference's logits say where they part
 bundle           run + accusation -> the zip, or the reason why the records do not support the claim
+issue_text       a bundle -> fifteen lines to paste into an issue
 checking         a bundle's file or folder -> one line that it holds, or a BundleError
 
 What checks a bundle is plain Python in four modules, which `checker_source` joins to the bundle's `verify.py`:
@@ -18,6 +19,7 @@ from __future__ import annotations
 from tempzero.claims.accusing import Accusation, accuse_by_finding, accuse_by_rule, find_claimable_findings
 from tempzero.claims.bundle import Bundle, make_bundle
 from tempzero.claims.checking import check_bundle, read_bundle_files
+from tempzero.claims.issue_text import write_issue_text
 
 __all__ = [
     "Accusation",
@@ -28,4 +30,5 @@ __all__ = [
     "find_claimable_findings",
     "make_bundle",
     "read_bundle_files",
+    "write_issue_text",
 ]

@@ -11,7 +11,7 @@ from itertools import combinations, zip_longest
 from math import ceil, exp, floor, fsum, lgamma, log, log1p, sqrt
 
 from tempzero.answers.cut_answers import settle_cut_answers
-from tempzero.claims.byte_reading import CUT_OUTCOME, PARTS, WHOLE_OUTCOMES, find_field, find_limit_asked
+from tempzero.claims.byte_reading import CUT_OUTCOME, PARTS, WHOLE_OUTCOMES, find_field, find_limit_asked, parse_json
 
 HIDDEN_CHARACTERS = re.compile(  # what hides from the eye or acts on a page
     "[\0-\x1f\x7f-\xa0`\xad\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ud800-\udfff"
@@ -206,10 +206,10 @@ def compute_figures(claim, answers, files, outline):
     check_verdict(claim, a, b, sides, found)
     example = describe_example(a, b, sides)
     if claim["epsilon"] is not None:
-        read = {x["number"]: x for x in map(json.loads, files["readings.jsonl"].splitlines())}
+        read = {x["number"]: x for x in map(parse_json, files["readings.jsonl"].splitlines())}
         example.update(attribute_difference(read[a["number"]], read[b["number"]], claim["epsilon"]))
     if claim["rule"] == "deviates_token_by_token":
-        forms = map(json.loads, files["forms.jsonl"].splitlines())
+        forms = map(parse_json, files["forms.jsonl"].splitlines())
         example.update(measure_token_difr(sides["A"], read, forms, claim))
     found.update({f"example.{name}": text for name, text in example.items()})
     every = {a["number"]: a for by_prompt in sides.values() for given in by_prompt.values() for a in given}

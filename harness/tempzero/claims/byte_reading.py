@@ -64,7 +64,7 @@ TOKEN_COUNTS = {
 
 
 def parse_json(text):
-    """JSON in which no key is given twice: which of the two would count?"""
+    """JSON in which no key is given twice (which of the two would count?) and no number is none."""
 
     def take_once(pairs):
         found = dict(pairs)
@@ -72,7 +72,10 @@ def parse_json(text):
             raise ValueError("a key is given twice in one JSON object")
         return found
 
-    return json.loads(text, object_pairs_hook=take_once)
+    def refuse(name):
+        raise ValueError(f"{name} is no number of JSON")
+
+    return json.loads(text, object_pairs_hook=take_once, parse_constant=refuse)
 
 
 def find_field(value, path):

@@ -146,6 +146,8 @@ def check_claim(claim):
     if claim["planned"].keys() != claim["sides"].keys() or claim["keys"].keys() != claim["sides"].keys():
         raise BrokenBundle("claim.json: planned, keys: not of the same sides")
     for name, text in (("epsilon", claim["epsilon"]), ("clip", claim.get("clip"))):
+        if text is not None and not (type(text) in (int, float) and 0 < text < 1e9):
+            raise BrokenBundle(f"claim.json: {name} is no size that a logit can have")
         if claim["attested"].get(name) != (None if text is None else f"{text:.3g}"):
             raise BrokenBundle(f"claim.json: attested.{name} is not the one that was calculated with")
     if (claim["epsilon"] is None) != ("reader" not in claim["attested"]):
@@ -290,6 +292,11 @@ def check_answers(claim, answers):
 
 def check_plan(side, planned, mine):
     """Every planned trial has its records, and no other has any; attempts of one are numbered without a gap."""
+    size = sum(repeats * len(prompts) for _, repeats, prompts in planned)
+    if size > (10**7 if mine and mine[0]["method"] == "IMPORT" else len(mine)) or any(r < 1 for _, r, _ in planned):
+        raise BrokenBundle(
+            f"{side}: {len(mine)} records of {size} planned trials; `tempzero run --resume` asks the rest"
+        )
     trials = {(run, prompt, r) for run, repeats, prompts in planned for prompt in prompts for r in range(repeats)}
     attempts = {}
     for a in mine:

@@ -29,6 +29,9 @@ def claim(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
+    issue: Annotated[
+        bool, typer.Option("--issue", help="Print a text for an issue tracker, fifteen lines at most.")
+    ] = False,
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""
     import tempzero
@@ -44,7 +47,14 @@ def claim(
             environ=os.environ,
             tell=tell,
         )
-    print(f"{bundle.save(out)}: {bundle.title}\nroot hash: {bundle.root}")
+    file = bundle.save(out)
+    if issue:
+        from tempzero.claims import write_issue_text
+
+        print(f"written: {file}", file=sys.stderr)
+        print("\n".join(write_issue_text(bundle)))
+    else:
+        print(f"{file}: {bundle.title}\nroot hash: {bundle.root}")
     return 0
 
 

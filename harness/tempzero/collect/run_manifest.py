@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tempzero import records
+from tempzero.canonical_json import to_ascii_canonical_json
 from tempzero.collect.session import PreparedRun
 from tempzero.config.shipped import find_clone
 from tempzero.engines import Engine
@@ -40,11 +42,17 @@ def build_run_manifest(
         plan_digest=prepared.plan.digest,
         plan_seed=prepared.plan.seed,
         skipped=prepared.plan.skipped,
-        versions=_installed_versions(),
+        versions={**_installed_versions(), "configuration": _hash_configuration(prepared)},
         host=_describe_host(),
         engines=described,
         notes=(*prepared.suite.remarks, *notes),
     )
+
+
+def _hash_configuration(prepared: PreparedRun) -> str:
+    """Of what was asked for, however its file is written: the same settings have the same hash."""
+    settings = to_ascii_canonical_json(prepared.config.model_dump(mode="json"))
+    return hashlib.sha256(settings.encode()).hexdigest()
 
 
 def _installed_versions() -> dict[str, str]:
@@ -55,15 +63,17 @@ def _installed_versions() -> dict[str, str]:
     # An installed package may lie inside a repository of its user's, whose commit says nothing about it.
     clone, git = find_clone(), shutil.which("git")
     if git is not None and clone is not None and (clone / ".git").exists():
-        commit = subprocess.run(
-            [git, "-C", str(clone), "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if commit.returncode == 0:
-            versions["git"] = commit.stdout.strip()
+        commit = _ask_git(git, clone, "rev-parse", "HEAD")
+        if commit:
+            # What a user changes in a clone, providers.yaml say, is no other harness.
+            changed = _ask_git(git, clone, "status", "--porcelain", "--", "harness", "pyproject.toml")
+            versions["git"] = f"{commit}-dirty" if changed else commit
     return versions
+
+
+def _ask_git(git: str, clone: Path, *arguments: str) -> str:
+    done = subprocess.run([git, "-C", str(clone), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _describe_host() -> dict[str, Any]:
