@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tempzero.canonical_json import to_canonical_json
 
-# How many of the best tokens are kept of each place. A penalty of 2 logits on all of them would be needed to bring one
-# from below the 32nd to the top; of 3,000 places of the shipped model the 32nd lies at least 3.9 logits down.
+# How many of the best tokens are kept of each place. Assumed to be enough for penalties, which lower the best ones: a
+# token from below the 32nd would come to the top only where all of these are lowered further than it lies below them.
 KEPT = 32
 _KEY_BYTES = 16
 _WRITTEN_TOGETHER, _HELD_AT_MOST = 5_000, 200_000
