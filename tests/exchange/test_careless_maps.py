@@ -108,6 +108,32 @@ def test_what_repeats_share_tells_no_calls_apart(name: str, tmp_path: Path) -> N
     assert emr(take_in(table(tmp_path / name, rows), MAP)) == 1.0
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("column", "value", "plain", "field"),
+    [
+        ("finish_reason", "length", "stop", "finish_reason"),
+        ("meta.stopReason", "MAX_TOKENS", "STOP", "finish_reason"),
+        ("done_reason", "content_filter", "stop", "finish_reason"),
+        ("cached", "True", "False", "cached"),
+        ("cacheHit", "yes", "no", "cached"),
+    ],
+)
+def test_a_column_that_says_of_answers_that_they_are_none_is_not_passed_over(
+    column: str, value: str, plain: str, field: str, name: str, tmp_path: Path
+) -> None:
+    """What a cache gave back agrees with itself, and a cut text is known up to its cut only."""
+    rows = [{**row(question=f"q{q}", answer="a"), column: value if r else plain} for q in range(6) for r in range(3)]
+    source = table(tmp_path / name, rows)
+    line = refused(source, MAP) if field == "cached" else next(n for n in noted(source, MAP) if column in n)
+    assert line.startswith(f'the column "{column}" says of answers: {value}')
+    outcomes = {v.outcome.status for v in take_in(source, MAP, ready(line, "--map")).views()}
+    assert outcomes == {"valid", "censored" if field == "finish_reason" else "excluded"}
+    assert emr(take_in(source, MAP, f"ignore={column}")) == 1.0
+    same = [{**r, column: plain} for r in rows]
+    assert emr(take_in(table(tmp_path / f"plain-{name}", same), MAP)) == 1.0
+
+
 # --- an ambiguous record ---------------------------------------------------------------------
 
 TWICE = '{"model": "m", "question": "q", "answer": "a", "answer": "b"}'

@@ -8,12 +8,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from array import array
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from tempzero.exchange.ending_words import is_unfinished
 from tempzero.exchange.expressions import Cells, Expression, as_label, quote_for_shell
 from tempzero.exchange.nested_cells import flatten_cells, flatten_settings
 from tempzero.exchange.path_parts import WORDS, PathPart, find_path_parts
@@ -68,6 +69,17 @@ _IDENTITY = re.compile(
     re.IGNORECASE,
 )
 _LONG_ENOUGH = re.compile(r"(?=.*[0-9])[^\s]{8,}|.*[0-9][.,][0-9]{3,}.*")
+
+
+# Columns that say how an answer ended, by the field that they belong to, and what they say where it is no whole one.
+EndingField = Literal["finish_reason", "cached"]
+_ENDINGS: Mapping[EndingField, tuple[re.Pattern[str], Callable[[Any], bool]]] = {
+    "finish_reason": (re.compile(r"(finish|stop|done)_?reason", re.IGNORECASE), is_unfinished),
+    "cached": (
+        re.compile(r"(is_?|from_?)?cached?(_?hit)?|cache_?(status|hit)", re.IGNORECASE),
+        lambda value: str(value).strip().casefold() in ("true", "yes", "1", "hit", "cached"),
+    ),
+}
 
 
 @dataclass(slots=True)
@@ -168,6 +180,21 @@ class Factors:
                     f'{again} rows stand there twice, with one "{column}", which else tells calls apart: a duplicate '
                     "would count as a repeat that agrees perfectly. Leave the copies out, or say that it tells nothing "
                     f"apart: --map {quote_for_shell(f'ignore={column}')}"
+                )
+                return
+
+    def endings(self, name: EndingField) -> Iterator[str]:
+        """A line for a column that nobody mapped as this field and that says of answers that they are no whole ones."""
+        spelled, is_telling = _ENDINGS[name]
+        for column, watched in self._columns.items():
+            if name in self._recipe.fields or watched.part is not None or not spelled.fullmatch(_last_name(column)):
+                continue
+            found = [value for value in watched.numbers if is_telling(value)]
+            if found:
+                yield (
+                    f'the column "{column}" says of answers: {_show_words(found)}; as it stands they count as whole '
+                    f"answers. Say so with --map {quote_for_shell(f'{name}={column}')} (or --map "
+                    f"{quote_for_shell(f'ignore={column}')})"
                 )
                 return
 
@@ -349,6 +376,11 @@ def _join_expression(known: Expression | None, source: str) -> str:
     if known is None or known.pattern is not None or known.constant is not None or "~" in source:
         return source
     return f"{known.written}+{source}"
+
+
+def _show_words(values: Sequence[Hashable]) -> str:
+    shown = sorted(str(value)[:40] for value in values)
+    return f"{', '.join(shown[:_MOST_SHOWN])}{', ...' if len(shown) > _MOST_SHOWN else ''}"
 
 
 def _show_values(values: Sequence[Hashable]) -> str:

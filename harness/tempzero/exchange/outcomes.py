@@ -11,18 +11,12 @@ from dataclasses import dataclass
 
 from tempzero.answers.chat_messages import CALL_MARK, call_line, parse_calls
 from tempzero.answers.message_parts import split_think_block
+from tempzero.exchange.ending_words import CUT_REASONS, ENDED_REASONS, FAILURE_REASONS, FILTER_REASONS
 from tempzero.exchange.foreign_answers import ForeignAnswer
 from tempzero.exchange.table_reading import is_sound_text
 from tempzero.types.asked import ToolCall
 from tempzero.types.recorded import Completion, FaultKind, Flag, Outcome, OutcomeKind, Status
 
-_CUT_REASONS = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "max_new_tokens"})
-_FILTER_REASONS = frozenset(
-    {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrails", "blocklist", "spii"}
-)
-_FAILURE_REASONS = frozenset({"error", "failed", "cancelled", "timeout"})
-
-_ENDED_REASONS = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed", "tool_calls"})
 # Refusals that say that there was one, and not in which words; our own exports write the kind of ending.
 _REFUSAL_MARK = re.compile(
     r"(true|yes|y|t|1|1\.0|refused|refusal|filtered|blocked|content_filter)|(content_filter|refusal):.*",
@@ -111,29 +105,29 @@ def classify_ending(answer: ForeignAnswer, *, as_is: bool) -> Ending:
     """
     text = answer.text
     finish = answer.finish_reason.strip().casefold() if answer.finish_reason else ""
-    if answer.error is not None or finish in _FAILURE_REASONS:
+    if answer.error is not None or finish in FAILURE_REASONS:
         return _missing_ending(answer.error or f"finish reason {finish}")
     if text is not None and not is_sound_text(text):
         return _BROKEN
     if answer.cached is not None:
         return _CACHED
-    if answer.refusal is not None or finish in _FILTER_REASONS:
+    if answer.refusal is not None or finish in FILTER_REASONS:
         said = " ".join((_sound_or_none(answer.refusal) or f"finish reason {finish}").split())
         return Ending("censored", "content_filter", said[:_LONGEST_DETAIL])
     if not text:
         return _classify_silence(answer, finish)
     if not as_is and is_error_text(text) and text.strip() != answer.expected:
         return _missing_ending(" ".join(text.split())[:200])
-    if finish in _CUT_REASONS:
+    if finish in CUT_REASONS:
         return _LENGTH
     return _REFUSED if not as_is and is_refusal(text) else _WHOLE
 
 
 def _classify_silence(answer: ForeignAnswer, finish: str) -> Ending:
     """An empty text is an answer where the response says that it ended, or shows its reasoning; else a gap."""
-    if finish in _CUT_REASONS:
+    if finish in CUT_REASONS:
         return _LENGTH
-    if finish in _ENDED_REASONS or _sound_or_none(answer.reasoning):
+    if finish in ENDED_REASONS or _sound_or_none(answer.reasoning):
         return _WHOLE if answer.text else _EMPTY
     return _SILENT
 
@@ -151,7 +145,7 @@ def compose_outcome(end: Ending, answer: ForeignAnswer) -> Outcome:
 
 def build_completion(answer: ForeignAnswer) -> Completion:
     """What the model said, as it was recorded: by parts."""
-    cut = (answer.finish_reason or "").strip().casefold() in _CUT_REASONS
+    cut = (answer.finish_reason or "").strip().casefold() in CUT_REASONS
     written, calls = split_calls(answer.text or "")
     reasoning = _sound_or_none(answer.reasoning)
     if reasoning is None:

@@ -144,7 +144,9 @@ class Surveyor:
             self._problem(f"collision: {cause}", line)
         for name in sorted(self._never):
             self._problem(f"nothing {name}", f"{name}={self._recipe.fields[name].written}: no row has a value there")
-        for number, line in enumerate((*self._factors.problems(), *self._factors.duplicates())):
+        for number, line in enumerate(
+            (*self._factors.problems(), *self._factors.duplicates(), *self._factors.endings("cached"))
+        ):
             self._problem(f"factor {number}", line)
         if self._cut_columns:
             self._problem("cut", self._describe_unknown_limit())
@@ -285,6 +287,7 @@ class Surveyor:
                 f'rows were numbered in their order; the column "{column}" seems to number the repeats: '
                 f"with repeat={column} duplicates would be noticed"
             )
+        yield from self._factors.endings("finish_reason")
         yield from self._asked_differently()
         yield from self._cut_when_recorded()
         yield from self._censored()
