@@ -324,7 +324,7 @@ def imported(path: Path) -> Iterator[str]:
 def test_doors_open_one_way(path: Path) -> None:
     """A room imports only what stands before it in the pipeline."""
     room = room_of(dotted(path))
-    assert room in DOORS, f"{room} is a new room: give it its doors here and its row in the README"
+    assert room in DOORS, f"{room} is a new room: give it its doors here and its row in docs/design.md"
     for name in imported(path):
         if name.startswith("tempzero."):
             other = room_of(name.removeprefix("tempzero."))

@@ -12,12 +12,13 @@ import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, after, completion, error
 from tempzero.cli import main
+from tempzero.types.asked import SuiteName
 
 KEY = "planted-key-0123456789abcdef"
 ROOT = Path(__file__).parent.parent
@@ -361,4 +362,4 @@ def test_a_shell_completes_commands_options_and_suites() -> None:
     assert "_TEMPZERO_COMPLETE=complete_bash" in tempzero("--show-completion", "bash")
     assert completed("tempzero sc") == ["score", "schedule", "schema"]
     assert "--dry-run" in completed("tempzero run --")
-    assert completed("tempzero run --suite ") == ["quick", "standard", "deep"]
+    assert completed("tempzero run --suite ") == list(get_args(SuiteName))

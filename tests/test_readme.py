@@ -1,4 +1,4 @@
-"""The README is the manual: what it lists exists, and what exists it lists."""
+"""The README and the pages of docs/ are the manual: what they list exists, and what exists they list."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from tempzero.cli import app, suite_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-TREE = README[README.index("## The tree") :].split("```")[1]
+PAGES = {page.name: page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))}
+MANUAL = "\n".join((README, *PAGES.values()))
+TREE = PAGES["design.md"][PAGES["design.md"].index("## The files") :].split("```")[1]
 
 
 def test_every_command_is_in_the_command_list_and_the_other_way_round() -> None:
     """No verb is hidden, and none is promised that is not there."""
-    listed = set(re.findall(r"^\| `tempzero ([a-z]+)", README, re.MULTILINE))
+    listed = set(re.findall(r"^\| `tempzero ([a-z]+)", PAGES["commands.md"], re.MULTILINE))
     commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
     assert listed == commands | {group.name for group in app.registered_groups}
 
 
 def test_every_verb_of_suite_is_in_the_command_list() -> None:
     """The same for the verbs that work on prompts."""
-    listed = set(re.findall(r"^\| `tempzero suite ([a-z]+)", README, re.MULTILINE))
+    listed = set(re.findall(r"^\| `tempzero suite ([a-z]+)", PAGES["commands.md"], re.MULTILINE))
     assert listed == {c.name for c in suite_app.registered_commands}
 
 
@@ -36,7 +38,7 @@ def test_every_option_of_run_is_named() -> None:
     from tempzero.cli.run_commands import run
 
     options = {name.replace("_", "-") for name in inspect.signature(run).parameters}
-    missing = {o for o in options if f"--{o.removesuffix('-output')}" not in README}
+    missing = {o for o in options if f"--{o.removesuffix('-output')}" not in MANUAL}
     assert not missing
 
 
@@ -64,7 +66,8 @@ def test_the_tree_names_every_room_and_nothing_else() -> None:
 
 def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
     """What a reader copies works."""
-    nightly, provider, prompt = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (nightly,) = re.findall(r"```yaml\n(.*?)```", PAGES["nights.md"], re.DOTALL)
+    provider, prompt = re.findall(r"```yaml\n(.*?)```", PAGES["configuration.md"], re.DOTALL)
     config.parse_config({"version": 1, **yaml.safe_load(provider), **yaml.safe_load(nightly)}, source="README")
     file = tmp_path / "prompts.yaml"
     file.write_text(prompt)
@@ -74,8 +77,8 @@ def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
 def test_examples_of_the_library_run_as_they_stand(workplace: Path) -> None:
     """What a reader pastes into a notebook goes from a providers.yaml to a verdict, tables and a proof."""
     names: dict[str, Any] = {}
-    for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(compile(example, "README.md", "exec"), names)
+    for example in re.findall(r"```python\n(.*?)```", PAGES["library.md"], re.DOTALL):
+        exec(compile(example, "library.md", "exec"), names)
     assert names["verdict"].outcome == "inconclusive"  # four prompts are few
     assert set(names["responses"].provider) == set(names["pairs"].left) == {"a", "b"}
     assert (workplace / "claim.zip").is_file()
@@ -92,10 +95,22 @@ def test_exit_codes_are_documented() -> None:
     from tempzero import cli
 
     codes = {*cli.EXIT_CODES.values(), cli.CANNOT_RUN, cli.OUR_BUG, cli.INTERRUPTED}
-    table = README[README.index("| exit code |") :].split("\n\n")[0]
+    table = MANUAL[MANUAL.index("| exit code |") :].split("\n\n")[0]
     assert {int(c) for c in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
 
 
 def test_nothing_is_left_to_fill_in() -> None:
     """No placeholder is ever published."""
-    assert "@@" not in README
+    assert "@@" not in MANUAL
+
+
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    """Question, picture, two commands, three paths, links: the rest stands on its own pages."""
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1_300
+    assert "](docs/first-run.svg)" in README
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    """Nothing is written where nobody finds it."""
+    assert {name for name in PAGES if name != "index.md" and f"](docs/{name}" not in README} == set()
