@@ -16,6 +16,8 @@ from tempzero.engines import open_local_engine
 from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.reading import run_reading
+from tempzero.reading.rounding_floor import find_rounding_floor
+from tempzero.reading.suspect_reading import MIN_MISSES
 from tempzero.reading.suspects import REQUEST_SUSPECTS, SAMPLER_RULES
 from tempzero.reading.suspects.penalties import apply_penalty, count_before
 from tempzero.reading.suspects.suspect import AskedPrompt, ChosenTokens
@@ -144,6 +146,22 @@ def test_what_the_reference_says_itself_is_not_read_again(tmp_path: Path) -> Non
     found = read(tmp_path, chosen, list(answered(opened(chosen))))
     assert list(found) == ["unchanged"]
     assert misses(found["unchanged"]) == 0
+
+
+def test_where_no_token_is_beyond_rounding_no_loud_suspect_is_read(tmp_path: Path) -> None:
+    """An added instruction says other things: looking for one in what rounding explains costs minutes for nothing."""
+    allowed = find_rounding_floor("tiny").clear_margin
+
+    def round_coarsely(row: Row, prompt: list[int], written: list[int]) -> int:
+        best, second = (int(i) for i in np.argsort(row)[::-1][:2])
+        return second if row[best] - row[second] < 0.9 * allowed else best
+
+    chosen = settings()
+    found = read(tmp_path, chosen, list(answered(opened(chosen), round_coarsely)))
+    assert misses(found["unchanged"]) >= MIN_MISSES
+    loud = {s.name for s in REQUEST_SUSPECTS if s.loud}
+    assert {s.name for s in REQUEST_SUSPECTS} - loud <= set(found)
+    assert not loud & set(found)
 
 
 def test_another_form_is_a_suspect(tmp_path: Path) -> None:

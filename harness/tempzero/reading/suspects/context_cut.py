@@ -31,6 +31,7 @@ CONTEXT_CUT = tuple(
         family=f"{name} of long prompts cut",
         words=f"prompts are cut to {length:,} tokens by leaving out their {name}",
         change=_keep(length, cut),
+        loud=True,
     )
     for name, cut in (("beginning", _cut_beginning), ("end", _cut_end), ("middle", _cut_middle))
     for length in _LENGTHS

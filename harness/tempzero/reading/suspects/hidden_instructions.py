@@ -76,6 +76,7 @@ def _suggest_places(text: str) -> tuple[RequestSuspect, ...]:
             family=f"instruction: {text}",
             words=f'an instruction is added {where}: "{text}"',
             change=change,
+            loud=True,
         )
         for place, where, change in places
     )

@@ -35,12 +35,15 @@ class RequestSuspect:
     """Another prompt than the one that was sent: `change` gives its tokens, the same ones where nothing changes.
 
     `words` go on from "what explains it:". Suspects of one `family` differ in size, or in what cannot matter.
+    A `loud` one says other things than were asked: it would leave tokens beyond rounding, and is read only where there
+    are some.
     """
 
     name: str
     family: str
     words: str
     change: Callable[[AskedPrompt], Sequence[int]]
+    loud: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
