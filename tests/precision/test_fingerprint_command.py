@@ -143,3 +143,14 @@ def test_mistakes_are_told_in_one_line(
     write_setting(folder)
     assert main(["fingerprint", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_provider_that_there_is_not_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt name is told as such, rather than as a model that no pack is shipped for."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["fingerprint", "--providers", "locl-q8"]) == 2
+    said = capsys.readouterr().err
+    assert "locl-q8" in said
+    assert "direction pack" not in said

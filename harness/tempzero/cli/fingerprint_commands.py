@@ -60,10 +60,12 @@ def _ask_hosts(
     config: Path | None, providers: str, pack: Path | None, prompts: int | None
 ) -> tuple[Path, DirectionPack]:
     from tempzero.cli.progress import make_watcher
+    from tempzero.config import refuse_unknown_providers
     from tempzero.precision.asking import ask_fingerprint, plan_fingerprint
     from tempzero.precision.shipped_packs import choose_pack
 
     setting, only = load_setting(config), split_names(providers)
+    refuse_unknown_providers(setting.config, only)
     chosen = [p.claimed_model for p in setting.config.providers if (p.name in only if only else p.enabled)]
     known = choose_pack(pack, chosen)
     planned = plan_fingerprint(setting, known, only=only, prompts=prompts)
