@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from loopback import Loopback, Reply, body, chunk_values, completion_value, event, raw, stream
+from loopback import Close, Loopback, Reply, body, chunk_values, completion_value, event, raw, stream
 from tempzero import config
 from tempzero.config import Provider
 from tempzero.engines import open_engine
@@ -222,7 +222,7 @@ def test_a_key_that_comes_back_in_a_stream_is_not_kept(name: str) -> None:
     """No piece of a stream is a key, and together they are."""
     planted = [next(b for n, b in streamed_ways(key) if n == name) for key in KEYS.values()]
     start = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-    for exchange in exchanges_with([raw(start + content) for content in planted], stream=True):
+    for exchange in exchanges_with([raw(start + content, Close()) for content in planted], stream=True):
         assert_nothing_is_kept(exchange)
 
 
