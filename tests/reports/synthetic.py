@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from typing import cast
@@ -10,7 +11,11 @@ from tempzero.analysis.registry import METRICS, VOCABULARY
 from tempzero.types.asked import Skipped, Trial
 from tempzero.types.concluded import (
     Analysis,
+    AnswerCount,
+    AskedPart,
+    AskedPrompt,
     Diagnosis,
+    DistinctAnswer,
     Divergence,
     Estimate,
     FailureCount,
@@ -327,7 +332,7 @@ def _standing(text: str, margin: float, rank: int) -> Standing:
 
 def _read(divergence_trial: Trial, text: str) -> ReadText:
     """A text word by word, every ninth of which the reference would not have said."""
-    words = [w + " " for w in text.split(" ")]
+    words = re.findall(r"[^ ]+ ?", text)
     return ReadText(
         reference=REFERENCE,
         trial=divergence_trial,
@@ -474,6 +479,48 @@ def _prompt_rows() -> list[PromptRow]:
     return rows
 
 
+def _asked() -> tuple[AskedPrompt, ...]:
+    return tuple(
+        AskedPrompt(
+            prompt=f"{family}-{number:02d}",
+            family=family,
+            expected="42" if family == "arithmetic" else None,
+            parts=(
+                AskedPart(role="system", text="Answer briefly."),
+                AskedPart(role="user", text=f"What is question {number} of {family}?"),
+            ),
+            answers=2,
+        )
+        for family in FAMILIES
+        for number in range(1, 5)
+    )
+
+
+def _answers() -> tuple[DistinctAnswer, ...]:
+    """The first prompt's texts are those of a divergence, which were read; the others have two, one with reasoning."""
+    first, found = _divergences()[0], []
+    for asked in _asked():
+        texts = (f"Text of {asked.prompt}. " + "It goes on and on. " * 60, f"Another text of {asked.prompt}.")
+        if asked.prompt == first.prompt:
+            texts = (first.left_text, first.right_text)
+        for text, given in zip(texts, (("llama-f16-batched", REFERENCE), ("hosted-example",)), strict=True):
+            found.append(
+                DistinctAnswer(
+                    prompt=asked.prompt,
+                    reasoning="Let me think." if given == ("hosted-example",) else "",
+                    text=text,
+                    calls="",
+                    refusal="",
+                    cut=len(text) > 1000,
+                    parsed="42" if asked.expected else None,
+                    correct=True if asked.expected else None,
+                    given=tuple(AnswerCount(provider=p, condition=CONDITION, count=3) for p in given),
+                    trial=trial(given[0], asked.prompt),
+                )
+            )
+    return tuple(found)
+
+
 def _findings() -> list[Finding]:
     return [
         Finding(
@@ -607,6 +654,8 @@ def analysis() -> Analysis:
         outcomes=_outcomes(),
         served=_served(),
         flags=_flags(),
+        asked=_asked(),
+        answers=_answers(),
     )
 
 
@@ -708,6 +757,30 @@ def hostile_analysis() -> Analysis:
             for i, row in enumerate(base.prompt_rows)
         ),
         notes=HOSTILE,
+        asked=tuple(
+            replace(
+                one,
+                prompt=HOSTILE[i % len(HOSTILE)],
+                family=HOSTILE[7] if i % 2 else HOSTILE[9],
+                expected=HOSTILE[i % len(HOSTILE)],
+                parts=tuple(AskedPart(role=text, text=text) for text in HOSTILE),
+            )
+            for i, one in enumerate(base.asked[: len(HOSTILE)])
+        ),
+        answers=tuple(
+            replace(
+                one,
+                prompt=HOSTILE[i % len(HOSTILE)],
+                reasoning=HOSTILE[(i + 1) % len(HOSTILE)],
+                text=f"same start {text}",
+                calls=text,
+                refusal=text,
+                parsed=text,
+                given=tuple(replace(n, provider=swap(n.provider) or "") for n in one.given),
+            )
+            for text in HOSTILE
+            for i, one in enumerate(base.answers[: len(HOSTILE)])
+        ),
         outcomes=tuple(replace(o, provider=swap(o.provider) or "") for o in base.outcomes),
         served=tuple(
             replace(s, provider=swap(s.provider) or "", asked=text, served_model=text, backend=text)

@@ -6,14 +6,12 @@ import re
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from reports import synthetic
-from tempzero.reports import html, write_reports
+from tempzero.reports import html
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import build_sections
-from tempzero.reports.sections.prompt_by_prompt import MAX_PROMPT_ROWS
 from tempzero.types.concluded import Analysis, Divergence, Verdict
 
 Attributes = dict[str, str | None]
@@ -71,9 +69,11 @@ def page(request: pytest.FixtureRequest) -> _Page:
 
 
 def test_nothing_can_run_or_be_fetched(page: _Page) -> None:
-    """No script, no handler, no address outside of the page, and a policy that forbids them all."""
+    """No script but our own, no handler, no address outside of the page, and a policy that forbids them all."""
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "img", "iframe", "object", "embed", "link", "base", "form", "video", "audio"}
+    assert page.all("script") == [{}]
+    assert page.text["script"] == [html.read_page_script()]
+    assert not tags & {"img", "iframe", "object", "embed", "link", "base", "form", "video", "audio"}
     for _, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes)
         assert all(not attributes.get(name) for name in ("src", "srcset", "action", "data"))
@@ -81,7 +81,8 @@ def test_nothing_can_run_or_be_fetched(page: _Page) -> None:
         assert "url(" not in (attributes.get("style") or "")
     policies = [a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     assert len(policies) == 1
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in str(policies[0])
+    allowed = f"script-src '{html.hash_script(page.text['script'][0])}'"
+    assert f"default-src 'none'; style-src 'unsafe-inline'; {allowed}; img-src data:" in str(policies[0])
     assert "@import" not in page.text["style"][0]
     assert "url(" not in page.text["style"][0]
 
@@ -119,6 +120,15 @@ def test_tables_and_charts_speak(page: _Page) -> None:
         assert attributes.get("aria-hidden") == "true" or (
             attributes.get("role") == "img" and attributes.get("aria-labelledby")
         )
+
+
+def test_the_script_writes_no_markup() -> None:
+    """What a model wrote goes through it as text only, and it asks nobody for anything."""
+    script = html.read_page_script()
+    for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval", "Function(", "fetch", "XMLHttp"):
+        assert way not in script
+    assert "</" not in script
+    assert "<!--" not in script
 
 
 def test_both_charts_are_drawn() -> None:
@@ -168,7 +178,15 @@ def _divergence(left: str, right: str, at: int) -> _Page:
     )
     return _Page(
         _render(
-            replace(synthetic.analysis(), divergences=(divergence,), figures=(), prompt_rows=(), reading=None),
+            replace(
+                synthetic.analysis(),
+                divergences=(divergence,),
+                figures=(),
+                prompt_rows=(),
+                asked=(),
+                answers=(),
+                reading=None,
+            ),
             synthetic.verdict(),
         )
     )
@@ -219,21 +237,3 @@ def test_an_invisible_difference_is_named() -> None:
     page = _divergence("a b", "a\u00a0b", 1)
     assert "U+0020 space" in page.text["figcaption"][-2]
     assert "U+00A0 no-break space" in page.text["figcaption"][-1]
-
-
-def test_many_providers_and_prompts_stay_a_page(tmp_path: Path) -> None:
-    """The prompt table is capped at whole prompts, most divergent first, and says where the rest is."""
-    base = synthetic.analysis().prompt_rows[0]
-    rows = tuple(
-        replace(base, prompt=f"p{p:05d}", family=f"f{p % 7}", provider=f"provider-{i}", emr=1.0 if p != 1777 else 0.5)
-        for p in range(2_000)
-        for i in range(10)
-    )
-    paths = write_reports(replace(synthetic.analysis(), prompt_rows=rows), synthetic.verdict(), tmp_path)
-    assert paths[0].stat().st_size < 1_000_000
-    page = _Page(paths[0].read_text(encoding="utf-8"))
-    assert f"Shown are {MAX_PROMPT_ROWS} of 20,000 rows" in page.text["body"][0]
-    assert "p01777" in page.text["body"][0]
-    prompts = next(p for p in paths if p.name == "prompts.csv")
-    with prompts.open(encoding="utf-8") as lines:
-        assert sum(1 for _ in lines) == 20_001

@@ -12,6 +12,7 @@ book           values for each prompt -> figures with intervals, by family
 peer_camps     pairs of peers that can be told apart -> camps, the odd ones, what is said of which pair
 reference_levels   comparisons with a reference and what it read -> how each provider stands to it
 reading        what references read token by token -> figures, causes, findings
+kept_answers   every distinct answer, with who gave it how often -> those that a report has room for
 response_counts   tallies -> how trials ended, which models answered, what was odd about answers
 findings, pair_findings, reasoning_findings, evidence, notes, conditions, examples   -> what is said, and its proof
 """
@@ -29,6 +30,7 @@ from tempzero.analysis.book import Book
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
 from tempzero.analysis.findings import collect_findings, sort_findings
+from tempzero.analysis.kept_answers import keep_answers
 from tempzero.analysis.notes import collect_notes
 from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
 from tempzero.analysis.pair_figures import Pair, compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
@@ -66,7 +68,9 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     precision = read_precision(run)
     case, book = _build_case(seen, run.config, scored, len(precision.hosts), tell)
     shown = pick_divergences(case)
-    read = build_reference_reading(case, book, scored, shown, run.config.score.honest_endpoints)
+    rows = build_prompt_rows(case)
+    kept = keep_answers(case, rows)
+    read = build_reference_reading(case, book, scored, shown, run.config.score.honest_endpoints, kept.read_trials())
     found = tell_kind_of_divergence(collect_findings(case), read.reading)
     coarser = find_contradicted_claims(run, precision, case.budget["precision"])
     manifest = run.manifest
@@ -88,7 +92,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         findings=sort_findings((*found, *read.findings, *coarser), VOCABULARY.rules),
         curves=build_survival_curves(case),
         divergences=shown,
-        prompt_rows=build_prompt_rows(case),
+        prompt_rows=rows,
         notes=(*manifest.notes, *note_unjudged_answers(seen), *collect_notes(case)),
         vocabulary=VOCABULARY,
         endings=manifest.sessions[-1].endings if manifest.sessions else (),
@@ -100,6 +104,8 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         flags=case.flags,
         levels=read.levels,
         camps=find_peer_camps(case),
+        asked=kept.asked,
+        answers=kept.answers,
         precision=precision.list_readings(),
     )
 

@@ -36,13 +36,21 @@ class WhatWasRead:
 
 
 def build_reference_reading(
-    case: Case, book: Book, reading: Reading, divergences: Sequence[Divergence], honest: Iterable[str]
+    case: Case,
+    book: Book,
+    reading: Reading,
+    divergences: Sequence[Divergence],
+    honest: Iterable[str],
+    more: Sequence[Trial],
 ) -> WhatWasRead:
-    """What the reading says; `honest` are providers that are named as the floor of the others."""
+    """What the reading says; `honest` are providers that are named as the floor of the others.
+
+    `more`: responses that are to be shown token by token besides those of the divergences.
+    """
     if not reading.scored:
         return WhatWasRead(reading=None, levels=build_levels(case, ()), findings=())
     prompts = [p.id for p in case.prompts]
-    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest)
+    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest, more)
     _enter_scored_figures(book, found)
     levels = build_levels(case, found.judgements)
     return WhatWasRead(

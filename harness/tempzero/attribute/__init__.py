@@ -76,15 +76,16 @@ def attribute_reading(
     prompts: Sequence[str],
     shown: Sequence[Divergence],
     honest: Iterable[str] = (),
+    more: Sequence[Trial] = (),
 ) -> Attribution:
     """Attribute what was read.
 
-    `shown` are the divergences to explain, `honest` the providers whose rounding is the floor of the others.
+    `shown` are the divergences to explain, `honest` the providers whose rounding is the floor of the others, `more`
+    the responses that are to be shown token by token besides those that diverge.
     """
     named = frozenset(honest)
-    return _join_attributions(
-        [_attribute_table(t, reading, answers, shown, named) for t in build_tables(reading, answers, prompts)]
-    )
+    tables = build_tables(reading, answers, prompts)
+    return _join_attributions([_attribute_table(t, reading, answers, shown, named, more) for t in tables])
 
 
 def _join_attributions(parts: Sequence[Attribution]) -> Attribution:
@@ -109,7 +110,9 @@ def _attribute_table(
     answers: Mapping[Trial, ReportedAnswer],
     shown: Sequence[Divergence],
     honest: frozenset[str],
+    more: Sequence[Trial],
 ) -> Attribution:
+    trials = [*(t for d in shown for t in (d.left, d.right)), *more]
     known = join_forms(table, reading.forms)
     floor = find_table_floor(table, known, honest)
     ground = measure_noise_floor(table, known, floor)
@@ -122,7 +125,7 @@ def _attribute_table(
             diagnoses=diagnoses,
             pairs=divergence_causes.explain_divergences(table, shown, answers, ground.epsilon),
             partings=divergence_causes.count_divergences(table, ground.epsilon),
-            texts=divergence_causes.build_read_texts(table, shown, answers),
+            texts=divergence_causes.build_read_texts(table, trials, answers),
         ),
         measures=measure_providers(table, known, ground.epsilon),
         lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, diagnoses)),

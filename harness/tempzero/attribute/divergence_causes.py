@@ -53,12 +53,11 @@ def explain_divergences(
 
 
 def build_read_texts(
-    table: ReaderTable, shown: Iterable[Divergence], answers: Mapping[Trial, ReportedAnswer]
+    table: ReaderTable, shown: Iterable[Trial], answers: Mapping[Trial, ReportedAnswer]
 ) -> tuple[ReadText, ...]:
     """Every shown response that was read, token by token, once."""
-    trials = dict.fromkeys(t for d in shown for t in (d.left, d.right))
     found = []
-    for trial in trials:
+    for trial in dict.fromkeys(shown):
         scored = _find_scored_response(table, trial)
         answer = answers.get(trial)
         if scored is not None and answer is not None:

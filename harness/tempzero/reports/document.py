@@ -10,6 +10,7 @@ from typing import Literal
 
 from tempzero.reports.charts import CurveChart, HeatMap
 from tempzero.reports.overview_chart import Overview
+from tempzero.reports.text_diff import PieceKind
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence
 
@@ -138,7 +139,10 @@ class Verdicts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FindingItem:
-    """One finding with the trials that prove it; `more` says how many of them are not listed here."""
+    """One finding with the trials that prove it, and where their prompts stand on the page (empty: not there).
+
+    `more` says how many of them are not listed here.
+    """
 
     title: str
     rule: str
@@ -146,6 +150,7 @@ class FindingItem:
     message: str
     figure: str
     evidence: tuple[Trial, ...]
+    anchors: tuple[str, ...]
     more: str
 
 
@@ -231,6 +236,83 @@ class ReadPairs:
     media: frozenset[Medium] = ON_PAPER
 
 
+MarkState = Literal["same", "other", "mixed", "none"]
+"""Of one provider's answers to one prompt: all the commonest, all another, several, or none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """What one provider answered to one prompt: the answers by letter, and in words."""
+
+    who: str
+    text: str
+    state: MarkState
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerPiece:
+    """A run of one answer: `same` as in the commonest one, `new`, or `gone` from it.
+
+    `level` is 0 where the reference would have said the same or read nothing, else 1 to 4 by the margin. `skipped`
+    characters from `start` on are those of the commonest answer and stand there only.
+    """
+
+    text: str
+    kind: PieceKind = "same"
+    level: int = 0
+    hint: str = ""
+    start: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerPart:
+    """One part of an answer. `name` is empty for the text; `folded`: the reasoning, which is long."""
+
+    name: str
+    pieces: tuple[AnswerPiece, ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerItem:
+    """One distinct answer: its letter, who gave it how often, what is to be said of it, and its parts."""
+
+    letter: str
+    given: str
+    notes: str
+    parts: tuple[AnswerPart, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptItem:
+    """One prompt: what it asked, what each provider answered, and every distinct answer, the commonest first."""
+
+    anchor: str
+    name: str
+    family: str
+    summary: str
+    differs: bool
+    marks: tuple[Mark, ...]
+    wording: tuple[tuple[str, str], ...]
+    expected: str
+    rows: tuple[tuple[str, ...], ...]
+    answers: tuple[AnswerItem, ...]
+    more: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptList:
+    """Prompts, most divergent first; `more` says what was left out."""
+
+    providers: tuple[str, ...]
+    families: tuple[str, ...]
+    columns: tuple[str, ...]
+    items: tuple[PromptItem, ...]
+    more: str
+
+
 Block = (
     Table
     | Paragraph
@@ -244,6 +326,7 @@ Block = (
     | HeatMap
     | CurveChart
     | Overview
+    | PromptList
 )
 
 
@@ -265,7 +348,7 @@ def blocks_for_medium(section: Section, medium: Medium) -> list[Block]:
 
 def _media_of(block: Block) -> frozenset[Medium]:
     match block:
-        case HeatMap() | CurveChart():
+        case HeatMap() | CurveChart() | PromptList():
             return IN_HTML
         case Overview():
             return ON_PAPER

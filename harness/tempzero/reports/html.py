@@ -1,10 +1,11 @@
-"""Sections in, one self-contained HTML page out: no script, no network, every text escaped."""
+"""Sections in, one self-contained HTML page out: no network, one script of our own by its hash, every text escaped."""
 
 from __future__ import annotations
 
-import re
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tempzero.reports.anchors import to_anchor
 from tempzero.reports.charts import CurveChart, HeatMap
 from tempzero.reports.document import (
     Block,
@@ -21,6 +23,7 @@ from tempzero.reports.document import (
     Facts,
     FindingList,
     Paragraph,
+    PromptList,
     ReadPairs,
     Section,
     Table,
@@ -43,6 +46,7 @@ _MACROS: dict[type, str] = {
     HeatMap: "heat_map",
     Overview: "overview",
     Paragraph: "paragraph",
+    PromptList: "prompt_list",
     ReadPairs: "read_pairs",
     Table: "table",
     TextPairs: "text_pairs",
@@ -54,7 +58,25 @@ def render_html(sections: Sequence[Section], *, run_id: str, created_at: str) ->
     """The page. Same sections, same text."""
     page = _build_environment().get_template("report.html.j2")
     shown = [(s, blocks_for_medium(s, "html")) for s in sections if "html" in s.media]
-    return page.render(sections=shown, run_id=run_id, created_at=created_at)
+    script = read_page_script()
+    return page.render(
+        sections=shown,
+        run_id=run_id,
+        created_at=created_at,
+        script=Markup(script),
+        script_hash=hash_script(script),
+    )
+
+
+@cache
+def read_page_script() -> str:
+    """The page's own script: filter, search, sort, copy. Without it everything can be read."""
+    return Path(__file__).with_name("templates").joinpath("report.js").read_text(encoding="utf-8")
+
+
+def hash_script(script: str) -> str:
+    """What a Content-Security-Policy calls a script by."""
+    return f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
 
 
 def render_overview_svg(overview: Overview) -> str:
@@ -76,7 +98,7 @@ def _build_environment() -> Environment:
     environment.filters["macro"] = _macro_name
     environment.filters["rows"] = _group_rows
     environment.filters["widths"] = _column_widths
-    environment.filters["anchor"] = _to_anchor
+    environment.filters["anchor"] = to_anchor
     environment.filters["trial"] = trial_words
     environment.globals["SIGNS"] = SIGNS
     return environment
@@ -108,8 +130,3 @@ def _column_widths(table: Table) -> list[int]:
 
 def _cell_words(cell: Cell) -> list[str]:
     return cell.text[:200].split()
-
-
-def _to_anchor(text: str) -> str:
-    """A text as a fragment identifier: letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() or "item"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tempzero.reports.anchors import number_anchors
 from tempzero.types.concluded import (
     LEADING_SHARE,
     Analysis,
@@ -61,6 +62,8 @@ class View:
             by_key.setdefault(key, []).append(figure)
         for key, several in by_key.items():
             self._figures[key] = several[0] if len(several) == 1 else self._choose_leading_figure(several)
+        self.prompt_anchors = number_anchors("prompt", (p.prompt for p in analysis.asked))
+        self.provider_anchors = number_anchors("provider", (p.provider for p in verdict.providers))
         self.conditions = tuple(dict.fromkeys(_row_conditions(analysis)))
 
     def _choose_leading_figure(self, several: Sequence[Figure]) -> Figure:

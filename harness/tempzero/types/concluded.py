@@ -195,6 +195,57 @@ class PromptRow:
     mean_chars: float | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskedPart:
+    """One message of a prompt as text, or the tools that it offers; `role` says which."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskedPrompt:
+    """A prompt's wording. `answers` is how many distinct ones it has, of which the commonest are kept."""
+
+    prompt: str
+    family: str
+    expected: str | None
+    parts: tuple[AskedPart, ...]
+    answers: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerCount:
+    """How often one provider gave an answer."""
+
+    provider: str
+    condition: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistinctAnswer:
+    """One distinct answer to a prompt, part by part, and who gave it how often; `trial` is the earliest that did.
+
+    `correct` is None where the prompt expects nothing, `parsed` where no answer could be read.
+    """
+
+    prompt: str
+    reasoning: str
+    text: str
+    calls: str
+    refusal: str
+    cut: bool
+    parsed: str | None
+    correct: bool | None
+    given: tuple[AnswerCount, ...]
+    trial: Trial
+
+    @property
+    def count(self) -> int:
+        return sum(one.count for one in self.given)
+
+
 IMPORTED = "imported"
 """The engine of providers whose records another tool made: what these do not say is not known, rather than not sent."""
 
@@ -503,6 +554,9 @@ class Analysis:
     flags: tuple[FlagCount, ...] = ()
     levels: tuple[Level, ...] = ()
     camps: tuple[Camps, ...] = ()
+    # The prompts whose answers are kept to be read, most divergent first, and those answers, commonest first.
+    asked: tuple[AskedPrompt, ...] = ()
+    answers: tuple[DistinctAnswer, ...] = ()
     # Of providers that gave log-probabilities on the prompts of a shipped direction pack.
     precision: tuple[PrecisionReading, ...] = ()
 

@@ -12,7 +12,7 @@ from tempzero.reports.visible import make_visible, shorten_text
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence
 
-MAX_PAIRS_EACH = 60
+MAX_PAIRS_EACH = 24
 _CONTEXT, _DIFFERING, _TAIL = 160, 900, 80
 
 

@@ -47,5 +47,6 @@ def _finding_item(view: View, finding: Finding) -> FindingItem:
         message=finding.message,
         figure=figure,
         evidence=finding.evidence[:MAX_EVIDENCE],
+        anchors=tuple(view.prompt_anchors.get(t.prompt, "") for t in finding.evidence[:MAX_EVIDENCE]),
         more=f"{left_out} more trials are in summary.json." if left_out > 0 else "",
     )

@@ -1,128 +1,272 @@
-"""Prompt rows in, the table prompt by prompt out: grouped by family, most divergent first, capped."""
+"""Prompt rows and distinct answers in, every prompt with its wording and all that was answered to it out."""
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from tempzero.reports.document import IN_HTML, Cell, Column, Paragraph, Section, Table
+from tempzero.reports.document import (
+    IN_HTML,
+    AnswerItem,
+    AnswerPart,
+    AnswerPiece,
+    Mark,
+    Paragraph,
+    PromptItem,
+    PromptList,
+    Section,
+)
 from tempzero.reports.figure_wording import count_with_noun
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, value_text
-from tempzero.reports.visible import shorten_text, to_one_line
-from tempzero.types.concluded import PromptRow
+from tempzero.reports.sections.tokens import describe_token, grade_margin
+from tempzero.reports.text_diff import diff_words, split_words
+from tempzero.reports.visible import make_visible, shorten_text, to_one_line
+from tempzero.types.concluded import AskedPrompt, DistinctAnswer, PromptRow, ReadText, ReadToken
 
-MAX_PROMPT_ROWS = 300
-_ANSWERS = 4
-
-_COLUMNS = (
-    Column(heading="Prompt"),
-    Column(heading="Provider"),
-    Column(heading="Valid / planned", numeric=True, hint="complete texts among the planned trials"),
-    Column(heading="Distinct texts", numeric=True, hint="different texts among the valid ones"),
-    Column(heading="EMR", numeric=True, hint="the chance that two of them are the same text"),
-    Column(heading="Match with reference", numeric=True, hint="the chance of the reference's text"),
-    Column(heading="Answers read", hint="each different answer and how often"),
-    Column(heading="Expected"),
-    Column(heading="Mean characters", numeric=True),
-)
+_COLUMNS = ("Provider", "Answered", "Its answers", "Same text again", "Same as the reference", "Read as")
+_SHOWN_READINGS = 4
+# Of what an answer shares with the commonest one so much is shown about each difference; longer runs are skipped.
+_CONTEXT, _SHORTEST_SKIP = 120, 400
+_CALL_MARK = "\x1e"
 
 
 def build_prompts_section(view: View) -> Section:
     """Prompt by prompt."""
-    kept, total = _most_divergent_rows(view.analysis.prompt_rows)
-    blocks: list[Table | Paragraph] = []
-    if len(kept) < total:
-        blocks.append(
-            Paragraph(
-                text=f"Shown are {len(kept)} of {total:,} rows, most divergent first; all are in tables/prompts.csv."
-            )
-        )
-    by_family = sorted(kept, key=lambda row: row.family)  # stable: divergence still orders the rows of a family
-    for family, members in groupby(by_family, key=lambda row: row.family):
-        rows = list(members)
-        blocks.append(
-            Table(
-                caption=_family_caption(family, rows),
-                columns=_COLUMNS,
-                rows=tuple(_prompt_cells(view, row) for row in rows),
-                grouped=True,
-                folded=True,
-            )
-        )
+    analysis = view.analysis
+    rows: dict[str, list[PromptRow]] = {}
+    for row in analysis.prompt_rows:
+        rows.setdefault(row.prompt, []).append(row)
+    answers: dict[str, list[DistinctAnswer]] = {}
+    for one in analysis.answers:
+        answers.setdefault(one.prompt, []).append(one)
+    reader = _Reader(view)
+    items = tuple(
+        _build_prompt_item(view, asked, rows.get(asked.prompt, []), answers.get(asked.prompt, []), reader)
+        for asked in analysis.asked
+    )
+    left_out = len(rows) - len(items)
+    block = PromptList(
+        providers=tuple(dict.fromkeys(_name_row(view, row) for members in rows.values() for row in members)),
+        families=tuple(sorted({item.family for item in items})),
+        columns=_COLUMNS,
+        items=items,
+        more=f"{count_with_noun(left_out, 'more prompt')}, those that differ least, are in tables/prompts.csv, and "
+        "their texts in the records: `tempzero export` writes them."
+        if left_out
+        else "",
+    )
+    nothing = Paragraph(text="No prompt was asked.", tone="muted")
     return Section(
         anchor="prompts",
         title="Prompt by prompt",
-        lead="Every prompt with every provider, grouped by family, most divergent first.",
-        blocks=tuple(blocks),
+        lead="Each prompt with its wording and every distinct answer, most divergent first. A is the commonest answer "
+        "of all providers, B the next; the others are shown by how they differ from A.",
+        blocks=(block if items else nothing,),
         media=IN_HTML,
     )
 
 
-def _family_caption(family: str, rows: list[PromptRow]) -> str:
-    prompts = {row.prompt for row in rows}
-    divergent = {row.prompt for row in rows if _agreement_key([row]) < (1.0, 1.0)}
-    return f"{family}: {count_with_noun(len(prompts), 'prompt')}, {len(divergent)} with different texts"
+def name_answers(answers: Sequence[DistinctAnswer]) -> dict[DistinctAnswer, str]:
+    """A, B, ... Z, AA, AB, ... in the order of the answers."""
+    return {one: _to_letters(number) for number, one in enumerate(answers)}
 
 
-def _most_divergent_rows(rows: tuple[PromptRow, ...]) -> tuple[list[PromptRow], int]:
-    """Whole prompts, most divergent first, until the table is full; and how many rows there are in all."""
-    by_prompt: dict[str, list[PromptRow]] = {}
+def mark_prompt(
+    view: View, rows: Iterable[PromptRow], answers: Sequence[DistinctAnswer], total: int
+) -> Iterator[tuple[PromptRow, Mark]]:
+    """For each row of one prompt which of its answers its provider gave. Of `total` answers some may not be kept."""
+    letters = name_answers(answers)
     for row in rows:
-        by_prompt.setdefault(row.prompt, []).append(row)
-    ordered = sorted(by_prompt.values(), key=lambda members: (_agreement_key(members), members[0].prompt))
-    kept: list[PromptRow] = []
-    for members in ordered:
-        if kept and len(kept) + len(members) > MAX_PROMPT_ROWS:
-            break
-        kept += members[:MAX_PROMPT_ROWS]
-    return kept, len(rows)
+        given = [
+            (letters[one], n.count)
+            for one in answers
+            for n in one.given
+            if (n.provider, n.condition) == (row.provider, row.condition)
+        ]
+        others = row.valid + row.censored - sum(count for _, count in given) if total > len(answers) else 0
+        if others > 0:
+            given.append(("others", others))
+        who = _name_row(view, row)
+        if not given:
+            yield row, Mark(who=who, text=UNDEFINED, state="none", hint=f"{who}: no answer that can be compared")
+            continue
+        words = ", ".join(f"{letter} ×{count}" for letter, count in given)
+        yield (
+            row,
+            Mark(
+                who=who,
+                text=given[0][0] if len(given) == 1 else f"{given[0][0]}+{len(given) - 1}",
+                state="mixed" if len(given) > 1 else "same" if given[0][0] == "A" else "other",
+                hint=f"{who}: {words}",
+            ),
+        )
 
 
-def _agreement_key(rows: list[PromptRow]) -> tuple[float, float]:
-    """Sorts the most divergent prompt first: its lowest agreement, then the mean."""
-    shares = [s for row in rows for s in (row.emr, row.match_reference) if s is not None]
-    return (min(shares), sum(shares) / len(shares)) if shares else (2.0, 2.0)
+def _to_letters(number: int) -> str:
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
 
 
-def _prompt_cells(view: View, row: PromptRow) -> tuple[Cell, ...]:
-    return (
-        Cell(text=row.prompt),
-        Cell(text=view.label(Subject(provider=row.provider, condition=row.condition))),
-        Cell(text=f"{row.valid}/{row.planned}", tone="plain" if row.valid == row.planned else "watch"),
-        Cell(text=str(row.distinct), tone="watch" if row.distinct > 1 else "plain"),
-        _share_cell(row.emr, "fewer than two comparable responses"),
-        _share_cell(row.match_reference, _why_no_match(view, row)),
-        _answers_cell(row),
-        Cell(text=to_one_line(shorten_text(row.expected, 80)))
-        if row.expected is not None
-        else _empty_cell("none given"),
-        Cell(text=value_text(round(row.mean_chars), "count")) if row.mean_chars is not None else _empty_cell("no text"),
+def _name_row(view: View, row: PromptRow) -> str:
+    return view.name(Subject(provider=row.provider, condition=row.condition))
+
+
+class _Reader:
+    """How a reference read the answers that are shown, where one did."""
+
+    def __init__(self, view: View) -> None:
+        reading = view.analysis.reading
+        self._texts = {} if reading is None else {t.trial: t for t in reversed(reading.texts)}
+        self._epsilon = {} if reading is None else {f.reference: f.epsilon for f in reading.floors}
+
+    def tokens_of(self, answer: DistinctAnswer) -> ReadText | None:
+        """The tokens that make up exactly the answer's text, and nothing else."""
+        found = self._texts.get(answer.trial)
+        return found if found is not None and _join_tokens(found.tokens) == answer.text else None
+
+    def epsilon_of(self, read: ReadText) -> float:
+        return self._epsilon.get(read.reference, 0.0)
+
+
+def _join_tokens(tokens: Iterable[ReadToken]) -> str:
+    """The text without the sign for the end of a turn, which is no part of it."""
+    return "".join(token.text for token in tokens).removesuffix("⟨end⟩")
+
+
+def _build_prompt_item(
+    view: View, asked: AskedPrompt, rows: Sequence[PromptRow], answers: Sequence[DistinctAnswer], reader: _Reader
+) -> PromptItem:
+    marked = list(mark_prompt(view, rows, answers, asked.answers))
+    left_out = asked.answers - len(answers)
+    letters = name_answers(answers)
+    return PromptItem(
+        anchor=view.prompt_anchors[asked.prompt],
+        name=asked.prompt,
+        family=asked.family,
+        summary=count_with_noun(asked.answers, "distinct answer") if asked.answers else "no answer",
+        differs=asked.answers > 1,
+        marks=tuple(mark for _, mark in marked),
+        wording=tuple((part.role, part.text) for part in asked.parts),
+        expected="" if asked.expected is None else asked.expected,
+        rows=tuple(_build_row_cells(row, mark) for row, mark in marked),
+        answers=tuple(_build_answer_item(view, one, letters[one], answers[0], reader) for one in answers),
+        more=f"{count_with_noun(left_out, 'rarer answer')} more are in the records." if left_out > 0 else "",
     )
 
 
-def _why_no_match(view: View, row: PromptRow) -> str:
-    if view.is_reference(row.provider):
-        return "is the reference"
-    return "no reference" if view.reference_of(row.provider) is None else "no comparable response from both"
+def _build_row_cells(row: PromptRow, mark: Mark) -> tuple[str, ...]:
+    cut = f", {row.censored} cut" if row.censored else ""
+    return (
+        mark.who,
+        f"{row.valid + row.censored} of {row.planned}{cut}",
+        mark.hint.removeprefix(f"{mark.who}: ") if mark.state != "none" else UNDEFINED,
+        UNDEFINED if row.emr is None else value_text(row.emr, "share"),
+        UNDEFINED if row.match_reference is None else value_text(row.match_reference, "share"),
+        _write_readings(row),
+    )
 
 
-def _share_cell(value: float | None, why: str) -> Cell:
-    if value is None:
-        return _empty_cell(why)
-    return Cell(text=value_text(value, "share"), tone="watch" if value < 1 else "plain")
-
-
-def _answers_cell(row: PromptRow) -> Cell:
-    if not row.answers:
-        return _empty_cell("no extractor" if row.expected is None else "no answer")
+def _write_readings(row: PromptRow) -> str:
     shown = [
         f"{'unreadable' if answer is None else to_one_line(shorten_text(answer, 60))} ×{count}"
-        for answer, count in row.answers[:_ANSWERS]
+        for answer, count in row.answers[:_SHOWN_READINGS]
     ]
-    if len(row.answers) > _ANSWERS:
-        shown.append(f"{len(row.answers) - _ANSWERS} more")
-    return Cell(text=", ".join(shown))
+    if len(row.answers) > _SHOWN_READINGS:
+        shown.append(f"{len(row.answers) - _SHOWN_READINGS} more")
+    return ", ".join(shown)
 
 
-def _empty_cell(why: str) -> Cell:
-    return Cell(text=UNDEFINED, why=why, tone="muted")
+def _build_answer_item(
+    view: View, answer: DistinctAnswer, letter: str, commonest: DistinctAnswer, reader: _Reader
+) -> AnswerItem:
+    given = ", ".join(
+        f"{view.name(Subject(provider=n.provider, condition=n.condition))} ×{n.count}" for n in answer.given
+    )
+    notes = ["cut"] if answer.cut else []
+    if answer.parsed is not None:
+        right = "" if answer.correct is None else ", which is right" if answer.correct else ", which is wrong"
+        notes.append(f"read as {to_one_line(shorten_text(answer.parsed, 60))}{right}")
+    elif answer.correct is not None and not answer.cut:
+        notes.append("no answer could be read")
+    read = reader.tokens_of(answer)
+    if read is not None:
+        missed = sum(token.rank > 1 for token in read.tokens)
+        notes.append(f"{missed:,} of {count_with_noun(len(read.tokens), 'token')} not the reference's choice")
+    parts = [
+        AnswerPart(name=name, pieces=tuple(_build_pieces(of, base, first=answer is commonest)), folded=folded)
+        for name, of, base, folded in (
+            ("Reasoning", answer.reasoning, commonest.reasoning, True),
+            ("Tool calls", answer.calls.replace(_CALL_MARK, ""), commonest.calls.replace(_CALL_MARK, ""), False),
+            ("Refusal", answer.refusal, commonest.refusal, False),
+        )
+        if of
+    ]
+    text = _build_pieces(answer.text, commonest.text, first=answer is commonest)
+    if answer.text or not parts:
+        coloured = text if read is None else _colour_pieces(text, read.tokens, reader.epsilon_of(read))
+        at = sum(part.folded for part in parts)
+        parts.insert(at, AnswerPart(name="", pieces=tuple(coloured)))
+    return AnswerItem(letter=letter, given=given, notes="; ".join(notes), parts=tuple(parts))
+
+
+def _build_pieces(text: str, base: str, *, first: bool) -> Iterator[AnswerPiece]:
+    """The commonest answer as it is; of another one what differs, and enough of the rest to find it."""
+    text, base = make_visible(text), make_visible(base)
+    if first or not base:
+        yield AnswerPiece(text=text, kind="same" if first else "new")
+        return
+    at = 0
+    for piece in diff_words(split_words(base), split_words(text)):
+        if piece.kind == "same":
+            yield from _skip_middle(piece.text, at)
+        else:
+            yield AnswerPiece(text=piece.text, kind=piece.kind)
+        at += len(piece.text) * (piece.kind != "new")
+
+
+def _skip_middle(text: str, at: int) -> Iterator[AnswerPiece]:
+    if len(text) < _SHORTEST_SKIP:
+        yield AnswerPiece(text=text)
+        return
+    skipped = len(text) - 2 * _CONTEXT
+    yield AnswerPiece(text=text[:_CONTEXT])
+    yield AnswerPiece(text="", start=at + _CONTEXT, skipped=skipped)
+    yield AnswerPiece(text=text[-_CONTEXT:])
+
+
+def _colour_pieces(pieces: Iterable[AnswerPiece], tokens: Sequence[ReadToken], epsilon: float) -> Iterator[AnswerPiece]:
+    """The pieces cut at the tokens that the reference would not have said, which get their colour."""
+    marks: list[tuple[int, int, ReadToken]] = []
+    end = 0
+    for token in tokens:
+        start, end = end, end + len(make_visible(token.text))
+        if token.rank > 1:
+            marks.append((start, end, token))
+    at, number = 0, 0
+    for piece in pieces:
+        if piece.kind == "gone":
+            yield piece
+            continue
+        stop = at + (piece.skipped or len(piece.text))
+        while number < len(marks) and marks[number][0] < stop and not piece.skipped:
+            start, end, token = marks[number]
+            start = max(start, at)
+            if start > at:
+                yield replace(piece, text=piece.text[: start - at])
+            here = min(end, stop)
+            level, hint = grade_margin(token, epsilon), describe_token(token)
+            yield replace(piece, text=piece.text[start - at : here - at], level=level, hint=hint)
+            piece, at = replace(piece, text=piece.text[here - at :]), here
+            if end > stop:
+                break
+            number += 1
+        while number < len(marks) and marks[number][1] <= stop:
+            number += 1
+        if piece.text or piece.skipped:
+            yield piece
+        at = stop

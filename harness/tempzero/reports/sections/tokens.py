@@ -21,7 +21,7 @@ from tempzero.reports.visible import shorten_text
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import PairCause, ReadText, ReadToken, ReferenceReading, Standing
 
-MAX_PAIRS = 60
+MAX_PAIRS = 24
 _BEFORE, _AFTER = 60, 100
 _LEVELS = (0.5, 2.0)
 
@@ -155,12 +155,12 @@ def _join_pieces(tokens: tuple[ReadToken, ...], start: int, end: int, at: int, e
         if same:
             yield Piece(text=same, level=0)
             same = ""
-        yield Piece(text=token.text, level=_margin_level(token, epsilon), hint=_token_hint(token), parts=index == at)
+        yield Piece(text=token.text, level=grade_margin(token, epsilon), hint=describe_token(token), parts=index == at)
     if same:
         yield Piece(text=same, level=0)
 
 
-def _margin_level(token: ReadToken, epsilon: float) -> int:
+def grade_margin(token: ReadToken, epsilon: float) -> int:
     if token.rank == 1:
         return 0
     if token.margin <= max(2 * epsilon, 0.02):
@@ -168,7 +168,7 @@ def _margin_level(token: ReadToken, epsilon: float) -> int:
     return 2 + sum(token.margin >= limit for limit in _LEVELS)
 
 
-def _token_hint(token: ReadToken) -> str:
+def describe_token(token: ReadToken) -> str:
     if token.instead is None:
         return "the reference's choice"
     return f"margin {token.margin:.3g}, rank {token.rank:,}; the reference: “{shorten_text(token.instead, 60)}”"
