@@ -23,6 +23,8 @@ from tempzero.nightly.history import Night
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = [f"q{i}" for i in range(8)]
+# Of a night: each provider's check, and three calls of each prompt.
+CALLS = 2 * (1 + 3 * len(PROMPTS))
 TOP = (("yes", 0.1), ("no", 2.5), ("well", 6.0))
 
 
@@ -89,7 +91,7 @@ def test_quiet_nights_are_ok_and_a_swap_is_found_that_very_night(
     with Loopback() as server:
         place = Place(tmp_path, server)
         place.set_baseline()
-        assert [place.night(f"2026-01-0{i}") for i in range(2, 5)] == [0, 0, 0]
+        assert [place.night(f"2026-01-0{i}") for i in range(2, 4)] == [0, 0]
         capfd.readouterr()
         assert place.night("2026-01-05", swapped) == 1
         shown = capfd.readouterr().out
@@ -99,11 +101,11 @@ def test_quiet_nights_are_ok_and_a_swap_is_found_that_very_night(
         assert "`tempzero baseline accept steady --since 2026-01-05`" in again
         back = [place.night(f"2026-01-{i:02}") for i in range(7, 12)]
     assert back == [0] * 5
-    assert place.states()[4:6] == ["changed"] * 2
-    assert place.states()[6:] == ["not seen"] * 4 + ["ok"], "an all-clear takes five nights"
-    assert set(place.states()[1:4]) == {"ok"}
+    assert place.states()[3:5] == ["changed"] * 2
+    assert place.states()[5:] == ["not seen"] * 4 + ["ok"], "an all-clear takes five nights"
+    assert set(place.states()[1:3]) == {"ok"}
     assert set(place.states("noisy")) == {"no baseline", "ok"}
-    assert "told: steady changed since the night of 2026-01-05 (last as before: 2026-01-04)" in shown
+    assert "told: steady changed since the night of 2026-01-05 (last as before: 2026-01-03)" in shown
     entry = place.read("2026-01-05").entry("steady")
     assert entry is not None
     assert [t.now for t in entry.decision.telling] == [f"otherwise {t.prompt}" for t in entry.decision.telling]
@@ -165,7 +167,7 @@ def test_a_night_is_asked_once_however_often_it_is_called(tmp_path: Path) -> Non
 def test_two_at_once_the_second_leaves_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two nights that overlap would put twice the load on a provider and tear the history."""
     with Loopback() as server:
-        server.answer = lambda call: after(0.2, usual(call))
+        server.answer = lambda call: after(0.3, usual(call))
         file = workplace(tmp_path, server.base_url)
         first = subprocess.Popen(
             [sys.executable, "-m", "tempzero", "nightly", "--config", str(file), "--night", "2026-01-01"],
@@ -176,6 +178,7 @@ def test_two_at_once_the_second_leaves_with_one_line(tmp_path: Path, capfd: pyte
         wait_for(lambda: len(server.calls) > 2)
         assert main(["nightly", "--config", str(file), "--night", "2026-01-01"]) == 2
         assert "another `tempzero nightly`" in capfd.readouterr().err
+        server.answer = usual
         assert first.wait(120) == 3
     assert len(history.read_nights(tmp_path / "results")) == 1
     assert len(list((tmp_path / "results").glob("*Z-*"))) == 1
@@ -194,10 +197,9 @@ def test_killed_nights_are_finished_and_the_history_is_as_if_undisturbed(tmp_pat
                 server.answer = delayed(answer)
                 night = f"2026-01-0{index}"
                 if name == "killed":
-                    kill_some(place, night, 0.45 + 0.21 * index)
-                command = [sys.executable, "-m", "tempzero", "nightly", "--config", str(place.file), "--night", night]
-                done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-                assert done.returncode == (1 if index == 3 else 0), done.stderr.decode()
+                    # The first while it asks, the second with its last call.
+                    kill_after(place, night, calls=5 if index == 2 else CALLS)
+                assert place.night(night, server.answer) == (1 if index == 3 else 0)
     whole, killed = (decided(p) for p in places.values())
     assert whole == killed
     assert all(records.open_run(p).verify() for p in (tmp_path / "killed" / "results").glob("*Z-*"))
@@ -213,10 +215,12 @@ def delayed(answer: Callable[[Call], Reply]) -> Callable[[Call], Reply]:
     return lambda call: after(0.01, answer(steadied(call)))
 
 
-def kill_some(place: Place, night: str, after_s: float) -> None:
+def kill_after(place: Place, night: str, calls: int) -> None:
+    """Start a night and kill it when so many requests of it have arrived."""
+    before = len(place.server.calls)
     command = [sys.executable, "-m", "tempzero", "nightly", "--config", str(place.file), "--night", night]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(after_s)
+    wait_for(lambda: len(place.server.calls) >= before + calls)
     process.send_signal(signal.SIGKILL)
     process.wait()
 

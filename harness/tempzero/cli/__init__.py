@@ -16,6 +16,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run_command(argv: list[str] | None) -> int:
     try:
         _load_env_file()
-        return int(app(argv, prog_name="tempzero", standalone_mode=False) or 0)
+        return int(_build_command()(argv, prog_name="tempzero", standalone_mode=False) or 0)
     except TempzeroError as error:
         print(error, file=sys.stderr)
         return CANNOT_RUN
@@ -111,6 +112,12 @@ def _run_command(argv: list[str] | None) -> int:
         traceback.print_exc()
         print("this is a bug in tempzero; what was recorded so far is kept", file=sys.stderr)
         return OUR_BUG
+
+
+@cache
+def _build_command() -> Callable[..., int | None]:
+    """Once for each process: whoever calls `main` again need not wait for it."""
+    return typer.main.get_command(app)
 
 
 def _load_env_file() -> None:

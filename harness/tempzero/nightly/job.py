@@ -11,7 +11,7 @@ from typing import Literal
 from tempzero import records
 from tempzero.config import Deep, ExitRule, Nightly, Setting
 from tempzero.config.shipped import find_prompts
-from tempzero.errors import RunFolderError, UsageError
+from tempzero.errors import RunFolderError, TempzeroError, UsageError
 from tempzero.nightly import history, notify
 from tempzero.nightly.history import STATE_WORDS, Baseline, Decision, Depth, Night, NightEntry, Notice, Tonight
 from tempzero.nightly.locking import hold_lock
@@ -83,6 +83,8 @@ def run_night(
                 sentence = f"interrupted; calling it again finishes the night of {night}"
                 return NightOutcome(night=night, outcome="interrupted", sentences=(sentence,), stopped=stopped)
             done = _decide_night(setting, night, depth, collected, nights)
+            if _read_answers(setting, done, collected, watcher):
+                done = _decide_night(setting, night, depth, collected, nights)
             history.write_night(results, done)
         watcher.say(f"decided: the night of {night}")
         return replace(_publish_night(setting, done, write), stopped=stopped)
@@ -192,6 +194,20 @@ def _decide_night(
         entries=entries,
         depth=depth,
     )
+
+
+def _read_answers(setting: Setting, done: Night, collected: CollectedRun, watcher: Watcher) -> bool:
+    """Before an alarm is given, let the reference read what nobody has read: an honest engine in the place of another
+    gives other texts too. Quiet nights cost nothing. Whether anything was read."""
+    unread = [e.side.provider for e in done.entries if e.decision.alarms and e.side.level in (None, "unread")]
+    if not unread or not records.open_run(collected.path).config.score.enabled:
+        return False
+    try:
+        readers = pipeline.score_run(collected.path, environ=setting.environ, watcher=watcher)
+    except TempzeroError as problem:
+        watcher.say(f"nobody reads what {', '.join(unread)} answered: {problem}")
+        return False
+    return bool(readers)
 
 
 def _publish_night(setting: Setting, done: Night, write: Callable[[str], None]) -> NightOutcome:

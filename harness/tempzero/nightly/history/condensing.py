@@ -24,7 +24,7 @@ from tempzero.metrics.agreement import UNPARSED, Counts, commonest_outputs, pool
 from tempzero.nightly.history.nights import Side
 from tempzero.records import Run
 from tempzero.types.asked import Prompt
-from tempzero.types.concluded import Analysis, Figure, LevelName
+from tempzero.types.concluded import Analysis, Figure, Level, LevelName
 from tempzero.types.recorded import ANSWERED, OutcomeKind, RecordView
 from tempzero.types.vocabulary import KindName, MetricName
 
@@ -46,14 +46,17 @@ _LABELS = ("served_model", "fingerprint", "backend")
 
 
 def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
-    """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError."""
+    """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError.
+
+    A reference in this process that is asked each prompt once is what others are held against, and nothing to watch.
+    """
     seen = observe_run(run)
     texts, new = study_texts(seen)
     questions = [question_key(p) for p in seen.prompts]
     said = _ResponseStatements(run)
     likelihoods = _read_likelihoods(run)
     sides = []
-    for lane in seen.lanes:
+    for lane in (one for one in seen.lanes if not _is_yardstick(one.provider, run)):
         numbered = lane.text.copy()
         numbered[numbered != NOT_SAID] = new[numbered[numbered != NOT_SAID]]
         counted = tally_lane(replace(lane, text=numbered), texts, seen.prompts)
@@ -62,6 +65,10 @@ def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
         found = {asked[p]: one for (name, p), one in likelihoods.items() if name == side.provider and p in asked}
         sides.append(replace(side, likelihoods={q: tuple(found[q]) for q in sorted(found)}))
     return tuple(sides)
+
+
+def _is_yardstick(provider: Provider, run: Run) -> bool:
+    return provider.local is not None and provider.repeats == 1 and provider.name in run.config.run.references
 
 
 def question_key(prompt: Prompt) -> str:
@@ -140,6 +147,7 @@ def _condense_lane(
     asked = commonest_outputs(counted.prompt_tokens)
     modal = commonest_outputs(counted.raw)
     prices = provider.price
+    level = _worst_level(name, analysis)
     return Side(
         provider=name,
         run=run.manifest.run_id,
@@ -171,7 +179,8 @@ def _condense_lane(
         ),
         shown={q: texts.written[modal[j]][:_SHOWN_CHARS] for j, q in enumerate(questions) if modal[j] != NOT_SAID},
         model=provider.claimed_model or "",
-        level=_worst_level(name, analysis),
+        level=level.name if level is not None else None,
+        level_words=level.message if level is not None else "",
         reasoned=_count_reasoned(counted),
         spoken={}
         if spoken is None
@@ -179,10 +188,10 @@ def _condense_lane(
     )
 
 
-def _worst_level(name: str, analysis: Analysis) -> LevelName | None:
+def _worst_level(name: str, analysis: Analysis) -> Level | None:
     """How it stands to its references: of several levels the one that says most against it."""
-    found = [level.name for level in analysis.levels if level.provider == name]
-    return max(found, key=_LEVELS.index, default=None)
+    found = (level for level in analysis.levels if level.provider == name)
+    return max(found, key=lambda level: _LEVELS.index(level.name), default=None)
 
 
 def _hash_texts(counts: Counts, texts: Sequence[str]) -> dict[int, str]:

@@ -140,13 +140,13 @@ class _Watch:
         groups = sum(state.opened is None for state in self.states)
         window = against.window
         until = [p.night for p in self.held if p.night < window[0]]
-        level, home = self.tonight.side.level, self.home
+        side, home = self.tonight.side, self.home
         name = name_known_state(groups + opened)
-        same = level in SAME_LEVELS and all(one.level != "beyond" for one in self.baseline.sides)
+        same = side.level in SAME_LEVELS and all(one.level != "beyond" for one in self.baseline.sides)
         return replace(
             self._figures(against),
             state="other computation" if same else "changed",
-            reason=_explain_alarm(level, same, len(self.states)),
+            reason=_explain_alarm(side, same, len(self.states)),
             home=(*home, name) if same else home,
             known_state=name,
             window=window,
@@ -260,16 +260,21 @@ class _Watch:
 _NOT_SEEN = "too little speaks for a change tonight, and too little for its being over"
 
 
-def _explain_alarm(level: LevelName | None, same: bool, states: int) -> str:
+def _explain_alarm(side: Side, same: bool, states: int) -> str:
+    """What is new, and what reading says of it, with the figures."""
+    figures = f" ({side.level_words})" if side.level_words else ""
     if same:
-        return "other texts than before, and the reference finds no more than rounding in them"
+        return f"other texts than before, and the reference finds no more than rounding in them{figures}"
     known = "" if states == 1 else f", nor of any of the {states} states that are known"
     changed = f"its answers are no longer those of its baseline{known}"
-    if level == "beyond":
-        return f"{changed}; they differ from the reference by more than rounding"
-    if level in SAME_LEVELS:
-        return f"{changed}; they are the reference's up to rounding, which those of the baseline were not"
-    return f"{changed}; whether by more than rounding is not known: let the reference read them (`tempzero score`)"
+    if side.level == "beyond":
+        return f"{changed}; they differ from the reference by more than rounding{figures}"
+    if side.level in SAME_LEVELS:
+        return f"{changed}; they are the reference's up to rounding, which those of the baseline were not{figures}"
+    unknown = f"{changed}; whether by more than rounding is not known"
+    if side.level == "undecided":
+        return f"{unknown}{figures}"
+    return f"{unknown}: let the reference read them (`tempzero score`)"
 
 
 def _in_window(night: str, since: Iterable[PastNight]) -> bool:

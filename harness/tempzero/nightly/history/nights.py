@@ -58,7 +58,8 @@ class Side:
     reasoning), and where any does, `spoken` has the same answers without it. `settings` digests what must agree before
     two sides may be compared. `values` are means over repeats, by measure and question; `one_token` the questions that
     ask for a single token; `shown` the commonest text of each question, kept for baselines only. `model` is what it
-    claims to serve, `level` how it stood to its reference in that run, None where there was none.
+    claims to serve, `level` how it stood to its reference in that run, None where there was none; `level_words` says that
+    with its figures.
     `likelihoods`, of questions that ask for one token: the log-probabilities that each response names, where it does.
     """
 
@@ -84,6 +85,7 @@ class Side:
     spoken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     model: str = ""
     level: LevelName | None = None
+    level_words: str = ""
     likelihoods: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
 
     def texts_by(self, basis: Basis) -> TextCounts:
@@ -109,8 +111,11 @@ class Baseline:
 
     @property
     def key(self) -> str:
-        """Stands for this very baseline in the nights that were held against it."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+        """Stands for this very baseline in the nights that were held against it, also for a later tempzero, which may keep
+        more of each run."""
+        runs = [(side.run, side.started_at, side.settings, side.texts) for side in self.sides]
+        stands = msgspec.json.encode([self.provider, self.set_at, self.suite_digest, runs])
+        return hashlib.sha256(stands).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
