@@ -8,7 +8,7 @@ what would be an alarm. Must be seen: no alarm in 16 bits, whoever computes; the
     python tests/benchmarks/nightly_engines.py FOLDER --vllm PYTHON --weights FOLDER [--tokens 40]
 
 FOLDER is kept: a night that is in it is not asked again, so that a stop loses nothing. `--vllm` is a Python with vLLM,
-`--weights` the same model for it (without them its nights are left out). Two to four minutes a night on two quiet cores.
+`--weights` the same model for it (without them its nights are left out). Two minutes a night on two quiet cores.
 """
 
 from __future__ import annotations
@@ -144,9 +144,8 @@ def main() -> None:
         equal = "" if match is None or match.value is None else f"{match.value:.2f}"
         events = ", ".join(e.what for e in decision.events)
         alarm = "alarm" if decision.alarms else ""
-        rows.append(
-            f"| {name} | {decision.state} | {alarm} | {equal} | {decision.evidence:.3g} | {events} | {decision.reason} |"
-        )
+        cells = (name, decision.state, alarm, equal, f"{decision.evidence:.3g}", events, decision.reason)
+        rows.append(f"| {' | '.join(cells)} |")
         print(rows[-1], flush=True)
     runs = {p.name for p in results.iterdir()}
     trend.write_history_pages(history.read_nights(results), results / "history" / "page", present=runs)

@@ -44,8 +44,8 @@ def configure(folder: Path, *, concurrency: int = 1, **serve: Any) -> Path:
 
 @pytest.mark.engine
 def test_a_quantised_copy_under_the_same_name_alarms_that_night_and_nothing_before_does(tmp_path: Path) -> None:
-    """Restarts, other ports, threads and loads are not another model; coarser weights are, and before the alarm is given
-    the reference reads whether they differ by more than rounding. It reads nothing in quiet nights."""
+    """Restarts, other ports, threads and loads are not another model; coarser weights are, and before the alarm is
+    given the reference reads whether they differ by more than rounding. It reads nothing in quiet nights."""
     nights: list[dict[str, Any]] = [{}, {"threads": 2}, {"slots": 2, "concurrency": 2}, {"precision": "q4_0"}]
     codes = []
     for index, how in enumerate(nights, start=1):

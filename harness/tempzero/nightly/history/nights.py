@@ -58,9 +58,9 @@ class Side:
     reasoning), and where any does, `spoken` has the same answers without it. `settings` digests what must agree before
     two sides may be compared. `values` are means over repeats, by measure and question; `one_token` the questions that
     ask for a single token; `shown` the commonest text of each question, kept for baselines only. `model` is what it
-    claims to serve, `level` how it stood to its reference in that run, None where there was none; `level_words` says that
-    with its figures.
-    `likelihoods`, of questions that ask for one token: the log-probabilities that each response names, where it does.
+    claims to serve, `level` how it stood to its reference in that run, None where there was none; `level_words` has the
+    figures. `likelihoods`, of questions that ask for one token: the log-probabilities that each response names, where
+    it does.
     """
 
     provider: str
@@ -111,8 +111,8 @@ class Baseline:
 
     @property
     def key(self) -> str:
-        """Stands for this very baseline in the nights that were held against it, also for a later tempzero, which may keep
-        more of each run."""
+        """Stands for this very baseline in the nights that were held against it, also where a later tempzero keeps more
+        of each run."""
         runs = [(side.run, side.started_at, side.settings, side.texts) for side in self.sides]
         stands = msgspec.json.encode([self.provider, self.set_at, self.suite_digest, runs])
         return hashlib.sha256(stands).hexdigest()[:16]
