@@ -71,7 +71,7 @@ DOORS: dict[str, set[str]] = {
         "records",
     },
     "collect.run_manifest": {"config", "collect.session", "engines", "engines.local", "records"},
-    "reading": {"config", "records", "metrics"},
+    "reading": {"answers.chat_messages", "config", "records", "metrics"},
     "reading.rounding_floor": set(),
     "reading.run_reading": {
         "config",

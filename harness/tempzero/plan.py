@@ -84,7 +84,7 @@ def build_plan(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ())
     trials: list[PlannedTrial] = []
     block = 0
     for round_ in range(max((lane.repeats for lane in lanes), default=0)):
-        for prompt in order.sample(suite.prompts, len(suite.prompts)):
+        for prompt in _sort_rounds(order.sample(suite.prompts, len(suite.prompts))):
             for lane in order.sample(lanes, len(lanes)):
                 if fits_context(lane.provider, prompt):
                     trials += [_plan_trial(lane, prompt, repeat, block) for repeat in lane.repeats_in(round_)]
@@ -98,6 +98,20 @@ def build_plan(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ())
         families=_estimate_families(providers, suite, trials),
         left_out=_find_oversized_prompts(providers, suite),
     )
+
+
+def _sort_rounds(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The same with the rounds of each conversation in their order, at the places that were drawn for them."""
+    rounds: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        if prompt.round is not None:
+            rounds.setdefault(prompt.round.conversation, []).append(prompt)
+    if not rounds:
+        return list(prompts)
+    waiting = {
+        name: iter(sorted(own, key=lambda one: one.round.number if one.round else 0)) for name, own in rounds.items()
+    }
+    return [prompt if prompt.round is None else next(waiting[prompt.round.conversation]) for prompt in prompts]
 
 
 def fits_context(provider: Provider, prompt: Prompt) -> bool:
@@ -152,7 +166,7 @@ def _plan_trial(lane: _PlanLane, prompt: Prompt, repeat: int, block: int) -> Pla
         trial=trial,
         block=block,
         max_tokens=lane.provider.limit_of(prompt),
-        prompt_tokens=_estimate_prompt_tokens(prompt),
+        prompt_tokens=_estimate_prompt_tokens(prompt) + _estimate_returned_tokens(lane.provider, prompt),
         reasoning_tokens=lane.provider.reasoning.allowance if prompt.body is None else 0,
     )
 
@@ -236,6 +250,15 @@ def _estimate_prompt_tokens(prompt: Prompt) -> int:
     added = [value for value in (prompt.tools, prompt.request) if value]
     offered = sum(len(json.dumps(value, ensure_ascii=False)) for value in added)
     return sum(_estimate_message_tokens(m) for m in prompt.messages) + -(-offered // _CHARS_PER_TOKEN)
+
+
+def _estimate_returned_tokens(provider: Provider, prompt: Prompt) -> int:
+    """Of a round: what the answers before it and the results of their calls add at most."""
+    if prompt.round is None:
+        return 0
+    results = sum(len(result) for result in prompt.round.results.values())
+    each = provider.limit_of(prompt) + -(-results // _CHARS_PER_TOKEN) + 2 * _TEMPLATE_TOKENS_PER_MESSAGE
+    return len(prompt.round.turns) * each
 
 
 def _estimate_message_tokens(message: Message) -> int:

@@ -54,11 +54,11 @@ def test_the_others_ask_for_real_length() -> None:
 
 def test_they_are_frozen_clean_and_apart_from_the_first_run() -> None:
     """What the small model on this machine is asked stays what it was, and as quick to read."""
-    for folder in ("hosted", "marathon"):
+    for folder in ("hosted", "marathon", "conversations"):
         assert suites.lint_prompts(SHIPPED / folder) == ()
     assert (shipped("hosted").name, shipped("hosted").version) == ("hosted", 1)
     ids = {p.id for p in shipped("deep").prompts}
-    assert not ids & {p.id for name in ("hosted", "marathon") for p in shipped(name).prompts}
+    assert not ids & {p.id for name in ("hosted", "marathon", "conversations") for p in shipped(name).prompts}
 
 
 def test_own_prompts_are_asked_by_the_suite_that_asks_as_much(tmp_path: Path) -> None:
@@ -308,12 +308,15 @@ def test_the_table_says_how_much_is_asked() -> None:
     table = (SHIPPED / "README.md").read_text()
     rows = {
         m[0]: m[1:]
-        for m in re.findall(r"^\| `(hosted[\w/.-]*|marathon[\w/.-]*)` \|.*?\| ([\d,]+) \| ([\d,]+) \|$", table, re.M)
+        for m in re.findall(
+            r"^\| `((?:hosted|marathon|conversations)[\w/.-]*)` \|.*?\| ([\d,]+) \| ([\d,]+) \|$", table, re.M
+        )
     }
-    for name in ("hosted-quick", "hosted", "marathon"):
+    for name in ("hosted-quick", "hosted", "marathon", "conversations"):
         prompts = shipped(name).prompts
         assert rows[name] == (f"{sum(p.max_tokens or 0 for p in prompts):,}", f"{len(prompts):,}"), name
-    asked = sorted((*shipped("hosted").prompts, *shipped("marathon").prompts), key=lambda p: p.family)
+    every = [p for name in ("hosted", "marathon", "conversations") for p in shipped(name).prompts]
+    asked = sorted(every, key=lambda p: p.family)
     for family, own in ((name, list(group)) for name, group in groupby(asked, key=lambda p: p.family)):
         file = family.replace("-", "/", 1) + ".yaml"
         assert rows[file] == (f"{sum(p.max_tokens or 0 for p in own):,}", f"{len(own):,}"), file

@@ -256,7 +256,7 @@ prompts:
         ("{id: a, family: f, prompt: x, max_tokens: 1.5}", "max_tokens: expected a whole number from 1 on"),
         (
             "{id: a, family: f, prompt: x, suite: fast}",
-            "suite: expected one of quick, standard, deep, hosted-quick, hosted, marathon; found 'fast'",
+            "suite: expected one of quick, standard, deep, hosted-quick, hosted, marathon, conversations; found 'fast'",
         ),
         ('{id: a, family: f, prompt: "\\ud800"}', "prompt: holds half of a surrogate pair"),
     ],

@@ -7,8 +7,10 @@ provider_figures, usage_figures, pair_figures   tallies -> figures, of one provi
 registry       what metrics, kinds of figures, rules and causes there are, and what each means
 judged         what had to be tried out -> which answers wait, what the others came to
 unread         tallies -> what each extractor could not read
+round_histories   records of conversations -> which rounds were asked with the same history
 itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
+conversation_paths   tallies and pairs -> in which round conversations part
 peer_camps     pairs of peers that can be told apart -> camps, the odd ones, what is said of which pair
 reference_levels   comparisons with a reference and what it read -> how each provider stands to it
 reading        what references read token by token -> figures, causes, findings
@@ -27,6 +29,7 @@ import numpy as np
 from tempzero import stats
 from tempzero.analysis import call_figures, provider_figures, usage_figures
 from tempzero.analysis.book import Book
+from tempzero.analysis.conversation_paths import follow_conversations
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
 from tempzero.analysis.findings import collect_findings, sort_findings
@@ -85,7 +88,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         providers=tuple(_provider_facts(p, run.config) for p in run.config.providers if p.name not in skipped),
         references=tuple(r for r in run.config.run.references if r not in skipped),
         skipped=manifest.skipped,
-        prompts=len(seen.prompts),
+        prompts=seen.suite_size,
         records=seen.records,
         figures=book.figures(),
         failures=_count_failures(seen),
@@ -106,6 +109,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         camps=find_peer_camps(case),
         asked=kept.asked,
         answers=kept.answers,
+        conversations=follow_conversations(case),
         precision=precision.list_readings(),
     )
 

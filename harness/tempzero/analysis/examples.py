@@ -12,6 +12,7 @@ from tempzero.analysis.evidence import Case, find_compared_differences, pick_com
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.analysis.provider_figures import count_outcomes, count_planned_trials
+from tempzero.analysis.round_histories import name_place
 from tempzero.analysis.tallies import CountedTexts, Tally
 from tempzero.analysis.texts import Texts
 from tempzero.metrics import divergence
@@ -113,7 +114,7 @@ def _build_provider_rows(tally: Tally, match: Floats, case: Case) -> Iterator[Pr
     parsed = _count_parsed_answers(tally, case.texts, cells)
     for j, prompt in enumerate(case.prompts):
         yield PromptRow(
-            prompt=prompt.id,
+            prompt=name_place(prompt),
             family=prompt.family,
             provider=tally.name,
             condition=lane.condition,

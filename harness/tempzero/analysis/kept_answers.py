@@ -12,6 +12,7 @@ import numpy as np
 
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.observations import NOT_SAID
+from tempzero.analysis.round_histories import name_place
 from tempzero.answers.chat_messages import wire_tools
 from tempzero.metrics.agreement import UNPARSED
 from tempzero.metrics.divergence import common_prefix_lengths
@@ -54,7 +55,7 @@ _Given = tuple[list[AnswerCount], Trial]
 def keep_answers(case: Case, rows: Sequence[PromptRow]) -> KeptAnswers:
     """Whole prompts until the texts fill a page: a run may hold millions of them."""
     given = _count_given(case)
-    number = {p.id: j for j, p in enumerate(case.prompts)}
+    number = {name_place(p): j for j, p in enumerate(case.prompts)}
     asked: list[AskedPrompt] = []
     answers: list[DistinctAnswer] = []
     room = MOST_BYTES

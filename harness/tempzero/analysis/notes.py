@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.provider_figures import find_empty_answers, identical_bits_share
 from tempzero.analysis.reasoning_findings import note_hidden_reasoning
 from tempzero.analysis.response_counts import find_cut_at_limit
+from tempzero.analysis.round_histories import find_own_places
 from tempzero.analysis.tallies import Tally, planned_repeats
 from tempzero.analysis.texts import Texts
 from tempzero.metrics.agreement import Counts, mark_group_starts, pool_segments
+from tempzero.types.asked import Prompt
 
 
 def collect_notes(case: Case) -> tuple[str, ...]:
@@ -42,7 +44,7 @@ def _note_provider(tally: Tally, case: Case) -> Iterable[str]:
     yield from _note_no_divergence(tally)
     yield from _note_change_within_run(tally, case)
     yield from _note_identical_bits(tally)
-    yield from _note_uncompared_responses(tally, case.texts)
+    yield from _note_uncompared_responses(tally, case.texts, case.prompts)
     yield from _note_unsteady_statements(tally, case)
     yield from _note_loops(tally, case.texts)
     yield from note_unreached_load(tally)
@@ -90,12 +92,13 @@ def _note_identical_bits(tally: Tally) -> Iterable[str]:
         )
 
 
-def _note_uncompared_responses(tally: Tally, texts: Texts) -> Iterable[str]:
+def _note_uncompared_responses(tally: Tally, texts: Texts, prompts: Sequence[Prompt]) -> Iterable[str]:
     lane = tally.lane
-    unheld = int((~lane.planned).sum())
+    own = find_own_places(prompts)
+    unheld = int((own & ~lane.planned).sum())
     if unheld:
         held = lane.provider.context_tokens
-        yield f"not asked, because longer than its context of {held} tokens: {unheld} of {lane.planned.size} prompts"
+        yield f"not asked, because longer than its context of {held} tokens: {unheld} of {int(own.sum())} prompts"
     at_limit, spent = find_cut_at_limit(lane, texts)
     compared = lane.text != NOT_SAID
     cut = int((at_limit & compared).sum())

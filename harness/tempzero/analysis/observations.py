@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import JudgedAnswers, look_up_judgements
+from tempzero.analysis.round_histories import RoundHistories, count_elsewhere, find_own_places
 from tempzero.answers.answer_parts import (
     AnswerParts,
     end_at_cut,
@@ -132,8 +133,11 @@ class Lane:
     attempts_without_usage: Ints
     spent_prompt_tokens: Ints
     spent_output_tokens: Ints
-    # By prompt: whether it was to be asked; what the provider's context cannot hold was not, and is no gap.
+    # By prompt: whether it was to be asked; what the provider's context cannot hold was not, and is no gap. Nor are
+    # further histories of a round.
     planned: NDArray[np.bool_]
+    # By prompt, of rounds of conversations: trials that were asked with another history, and stand at another place.
+    elsewhere: Ints
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,8 +146,11 @@ class Observations:
 
     `texts` numbers (prompt, whole answer as text, is whole, after how many tokens it was cut). `parts` are an answer's
     parts, by its number, where it has other ones than text. `asked` are the prompts as they were asked, `prompts` the
-    same as answers may be read of them: see `judged`.
+    same as answers may be read of them: see `judged`. A round of a conversation stands here once for each history with
+    which it was asked: only answers to the same history are compared. `suite_size`: so many of them the suite has.
     """
+
+    suite_size: int
 
     prompts: tuple[Prompt, ...]
     asked: tuple[Prompt, ...]
@@ -234,8 +241,10 @@ def observe_run(run: ObservedRun, tell: Callable[[str, float], None] = lambda ph
             tell("reading", min(1.0, number / expected))
     reader.settle_limits()
     attempts = reader.frame()
+    suite_size, prompts = len(prompts), reader.prompts
     tried = look_up_judgements(prompts, _list_answer_texts(reader), run.judgements())
     return Observations(
+        suite_size=suite_size,
         prompts=tried.prompts,
         asked=prompts,
         judged=tried,
@@ -274,17 +283,17 @@ class _Numbering(dict[Hashable, int]):
 class _RecordReader:
     """Turns records into two flat arrays, one number after the other, a fixed number of them a record."""
 
-    def __init__(self, run: ObservedRun, providers: Iterable[Provider], prompts: Sequence[Prompt]) -> None:
+    def __init__(self, run: ObservedRun, providers: Sequence[Provider], prompts: Sequence[Prompt]) -> None:
         self._run = run
         self._providers = {p.name: i for i, p in enumerate(providers)}
         self._prompts = {p.id: i for i, p in enumerate(prompts)}
+        self._histories = RoundHistories(prompts, {p.name: p.reasoning.returned for p in providers})
         self._finish, self._identity, self._request, self._bits = _Numbering(), _Numbering(), _Numbering(), _Numbering()
         self._text, self._spelled = _Numbering(), _Numbering()
         self._final_text: dict[int, int] = {}
         self.parts: dict[int, AnswerParts] = {}
         # By the number of a cut text: the tokens after which it was cut, as responses counted them.
         self._limits: defaultdict[int, set[int]] = defaultdict(set)
-        self._offers_tools = [bool(p.tools) for p in prompts]
         self._whole_numbers, self._seconds = array("q"), array("d")
         self.conditions = _Numbering()
         self.failures: defaultdict[tuple[str, FailureKind], FailedAttempts] = defaultdict(FailedAttempts)
@@ -293,6 +302,11 @@ class _RecordReader:
     def names(self) -> list[str]:
         """The conditions met, in order."""
         return sorted(cast("list[str]", list(self.conditions)))
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Those of the suite, and behind them rounds again for every further history that they were asked with."""
+        return tuple(self._histories.prompts)
 
     @property
     def texts(self) -> dict[tuple[int, str, bool, int], int]:
@@ -337,6 +351,7 @@ class _RecordReader:
                 "were records.jsonl and manifest.json taken from two runs?"
             ) from None
         status, completion = _STATUS[outcome.status], outcome.completion
+        prompt = self._histories.place_round(prompt, view)
         if status == MISSING:
             self.failures[trial.provider, outcome.kind].add(prompt, outcome.detail)
         for flag in outcome.flags:
@@ -381,7 +396,7 @@ class _RecordReader:
             parts = trim_thinking_blanks(split_answer(answer, cut=cut), cut=cut)
             text = to_begun_text(parts) if cut else to_whole_text(parts)
         comparable = whole or (cut and bool(text))
-        spelled = comparable and self._offers_tools[prompt]
+        spelled = comparable and bool(self._histories.prompts[prompt].tools)
         at_limit = comparable and limited
         by = None if not at_limit else lane if answer.completion_tokens else request
         number = self._text[prompt, text, whole, by] if comparable else NOT_SAID
@@ -520,5 +535,6 @@ def _build_lane(
         attempts_without_usage=summed((usable & ((spent_prompt < 0) | (spent_output < 0))).astype(np.int64)),
         spent_prompt_tokens=summed(np.maximum(spent_prompt, 0)),
         spent_output_tokens=summed(np.maximum(spent_output, 0)),
-        planned=np.array([fits_context(provider, prompt) for prompt in prompts], dtype=bool),
+        planned=np.array([fits_context(provider, prompt) for prompt in prompts], dtype=bool) & find_own_places(prompts),
+        elsewhere=count_elsewhere(trials.prompt.to_numpy(), prompts),
     )

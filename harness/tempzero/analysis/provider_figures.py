@@ -232,7 +232,7 @@ def count_planned_trials(lane: Lane, cells: int) -> Ints:
     asked = np.bincount(lane.prompt, minlength=cells)
     if lane.provider.imported is not None:
         return asked
-    return np.maximum(np.where(lane.planned, planned_repeats(lane), 0), asked)
+    return np.maximum(np.where(lane.planned, planned_repeats(lane), 0) - lane.elsewhere, asked)
 
 
 def count_outcomes(lane: Lane, status: int, cells: int) -> Ints:

@@ -13,6 +13,7 @@ from tempzero.types.recorded import Completion
 # Stands before each call in the text of an answer; nothing that a model writes looks so by accident.
 CALL_MARK = "\x1e"
 _LARGEST_WHOLE = 2**53
+_MESSAGE_FIELDS = ("role", "content", "name", "reasoning_content", "tool_calls", "tool_call_id")
 
 
 def wire_message(message: Message) -> dict[str, Any]:
@@ -27,7 +28,28 @@ def wire_message(message: Message) -> dict[str, Any]:
         fields["tool_calls"] = [wire_call(call) for call in message.tool_calls]
     if message.tool_call_id is not None:
         fields["tool_call_id"] = message.tool_call_id
-    return fields
+    return {**fields, **message.returned}
+
+
+def read_wire_message(fields: Mapping[str, Any]) -> Message:
+    """A message of a request that this harness sent, as it stood before; the other way round of `wire_message`."""
+    content = fields.get("content")
+    parts = tuple(part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()
+    texts = [str(part["text"]) for part in parts if isinstance(part.get("text"), str)]
+    calls = fields.get("tool_calls") or ()
+    return Message(
+        role=fields["role"],
+        content=content if isinstance(content, str) else "\n".join(texts),
+        parts=parts,
+        name=fields.get("name"),
+        reasoning_content=fields.get("reasoning_content"),
+        tool_calls=tuple(
+            ToolCall(name=call["function"]["name"], arguments=call["function"]["arguments"], id=call.get("id"))
+            for call in calls
+        ),
+        tool_call_id=fields.get("tool_call_id"),
+        returned={name: value for name, value in fields.items() if name not in _MESSAGE_FIELDS},
+    )
 
 
 def is_plain_message(message: Message) -> bool:

@@ -6,6 +6,7 @@ resource (this machine's cores). All others run side by side.
 
 lane            one provider under one condition: slots, trials, the one retry loop
 access          what all lanes of a provider share: its engines, its limits, and whether it is still asked
+conversation    a round's messages: what is scripted, and the model's own answers between
 request_limits  pure rules: pace, breaker, budget
 spending        what one exchange is taken to have cost
 session         one sitting, from engines opened to the folder sealed; a wing's door of its own, as it knows the folder
@@ -20,12 +21,13 @@ from itertools import product
 from typing import Any
 
 from tempzero.collect.access import Access, CollectJob
+from tempzero.collect.conversation import name_rounds
 from tempzero.collect.lane import Lane, run_side_by_side
 from tempzero.collect.request_limits import Budget, Limits
 from tempzero.config import Config
 from tempzero.engines import Engine
 from tempzero.types.asked import Plan, PlannedTrial, Suite, Trial
-from tempzero.types.recorded import Attempt, Ending
+from tempzero.types.recorded import Attempt, Ending, Exchange
 
 __all__ = ["Budget", "Limits", "collect_attempts"]
 
@@ -48,13 +50,15 @@ async def collect_attempts(
     budget: Budget | None = None,
     without: Collection[str] = (),
     renew: Callable[[str], Engine] | None = None,
+    answers: Mapping[Trial, Exchange] | None = None,
 ) -> tuple[Ending, ...]:
     """Ask every trial of the plan that is not `complete`; each attempt is written before the slot's next request.
 
     `engines` are by provider name. `attempts` are those of
     earlier sessions: numbers go on from there, and they count towards the provider's limit, but a trial that
     is not complete is asked at least once more. Providers in `without` are not asked. `renew` opens an engine
-    again, with its key read anew, once a provider refuses a key that it took before.
+    again, with its key read anew, once a provider refuses a key that it took before. `answers` are those of earlier
+    sessions to rounds of conversations, which go back to the model.
 
     A permanent fault (a refused key, no credit), an outage or a spent budget ends the asking: trials not asked
     leave no record, and the reasons are given back. Returns when all is asked, or soon after `stop` is set;
@@ -68,6 +72,8 @@ async def collect_attempts(
         progress=progress,
         budget=budget or Budget(Limits()),
         renew=renew,
+        rounds=name_rounds(suite.prompts),
+        answers=dict(answers or {}),
     )
     asked = {t.trial.provider for t in plan.trials} - set(without)
     accesses = [Access(p, engines, job) for p in config.providers if p.name in asked]

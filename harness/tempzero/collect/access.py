@@ -14,7 +14,7 @@ from tempzero.config import Provider
 from tempzero.engines import Engine
 from tempzero.engines.hosted.fault_catalogue import PERMANENT_FAULTS
 from tempzero.errors import EngineError
-from tempzero.types.asked import PlannedTrial, Prompt
+from tempzero.types.asked import PlannedTrial, Prompt, Trial
 from tempzero.types.recorded import Attempt, Exchange, Outcome
 
 # So many times the most that an answer has taken beyond its limit is kept for a request that others are under way with.
@@ -49,6 +49,10 @@ class CollectJob:
     progress: Callable[[Attempt], None]
     budget: Budget
     renew: Callable[[str], Engine] | None
+    rounds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each round of a conversation the prompts of the rounds before it."""
+    answers: dict[Trial, Exchange] = field(default_factory=dict)
+    """Of rounds: the answers that go back to the model."""
     news: ChangeSignal = field(default_factory=ChangeSignal)
     accesses: list[Access] = field(default_factory=list)
 

@@ -11,9 +11,10 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from tempzero.collect.access import Access, CollectJob
+from tempzero.collect.conversation import build_round_messages, find_earlier_trials
 from tempzero.config import Condition, Provider, join_fields
 from tempzero.types.asked import PlannedTrial, Question, Trial
-from tempzero.types.recorded import Attempt, Outcome, OutcomeKind
+from tempzero.types.recorded import ANSWERED, Attempt, Outcome, OutcomeKind
 
 # A turn of a concurrent lane: this many trials for each request in flight, so that it is
 # really that many for most of the turn. A serial lane gives up its turn after one block.
@@ -47,6 +48,8 @@ class Lane:
         self._in_flight = 0
         # Put off because the provider was in trouble: asked again after all others.
         self._deferred: list[_TrialUnderWay] = []
+        # Rounds of conversations that are being asked: the next one waits for what is answered.
+        self._rounds_under_way: dict[Trial, asyncio.Event] = {}
 
     @property
     def next_block(self) -> int | None:
@@ -91,7 +94,31 @@ class Lane:
         await run_side_by_side([slot() for _ in range(min(self._slots, len(self._trials)))])
 
     async def _ask(self, trial: _TrialUnderWay) -> None:
-        """Ask one trial until it has an outcome that stands, or is put off: the one retry loop there is."""
+        """Ask one trial until it has an outcome that stands, or is put off; a round behind those before it."""
+        if trial.planned.trial.prompt not in self._job.rounds:
+            await self._ask_until_settled(trial)
+        else:
+            settled = self._rounds_under_way[trial.planned.trial] = asyncio.Event()
+            try:
+                if await self._can_be_asked(trial):
+                    await self._ask_until_settled(trial)
+            finally:
+                del self._rounds_under_way[trial.planned.trial]
+                settled.set()
+
+    async def _can_be_asked(self, trial: _TrialUnderWay) -> bool:
+        """Whether the rounds before it are answered. Where one is put off, so is this; where one failed, it is not."""
+        earlier = find_earlier_trials(trial.planned.trial, self._job.rounds)
+        for one in earlier:
+            if one in self._rounds_under_way:
+                await self._rounds_under_way[one].wait()
+        missing = {one for one in earlier if one not in self._job.answers}
+        if missing & {one.planned.trial for one in self._deferred}:
+            self._deferred.append(trial)
+        return not missing
+
+    async def _ask_until_settled(self, trial: _TrialUnderWay) -> None:
+        """The one retry loop there is."""
         retrying = AsyncRetrying(
             sleep=self._access.pause,
             retry=retry_if_result(lambda outcome: outcome is not None and self._should_ask_again(outcome, trial)),
@@ -106,9 +133,11 @@ class Lane:
         if started is None:
             return None
         prompt = self._job.prompts[planned.trial.prompt]
+        earlier = find_earlier_trials(planned.trial, self._job.rounds)
         question = Question(
             trial=planned.trial,
-            messages=prompt.messages,
+            messages=build_round_messages(prompt, [self._job.answers[one] for one in earlier], self.provider),
+            script=prompt.messages if prompt.round is not None else (),
             sampling=self.provider.sampling(planned.max_tokens),
             stream=self._condition.stream,
             tools=prompt.tools,
@@ -126,6 +155,8 @@ class Lane:
         trial.number += 1
         attempt = Attempt(trial=planned.trial, number=trial.number, block=planned.block, exchange=exchange)
         self._job.write(attempt)
+        if prompt.round is not None and exchange.outcome.status in ANSWERED:
+            self._job.answers.setdefault(planned.trial, exchange)
         self._access.apply_exchange(planned, started, exchange)
         self._job.progress(attempt)
         return exchange.outcome

@@ -21,8 +21,8 @@ from tempzero.engines import Engine, open_engine
 from tempzero.engines.hosted import clock
 from tempzero.engines.local import weights
 from tempzero.engines.local.serve import RunningServer, run_server
-from tempzero.types.asked import Plan, Suite
-from tempzero.types.recorded import CLOCK_SKEW, Attempt, Ending
+from tempzero.types.asked import Plan, Suite, Trial
+from tempzero.types.recorded import ANSWERED, CLOCK_SKEW, Attempt, Ending, Exchange
 
 # An answer is shown as had once it has been forced to the disk; so often at most.
 _SYNC_EVERY_S = 0.2
@@ -132,12 +132,24 @@ async def collect_session(
                 budget=budget,
                 without=[e.provider for e in refused if e.provider],
                 renew=opened.renew,
+                answers=_find_round_answers(path, prepared.suite) if progress.complete else None,
             )
         endings = (*refused, *endings)
         if stopping.by_deadline:
             endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
         records.finish_session(path, writer, now=_session_timestamp(), endings=endings, notes=clocks.notes())
     return CollectedRun(path=path, interrupted=stopping.by_signal, endings=endings)
+
+
+def _find_round_answers(path: Path, suite: Suite) -> dict[Trial, Exchange]:
+    """The answers of earlier sessions to rounds of conversations, as they were recorded: the first of each trial."""
+    rounds = {prompt.id for prompt in suite.prompts if prompt.round is not None}
+    found: dict[Trial, Exchange] = {}
+    for record in records.open_run(path).records() if rounds else ():
+        attempt = record.attempt
+        if attempt.trial.prompt in rounds and attempt.exchange.outcome.status in ANSWERED:
+            found.setdefault(attempt.trial, attempt.exchange)
+    return found
 
 
 def _preflight_cost_usd(flight: Preflight) -> float:

@@ -141,7 +141,8 @@ def _common_prompts(left: Run, right: Run) -> tuple[Prompt, ...]:
 
 
 def _question_key(prompt: Prompt) -> Any:
-    return prompt.messages, prompt.max_tokens, prompt.tools, prompt.tool_choice, prompt.request, prompt.body
+    words = (prompt.messages, prompt.max_tokens, prompt.tools, prompt.tool_choice, prompt.request, prompt.body)
+    return (*words, prompt.round)
 
 
 def _scoring_key(prompt: Prompt) -> Any:

@@ -29,7 +29,7 @@ from tempzero.config.loading import load_config, parse_config, refuse_unknown_pr
 from tempzero.config.night_models import Deep, ExitRule, Nightly, Notify, Webhook
 from tempzero.config.problems import PASTED_KEY, find_key_places
 from tempzero.config.provider_models import Claims, ParameterNames, Price, Provider, ProviderEntry
-from tempzero.config.reasoning import Effort, Reasoning, ReasoningChoice
+from tempzero.config.reasoning import Effort, Reasoning, ReasoningChoice, Returned
 from tempzero.config.request_fields import OWN_FIELDS, find_field_problems, join_fields, merge_fields
 from tempzero.config.request_settings import Backoff, BreakerSettings, Defaults, RequestSettings, Timeouts
 from tempzero.config.run_models import DEFAULT_CONDITION, Condition, Gates, RunSection
@@ -68,6 +68,7 @@ __all__ = [
     "ReasoningChoice",
     "Replay",
     "RequestSettings",
+    "Returned",
     "RunSection",
     "ScoreSection",
     "Serve",

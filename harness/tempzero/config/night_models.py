@@ -19,8 +19,8 @@ class NightSettings(StrictModel):
     prompts: OneOrMore | None = None
     """Prompts as in `run.prompts`, e.g. `builtin/probes/border-64`; null: those of `run`."""
     suite: SuiteName | None = None
-    """How many of them: `quick`, `standard` or `deep`, or of hosted models `hosted-quick`, `hosted` or `marathon`;
-    null: as `run` says, and all of them where `prompts` names others than `run`."""
+    """How many of them: `quick`, `standard` or `deep`, or of hosted models `hosted-quick`, `hosted` or `marathon`, or
+    `conversations`; null: as `run` says, and all of them where `prompts` names others than `run`."""
     tags: tuple[str, ...] = ()
     """Only prompts with one of these tags; empty: whatever their tags."""
     repeats: Annotated[int, Field(ge=2)] | None = None

@@ -10,6 +10,7 @@ from tempzero.config.request_fields import RequestFields
 from tempzero.config.strict_model import StrictModel
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Returned = Literal["never", "with_calls", "always"]
 
 
 class ReasoningChoice(StrictModel):
@@ -30,6 +31,10 @@ class Reasoning(ReasoningChoice):
     """The request fields that an effort is sent as, where they are others than `reasoning_effort`, e.g.
     `{none: {thinking: {type: disabled}}, high: {thinking: {type: enabled}}}`. Of `serve:` and `local:` they are
     `chat_template_kwargs`, `enable_thinking` and `reasoning_effort` in it."""
+    returned: Returned = "never"
+    """Of conversations: whether the reasoning of an answer goes back to the endpoint with the answer, in the field and
+    the form in which it came. `with_calls`: of all that was answered to a user's turn in which a tool was called;
+    `always`: with every answer; `never`: it is dropped, as most templates do by themselves."""
 
     @property
     def allowance(self) -> int:

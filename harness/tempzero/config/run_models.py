@@ -53,8 +53,9 @@ class RunSection(StrictModel):
     of their files. A list is asked together: `[builtin, mine.yaml]`."""
     suite: SuiteName | None = None
     """How many of them: `quick`, `standard` (which holds quick) or `deep`, all there are; of hosted models, with longer
-    answers, `hosted-quick` or `hosted` (which holds it), or very long texts, `marathon`. null: of the shipped prompts
-    `hosted-quick` where a hosted provider is asked, else `quick`; of others `deep`."""
+    answers, `hosted-quick` or `hosted` (which holds it), or very long texts, `marathon`; `conversations` gives
+    answers back. null: of the shipped prompts `hosted-quick` where a hosted provider is asked, else `quick`; of others
+    `deep`."""
     results: str = "results"
     """The folder that run folders are written into, relative to this file."""
     sessions: Positive = 1

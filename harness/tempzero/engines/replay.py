@@ -47,7 +47,7 @@ class ReplayEngine:
         """The recorded exchange, its bytes and times as they were then. It settles the trial: no retry."""
         trial = question.trial
         exchange = self._last.get((trial.prompt, trial.condition, trial.repeat))
-        asked = (question.messages, question.tools, question.tool_choice)
+        asked = (question.script or question.messages, question.tools, question.tool_choice)
         if exchange is None or self._asked.get(trial.prompt) != asked:
             return _unrecorded_exchange(question)
         return replace(exchange, outcome=replace(exchange.outcome, retry="never", retry_after_s=None))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tempzero.config import Local, ScoreSection
 from tempzero.errors import EngineError, UsageError
 from tempzero.metrics import decoding, decoding_ways
+from tempzero.reading.round_messages import read_round_messages
 from tempzero.reading.suspect_reading import GivenAnswer, ProviderAnswers
 from tempzero.reading.suspects.suspect import AskedPrompt
 from tempzero.reading.top_rows import BookedModel, RowBook, TopRows
@@ -288,10 +289,11 @@ class Scorer:
                 "remove scores.jsonl to score again"
             )
         self._messages = {p.id: p.messages for p in run.manifest.suite.prompts}
+        self._rounds = read_round_messages(run)
         self._offering_tools = {p.id for p in run.manifest.suite.prompts if p.tools}
         self._roots: dict[Trial, ScoredResponse] = {}
         self._asked = {p.id: p for p in run.manifest.suite.prompts}
-        self._prompts: dict[tuple[str, str], list[int]] = {}
+        self._prompts: dict[tuple[str | Trial, str], list[int]] = {}
         self._written: dict[tuple[str, str], WrittenForm] = {}
         self._tries: dict[tuple[str, str], int] = {}
 
@@ -534,11 +536,15 @@ class Scorer:
         """The tokens of the prompt as it was rendered for that trial: efforts and the like may change them."""
         if trial.prompt in self._offering_tools:
             raise EngineError("the prompt offers tools, which are not rendered here")
-        values = self._template_values(trial)
-        key = (trial.prompt, json.dumps(values, sort_keys=True))
+        values, messages = self._template_values(trial), self._asked_messages(trial)
+        key = (trial if trial in self._rounds else trial.prompt, json.dumps(values, sort_keys=True))
         if key not in self._prompts:
-            self._prompts[key] = self._model.prompt_ids(self._messages[trial.prompt], template_values=values or None)
+            self._prompts[key] = self._model.prompt_ids(messages, template_values=values or None)
         return self._prompts[key]
+
+    def _asked_messages(self, trial: Trial) -> tuple[Message, ...]:
+        """What it was asked with: a round of a conversation with the answers that had been given before it."""
+        return self._rounds.get(trial) or self._messages[trial.prompt]
 
     def _template_values(self, trial: Trial) -> dict[str, Any]:
         config = self._run.config
@@ -585,7 +591,7 @@ class Scorer:
     def _asked_prompt(self, trial: Trial) -> AskedPrompt:
         values = self._template_values(trial)
         return AskedPrompt(
-            messages=tuple(self._messages[trial.prompt]),
+            messages=self._asked_messages(trial),
             ids=tuple(self._prompt_ids(trial)),
             render=functools.partial(self._model.prompt_ids, template_values=values or None),
             is_control=lambda token: not self._model.pieces([token])[0],

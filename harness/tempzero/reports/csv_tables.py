@@ -56,6 +56,18 @@ _TOKEN_CAUSE_COLUMNS = (
     "right_rank",
     "reason",
 )
+_CONVERSATION_COLUMNS = (
+    "kind",
+    "left",
+    "right",
+    "condition",
+    "conversations",
+    "round",
+    "share_alike",
+    "own_repeats_alike",
+    "first_round",
+    "p_value",
+)
 _OUTCOME_COLUMNS = (
     "provider",
     "condition",
@@ -119,6 +131,7 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
     )
     tables["levels.csv"] = _render_csv(_LEVEL_COLUMNS, _level_rows(analysis))
     tables["camps.csv"] = _render_csv(("claimed_model", "condition", "provider", "camp", "odd"), _camp_rows(analysis))
+    tables["conversations.csv"] = _render_csv(_CONVERSATION_COLUMNS, _conversation_rows(analysis))
     tables["failures.csv"] = _render_csv(
         ("provider", "kind", "count", "prompts", "said"),
         ((one.provider, one.kind, one.count, one.prompts, one.said) for one in analysis.failures),
@@ -208,6 +221,24 @@ def _camp_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
         for number, members in enumerate(of.camps, start=1):
             for name in members:
                 yield (of.claimed_model, of.condition, name, number, int(name in of.odd))
+
+
+def _conversation_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
+    for c in analysis.conversations:
+        floors = c.floors or (None,) * len(c.shares)
+        for number, (share, floor) in enumerate(zip(c.shares, floors, strict=True), start=1):
+            yield (
+                c.kind,
+                c.left,
+                c.right,
+                c.condition,
+                c.conversations,
+                number,
+                share,
+                floor,
+                c.first_round,
+                c.p_value,
+            )
 
 
 def _survival_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:

@@ -29,6 +29,7 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "figures": [_figure_to_json(f) for f in analysis.figures],
         "levels": _to_summary_json(analysis.levels),
         "camps": _to_summary_json(analysis.camps),
+        "conversations": _to_summary_json(analysis.conversations),
         "findings": [_finding_to_json(f) for f in analysis.findings],
         "failures": _to_summary_json(analysis.failures),
         "outcomes": _to_summary_json(analysis.outcomes),

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from tempzero.config import PASTED_KEY, find_field_problems, find_key_places, jo
 from tempzero.errors import SuiteError
 from tempzero.extractors import EXTRACTORS, Extractor
 from tempzero.suites.content_parts import Content, parse_content_parts
+from tempzero.suites.conversation_rounds import expand_rounds
 from tempzero.suites.declarations import expand_declaration, generate_jsonl
 from tempzero.suites.freezing import SuiteLock, read_suite_lock, refuse_changed_suites, renew_lock, write_suite_lock
 from tempzero.suites.lint import WrittenPrompt, find_changing_answers, find_duplicates, find_near_duplicates
@@ -34,17 +35,27 @@ from tempzero.suites.prompt_files import (
 )
 from tempzero.suites.tools import check_expected_calls, parse_tool_calls, parse_tool_choice, parse_tools, to_json_value
 from tempzero.suites.whole_requests import parse_whole_request
-from tempzero.types.asked import ExtractorSpec, Message, Prompt, Role, Suite, SuiteName, ToolCall
+from tempzero.types.asked import ExtractorSpec, Message, Prompt, Role, Round, Suite, SuiteName, ToolCall
 
 __all__ = ["SUITE_NAMES", "digest_prompts", "freeze_suites", "generate_jsonl", "lint_prompts", "load_suite"]
 
 SUITE_NAMES: tuple[SuiteName, ...] = get_args(SuiteName)
 _LOCAL: tuple[SuiteName, ...] = ("quick", "standard", "deep")
-_CHAINS: tuple[tuple[SuiteName, ...], ...] = (_LOCAL, ("hosted-quick", "hosted"), ("marathon",))
+_CHAINS: tuple[tuple[SuiteName, ...], ...] = (_LOCAL, ("hosted-quick", "hosted"), ("marathon",), ("conversations",))
 """From small to large: in each of these a suite is part of the next."""
-_SUITE_FOLDERS: Mapping[SuiteName, str] = {"hosted-quick": "hosted", "hosted": "hosted", "marathon": "marathon"}
+_SUITE_FOLDERS: Mapping[SuiteName, str] = {
+    "hosted-quick": "hosted",
+    "hosted": "hosted",
+    "marathon": "marathon",
+    "conversations": "conversations",
+}
 """Where a folder keeps the prompts of a suite apart, so that nobody else has to read them."""
-_ALIKE: Mapping[SuiteName, SuiteName] = {"hosted-quick": "quick", "hosted": "standard", "marathon": "deep"}
+_ALIKE: Mapping[SuiteName, SuiteName] = {
+    "hosted-quick": "quick",
+    "hosted": "standard",
+    "marathon": "deep",
+    "conversations": "deep",
+}
 """What is asked of prompts that belong to no such suite, e.g. of somebody's own beside the shipped ones."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
@@ -171,12 +182,13 @@ def _read_prompts(where: Path | Sequence[Path]) -> dict[Path, list[WrittenPrompt
     for path, own in files.items():
         for entry in _iterate_entries(own, problems):
             try:
-                prompt = _parse_prompt(entry)
-                _refuse_duplicate_id(prompt.id, entry.place, places)
+                prompts = _parse_prompts(entry)
+                for prompt in prompts:
+                    _refuse_duplicate_id(prompt.id, entry.place, places)
             except SuiteProblem as problem:
                 problems.append(str(problem))
             else:
-                read[path].append(WrittenPrompt(prompt=prompt, entry=entry))
+                read[path] += [WrittenPrompt(prompt=prompt, entry=entry) for prompt in prompts]
     problems += find_duplicates([one for own in read.values() for one in own])
     problems = problems or [
         f"{path}: holds no prompt; write at least one, e.g. {{id: sum, family: maths, prompt: ...}}"
@@ -226,7 +238,12 @@ def _prompt_identity(prompt: Prompt) -> dict[str, Any]:
         "extractor": spec and [spec.name, EXTRACTORS[spec.name].version, dict(spec.args)],
         "expected": prompt.expected,
         "max_tokens": prompt.max_tokens,
+        **({} if prompt.round is None else {"round": _round_identity(prompt.round)}),
     }
+
+
+def _round_identity(place: Round) -> list[Any]:
+    return [place.conversation, place.number, [asdict(turn) for turn in place.turns], dict(place.results)]
 
 
 def _message_identity(message: Message) -> list[Any]:
@@ -258,12 +275,12 @@ def _expand_or_report(declared: Declaration, problems: list[str]) -> Iterable[En
         problems.append(str(problem))
 
 
-def _parse_prompt(entry: Entry) -> Prompt:
-    """The entry as a prompt. Raises SuiteProblem with all that is wrong with it."""
+def _parse_prompts(entry: Entry) -> tuple[Prompt, ...]:
+    """The entry as a prompt, or one for each round. Raises SuiteProblem with all that is wrong with it."""
     if entry.whole_request:
         prompt = parse_whole_request(entry)
         _require_name(prompt.id, entry.place)
-        return prompt
+        return (prompt,)
     parsers: Mapping[str, Callable[[Entry], Any]] = {
         "id": lambda e: _parse_name(e, "id"),
         "messages": _parse_messages,
@@ -291,7 +308,7 @@ def _parse_prompt(entry: Entry) -> Prompt:
         raise SuiteProblem("\n".join(problems))
     prompt = Prompt(**values)
     check_expected_calls(prompt, entry.place)
-    return prompt
+    return expand_rounds(prompt, entry)
 
 
 def _parse_cluster(entry: Entry) -> str | None:

@@ -101,7 +101,10 @@ def _select_own_words(written: Sequence[WrittenPrompt]) -> list[WrittenPrompt]:
 
 def _remark_on_wording(one: WrittenPrompt) -> Iterator[str]:
     allowed = {str(word).casefold() for word in one.entry.get("allow") or ()}
-    text = "\n".join(message.content for message in one.prompt.messages)
+    place = one.prompt.round
+    # Of a conversation each turn is looked over once, in the round that says it first.
+    new = one.prompt.messages if place is None or place.number == 1 else one.prompt.messages[-1:]
+    text = "\n".join(message.content for message in new)
     for rule in _RULES:
         for found in dict.fromkeys(match.group().casefold() for match in rule.words.finditer(text)):
             if found not in allowed:
@@ -151,7 +154,8 @@ def _duplicate_remark(what: str, other: WrittenPrompt) -> str:
 
 
 def _is_declared_variant(a: WrittenPrompt, b: WrittenPrompt) -> bool:
-    return a.entry.get("variants") is not None and a.entry.get("variants") == b.entry.get("variants")
+    variants = a.entry.get("variants")
+    return a.entry is b.entry or (variants is not None and variants == b.entry.get("variants"))
 
 
 def _normalise_prompt(prompt: Prompt) -> str:

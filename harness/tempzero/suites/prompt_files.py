@@ -15,16 +15,18 @@ from typing import Any, NoReturn
 from tempzero.config import read_yaml
 from tempzero.errors import SuiteError
 
-ASKED_BY_NAME = ("probes", "hosted", "marathon")
+ASKED_BY_NAME = ("probes", "hosted", "marathon", "conversations")
 """Subfolders of a prompt folder that are not asked with it: by their own name only, or by that of a suite."""
 
 _REQUEST_KEYS = ("tools", "tool_choice", "request")
 _LINT_KEYS = ("variants", "template", "allow")
+_ROUND_KEYS = ("rounds", "results")
 _TEXT_KEYS = ("id", "prompt", "system", "messages", "expected")
-PROMPT_KEYS = (*_TEXT_KEYS, "family", "extractor", "max_tokens", "tags", "suite", "margin", *_REQUEST_KEYS, *_LINT_KEYS)
+_ANY_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", "margin")
+PROMPT_KEYS = (*_TEXT_KEYS, *_ANY_KEYS, *_REQUEST_KEYS, *_LINT_KEYS, *_ROUND_KEYS)
 HEAD_KEYS = ("family", "extractor", "max_tokens", "tags", "suite", *_REQUEST_KEYS)
 """What a YAML file may say once for all its prompts; a prompt's own key goes before it."""
-CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", "allow", *_REQUEST_KEYS))
+CSV_COLUMNS = tuple(key for key in PROMPT_KEYS if key not in ("messages", "allow", *_REQUEST_KEYS, *_ROUND_KEYS))
 
 _PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 _EXPECTED_SOURCE = re.compile(r"\bexpected[\"']?\s*:\s*([^\s,}#]+)")

@@ -37,6 +37,8 @@ class Message:
     """Of an assistant's message: what it thought before it said so."""
     name: str | None = None
     """Who speaks, where several have the same role."""
+    returned: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Of an answer that goes back to the model: its reasoning, in the field and the form in which it came."""
 
     @property
     def has_more_than_text(self) -> bool:
@@ -52,9 +54,38 @@ class ExtractorSpec:
     args: Mapping[str, str] = field(default_factory=dict)
 
 
-SuiteName = Literal["quick", "standard", "deep", "hosted-quick", "hosted", "marathon"]
+SuiteName = Literal["quick", "standard", "deep", "hosted-quick", "hosted", "marathon", "conversations"]
 """How much is asked. Of a small model on this machine `quick`, part of `standard`, and `deep`: every prompt there is.
-Of hosted models, which answer at length, `hosted-quick`, part of `hosted`; `marathon` asks for very long texts."""
+Of hosted models, which answer at length, `hosted-quick`, part of `hosted`; `marathon` asks for very long texts.
+`conversations` gives the model its own answers back, round by round."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptedTurn:
+    """What is said after an answer: the results of the tools that it called, and what the user then says.
+
+    `only_without_calls`: the user speaks only where the answer called no tool.
+    """
+
+    text: str
+    only_without_calls: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """Which round of which conversation a prompt asks. The model's own answers to the rounds before it go back to it.
+
+    `turns` are what is said after each of these answers, `results` what each tool gives whenever it is called.
+    """
+
+    conversation: str
+    number: int
+    turns: tuple[ScriptedTurn, ...] = ()
+    results: Mapping[str, str] = field(default_factory=dict)
+    history: str | None = None
+    """In an analysis: the digest of the answers that were given back. Only answers to the same ones are compared."""
+    way: int = 1
+    """In an analysis: which of the histories that this round was asked with, in the order in which they were met."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +114,8 @@ class Prompt:
     """Prompts of one template, one generator's kind or one `variants:` group: in intervals they count together."""
     body: Mapping[str, Any] | None = None
     """A whole request body that is sent as it is; `messages` and `tools` are then read out of it."""
+    round: Round | None = None
+    """Of a conversation: which round this is. `messages` are then what is scripted of it, up to this round."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +166,8 @@ class Question:
     """Fields of the body that prompt and condition lay over the provider's."""
     body: Mapping[str, Any] | None = None
     """The body itself, where a prompt brings a whole one."""
+    script: tuple[Message, ...] = ()
+    """Of a round of a conversation: its messages without what was answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -139,6 +139,27 @@ class Camps:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationRounds:
+    """How far conversations go the same way: of a provider's own repeats (`right` None), or of two sides.
+
+    `shares[i]` is the share of pairs whose answers are the same up to round i + 1, mean over conversations; `floors`
+    the same of each side's own repeats. `first_round` is the earliest in which any pair parts, None where none does.
+    `p_value`: whole conversations exchanged between the sides, within each conversation of the suite.
+    """
+
+    left: str
+    right: str | None
+    condition: str
+    kind: PairKind
+    conversations: int
+    shares: tuple[float | None, ...]
+    first_round: int | None
+    first_conversation: str | None
+    floors: tuple[float | None, ...] = ()
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SurvivalCurve:
     """Share of response pairs still identical after `positions[i]` characters (docs/methods.md, A: first difference).
 
@@ -557,6 +578,7 @@ class Analysis:
     # The prompts whose answers are kept to be read, most divergent first, and those answers, commonest first.
     asked: tuple[AskedPrompt, ...] = ()
     answers: tuple[DistinctAnswer, ...] = ()
+    conversations: tuple[ConversationRounds, ...] = ()
     # Of providers that gave log-probabilities on the prompts of a shipped direction pack.
     precision: tuple[PrecisionReading, ...] = ()
 

@@ -26,7 +26,7 @@ from tempzero.errors import RunFolderError, UsageError
 from tempzero.plan import NOT_CHOSEN, Where, build_plan, choose_providers
 from tempzero.reading.run_reading import score_run
 from tempzero.records import Run
-from tempzero.types.asked import Suite, SuiteName
+from tempzero.types.asked import Prompt, Suite, SuiteName
 from tempzero.types.recorded import Ending, Exchange
 
 __all__ = [
@@ -96,10 +96,22 @@ def _narrow_suite(suite: Suite, tags: Sequence[str], limit: int | None) -> Suite
         known = sorted({tag for p in suite.prompts for tag in p.tags})
         raise UsageError(f"no prompt carries the tag {' or '.join(tags)}; tags in use: {', '.join(known) or 'none'}")
     if limit is not None:
-        kept = kept[:: max(1, -(-len(kept) // limit))][:limit]
+        kept = _thin_out(kept, limit)
     if len(kept) == len(suite.prompts):
         return suite
     return replace(suite, prompts=tuple(kept), digest=suites.digest_prompts(kept), name=None, version=None)
+
+
+def _thin_out(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
+    """At most `limit` prompts, spread evenly; of a conversation all rounds or none, and one whole if none else fits."""
+    asked: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        asked.setdefault(prompt.id if prompt.round is None else prompt.round.conversation, []).append(prompt)
+    groups = list(asked.values())
+    kept = groups[:: max(1, -(-len(groups) // limit))][:limit]
+    while len(kept) > 1 and sum(map(len, kept)) > limit:
+        kept.pop()
+    return [prompt for group in kept for prompt in group]
 
 
 def start_run(

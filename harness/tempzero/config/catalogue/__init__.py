@@ -235,7 +235,11 @@ def _compose_route(model: str, endpoint: Mapping[str, Any], listing: Path, where
     entry.update({name: None for name in ("temperature", "top_p", "seed") if name not in supported})
     if "reasoning" in supported:
         efforts = {effort: {"reasoning": {"effort": effort}} for effort in ("low", "medium", "high")}
-        entry["reasoning"] = {"max_tokens": 4096, "sends": {"none": {"reasoning": {"enabled": False}}, **efforts}}
+        entry["reasoning"] = {
+            "max_tokens": 4096,
+            "returned": "always",
+            "sends": {"none": {"reasoning": {"enabled": False}}, **efforts},
+        }
     return entry
 
 

@@ -78,6 +78,8 @@ def question_key(prompt: Prompt) -> str:
         words += [[wire_message(m) for m in prompt.messages], prompt.tools, prompt.tool_choice]
     if prompt.request or prompt.body is not None:
         words += [prompt.request, prompt.body]
+    if prompt.round is not None:  # with what was answered before: another history makes it another question
+        words += [prompt.round.number, prompt.round.results, prompt.round.history]
     return f"{prompt.id}#{_short_digest(words, 8)}"
 
 

@@ -8,6 +8,7 @@ from tempzero.reports.document import Section
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import (
     answer_accuracy,
+    conversations,
     coverage,
     diagnosis,
     divergences,
@@ -42,6 +43,7 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
     weight_precision.build_precision_section,
     pair_agreement.build_agreement_section,
     survival.build_survival_section,
+    conversations.build_conversations_section,
     response_repetition.build_repetition_section,
     answer_accuracy.build_answers_section,
     tools_formats.build_tools_section,
