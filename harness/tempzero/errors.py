@@ -9,7 +9,7 @@ TempzeroError                  one clear line: where, what, and what would be ri
  ├─ ExchangeError              another tool's records cannot be taken in, or a run not be written in its form
  ├─ BundleError                an evidence bundle is damaged, altered, or does not prove what it claims
  │   └─ UnknownBundleError     it is of a kind or version that is not known here: neither holds nor fails
- ├─ PackError                  a direction pack is damaged, altered, or of another version
+ ├─ PackError                  a pack is damaged, altered, or of another version
  └─ UsageError                 the command line asks for something that makes no sense
 """
 
@@ -53,7 +53,7 @@ class UnknownBundleError(BundleError):
 
 
 class PackError(TempzeroError):
-    """A direction pack is missing, damaged or altered, or does not fit what it is held against."""
+    """A pack of directions, or of a reference's answers, is missing, damaged, altered, or does not fit its use."""
 
 
 class UsageError(TempzeroError):

@@ -68,6 +68,8 @@ def _note_no_divergence(tally: Tally) -> Iterable[str]:
             f"asked without temperature 0{_why_without(tally)}, so that its answers may be sampled by rights: its "
             f"repeats differ on {differ} of {measured} prompts, and that is no finding"
         )
+    elif not measured and tally.lane.provider.pack is not None:
+        yield "a reference pack: each answer was recorded once, so nothing is said of its repeats"
     elif not measured:
         yield "repeats were not measured: no prompt has two comparable responses under one identity"
     elif not (tally.emr < 1).any():

@@ -1,4 +1,4 @@
-"""A recorded exchange in, the log-probabilities that its response gives of the first token out.
+"""A recorded exchange in, the log-probabilities that its response gives of the first token, or of all, out.
 
 Two shapes are read: that of chat completions (`logprobs.content[0].top_logprobs`, a list) and that of the older
 completions (`logprobs.top_logprobs[0]`, an object), which some hosts give under the chat route as well.
@@ -62,6 +62,36 @@ def read_first_token(exchange: Exchange) -> FirstToken | None:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerToken:
+    """One token of an answer, and what else might have stood there, likeliest first; itself among them or not."""
+
+    chosen: TokenLogprob
+    candidates: tuple[TokenLogprob, ...]
+
+
+def read_answer_tokens(exchange: Exchange) -> tuple[AnswerToken, ...]:
+    """Every token of a response in the shape of chat completions; none where it gives none that can be read."""
+    response = exchange.response
+    if response is None or response.body is None or exchange.outcome.completion is None:
+        return ()
+    try:
+        content = json.loads(response.body)["choices"][0]["logprobs"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return ()
+    found = []
+    for entry in content if isinstance(content, list) else ():
+        if not isinstance(entry, Mapping):
+            return ()
+        listed = entry.get("top_logprobs")
+        chosen = _build_candidate(entry.get("token"), entry.get("logprob"), entry.get("bytes"), entry.get("id"))
+        if chosen is None or not isinstance(listed, list):
+            return ()
+        read = _read_listed(listed)
+        found.append(AnswerToken(chosen=chosen, candidates=tuple(sorted(read, key=lambda c: (-c.logprob, c.token)))))
+    return tuple(found)
+
+
 def count_decimals(numbers: Iterable[float]) -> int | None:
     """How many decimals are enough to write all of these; None where more than `MOST_DECIMALS` are."""
     values = list(numbers)
@@ -77,6 +107,10 @@ def _read_chat_shape(logprobs: Mapping[str, Any]) -> list[TokenLogprob]:
     listed = first.get("top_logprobs") if isinstance(first, Mapping) else None
     if not isinstance(listed, list):
         return []
+    return _read_listed(listed)
+
+
+def _read_listed(listed: Sequence[Any]) -> list[TokenLogprob]:
     entries = [one for one in listed if isinstance(one, Mapping)]
     read = [_build_candidate(e.get("token"), e.get("logprob"), e.get("bytes"), e.get("id")) for e in entries]
     return [one for one in read if one is not None]

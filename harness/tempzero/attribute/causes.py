@@ -144,12 +144,24 @@ def diagnose_provider(patient: Patient) -> tuple[Diagnosis, ...]:
     edit = find_text_edit(patient.table, patient.lane)
     if edit is not None and edit.prompts >= MIN_EDITED_PROMPTS:
         return (_diagnose_edit(patient, edit),)
+    if patient.table.reader.until_difference:
+        return (_tell_reading_by_pack(patient, tokens),)
     if tokens < MIN_TOKENS or prompts < MIN_PROMPTS:
         message = f"too little was read: {tokens} tokens of {prompts} prompts, {MIN_TOKENS} of {MIN_PROMPTS} are needed"
         return (patient.build_diagnosis("unknown", "undecided", message),)
     short = tuple(_diagnose_cut_short(patient))
     main = _find_main_cause(patient, cut=bool(short))
     return (*main, *(d for d in short if d.cause not in {m.cause for m in main}))
+
+
+def _tell_reading_by_pack(patient: Patient, tokens: int) -> Diagnosis:
+    """A pack knows what follows its own answers only, so that no suspect can be tried."""
+    missed = patient.table.tokens.missed[patient.table.tokens.start[1:] - 1][patient.lane.sequence]
+    message = (
+        f"{int(missed.sum())} of {len(patient.lane.trials)} responses part from the pack's answer, and {tokens} tokens "
+        "up to there were read; which cause that has, only a reference that computes can say"
+    )
+    return patient.build_diagnosis("unknown", "undecided", message)
 
 
 def _find_main_cause(patient: Patient, *, cut: bool) -> tuple[Diagnosis, ...]:

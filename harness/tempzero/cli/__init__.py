@@ -5,6 +5,7 @@ prompt_commands    probe, suite generate, suite lint, suite freeze
 evidence_commands  claim, verify, seal, compare
 night_commands     baseline, nightly, history, prune, schedule
 fingerprint_commands  fingerprint
+pack_commands      pack make, pack show
 exchange_commands  import, export
 setup_commands     init, schema
 options            what several commands take; printing, progress, streams, exit_codes: what they show, how they end
@@ -27,6 +28,7 @@ from tempzero.cli.exchange_commands import export, import_run
 from tempzero.cli.exit_codes import CANNOT_RUN, EXIT_CODES, INTERRUPTED, OUR_BUG
 from tempzero.cli.fingerprint_commands import fingerprint
 from tempzero.cli.night_commands import baseline, history, nightly, prune, schedule
+from tempzero.cli.pack_commands import pack_make, pack_show
 from tempzero.cli.prompt_commands import probe, suite_freeze, suite_generate, suite_lint
 from tempzero.cli.run_commands import check, report, run, score
 from tempzero.cli.setup_commands import init, schema
@@ -57,6 +59,11 @@ suite_app.command("generate")(suite_generate)
 suite_app.command("lint")(suite_lint)
 suite_app.command("freeze")(suite_freeze)
 app.add_typer(suite_app, name="suite")
+
+pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Reference packs: judge without a model.")
+pack_app.command("make")(pack_make)
+pack_app.command("show")(pack_show)
+app.add_typer(pack_app, name="pack")
 
 
 def _show_version(wanted: bool) -> None:

@@ -91,11 +91,14 @@ class ProviderFields(StrictModel):
     """Run the model inside this process: what a reference is."""
     replay: Replay | None = None
     """Answer from a recorded run: nobody is asked, nothing is spent."""
+    pack: str | None = None
+    """Answer from this reference pack (see `tempzero pack make`), and judge others by it: no model is needed. Seen from
+    where tempzero is called, e.g. gpt-oss-120b.pack.json."""
     imported: Imported | None = None
     """Written by `tempzero import`: the answers were recorded by another tool."""
     model: str | None = None
-    """The model id sent in requests; needed with base_url. Else null stands for the name of the weights, and of a
-    replayed or imported provider for its own name."""
+    """The model id sent in requests; needed with base_url. Else null stands for the name of the weights, of a
+    pack for the model it is of, and of a replayed or imported provider for its own name."""
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key; never the key."""
     reads: Literal["vllm", "sglang"] | None = None
@@ -149,6 +152,8 @@ class ProviderFields(StrictModel):
             return self.local.engine
         if self.imported is not None:
             return "imported"
+        if self.pack is not None:
+            return "packed"
         return "replay" if self.replay is not None else "openai_chat"
 
     @property
@@ -201,10 +206,10 @@ class ProviderFields(StrictModel):
 
     @model_validator(mode="after")
     def _is_reached_one_way(self) -> Self:
-        ways = [w for w in ("base_url", "serve", "local", "replay", "imported") if getattr(self, w) is not None]
+        ways = [w for w in ("base_url", "serve", "local", "replay", "pack", "imported") if getattr(self, w) is not None]
         if len(ways) != 1:
             found = " and ".join(ways) if ways else "none of them"
-            raise ValueError(f"exactly one of base_url, serve, local, replay is needed; found {found}")
+            raise ValueError(f"exactly one of base_url, serve, local, replay, pack is needed; found {found}")
         if self.base_url is not None and self.model is None:
             raise ValueError("model is needed: the id that this endpoint knows the model by")
         if self.context is not None and self.base_url is None:
@@ -225,7 +230,7 @@ class ProviderFields(StrictModel):
 
 
 class ProviderEntry(ProviderFields):
-    """Who serves. Exactly one of base_url, serve, local, replay and imported says how it is reached.
+    """Who serves. Exactly one of base_url, serve, local, replay, pack and imported says how it is reached.
 
     What stands here goes before `defaults:`. A key that is not given is inherited from there.
     """

@@ -46,8 +46,8 @@ class RunSection(StrictModel):
     name: Name = "run"
     """The end of the run folder's name, after its time. Letters, digits and `._@:+-`; 100 at most."""
     reference: str | tuple[str, ...] | None = None
-    """The provider that the others are compared with, or a list with one for each claimed model. null: providers are
-    compared with each other only."""
+    """The provider that the others are compared with, or a list with one for each claimed model. `pack:FILE` is a
+    reference pack, which needs no entry of its own. null: providers are compared with each other only."""
     prompts: OneOrMore = "prompts"
     """Prompt files or folders of them, relative to this file; `builtin` names the shipped ones, `builtin/trivia` one
     of their files. A list is asked together: `[builtin, mine.yaml]`."""

@@ -44,13 +44,17 @@ def open_engine(
 ) -> Engine:
     """Start the engine of a provider entry; `base_url` is where a `serve:` entry is listening.
 
-    Raises EngineError when it cannot start, RunFolderError when a run to replay is damaged.
+    Raises EngineError when it cannot start, RunFolderError or PackError when what it answers from is damaged.
     """
     # Imported when needed: a run against hosted providers loads no inference library, and the other way round.
     if provider.replay is not None:
         from tempzero.engines.replay import open_replay_engine
 
         return open_replay_engine(provider)
+    if provider.pack is not None:
+        from tempzero.engines.packed import open_pack_engine
+
+        return open_pack_engine(provider)
     if provider.local is None:
         from tempzero.engines.hosted.openai_chat import open_chat_engine
 

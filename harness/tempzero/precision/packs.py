@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.canonical_json import to_canonical_json
 from tempzero.errors import PackError
 from tempzero.precision.forms.form import FormKind
-from tempzero.records.files import write_atomically
+from tempzero.sealed_json import compute_seal, read_sealed, write_sealed
 from tempzero.types.asked import Message
 
 FORMAT, VERSION = "tempzero direction pack", 1
@@ -86,32 +83,17 @@ class DirectionPack:
     @property
     def seal(self) -> str:
         """SHA-256 over everything in it."""
-        return hashlib.sha256(to_canonical_json(_to_json(self)).encode()).hexdigest()
+        return compute_seal(_to_json(self))
 
 
 def save_pack(pack: DirectionPack, path: Path) -> None:
     """Write it with its seal; the same pack gives the same bytes."""
-    body = _to_json(pack)
-    write_atomically(path, (to_canonical_json({**body, "sha256": pack.seal}) + "\n").encode())
+    write_sealed(_to_json(pack), path)
 
 
 def load_pack(path: Path) -> DirectionPack:
     """Read a pack, which may come from anybody. Raises PackError: not one, another version, or changed since."""
-    try:
-        if path.stat().st_size > LARGEST_PACK_BYTES:
-            raise PackError(f"{path}: larger than {LARGEST_PACK_BYTES:,} bytes; no direction pack is")
-        body = json.loads(path.read_bytes())
-    except OSError as problem:
-        raise PackError(f"{path}: cannot be read: {problem.strerror}") from None
-    except (ValueError, RecursionError):
-        raise PackError(f"{path}: not a direction pack: not JSON") from None
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise PackError(f'{path}: not a direction pack: its format is not "{FORMAT}"')
-    if body.get("version") != VERSION:
-        raise PackError(f"{path}: version {body.get('version')!r}; this tempzero reads version {VERSION}")
-    sealed = body.pop("sha256", None)
-    if hashlib.sha256(to_canonical_json(body).encode()).hexdigest() != sealed:
-        raise PackError(f"{path}: its seal does not fit its content: it was changed after it was made")
+    body = read_sealed(path, what="direction pack", format_name=FORMAT, version=VERSION, largest=LARGEST_PACK_BYTES)
     try:
         return _from_json(body)
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as problem:

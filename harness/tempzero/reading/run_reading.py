@@ -13,8 +13,10 @@ from tempzero.engines import apply_form, open_local_engine, open_model, open_rea
 from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.local import weights
 from tempzero.errors import EngineError, WeightsError
+from tempzero.packs.reference_pack import describe_pack, load_reference_pack
+from tempzero.reading.pack_reading import PackReference
 from tempzero.reading.rounding_floor import find_rounding_floor
-from tempzero.reading.scorer import EndpointReference, LogitsReference, ReferenceModel, Scorer
+from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
 from tempzero.reading.suspect_reading import UNCHANGED, ProviderAnswers, SuspectReader, Tokens
 from tempzero.reading.suspects import REQUEST_SUSPECTS
 from tempzero.reading.suspects.hidden_instructions import replace_system
@@ -29,22 +31,34 @@ from tempzero.types.scored import SuspectReading
 def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
     """Let every reference that can read the responses; what was read before is not read again.
 
-    A reference can that runs in this process, or whose endpoint `reads`.
+    A reference can that runs in this process, whose endpoint `reads`, or that is a pack.
 
-    Gives the names of the references that read. Raises EngineError, WeightsError, RunFolderError, and
+    Gives the names of the references that read. Raises EngineError, WeightsError, PackError, RunFolderError, and
     UsageError where a reference must not judge.
     """
     run = records.open_run(path)
     skipped = {s.provider for s in run.manifest.skipped}
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
-    readers = [p for p in readers if p.local is not None or p.reads is not None]
+    readers = [p for p in readers if p.local is not None or p.reads is not None or p.pack is not None]
     with records.open_score_writer(path) as writer:
         for provider in readers:
-            if provider.local is not None:
+            if provider.pack is not None:
+                _read_by_pack(run, provider, provider.pack, writer, watcher)
+            elif provider.local is not None:
                 _read_in_process(run, provider, provider.local, writer, watcher)
             else:
                 _read_through_endpoint(run, provider, environ, writer, watcher)
     return tuple(p.name for p in readers)
+
+
+def _read_by_pack(
+    run: records.Run, provider: Provider, file: str, writer: records.ScoreWriter, watcher: Watcher
+) -> None:
+    """Up to where each response parts from the pack's answer; suspects and forms need a reference that computes."""
+    pack = load_reference_pack(Path(file))
+    model = PackReference(pack, {"engine": "packed", **describe_pack(pack, pack.seal)})
+    scorer = Scorer(run, provider.name, model, writer.append)
+    scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
 
 
 def _read_through_endpoint(
@@ -99,7 +113,12 @@ class _SuspectRound:
     """One reference's suspects, for every provider it reads; what was read before is not read again."""
 
     def __init__(
-        self, config: Config, provider: Provider, scorer: Scorer, model: ReferenceModel, watcher: Watcher
+        self,
+        config: Config,
+        provider: Provider,
+        scorer: Scorer,
+        model: LogitsReference | EndpointReference,
+        watcher: Watcher,
     ) -> None:
         self._scorer, self._watcher, self._name = scorer, watcher, provider.name
         self._suspects = (*REQUEST_SUSPECTS, *_list_own_variants(config))

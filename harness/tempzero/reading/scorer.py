@@ -74,6 +74,14 @@ class ReferenceModel(Protocol):
         """Whether whole distributions are seen."""
 
     @property
+    def until_difference(self) -> bool:
+        """Whether a response is read only up to where it differs from the reference's own answer."""
+
+    @property
+    def written(self) -> WrittenForm | None:
+        """What stands around reasoning, where that is known; None: it is found out by reading."""
+
+    @property
     def vocabulary(self) -> int:
         """How many tokens there are; 0 where that is not told."""
 
@@ -101,13 +109,6 @@ class ReferenceModel(Protocol):
 
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
         """How each token stands behind the prompt; with `ended` the one that ends the turn as well."""
-
-    @property
-    def read_tokens(self) -> int:
-        """How many tokens were computed for suspects."""
-
-    def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
-        """The best tokens at each place, for reading under suspects; see `top_rows.RowSource`."""
 
 
 class ModelForm(Protocol):
@@ -138,7 +139,7 @@ class LogitsModel(ModelForm, Protocol):
 class LogitsReference:
     """Reads with the whole distributions of a model in this process."""
 
-    exact = True
+    exact, until_difference, written = True, False, None
 
     def __init__(self, engine: LogitsModel, book: RowBook | None = None) -> None:
         self.engine = engine
@@ -194,7 +195,7 @@ class LogprobsEndpoint(Protocol):
 class EndpointReference:
     """Reads through an endpoint's `prompt_logprobs`: margins, ranks and gaps, but no whole distributions."""
 
-    exact, vocabulary = False, 0
+    exact, until_difference, written, vocabulary = False, False, None, 0
 
     def __init__(self, endpoint: LogprobsEndpoint) -> None:
         self._endpoint = endpoint
@@ -277,6 +278,7 @@ class Scorer:
             engine=described,
             vocabulary=model.vocabulary,
             exact=model.exact,
+            until_difference=model.until_difference,
             temperatures=decoding_ways.TEMPERATURES if model.exact else (),
             noises=decoding_ways.NOISES if model.exact else (),
             penalties=decoding_ways.PENALTIES if model.exact else (),
@@ -456,6 +458,8 @@ class Scorer:
         return True
 
     def _list_forms(self, prompt: Sequence[int]) -> tuple[WrittenForm, ...]:
+        if self._model.written is not None:
+            return (self._model.written,)
         end = b"".join(self._model.pieces(prompt[-_PROMPT_END_TOKENS:])).decode("utf-8", "replace")
         return list_written_forms(end)
 

@@ -28,7 +28,9 @@ class Reader:
     """Who read the responses of one claimed model, and the grids its sums are given on.
 
     `engine` is what the reading engine says of itself. `exact` is False where only the most likely
-    tokens were visible (an endpoint's `prompt_logprobs`): there the sums over grids are absent.
+    tokens were visible (an endpoint's `prompt_logprobs`): there the sums over grids are absent. `until_difference` is
+    True of a pack, which knows what follows its own answer only: a response is read up to the first token in which it
+    differs from that.
     """
 
     reference: str
@@ -39,6 +41,7 @@ class Reader:
     temperatures: tuple[float, ...]
     noises: tuple[float, ...]
     penalties: tuple[Penalty, ...]
+    until_difference: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

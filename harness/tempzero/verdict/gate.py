@@ -130,15 +130,20 @@ def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis
     refused = [f.estimate.method for f in measured if f.estimate.method.startswith("refused: ")]
     if not repeats and refused:
         doubts.append(f"the agreement of its repeats is {refused[0]}; see how many prompts survived how many repeats")
-    elif not repeats:
+    elif not repeats and not _is_pack(provider):
         doubts.append("its repeats were not measured: fewer than two comparable responses to every prompt")
-    elif all(f.estimate.n < gates.min_prompts for f in repeats):
+    elif repeats and all(f.estimate.n < gates.min_prompts for f in repeats):
         doubts.append(f"too few prompts with repeats: {repeats[0].estimate.n}; {gates.min_prompts} are needed")
     if not provider.is_reference and _has_reference(provider, analysis):
         compared = [f for f in figures.get("reference", "cross_emr") if f.estimate.n >= gates.min_prompts]
         if not compared:
             doubts.append(f"compared with the reference on fewer than {gates.min_prompts} prompts")
     return doubts
+
+
+def _is_pack(provider: ProviderFacts) -> bool:
+    """A reference whose answers were recorded once and are given again: it has no repeats, and is no server."""
+    return provider.is_reference and provider.engine == "packed"
 
 
 def _doubt_silence(provider: ProviderFacts, analysis: Analysis, gates: Gates) -> Iterator[str]:

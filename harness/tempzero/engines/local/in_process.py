@@ -268,7 +268,7 @@ class InProcessEngine:
             started_at=started_at, first_byte_s=first_byte_s, end_s=round(time.monotonic() - begin, 6), in_flight=1
         )
         return Exchange(
-            request=self._request(question), response=_build_local_response(outcome), times=times, outcome=outcome
+            request=self._request(question), response=build_local_response(outcome), times=times, outcome=outcome
         )
 
     def _generate_or_reload(
@@ -363,7 +363,7 @@ class InProcessEngine:
         }
         body = to_canonical_json({name: value for name, value in fields.items() if value is not None})
         return WireRequest(
-            method="LOCAL", url=f"local:{self._provider.engine}", headers=(), body=body, sha256=_text_sha256(body)
+            method="LOCAL", url=f"local:{self._provider.engine}", headers=(), body=body, sha256=hash_text(body)
         )
 
 
@@ -384,7 +384,7 @@ def _missing_outcome(kind: FaultKind, detail: str) -> Outcome:
     return Outcome(status="missing", kind=kind, detail=detail)
 
 
-def _build_local_response(outcome: Outcome) -> WireResponse:
+def build_local_response(outcome: Outcome) -> WireResponse:
     """The outcome in one canonical JSON text: what stands for a body where nothing went over a wire."""
     completion = outcome.completion
     fields: dict[str, Any]
@@ -398,9 +398,9 @@ def _build_local_response(outcome: Outcome) -> WireResponse:
     body = to_canonical_json(fields)
     size = len(body.encode())
     return WireResponse(
-        status=0, headers=(), body=body, body_base64=None, sha256=_text_sha256(body), size_bytes=size, complete=True
+        status=0, headers=(), body=body, body_base64=None, sha256=hash_text(body), size_bytes=size, complete=True
     )
 
 
-def _text_sha256(text: str) -> str:
+def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
