@@ -90,10 +90,12 @@ def record_reference(
 
 
 def _leave_tools_out(prepared: PreparedRun) -> PreparedRun:
-    """Prompts that offer tools, or bring a whole body, are read by no pack: they are not paid for."""
-    kept = tuple(p for p in prepared.suite.prompts if not p.tools and p.body is None)
+    """Prompts with tools, whole bodies, or answers before them are read by no pack: they are not paid for."""
+    kept = tuple(p for p in prepared.suite.prompts if not p.tools and p.body is None and p.round is None)
     if not kept:
-        raise UsageError("every prompt offers tools or brings a whole body; a pack holds texts only")
+        raise UsageError(
+            "every prompt offers tools, brings a whole body or is a round of a conversation: a pack has no such"
+        )
     suite = replace(prepared.suite, prompts=kept)
     return replace(prepared, suite=suite, plan=build_plan(prepared.config, suite, skipped=prepared.plan.skipped))
 
