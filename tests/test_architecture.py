@@ -194,6 +194,9 @@ DOORS: dict[str, set[str]] = {
     "nightly.claim_request": {"claims", "records", "analysis", "nightly.history"},
     "compare": {"answers.answer_parts", "config", "records", "analysis", "metrics", "stats"},
     "nightly": {
+        "precision",
+        "precision.asking",
+        "stats",
         "config",
         "workflow.pipeline",
         "records",
@@ -216,7 +219,7 @@ DOORS: dict[str, set[str]] = {
     "nightly.past_records": {"config", "records", "analysis", "nightly", "nightly.baseline", "nightly.history"},
     "nightly.notify": {"config", "reports", "nightly.history"},
     "nightly.trend": {"reports", "nightly.history"},
-    "nightly.prune": {"records", "nightly.history"},
+    "nightly.prune": {"precision", "records", "nightly.history"},
     "nightly.schedule": {"config"},
     "door": {
         "config",

@@ -1,110 +1,210 @@
-"""A model folder and a direction pack in, what 16-bit hosts of it give of first tokens out, one JSON line a prompt.
+"""A folder of float32 weights in, a direction pack and what 16-bit hosts give of first tokens out, on fresh prompts.
 
-    python tests/benchmarks/precision_hosts.py FOLDER PACK OUT.jsonl honest q8_0 fp8-e4m3-channel int6-group64 ...
+    python tests/benchmarks/precision_hosts.py FOLDER OUT [--perturb 5] [--prompts 64] [--seed 9] [--pack FILE] NAME ...
 
-FOLDER holds the float32 weights as transformers saves them. Each host computes in bfloat16, as GPU engines do, from
-weights that went through a form of tempzero or through one that it does not know (`UNKNOWN` below); `+a8` and `+a-fp8`
-behind a name round what goes into each matrix as well (W8A8). Needs the extra `transformers`.
+FOLDER holds the weights as transformers saves them. OUT gets `pack.json` (all forms of tempzero that are weights, and
+those below that need a calibration or rounded activations, in float32 arithmetic) and `hosts.jsonl`: each NAME in
+bfloat16, as GPU engines compute, from weights that went through a form and were written back, or through a scheme that
+no pack knows (`UNKNOWN`). `+a8` and `+a-fp8` behind a name round what goes into each matrix as well (W8A8);
+`awq` and `gptq` are calibrated on texts of their own. Half of the prompts are shipped ordinary ones, half are
+border prompts of a new search, and neither are those of the shipped pack. `--pack` takes the prompts of a pack instead,
+and makes only its hosts. `--perturb` moves every weight by up to half a step of the 4-bit grid that the shipped weights
+lie on, so that they are float32 weights like any. What is done is skipped when called again.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import importlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
-from tempzero.precision.forms import FORMS
+from numpy.typing import NDArray
+from tempzero.config.shipped import find_prompts
+from tempzero.precision.forms import FORMS, Form, FormKind
 from tempzero.precision.forms.form import Matrix
 from tempzero.precision.forms.scaling import FloatFormat, find_peaks, round_to_float, round_to_steps, split_groups
-from tempzero.precision.packs import DirectionPack, load_pack
+from tempzero.precision.packs import Direction, DirectionPack, HonestRounding, PackPrompt, load_pack, save_pack
+from tempzero.probe.candidates import generate_candidates
+from tempzero.suites import load_suite
+from tempzero.types.asked import Prompt
 
 CANDIDATES, BATCH = 64, 16
 _EMBEDDING = "model.embed_tokens.weight"
 _E3M2 = FloatFormat(mantissa_bits=2, smallest_exponent=-2, largest=28.0)
-
-
-def round_in_groups(matrix: Matrix, size: int, steps: float, lowest: int, highest: int) -> Matrix:
-    """Integers of any width."""
-    groups, restore = split_groups(matrix, size)
-    scale: Matrix = (find_peaks(groups, axis=-1) / steps).astype(np.float32)
-    return restore(round_to_steps(groups, scale, lowest, highest))
-
-
-def round_by_row_to_e3m2(matrix: Matrix) -> Matrix:
-    """Six-bit floats, one scale for each row."""
-    scale: Matrix = (find_peaks(matrix, axis=1) / 28).astype(np.float32)
-    return round_to_float(matrix / scale, _E3M2) * scale
-
-
-def round_rotated(matrix: Matrix) -> Matrix:
-    """INT8 by row of the matrix times a random rotation, as QuaRot and its like do."""
-    width = matrix.shape[1]
-    turned, _ = np.linalg.qr(np.random.default_rng(width).normal(size=(width, width)))
-    rows: Matrix = (matrix @ turned).astype(np.float32)
-    scale: Matrix = (find_peaks(rows, axis=1) / 127).astype(np.float32)
-    back: Matrix = (round_to_steps(rows, scale, -127, 127) @ turned.T).astype(np.float32)
-    return back
-
-
-UNKNOWN: dict[str, Callable[[Matrix], Matrix]] = {
-    "int6-group64": lambda m: round_in_groups(m, 64, 31, -31, 31),
-    "int4-group96": lambda m: round_in_groups(m, 96, 7.5, -8, 7),
-    "int3-group64": lambda m: round_in_groups(m, 64, 3.5, -4, 3),
-    "fp6-e3m2-channel": round_by_row_to_e3m2,
-    "int8-rotated": round_rotated,
-}
+Change = Callable[[str, Matrix], Matrix]
+Activations = Mapping[str, Matrix]
 
 
 def main() -> None:
-    """Make one host after another."""
-    folder, pack, out = Path(sys.argv[1]), load_pack(Path(sys.argv[2])), Path(sys.argv[3])
-    torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": m.role, "content": m.content} for m in p.messages], add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-        for p in pack.prompts
-    ]
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    for name in sys.argv[4:]:
-        form, _, activations = name.partition("+a")
-        change = find_rounding(form)
-        model = model.float()
-        model.load_state_dict(
+    """Choose prompts, make the pack, then one host after another."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--perturb", type=int)
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=9)
+    parser.add_argument("--pack", type=Path)
+    parser.add_argument("--add", action="store_true", help="add the forms below to the pack of --pack")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(asked.folder, asked.perturb)
+    if asked.pack is None:
+        pack = make_fresh_pack(bench, asked.out, asked.prompts, asked.seed)
+    else:
+        pack = load_pack(asked.pack)
+        pack = add_forms(bench, pack, asked.out) if asked.add else pack
+    hosts = asked.out / "hosts.jsonl"
+    done = {json.loads(line)["host"] for line in hosts.open()} if hosts.exists() else set()
+    ids = [bench.tokenize(p) for p in pack.prompts]
+    for name in asked.names:
+        if name not in done:
+            began = time.monotonic()
+            logprobs = bench.read(ids, make_scheme(name), dtype="bfloat16", alone=name == "honest-alone")
+            write_host(pack, logprobs, name, hosts)
+            print(f"host {name}: {time.monotonic() - began:.1f} s", flush=True)
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+class Scheme:
+    """What is done to the weights, to what goes into each matrix, and to the prompts."""
+
+    def __init__(self, name: str, form: Form | None = None, activations: str = "", calibration: str = "") -> None:
+        self.name, self.form, self.activations, self.calibration = name, form, activations, calibration
+
+
+class Bench:
+    """A model whose weights are changed and set back; logits of the last token of each prompt."""
+
+    def __init__(self, folder: Path, perturb: int | None) -> None:
+        self.torch = importlib.import_module("torch")
+        transformers = importlib.import_module("transformers")
+        self.torch.set_num_threads(1)
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.cache = transformers.DynamicCache
+        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=self.torch.float32).eval()
+        draw = np.random.default_rng(perturb)
+        self.weights = {
+            name: perturb_matrix(tensor.numpy().copy(), draw)
+            if perturb is not None and is_matrix(name)
+            else tensor.numpy().copy()
+            for name, tensor in self.model.state_dict().items()
+        }
+        self.theta = float(self.model.config.rope_parameters["rope_theta"])
+        self.calibrated: dict[str, Activations] = {}
+
+    def tokenize(self, prompt: PackPrompt | Prompt, system: str | None = None) -> list[int]:
+        """As the model's own template has it."""
+        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        if system is not None and messages[0]["role"] != "system":
+            messages = [{"role": "system", "content": system}, *messages]
+        return list(
+            self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        )
+
+    def read(
+        self, prompts: Sequence[Sequence[int]], scheme: Scheme, *, dtype: str = "float32", alone: bool = False
+    ) -> NDArray[np.float64]:
+        """Logits, a row a prompt."""
+        with self.serve(scheme, dtype), self.torch.inference_mode():
+            return read_last_logits(self, prompts, 1 if alone else BATCH)
+
+    @contextmanager
+    def serve(self, scheme: Scheme, dtype: str) -> Iterator[None]:
+        """The model under a scheme."""
+        torch = self.torch
+        change = find_change(scheme, self)
+        self.model.float()
+        self.model.load_state_dict(
             {
-                key: torch.from_numpy(np.ascontiguousarray(change(key, tensor.numpy())))
-                if key.endswith("proj.weight") or key == _EMBEDDING
-                else tensor
-                for key, tensor in weights.items()
+                key: torch.from_numpy(np.ascontiguousarray(change(key, array) if is_matrix(key) else array))
+                for key, array in self.weights.items()
             }
         )
-        hooks = list(round_activations(torch, model, activations))
-        write_host(torch, model.to(torch.bfloat16), pack, prompts, name, out)
+        self.model.to(getattr(torch, dtype))
+        base = scheme.form.metadata.get("{arch}.rope.freq_base") if scheme.form is not None else None
+        rotary = self.model.model.rotary_emb
+        width = self.model.config.hidden_size // self.model.config.num_attention_heads
+        powers = torch.arange(0, width, 2, dtype=torch.float32) / width
+        rotary.inv_freq = 1.0 / (base or self.theta) ** powers
+        hooks = list(round_activations(torch, self.model, scheme.activations))
+        yield
         for hook in hooks:
             hook.remove()
 
+    def calibrate(self, which: str) -> Activations:
+        """What goes into each matrix on texts of one kind, by its name: up to 1,500 rows."""
+        if which not in self.calibrated:
+            texts = {"a": pick_ordinary(64, after=64), "b": generate_candidates("border", number=120, seed=77)}[which]
+            seen: dict[str, list[Any]] = {}
+            keep = [
+                module.register_forward_pre_hook(
+                    lambda _, given, key=name: seen.setdefault(key, []).append(given[0].reshape(-1, given[0].shape[-1]))
+                )
+                for name, module in self.model.named_modules()
+                if name.endswith("_proj")
+            ]
+            with self.serve(Scheme("honest"), "float32"), self.torch.inference_mode():
+                for one in texts:
+                    self.model(self.torch.tensor([self.tokenize(one)]))
+            for hook in keep:
+                hook.remove()
+            self.calibrated[which] = {
+                f"{name}.weight": thin_rows(np.concatenate([r.numpy() for r in rows])) for name, rows in seen.items()
+            }
+        return self.calibrated[which]
 
-def find_rounding(form: str) -> Callable[[str, Matrix], Matrix]:
-    """What happens to a matrix of this name; names are those of transformers."""
-    known = next((f for f in FORMS if f.name == form), None)
-    rounding = known.round if known is not None else UNKNOWN.get(form)
-    kind = known.gguf_type if known is not None else None
 
-    def change(key: str, matrix: Matrix) -> Matrix:
-        if kind is not None:
-            stored = gguf.GGMLQuantizationType["Q8_0" if key == _EMBEDDING and kind[0] == "q" else kind.upper()]
-            back: Matrix = gguf.quants.dequantize(gguf.quants.quantize(matrix, stored), stored)
-            return back.reshape(matrix.shape)
-        return matrix if rounding is None or key == _EMBEDDING else rounding(matrix)
+def thin_rows(rows: Matrix, most: int = 1_500) -> Matrix:
+    """Evenly, so that memory holds all matrices' inputs."""
+    return rows[:: max(1, len(rows) // most)][:most].astype(np.float32)
 
-    return change
+
+def is_matrix(name: str) -> bool:
+    """Whether a quantiser would round it."""
+    return name.endswith("proj.weight") or name == _EMBEDDING
+
+
+def perturb_matrix(matrix: Matrix, draw: np.random.Generator) -> Matrix:
+    """By up to half a step of Q4_1: 16 steps over what each 32 weights span."""
+    groups, restore = split_groups(matrix, 32)
+    step = (groups.max(axis=-1, keepdims=True) - groups.min(axis=-1, keepdims=True)) / 15
+    return restore(groups + step * draw.uniform(-0.5, 0.5, groups.shape).astype(np.float32))
+
+
+def read_last_logits(bench: Bench, prompts: Sequence[Sequence[int]], batch: int) -> NDArray[np.float64]:
+    """What all prompts begin with is computed once. Right padding is masked."""
+    torch, model = bench.torch, bench.model
+    common = min(map(len, prompts)) - 1
+    while len({tuple(p[:common]) for p in prompts}) > 1:
+        common -= 1
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found: dict[int, NDArray[np.float64]] = {}
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        cache = bench.cache()
+        if common:
+            model(torch.tensor([list(prompts[rows[0]][:common])] * 1), past_key_values=cache, use_cache=True)
+            cache.batch_repeat_interleave(len(rows))
+        tails = [prompts[i][common:] for i in rows]
+        width = max(map(len, tails))
+        ids = torch.tensor([list(t) + [0] * (width - len(t)) for t in tails])
+        mask = torch.tensor([[1] * (common + len(t)) + [0] * (width - len(t)) for t in tails])
+        hidden = model.model(ids, attention_mask=mask, past_key_values=cache, use_cache=True).last_hidden_state
+        last = torch.stack([hidden[row, len(t) - 1] for row, t in enumerate(tails)])
+        for i, logits in zip(rows, model.lm_head(last).double().numpy(), strict=True):
+            found[i] = logits
+    return np.array([found[i] for i in range(len(prompts))])
 
 
 def round_activations(torch: Any, model: Any, how: str) -> Iterator[Any]:
@@ -124,21 +224,267 @@ def round_activations(torch: Any, model: Any, how: str) -> Iterator[Any]:
             yield module.register_forward_pre_hook(change)
 
 
-def write_host(torch: Any, model: Any, pack: DirectionPack, prompts: list[list[int]], name: str, out: Path) -> None:
-    """Read the prompts, a few at a time, and append what the host would give."""
-    with torch.no_grad(), out.open("a") as file:
-        for start in range(0, len(prompts), BATCH):
-            batch = prompts[start : start + BATCH]
-            width = max(map(len, batch))
-            ids = torch.tensor([p + [0] * (width - len(p)) for p in batch])
-            mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in batch])
-            hidden = model.model(ids, attention_mask=mask).last_hidden_state
-            last = torch.stack([hidden[row, len(p) - 1] for row, p in enumerate(batch)])
-            values, tokens = torch.log_softmax(model.lm_head(last).double(), -1).topk(CANDIDATES)
-            for row, prompt in enumerate(pack.prompts[start : start + BATCH]):
-                pairs = list(zip(tokens[row].tolist(), values[row].tolist(), strict=True))
-                file.write(json.dumps({"host": name, "prompt": prompt.id, "candidates": pairs}) + "\n")
-    print(name, flush=True)
+# --- schemes -------------------------------------------------------------------------------------
+
+
+def round_in_groups(matrix: Matrix, size: int, steps: float, lowest: int, highest: int) -> Matrix:
+    """Integers of any width."""
+    groups, restore = split_groups(matrix, size)
+    scale: Matrix = (find_peaks(groups, axis=-1) / steps).astype(np.float32)
+    return restore(round_to_steps(groups, scale, lowest, highest))
+
+
+def round_by_row_to_e3m2(matrix: Matrix) -> Matrix:
+    """Six-bit floats, one scale for each row."""
+    scale: Matrix = (find_peaks(matrix, axis=1) / 28).astype(np.float32)
+    return round_to_float(matrix / scale, _E3M2) * scale
+
+
+def round_rotated(matrix: Matrix) -> Matrix:
+    """INT8 by row of the matrix times a random rotation, as QuaRot and its like do."""
+    width = matrix.shape[1]
+    turned, _ = np.linalg.qr(np.random.default_rng(width).normal(size=(width, width)).astype(np.float32))
+    rows: Matrix = (matrix @ turned).astype(np.float32)
+    scale: Matrix = (find_peaks(rows, axis=1) / 127).astype(np.float32)
+    back: Matrix = (round_to_steps(rows, scale, -127, 127) @ turned.T).astype(np.float32)
+    return back
+
+
+UNKNOWN: dict[str, Callable[[Matrix], Matrix]] = {
+    "int6-group64": lambda m: round_in_groups(m, 64, 31, -31, 31),
+    "int4-group96": lambda m: round_in_groups(m, 96, 7.5, -8, 7),
+    "int3-group64": lambda m: round_in_groups(m, 64, 3.5, -4, 3),
+    "fp6-e3m2-channel": round_by_row_to_e3m2,
+    "int8-rotated": round_rotated,
+}
+_BY_NAME = {form.name: form for form in FORMS}
+_INT4 = _BY_NAME["int4-group128-zero"].round
+EXTRA_FORMS: tuple[tuple[str, str, FormKind, tuple[str, ...]], ...] = (
+    ("int8-channel+a8", "INT8 weights by row, INT8 activations by token", "8-bit", ("int8", "w8a8")),
+    ("fp8-e4m3-channel+a-fp8", "FP8 weights by row, FP8 activations by token", "8-bit", ("fp8", "w8a8-fp8")),
+    ("awq-a", "INT4 in groups of 128, scaled as AWQ does", "4-bit", ("int4", "awq")),
+    ("gptq-a", "INT4 in groups of 128, corrected as GPTQ does", "4-bit", ("int4", "gptq")),
+)
+
+
+def make_scheme(name: str) -> Scheme:
+    """`form`, `form+a8`, `awq-b`, `honest`."""
+    form, _, activations = name.partition("+a")
+    kind, _, calibration = form.partition("-")
+    return Scheme(name, _BY_NAME.get(form), activations, calibration if kind in ("awq", "gptq") else "")
+
+
+def find_change(scheme: Scheme, bench: Bench) -> Change:
+    """What happens to a matrix of this name; names are those of transformers."""
+    form, plain = scheme.form, scheme.name.partition("+a")[0]
+    if scheme.calibration:
+        seen = bench.calibrate(scheme.calibration)
+        rounding = scale_as_awq if plain.startswith("awq") else correct_as_gptq
+        return lambda key, matrix: matrix if key == _EMBEDDING else rounding(matrix, seen[key])
+    if form is None:
+        unknown = UNKNOWN.get(plain)
+        if unknown is None and not plain.startswith("honest"):
+            raise SystemExit(f"no scheme {plain}")
+        return lambda key, matrix: matrix if unknown is None or key == _EMBEDDING else unknown(matrix)
+    last = max(int(key.split(".")[2]) for key in bench.weights if key.startswith("model.layers."))
+    return lambda key, matrix: change_by_form(form, key, matrix, last)
+
+
+def change_by_form(form: Form, key: str, matrix: Matrix, last: int) -> Matrix:
+    """As `precision.pack_making` does with the names of a model file."""
+    if form.gguf_type is not None:
+        kind = "Q8_0" if key == _EMBEDDING and form.gguf_type[0] == "q" else form.gguf_type.upper()
+        return store_as(matrix, gguf.GGMLQuantizationType[kind])
+    if form.round is None:
+        return matrix
+    if key == _EMBEDDING:
+        if form.embeddings == "q8_0":
+            return store_as(matrix, gguf.GGMLQuantizationType.Q8_0)
+        return form.round(matrix) if form.embeddings == "rounded" else matrix
+    layer = int(key.split(".")[2])
+    return matrix if form.layers == "without first and last" and layer in (0, last) else form.round(matrix)
+
+
+def store_as(matrix: Matrix, kind: gguf.GGMLQuantizationType) -> Matrix:
+    """Through one of llama.cpp's types and back."""
+    back: Matrix = gguf.quants.dequantize(gguf.quants.quantize(matrix, kind), kind)
+    return back.reshape(matrix.shape)
+
+
+def scale_as_awq(matrix: Matrix, inputs: Matrix) -> Matrix:
+    """Columns with large inputs are scaled up before rounding, by the power that errs least on the inputs."""
+    assert _INT4 is not None
+    rows, sizes = inputs[::4], np.maximum(np.abs(inputs).mean(axis=0), 1e-6)
+    best, least = matrix, np.inf
+    for power in (0, 0.25, 0.5, 0.75, 1.0):
+        scale = sizes**power
+        scale /= np.sqrt(scale.max() * scale.min())
+        rounded = _INT4(matrix * scale) / scale
+        error = float(((rows @ (rounded - matrix).T) ** 2).sum())
+        if error < least:
+            best, least = rounded.astype(np.float32), error
+    return best
+
+
+def correct_as_gptq(matrix: Matrix, inputs: Matrix, size: int = 128) -> Matrix:
+    """Column by column; what a column's rounding errs is made up for by the columns that follow."""
+    hessian = inputs.T.astype(np.float64) @ inputs
+    hessian += np.eye(len(hessian)) * 0.01 * np.mean(np.diag(hessian))
+    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    left, out = matrix.astype(np.float64), np.empty_like(matrix)
+    for start in range(0, matrix.shape[1], size):
+        end = min(start + size, matrix.shape[1])
+        block, errors = left[:, start:end].copy(), np.empty((len(matrix), end - start))
+        low, high = np.minimum(block.min(axis=1), 0), np.maximum(block.max(axis=1), 0)
+        scale = np.maximum(high - low, 1e-30) / 15
+        zero = np.rint(-low / scale)
+        for at in range(end - start):
+            steps = np.clip(np.rint(block[:, at] / scale) + zero, 0, 15) - zero
+            out[:, start + at] = steps * scale
+            errors[:, at] = (block[:, at] - steps * scale) / upper[start + at, start + at]
+            block[:, at + 1 :] -= np.outer(errors[:, at], upper[start + at, start + at + 1 : end])
+        left[:, end:] -= errors @ upper[start:end, end:]
+    return out
+
+
+# --- prompts, pack and hosts ---------------------------------------------------------------------
+
+
+def pick_ordinary(number: int, after: int = 0) -> list[Prompt]:
+    """Shipped prompts of one turn, no tools, in an order that their ids' digest gives."""
+    every = load_suite(find_prompts(["builtin"], Path()), "deep").prompts
+    short = [
+        p
+        for p in every
+        if len(p.messages) == 1
+        and not p.tools
+        and p.body is None
+        and not p.request
+        and len(p.messages[0].content) < 260
+    ]
+    drawn = sorted(short, key=lambda p: hashlib.sha256(f"held out {p.id}".encode()).digest())
+    return drawn[after : after + number]
+
+
+def pick_border(bench: Bench, number: int, seed: int) -> list[Prompt]:
+    """The narrowest of some candidates that no search of the project has seen, by the float32 weights."""
+    every = generate_candidates("border", number=6 * number, seed=seed)
+    logits = np.sort(bench.read([bench.tokenize(p) for p in every], Scheme("honest")), axis=1)
+    chosen = np.argsort(logits[:, -1] - logits[:, -2], kind="stable")[:number]
+    return [every[i] for i in sorted(chosen)]
+
+
+def make_fresh_pack(bench: Bench, out: Path, number: int, seed: int) -> DirectionPack:
+    """The forms' directions, one after another; each is kept as it is done."""
+    path = out / "pack.json"
+    if path.exists():
+        return load_pack(path)
+    began = time.monotonic()
+    prompts = [*pick_ordinary(number), *pick_border(bench, number, seed)]
+    print(f"{len(prompts)} prompts chosen: {time.monotonic() - began:.1f} s", flush=True)
+    ids = [bench.tokenize(p) for p in prompts]
+    logits = bench.read(ids, Scheme("honest"))
+    normalisers = np.logaddexp.reduce(logits, axis=1)
+    exact = logits - normalisers[:, None]
+    chosen = np.argsort(-exact, axis=1, kind="stable")[:, :CANDIDATES]
+    base = np.take_along_axis(exact, chosen, axis=1)
+    directions = []
+    for form in FORMS:
+        if form.cache is None:
+            tokens = [bench.tokenize(p, form.system) for p in prompts] if form.system is not None else ids
+            by = measure_direction(bench, out, Scheme(form.name, form), tokens, chosen, base)
+            directions.append(Direction(name=form.name, title=form.title, kind=form.kind, claims=form.claims, by=by))
+    directions += measure_extra_forms(bench, out, ids, chosen, base)
+    pack = DirectionPack(
+        model="SmolLM2-135M-Instruct",
+        weights_sha256="",
+        chat_template_sha256="",
+        made_with=f"transformers, torch {bench.torch.__version__}",
+        prompts=tuple(
+            PackPrompt(
+                id=p.id,
+                messages=p.messages,
+                token_ids=tuple(map(int, row)),
+                tokens=tuple(b"%d" % int(token) for token in row),
+            )
+            for p, row in zip(prompts, chosen, strict=True)
+        ),
+        logprobs=base,
+        normalisers=normalisers,
+        directions=tuple(directions),
+    )
+    honest = bench.read(ids, Scheme("honest"), dtype="bfloat16")
+    away = np.take_along_axis(honest, chosen, axis=1)[:, :20] - np.take_along_axis(logits, chosen, axis=1)[:, :20]
+    size = float(np.sqrt(np.mean((away - away.mean(axis=1, keepdims=True)) ** 2)))
+    pack = DirectionPack(
+        **{name: getattr(pack, name) for name in DirectionPack.__dataclass_fields__ if name != "rounding"},
+        rounding=HonestRounding(rms=size, source="transformers bf16"),
+    )
+    save_pack(pack, path)
+    print(f"pack: {len(directions)} forms, honest size {size:.4f}", flush=True)
+    return pack
+
+
+def add_forms(bench: Bench, pack: DirectionPack, out: Path) -> DirectionPack:
+    """A pack with the forms that the product cannot make, saved as `pack.json`."""
+    ids = [bench.tokenize(p) for p in pack.prompts]
+    chosen = np.array([p.token_ids for p in pack.prompts])
+    new = measure_extra_forms(bench, out, ids, chosen, pack.logprobs)
+    kept = [d for d in pack.directions if d.name not in {n.name for n in new}]
+    values = {name: getattr(pack, name) for name in DirectionPack.__dataclass_fields__}
+    added = DirectionPack(**{**values, "directions": (*kept, *new)})
+    save_pack(added, out / "pack.json")
+    return added
+
+
+def measure_extra_forms(
+    bench: Bench, out: Path, ids: Sequence[Sequence[int]], chosen: NDArray[np.int64], base: NDArray[np.float64]
+) -> list[Direction]:
+    """Forms that need a calibration or rounded activations."""
+    return [
+        Direction(
+            name=name,
+            title=title,
+            kind=kind,
+            claims=claims,
+            by=measure_direction(bench, out, make_scheme(name), ids, chosen, base),
+        )
+        for name, title, kind, claims in EXTRA_FORMS
+    ]
+
+
+def measure_direction(
+    bench: Bench,
+    out: Path,
+    scheme: Scheme,
+    ids: Sequence[Sequence[int]],
+    chosen: NDArray[np.int64],
+    base: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What a scheme does to the log-probabilities of these tokens, in float32 arithmetic."""
+    path = out / "forms" / f"{scheme.name}.npy"
+    path.parent.mkdir(exist_ok=True)
+    if path.exists():
+        known: NDArray[np.float64] = np.load(path)
+        return known
+    began = time.monotonic()
+    logits = bench.read(ids, scheme)
+    logprobs = logits - np.logaddexp.reduce(logits, axis=1)[:, None]
+    by: NDArray[np.float64] = np.take_along_axis(logprobs, chosen, axis=1) - base
+    np.save(path, by)
+    size = np.sqrt(np.mean((by - by.mean(axis=1, keepdims=True)) ** 2))
+    print(f"form {scheme.name} moves by {size:.3f}: {time.monotonic() - began:.1f} s", flush=True)
+    return by
+
+
+def write_host(pack: DirectionPack, logits: NDArray[np.float64], name: str, out: Path) -> None:
+    """Append what the host would give."""
+    logprobs = logits - np.logaddexp.reduce(logits, axis=1)[:, None]
+    with out.open("a") as file:
+        for prompt, row in zip(pack.prompts, logprobs, strict=True):
+            best = np.argsort(-row, kind="stable")[:CANDIDATES]
+            pairs = [(int(token), float(row[token])) for token in best]
+            file.write(json.dumps({"host": name, "prompt": prompt.id, "candidates": pairs}) + "\n")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _ask_hosts(
     planned = plan_fingerprint(setting, known, only=only, prompts=prompts)
     for one in planned.prepared.plan.skipped:
         print(f"skipped: {one.provider}: {one.reason}", file=sys.stderr)
-    return ask_fingerprint(planned, watcher=make_watcher()), known
+    return ask_fingerprint(planned, watcher=make_watcher()).path, known
 
 
 def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: list[str] | None, forms: str) -> int:
@@ -121,6 +121,7 @@ def _write_honest_size(report: FingerprintReport, provider: str, path: Path | No
 def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -> int:
     from tempzero.cli.printing import print_lines
     from tempzero.precision.fingerprint_wording import (
+        FINGERPRINT,
         decide_outcome,
         describe_host,
         describe_pairs,
@@ -129,7 +130,7 @@ def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -
     from tempzero.records.files import write_atomically
 
     text, outcome = to_fingerprint_json(report), decide_outcome(report)
-    write_atomically(run / "fingerprint.json", text.encode())
+    write_atomically(run / FINGERPRINT, text.encode())
     if json_output:
         print(text, end="")
         return EXIT_CODES[outcome]

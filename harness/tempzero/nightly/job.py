@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from tempzero import records
-from tempzero.config import Deep, ExitRule, Nightly, Setting
+from tempzero.config import Config, Deep, ExitRule, Nightly, Setting
 from tempzero.config.shipped import find_prompts
 from tempzero.errors import RunFolderError, TempzeroError, UsageError
 from tempzero.nightly import history, notify
 from tempzero.nightly.history import STATE_WORDS, Baseline, Decision, Depth, Night, NightEntry, Notice, Tonight
 from tempzero.nightly.locking import hold_lock
+from tempzero.nightly.precision_nights import WatchedPrecision, add_precision, share_false_alarms, watch_precision
 from tempzero.nightly.proving import prove_change
 from tempzero.records import Run
 from tempzero.types.asked import SuiteName
@@ -79,12 +80,17 @@ def run_night(
             watcher.say(f"the night of {night}" + (", a deep one" if depth == "deep" else ""))
             collected = _collect_night(setting, night, depth, asked, watcher)
             stopped = tuple(f"{e.provider or 'the night'}: {e.reason}" for e in collected.endings)
-            if collected.interrupted:
+            watched = WatchedPrecision()
+            if not collected.interrupted:
+                whole = _night_limits(asked.limits, _night_rules(config, depth), config.nightly)
+                left = _remaining_limits(whole, collected.path)
+                watched = watch_precision(setting, night, only=asked.only, limits=left, watcher=watcher)
+            if collected.interrupted or watched.interrupted:
                 sentence = f"interrupted; calling it again finishes the night of {night}"
                 return NightOutcome(night=night, outcome="interrupted", sentences=(sentence,), stopped=stopped)
-            done = _decide_night(setting, night, depth, collected, nights)
+            done = _decide_night(setting, night, depth, collected, watched, nights)
             if _read_answers(setting, done, collected, watcher):
-                done = _decide_night(setting, night, depth, collected, nights)
+                done = _decide_night(setting, night, depth, collected, watched, nights)
             history.write_night(results, done)
         watcher.say(f"decided: the night of {night}")
         return replace(_publish_night(setting, done, write), stopped=stopped)
@@ -113,7 +119,7 @@ def _collect_night(setting: Setting, night: str, depth: Depth, asked: NightOptio
     """The night's run: a new one, or the one that a killed job has left, with what that left of its limits."""
     config = setting.config
     name = f"{config.run.name}-{night}"
-    rules = config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
+    rules = _night_rules(config, depth)
     limits = _night_limits(asked.limits, rules, config.nightly)
     begun = sorted(p for p in setting.results.glob(f"*Z-{name}") if (p / records.MANIFEST).is_file())
     if begun:
@@ -131,6 +137,10 @@ def _collect_night(setting: Setting, night: str, depth: Depth, asked: NightOptio
         limit=asked.limit,
     )
     return pipeline.start_run(prepared, watcher=watcher, limits=limits, check=asked.check)
+
+
+def _night_rules(config: Config, depth: Depth) -> Nightly | Deep:
+    return config.nightly.deep if depth == "deep" and config.nightly.deep is not None else config.nightly
 
 
 def _night_limits(asked: Limits, rules: Nightly | Deep, usual: Nightly) -> Limits:
@@ -159,7 +169,12 @@ def _remaining_limits(limits: Limits, path: Path) -> Limits:
 
 
 def _decide_night(
-    setting: Setting, night: str, depth: Depth, collected: CollectedRun, nights: Sequence[Night]
+    setting: Setting,
+    night: str,
+    depth: Depth,
+    collected: CollectedRun,
+    watched: WatchedPrecision,
+    nights: Sequence[Night],
 ) -> Night:
     """Hold every provider of the run against its baseline, and write the run's own report."""
     config = setting.config
@@ -168,30 +183,21 @@ def _decide_night(
     baselines, suite_digest = history.read_baselines(setting.results), opened.manifest.suite.digest
     reasons = {e.provider: e.reason for e in collected.endings}
     past = history.gather_past_nights(nights, night)
-    entries = tuple(
-        NightEntry(
-            side=history.drop_shown_texts(side),
-            decision=history.decide_tonight(
-                Tonight(
-                    night=night,
-                    depth=depth,
-                    side=side,
-                    stopped=reasons.get(side.provider) or reasons.get(None) or "",
-                ),
-                history.choose_baseline(baselines, side.provider, suite_digest, side.texts.keys()),
-                past[side.provider],
-                config.nightly,
-                config.gates,
-            ),
-        )
-        for side in history.condense_run(opened, concluded.analysis)
-    )
+    entries = []
+    for side in history.condense_run(opened, concluded.analysis):
+        name = side.provider
+        tonight = Tonight(night=night, depth=depth, side=side, stopped=reasons.get(name) or reasons.get(None) or "")
+        baseline = history.choose_baseline(baselines, name, suite_digest, side.texts.keys())
+        rules = share_false_alarms(config.nightly, watched=watched.watches(name))
+        decision = history.decide_tonight(tonight, baseline, past[name], rules, config.gates)
+        entry = NightEntry(side=history.drop_shown_texts(side), decision=decision)
+        entries.append(add_precision(entry, watched, past[name], night=night, depth=depth, rules=config.nightly))
     return Night(
         format=history.FORMAT,
         night=night,
         run=opened.manifest.run_id,
         created_at=opened.manifest.created_at,
-        entries=entries,
+        entries=tuple(entries),
         depth=depth,
     )
 
@@ -281,7 +287,11 @@ def is_loud(decision: Decision, rule: ExitRule) -> bool:
 def _describe_entry(entry: NightEntry) -> str:
     decision = entry.decision
     since = f" since the night of {decision.since}" if decision.since else ""
-    events = "".join(f"; {e.what} is not what it was" for e in decision.events if e.telling)
+    telling = [e for e in decision.events if e.telling]
+    events = "".join(
+        f"; its weights are not what they were: {e.now}" if e.what == "precision" else f"; {e.what} is not what it was"
+        for e in telling
+    )
     if events and decision.state == "ok":
         return f"{entry.side.provider}: {events[2:]}; otherwise {decision.reason}"
     how = f"; {history.tell_how_to_accept(entry)}" if decision.state in history.CHANGED_STATES else ""

@@ -13,6 +13,7 @@ from typing import Literal
 from tempzero import records
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history
+from tempzero.precision.fingerprint_wording import FINGERPRINT
 from tempzero.types.recorded import Manifest
 
 
@@ -84,6 +85,8 @@ def _needed_runs(results: Path) -> dict[str, str]:
         for entry in night.entries:
             if entry.decision.state == "changed" or any(e.telling for e in entry.decision.events):
                 needed[night.run] = f"shows that {entry.side.provider} changed"
+            if entry.precision is not None and any(e.what == "precision" for e in entry.decision.events):
+                needed[entry.precision.run] = f"shows that the weights of {entry.side.provider} changed"
     for baseline in history.read_baselines(results):
         needed |= {side.run: f"baseline of {baseline.provider}" for side in baseline.sides}
     return needed
@@ -92,6 +95,9 @@ def _needed_runs(results: Path) -> dict[str, str]:
 def _reason_to_keep(path: Path) -> str:
     """Why the run's own report keeps it; empty where it found nothing."""
     try:
+        if (path / FINGERPRINT).is_file():
+            hosts = json.loads((path / FINGERPRINT).read_bytes())["hosts"]
+            return "its fingerprint has findings" if any(h["coarser_than_declared"] for h in hosts) else ""
         outcome = json.loads((path / "summary.json").read_bytes())["verdict"]["outcome"]
     except (OSError, ValueError, LookupError, TypeError):
         return "has no report; `tempzero report` says whether it found anything"

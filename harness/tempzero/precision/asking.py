@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tempzero.check import MOST_LOGPROBS, TopLogprobs, find_top_logprobs
-from tempzero.collect.session import PreparedRun
+from tempzero.collect.session import CollectedRun, PreparedRun
 from tempzero.collect.watcher import Watcher
 from tempzero.config import Provider, Setting
 from tempzero.engines.event_loop import run_coroutine
@@ -16,7 +15,7 @@ from tempzero.plan import build_plan, choose_providers
 from tempzero.precision.packs import DirectionPack, PackPrompt
 from tempzero.suites import digest_prompts
 from tempzero.types.asked import Prompt, Skipped, Suite
-from tempzero.workflow.pipeline import start_run
+from tempzero.workflow.pipeline import NO_LIMITS, Limits, start_run
 
 RUN_NAME = "fingerprint"
 
@@ -51,7 +50,6 @@ def plan_fingerprint(
         update={
             "providers": tuple(changed.get(p.name, p) for p in setting.config.providers),
             "conditions": (),
-            "run": setting.config.run.model_copy(update={"name": RUN_NAME}),
             "score": setting.config.score.model_copy(update={"enabled": False}),
         }
     )
@@ -61,9 +59,14 @@ def plan_fingerprint(
     return FingerprintPlan(prepared=prepared, ways=ways)
 
 
-def ask_fingerprint(planned: FingerprintPlan, *, watcher: Watcher) -> Path:
-    """Ask, and record as every run does; the run folder. Raises EngineError, WeightsError, RunFolderError."""
-    return start_run(planned.prepared, watcher=watcher, check=False).path
+def ask_fingerprint(
+    planned: FingerprintPlan, *, watcher: Watcher, name: str = RUN_NAME, limits: Limits = NO_LIMITS
+) -> CollectedRun:
+    """Ask, and record as every run does, under this name. Raises EngineError, WeightsError, RunFolderError."""
+    prepared, setting = planned.prepared, planned.prepared.setting
+    run = setting.config.run.model_copy(update={"name": name})
+    named = replace(setting, config=setting.config.model_copy(update={"run": run}))
+    return start_run(replace(prepared, setting=named), watcher=watcher, limits=limits, check=False)
 
 
 def build_pack_suite(pack: DirectionPack, prompts: int | None, *, max_tokens: int = 1) -> Suite:

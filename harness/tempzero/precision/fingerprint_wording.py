@@ -12,6 +12,8 @@ from tempzero.precision.packs import DirectionPack
 from tempzero.precision.shared_displacement import SharedDisplacement
 from tempzero.types.vocabulary import VerdictOutcome
 
+FINGERPRINT = "fingerprint.json"
+"""What a run folder's conclusions are called."""
 _MOST_LISTED = 6
 
 

@@ -20,6 +20,7 @@ from tempzero.errors import RunFolderError, UsageError
 from tempzero.records.files import write_atomically
 from tempzero.types.concluded import Estimate, Figure, LevelName
 from tempzero.types.recorded import IdentityLabel
+from tempzero.types.vocabulary import FingerprintState
 
 FORMAT = 1
 BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
@@ -45,7 +46,7 @@ STATE_WORDS: Mapping[State, str] = {
 Depth = Literal["nightly", "deep"]
 MeasureName = Literal["accuracy", "chars", "seq_rep_4", "loop_share"]
 """Means over repeats that are kept of every question."""
-EventName = IdentityLabel | Literal["prompt_tokens", "price", "refusal", "latency", "reasoning"]
+EventName = IdentityLabel | Literal["prompt_tokens", "price", "refusal", "latency", "reasoning", "precision"]
 Basis = Literal["whole", "spoken"]
 """What nights are compared by: whole answers, or all but their reasoning where only some of the nights show any."""
 
@@ -198,11 +199,40 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PrecisionNight:
+    """What a few one-token requests of the night say of the form of a provider's weights (docs/fingerprint.md).
+
+    `moved`, by prompt, is its displacement along the tokens of the direction pack whose seal begins with `pack`;
+    `strengths` how much of each form stands in it, `forms` those that are named. `evidence` speaks for a change since
+    the first nights (`frozen` of them), an alarm from `alarm_at` on: `form` has come or gone, by `strength`. `since`
+    names the night of the alarm, until that is over. `run` is the folder that holds those requests.
+    """
+
+    run: str
+    pack: str
+    prompts: int
+    state: FingerprintState
+    sentence: str
+    forms: tuple[str, ...]
+    size: float | None
+    honest_size: float | None
+    moved: Mapping[str, tuple[float | None, ...]]
+    strengths: Mapping[str, float]
+    frozen: int = 0
+    evidence: float = 1.0
+    alarm_at: float = 0.0
+    form: str | None = None
+    strength: float = 0.0
+    since: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NightEntry:
-    """One provider's part of a night."""
+    """One provider's part of a night; `precision` where it gave log-probabilities of first tokens."""
 
     side: Side
     decision: Decision
+    precision: PrecisionNight | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,6 +119,16 @@ def describe_event(event: NightEvent) -> str:
     return f"{event.what}: was {event.before}; is {event.now}"
 
 
+def describe_precision(entry: NightEntry) -> str:
+    """What first tokens say of the weights, and since when they say otherwise; empty where they were not asked."""
+    found = entry.precision
+    if found is None:
+        return ""
+    since = f"; otherwise than before since the night of {found.since}" if found.since else ""
+    held = f" (evidence of a change {found.evidence:.3g}, alarm from {found.alarm_at:g})" if found.frozen else ""
+    return f"weights, by {found.prompts} first tokens: {found.sentence}{since}{held}"
+
+
 def _make_notice(night: Night, entry: NightEntry, kind: NoticeKind, title: str, details: tuple[str, ...]) -> Notice:
     name = entry.side.provider
     return Notice(

@@ -19,6 +19,7 @@ from tempzero.nightly.history import (
     NightEntry,
     State,
     describe_evidence,
+    describe_precision,
     tell_how_to_accept,
 )
 from tempzero.nightly.trend.chart_geometry import (
@@ -99,6 +100,7 @@ def write_history_pages(nights: Sequence[Night], folder: Path, *, present: Colle
             bands=lay_out_bands(course.bands, course.days),
             ticks=find_date_ticks(course.days),
             acknowledge=_tell_acknowledgement(course.latest),
+            precision=describe_precision(course.latest),
         )
         write_atomically(folder / files[course.provider], text.encode())
     _write_night_pages(nights, folder, files, environment)
@@ -194,7 +196,7 @@ def _describe_night(entry: NightEntry) -> tuple[str, ...]:
             f"match lost over the last nights: {decision.lost:.3f} at most; it must be below {decision.margin:.3f} "
             "before the change is said to be over"
         )
-    return (*found, *filter(None, [_tell_acknowledgement(entry)]))
+    return (*found, *filter(None, [describe_precision(entry), _tell_acknowledgement(entry)]))
 
 
 def history_to_markdown(nights: Sequence[Night]) -> str:
@@ -237,6 +239,7 @@ def _course_fields(course: Course) -> dict[str, Any]:
         "days": [{"date": d.date, "state": d.state, "night": d.night, "run": d.run} for d in course.days],
         "series": [asdict(s) for s in course.series],
         "marks": [asdict(m) for m in course.marks],
+        "precision": describe_precision(course.latest),
     }
 
 

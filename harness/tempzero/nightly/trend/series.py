@@ -34,6 +34,8 @@ STATE_SIGNS: Mapping[State, str] = {
 }
 # Days without a night of its own that a band of one state goes on over.
 BRIDGED_DAYS = 3
+# What a form's share in the weights must exceed before it is named (docs/fingerprint.md).
+FORM_THERE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +170,11 @@ def _build_series(own: Sequence[tuple[Night, NightEntry]], first: date) -> Itera
     yield draw.estimates("Same text as the reference", lambda e: _mean_figure(e, "reference", "cross_emr"))
     yield draw.estimates("Same text as its peers (mean)", lambda e: _mean_figure(e, "cross", "cross_emr"))
     yield draw.values("Evidence of a change (log10)", _log10_evidence, "alarm", _log10_alarm)
+    yield draw.values(
+        "First tokens: moved from float32 (nats)", _precision_size, "an honest 16-bit host at most", _precision_bound
+    )
+    for form in sorted({name for _, e in own for name in _met_forms(e)}):
+        yield draw.values(f"Weights: share of {form} in them", _form_strength(form), "there from", lambda _: FORM_THERE)
     for measure in sorted({line.measure for _, e in tested for line in e.decision.lines}):
         title = history.measure_title(measure)
         yield draw.estimates(title, _tonights_estimate(measure), "baseline", _baseline_level(measure))
@@ -221,6 +228,26 @@ class _SeriesBuilder:
             return None if value is None else Estimate(value=value, low=None, high=None, n=0, method="")
 
         return self.estimates(title, known, level_name, level)
+
+
+def _precision_size(entry: NightEntry) -> float | None:
+    return None if entry.precision is None else entry.precision.size
+
+
+def _precision_bound(entry: NightEntry) -> float | None:
+    return None if entry.precision is None else entry.precision.honest_size
+
+
+def _met_forms(entry: NightEntry) -> tuple[str, ...]:
+    """Forms that were named, or that came or went."""
+    found = entry.precision
+    if found is None:
+        return ()
+    return (*found.forms, *([found.form] if found.since is not None and found.form is not None else []))
+
+
+def _form_strength(form: str) -> Callable[[NightEntry], float | None]:
+    return lambda entry: None if entry.precision is None else entry.precision.strengths.get(form)
 
 
 def _floor_value(entry: NightEntry) -> float | None:
