@@ -1,6 +1,6 @@
 """A folder of float32 weights in, a direction pack and what 16-bit hosts give of first tokens out, on fresh prompts.
 
-    python tests/benchmarks/precision_hosts.py FOLDER OUT [--perturb 5] [--prompts 64] [--seed 9] [--pack FILE] NAME ...
+    python tests/benchmarks/precision_hosts.py FOLDER OUT [--perturb 5] [--ordinary 48] [--border 48] NAME ...
 
 FOLDER holds the weights as transformers saves them. OUT gets `pack.json` (all forms of tempzero that are weights, and
 those below that need a calibration or rounded activations, in float32 arithmetic) and `hosts.jsonl`: each NAME in
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="+")
     parser.add_argument("--perturb", type=int)
-    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--ordinary", type=int, default=48)
+    parser.add_argument("--border", type=int, default=48)
+    parser.add_argument("--no-calibrated", action="store_true", help="a pack without AWQ- and GPTQ-like forms")
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--add", action="store_true", help="add the forms below to the pack of --pack")
@@ -58,7 +60,7 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(asked.folder, asked.perturb)
     if asked.pack is None:
-        pack = make_fresh_pack(bench, asked.out, asked.prompts, asked.seed)
+        pack = make_fresh_pack(bench, asked)
     else:
         pack = load_pack(asked.pack)
         pack = add_forms(bench, pack, asked.out) if asked.add else pack
@@ -374,13 +376,14 @@ def pick_border(bench: Bench, number: int, seed: int) -> list[Prompt]:
     return [every[i] for i in sorted(chosen)]
 
 
-def make_fresh_pack(bench: Bench, out: Path, number: int, seed: int) -> DirectionPack:
+def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
     """The forms' directions, one after another; each is kept as it is done."""
+    out: Path = asked.out
     path = out / "pack.json"
     if path.exists():
         return load_pack(path)
     began = time.monotonic()
-    prompts = [*pick_ordinary(number), *pick_border(bench, number, seed)]
+    prompts = [*pick_ordinary(asked.ordinary), *pick_border(bench, asked.border, asked.seed)]
     print(f"{len(prompts)} prompts chosen: {time.monotonic() - began:.1f} s", flush=True)
     ids = [bench.tokenize(p) for p in prompts]
     logits = bench.read(ids, Scheme("honest"))
@@ -394,7 +397,7 @@ def make_fresh_pack(bench: Bench, out: Path, number: int, seed: int) -> Directio
             tokens = [bench.tokenize(p, form.system) for p in prompts] if form.system is not None else ids
             by = measure_direction(bench, out, Scheme(form.name, form), tokens, chosen, base)
             directions.append(Direction(name=form.name, title=form.title, kind=form.kind, claims=form.claims, by=by))
-    directions += measure_extra_forms(bench, out, ids, chosen, base)
+    directions += measure_extra_forms(bench, out, ids, chosen, base, calibrated=not asked.no_calibrated)
     pack = DirectionPack(
         model="SmolLM2-135M-Instruct",
         weights_sha256="",
@@ -438,7 +441,13 @@ def add_forms(bench: Bench, pack: DirectionPack, out: Path) -> DirectionPack:
 
 
 def measure_extra_forms(
-    bench: Bench, out: Path, ids: Sequence[Sequence[int]], chosen: NDArray[np.int64], base: NDArray[np.float64]
+    bench: Bench,
+    out: Path,
+    ids: Sequence[Sequence[int]],
+    chosen: NDArray[np.int64],
+    base: NDArray[np.float64],
+    *,
+    calibrated: bool = True,
 ) -> list[Direction]:
     """Forms that need a calibration or rounded activations."""
     return [
@@ -450,6 +459,7 @@ def measure_extra_forms(
             by=measure_direction(bench, out, make_scheme(name), ids, chosen, base),
         )
         for name, title, kind, claims in EXTRA_FORMS
+        if calibrated or not make_scheme(name).calibration
     ]
 
 
