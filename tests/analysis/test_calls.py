@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -183,6 +184,69 @@ def test_a_vendor_s_set_gives_the_counts_that_its_script_defines(tmp_path: Path)
     wrong = sum(a != b for a, b in zip(*called, strict=True))
     assert found["call_f1"]["value"] == pytest.approx(2 * true_positive / (2 * true_positive + wrong))
     assert found["call_f1"]["low"] < found["call_f1"]["value"] < found["call_f1"]["high"]
+
+
+def verifier_result(number: int, kind: str) -> dict[str, Any]:
+    """A line of the results that the K2 verifier writes of one request."""
+    messages: dict[str, Any] = {
+        "call": {"tool_calls": [{"id": "functions.get_weather:0", "type": "function",
+                                 "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}]},
+        "text": {"content": "Sunny."},
+    }  # fmt: skip
+    reason = "tool_calls" if kind == "call" else "stop"
+    choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": "", **messages[kind]}}
+    request = {"model": "kimi", "messages": [{"role": "user", "content": f"question {number}"}], "tools": [WEATHER]}
+    response = {"id": f"x{number}", "object": "chat.completion", "created": 1, "model": "kimi", "choices": [choice]}
+    told = {"status": "success", "finish_reason": reason, "tool_calls_valid": kind == "call", "duration_ms": 9}
+    times = {"last_run_at": "2025-11-15T00:00:00", "hash": f"h{number}"}
+    return {"data_index": number + 1, "request": request, "response": response, **told, **times}
+
+
+def test_an_official_run_that_a_verifier_recorded_stands_beside_a_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their result file is imported, the request file asked of a host, and every count is that of their own script."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    written = "".join(json.dumps(verifier_result(n, kind)) + "\n" for n, kind in enumerate(OFFICIAL))
+    (theirs / "official_results.jsonl").write_text(written)
+    monkeypatch.chdir(theirs)
+    assert main(["import", "official_results.jsonl"]) == 0
+    (imported,) = (theirs / "results").iterdir()
+    line = {"tools": [WEATHER], "check_type": ["tool_calls"]}
+    asked = [{"messages": [{"role": "user", "content": f"question {n}"}], **line} for n in range(30)]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+    kinds = [*VENDOR[:29], "cut"]
+    cut = completion("Sunny and", finish_reason="length")
+    answer = vendor(VENDOR)
+    with Loopback(lambda call: cut if kinds[int(call.prompt.split()[-1])] == "cut" else answer(call)) as server:
+        claims = {"claims": {"model": "kimi"}, "repeats": 1}
+        settings = {
+            "version": 1,
+            "run": {"prompts": "samples.jsonl"},
+            "providers": [
+                {"name": "official", "replay": {"run": str(imported), "provider": "official"}, **claims},
+                {"name": "a", "base_url": server.base_url, "model": "m", **claims},
+            ],
+        }
+        (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+        main(["run", "--config", str(tmp_path / "providers.yaml"), "--no-check"])
+    (folder,) = (tmp_path / "results").iterdir()
+    with (folder / "tables" / "call_counts.csv").open() as table:
+        rows = {row["provider"]: row for row in csv.DictReader(table)}
+    wanted = {
+        "official": {"finish_stop": "10", "finish_tool_calls": "20", "finish_others": "0", "calls_valid": "20"},
+        "a": {"finish_stop": "10", "finish_tool_calls": "19", "finish_others": "1", "calls_valid": "17"},
+    }
+    for name, counts in wanted.items():
+        assert {key: rows[name][key] for key in counts} == counts
+    assert (rows["a"]["others"], rows["a"]["calls_invalid"], rows["a"]["failed"]) == ("length 1", "2", "0")
+    summary = json.loads((folder / "summary.json").read_text())
+    (f1,) = [f["value"] for f in summary["figures"] if f["metric"] == "call_f1" and f["family"] is None]
+    called = [[kind in ("call", "torn") for kind in of] for of in (OFFICIAL, kinds)]
+    both = sum(a and b for a, b in zip(*called, strict=True))
+    wrong = sum(a != b for a, b in zip(*called, strict=True))
+    assert f1 == pytest.approx(2 * both / (2 * both + wrong))
 
 
 def test_the_interval_of_a_ratio_covers_it() -> None:

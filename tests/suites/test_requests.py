@@ -171,3 +171,39 @@ def test_a_whole_request_that_cannot_be_asked_is_told(tmp_path: Path, line: Any,
 def test_the_same_request_may_come_twice_in_a_set_of_others(tmp_path: Path) -> None:
     """Published sets do so; which lines count is their authors' business."""
     assert len(loaded(tmp_path, lines(VERIFIER, VERIFIER), "samples.jsonl")) == 2
+
+
+def test_lines_of_vendor_verifiers_are_sent_as_their_scripts_send_them(tmp_path: Path) -> None:
+    """Their files hold a role and fields of their own; whoever sends these is refused, or asks something else."""
+    lines = [
+        {
+            "messages": [{"role": "_input", "content": "Be brief."}, {"role": "user", "content": "q"}],
+            "max_tokens": 64000,
+        },
+        {
+            "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a", "reasoning_detail": [{"text": "one"}, {"text": "two"}]},
+                {"role": "assistant", "content": "b", "reasoning": "three"},
+                {"role": "user", "content": "r"},
+            ],
+            "check_type": ["tool_calls"],
+            "expected_tool_call": True,
+        },
+        {"messages": [{"role": "assistant", "content": "a", "reasoning": "x"}, {"role": "user", "content": "q"}]},
+    ]
+    kimi, minimax, plain = loaded(tmp_path, "".join(json.dumps(line) + "\n" for line in lines), "samples.jsonl")
+    assert [p.id for p in (kimi, minimax, plain)] == ["samples-1", "samples-2", "samples-3"]
+    assert kimi.body == {
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"}],
+        "max_tokens": 64000,
+    }
+    assert minimax.body == {
+        "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a", "reasoning_content": "one\ntwo"},
+            {"role": "assistant", "content": "b", "reasoning_content": "three"},
+            {"role": "user", "content": "r"},
+        ]
+    }
+    assert plain.body == lines[2]

@@ -10,6 +10,7 @@ unread         tallies -> what each extractor could not read
 round_histories   records of conversations -> which rounds were asked with the same history
 itself         a tally -> would the test accuse the provider of differing from itself
 book           values for each prompt -> figures with intervals, by family
+call_counts    tallies -> what vendor verifiers count of requests with tools
 conversation_paths   tallies and pairs -> in which round conversations part
 peer_camps     pairs of peers that can be told apart -> camps, the odd ones, what is said of which pair
 reference_levels   comparisons with a reference and what it read -> how each provider stands to it
@@ -29,6 +30,7 @@ import numpy as np
 from tempzero import stats
 from tempzero.analysis import call_figures, provider_figures, usage_figures
 from tempzero.analysis.book import Book
+from tempzero.analysis.call_counts import count_calls
 from tempzero.analysis.conversation_paths import follow_conversations
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
@@ -110,6 +112,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         asked=kept.asked,
         answers=kept.answers,
         conversations=follow_conversations(case),
+        call_counts=count_calls(case),
         precision=precision.list_readings(),
     )
 

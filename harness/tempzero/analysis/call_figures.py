@@ -132,7 +132,7 @@ CALL_METRICS: tuple[Metric, ...] = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _CallReading:
+class CallReading:
     """What one answer calls: tools by name, and 1, 0, or NaN where nothing can be said."""
 
     names: tuple[str, ...]
@@ -144,7 +144,7 @@ def enter_call_figures(book: Book, tally: Tally, texts: Texts, prompts: Sequence
     """Figures of the prompts that offer tools or ask for a format; nothing where there are none."""
     subject = provider_subject(tally, "calls")
     if any(prompt.tools for prompt in prompts):
-        read = {text: _read_calls(texts, text, prompts) for text in _list_texts(tally, texts, prompts, _offers_tools)}
+        read = {text: read_calls(texts, text, prompts) for text in _list_texts(tally, texts, prompts, _offers_tools)}
         book.add(subject, CALLED_SHARE, _mean_over(tally, {text: float(bool(r.names)) for text, r in read.items()}))
         calling = {text: r for text, r in read.items() if r.names}
         if calling:
@@ -162,7 +162,7 @@ def enter_call_agreement(book: Book, pair: Pair, texts: Texts, prompts: Sequence
     """Whether two call tools on the same prompts; nothing where no prompt offers any."""
     sides = []
     for tally in (pair.left, pair.right):
-        read = {text: _read_calls(texts, text, prompts) for text in _list_texts(tally, texts, prompts, _offers_tools)}
+        read = {text: read_calls(texts, text, prompts) for text in _list_texts(tally, texts, prompts, _offers_tools)}
         sides.append(_mean_over(tally, {text: float(bool(r.names)) for text, r in read.items()}))
     left, right = sides
     known = ~(np.isnan(left) | np.isnan(right))
@@ -235,7 +235,7 @@ def _expects_call(prompt: Prompt) -> bool:
     return prompt.extractor is not None and prompt.extractor.name == "tool_call" and prompt.expected is not None
 
 
-def _names_are_right(read: _CallReading, prompt: Prompt) -> bool:
+def _names_are_right(read: CallReading, prompt: Prompt) -> bool:
     wanted = () if prompt.expected == NO_CALL else expected_tool_names(prompt.expected or "")
     return read.names == wanted
 
@@ -248,10 +248,11 @@ def _mean_over(tally: Tally, values: Mapping[int, float]) -> Floats:
     return cell_averages.mean_by_cell(lane.prompt, given, cells=len(tally.emr))
 
 
-def _read_calls(texts: Texts, text: int, prompts: Sequence[Prompt]) -> _CallReading:
+def read_calls(texts: Texts, text: int, prompts: Sequence[Prompt]) -> CallReading:
+    """What an answer calls, and whether a program could carry it out."""
     calls = parse_calls(texts.answer_text[text])
     if not calls:
-        return _CallReading(names=(), parsed=np.nan, valid=np.nan)
+        return CallReading(names=(), parsed=np.nan, valid=np.nan)
     offered = {
         tool["function"]["name"]: tool["function"].get("parameters", {})
         for tool in prompts[int(texts.prompt[text])].tools
@@ -260,7 +261,7 @@ def _read_calls(texts: Texts, text: int, prompts: Sequence[Prompt]) -> _CallRead
     arguments = [canonical_arguments(call.arguments) for call in calls]
     pairs = list(zip(calls, arguments, strict=True))
     known = [_judge_arguments(offered.get(call.name), given) for call, given in pairs]
-    return _CallReading(
+    return CallReading(
         names=tuple(call.name for call in calls),
         parsed=float(None not in arguments),
         valid=0.0 if 0.0 in known else float(np.mean(known)),

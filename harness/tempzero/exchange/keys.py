@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +40,8 @@ class Question:
     family: str | None
     family_name: str
     place: str
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """What the recorded request offered."""
 
 
 @dataclass(slots=True)
@@ -205,9 +209,23 @@ class KeyIndex:
             family=answer.family,
             family_name=self._families.of(_require_characters(answer.family or DEFAULT_FAMILY, answer)),
             place=answer.place,
+            tools=_read_offered_tools(answer.request),
         )
         self.questions[name] = question
         return question
+
+
+def _read_offered_tools(request: str | None) -> tuple[Mapping[str, Any], ...]:
+    """The tools of a whole request that was recorded; none where it is not JSON or offers none that has a name."""
+    try:
+        asked = json.loads(request or "null")
+    except (ValueError, RecursionError):
+        return ()
+    tools = asked.get("tools") if isinstance(asked, dict) else None
+    found = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    functions = [tool.get("function") for tool in found]
+    named = all(isinstance(function, dict) and isinstance(function.get("name"), str) for function in functions)
+    return tuple(found) if named else ()
 
 
 def fitting_name(written: str) -> str:

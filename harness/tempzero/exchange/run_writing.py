@@ -235,6 +235,7 @@ def _import_suite(survey: Survey, recipe: Recipe) -> Suite:
             family=question.family_name,
             extractor=recipe.extractor,
             expected=question.expected,
+            tools=question.tools,
         )
         for question in survey.keys.questions.values()
     )

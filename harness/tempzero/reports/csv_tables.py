@@ -56,6 +56,19 @@ _TOKEN_CAUSE_COLUMNS = (
     "right_rank",
     "reason",
 )
+_CALL_COUNT_COLUMNS = (
+    "provider",
+    "condition",
+    "family",
+    "answered",
+    "failed",
+    "finish_stop",
+    "finish_tool_calls",
+    "finish_others",
+    "others",
+    "calls_valid",
+    "calls_invalid",
+)
 _CONVERSATION_COLUMNS = (
     "kind",
     "left",
@@ -131,6 +144,9 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
     )
     tables["levels.csv"] = _render_csv(_LEVEL_COLUMNS, _level_rows(analysis))
     tables["camps.csv"] = _render_csv(("claimed_model", "condition", "provider", "camp", "odd"), _camp_rows(analysis))
+    tables["call_counts.csv"] = _render_csv(
+        _CALL_COUNT_COLUMNS, (tuple(getattr(c, column) for column in _CALL_COUNT_COLUMNS) for c in analysis.call_counts)
+    )
     tables["conversations.csv"] = _render_csv(_CONVERSATION_COLUMNS, _conversation_rows(analysis))
     tables["failures.csv"] = _render_csv(
         ("provider", "kind", "count", "prompts", "said"),

@@ -29,6 +29,7 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "figures": [_figure_to_json(f) for f in analysis.figures],
         "levels": _to_summary_json(analysis.levels),
         "camps": _to_summary_json(analysis.camps),
+        "call_counts": _to_summary_json(analysis.call_counts),
         "conversations": _to_summary_json(analysis.conversations),
         "findings": [_finding_to_json(f) for f in analysis.findings],
         "failures": _to_summary_json(analysis.failures),

@@ -20,6 +20,11 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 _OWN_ROLES = ("system", "developer", "user", "assistant", "tool")
 # Beside the body in one object: how vendors' files and batches say which one it is.
 _IDS = ("custom_id", "id", "data_index")
+# How Kimi's verifier calls a system message in its files; it is sent as one.
+_INPUT_ROLE = "_input"
+# What MiniMax's verifier says to itself in a line, and does not send.
+_CHECKS = ("check_type", "expected_tool_call", "scenario_check")
+_THOUGHTS = ("reasoning_detail", "reasoning", "reason")
 
 
 def parse_whole_request(entry: Entry) -> Prompt:
@@ -31,7 +36,7 @@ def parse_whole_request(entry: Entry) -> Prompt:
     batched = isinstance(line.get("body"), dict)
     given = line["body"] if batched else {name: value for name, value in line.items() if name not in _IDS}
     at = place.inside("body") if batched else place
-    body = to_json_value(given, at)
+    body = _send_as_verifiers_do(to_json_value(given, at))
     for where in find_key_places(body):
         at.inside(*where).refuse(PASTED_KEY)
     if body.get("n") not in (None, 1):
@@ -52,6 +57,30 @@ def parse_whole_request(entry: Entry) -> Prompt:
         tool_choice=body.get("tool_choice"),
         body={name: value for name, value in body.items() if name != "model"},
     )
+
+
+def _send_as_verifiers_do(body: dict[str, Any]) -> dict[str, Any]:
+    """The body that a vendor's own script sends for such a line; any other body is its own."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return body
+    checked = any(name in body for name in _CHECKS)
+    sent = [_to_sent_message(item, checked=checked) for item in messages]
+    return {name: value for name, value in body.items() if name not in _CHECKS} | {"messages": sent}
+
+
+def _to_sent_message(item: Any, *, checked: bool) -> Any:
+    """Of lines with checks reasoning goes back in one field, whichever one the file has it in."""
+    if not isinstance(item, dict):
+        return item
+    given = {**item, "role": "system"} if item.get("role") == _INPUT_ROLE else item
+    if not checked or not any(name in given for name in _THOUGHTS):
+        return given
+    pieces, *texts = (given.get(name) for name in _THOUGHTS)
+    found = [str(piece["text"]) for piece in pieces if isinstance(piece, dict) and piece.get("text")] if pieces else []
+    thought = "\n".join(found) if pieces else next((text for text in texts if text), None)
+    kept = {name: value for name, value in given.items() if name not in _THOUGHTS}
+    return {**kept, "reasoning_content": thought} if thought else kept
 
 
 def _file_stem(place: Place) -> str:

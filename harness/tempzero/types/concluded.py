@@ -139,6 +139,27 @@ class Camps:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CallCounts:
+    """What vendor verifiers count of one file of requests with tools: responses by finish reason, and calls by schema.
+
+    `others` names the other reasons with their counts. `calls_valid` of the responses that end in calls hold calls that
+    all fit a tool that was offered.
+    """
+
+    provider: str
+    condition: str
+    family: str
+    answered: int
+    failed: int
+    finish_stop: int
+    finish_tool_calls: int
+    finish_others: int
+    others: str
+    calls_valid: int
+    calls_invalid: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConversationRounds:
     """How far conversations go the same way: of a provider's own repeats (`right` None), or of two sides.
 
@@ -579,6 +600,7 @@ class Analysis:
     asked: tuple[AskedPrompt, ...] = ()
     answers: tuple[DistinctAnswer, ...] = ()
     conversations: tuple[ConversationRounds, ...] = ()
+    call_counts: tuple[CallCounts, ...] = ()
     # Of providers that gave log-probabilities on the prompts of a shipped direction pack.
     precision: tuple[PrecisionReading, ...] = ()
 
