@@ -84,7 +84,7 @@ class Dialect:
 
     def answer(self, call: Call) -> Reply:
         if call.method == "GET":
-            return value({"data": [{"id": "m"}]})
+            return value({"data": []})
         asked = call.json
         if self.refuses is not None and asked.get(self.refuses) is not None:
             return error(400, f"Unsupported value: '{self.refuses}' is not supported with this model.")
@@ -107,7 +107,7 @@ class Dialect:
         message = self.message(" ".join(["hm"] * thought), " ".join(words))
         reason = "stop" if words else "length"
         choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": reason}
-        return value(completion_value(choices=[choice], usage=usage))
+        return value(completion_value(choices=[choice], usage=usage, model=asked["model"]))
 
 
 PLAIN: dict[str, Asked] = {name: {"reasoning_effort": name} for name in ("low", "high", "none")}
