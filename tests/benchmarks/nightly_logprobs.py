@@ -4,10 +4,10 @@
 
 An endpoint in 16 bits is asked by `tempzero nightly` itself, then the same under other threads, with coarser weights or
 caches, and with another chat template: once with border prompts (`builtin/probes/border-64`: one token, and the
-log-probabilities of the 20 likeliest) and once with ordinary ones (suite quick). Then, for random choices of 1, 2, 4 ...
-prompts: how often p <= .01 against the 16-bit night, by the shift of log-probabilities (Chauvin et al., arXiv:2512.03816), by
-the total variation of the first tokens, and by the exact test of whole texts. Changes found per 1,000 requests are that
-share times 1,000 / requests. What is found in the row of other threads is nobody's change.
+log-probabilities of the 20 likeliest) and once with ordinary ones (suite quick). Then, for random choices of 1, 2, 4
+and more prompts: how often p <= .01 against the 16-bit night, by the shift of log-probabilities (Chauvin et al.,
+arXiv:2512.03816), by the total variation of the first tokens, and by the exact test of whole texts. Changes found per
+1,000 requests are that share times 1,000 / requests. What is found in the row of other threads is nobody's change.
 """
 
 from __future__ import annotations
