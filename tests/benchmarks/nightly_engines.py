@@ -138,8 +138,10 @@ def main() -> None:
             continue
         if label not in {n.night for n in history.read_nights(results)}:
             print(f"--- {name}: exit code {ask_night(chosen.folder, label, how, in_flight, chosen)}", flush=True)
-        entry = next(n for n in history.read_nights(results) if n.night == label).entry("ep")
-        assert entry is not None
+        found = next((n for n in history.read_nights(results) if n.night == label), None)
+        entry = found.entry("ep") if found is not None else None
+        if entry is None:
+            raise SystemExit(f"{name}: interrupted; calling it again goes on there")
         decision, match = entry.decision, entry.decision.match
         equal = "" if match is None or match.value is None else f"{match.value:.2f}"
         events = ", ".join(e.what for e in decision.events)

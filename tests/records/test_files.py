@@ -31,6 +31,8 @@ def test_a_file_has_its_name_only_once_it_is_on_the_disk(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "fsync", lambda fd: seen.append((path.exists(), os.path.isdir(f"/dev/fd/{fd}"))))
     files.write_atomically(path, b"x")
     assert seen == [(False, False), (True, True)]
+    files.write_atomically(path, b"z", lasting=False)
+    assert len(seen) == 2, "a report, which can be made again, is not waited for"
     path.unlink()
     seen.clear()
     made.write_bytes(b"y")

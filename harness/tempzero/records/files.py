@@ -16,17 +16,22 @@ except ImportError:  # Windows has no flock; there a second writer is not notice
     fcntl = None  # type: ignore[assignment]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader sees the old file or the new one, never half, power cuts included."""
+def write_atomically(path: Path, data: bytes, *, lasting: bool = True) -> None:
+    """Put `data` at `path` so that a reader sees the old file or the new one, never half, power cuts included.
+
+    Not `lasting`: what can be made again is not waited for until it is on the disk; a power cut may leave it empty.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
     try:
         with beside.open("wb") as file:
             file.write(data)
-            sync_file(file)
+            if lasting:
+                sync_file(file)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def move_into_place(made: Path, path: Path) -> None:

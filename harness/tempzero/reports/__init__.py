@@ -64,5 +64,6 @@ def show_report(
 
 def _write_report_file(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content.encode() if isinstance(content, str) else content)
+    # Reports are made of the records at any time.
+    write_atomically(path, content.encode() if isinstance(content, str) else content, lasting=False)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tempzero.nightly import trend
@@ -25,6 +27,7 @@ from tempzero.nightly.history import (
     TellingPrompt,
 )
 from tempzero.nightly.history.nights import State
+from tempzero.nightly.trend.series import WORST_FIRST
 from tempzero.types.concluded import Estimate
 
 CHROMIUM = shutil.which("chromium")
@@ -175,26 +178,58 @@ def quiet_or_odd(decision: Decision, index: int) -> Decision:
     return replace(decision, state="changed" if odd else "ok", evidence=1e6 / (index + 1) if odd else 0.5)
 
 
+def with_every_state(nights: list[Night]) -> list[Night]:
+    """The same nights, in which each provider goes through all states there are."""
+    found = []
+    for i, night in enumerate(nights):
+        entries = []
+        for p, one in enumerate(night.entries):
+            state = WORST_FIRST[(i // 4 + p) % len(WORST_FIRST)]
+            tested = state not in ("no data", "no baseline")
+            known = "AB"[i // 8 % 2] if tested else ""
+            decision = replace(one.decision, state=state, tested=tested, known_state=known, lost=0.2, margin=0.05)
+            entries.append(replace(one, decision=replace(decision, changed_prompts=("p0", "p1"))))
+        found.append(replace(night, entries=tuple(entries)))
+    return found
+
+
 @pytest.mark.skipif(CHROMIUM is None or not AXE, reason="no chromium, or no axe.min.js named in AXE_CORE")
-def test_axe_finds_nothing_on_any_page(tmp_path: Path) -> None:
-    """The pages are read with a keyboard and by screen readers too."""
-    trend.write_history_pages(make(80, 12), tmp_path / "page")
-    trend.write_history_pages(make(40, 2), tmp_path / "few")
-    names = ("page/index.html", "few/index.html", "few/night-2026-02-09.html", "few/night-2026-01-06.html")
-    for path in (*(tmp_path / n for n in names), next((tmp_path / "few").glob("provider-*.html"))):
-        text = re.sub(r"<meta http-equiv=.Content-Security-Policy[^>]*>", "", path.read_text())
-        script = (
-            f"<script>{Path(AXE).read_text()}</script><script>axe.run().then(r => {{ document.title = 'AXE' + "
-            "JSON.stringify(r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html])) + 'END' })</script>"
-        )
-        checked = path.with_suffix(".axe.html")
-        checked.write_text(text.replace("</body>", script + "</body>"))
-        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000"]
-        command += ["--dump-dom", f"--user-data-dir={tmp_path / 'profile'}", checked.as_uri()]
-        done = subprocess.run(command, capture_output=True, timeout=240, check=True, text=True)
-        found = re.search(r"<title>AXE(.*?)END</title>", done.stdout, re.DOTALL)
-        assert found is not None
-        assert found[1] == "[]", path
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing_on_any_page(tmp_path: Path, scheme: str, width: int) -> None:
+    """The pages are read with a keyboard and by screen readers too, by night and on a phone."""
+    trend.write_history_pages(with_every_state(make(60, 12)), tmp_path / "fleet")
+    trend.write_history_pages(with_every_state(make(40, 2, left_out={17})), tmp_path / "few")
+    trend.write_history_pages(make(12, 1), tmp_path / "quiet")
+    names = ("fleet/index.html", "few/index.html", "few/night-2026-02-09.html", "quiet/night-2026-01-03.html")
+    pages = [tmp_path / name for name in names]
+    for path in (*pages, *(next((tmp_path / name).glob("provider-1-*.html")) for name in ("few", "quiet"))):
+        assert look_over(path, scheme, width) == [width, scheme == "dark", True, []], path
+
+
+def look_over(path: Path, scheme: str, width: int) -> Any:
+    """The width and scheme that a page was drawn with, whether it fits, and what axe finds there."""
+    text = re.sub(r"<meta http-equiv=.Content-Security-Policy[^>]*>", "", path.read_text())
+    script = (
+        f"<script>{Path(AXE).read_text()}</script><script>axe.run().then(r => parent.postMessage('AXE' + "
+        "JSON.stringify([innerWidth, matchMedia('(prefers-color-scheme: dark)').matches, "
+        "document.documentElement.scrollWidth <= innerWidth, "
+        "r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html])]) + 'END', '*'))</script>"
+    )
+    path.with_suffix(".axe.html").write_text(text.replace("</body>", script + "</body>"))
+    # A window is never as narrow as a phone; a frame is.
+    frame = path.with_suffix(".frame.html")
+    frame.write_text(
+        "<title></title><script>onmessage = e => { document.title = e.data }</script>"
+        f'<iframe src="{path.with_suffix(".axe.html").name}" style="border: 0; width: {width}px; height: 900px">'
+    )
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000"]
+    command += ["--dump-dom", "--window-size=1600,1000", f"--user-data-dir={path.parent / 'profile'}"]
+    command += [f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}", frame.as_uri()]
+    done = subprocess.run(command, capture_output=True, timeout=240, check=True, text=True)
+    found = re.search(r"<title>AXE(.*?)END</title>", done.stdout, re.DOTALL)
+    assert found is not None
+    return json.loads(html.unescape(found[1]))
 
 
 def test_the_same_nights_give_the_same_bytes(tmp_path: Path) -> None:

@@ -102,17 +102,22 @@ def write_history_pages(nights: Sequence[Night], folder: Path, *, present: Colle
             acknowledge=_tell_acknowledgement(course.latest),
             precision=describe_precision(course.latest),
         )
-        write_atomically(folder / files[course.provider], text.encode())
+        _write_page(folder / files[course.provider], text)
     _write_night_pages(nights, folder, files, environment)
     heads = [_make_head(course, files[course.provider]) for course in choose_oddest(found)]
     models = _group_by_model(found, files) if len(found) > MOST_AT_LENGTH else ()
     index = environment.get_template("index.html.j2").render(
         heads=heads, models=models, nights=nights, providers=len(found)
     )
-    write_atomically(folder / "history.md", history_to_markdown(nights).encode())
-    write_atomically(folder / "history.json", history_to_json(nights).encode())
-    write_atomically(folder / "index.html", index.encode())
+    _write_page(folder / "history.md", history_to_markdown(nights))
+    _write_page(folder / "history.json", history_to_json(nights))
+    _write_page(folder / "index.html", index)
     return folder / "index.html"
+
+
+def _write_page(path: Path, text: str) -> None:
+    """Pages are made of the nights on file at any time."""
+    write_atomically(path, text.encode(), lasting=False)
 
 
 def choose_oddest(courses: Sequence[Course]) -> tuple[Course, ...]:
@@ -185,7 +190,7 @@ def _write_night_pages(
             evidence={e.side.provider: _describe_night(e) for e in told},
             counts=[{"state": s, "number": states.count(s)} for s in WORST_FIRST if s in states],
         )
-        write_atomically(folder / f"night-{night.night}.html", text.encode())
+        _write_page(folder / f"night-{night.night}.html", text)
 
 
 def _describe_night(entry: NightEntry) -> tuple[str, ...]:
