@@ -18,8 +18,7 @@ import tempzero
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 # A distribution whose import name is another one.
 IMPORTED_AS = {
     "pillow": "PIL",
@@ -124,7 +123,8 @@ def test_every_path_and_link_in_a_document_leads_somewhere(document: Path) -> No
     """A recipe that names a file which has moved is worse than none."""
     text = document.read_text()
     paths = set(re.findall(r"(?<![\w./-])((?:harness|tests|docs|prompts|\.ci|\.github)/[\w./-]*[\w/])", text))
-    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    written = {".github/workflows/nightly.yml"}  # into a repository of the reader's
+    assert {path for path in paths if not (ROOT / path).exists()} - written == set()
     for target, anchor in re.findall(r"\]\(([^):#]*)(#[\w-]+)?\)", text):
         linked = (document.parent / target) if target else document
         assert linked.is_file(), target

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
+import typer.main
 import yaml
 from tempzero import config, suites
 from tempzero.cli import app, suite_app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = {page.name: page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {page.relative_to(ROOT / "docs").as_posix(): page.read_text() for page in sorted((ROOT / "docs").rglob("*.md"))}
 MANUAL = "\n".join((README, *PAGES.values()))
-TREE = PAGES["design.md"][PAGES["design.md"].index("## The files") :].split("```")[1]
+TREE = PAGES["design.md"][PAGES["design.md"].index("## The files") :].split("```text")[1].split("```")[0]
+GATE_RUNS = re.findall(r"^```\n(.*?)^```$", README[README.index("## Two commands") :], re.MULTILINE | re.DOTALL)[:2]
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: its kind, its text without indentation, and the line above it."""
+
+    page: str
+    kind: str
+    text: str
+    above: str
+
+
+def read_blocks() -> Iterator[Block]:
+    """Every fenced block of the manual, those in lists included."""
+    for page, text in {"README.md": README, **PAGES}.items():
+        for found in re.finditer(r"^( *)(`{3,})([^`\n]*)\n(.*?)^\1\2$", text, re.MULTILINE | re.DOTALL):
+            inside = "".join(line.removeprefix(found[1]) for line in found[4].splitlines(keepends=True))
+            above = text[: found.start()].rstrip("\n").rpartition("\n")[2].strip()
+            yield Block(page, found[3].strip(), inside, above)
+
+
+BLOCKS = list(read_blocks())
 
 
 def test_every_command_is_in_the_command_list_and_the_other_way_round() -> None:
@@ -64,14 +89,79 @@ def test_the_tree_names_every_room_and_nothing_else() -> None:
     assert {line.split("/")[0].split()[0] for line in TREE.splitlines() if re.match(r"^[A-Za-z.]", line)} == top
 
 
-def test_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
-    """What a reader copies works."""
-    (nightly,) = re.findall(r"```yaml\n(.*?)```", PAGES["nights.md"], re.DOTALL)
-    provider, prompt = re.findall(r"```yaml\n(.*?)```", PAGES["configuration.md"], re.DOTALL)
-    config.parse_config({"version": 1, **yaml.safe_load(provider), **yaml.safe_load(nightly)}, source="README")
-    file = tmp_path / "prompts.yaml"
-    file.write_text(prompt)
-    assert suites.load_suite(file).prompts[0].expected == "Paris"
+def test_every_block_runs_or_says_why_it_does_not() -> None:
+    """What a reader copies has been tried: as a walk, as Python, as YAML, by the gate; all else names its reason."""
+    for block in BLOCKS:
+        where = f"{block.page}: the block that begins with {block.text[:60]!r}"
+        if block.kind == "sh" or (block.kind == "console" and not block.page.startswith("tutorials/")):
+            assert re.fullmatch(r"<!-- not run: \w.{8,} -->", block.above), f"{where}: say above why it is not run"
+        elif block.kind == "console":
+            continue  # tests/test_walks.py runs it
+        elif block.kind == "python":
+            assert block.page == "library.md", f"{where}: the test below runs those of library.md only"
+        else:
+            known = block.kind in ("yaml", "text") or block.text in GATE_RUNS
+            assert known, f'{where}: mark it sh, console, python, yaml or text, not "{block.kind}"'
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.kind == "yaml"], ids=lambda block: f"{block.page}:{block.text.split(':')[0]}"
+)
+def test_every_example_in_yaml_is_valid(block: Block, tmp_path: Path) -> None:
+    """What a reader copies works: as part of a providers.yaml, as a file of prompts, or as entries of one."""
+    parsed = yaml.safe_load(block.text)
+    if isinstance(parsed, list):
+        parsed = {"family": "example", "prompts": parsed} if "id" in parsed[0] else {"providers": parsed}
+    if "prompts" in parsed:
+        file = tmp_path / "prompts.yaml"
+        file.write_text(yaml.safe_dump(parsed))
+        assert suites.load_suite(file).prompts
+        return
+    endpoint = {"name": "my-endpoint", "base_url": "https://api.example.com/v1", "model": "m"}
+    for provider in parsed.get("providers", ()):
+        if not provider.keys() & {"base_url", "serve", "local", "replay", "pack"}:
+            provider |= {"base_url": endpoint["base_url"], "model": "m"}  # an example of other keys leaves them out
+    if not parsed.keys() & config.WrittenConfig.model_fields.keys():  # keys of a provider alone
+        parsed = {"providers": [endpoint | parsed]}
+    if str(parsed.get("run", {}).get("reference")).startswith("pack:"):
+        del parsed["run"]["reference"]  # a file that the example does not have
+    config.parse_config({"version": 1, "providers": [endpoint], **parsed}, source=block.page)
+
+
+def list_calls() -> Iterator[tuple[str, list[str]]]:
+    """Every `tempzero ...` in blocks and sentences of the manual, with its words."""
+    lines = [line.split(" #")[0] for b in BLOCKS if b.kind in ("sh", "console", "") for line in b.text.splitlines()]
+    calls = [call for line in lines for call in re.findall(r"(?:^|[ $(|;&])tempzero( [^#|;&)>`]*)", line)]
+    calls += re.findall(r"`tempzero( [^`\n]+)`", MANUAL)
+    for call in calls:
+        yield f"tempzero{call}", call.split()
+
+
+def test_every_command_in_the_manual_is_one_that_there_is() -> None:
+    """A verb or an option that was renamed is not promised any more."""
+    checked = 0
+    for call, words in list_calls():
+        command: Any = typer.main.get_command(app)
+        while words and hasattr(command, "commands") and not words[0].startswith("-"):
+            assert words[0] in command.commands, call
+            command = command.commands[words.pop(0)]
+        known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)} | {"--help", "--version"}
+        assert {w.partition("=")[0] for w in words if w.startswith("--")} <= known | {"--install-completion"}, call
+        checked += 1
+    assert checked > 100
+
+
+def test_every_command_and_option_says_what_it_is() -> None:
+    """The reference pages of the site are made of these words."""
+
+    def look_at(command: Any, path: str) -> Iterator[str]:
+        if not (command.help or "").strip():
+            yield path
+        for child in getattr(command, "commands", {}).values():
+            yield from look_at(child, f"{path} {child.name}")
+        yield from (f"{path} {p.name}" for p in command.params if not (getattr(p, "help", "") or "").strip())
+
+    assert list(look_at(typer.main.get_command(app), "tempzero")) == []
 
 
 def test_examples_of_the_library_run_as_they_stand(workplace: Path) -> None:
@@ -112,5 +202,7 @@ def test_the_readme_is_read_in_a_few_minutes() -> None:
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
-    """Nothing is written where nobody finds it."""
-    assert {name for name in PAGES if name != "index.md" and f"](docs/{name}" not in README} == set()
+    """Nothing is written where nobody finds it: a page is linked there, or on the first page of the site."""
+    first = PAGES["index.md"]
+    lost = {name for name in PAGES if f"](docs/{name}" not in README and f"]({name}" not in first} - {"index.md"}
+    assert lost == set()

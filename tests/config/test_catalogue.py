@@ -70,6 +70,7 @@ def test_nothing_is_overwritten_and_an_unknown_model_is_told(tmp_path: Path) -> 
     with pytest.raises(UsageError, match='knows no "gpt-oss-12b"; did you mean "gpt-oss-120b"'):
         write_model_config("gpt-oss-12b", tmp_path / "b", {})
     assert main(["init", "--model", "gpt-oss-20b", "--from-openrouter", "x.json"]) == 2
+    assert main(["init", "--model", "gpt-oss-20b", "--imitated"]) == 2
 
 
 ENDPOINT = {

@@ -4,7 +4,7 @@ accusing         findings -> what is to be claimed
 bundle_answers   the records of one condition -> flat answers, and their bytes as files
 bundle_readings  two answers -> what the reference's logits say where they part
 bundle           run + accusation -> the zip, or the reason why the records do not support the claim
-issue_text       a bundle -> fifteen lines to paste into an issue
+issue_text       a bundle -> a text of fifteen lines at most to paste into an issue
 checking         a bundle's file or folder -> one line that it holds, or a BundleError
 
 What checks a bundle is plain Python in four modules, which `checker_source` joins to the bundle's `verify.py`:

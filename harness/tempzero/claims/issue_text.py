@@ -1,4 +1,4 @@
-"""A bundle in, fifteen lines for an issue tracker out: what was asked, how often it differed, where, how to verify."""
+"""A bundle in, a text for an issue tracker out: what was asked, how often it differed, where, how to verify."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from tempzero.claims import bundle_figures, page_wording, verify_bundle
 from tempzero.claims.bundle import Bundle
 from tempzero.claims.checker_source import hash_checker
 
-MOST_ISSUE_LINES = 15
+MOST_ISSUE_LINES, MOST_ISSUE_CHARACTERS = 15, 1_500
 
 
 def write_issue_text(bundle: Bundle) -> list[str]:
-    """Markdown, ready to paste. Every figure is the page's own."""
+    """Markdown, ready to paste, of a length that is read. Every figure is the page's own.
+
+    A call that is too long to stand there is named by its file in the bundle.
+    """
+    lines = _write_lines(bundle, with_call=True)
+    return lines if len("\n".join(lines)) < MOST_ISSUE_CHARACTERS else _write_lines(bundle, with_call=False)
+
+
+def _write_lines(bundle: Bundle, *, with_call: bool) -> list[str]:
     claim = json.loads(bundle.files["claim.json"])
     answers = verify_bundle.read_answers(bundle.files, claim)
     subject = page_wording.describe_subject(claim, answers)
     outline = page_wording.write_outline(subject)
     found = bundle_figures.compute_figures(claim, answers, bundle.files, outline)
     first = answers[subject.example[0]]
-    curl = bundle.files[f"{first['request'].removesuffix('.json')}.A.curl.txt"].decode().strip()
+    call = f"{first['request'].removesuffix('.json')}.A.curl.txt"
+    curl = bundle.files[call].decode().strip().replace("`", "'")
+    again = f"with the bundle's `{first['request']}`: `{curl}`" if with_call else f"the call is the bundle's `{call}`"
     others = [
         f"- `A` against {found[f'{side}.name']}: no answer in common on {found[f'A{side}.never']}; excess divergence "
         f"{found[f'A{side}.excess']}, p = {found[f'A{side}.p']}."
@@ -42,10 +52,10 @@ def write_issue_text(bundle: Bundle) -> list[str]:
         f"the first:  {found['example.first.after']}",
         f"the second: {found['example.second.after']}",
         "```",
-        f"- Ask again, with the bundle's `{first['request']}`: `{curl.replace('`', chr(39))}`",
-        f"- Evidence: {bundle.file_name}, root `{bundle.root}`; all requests and responses are in it. To verify: "
-        f"`unzip {bundle.file_name} && python3 -I claim/verify.py` (its SHA-256: `{hash_checker()}`). Why they differ, "
-        "or which is better, it does not say.",
+        f"- Ask again: {again}",
+        f"- Evidence: {bundle.file_name}, root `{bundle.root}`; all requests and responses are in it. To verify: unzip "
+        f"it, `python3 -I claim/verify.py` (its SHA-256: `{hash_checker()}`). Why they differ, or which is better, it "
+        "does not say.",
     ]
 
 

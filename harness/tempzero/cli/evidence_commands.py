@@ -30,7 +30,7 @@ def claim(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the bundle.")] = None,
     issue: Annotated[
-        bool, typer.Option("--issue", help="Print a text for an issue tracker, fifteen lines at most.")
+        bool, typer.Option("--issue", help="Print a text for an issue tracker: at most 15 lines, 1,500 characters.")
     ] = False,
 ) -> int:
     """Write an evidence bundle that proves a finding, for the provider's engineers or any sceptic to check."""

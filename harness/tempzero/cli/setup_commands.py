@@ -20,10 +20,15 @@ def init(
     from_openrouter: Annotated[
         Path | None, typer.Option(help="A saved listing of OpenRouter: every endpoint of it, pinned.")
     ] = None,
+    imitated: Annotated[
+        bool, typer.Option("--imitated", help="Five imitated hosts to learn with, and the script that plays them.")
+    ] = False,
 ) -> int:
     """Write a commented providers.yaml and a first prompt file, or a providers.yaml for one model at all its hosts."""
-    if model is not None and from_openrouter is not None:
-        raise UsageError("--model and --from-openrouter: one of them")
+    if sum((model is not None, from_openrouter is not None, imitated)) > 1:
+        raise UsageError("--model, --from-openrouter and --imitated: one of them")
+    if imitated:
+        return _init_imitated(folder)
     if model is not None:
         return _init_model(model, folder)
     if from_openrouter is not None:
@@ -33,6 +38,16 @@ def init(
     written = write_starter_files(folder)
     print(*written, sep="\n")
     print(f"`tempzero run{_name_config(written[0])}` asks two providers on this machine; the file says what to change",
+          file=sys.stderr)  # fmt: skip
+    return 0
+
+
+def _init_imitated(folder: Path) -> int:
+    from tempzero.config.starter import write_imitated_hosts
+
+    written = write_imitated_hosts(folder)
+    print(*written, sep="\n")
+    print(f"`python3 {written[1]}` plays five hosts until Ctrl-C; `tempzero run{_name_config(written[0])}` asks them",
           file=sys.stderr)  # fmt: skip
     return 0
 

@@ -1,18 +1,33 @@
-"""A folder in, a first providers.yaml and prompt file in it; nothing is ever overwritten."""
+"""A folder in, files to start from in it: a first providers.yaml, or imitated hosts; nothing is ever overwritten."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tempzero.errors import UsageError
 
-_FILES = ("providers.yaml", "prompts/first.yaml")
+_HERE = Path(__file__).parent
+_FIRST = {"providers.yaml": _HERE / "providers.yaml", "prompts/first.yaml": _HERE / "first.yaml"}
+_IMITATED = {
+    "providers.yaml": _HERE / "imitated" / "imitated_providers.yaml",
+    "imitated_hosts.py": _HERE / "imitated" / "imitated_hosts.py",
+    "imitated_answers.json": _HERE / "imitated" / "imitated_answers.json",
+}
 
 
 def write_starter_files(folder: Path) -> tuple[Path, ...]:
-    """Write the starter files. Raises UsageError when one of them is there already."""
-    here = Path(__file__).parent
-    targets = [(here / Path(name).name, folder / name) for name in _FILES]
+    """Write a commented providers.yaml and a first prompt file. Raises UsageError when one of them is there already."""
+    return _copy_files(_FIRST, folder)
+
+
+def write_imitated_hosts(folder: Path) -> tuple[Path, ...]:
+    """Write a providers.yaml of imitated hosts and the script that plays them. Raises UsageError like the others."""
+    return _copy_files(_IMITATED, folder)
+
+
+def _copy_files(sources: Mapping[str, Path], folder: Path) -> tuple[Path, ...]:
+    targets = [(source, folder / name) for name, source in sources.items()]
     for _, target in targets:
         if target.exists():
             raise UsageError(f"{target}: is there already; init never overwrites, name an empty folder")
