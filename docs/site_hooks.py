@@ -1,4 +1,4 @@
-"""mkdocs' hooks: the reference pages are made from the code, and links to files outside docs/ lead to their text.
+"""mkdocs' hooks: reference pages from the code, the notebook as a page, links to files outside docs/ as their text.
 
 Called by `mkdocs build`; nothing of the package imports it.
 """
@@ -16,6 +16,7 @@ from mkdocs.structure.files import File
 from tempzero.cli import app
 
 ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 SCHEMA = ROOT / "harness" / "tempzero" / "config" / "providers.schema.json"
 
 
@@ -24,6 +25,7 @@ def on_files(files: Any, config: Any) -> Any:
     pages = {
         "reference/options.md": "\n".join(describe_commands()),
         "reference/providers-yaml.md": "\n".join(describe_schema(json.loads(SCHEMA.read_text(encoding="utf-8")))),
+        "notebook.md": "\n".join(show_notebook(json.loads(NOTEBOOK.read_text(encoding="utf-8")))),
     }
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
@@ -32,7 +34,21 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """A link to a file outside docs/ becomes its path in the repository, which is where its reader finds it."""
+    markdown = markdown.replace("](notebook.ipynb)", "](notebook.md)")
     return re.sub(r"\[([^\]]*)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)
+
+
+def show_notebook(notebook: dict[str, Any]) -> Iterator[str]:
+    """A notebook's cells as Markdown: texts as they are, code, and what it gave."""
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            yield f"{source}\n"
+            continue
+        yield f"```python\n{source}\n```\n"
+        given = "".join("".join(output["data"]["text/plain"]) for output in cell["outputs"])
+        if given:
+            yield f"```text\n{given}\n```\n"
 
 
 def describe_commands() -> Iterator[str]:

@@ -222,6 +222,7 @@ DOORS: dict[str, set[str]] = {
     "nightly.prune": {"precision", "records", "nightly.history"},
     "nightly.schedule": {"config"},
     "door": {
+        "analysis",
         "config",
         "collect.watcher",
         "workflow.pipeline",

@@ -1,10 +1,11 @@
-"""The library: ten names, loaded when they are used, typed, with examples that run."""
+"""The library: eight names, loaded when they are used, typed, with examples that run."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
 import doctest
+import inspect
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import tempzero
 from door_workplace import EXAMPLE
 from making import make_attempt, make_config, make_run, make_suite, make_trial
+from tempzero.analysis.opened_run import OpenedRun
 from tempzero.cli import main
 from tempzero.collect.watcher import Watcher
 from tempzero.config import Setting
@@ -32,9 +34,7 @@ NAMES = [
     "judge",
     "load_config",
     "open_run",
-    "pairs",
     "report",
-    "responses",
     "run",
     "verify",
 ]
@@ -61,7 +61,7 @@ def test_no_name_is_that_of_a_module() -> None:
 def test_names_stay_functions_when_modules_are_loaded() -> None:
     """A submodule imported before or after a name is used changes nothing."""
     code = "import tempzero.reports, tempzero; tempzero.report\n"
-    code += "import tempzero.workflow.pipeline, tempzero.analysis.frames\n"
+    code += "import tempzero.workflow.pipeline, tempzero.analysis.opened_run\n"
     code += f"assert all(callable(getattr(tempzero, n)) for n in {NAMES[1:]})"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -102,20 +102,21 @@ from typing import assert_type
 import pandas as pd
 import tempzero
 from tempzero.config import Setting
-from tempzero.records import Run
+from tempzero.analysis.opened_run import OpenedRun
 from tempzero.types.concluded import Analysis, Verdict
 
 setting = tempzero.load_config("providers.yaml")
 assert_type(setting, Setting)
 run = tempzero.run(setting, suite="quick")
-assert_type(run, Run)
+assert_type(run, OpenedRun)
 analysis = tempzero.analyse(run)
 assert_type(analysis, Analysis)
 verdict = tempzero.judge(analysis, run.config.gates)
 assert_type(verdict, Verdict)
 assert_type(tempzero.report(analysis, verdict, run.path), tuple[Path, ...])
-assert_type(tempzero.responses(run), pd.DataFrame)
-assert_type(tempzero.pairs(analysis), pd.DataFrame)
+assert_type(tempzero.open_run("results/x"), OpenedRun)
+assert_type(run.responses, pd.DataFrame)
+assert_type(run.figure("cross_emr"), pd.DataFrame)
 assert_type(tempzero.claim(run, finding=1).root, str)
 assert_type(tempzero.verify("claim.zip").sentence, str)
 assert_type(tempzero.__version__, str)
@@ -145,11 +146,29 @@ def test_every_name_has_an_example_that_runs(name: str, workplace: Path) -> None
     assert runner.run(example, out=said.append).failed == 0, "".join(said)
 
 
-def test_every_column_is_explained() -> None:
+FRAMES = ("responses", "prompts", "pairs", "tokens", "analysis", "figure")
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_every_frame_has_an_example_that_runs(name: str, workplace: Path) -> None:
+    """The same for what an opened run offers."""
+    member = inspect.getattr_static(OpenedRun, name)
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(getattr(member, "func", member), name, globs={"tempzero": tempzero})
+    assert example.examples, "no example"
+    said: list[str] = []
+    assert doctest.DocTestRunner().run(example, out=said.append).failed == 0, "".join(said)
+
+
+def test_every_column_is_explained(workplace: Path) -> None:
     """A column is in the docstring, with the unit in its name, and what stands there is a column."""
-    for build, columns in ((tempzero.responses, RESPONSES), (tempzero.pairs, PAIRS)):
-        listed = [line.split(":")[0] for line in (build.__doc__ or "").splitlines() if line.startswith("    - ")]
-        assert sorted(", ".join(one.removeprefix("    - ") for one in listed).split(", ")) == sorted(columns)
+    run = tempzero.open_run(EXAMPLE)
+    frames = {name: getattr(run, name) for name in FRAMES[:4]} | {"figure": run.figure("emr")}
+    for name, frame in frames.items():
+        text = inspect.getdoc(inspect.getattr_static(OpenedRun, name)) or ""
+        listed = [line.split(":")[0] for line in text.splitlines() if line.startswith("- ")]
+        columns = ", ".join(one.removeprefix("- ") for one in listed).split(", ")
+        assert sorted(columns) == sorted(frame.columns), name
 
 
 # --- DataFrames ----------------------------------------------------------------------------------
@@ -160,15 +179,11 @@ RESPONSES = (
     *("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens"),
     *("started_at", "first_byte_s", "latency_s", "in_flight"),
 )
-PAIRS = (
-    *("left", "right", "condition", "kind", "emr", "emr_low", "emr_high", "emr_n"),
-    *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor", "part"),
-)
 
 
 def test_a_run_is_a_row_for_each_trial(workplace: Path) -> None:
     """Numbers are numbers, texts are texts, and what was not said is missing."""
-    frame = tempzero.responses(tempzero.open_run(EXAMPLE))
+    frame = tempzero.open_run(EXAMPLE).responses
     assert tuple(frame.columns) == RESPONSES
     assert len(frame) == 18
     first = frame.iloc[0]
@@ -187,7 +202,7 @@ def test_a_trial_counts_by_its_first_usable_attempt_and_else_by_its_last(tmp_pat
         make_attempt(make_trial(repeat=1), None, kind="server"),
         make_attempt(make_trial(repeat=1), None, number=2, kind="timeout"),
     ]
-    frame = tempzero.responses(tempzero.open_run(make_run(tmp_path, make_config(), make_suite(), attempts)))
+    frame = tempzero.open_run(make_run(tmp_path, make_config(), make_suite(), attempts)).responses
     assert frame[["repeat", "attempts", "kind"]].values.tolist() == [[0, 2, "complete"], [1, 2, "timeout"]]
     assert (frame.text[0], pd.isna(frame.text[1])) == ("yes", True)
 
@@ -195,19 +210,18 @@ def test_a_trial_counts_by_its_first_usable_attempt_and_else_by_its_last(tmp_pat
 def test_a_run_without_records_is_an_empty_frame(tmp_path: Path) -> None:
     """A run that was stopped at once opens like any other."""
     run = tempzero.open_run(make_run(tmp_path, make_config(), make_suite(), []))
-    frame = tempzero.responses(run)
+    frame = run.responses
     assert tuple(frame.columns) == RESPONSES
     assert frame.empty
-    assert tempzero.pairs(run).emr.isna().all()
+    assert run.pairs.emr.isna().all()
+    assert run.prompts.answered.sum() == 0
+    assert run.tokens.empty
 
 
 def test_pairs_are_the_figures_of_the_analysis(workplace: Path) -> None:
-    """The same numbers as in the report, from a Run or from its Analysis."""
+    """The same numbers as in the report."""
     run = tempzero.open_run(EXAMPLE)
-    analysis = tempzero.analyse(run)
-    frame = tempzero.pairs(run)
-    pd.testing.assert_frame_equal(frame, tempzero.pairs(analysis))
-    assert tuple(frame.columns) == PAIRS
+    analysis, frame = tempzero.analyse(run), run.pairs
     (between,) = frame[frame.kind == "cross"].to_dict("records")
     figures: dict[str, Estimate] = {
         f.metric: f.estimate for f in analysis.figures if f.kind == "cross" and f.family is None
@@ -227,6 +241,24 @@ def test_pairs_are_the_figures_of_the_analysis(workplace: Path) -> None:
     assert itself.excess_divergence.isna().all()
 
 
+def test_a_figure_is_every_value_of_one_metric(workplace: Path) -> None:
+    """By the name in the legend; a name that is nearly one is put right, not answered with an empty frame."""
+    run = tempzero.open_run(EXAMPLE)
+    expected = [f.estimate.value for f in run.analysis.figures if f.metric == "emr"]
+    assert run.figure("emr").value.tolist() == expected
+    assert {"a", "b"} == set(run.figure("emr").left)
+    with pytest.raises(UsageError, match="did you mean 'cross_emr'"):
+        run.figure("cross-emr")
+
+
+def test_prompts_say_where_answers_differ(workplace: Path) -> None:
+    """The one to look at first is the one with the most different answers."""
+    prompts = tempzero.open_run(EXAMPLE).prompts.set_index("prompt")
+    assert prompts.distinct_answers.to_dict() == {"p0": 1, "p1": 2, "p2": 2}
+    assert prompts.answered.tolist() == [6, 6, 6]
+    assert prompts.text["p0"] == "question 0"
+
+
 # --- a run ---------------------------------------------------------------------------------------
 
 
@@ -234,7 +266,7 @@ def test_a_run_works_where_a_loop_runs_already(workplace: Path) -> None:
     """In a notebook: asyncio's own door would refuse, and signals come to another thread."""
 
     async def cell() -> int:
-        return len(tempzero.responses(tempzero.run(tempzero.load_config())))
+        return len(tempzero.run(tempzero.load_config()).responses)
 
     assert asyncio.run(cell()) == 12
 
@@ -242,9 +274,7 @@ def test_a_run_works_where_a_loop_runs_already(workplace: Path) -> None:
 def test_a_run_in_a_thread_of_its_own_works(workplace: Path) -> None:
     """A service that runs it in the background; signals stay with the main thread."""
     found: list[int] = []
-    thread = threading.Thread(
-        target=lambda: found.append(len(tempzero.responses(tempzero.run(tempzero.load_config()))))
-    )
+    thread = threading.Thread(target=lambda: found.append(len(tempzero.run(tempzero.load_config()).responses)))
     thread.start()
     thread.join()
     assert found == [12]
@@ -269,8 +299,8 @@ def test_ctrl_c_in_a_notebook_keeps_what_came(workplace: Path) -> None:
     notebook.close()
     (path,) = (p for p in (workplace / "results").iterdir() if p.name.endswith("-run"))
     stopped = tempzero.open_run(path)
-    assert 1 <= len(tempzero.responses(stopped)) < 120
-    assert len(tempzero.responses(tempzero.run(stopped))) == 120
+    assert 1 <= len(stopped.responses) < 120
+    assert len(tempzero.run(stopped).responses) == 120
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -296,11 +326,11 @@ def test_a_run_goes_on_as_it_was_planned(workplace: Path) -> None:
     """A limit leaves it unfinished and is said; going on asks the rest, and nothing else can be asked for then."""
     told: list[str] = []
     stopped = tempzero.run(tempzero.load_config(), max_requests=5, check=False, watcher=Watcher(say=told.append))
-    assert len(tempzero.responses(stopped)) == 5
+    assert len(stopped.responses) == 5
     assert any("--max-requests 5 was reached" in line for line in told)
     with pytest.raises(UsageError, match="goes on as it was planned"):
         tempzero.run(stopped, repeats=3)
-    assert len(tempzero.responses(tempzero.run(stopped, check=False))) == 12
+    assert len(tempzero.run(stopped, check=False).responses) == 12
 
 
 def test_the_command_line_refuses_to_plan_anew_what_goes_on(

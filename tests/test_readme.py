@@ -170,7 +170,7 @@ def test_examples_of_the_library_run_as_they_stand(workplace: Path) -> None:
     for example in re.findall(r"```python\n(.*?)```", PAGES["library.md"], re.DOTALL):
         exec(compile(example, "library.md", "exec"), names)
     assert names["verdict"].outcome == "inconclusive"  # four prompts are few
-    assert set(names["responses"].provider) == set(names["pairs"].left) == {"a", "b"}
+    assert set(names["run"].responses.provider) == set(names["run"].pairs.left) == {"a", "b"}
     assert (workplace / "claim.zip").is_file()
 
 

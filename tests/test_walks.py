@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+from notebooks import read_code_cells, run_cells
 from walks import Step, name_placeholders, read_steps, take_walk
 
-TUTORIALS = Path(__file__).parent.parent / "docs" / "tutorials"
+DOCS = Path(__file__).parent.parent / "docs"
+TUTORIALS = DOCS / "tutorials"
 PAGES = sorted(path.name for path in TUTORIALS.glob("*.md"))
 
 
@@ -15,14 +19,31 @@ def read_page(name: str) -> list[Step]:
     return list(read_steps((TUTORIALS / name).read_text()))
 
 
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, list[str]]]:
+    """Takes the walk of a page, once: the folder it was taken in, and what its commands printed."""
+
+    @cache
+    def take(name: str) -> tuple[Path, list[str]]:
+        folder = tmp_path_factory.mktemp(name) / "walk"
+        folder.mkdir()
+        return folder, take_walk(read_page(name), folder)
+
+    return take
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_walk_prints_what_its_page_says(name: str, tmp_path: Path) -> None:
+def test_a_walk_prints_what_its_page_says(name: str, walk: Callable[[str], tuple[Path, list[str]]]) -> None:
     """Up to what is another in every run. `python tests/walks.py docs/tutorials/*.md` writes today's outputs."""
-    steps, folder = read_page(name), tmp_path / "walk"
-    folder.mkdir()
-    outputs = take_walk(steps, folder)
-    for step, output in zip(steps, outputs, strict=True):
+    for step, output in zip(read_page(name), walk(name)[1], strict=True):
         assert name_placeholders(output) == name_placeholders(step.output), step.command
+
+
+def test_the_notebook_shows_what_it_says_of_the_run_of_a_walk(walk: Callable[[str], tuple[Path, list[str]]]) -> None:
+    """`python tests/notebooks.py docs/notebook.ipynb FOLDER_OF_THE_WALK` writes today's outputs."""
+    cells = read_code_cells(DOCS / "notebook.ipynb")
+    for (source, kept), shown in zip(cells, run_cells(DOCS / "notebook.ipynb", walk("choose.md")[0]), strict=True):
+        assert shown == kept, source
 
 
 def test_there_is_a_walk_for_each_path() -> None:

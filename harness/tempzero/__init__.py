@@ -1,12 +1,10 @@
 """Do inference providers that claim to serve the same model give the same answers at temperature zero?
 
-The library behind the command `tempzero`, in ten names; each is loaded when it is first used.
+The library behind the command `tempzero`, in eight names; each is loaded when it is first used.
 
 load_config   a providers.yaml -> a Setting
 run           a Setting -> a Run: every provider asked, everything recorded; this costs time, and money where it costs
-open_run      a run folder -> a Run
-responses     a Run -> a DataFrame, a row for each trial
-pairs         a Run or an Analysis -> a DataFrame, a row for each two providers, and for each provider with itself
+open_run      a run folder -> a Run, with DataFrames: .responses, .prompts, .pairs, .tokens, .figure("cross_emr")
 analyse       a Run -> an Analysis: figures, findings, curves, examples
 judge         an Analysis and thresholds -> a Verdict
 report        an Analysis and a Verdict -> report.html, report.md, summary.json, tables
@@ -22,7 +20,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tempzero.analysis import analyse
-    from tempzero.analysis.frames import pairs, responses
     from tempzero.door import claim, load_config, open_run, report, run, verify
     from tempzero.verdict.gate import judge
 
@@ -35,9 +32,7 @@ __all__ = [
     "judge",
     "load_config",
     "open_run",
-    "pairs",
     "report",
-    "responses",
     "run",
     "verify",
 ]
@@ -46,8 +41,6 @@ if not TYPE_CHECKING:  # a type checker that saw this would take any name for on
     _HOMES = {
         "analyse": "tempzero.analysis",
         "judge": "tempzero.verdict.gate",
-        "pairs": "tempzero.analysis.frames",
-        "responses": "tempzero.analysis.frames",
     }
 
     def __getattr__(name):

@@ -1,4 +1,4 @@
-"""What `import tempzero` offers besides analyse, judge and the DataFrames; each loads what it needs when called."""
+"""What `import tempzero` offers besides analyse and judge; each loads what it needs when called."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tempzero.errors import UsageError
 
 if TYPE_CHECKING:
+    from tempzero.analysis.opened_run import OpenedRun
     from tempzero.claims import Bundle
     from tempzero.collect.watcher import Watcher
     from tempzero.config import Setting
@@ -66,7 +67,7 @@ def run(
     max_minutes: float | None = None,
     run_code: bool = False,
     watcher: Watcher | None = None,
-) -> Run:
+) -> OpenedRun:
     """Ask every provider, record every response, let references read them where the configuration says so.
 
     A Run in place of a Setting goes on with that run: what it has not had answered is asked, as it was planned then.
@@ -82,7 +83,7 @@ def run(
     WeightsError and RunFolderError; KeyboardInterrupt after Ctrl-C, when all that came has been kept.
 
     >>> done = tempzero.run(tempzero.load_config("providers.yaml"), repeats=2)
-    >>> len(tempzero.responses(done))
+    >>> len(done.responses)
     12
     """
     from tempzero.collect.watcher import Watcher
@@ -120,19 +121,24 @@ def run(
     if nobody_answered:
         return opened
     watcher.say(f"root of the records: {opened.root()} (`tempzero seal {collected.path}` has it vouched for)")
-    return pipeline.complete_run(collected.path, environ=environ, watcher=watcher, run_code=run_code)
+    pipeline.complete_run(collected.path, environ=environ, watcher=watcher, run_code=run_code)
+    return open_run(collected.path)
 
 
-def open_run(path: Path | str) -> Run:
+def open_run(path: Path | str) -> OpenedRun:
     """Open a run folder for reading. Raises RunFolderError where it is none, or of another format.
+
+    What it holds is in DataFrames: `responses`, `prompts`, `pairs`, `tokens`, and `figure(NAME)`; `help(type(run))`
+    says what every column means.
 
     >>> recorded = tempzero.open_run("results/20260102T030405Z-example")
     >>> recorded.manifest.run_id
     '20260102T030405Z-example'
     """
     from tempzero import records
+    from tempzero.analysis.opened_run import OpenedRun
 
-    return records.open_run(Path(path))
+    return OpenedRun(records.open_run(Path(path)))
 
 
 def report(analysis: Analysis, verdict: Verdict, folder: Path | str) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ from attribute.simulated import REFERENCE, Choice, World, greedy, quantised, rea
 from making import make_attempt, make_run, make_suite
 from tempzero import config, records, reports
 from tempzero.analysis import analyse
+from tempzero.analysis.opened_run import OpenedRun
 from tempzero.types.concluded import Analysis
 from tempzero.types.scored import ScoredResponse, ScoreLine
 from tempzero.verdict import gate
@@ -125,3 +126,20 @@ def test_the_report_of_a_scored_run_holds_the_diagnosis(tmp_path: Path) -> None:
     assert "coarser" in (tmp_path / "one" / "tables" / "diagnoses.csv").read_text()
     assert "token_match_rate" in (tmp_path / "one" / "tables" / "scored.csv").read_text()
     assert "unexplained" in (tmp_path / "one" / "tables" / "token_causes.csv").read_text()
+
+
+def test_tokens_are_what_the_reference_read(tmp_path: Path) -> None:
+    """The texts of a response's tokens are its text again, a repeat has those it shares, and where the reference agrees
+    it says nothing else."""
+    run = OpenedRun(_run(tmp_path, quantised(1.2)))
+    said = run.responses.set_index(["provider", "prompt", "repeat"]).text
+    answers = run.tokens.groupby(["provider", "prompt", "repeat"])
+    assert {key: "".join(rows.token) for key, rows in answers} == said.to_dict()
+    assert all(rows.position.tolist() == list(range(len(rows))) for _, rows in answers)
+    agrees = run.tokens.agrees
+    assert 0 < agrees[run.tokens.provider == "x"].mean() < 1
+    assert agrees[run.tokens.provider == REFERENCE].all()
+    assert (run.tokens.margin[agrees] == 0).all()
+    assert (run.tokens["rank"][~agrees] > 1).all()
+    assert run.tokens.instead[agrees].isna().all()
+    assert run.tokens.instead[~agrees].notna().all()

@@ -1,18 +1,22 @@
-"""A Run in, DataFrames for a notebook out: a row for each trial, a row for each two providers that were compared."""
+"""A Run in, DataFrames for a notebook out: a row for each trial, prompt, token, two providers, or value of a figure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import get_args
 
 import pandas as pd
 
-from tempzero.analysis import analyse
 from tempzero.analysis.observations import TRIAL_KEY, choose_attempts, clamp_tokens
 from tempzero.answers.answer_parts import AnswerParts, split_answer, to_whole_text
+from tempzero.errors import UsageError
 from tempzero.records import Run
+from tempzero.types.asked import Trial
 from tempzero.types.concluded import Analysis, Estimate
 from tempzero.types.recorded import ANSWERED, RecordView
+from tempzero.types.scored import ScoredResponse
 from tempzero.types.vocabulary import KindName, MetricName, PartName
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
@@ -28,39 +32,26 @@ _PAIR_COLUMNS = (
     *("left", "right", "condition", "kind", "emr", "emr_low", "emr_high", "emr_n"),
     *("excess_divergence", "excess_low", "excess_high", "excess_n", "noise_floor", "part"),
 )
+_PROMPT_COLUMNS = (
+    *("prompt", "family", "text", "expected", "extractor", "max_tokens"),
+    *("answered", "distinct_answers", "most_common"),
+)
+_TOKEN_COLUMNS = (
+    *("provider", "prompt", "condition", "repeat", "reference", "position", "token", "agrees", "instead"),
+    *("margin", "gap", "logprob", "rank", "seen", "token_id", "choice_id"),
+)
+_FIGURE_COLUMNS = (
+    *("metric", "kind", "left", "right", "condition", "family", "part", "k"),
+    *("value", "low", "high", "n", "unit", "method"),
+)
 _OWN_METRIC: dict[KindName, MetricName] = {"repeat": "emr", "cross": "cross_emr", "reference": "cross_emr"}
 _BESIDE: tuple[MetricName, MetricName] = ("excess_divergence", "noise_floor")
 _COMPARED: tuple[PartName, ...] = ("whole", "spoken")
 _UNKNOWN = Estimate(value=None, low=None, high=None, n=0, method="")
 
 
-def responses(run: Run) -> pd.DataFrame:
-    """Every trial that was asked, one row each: its first usable attempt, else its last.
-
-    Rows come by condition, provider, prompt and repeat. Whole numbers are nullable (`Int64`); what was not said is
-    missing (`isna`). The columns:
-
-    - provider, prompt, condition, repeat: the trial; repeat counts from 0
-    - model: the model that was asked for, as the provider calls it
-    - family: the prompt's family
-    - attempts: how often the trial was tried, retries included
-    - status: valid (a whole text), censored (a text that was cut), excluded (a replayed answer) or missing
-    - kind, detail: the status finer (complete, empty, length, timeout, ...), and in words
-    - flags: what is odd about a usable answer, a tuple of names
-    - answer: what is compared, all parts as one text: two are equal exactly where all their parts are
-    - text, reasoning, calls, refusal: the parts; a line for each tool call, and missing where a part is not shown
-    - finish_reason, served_model, backend, fingerprint: as the response says
-    - prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens: as the response counts them
-    - started_at: when the request was sent, UTC by the asking machine's clock, ISO 8601
-    - first_byte_s, latency_s: seconds from sending to the first byte, and to the end of the response
-    - in_flight: requests under way at this provider when this one was sent, itself included
-
-    Raises RunFolderError for damaged records.
-
-    >>> frame = tempzero.responses(tempzero.open_run("results/20260102T030405Z-example"))
-    >>> frame.groupby(["provider", "prompt"]).text.nunique().to_dict()
-    {('a', 'p0'): 1, ('a', 'p1'): 1, ('a', 'p2'): 1, ('b', 'p0'): 1, ('b', 'p1'): 1, ('b', 'p2'): 2}
-    """
+def list_responses(run: Run) -> pd.DataFrame:
+    """A row for each trial: its first usable attempt, else its last. Raises RunFolderError for damaged records."""
     models = {p.name: p.model for p in run.config.providers}
     families = {p.id: p.family for p in run.manifest.suite.prompts}
     rows = [_response_row(view, models, families) for view in run.views()]
@@ -91,34 +82,73 @@ def _to_columns(parts: AnswerParts) -> tuple[str | None, ...]:
     return tuple(getattr(parts, name) for name in _PARTS)
 
 
-def pairs(run: Run | Analysis) -> pd.DataFrame:
-    """Every two providers of one model that were compared, and each provider with itself, one row each.
+def list_prompts(run: Run, responses: pd.DataFrame) -> pd.DataFrame:
+    """A row for each prompt of the suite, and how many answers to it there are, of how many kinds."""
+    answers = responses[responses.answer.notna()].groupby("prompt").answer
+    counted = {name: (len(group), group.nunique(), group.value_counts().iloc[0]) for name, group in answers}
+    rows = [
+        (
+            *(prompt.id, prompt.family, "\n\n".join(m.content for m in prompt.messages), prompt.expected),
+            *(prompt.extractor.name if prompt.extractor else None, prompt.max_tokens),
+            *counted.get(prompt.id, (0, 0, 0)),
+        )
+        for prompt in run.manifest.suite.prompts
+    ]
+    whole = dict.fromkeys(("max_tokens", "answered", "distinct_answers", "most_common"), "Int64")
+    return pd.DataFrame.from_records(rows, columns=list(_PROMPT_COLUMNS)).astype(whole)
 
-    A Run is analysed first, which takes seconds to a minute for a large one; hand over its Analysis where you have
-    it. All shares are between 0 and 1, with 95 % intervals over prompts; NaN is not known. The columns:
 
-    - left, right: the two providers; the same name twice where a provider is compared with itself
-    - condition: under which condition of the run
-    - kind: repeat (a provider with itself), cross (two peers) or reference (right is the reference)
-    - emr: chance that an answer of left and one of right to the same prompt are the same in all compared
-      parts; of a provider with itself, that two of its repeats are. 1 means always
-    - emr_low, emr_high, emr_n: its interval, and the number of prompts that it rests on
-    - excess_divergence: how much more the two differ from each other than each from itself, the mean of their own EMR
-      minus emr. 0 means no difference beyond their own noise; NaN for a provider with itself
-    - excess_low, excess_high, excess_n: its interval and its number of prompts
-    - noise_floor: the divergence that the two show by their own noise alone
-    - part: what is compared: whole answers, or (spoken) all but the reasoning, where only one of the two ever shows it
+def list_tokens(run: Run, responses: pd.DataFrame) -> pd.DataFrame:
+    """A row for each token of each response that a reference has read; none where nothing was read."""
+    scored = run.reading().scored
+    read = {(one.trial, one.reference): one for one in scored if one.scores is not None}
+    columns = ("provider", "prompt", "condition", "repeat", "text")
+    texts = {
+        Trial(provider=provider, prompt=prompt, condition=condition, repeat=repeat): text
+        for provider, prompt, condition, repeat, text in responses[list(columns)].itertuples(index=False)
+    }
+    rows = [row for one in scored for row in _token_rows(one, read, texts.get(one.trial))]
+    return pd.DataFrame.from_records(rows, columns=list(_TOKEN_COLUMNS))
 
-    Raises RunFolderError for damaged records.
 
-    >>> frame = tempzero.pairs(tempzero.open_run("results/20260102T030405Z-example"))
-    >>> frame[["left", "right", "emr", "excess_divergence", "emr_n"]]
-      left right       emr  excess_divergence  emr_n
-    0    a     a  1.000000                NaN      3
-    1    b     b  0.777778                NaN      3
-    2    a     b  0.555556           0.333333      3
-    """
-    analysis = run if isinstance(run, Analysis) else analyse(run)
+def _token_rows(
+    one: ScoredResponse, read: Mapping[tuple[Trial, str], ScoredResponse], text: str | None
+) -> Iterator[tuple[object, ...]]:
+    source = one if one.same_as is None else read.get((one.same_as, one.reference))
+    scores = source.scores if source is not None else None
+    if scores is None:
+        return
+    shown, others, trial, begin = text if isinstance(text, str) else "", iter(scores.instead), one.trial, 0
+    for i, (token, choice) in enumerate(zip(scores.token_ids, scores.argmax, strict=True)):
+        agrees, end = token == choice, scores.ends[i]
+        yield (
+            *(trial.provider, trial.prompt, trial.condition, trial.repeat, one.reference, i),
+            *(shown[begin:end], agrees, None if agrees else next(others, None)),
+            *(scores.margin[i], scores.gap[i], scores.logprob[i], scores.rank[i], bool(scores.seen[i]), token, choice),
+        )
+        begin = end
+
+
+def list_figure(analysis: Analysis, metric: str) -> pd.DataFrame:
+    """A row for each value of one figure. Raises UsageError for a name that is none."""
+    known = get_args(MetricName)
+    if metric not in known:
+        near = get_close_matches(metric, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "the legend of the report lists all"
+        raise UsageError(f"figure: there is no {metric!r}; {hint}")
+    rows = [
+        (
+            *(f.metric, f.kind, f.left, f.right, f.condition, f.family, f.part, f.k),
+            *(*_to_numbers(f.estimate), f.estimate.n, f.unit, f.estimate.method),
+        )
+        for f in analysis.figures
+        if f.metric == metric
+    ]
+    return pd.DataFrame.from_records(rows, columns=list(_FIGURE_COLUMNS)).astype({"k": "Int64"})
+
+
+def list_pairs(analysis: Analysis) -> pd.DataFrame:
+    """A row for each two providers of one model that were compared, and for each provider with itself."""
     figures = {
         (f.kind, f.condition, f.left, f.right or f.left, f.part, f.metric): f.estimate
         for f in analysis.figures

@@ -96,7 +96,7 @@ class Host(BaseHTTPRequestHandler):
         """Nothing: the terminal is tempzero's."""
 
 
-def main() -> None:
+def play_hosts() -> None:
     """Answer until somebody ends it."""
     parser = argparse.ArgumentParser(description="Five imitated hosts of one small model on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=8765)
@@ -109,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    play_hosts()
