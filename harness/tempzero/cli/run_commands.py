@@ -64,7 +64,6 @@ def run(
     import tempzero
     from tempzero.cli.printing import print_lines, print_plan
     from tempzero.cli.progress import make_watcher
-    from tempzero.reports.job_summary import append_job_summary
     from tempzero.workflow.pipeline import describe_gaps, has_answers, prepare_run
 
     if hosted and local:
@@ -102,9 +101,7 @@ def run(
         run_code=run_code,
         watcher=make_watcher(),
     )
-    code = _conclude_and_show(done, json_output, full=full, briefly=not has_answers(done))
-    append_job_summary((done.path / "report.md").read_text(encoding="utf-8"), os.environ)
-    return code
+    return _conclude_and_show(done, json_output, full=full, briefly=not has_answers(done), in_ci=True)
 
 
 def check(
@@ -117,6 +114,7 @@ def check(
 
     from tempzero.check import check_setting
     from tempzero.cli.check_table import print_check_table
+    from tempzero.cli.ci_report import show_check_in_ci
 
     checked = check_setting(load_setting(config), only=split_names(providers))
     for provider, why in checked.skipped:
@@ -128,6 +126,7 @@ def check(
     else:
         print_check_table(checked.rows)
         print(f"check: {checked.state} (exit code {EXIT_CODES[checked.state]})")
+        show_check_in_ci(checked)
     return EXIT_CODES[checked.state]
 
 
@@ -153,10 +152,11 @@ def score(run: RunFolder, full: FullTables = False, json_output: JsonSummary = F
     return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 
 
-def _conclude_and_show(run: Run, json_output: bool, *, full: bool, briefly: bool = False) -> int:
+def _conclude_and_show(run: Run, json_output: bool, *, full: bool, briefly: bool = False, in_ci: bool = False) -> int:
     """Write the reports and show them; briefly: nobody answered, which has been told, so there is nothing to show."""
     from rich.console import Console
 
+    from tempzero.cli.ci_report import show_run_in_ci
     from tempzero.cli.next_command import suggest_next_command
     from tempzero.cli.progress import progress_bar
     from tempzero.reports import show_report
@@ -179,4 +179,6 @@ def _conclude_and_show(run: Run, json_output: bool, *, full: bool, briefly: bool
             next_command=suggest_next_command(concluded.analysis, concluded.verdict, run.path),
             full=full,
         )
+    if in_ci and not json_output:
+        show_run_in_ci(concluded.verdict, run.path)
     return EXIT_CODES[concluded.verdict.outcome]

@@ -31,7 +31,8 @@ def test_the_workflow_has_a_schedule_a_button_a_group_and_secrets_by_name() -> N
     """What GitHub would run: one job a time, with a time limit, no secret in the file."""
     (text,) = schedule.build_unit("github", PLACE).values()
     flow = yaml.load(text, yaml.BaseLoader)
-    assert flow["on"] == {"schedule": [{"cron": "17 3 * * *"}], "workflow_dispatch": ""}
+    assert flow["on"]["schedule"] == [{"cron": "17 3 * * *"}]
+    assert list(flow["on"]["workflow_dispatch"]["inputs"]) == ["baseline"]
     assert flow["concurrency"]["cancel-in-progress"] == "false"
     job = flow["jobs"]["nightly"]
     assert job["timeout-minutes"] == "60"

@@ -8,8 +8,8 @@ ci          a night -> GitHub's job summary and annotations, under their size li
 
 from __future__ import annotations
 
-from tempzero.nightly.notify.ci import build_annotations, show_in_ci
+from tempzero.nightly.notify.ci import list_annotations, show_in_ci
 from tempzero.nightly.notify.delivering import deliver_notices
 from tempzero.nightly.notify.status_files import mark_night_unfinished, write_status_files
 
-__all__ = ["build_annotations", "deliver_notices", "mark_night_unfinished", "show_in_ci", "write_status_files"]
+__all__ = ["deliver_notices", "list_annotations", "mark_night_unfinished", "show_in_ci", "write_status_files"]

@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tempzero.config import ExitRule
 from tempzero.nightly.history import CHANGED_STATES, STATE_WORDS, Night, NightEntry, Notice, NoticeKind, State
-from tempzero.reports.job_summary import append_job_summary
+from tempzero.reports.job_summary import append_job_summary, escape_github_markdown, write_annotations
 from tempzero.reports.visible import shorten_text, to_one_line
 
-# GitHub shows ten annotations of a kind a step.
-MOST_ANNOTATIONS = 10
-_CELL_CHARS = 400
 _LOUD_KINDS: frozenset[NoticeKind] = frozenset({"changed", "event"})
 
 
@@ -30,9 +27,8 @@ def show_in_ci(
     says so.
     """
     append_job_summary(to_job_summary(night, told, others), environ)
-    if environ.get("GITHUB_ACTIONS") == "true":
-        for line in build_annotations(night, told, others, rule=rule):
-            write(line)
+    errors, warnings = list_annotations(night, told, others, rule=rule)
+    write_annotations(errors, warnings, environ=environ, write=write)
 
 
 def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[Night, NightEntry]] = ()) -> str:
@@ -56,34 +52,33 @@ def to_job_summary(night: Night, told: Sequence[Notice], others: Sequence[tuple[
         "",
     ]
     lines += [
-        f"{_escape_github_markdown(words)}: {_escape_github_markdown(entry.decision.reason)}\n"
+        f"{escape_github_markdown(words)}: {escape_github_markdown(entry.decision.reason)}\n"
         for words, entry in _still_changed_titles(others)
     ]
     for notice in told:
         lines += [
-            f"**{_escape_github_markdown(notice.title)}**",
+            f"**{escape_github_markdown(notice.title)}**",
             "",
-            *(f"- {_escape_github_markdown(d)}" for d in notice.details),
+            *(f"- {escape_github_markdown(d)}" for d in notice.details),
             "",
         ]
         for t in notice.telling:
             lines.append(
-                f"- prompt {_escape_github_markdown(t.prompt)}: before `{_as_inline_code(t.before)}`, now "
+                f"- prompt {escape_github_markdown(t.prompt)}: before `{_as_inline_code(t.before)}`, now "
                 f"`{_as_inline_code(t.now)}`"
             )
         lines.append("")
     return "\n".join(lines) + "\n"
 
 
-def build_annotations(
+def list_annotations(
     night: Night,
     told: Sequence[Notice],
     others: Sequence[tuple[Night, NightEntry]] = (),
     *,
     rule: ExitRule = "on_change",
-) -> Iterable[str]:
-    """What is told tonight as errors, data that is missing for the first night as warnings; at most ten of each, the
-    last one says how many more."""
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What is told tonight as errors, data that is missing for the first night as warnings: titles and messages."""
     lasting = rule == "while_changed"
     errors = [(n.title, "; ".join(n.details)) for n in told if n.kind in _LOUD_KINDS]
     told_of = {n.provider for n in told if n.kind == "changed"}
@@ -92,16 +87,7 @@ def build_annotations(
         errors += [(f"{e.side.provider} is still changed", e.decision.reason) for e in changed]
         errors += [(words, entry.decision.reason) for words, entry in _still_changed_titles(others)]
     untested = [e for e in night.entries if not e.decision.tested and (lasting or e.decision.missing <= 1)]
-    warnings = [(f"{e.side.provider}: {e.decision.state}", e.decision.reason) for e in untested]
-    for kind, found in (("error", errors), ("warning", warnings)):
-        shown = found if len(found) <= MOST_ANNOTATIONS else found[: MOST_ANNOTATIONS - 1]
-        for title, message in shown:
-            yield (
-                f"::{kind} "
-                f"title={_escape_annotation_title(title)}::{_escape_annotation_text(shorten_text(message, 3000))}"
-            )
-        if len(found) > len(shown):
-            yield f"::{kind} title=tempzero::and {len(found) - len(shown)} more; the job summary lists all"
+    return errors, [(f"{e.side.provider}: {e.decision.state}", e.decision.reason) for e in untested]
 
 
 def _still_changed_titles(others: Iterable[tuple[Night, NightEntry]]) -> Iterable[tuple[str, NightEntry]]:
@@ -118,25 +104,10 @@ def _summary_row(entry: NightEntry) -> str:
     events = "; ".join(f"{e.what}: {e.before} → {e.now}" for e in decision.events)
     reason = decision.reason + (f". {events}" if events else "")
     return (
-        f"| {_escape_github_markdown(entry.side.provider)} | {STATE_WORDS[decision.state]} | {equal} | {evidence} | "
-        f"{_escape_github_markdown(reason)} |"
+        f"| {escape_github_markdown(entry.side.provider)} | {STATE_WORDS[decision.state]} | {equal} | {evidence} | "
+        f"{escape_github_markdown(reason)} |"
     )
-
-
-def _escape_github_markdown(text: str) -> str:
-    """Text that is neither markup nor a mention in GitHub's Markdown."""
-    shown = to_one_line(shorten_text(text, _CELL_CHARS)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{c}" if c in "\\`*_|[]#~" else c for c in shown).replace("@", "&#64;")
 
 
 def _as_inline_code(text: str) -> str:
     return to_one_line(shorten_text(text, 160)).replace("`", "'").replace("|", "¦")
-
-
-def _escape_annotation_title(text: str) -> str:
-    return _escape_annotation_text(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _escape_annotation_text(text: str) -> str:
-    """A workflow command ends with its line: a text with a line break could otherwise give another command."""
-    return to_one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -36,6 +36,8 @@ class ScheduledJob:
     results: Path
     at: str
     secrets: Sequence[str]
+    run_name: str = "run"
+    """What the folders of its runs are called, behind their time."""
     python: str = sys.executable
     clone: bool = True
     """Whether the folder is a clone of tempzero, which a workflow then installs; else it installs the package."""
@@ -55,6 +57,7 @@ def find_place(target: str, setting: Setting, at: str) -> ScheduledJob:
         results=whole(setting.results),
         at=at,
         secrets=secret_names(setting.config),
+        run_name=setting.config.run.name,
         clone=Path.cwd() == find_clone(),
     )
 
@@ -98,6 +101,8 @@ def _github_workflow(place: ScheduledJob) -> str:
 # - In a public repository GitHub switches a workflow off after 60 days without activity, and a disabled file takes all
 #   of its triggers along: that is why this is a file of its own. `gh workflow enable nightly.yml` turns it on again.
 # - A cache entry that nobody reads for 7 days is dropped. The artefact lasts longer; keep baselines/ elsewhere too.
+# - The first night finds no baseline and ends with exit code 3. Look at it, then run this workflow by hand with `set`
+#   in the field "baseline"; `accept NAME` there acknowledges a change.
 # - Secrets are empty in forks: providers without their key are skipped, and the job says so.
 # - Each runner is another machine: latency steps mean little here.{_note(place)}
 name: nightly
@@ -105,6 +110,10 @@ on:
   schedule:
     - cron: "{int(minute)} {int(hour)} * * *"
   workflow_dispatch:
+    inputs:
+      baseline:
+        description: "Empty: ask now. `set`: make the newest run the baseline. `accept NAME`: acknowledge its change."
+        default: ""
 permissions:
   contents: read
 concurrency:
@@ -127,7 +136,15 @@ jobs:
           path: {place.results}
           key: tempzero-history-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}
           restore-keys: tempzero-history-
+      - name: baseline
+        if: inputs.baseline != ''
+        env:
+          BASELINE: ${{{{ inputs.baseline }}}}
+        run: |
+          if [ "$BASELINE" = set ]; then BASELINE="set $(ls -d {place.results}/*Z-{place.run_name}* | tail -n 1)"; fi
+          tempzero baseline $BASELINE{place.option}
       - name: nightly
+        if: inputs.baseline == ''
         run: tempzero nightly{place.option}
 {environment}      - name: history page
         if: always()
