@@ -103,6 +103,9 @@ class ProviderFields(StrictModel):
     """The NAME of the environment variable that holds the key; never the key."""
     reads: Literal["vllm", "sglang"] | None = None
     """This endpoint tells the log-probabilities of given tokens as `vllm` or `sglang` does: it can be a reference."""
+    reads_also_at: tuple[str, ...] = ()
+    """Further base URLs at which the same model reads along, e.g. of other machines: at each of them `concurrency`
+    responses are read at once. They are not asked anything else."""
     request: RequestFields = Field(default={})
     """Further fields of every request's JSON body, e.g. an aggregator's choice of upstream or `response_format`. They
     are laid over those that tempzero sends: mappings key by key, null leaves a field out, anything else takes its
@@ -172,7 +175,8 @@ class ProviderFields(StrictModel):
     def variables(self) -> tuple[str, ...]:
         """Names of the environment variables this provider cannot be asked without."""
         names = [self.api_key_env] if self.api_key_env else []
-        names += find_placeholders(self.base_url or "")
+        for url in (self.base_url or "", *self.reads_also_at):
+            names += find_placeholders(url)
         return tuple(dict.fromkeys(names + find_all_placeholders([self.extra_headers, self.request])))
 
     @field_validator("api_key_env")
@@ -188,14 +192,12 @@ class ProviderFields(StrictModel):
     @field_validator("base_url")
     @classmethod
     def _is_a_root(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not re.match(r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", value):
-            raise ValueError(
-                "not a usable base URL; write http(s)://host[:port]/path without user, query or fragment, "
-                "e.g. https://openrouter.ai/api/v1"
-            )
-        return value.rstrip("/")
+        return None if value is None else _require_root(value)
+
+    @field_validator("reads_also_at")
+    @classmethod
+    def _are_roots(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_require_root(value) for value in values)
 
     @field_validator("extra_headers")
     @classmethod
@@ -219,6 +221,8 @@ class ProviderFields(StrictModel):
             raise ValueError(f"request: a model in this process takes chat_template_kwargs only; found {strange[0]}")
         if self.reads is not None and self.base_url is None:
             raise ValueError("reads: is for a base_url; models in this process are read without it")
+        if self.reads_also_at and self.reads is None:
+            raise ValueError("reads_also_at: goes with `reads:`, which says how these are asked")
         sent = {name for fields in self.reasoning.sends.values() for name in fields} | {"reasoning_effort"}
         unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.request, *sent)]
         if unknown:
@@ -227,6 +231,16 @@ class ProviderFields(StrictModel):
                 "or a key of request"
             )
         return self
+
+
+def _require_root(value: str) -> str:
+    """The URL without a slash at its end. Raises ValueError for what is none, or names a user."""
+    if not re.match(r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", value):
+        raise ValueError(
+            "not a usable base URL; write http(s)://host[:port]/path without user, query or fragment, "
+            "e.g. https://openrouter.ai/api/v1"
+        )
+    return value.rstrip("/")
 
 
 class ProviderEntry(ProviderFields):

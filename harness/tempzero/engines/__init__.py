@@ -75,11 +75,16 @@ def open_local_engine(provider: Provider, weights: LocalWeights) -> InProcessEng
     return open_llama_engine(provider, weights)
 
 
-def open_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
-    """The reader of a `base_url:` provider with `reads:`, tried once. Raises EngineError."""
+def open_reader(
+    provider: Provider, *, environ: Mapping[str, str], texts: dict[tuple[int, ...], str] | None = None
+) -> EndpointReader:
+    """The reader of a `base_url:` provider with `reads:`, tried once. Raises EngineError.
+
+    Readers of one model may share `texts`, in which they keep what tokens are in letters.
+    """
     from tempzero.engines.hosted import prompt_logprobs
 
-    return prompt_logprobs.open_endpoint_reader(provider, environ=environ)
+    return prompt_logprobs.open_endpoint_reader(provider, environ=environ, texts=texts)
 
 
 def open_model(settings: Local, weights: LocalWeights) -> Model:

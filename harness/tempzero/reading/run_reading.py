@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from tempzero.errors import EngineError, WeightsError
 from tempzero.packs.reference_pack import describe_pack, load_reference_pack
 from tempzero.reading.pack_reading import PackReference
 from tempzero.reading.rounding_floor import find_rounding_floor
-from tempzero.reading.scorer import EndpointReference, LogitsReference, Scorer
+from tempzero.reading.scorer import EndpointReference, LogitsReference, PooledReference, Scorer
 from tempzero.reading.suspect_reading import UNCHANGED, ProviderAnswers, SuspectReader, Tokens
 from tempzero.reading.suspects import REQUEST_SUSPECTS
 from tempzero.reading.suspects.hidden_instructions import replace_system
@@ -64,14 +65,21 @@ def _read_by_pack(
 def _read_through_endpoint(
     run: records.Run, provider: Provider, environ: Mapping[str, str], writer: records.ScoreWriter, watcher: Watcher
 ) -> None:
-    reader = open_reader(provider, environ=environ)
-    try:
-        model = EndpointReference(reader)
+    """At each of its addresses with as many requests in flight as the provider allows."""
+    addresses = (provider.base_url, *provider.reads_also_at)
+    entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
+    with contextlib.ExitStack() as opened:
+        references: list[EndpointReference] = []
+        texts: dict[tuple[int, ...], str] = {}
+        for entry in entries * provider.concurrency:
+            reader = open_reader(entry, environ=environ, texts=texts)
+            opened.callback(lambda it: run_coroutine(it.aclose()), reader)
+            references.append(EndpointReference(reader))
+        lanes = len(references)
+        model = references[0] if lanes == 1 else PooledReference(references)
         scorer = Scorer(run, provider.name, model, writer.append)
-        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
-        _SuspectRound(run.config, provider, scorer, model, watcher).read_requests()
-    finally:
-        run_coroutine(reader.aclose())
+        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of), lanes=lanes)
+        _SuspectRound(run.config, provider, scorer, references[0], watcher).read_requests()
 
 
 def _read_in_process(
@@ -136,14 +144,23 @@ class _SuspectRound:
         """The responses as they are, rules of the sampler on them, and other prompts."""
         self.given = self._scorer.collect_answers()
         for given in self.given:
-            done = self._scorer.earlier_suspects(given)
-            plain = self._reader.read_unchanged(given)
-            if UNCHANGED not in done:
-                self._write([plain])
-            if self._reader.could_be_beaten(given):
-                self._watcher.say(f"{self._name}: reading {given.provider} under suspects")
-            self._write(line for line in self._reader.read_rules(given) if line.suspect not in done)
-            self._write(self._reader.read_requests(given, [s for s in self._suspects if s.name not in done]))
+            try:
+                self._read_provider(given)
+            except EngineError as problem:
+                self._watcher.say(f"{self._name}: {given.provider} was not read under suspects: {problem}")
+        unread = self._reader.unread
+        if unread:
+            self._watcher.say(f"{self._name}: {len(unread)} suspects could not be read: {unread[0]}")
+
+    def _read_provider(self, given: ProviderAnswers) -> None:
+        done = self._scorer.earlier_suspects(given)
+        plain = self._reader.read_unchanged(given)
+        if UNCHANGED not in done:
+            self._write([plain])
+        if self._reader.could_be_beaten(given):
+            self._watcher.say(f"{self._name}: reading {given.provider} under suspects")
+        self._write(line for line in self._reader.read_rules(given) if line.suspect not in done)
+        self._write(self._reader.read_requests(given, [s for s in self._suspects if s.name not in done]))
 
     def read_form(self, form: str, source: BookedModel) -> None:
         for given in self.given:

@@ -10,9 +10,12 @@ import codecs
 import functools
 import json
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -55,6 +58,8 @@ _LEAST_FORM_TOKENS = 4
 # A margin that no rounding explains, and how many other cuts of one text are tried.
 _CLEAR_MARGIN = 1.0
 _CUTS_TRIED = 4
+# So many responses a lane are prepared together: enough to keep all lanes busy, few enough to be held.
+_WINDOW = 8
 _THINK_TAGS = re.compile(f"({re.escape(THINK)}|{re.escape(END_THINK)})")
 # A model that writes think tags is sure of them: beyond this margin it writes something else there.
 _TAG_MARGIN = 3.0
@@ -219,8 +224,14 @@ class EndpointReference:
         """Where several tokens may have ended the turn the first of them is taken."""
         response = (*ids, *self.end_ids[:1]) if ended else tuple(ids)
         standings = decoding.read_reported_tokens(self._endpoint.read([*prompt, *response], len(prompt)), prompt)
-        self._known[tuple(prompt), tuple(ids), ended] = _list_two_tokens(standings)
+        self.remember(prompt, ids, standings, ended=ended)
         return standings
+
+    def remember(
+        self, prompt: Sequence[int], ids: Sequence[int], standings: decoding.TokenStandings, *, ended: bool
+    ) -> None:
+        """Keep what was read, so that it is not read again under suspects."""
+        self._known[tuple(prompt), tuple(ids), ended] = _list_two_tokens(standings)
 
     def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
         """Of each place the reader's choice and the response's own token: more is not told."""
@@ -229,6 +240,45 @@ class EndpointReference:
             self.read_tokens += len(prompt) + len(ids)
             self.read(prompt, ids, ended=ended)
         return self._known[key]
+
+
+class PooledReference:
+    """Several readers of one model as one: each thread that asks has a reader of its own."""
+
+    def __init__(self, references: Sequence[EndpointReference]) -> None:
+        self._waiting, self._own = deque(references), threading.local()
+        first = references[0]
+        self.exact, self.until_difference, self.written = first.exact, first.until_difference, first.written
+        self.vocabulary, self.end_ids, self.describe = first.vocabulary, first.end_ids, first.describe
+        # In this thread, which waits while others read, the first serves as well.
+        self._first = self._own.reference = first
+
+    def prompt_ids(
+        self,
+        messages: Sequence[Message],
+        *,
+        chat_template: str | None = None,
+        template_values: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        return self._mine().prompt_ids(messages, chat_template=chat_template, template_values=template_values)
+
+    def tokenize(self, text: str) -> list[int]:
+        return self._mine().tokenize(text)
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        return self._mine().pieces(token_ids)
+
+    def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
+        standings = self._mine().read(prompt, ids, ended=ended)
+        if self._mine() is not self._first:  # whoever reads under suspects later need not read this again
+            self._first.remember(prompt, ids, standings, ended=ended)
+        return standings
+
+    def _mine(self) -> EndpointReference:
+        if not hasattr(self._own, "reference"):
+            self._own.reference = self._waiting.popleft()
+        reference: EndpointReference = self._own.reference
+        return reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,6 +299,20 @@ class _ResponseTokens:
     source: Literal["provider", "text"]
     round_trip: bool
     ended: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PreparedAnswer:
+    """A response with the tokens that are to be read, behind those of its prompt."""
+
+    answer: _RecordedAnswer
+    prompt: tuple[int, ...]
+    tokens: _ResponseTokens
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What it has in common with every response that has the same scores."""
+        return (self.answer.trial.prompt, self.prompt, self.tokens.ids, self.tokens.ended)
 
 
 @dataclass(slots=True)
@@ -299,22 +363,29 @@ class Scorer:
         self._written: dict[tuple[str, str], WrittenForm] = {}
         self._tries: dict[tuple[str, str], int] = {}
 
-    def read_responses(self, progress: ReadingProgress) -> None:
-        """Read every usable response to this reference's claimed model that was not read before."""
+    def read_responses(self, progress: ReadingProgress, *, lanes: int = 1) -> None:
+        """Read every usable response to this reference's claimed model that was not read before.
+
+        With several `lanes` so many responses are read at once, each in a thread of its own, which the model must
+        allow. What is written is the same, in the same order.
+        """
         waiting = self._list_waiting()
         first = {self._sequence_key(s): s.trial for s in self._done.scored if s.scores is not None}
-        for count, answer in enumerate(waiting, start=1):
-            try:
-                scored = self._score_answer(answer, first)
-            except EngineError as problem:
-                self._write_line(unread=self._build_unread(answer, str(problem)))
-            else:
-                if isinstance(scored, ScoredResponse):
-                    self._done.scored.append(scored)
-                    self._write_line(scored=scored)
-                else:
-                    self._write_line(unread=scored)
-            progress(count, len(waiting))
+        done = 0
+        with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="read") as pool:
+            spread = pool.map if lanes > 1 else map
+            for window in _cut_windows(waiting, _WINDOW * lanes if lanes > 1 else 1):
+                for scored in self._score_window(window, first, spread):
+                    self._keep(scored)
+                    done += 1
+                    progress(done, len(waiting))
+
+    def _keep(self, scored: ScoredResponse | Unread) -> None:
+        if isinstance(scored, Unread):
+            self._write_line(unread=scored)
+        else:
+            self._done.scored.append(scored)
+            self._write_line(scored=scored)
 
     def sample_for_forms(self, settings: ScoreSection) -> list[ScoredResponse]:
         """Beginnings of the reference's own responses for forms to read: short prompts first, every prompt once."""
@@ -385,31 +456,74 @@ class Scorer:
         # The reference's own come first: what the others share with it is then computed for it.
         return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != self._reference, a.trial))
 
-    def _score_answer(self, answer: _RecordedAnswer, first: dict[tuple[Any, ...], Trial]) -> ScoredResponse | Unread:
-        prompt = self._prompt_ids(answer.trial)
-        tokens = self._response_tokens(self._join_reasoning(answer, prompt))
+    def _score_window(
+        self,
+        window: Sequence[_RecordedAnswer],
+        first: dict[tuple[Any, ...], Trial],
+        spread: Callable[..., Iterable[Any]],
+    ) -> Iterator[ScoredResponse | Unread]:
+        """Tokens of all, then a reading of each that is not the same as an earlier one, then what came of it."""
+        # How a provider writes its reasoning is learnt from its first answers, in their order.
+        learning = {a.sha256: self._prepare_answer(a) for a in window if _shows_reasoning(a.completion)}
+        others = [a for a in window if a.sha256 not in learning]
+        prepared = learning | dict(zip([a.sha256 for a in others], spread(self._prepare_answer, others), strict=True))
+        to_read: list[_PreparedAnswer] = []
+        for one in (prepared[a.sha256] for a in window):
+            if isinstance(one, _PreparedAnswer) and one.identity not in first:
+                first[one.identity] = one.answer.trial
+                to_read.append(one)
+        read = dict(zip([one.answer.sha256 for one in to_read], spread(self._read_prepared, to_read), strict=True))
+        for answer in window:
+            one, found = prepared[answer.sha256], read.get(answer.sha256)
+            if isinstance(one, Unread):
+                yield one
+                continue
+            if found is None and one.identity not in first:  # the first of these could not be read: perhaps this can
+                first[one.identity], found = answer.trial, self._read_prepared(one)
+            if isinstance(found, EngineError):
+                del first[one.identity]
+                yield self._build_unread(answer, str(found))
+            else:
+                yield self._build_scored(one, first[one.identity] if found is None else None, found)
+
+    def _prepare_answer(self, answer: _RecordedAnswer) -> _PreparedAnswer | Unread:
+        try:
+            prompt = self._prompt_ids(answer.trial)
+            tokens = self._response_tokens(self._join_reasoning(answer, prompt))
+        except EngineError as problem:
+            return self._build_unread(answer, str(problem))
         if not tokens.ids and not tokens.ended:
             return self._build_unread(answer, "it holds no token")
-        identity = (answer.trial.prompt, tuple(prompt), tokens.ids, tokens.ended)
-        same_as, standings, settled = first.get(identity), None, 0
-        if same_as is None:
-            standings = self._model.read(prompt, tokens.ids, ended=tokens.ended)
-            if tokens.source == "text":
-                standings, settled = self._settle_tokens(prompt, standings, tokens.ended)
-            first[identity] = answer.trial
+        return _PreparedAnswer(answer=answer, prompt=tuple(prompt), tokens=tokens)
+
+    def _read_prepared(self, one: _PreparedAnswer) -> tuple[TokenScores, DecodingSums | None, int] | EngineError:
+        """The scores of its tokens, their sums, and how often another cut of the text was taken."""
+        try:
+            standings, settled = self._model.read(one.prompt, one.tokens.ids, ended=one.tokens.ended), 0
+            if one.tokens.source == "text":
+                standings, settled = self._settle_tokens(one.prompt, standings, one.tokens.ended)
+            sums = None if standings.sums is None else _round_sums(standings.sums)
+            return self._token_scores(standings), sums, settled
+        except EngineError as problem:
+            return problem
+
+    def _build_scored(
+        self, one: _PreparedAnswer, same_as: Trial | None, found: tuple[TokenScores, DecodingSums | None, int] | None
+    ) -> ScoredResponse:
+        scores, sums, settled = (None, None, 0) if found is None else found
         return ScoredResponse(
-            trial=answer.trial,
-            number=answer.number,
-            record_sha256=answer.sha256,
+            trial=one.answer.trial,
+            number=one.answer.number,
+            record_sha256=one.answer.sha256,
             reference=self._reference,
-            prompt_tokens=len(prompt),
-            tokens_from=tokens.source,
-            round_trip=tokens.round_trip,
+            prompt_tokens=len(one.prompt),
+            tokens_from=one.tokens.source,
+            round_trip=one.tokens.round_trip,
             settled=settled,
-            ended=tokens.ended,
+            ended=one.tokens.ended,
             same_as=same_as,
-            scores=None if standings is None else self._token_scores(standings),
-            sums=None if standings is None or standings.sums is None else _round_sums(standings.sums),
+            scores=scores,
+            sums=sums,
         )
 
     def _join_reasoning(self, answer: _RecordedAnswer, prompt: Sequence[int]) -> Completion:
@@ -603,6 +717,16 @@ class Scorer:
 
     def _write_line(self, **what: Any) -> None:
         self._write(ScoreLine(seq=0, previous="", **what))
+
+
+def _cut_windows(answers: Sequence[_RecordedAnswer], size: int) -> Iterator[list[_RecordedAnswer]]:
+    rest = iter(answers)
+    while window := list(islice(rest, size)):
+        yield window
+
+
+def _shows_reasoning(completion: Completion) -> bool:
+    return completion.reasoning_text is not None and completion.token_ids is None
 
 
 def _load_earlier_scores(run: Run, reference: str) -> _EarlierScores:

@@ -90,6 +90,8 @@ class SuspectReader:
         self._reference, self._tokens, self._source, self._exact = reference, tokens, source, exact
         self._clear = clear_margin
         self._plain: dict[Trial, SuspectAnswer] = {}
+        self.unread: list[str] = []
+        """Suspects that an endpoint could not read, and why; they are tried again the next time."""
 
     def read_unchanged(self, given: ProviderAnswers) -> SuspectReading:
         """The yardstick: every response under the reference as it is."""
@@ -141,7 +143,11 @@ class SuspectReader:
         for suspect in suspects:
             if suspect.loud and not odd:
                 continue
-            line = self._read_request(given, suspect)
+            try:
+                line = self._read_request(given, suspect)
+            except EngineError as problem:  # of an endpoint: a fault that passes, or tokens it cannot hold
+                self.unread.append(f"{suspect.name}: {problem}")
+                continue
             if line is not None:
                 yield line
 

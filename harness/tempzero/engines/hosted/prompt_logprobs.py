@@ -48,8 +48,13 @@ class EndpointReader:
     EngineError from an open reader is about these very tokens, or a passing fault: others may be readable.
     """
 
-    def __init__(self, provider: Provider, environ: Mapping[str, str]) -> None:
-        """Prepare to ask; nothing is sent yet. Raises EngineError for a key, header or URL that cannot be used."""
+    def __init__(
+        self, provider: Provider, environ: Mapping[str, str], texts: dict[tuple[int, ...], str] | None = None
+    ) -> None:
+        """Prepare to ask; nothing is sent yet. Raises EngineError for a key, header or URL that cannot be used.
+
+        `texts`: what tokens are in letters, where readers of one model share what they learn of it.
+        """
         assert provider.reads is not None, "the caller has seen `reads:`"
         assert provider.base_url is not None, "the configuration allows `reads:` beside `base_url:` only"
         self._provider, self._environ = provider, environ
@@ -57,7 +62,7 @@ class EndpointReader:
         self._root = provider.base_url.removesuffix("/v1")
         self._api = provider.base_url.removeprefix(self._root)
         self._channels: dict[str, ChatEngine] = {}
-        self._texts: dict[tuple[int, ...], str] = {}
+        self._texts = {} if texts is None else texts
         self._has_tokenizer = True
         self._path = self._form.path if self._form.at_root else f"{self._api}{self._form.path}"
         self._channel(self._path)
@@ -259,12 +264,14 @@ class EndpointReader:
         self._runner.close()
 
 
-def open_endpoint_reader(provider: Provider, *, environ: Mapping[str, str]) -> EndpointReader:
+def open_endpoint_reader(
+    provider: Provider, *, environ: Mapping[str, str], texts: dict[tuple[int, ...], str] | None = None
+) -> EndpointReader:
     """The reader of a `base_url:` provider with `reads:`, tried on one short text.
 
     Raises EngineError where the endpoint cannot be asked or does not tell what is needed.
     """
-    reader = EndpointReader(provider, environ)
+    reader = EndpointReader(provider, environ, texts)
     try:
         ids = reader.prompt_ids(_sample_conversation("yes")[:1])
         reader.read([*ids, *reader.tokenize("yes")], max(1, len(ids)))
