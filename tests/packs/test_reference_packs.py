@@ -219,6 +219,30 @@ def test_an_official_endpoint_makes_a_pack(tmp_path: Path, text: str, end: bool,
     assert max(scores_of(reading, "host").margin) == pytest.approx(margin, abs=1e-6)
 
 
+def test_the_same_letters_in_other_tokens_are_a_parting(tmp_path: Path) -> None:
+    """Where a response may have left the pack's path unseen, by a near-tie, what it says later accuses nobody."""
+    tokens = (
+        (":", -0.1, {"!": -4.0}),
+        ("\n", -0.7, {"\n\n": -0.8}),
+        ("\n", -0.1, {" ": -5.0}),
+        ("Em", -0.2, {"He": -6.0}),
+    )
+
+    def listing(call: Call) -> Reply:
+        given = reported(*tokens, END) if call.json.get("logprobs") else None
+        return completion(":\n\nEm", choice={"logprobs": given})
+
+    with Loopback(listing) as server, Loopback(host(":\n\n1.")) as other:
+        file = write(tmp_path, [{"name": "o", "base_url": server.base_url, "model": "tiny"}], reference="o")
+        assert main(["pack", "make", str(tmp_path / "o.json"), "--config", str(file)]) == 0
+        judged = {"name": "host", "base_url": other.base_url, "model": "tiny"}
+        file = write(tmp_path / "j", [judged], reference=f"pack:{tmp_path / 'o.json'}")
+        main(["run", "--config", str(file), "--no-check"])
+    scores = scores_of(open_run(next((tmp_path / "j" / "results").iterdir())).reading(), "host")
+    assert scores.margin == pytest.approx((0.0, 0.1))
+    assert scores.ends == (1, 3)
+
+
 def test_reasoning_stands_in_a_pack_where_it_was_written(tmp_path: Path) -> None:
     """An endpoint that lists the tokens of its reasoning makes a pack by which reasoning and text are both judged."""
     words = ("<think>\n", "Hm", " well", "\n</think>\n\n", "Yes")

@@ -8,7 +8,7 @@ what comes behind it stands in another context, of which the pack knows nothing.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ class PackReference:
         text = b"".join(self.pieces(ids)).decode("utf-8", "surrogatepass")
         if not ended:  # a character that was cut within its bytes comes as a sign of its own
             text = text.removesuffix(_BROKEN_CHARACTER)
-        found = list(self._follow(self._pack.answers[prompt[0] - _PROMPT], text, ended=ended))
+        found = self._follow(self._pack.answers[prompt[0] - _PROMPT], text, ended=ended)
         if not found:
             raise EngineError("nothing of it can be held against the pack's answer")
         return decoding.read_reported_tokens(found, ())
@@ -94,28 +94,51 @@ class PackReference:
             return self._pack.tokens[token - _TOKEN]
         raise EngineError("ids outside this pack")
 
-    def _follow(self, answer: PackAnswer, text: str, *, ended: bool) -> Iterator[_PackToken]:
+    def _follow(self, answer: PackAnswer, text: str, *, ended: bool) -> list[_PackToken]:
         at, begun = 0, b""  # characters that agree, and the bytes of one that is not whole yet
+        shared: list[_PackToken] = []
+        before: list[tuple[str, bytes]] = []
         for place, own in enumerate(answer.path.tolist()):
             rest = text[at:]
             if own in self._pack.ends:
                 if not rest and not ended:  # cut just here
-                    return
+                    return shared
                 if not rest:
-                    yield self._stand(answer, place, own)
-                    return
+                    return [*shared, self._stand(answer, place, own)]
             else:
                 said, left = _decode_bytes(begun + self._pack.tokens[own])
                 if _begins_with(rest, said, left):
+                    before.append((rest, begun))
                     at, begun = at + len(said), left
-                    yield self._stand(answer, place, own)
+                    shared.append(self._stand(answer, place, own))
                     continue
                 if not ended and said.startswith(rest):  # cut within this token, or before it
-                    return
+                    return shared
             if not rest and not self._pack.ends:  # whether it might have ended here the pack cannot tell
-                return
-            yield self._stand(answer, place, self._find_other(answer, place, rest, begun))
-            return
+                return shared
+            parted = self._stand(answer, place, self._find_other(answer, place, rest, begun))
+            return self._look_back(answer, shared, parted, before)
+        return shared
+
+    def _look_back(
+        self,
+        answer: PackAnswer,
+        shared: Sequence[_PackToken],
+        parted: _PackToken,
+        before: Sequence[tuple[str, bytes]],
+    ) -> list[_PackToken]:
+        """The parting, or a likelier one before it: the same letters in other tokens are another context already.
+
+        Two line breaks are one token or two; which of them a response was written in its text does not say.
+        """
+        found = [*shared, parted]
+        for place, (rest, begun) in enumerate(before):
+            other = self._find_other(answer, place, rest, begun)
+            if other is not None:
+                earlier = self._stand(answer, place, other)
+                if earlier.margin < found[-1].margin:
+                    found = [*shared[:place], earlier]
+        return found
 
     def _find_other(self, answer: PackAnswer, place: int, rest: str, begun: bytes) -> int | None:
         """The likeliest listed token with which the response may have gone on instead; None where none is listed."""
