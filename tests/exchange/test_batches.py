@@ -21,6 +21,7 @@ from tempzero.errors import ExchangeError
 from tempzero.exchange import column_reading, encoding_process, importing, plain_tables, table_reading
 from tempzero.exchange.answer_columns import UnfitForBatchesError
 from tempzero.exchange.column_reading import ColumnReader, DoubtfulReadingError
+from tempzero.exchange.row_encoding import EncodingJob
 from tempzero.exchange.table_reading import foreign_to_canonical_json, read_column_names, record_file_at
 from tempzero.records import Run
 from tempzero.records.encoded_parts import make_row_encoder
@@ -295,9 +296,42 @@ def test_another_process_encodes_the_same(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("helped")
-def test_what_the_other_process_refuses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its words, and nothing is left behind."""
-    test_a_source_that_changes_while_it_is_imported_is_refused(tmp_path, monkeypatch)
+@pytest.mark.parametrize(
+    ("meanwhile", "said"),
+    [
+        ({"answer": "longer"}, "x.csv: was changed while it was imported; import it again"),
+        ({"reply": "yes"}, 'no column "answer"'),
+    ],
+)
+def test_two_processes_that_read_different_files_write_nothing(
+    meanwhile: Row, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one reads the source at a time of its own: what it found must be what was surveyed."""
+    questions = [f"q{q}" for q in range(5)]
+    source = write_csv(tmp_path / "x.csv", [row(question=q) for q in questions])
+
+    class Elsewhen(encoding_process.EncodingProcess):
+        def __init__(self, job: EncodingJob) -> None:
+            as_it_was = source.read_bytes()
+            write_csv(source, [{"model": "a", "question": q, **meanwhile} for q in questions])
+            super().__init__(job)
+            with self._results as pipe:
+                self._results = io.BytesIO(pipe.read())
+            source.write_bytes(as_it_was)
+
+    monkeypatch.setattr(plain_tables, "EncodingProcess", Elsewhen)
+    assert said in refused(source, MAP)
+
+
+def test_long_rows_come_in_small_batches(tmp_path: Path) -> None:
+    """Memory holds a few megabytes of a table at a time, whether its answers are words or books."""
+    rows = [row(question=f"q{q}", answer="x" * 200_000) for q in range(200)]
+    reader = ColumnReader(
+        record_file_at(write_csv(tmp_path / "x.csv", rows), "csv"), ("model", "question", "answer"), by_duckdb=False
+    )
+    sizes = [len(batch) for batch in reader.read_batches(("answer",), 500, counting=False)]
+    assert sum(sizes) == 200
+    assert max(sizes[1:]) <= 20
 
 
 @pytest.mark.usefixtures("helped")

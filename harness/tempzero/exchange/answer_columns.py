@@ -61,11 +61,12 @@ class AnswerBatch:
         values = {name: self._fields[name].of(self.cells[at : at + 1], self._read)[0] for name in mapped}
         return ForeignAnswer(file=self.file, line=0, cells={}, match=None, **values)
 
-    def raw(self, fields: Collection[str]) -> Sequence[Any]:
-        """For each row what all that these fields look at holds: equal ones have equal values."""
-        heads = dict.fromkeys(head for name in fields if name in self._fields for head in self._fields[name].heads)
-        at = [self._read.index(head) for head in heads]
-        return list(map(itemgetter(*at), self.cells)) if at else [None] * self.size
+    def raw(self, columns: Sequence[str]) -> Sequence[tuple[str, ...]]:
+        """For each row the cells of these columns, which its fields look at."""
+        at = [self._read.index(name) for name in columns]
+        if len(at) > 1:
+            return list(map(itemgetter(*at), self.cells))
+        return [(cells[at[0]],) for cells in self.cells] if at else [()] * self.size
 
 
 def are_plain_columns(recipe: Recipe, files: Sequence[RecordFile]) -> bool:
@@ -89,10 +90,17 @@ class ColumnFile:
         self._where = [(_FieldValues("--where", w.expression, place), w.fits) for w in recipe.where]
         self._reader = ColumnReader(file, self.header, by_duckdb=by_duckdb)
 
-    @property
-    def by_duckdb(self) -> bool:
-        """Whether DuckDB reads this file."""
-        return self._reader.by_duckdb
+    def heads_of(self, fields: Collection[str]) -> tuple[str, ...]:
+        """The columns that these fields look at."""
+        mapped = [self._fields[name] for name in fields if name in self._fields]
+        return tuple(dict.fromkeys(head for values in mapped for head in values.heads))
+
+    def read_answer(self, fields: Collection[str], cells: Cells) -> ForeignAnswer:
+        """An answer with these fields and no others, of the cells that they look at."""
+        values = {name: self._fields[name] for name in fields if name in self._fields}
+        heads = self.heads_of(fields)
+        found = {name: of.of([cells], heads)[0] for name, of in values.items()}
+        return ForeignAnswer(file=self.name, line=0, cells={}, match=None, provider="", **found)
 
     def require_alike(self) -> None:
         """Raises DoubtfulReadingError where what was read may not be what the csv module reads."""

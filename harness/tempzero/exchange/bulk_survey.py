@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import eq, ne
 from typing import Any
@@ -71,12 +71,8 @@ class BatchKeys:
         names = prompts if ids is None else ids
         if ids is not None and None in ids:
             names = [prompt if name is None else name for name, prompt in zip(ids, prompts, strict=True)]
-        for pair, at in find_first_places(pairs, self._lane_of).items():
-            self._add_lane(pair, batch, at)
-        for name, at in find_first_places(names, self._question_of).items():
-            self._add_question(name, batch, at)
-        lanes = list(map(self._lane_of.__getitem__, pairs))
-        questions = list(map(self._question_of.__getitem__, names))
+        lanes = _look_up(self._lane_of, pairs, lambda pair, at: self._add_lane(pair, batch, at))
+        questions = _look_up(self._question_of, names, lambda name, at: self._add_question(name, batch, at))
         return lanes, questions, self._repeats(lanes, questions, batch)
 
     def _add_lane(self, pair: tuple[Any, Any], batch: AnswerBatch, at: int) -> None:
@@ -100,13 +96,13 @@ class BatchKeys:
         labels = batch.get("repeat")
         if labels is None:
             return self._count_up(lanes, questions)
-        labelled = list(zip(lanes, labels, strict=True))
-        known = self._repeat_of
-        for lane, label in find_first_places(labelled, known):
-            if label is None or len(self.lanes[lane].repeats) >= MOST_REPEATS:
-                raise UnfitForBatchesError
-            known[lane, label] = self._keys.number_repeat(self.lanes[lane], label)
-        return list(map(known.__getitem__, labelled))
+        return _look_up(self._repeat_of, list(zip(lanes, labels, strict=True)), self._add_repeat)
+
+    def _add_repeat(self, labelled: tuple[int, str | None], _: int) -> None:
+        lane, label = labelled
+        if label is None or len(self.lanes[lane].repeats) >= MOST_REPEATS:
+            raise UnfitForBatchesError
+        self._repeat_of[lane, label] = self._keys.number_repeat(self.lanes[lane], label)
 
     def _count_up(self, lanes: Sequence[int], questions: Sequence[int]) -> list[int]:
         following, found = self._next, []
@@ -337,13 +333,15 @@ def measure_texts(texts: Sequence[str | None]) -> NDArray[np.int32]:
     return np.fromiter(map(len, whole), dtype=np.int32, count=len(texts))  # type: ignore[arg-type]
 
 
-def find_first_places(keys: Sequence[Any], known: Container[Any]) -> dict[Any, int]:
-    """The keys that are not known yet, in their order, each with its first place."""
-    new = [key for key in dict.fromkeys(keys) if key not in known]
-    if not new:
-        return {}
-    first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-    return {key: first[key] for key in new}
+def _look_up(known: Mapping[Any, int], keys: Sequence[Any], add: Callable[[Any, int], None]) -> list[int]:
+    """What each key stands for; `add` makes those known that are not, in their order, each by its first place."""
+    try:
+        return list(map(known.__getitem__, keys))
+    except KeyError:
+        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        for key in [key for key in dict.fromkeys(keys) if key not in known]:
+            add(key, first[key])
+        return list(map(known.__getitem__, keys))
 
 
 def _distinct_pairs(questions: Sequence[int], batch: AnswerBatch, field: str) -> set[tuple[int, Any]]:

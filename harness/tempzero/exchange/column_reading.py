@@ -25,6 +25,10 @@ _LONGEST_LINE = 2 << 20
 _LEAST_BYTES = 16 << 20
 _MEMORY = "256MB"
 _CHUNK = 1 << 22
+# The size of a batch follows the size of its rows, as some of them are.
+_FIRST_ROWS = 50
+_ROWS_MEASURED = 10
+_BATCH_CHARS = 4 << 20
 # SQL for the bytes of a cell, and for how many of them are quotes.
 _SIZE = "strlen({0})"
 _QUOTES = "CASE WHEN contains({0}, '\"') THEN strlen({0}) - strlen(replace({0}, '\"', '')) ELSE 0 END"
@@ -64,8 +68,10 @@ class ColumnReader:
         at = [self._header.index(name) for name in columns]
         rows = table_reading.read_csv_cells(self._file)
         pick: Any = itemgetter(*at) if len(at) > 1 else (lambda row: tuple(row[i] for i in at))
-        while batch := list(map(pick, islice(rows, size))):
+        some = min(size, _FIRST_ROWS)
+        while batch := list(map(pick, islice(rows, some))):
             yield batch
+            some = _choose_size(batch, len(columns), size)
 
     def _read_by_duckdb(
         self, duckdb: Any, columns: Sequence[str], size: int, *, counting: bool
@@ -78,12 +84,14 @@ class ColumnReader:
         with closing(_connect(duckdb)) as connection:
             try:
                 found = connection.execute(f"SELECT {chosen} FROM {self._table()}")
-                while batch := found.fetchmany(size):
+                some = min(size, _FIRST_ROWS)
+                while batch := found.fetchmany(some):
                     if counting:
                         self._rows += len(batch)
                         self._cell_bytes += sum(map(sizes, batch))
                         self._cell_quotes += sum(map(quotes, batch))
                     yield batch
+                    some = _choose_size(batch, len(columns), size)
             except duckdb.Error:
                 raise DoubtfulReadingError from None
 
@@ -106,6 +114,13 @@ class ColumnReader:
             ends = size - self._cell_bytes - commas - (quotes - self._cell_quotes)
             if ends not in {self._rows, self._rows - 1, 2 * self._rows, 2 * self._rows - 2}:
                 raise DoubtfulReadingError
+
+
+def _choose_size(batch: Sequence[Cells], columns: int, most: int) -> int:
+    """How many rows of this kind to read next: fewer where they are long, so that they stay in memory and in caches."""
+    seen = batch[:: max(1, len(batch) // _ROWS_MEASURED)]
+    chars = sum(len(cell) for row in seen for cell in row[:columns])
+    return max(1, min(most, _BATCH_CHARS * len(seen) // max(chars, 1)))
 
 
 def _is_plain_csv(file: RecordFile) -> bool:

@@ -1,28 +1,28 @@
-"""A surveyed table in, its encoded attempts out, made by a second process while the first one chains and writes them.
+"""An EncodingJob in, its encoded rows out, made by a second process while the first one surveys, chains and writes.
 
-The two halves of writing cost about the same. The second process gets its work and gives its results through pipes, and
-runs this module alone, so that nobody's script is run twice.
+The second process gets its job and gives its results through pipes, and runs this module alone, so that nobody's
+script is run twice. It begins before the source has been surveyed, and waits when its pipe is full.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
 import struct
 import subprocess
 import sys
-from array import array
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import IO
 
 from tempzero.errors import ExchangeError
+from tempzero.exchange.row_encoding import EncodedRows, EncodingJob, encode_rows
 
-_BATCH = struct.Struct("<II")
-_FAILED = 0xFFFF_FFFF
+_SIZE = struct.Struct("<Q")
 # Below this size starting a process costs more than it saves.
 _LEAST_BYTES = 64 << 20
-_TOGETHER = 2000
+_PIPE_BYTES = 1 << 20
 
 
 def is_worth_a_process(size: int) -> bool:
@@ -31,39 +31,50 @@ def is_worth_a_process(size: int) -> bool:
     return size >= _LEAST_BYTES and cores > 1
 
 
-def encode_elsewhere(table: Any) -> Iterator[bytes]:
-    """What `table.attempts()` gives, from another process. Raises ExchangeError as that does."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"from {__name__} import {encode_what_is_asked.__name__} as run; run()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert process.stdin is not None, "asked for above"
-    assert process.stdout is not None, "asked for above"
-    try:
-        with process.stdin as job:
-            pickle.dump(table, job)
-        yield from _receive(process.stdout)
-    finally:
-        process.stdout.close()
-        process.kill()
-        process.wait()
+class EncodingProcess:
+    """Another process at work on a job; it must be closed."""
+
+    def __init__(self, job: EncodingJob) -> None:
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import {encode_what_is_asked.__name__} as run; run()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert self._process.stdin is not None, "asked for above"
+        assert self._process.stdout is not None, "asked for above"
+        self._results = self._process.stdout
+        _widen_pipe(self._results)
+        with contextlib.suppress(BrokenPipeError):  # that it has ended is noticed where its rows are read
+            self._process.stdin.write(pickle.dumps(job))
+            self._process.stdin.close()
+
+    def encode_rows(self) -> Iterator[EncodedRows]:
+        """What the function of that name gives. Raises ExchangeError as that does."""
+        while True:
+            (size,) = _SIZE.unpack(_read_exactly(self._results, _SIZE.size))
+            if size == 0:
+                return
+            found = pickle.loads(_read_exactly(self._results, size))
+            if isinstance(found, ExchangeError):
+                raise found
+            yield found
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._results.close()
+        self._process.wait()
 
 
-def _receive(pipe: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        number, size = _BATCH.unpack(_read_exactly(pipe, _BATCH.size))
-        if number == _FAILED:
-            raise ExchangeError(_read_exactly(pipe, size).decode())
-        if number == 0:
-            return
-        lengths = array("I", _read_exactly(pipe, number * array("I").itemsize))
-        data, start = _read_exactly(pipe, size), 0
-        for length in lengths:
-            yield data[start : start + length]
-            start += length
+def _widen_pipe(pipe: IO[bytes]) -> None:
+    """Let a whole batch stand in a pipe, where the system lets it."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
@@ -73,35 +84,23 @@ def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _send(pipe: IO[bytes], attempts: Iterable[bytes]) -> None:
-    together: list[bytes] = []
-    for attempt in attempts:
-        together.append(attempt)
-        if len(together) == _TOGETHER:
-            _send_batch(pipe, together)
-            together.clear()
-    if together:
-        _send_batch(pipe, together)
-    pipe.write(_BATCH.pack(0, 0))
-    pipe.flush()
-
-
-def _send_batch(pipe: IO[bytes], attempts: list[bytes]) -> None:
-    lengths, data = array("I", map(len, attempts)), b"".join(attempts)
-    pipe.write(_BATCH.pack(len(attempts), len(data)))
-    pipe.write(lengths.tobytes())
+def _send(pipe: IO[bytes], result: EncodedRows | ExchangeError) -> None:
+    data = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(_SIZE.pack(len(data)))
     pipe.write(data)
 
 
 def encode_what_is_asked() -> None:
-    """The second process: a table through stdin, its attempts through stdout."""
+    """The second process: a job through stdin, its encoded rows through stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-    table, out = pickle.load(sys.stdin.buffer), sys.stdout.buffer
+    job, out = pickle.load(sys.stdin.buffer), sys.stdout.buffer
     try:
-        _send(out, table.attempts())
-    except ExchangeError as problem:
-        words = str(problem).encode()
-        out.write(_BATCH.pack(_FAILED, len(words)) + words)
+        try:
+            for rows in encode_rows(job):
+                _send(out, rows)
+        except ExchangeError as problem:
+            _send(out, problem)
+        out.write(_SIZE.pack(0))
         out.flush()
     except BrokenPipeError:
         os._exit(1)

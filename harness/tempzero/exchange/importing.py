@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from tempzero.errors import ExchangeError
 from tempzero.exchange import formats, run_writing, sources, table_reading
 from tempzero.exchange.answer_columns import UnfitForBatchesError
+from tempzero.exchange.bulk_writing import ATTEMPT_FORM
 from tempzero.exchange.expressions import Cells, Expression, FilePlace, bind_expression, quote_for_shell
 from tempzero.exchange.foreign_answers import AnswerReader, ForeignAnswer
 from tempzero.exchange.formats.format import RowReader
@@ -159,9 +161,12 @@ def _import_source(
     progress: Callable[[str, int], None],
 ) -> tuple[Survey, Path]:
     as_texts = CONTENT_COLUMN in recipe.fields["text"].paths if "text" in recipe.fields else False
-    with sources.open_source(source, only=recipe.only, as_texts=as_texts, tell=progress) as found:
+    with (
+        sources.open_source(source, only=recipe.only, as_texts=as_texts, tell=progress) as found,
+        ExitStack() as opened,
+    ):
         plan, notes = _plan_import(found, recipe, inputs)
-        survey, append = _survey_plan(plan, recipe, progress)
+        survey, append = _survey_plan(plan, recipe, progress, opened)
         told = (*notes, *_describe_left_out(plan), *survey.notes)
         survey = replace(survey, notes=tuple(map(_make_printable, told)))
         path = run_writing.write_run(
@@ -263,9 +268,9 @@ def _refuse_copies(files: Sequence[RecordFile], recipe: Recipe) -> None:
 
 
 def _survey_plan(
-    plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, int], None]
+    plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, int], None], opened: ExitStack
 ) -> tuple[Survey, Callable[[RunWriter], object]]:
-    """What the files hold, and what appends it to a run.
+    """What the files hold, and what appends it to a run; `opened` is left behind when that has been done.
 
     In batches where that can be, else row by row: whatever is refused is refused there, in its words.
     """
@@ -275,12 +280,14 @@ def _survey_plan(
 
     try:
         table = PlainTable(plan.recipe, plan.files, plan.source.around, size=_PROGRESS_ROWS)
+        opened.callback(table.close)
         found = table.survey(recipe.fields, lambda rows: progress("reading", rows))
     except (UnfitForBatchesError, ExchangeError):
+        opened.close()
         survey = _survey_answers(plan, recipe, progress)
         answers = plan.answers(tell)
         return survey, lambda writer: writer.append_many(run_writing.import_attempts(answers, survey, plan.recipe))
-    return found.survey, lambda writer: writer.append_encoded(found.attempts_with_help(tell))
+    return found.survey, lambda writer: writer.append_encoded(ATTEMPT_FORM, found.attempts(tell))
 
 
 def _survey_answers(plan: _ImportPlan, recipe: Recipe, progress: Callable[[str, int], None]) -> Survey:

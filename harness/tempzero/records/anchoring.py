@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tempzero.errors import RunFolderError
@@ -25,9 +25,10 @@ from tempzero.records.layout import (
 )
 
 
-def write_root(folder: Path) -> str:
-    """List what was collected, give the root. Raises RunFolderError."""
-    return _write_list(folder, ROOT_LIST, (MANIFEST, RECORDS, PREFLIGHT))
+def write_root(folder: Path, *, records: str | None = None) -> str:
+    """List what was collected, give the root; `records` is their hash where it is known. Raises RunFolderError."""
+    known = {} if records is None else {RECORDS: records}
+    return _write_list(folder, ROOT_LIST, (MANIFEST, RECORDS, PREFLIGHT), known)
 
 
 def find_root(folder: Path) -> str | None:
@@ -39,7 +40,7 @@ def find_root(folder: Path) -> str | None:
 def list_report_files(folder: Path, written: Iterable[Path]) -> None:
     """List the reports of a run and what they were made of."""
     made_of = (MANIFEST, RECORDS, SCORES, JUDGEMENTS) if (folder / MANIFEST).is_file() else ()
-    _write_list(folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)))
+    _write_list(folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)), {})
 
 
 def check_lists(folder: Path) -> None:
@@ -54,8 +55,9 @@ def check_lists(folder: Path) -> None:
                 raise RunFolderError(f"{folder / name}: is not what {listing} has the hash of; {remedy}")
 
 
-def _write_list(folder: Path, listing: str, names: Iterable[str]) -> str:
-    found = {name: digest for name in names if (digest := _hash_file(folder / name)) is not None}
+def _write_list(folder: Path, listing: str, names: Iterable[str], known: Mapping[str, str]) -> str:
+    hashes = {name: known.get(name) or _hash_file(folder / name) for name in names}
+    found = {name: digest for name, digest in hashes.items() if digest is not None}
     data = "".join(f"{digest}  {name}\n" for name, digest in found.items()).encode()
     try:
         write_atomically(folder / listing, data)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, Generic, Protocol, TypeVar
+from typing import IO, Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -33,9 +34,10 @@ from tempzero.records.layout import (
 from tempzero.types.recorded import Attempt, Record
 from tempzero.types.scored import Judgement, ScoreLine
 
-# Lines that can be had again are handed on in pieces of this size.
+# Lines that can be had again are handed on in pieces of this size: larger ones only cost more of memory.
 _BUFFER_BYTES = 1 << 20
-_BUFFER_LINES = 500
+_BUFFER_LINES = 100
+_PIECES_WAITING = 16
 
 encode_value = msgspec.json.Encoder().encode
 
@@ -61,20 +63,20 @@ Decoded = TypeVar("Decoded")
 class ChainKind(Generic[Value, Line]):
     """What chains differ in: the file's name, how a value becomes a line (seq, previous), and how one is read back.
 
-    `envelope` is a line around an encoded value, where values may come encoded.
+    `envelope` is what stands around an encoded value in its line, where values may come encoded.
     """
 
     file_name: str
     link: Callable[[Value, int, str], Line]
     decode: Callable[[bytes], Line]
-    envelope: bytes = b""
+    envelope: tuple[bytes, bytes] = (b"", b"")
 
 
 RECORD_CHAIN: ChainKind[Attempt, Record] = ChainKind(
     file_name=RECORDS,
     link=lambda attempt, seq, previous: Record(seq=seq, previous=previous, attempt=attempt),
     decode=msgspec.json.Decoder(Record).decode,
-    envelope=b'{"seq":%d,"previous":"%b","attempt":%b}',
+    envelope=(b'{"seq":%d,"previous":"%b","attempt":', b"}"),
 )
 SCORE_CHAIN: ChainKind[ScoreLine, ScoreLine] = ChainKind(
     file_name=SCORES,
@@ -92,6 +94,7 @@ class ChainWriter(Generic[Value, Line]):
     """The one writer of a chain, from its last line on. `torn_tail` is what was cut off when it was opened.
 
     `seq` and `head` are the next line's number and the last line's hash, of lines that are with the operating system.
+    `file_hash` is that of the whole file, where it came out of the writing.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class ChainWriter(Generic[Value, Line]):
     ) -> None:
         self._file, self._kind = file, kind
         self.seq, self.head, self.torn_tail = seq, head, torn_tail
+        self.file_hash: str | None = None
 
     def append(self, value: Value) -> Line:
         """Write one value as the chain's next line and hand it to the operating system.
@@ -108,7 +112,7 @@ class ChainWriter(Generic[Value, Line]):
         """
         line = self._kind.link(value, self.seq, self.head)
         data = encode_value(line)
-        self._hand_on(bytearray(data + b"\n"), seq=self.seq + 1, head=hash_line(data))
+        self._hand_on(data + b"\n", seq=self.seq + 1, head=hash_line(data))
         return line
 
     def append_many(self, values: Iterable[Value]) -> int:
@@ -125,26 +129,38 @@ class ChainWriter(Generic[Value, Line]):
             seq, head = seq + 1, hash_line(data)
             if len(waiting) > _BUFFER_BYTES:
                 self._hand_on(waiting, seq=seq, head=head)
+                waiting.clear()
         self._hand_on(waiting, seq=seq, head=head)
         return self.seq - first
 
-    def append_encoded(self, values: Iterable[bytes]) -> int:
-        """The same for values that are encoded already (see `encoded_parts`), several times as fast."""
+    def append_encoded(self, form: bytes, values: Iterable[Iterable[Any]]) -> int:
+        """The same for values whose parts are encoded already (see `encoded_parts`), several times as fast.
+
+        `form` is a value with a place for each of its parts, as `bytes %` fills them in.
+        """
         first, head, waiting = self.seq, self.head.encode(), list[bytes]()
-        for seq, value in enumerate(values, start=first):
-            data = self._kind.envelope % (seq, head, value)
-            waiting.append(data)
-            head = hash_line(data).encode()
-            if len(waiting) == _BUFFER_LINES:
-                self._hand_on_lines(waiting, head)
-        self._hand_on_lines(waiting, head)
+        before, behind = self._kind.envelope
+        line = before + form + behind
+        with _HashedBeside() as whole:
+            for seq, parts in enumerate(values, start=first):
+                data = line % (seq, head, *parts)
+                waiting.append(data)
+                head = sha256(data).hexdigest().encode()
+                if len(waiting) == _BUFFER_LINES:
+                    whole.add(self._hand_on_lines(waiting, head))
+            whole.add(self._hand_on_lines(waiting, head))
+        if first == 0:
+            self.file_hash = whole.digest.hexdigest()
         return self.seq - first
 
-    def _hand_on_lines(self, lines: list[bytes], head: bytes) -> None:
-        """Hand on finished lines, of which `head` is the last one's hash, and forget them."""
-        data = bytearray(b"".join([part for line in lines for part in (line, b"\n")]))
-        self._hand_on(data, seq=self.seq + len(lines), head=head.decode())
+    def _hand_on_lines(self, lines: list[bytes], head: bytes) -> bytes:
+        """Hand on finished lines, of which `head` is the last one's hash, forget them, and give their bytes."""
+        seq = self.seq + len(lines)
+        lines.append(b"")
+        data = b"\n".join(lines)
+        self._hand_on(data, seq=seq, head=head.decode())
         lines.clear()
+        return data
 
     def sync(self) -> None:
         """Force everything appended so far to the disk. May be called from another thread. Raises RunFolderError."""
@@ -153,17 +169,39 @@ class ChainWriter(Generic[Value, Line]):
         except OSError as error:
             raise unwritable_error(Path(self._file.name), error) from None
 
-    def _hand_on(self, lines: bytearray, *, seq: int, head: str) -> None:
+    def _hand_on(self, lines: bytes | bytearray, *, seq: int, head: str) -> None:
         """Write these lines, after which the chain stands there, or none of them: readers meet whole lines only."""
-        end = self._file.seek(0, os.SEEK_END)
+        end, written = self._file.seek(0, os.SEEK_END), 0
         try:
-            while lines:
-                del lines[: self._file.write(lines)]
+            with memoryview(lines) as left:
+                while written < len(left):
+                    written += self._file.write(left[written:])
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
             raise unwritable_error(Path(self._file.name), error) from None
-        self.seq, self.head = seq, head
+        self.seq, self.head, self.file_hash = seq, head, None
+
+
+class _HashedBeside:
+    """Bytes in, their hash out: worked out by another thread, while this one goes on."""
+
+    def __init__(self) -> None:
+        self.digest = sha256()
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._pending = deque[Future[None]]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, data: bytes) -> None:
+        """Hash this too; wait where much is waiting already."""
+        self._pending.append(self._pool.submit(self.digest.update, data))
+        if len(self._pending) > _PIECES_WAITING:
+            self._pending.popleft().result()
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
 
 # What a manifest gains while a run goes on.
@@ -173,14 +211,14 @@ _LATER_KEYS = ("sessions", "scores", "notes")
 def genesis_hash(manifest: Mapping[str, Any]) -> str:
     """What the first line of every chain of a run names as the line before it: the manifest as the run began."""
     if manifest.get("format") == 1:
-        return hashlib.sha256(str(manifest.get("plan_digest")).encode()).hexdigest()
+        return sha256(str(manifest.get("plan_digest")).encode()).hexdigest()
     opening = {name: value for name, value in manifest.items() if name not in _LATER_KEYS}
-    return hashlib.sha256(to_ascii_canonical_json(opening).encode()).hexdigest()
+    return sha256(to_ascii_canonical_json(opening).encode()).hexdigest()
 
 
 def hash_line(line: bytes) -> str:
     """By what the next line, or another chain, names this one (without its newline)."""
-    return hashlib.sha256(line).hexdigest()
+    return sha256(line).hexdigest()
 
 
 def read_whole_lines(folder: Path, file_name: str) -> Iterator[tuple[int, bytes]]:

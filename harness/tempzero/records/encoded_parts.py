@@ -13,9 +13,8 @@ encode_part: Callable[[Any], bytes] = _ENCODER.encode
 """One part, or a plain value."""
 
 
-def encode_parts(values: Sequence[Any]) -> list[bytes]:
-    """Many at once."""
-    return _ENCODER.encode_lines(values).split(b"\n")[:-1]
+encode_lines: Callable[[Sequence[Any]], bytes] = _ENCODER.encode_lines
+"""Many at once, a line each."""
 
 
 def make_row_encoder(names: Sequence[str]) -> Callable[[Iterable[Sequence[str]]], bytes]:

@@ -145,7 +145,7 @@ def finish_session(
     last = replace(manifest.sessions[-1], ended_at=now, records=writer.seq, head=writer.head, endings=tuple(endings))
     said = dict.fromkeys((*manifest.notes, *notes))
     _write_manifest(path, replace(manifest, sessions=(*manifest.sessions[:-1], last), notes=tuple(said)))
-    write_root(path)
+    write_root(path, records=writer.file_hash)
 
 
 def record_preflight(path: Path, exchanges: Iterable[tuple[str, str, Exchange]]) -> None:
