@@ -286,6 +286,7 @@ HOMES: dict[str, set[str]] = {
     "jsonschema": {"extractors"},
     "math_verify": {"judgements"},
     "referencing": {"extractors"},
+    "regex": {"exchange"},
     "typer": {"cli"},
     "rich": {"cli", "cli.progress", "reports"},
     "jinja2": {"reports", "engines.local", "nightly.trend"},

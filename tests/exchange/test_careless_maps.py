@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from exchanging import MAP, emr, ready, refused, row, take_in, write_csv, write_jsonl
+from tempzero.exchange import expressions
 
 Row = dict[str, Any]
 
@@ -267,3 +268,19 @@ def test_a_log_of_inspect_in_both_its_forms_is_taken_once(tmp_path: Path) -> Non
     (folder / "a.json").write_text(json.dumps(inspect_log()))
     write_eval(folder / "a.eval", inspect_log())
     assert "has occurred before" in refused(folder)
+
+
+# --- the user's own patterns -----------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("maps", ["provider=model,prompt=question~(a|aa)+$,text=answer", MAP])
+def test_a_pattern_that_would_never_end_is_refused(
+    maps: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip in an expression, or a cell that somebody wrote against it, must not look like a long import."""
+    monkeypatch.setattr(expressions, "_SEARCH_SECONDS", 0.05)
+    source = table(tmp_path / name, [row(question="a" * 60 + "b", answer="yes")])
+    where = [] if maps != MAP else ["question~(a|aa)+$=a"]
+    line = refused(source, maps, where=where)
+    assert line.startswith('"question~(a|aa)+$": searching one cell took 0.05 s of processor time; ')

@@ -31,6 +31,8 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+import regex  # type: ignore[import-untyped]
+
 from tempzero.errors import ExchangeError
 from tempzero.exchange.table_reading import foreign_to_canonical_json
 
@@ -38,6 +40,8 @@ Cells = Mapping[str, Any]
 Getter = Callable[[Cells], Any]
 
 _PATH_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\*)\]")
+# Processor time for one cell; honest patterns take millionths.
+_SEARCH_SECONDS = 2
 _MATCH = "@match"
 # Behind a path: the list or object that stands there is one answer, as it is.
 _WHOLE = "[]"
@@ -78,8 +82,8 @@ def parse_expression(written: str) -> Expression:
     text, tilde, pattern = written.partition("~")
     if tilde:
         try:
-            re.compile(pattern)
-        except re.error as problem:
+            regex.compile(pattern)
+        except regex.error as problem:
             raise ExchangeError(f'"{written}": not a regular expression behind "~": {problem}') from None
     paths = tuple(part.strip() for part in text.split("+") if part.strip())
     if not paths:
@@ -113,7 +117,7 @@ def bind_expression(expression: Expression, field: str, place: FilePlace) -> Get
         return lambda cells: cells[expression.written]
     getters = [_bind_path(path, field, place, whole=expression.written) for path in expression.paths]
     found = getters[0] if len(getters) == 1 else _joining_getter(getters)
-    return found if expression.pattern is None else _searching_getter(found, re.compile(expression.pattern))
+    return found if expression.pattern is None else _searching_getter(found, expression)
 
 
 def find_star_matches(expression: Expression, cells: Cells, *, taken: Collection[str] = ()) -> list[str]:
@@ -260,12 +264,22 @@ def _joining_getter(getters: Sequence[Getter]) -> Getter:
     return get
 
 
-def _searching_getter(getter: Getter, pattern: re.Pattern[str]) -> Getter:
+def _searching_getter(getter: Getter, expression: Expression) -> Getter:
+    pattern = regex.compile(expression.pattern)
+
     def get(cells: Cells) -> str | None:
         value = getter(cells)
-        found = None if value is None else pattern.search(as_label(value))
+        label = None if value is None else as_label(value)
+        try:
+            found = None if label is None else pattern.search(label, timeout=_SEARCH_SECONDS)
+        except TimeoutError:
+            raise ExchangeError(
+                f'"{expression.written}": searching one cell took {_SEARCH_SECONDS} s of processor time; repetitions '
+                "of repetitions, as in (a+)+ or (a|aa)+, try every way to divide a text: write it without them"
+            ) from None
         if found is None:
             return None
-        return found.group(1) if pattern.groups else found.group()
+        words: str = found.group(1) if pattern.groups else found.group()
+        return words
 
     return get
