@@ -417,3 +417,18 @@ def test_the_order_of_concluding_stands_once() -> None:
         }
         steps = calls & {"analyse", "judge", "write_reports"}
         assert len(steps) < 2 or path.name == "conclusion.py", f"{path.name} calls {sorted(steps)}"
+
+
+@pytest.mark.parametrize("first", ["return 130", "raise KeyboardInterrupt"])
+def test_a_second_interrupt_does_not_change_how_the_first_one_ended(first: str) -> None:
+    """Impatient people press Ctrl-C twice, and what watches the process goes by its exit code."""
+    code = f"""if True:
+        import os, signal, tempzero.cli
+        def main():
+            {first}
+        tempzero.cli.main = main
+        code = tempzero.cli.run_process()
+        os.kill(os.getpid(), signal.SIGINT)
+        raise SystemExit(code)
+    """
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 130

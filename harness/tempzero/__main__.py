@@ -1,5 +1,5 @@
 """`python -m tempzero` is the command `tempzero`."""
 
-from tempzero.cli import main
+from tempzero.cli import run_process
 
-raise SystemExit(main())
+raise SystemExit(run_process())

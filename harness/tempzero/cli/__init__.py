@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -35,7 +36,7 @@ from tempzero.cli.setup_commands import init, schema
 from tempzero.cli.streams import guard_streams
 from tempzero.errors import TempzeroError
 
-__all__ = ["CANNOT_RUN", "EXIT_CODES", "INTERRUPTED", "OUR_BUG", "app", "main", "suite_app"]
+__all__ = ["CANNOT_RUN", "EXIT_CODES", "INTERRUPTED", "OUR_BUG", "app", "main", "run_process", "suite_app"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -95,6 +96,17 @@ def main(argv: list[str] | None = None) -> int:
             return code  # a reader that has left (`| head`) had what it wanted, and the run its end
         print(f"standard output could not be written: {out.failure.strerror}", file=err)
         return CANNOT_RUN
+
+
+def run_process() -> int:
+    """What the command is as a process of its own: a Ctrl-C that comes while one is answered changes nothing."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 def _run_command(argv: list[str] | None) -> int:
