@@ -1418,7 +1418,7 @@ def test_reasoning_that_differs_is_a_difference(tmp_path: Path) -> None:
     text = made.files["CLAIM.md"].decode()
     assert "part in their reasoning, at character 1: U+0061 against U+0068 (of 3 and 2 characters)" in text
     assert "`a` 2 + 1 of 3" in text
-    assert "reasoning stands in 3 of 3." in text
+    assert "reasoning stands in 3 of 3; blanks beside it are not compared." in text
     verify(made.files)
     forged = restated(dict(made.files), "responses/000002.body", '"hm"', '"aha"')
     with pytest.raises(bundle_figures.BrokenBundle, match="answer 2: its reasoning is not the one in"):
@@ -1429,6 +1429,16 @@ def test_reasoning_shown_now_and_then_is_a_difference(tmp_path: Path) -> None:
     """Of one provider a repeat with reasoning and one without are two answers to one request."""
     given = [attempt("a", "p0", r, "one", reasoning=thought) for r, thought in enumerate((None, "hm"))]
     assert "part in their reasoning, at character 1: the end against U+0068" in page(run_of(tmp_path, given))
+
+
+def test_blanks_beside_reasoning_are_no_difference(tmp_path: Path) -> None:
+    """A host that leaves the line breaks where it cut the reasoning out says what one says that takes them away."""
+    thoughts = [("aha", "one"), ("\naha\n\n", "\n\none"), ("aha ", " one")]
+    given = [attempt("a", "p0", r, text, reasoning=thought) for r, (thought, text) in enumerate(thoughts)]
+    assert "no two answers to one request differ" in refusal(run_of(tmp_path / "same", given))
+    other = attempt("a", "p0", 3, "\ntwo", reasoning="\naha")
+    text = page(run_of(tmp_path / "other", [*given, other]))
+    assert "part in their text, at character 1: U+006F against U+0074 (of 3 and 3 characters)" in text
 
 
 def test_an_empty_answer_beside_a_text_is_a_difference(tmp_path: Path) -> None:

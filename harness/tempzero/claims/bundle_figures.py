@@ -130,8 +130,8 @@ def excess_divergence(same, n, order):
 def describe_example(a, b, sides):
     """Where two answers part, and how often each different one came for their prompt."""
     what = what_is_shown(sides[a["side"]], sides[b["side"]])
-    part = next(name for name in PARTS[what == "spoken" :] if (a[name] or "") != (b[name] or ""))
-    texts = {"first": a[part] or "", "second": b[part] or ""}
+    part = next(name for name in PARTS[what == "spoken" :] if a["compared"][name] != b["compared"][name])
+    texts = {"first": a["compared"][part], "second": b["compared"][part]}
     at = next((i for i, (x, y) in enumerate(zip_longest(*texts.values())) if x != y), 0)
     found = {"part": part, "at": str(at + 1), "before": escape_hidden(texts["first"][max(0, at - 60) : at])}
     for name, text in texts.items():

@@ -98,7 +98,8 @@ FIGURE_METHODS = {
     "backend (of a router: one request and served model)",
     "emr": "mean over prompts of the share of pairs of repeats with the same answer (exact-match rate)",
     "counts": "how often each different answer came for the example's prompt",
-    "part": "the first part (reasoning, text, calls of tools, refusal) in which the two answers of the example differ",
+    "part": "the first part (reasoning, text, calls of tools, refusal) in which the two answers of the example differ; "
+    "blanks beside reasoning are left out of every comparison",
     "at": "length of what that part of both begins with, plus one",
     "before": "the characters before the first difference",
     "after": "the characters from the first difference on",
@@ -209,7 +210,8 @@ def _requests_block(subject):
         lines += [
             f"- {_side_name(subject, side)}: {{{side}.outcomes}}, {_plan_words(subject, side)}. Complete "
             "answers (an empty one, and a refusal in words of its own) and answers cut at the token "
-            f"limit count, and nothing else does. Of those that count, reasoning stands in {{{side}.shown}}.",
+            f"limit count, and nothing else does. Of those that count, reasoning stands in {{{side}.shown}}; "
+            "blanks beside it are not compared.",
             f"- Sent to {{{side}: url}}, for model {{{side}: asked.model}}, with temperature "
             f"{{{side}: asked.temperature}}, top_p {{{side}: asked.top_p}}, seed {{{side}: asked.seed}}, max_tokens "
             f"{{{side}: asked.max_tokens}}; the exact bytes are in `requests/`.",

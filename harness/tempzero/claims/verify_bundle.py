@@ -200,14 +200,31 @@ def read_answers(files, claim):
         a["cut"] = a["outcome"] == CUT_OUTCOME or (a["outcome"] == FILTERED_OUTCOME and not a["refusal"])
         a["created"], a["reread"] = None, False
         check_against_bytes(a, files)
-        a["spoken"] = "\n".join(filter(None, (a["text"], a["calls"], a["refusal"] and "\x1e<refusal>" + a["refusal"])))
+        a["compared"] = said = trim_blanks({part: a[part] or "" for part in PARTS}, a["cut"])
+        a["spoken"] = join_spoken(said)
         ended = "" if a["cut"] and not a["spoken"] else "\x1e</reasoning>"  # else it was cut within its reasoning
-        a["whole"] = "\x1e<reasoning>" + a["reasoning"] + ended + a["spoken"] if a["reasoning"] else a["spoken"]
+        a["whole"] = "\x1e<reasoning>" + said["reasoning"] + ended + a["spoken"] if said["reasoning"] else a["spoken"]
         if a["cut"]:  # half a character is none
             a["whole"], a["spoken"] = a["whole"].rstrip("\ufffd"), a["spoken"].rstrip("\ufffd")
     if len({a["method"] == "IMPORT" for a in answers}) > 1:
         raise BrokenBundle("answers of another tool's files stand among those from the wire")
     return answers
+
+
+def join_spoken(parts):
+    """All of an answer but its reasoning, as one text."""
+    return "\n".join(
+        filter(None, (parts["text"], parts["calls"], parts["refusal"] and "\x1e<refusal>" + parts["refusal"]))
+    )
+
+
+def trim_blanks(parts, cut):
+    """The parts without the blanks beside reasoning, which some hosts take away where they cut it out."""
+    if not parts["reasoning"]:
+        return parts
+    within = cut and not join_spoken(parts)  # it was cut in its reasoning, whose end is then no mark's
+    reasoning = parts["reasoning"].lstrip() if within else parts["reasoning"].strip()
+    return dict(parts, reasoning=reasoning, text=parts["text"].lstrip())
 
 
 def check_against_bytes(a, files):
