@@ -83,4 +83,4 @@ def emr(run: Run, condition: str = "default") -> float | None:
 def ready(line: str, option: str) -> str:
     """The first ready line of that option in a refusal."""
     words = shlex.split(line.replace(", or", " , or").replace(", --", " , --"))
-    return words[words.index(option) + 1].rstrip(",")
+    return words[words.index(option) + 1].rstrip(",;")

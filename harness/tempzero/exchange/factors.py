@@ -43,8 +43,9 @@ _PARAMETER = re.compile(
 _INPUT = re.compile(
     r"(inputs?|context|passage|document|doc|article|abstract|paragraph|snippet|premise|hypothesis|instructions?|"
     r"question|query|problem|prompt|messages|conversation|dialogue?|history|schema|review|transcript|story|"
-    r"user_?(input|message|prompt|query)|(input|source|task|user)_?(text|message|data|code)|item|example|task)"
-    r"(_?(texts?|hash|id|name|no|num|number|content|sha256|md5|body|title))?",
+    r"user_?(input|message|prompt|query)|(input|source|task|user)_?(text|message|data|code)|item|example|task|"
+    r"(image|img|picture|photo|figure|audio|video|clip|media|attachment)s?)"
+    r"(_?(texts?|hash|id|name|no|num|number|content|sha256|md5|body|title|ur[li]|path|files?|base64|b64))?",
     re.IGNORECASE,
 )
 # A column of such a name counts repetitions.
@@ -55,9 +56,9 @@ _REPETITION = re.compile(
 )
 # A column of such a name says what came out, or when: it may fall into equal groups by chance.
 _OUTCOME = re.compile(
-    r".*(tokens?|time|latency|seconds?|duration|date|cost|price|score|grade|correct|passed?|success|status|valid|length|"
-    r"len|count|logprobs?|prob|output|response|answer|completion|result|prediction|parsed|extracted|reason|error|label|"
-    r"finish|created|cached?|usage|_ms|_s|_at|ts|id|uid|uuid|hash)(_\w+)?",
+    r"(ms|millis|.*(tokens?|time|latency|seconds?|duration|elapsed|date|cost|price|score|grade|correct|passed?|success|"
+    r"status|valid|length|len|count|logprobs?|prob|output|response|answer|completion|result|prediction|parsed|extracted|reason|error|label|"
+    r"finish|created|cached?|usage|_ms|_s|_at|ts|id|uid|uuid|hash))(_\w+)?",
     re.IGNORECASE,
 )
 
