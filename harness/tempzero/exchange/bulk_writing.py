@@ -6,10 +6,10 @@ that say the same beside their text. What differs in each row is its text, the r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from tempzero.errors import ExchangeError
@@ -68,7 +68,7 @@ class AttemptEncoder:
         )
         texts = encoded.texts.split(b"\n")[:-1]
         for at in self._find_outcomes_apart(encoded, frames):
-            text = msgspec.json.decode(texts[at], type=str)
+            text = json.loads(texts[at])
             cells = self._outcomes[encoded.outcomes.numbers[at]]
             frames[at] = self._compose(endings[at], text, cells, self._trace.questions[questions[at]].text), b""
         if not all(closing for _, closing in frames):  # an outcome that holds no text

@@ -22,7 +22,6 @@ from tempzero.exchange.row_encoding import EncodedRows, EncodingJob, encode_rows
 _SIZE = struct.Struct("<Q")
 # Below this size starting a process costs more than it saves.
 _LEAST_BYTES = 64 << 20
-_PIPE_BYTES = 1 << 20
 
 
 def is_worth_a_process(size: int) -> bool:
@@ -45,7 +44,6 @@ class EncodingProcess:
         assert self._process.stdin is not None, "asked for above"
         assert self._process.stdout is not None, "asked for above"
         self._results = self._process.stdout
-        _widen_pipe(self._results)
         with contextlib.suppress(BrokenPipeError):  # that it has ended is noticed where its rows are read
             self._process.stdin.write(pickle.dumps(job))
             self._process.stdin.close()
@@ -66,15 +64,6 @@ class EncodingProcess:
         self._process.kill()
         self._results.close()
         self._process.wait()
-
-
-def _widen_pipe(pipe: IO[bytes]) -> None:
-    """Let a whole batch stand in a pipe, where the system lets it."""
-    if sys.platform == "linux":
-        import fcntl
-
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
