@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import random
@@ -131,6 +132,8 @@ def test_batches_write_the_very_bytes_of_rows(
     source = write_csv(folder / "answers.csv", noisy())
     one = take_in(source, maps, **options)
     assert one.verify()
+    written = (one.path / records.RECORDS).read_bytes()
+    assert f"{hashlib.sha256(written).hexdigest()}  {records.RECORDS}\n" in (one.path / "run.sha256").read_text()
     by_row()
     assert content(one) == content(take_in(source, maps, **options))
 
