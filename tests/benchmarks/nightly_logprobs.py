@@ -57,10 +57,12 @@ def judge_texts(now: Side, before: Side, chosen: Sequence[str]) -> float:
     return stats.drift_test([contingency_table(now.texts[q], before.texts[q]) for q in chosen], tolerance=0.05).p_value
 
 
-def ask_night(folder: Path, number: int, how: dict[str, Any], run: dict[str, Any], **asked: Any) -> Side:
+def ask_night(
+    folder: Path, number: int, how: dict[str, Any], run: dict[str, Any], request: dict[str, Any], **asked: Any
+) -> Side:
     """One night of one endpoint: what `run` names, asked as `asked` says."""
     served = {"weights": "w", "precision": "f16", "threads": 1, "context": 1024, **how}
-    provider = {"name": "ep", "serve": served, "claims": {"model": "m"}, "stream": False}
+    provider = {"name": "ep", "serve": served, "claims": {"model": "m"}, "stream": False, "request": request}
     settings = {
         "version": 1,
         "run": {"name": "night", **run},
@@ -118,10 +120,10 @@ def main() -> None:
         request = {"logprobs": True, "top_logprobs": 20}
         for number, (label, how) in enumerate(NIGHTS, start=1):
             border, quick = {"prompts": "builtin/probes/border-64"}, {"prompts": "builtin", "suite": "quick"}
-            asked = {"repeats": chosen.repeats, "limit": chosen.prompts, "request": request}
-            tokens.append(ask_night(root / "border", number, how, border, **asked))
+            asked = {"repeats": chosen.repeats, "limit": chosen.prompts}
+            tokens.append(ask_night(root / "border", number, how, border, request, **asked))
             asked = {"repeats": chosen.repeats, "limit": chosen.texts, "max_tokens": chosen.tokens}
-            spoken.append(ask_night(root / "texts", number, how, quick, **asked))
+            spoken.append(ask_night(root / "texts", number, how, quick, {}, **asked))
             print(f"--- asked: {label}", flush=True)
     if not tokens[0].likelihoods:
         raise SystemExit("no log-probabilities came back")

@@ -72,7 +72,9 @@ def _installed_versions() -> dict[str, str]:
 
 
 def _ask_git(git: str, clone: Path, *arguments: str) -> str:
-    done = subprocess.run([git, "-C", str(clone), *arguments], capture_output=True, text=True, check=False)
+    # Without its optional locks: a run that is killed must not leave the clone locked.
+    asked = [git, "--no-optional-locks", "-C", str(clone), *arguments]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
