@@ -358,7 +358,7 @@ def _model_and_prompt(content: bytes) -> tuple[str, str]:
     try:
         asked = json.loads(content)
         return str(asked.get("model", "")), str((asked.get("messages") or [{"content": ""}])[-1]["content"])
-    except ValueError:
+    except (ValueError, TypeError):  # no JSON, or no list of messages
         return "", ""
 
 

@@ -114,6 +114,15 @@ DOORS: dict[str, set[str]] = {
         "answers.first_tokens",
         "answers.flag_table",
     },
+    "contract": {
+        "answers.chat_messages",
+        "check",
+        "config",
+        "engines",
+        "engines.event_loop",
+        "engines.hosted",
+        "extractors",
+    },
     "probe": {"config", "engines", "engines.local", "engines.local.weights", "reading", "records"},
     "workflow.pipeline": {
         "config",
@@ -239,6 +248,7 @@ DOORS: dict[str, set[str]] = {
         "config.catalogue",
         "judgements",
         "check",
+        "contract",
         "precision",
         "precision.asking",
         "precision.forms",

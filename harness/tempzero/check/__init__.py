@@ -16,6 +16,7 @@ no_answers      why nobody answered, in a few lines
 
 from __future__ import annotations
 
+from tempzero.check.field_probes import find_reasoning_switch, shows_reasoning
 from tempzero.check.no_answers import describe_no_answers
 from tempzero.check.preflight import CheckExchange, Preflight, preflight_providers
 from tempzero.check.provider_check import (
@@ -27,7 +28,7 @@ from tempzero.check.provider_check import (
     select_hosted,
     worst_state,
 )
-from tempzero.check.refusals import explain_no_answer
+from tempzero.check.refusals import explain_no_answer, find_field_change
 from tempzero.check.top_logprobs import MOST_LOGPROBS, TopLogprobs, find_top_logprobs
 
 __all__ = [
@@ -42,8 +43,11 @@ __all__ = [
     "check_setting",
     "describe_no_answers",
     "explain_no_answer",
+    "find_field_change",
+    "find_reasoning_switch",
     "find_top_logprobs",
     "preflight_providers",
     "select_hosted",
+    "shows_reasoning",
     "worst_state",
 ]

@@ -107,6 +107,15 @@ def run(
 def check(
     config: ConfigFile = None,
     providers: Providers = "",
+    contract: Annotated[
+        bool, typer.Option("--contract", help="Hold it to the promises of the API, case by case: up to 200 requests.")
+    ] = False,
+    families: Annotated[
+        str, typer.Option(help="With --contract: only these families of cases, comma-separated, e.g. tools,stop.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="With --contract: write JSON, JUnit XML, Markdown and every exchange there.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> int:
     """Ask every hosted provider a few tokens: key, model, and which request fields it really honours."""
@@ -116,6 +125,10 @@ def check(
     from tempzero.cli.check_table import print_check_table
     from tempzero.cli.ci_report import show_check_in_ci
 
+    if contract:
+        return _check_contract(config, split_names(providers), split_names(families), out, json_output=json_output)
+    if families or out is not None:
+        raise UsageError("--families and --out go with --contract")
     checked = check_setting(load_setting(config), only=split_names(providers))
     for provider, why in checked.skipped:
         print(f"skipped: {provider}: {why}", file=sys.stderr)
@@ -128,6 +141,29 @@ def check(
         print(f"check: {checked.state} (exit code {EXIT_CODES[checked.state]})")
         show_check_in_ci(checked)
     return EXIT_CODES[checked.state]
+
+
+def _check_contract(
+    config: Path | None, only: list[str], families: list[str], out: Path | None, *, json_output: bool
+) -> int:
+    """The long look: every promise of the API, and what was made of it."""
+    import json
+
+    from tempzero.cli.contract_table import print_contract
+    from tempzero.contract import check_contract, find_families, to_contract_value, write_contract
+
+    report = check_contract(load_setting(config), only=only, families=find_families(families))
+    for provider, why in report.skipped:
+        print(f"skipped: {provider}: {why}", file=sys.stderr)
+    if json_output:
+        print(json.dumps(to_contract_value(report), indent=2))
+    else:
+        print_contract(report)
+        print(f"contract: {report.outcome} (exit code {EXIT_CODES[report.outcome]})")
+    if out is not None:
+        paths = write_contract(report, out)
+        print(f"written: {', '.join(map(str, paths))}", file=sys.stderr)
+    return EXIT_CODES[report.outcome]
 
 
 def report(
