@@ -25,7 +25,7 @@ from pathlib import Path
 
 import tempzero
 import yaml
-from loopback import Loopback, after, completion
+from loopback import Loopback, after, completion, scripted
 
 PYTHON = shlex.quote(sys.executable)
 # The rows run elsewhere: they are to meet the very package that is imported here.
@@ -319,7 +319,9 @@ def main() -> int:
     wrong = unseen = 0
     chosen = [row for row in ROWS if not sys.argv[1:] or any(re.search(a, row.name) for a in sys.argv[1:])]
     for row in chosen:
-        with tempfile.TemporaryDirectory() as name, Loopback(lambda call: after(0.01, completion("ja ☃"))) as server:
+        wait_s = 0.2 if row.signals else 0.01  # a signal finds it at work, on a machine that is busy too
+        one_reply = scripted({}, default=after(wait_s, completion("ja ☃")))
+        with tempfile.TemporaryDirectory() as name, Loopback(one_reply) as server:
             try:
                 problem = run_row(row, Path(name), server.base_url)
             except NotPossibleHereError as why:
