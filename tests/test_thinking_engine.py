@@ -56,3 +56,36 @@ def test_reasoning_of_a_real_server_is_compared_read_and_switched_off(
     report = (run.path / "report.md").read_text()
     assert "| ref | served · thinking | 10 of 10 |" in report
     assert "which ask otherwise" in report
+
+
+def test_rounds_of_a_conversation_are_read_behind_the_answers_that_went_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference reads what was really asked, thoughts in their place; else every second round would look wrong."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = {"weights": f"path:{tiny_model()}", "context": 512, "threads": 1, "chat_template": THINKING}
+    way = {"claims": {"model": "tiny"}, "reasoning": {"returned": "always"}}
+    settings = {
+        "version": 1,
+        "run": {"prompts": "p.yaml", "reference": "ref"},
+        "score": {"enabled": True, "forms": ["batch=1"], "variants": []},
+        "defaults": {"repeats": 1, "max_tokens": 16},
+        "providers": [
+            {"name": "ref", "local": {**weights, "precision": "as_is"}, **way},
+            {"name": "served", "serve": {**weights, "precision": "f16"}, **way},
+        ],
+    }
+    (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+    prompts = [{"id": f"talk{n}", "prompt": f"question {n}", "rounds": ["and then?", "why?"]} for n in range(2)]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+    assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
+    run = open_run(next((tmp_path / "results").iterdir()))
+    reading = run.reading()
+    assert not reading.unread
+    assert len({s.trial for s in reading.scored}) == 12
+    own = [s for s in reading.scored if s.trial.provider == "ref"]
+    assert {m for s in own if s.scores for m in s.scores.margin} == {0.0}
+    sent = [json.loads(r.attempt.exchange.request.body)["messages"] for r in run.records()]
+    behind = [m for messages in sent for m in messages if m["role"] == "assistant"]
+    assert len(behind) == 12
+    assert all("reasoning_content" in message for message in behind)
