@@ -156,6 +156,14 @@ def test_repeats_that_part_are_compared_up_to_there(tmp_path: Path) -> None:
     assert coverage["value"] == 1
     rows = (folder / "tables" / "prompts.csv").read_text()
     assert "talk.3 (way 2)" in rows  # what the other two of them were asked
+    assert main(["export", str(folder), str(tmp_path / "tidy.jsonl"), "--format", "jsonl"]) == 0
+    exported = [json.loads(line) for line in (tmp_path / "tidy.jsonl").read_text().splitlines()]
+    thirds = {row["prompt"] for row in exported if row["prompt_id"] == "talk.3"}
+    assert len(thirds) == 2
+    assert all('"role": "assistant"' in asked for asked in thirds)
+    claim = tmp_path / "claim"
+    assert main(["claim", str(folder), "--rule", "nondeterministic", "--provider", "a", "--out", str(claim)]) == 0
+    assert main(["verify", str(claim)]) == 0
 
 
 def test_a_killed_conversation_goes_on_where_it_stopped(tmp_path: Path) -> None:

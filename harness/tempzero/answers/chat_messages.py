@@ -52,6 +52,13 @@ def read_wire_message(fields: Mapping[str, Any]) -> Message:
     )
 
 
+def read_request_messages(body: str) -> tuple[Message, ...]:
+    """The messages of a recorded request's body."""
+    messages = json.loads(body).get("messages")
+    listed = messages if isinstance(messages, list) else ()
+    return tuple(read_wire_message(one) for one in listed if isinstance(one, dict))
+
+
 def is_plain_message(message: Message) -> bool:
     """Whether role and content say all that there is to it."""
     return wire_message(message).keys() == {"role", "content"} and not message.parts

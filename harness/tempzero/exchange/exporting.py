@@ -6,11 +6,11 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tempzero.answers.chat_messages import to_answer_text, wire_call
+from tempzero.answers.chat_messages import read_request_messages, to_answer_text, wire_call
 from tempzero.canonical_json import to_canonical_json
 from tempzero.errors import ExchangeError
 from tempzero.exchange import table_reading
@@ -52,7 +52,10 @@ def export_run(run: Run, path: Path, *, form: str) -> tuple[Path, ...]:
 def _records_with_prompts(run: Run) -> Iterator[_PromptedRecord]:
     prompts = {p.id: p for p in run.manifest.suite.prompts}
     for record in run.records():
-        yield _PromptedRecord(record=record, prompt=prompts[record.attempt.trial.prompt])
+        prompt = prompts[record.attempt.trial.prompt]
+        if prompt.round is not None:  # with the answers that went back: they are part of what was asked
+            prompt = replace(prompt, messages=read_request_messages(record.attempt.exchange.request.body))
+        yield _PromptedRecord(record=record, prompt=prompt)
 
 
 # --- the tidy table --------------------------------------------------------------------------

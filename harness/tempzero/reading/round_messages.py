@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from tempzero.answers.chat_messages import read_wire_message
+from tempzero.answers.chat_messages import read_request_messages
 from tempzero.records import Run
 from tempzero.types.asked import Message, Trial
 
@@ -17,10 +14,5 @@ def read_round_messages(run: Run) -> dict[Trial, tuple[Message, ...]]:
     for record in run.records() if behind else ():
         trial = record.attempt.trial
         if trial.prompt in behind and trial not in found:
-            found[trial] = tuple(read_wire_message(one) for one in _list_messages(record.attempt.exchange.request.body))
+            found[trial] = read_request_messages(record.attempt.exchange.request.body)
     return found
-
-
-def _list_messages(body: str) -> list[dict[str, Any]]:
-    messages = json.loads(body).get("messages")
-    return [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
