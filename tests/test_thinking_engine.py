@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 from tempzero.cli import main
+from tempzero.config.shipped import find_shipped
 from tempzero.records import open_run
 from tiny_gguf import tiny_model
 
@@ -20,6 +22,57 @@ THINKING = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
     "{% if enable_thinking is not defined or enable_thinking %}{{ '<think>\\n' }}{% endif %}{% endif %}"
 )
+
+
+# Two examples before every conversation: without them the small shipped model opens a thought and never closes it.
+EXAMPLES = (
+    ("What is the capital of Spain?", "The user asks for a capital. The capital of Spain is Madrid.", "Madrid"),
+    ("Name an animal that can fly.", "The user wants one flying animal. A bird flies. I will say an owl.", "An owl."),
+)
+
+
+def shown_how() -> str:
+    """The template with the examples, thoughts and all where thinking is on."""
+    told = ""
+    for asked, thought, said in EXAMPLES:
+        told += f"{{{{ {f'<|im_start|>user{chr(10)}{asked}<|im_end|>{chr(10)}<|im_start|>assistant{chr(10)}'!r} }}}}"
+        block = f"<think>{chr(10)}{thought}{chr(10)}</think>{chr(10)}{chr(10)}"
+        told += f"{{% if enable_thinking is not defined or enable_thinking %}}{{{{ {block!r} }}}}{{% endif %}}"
+        told += f"{{{{ {f'{said}<|im_end|>{chr(10)}'!r} }}}}"
+    return told + THINKING
+
+
+def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> None:
+    """Trained weights on a real server, which close their thought themselves: reasoning and text part company."""
+    shipped = yaml.safe_load(find_shipped("providers.yaml").read_text())
+    weights = {"weights": "smollm2-135m-instruct", "context": 1024, "threads": 1, "chat_template": shown_how()}
+    claims = {"claims": {"model": "SmolLM2-135M-Instruct"}}
+    settings = {
+        "version": 1,
+        "run": {"prompts": "p.yaml", "reference": "ref"},
+        "score": {"enabled": True, "forms": ["threads=2"], "form_tokens": 40, "variants": []},
+        "defaults": {"repeats": 1, "max_tokens": 64},
+        "weights": shipped["weights"],
+        "providers": [
+            {"name": "ref", "local": {**weights, "precision": "f32"}, **claims},
+            {"name": "f16", "serve": {**weights, "precision": "f16"}, **claims},
+        ],
+    }
+    (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+    asked = ("What is the capital of France?", "Name a fruit that is red.")
+    prompts = [{"id": f"p{n}", "prompt": text} for n, text in enumerate(asked)]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+    assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
+    run = open_run(next((tmp_path / "results").iterdir()))
+    said = {(v.trial.provider, v.trial.prompt): v.outcome.completion for v in run.views()}
+    assert all(one is not None and one.reasoning_text for one in said.values())
+    assert all(one is not None and one.text.strip() for one in said.values())
+    assert not run.reading().unread
+    report = (run.path / "report.md").read_text()
+    assert "| ref | f16 | 2 of 2 |" in report
+    with (run.path / "tables" / "reference.csv").open() as table:
+        parts = {row["part"] for row in csv.DictReader(table) if row["metric"] == "cross_emr"}
+    assert {"whole", "reasoning", "text"} <= parts
 
 
 def test_reasoning_of_a_real_server_is_compared_read_and_switched_off(
