@@ -13,8 +13,10 @@ import pytest
 import yaml
 from loopback import Call, Loopback, Reply, completion_value, error, value
 from tempzero import suites
+from tempzero.analysis import analyse
 from tempzero.cli import main
 from tempzero.errors import SuiteError
+from tempzero.nightly.history.condensing import condense_run
 from tempzero.records import open_run
 
 WEATHER = {
@@ -161,6 +163,9 @@ def test_repeats_that_part_are_compared_up_to_there(tmp_path: Path) -> None:
     thirds = {row["prompt"] for row in exported if row["prompt_id"] == "talk.3"}
     assert len(thirds) == 2
     assert all('"role": "assistant"' in asked for asked in thirds)
+    (side,) = condense_run(open_run(folder), analyse(open_run(folder)))
+    assert len([question for question in side.texts if question.startswith("talk.3#")]) == 2  # a night knows them apart
+    assert (side.planned, side.answered) == (12, 12)
     claim = tmp_path / "claim"
     assert main(["claim", str(folder), "--rule", "nondeterministic", "--provider", "a", "--out", str(claim)]) == 0
     assert main(["verify", str(claim)]) == 0

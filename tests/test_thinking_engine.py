@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from tempzero.analysis import analyse
 from tempzero.cli import main
 from tempzero.config.shipped import find_shipped
 from tempzero.records import open_run
@@ -126,6 +128,11 @@ def test_rounds_of_a_conversation_are_read_behind_the_answers_that_went_back(
         "providers": [
             {"name": "ref", "local": {**weights, "precision": "as_is"}, **way},
             {"name": "served", "serve": {**weights, "precision": "f16"}, **way},
+            {
+                "name": "odd",
+                "serve": {**weights, "precision": "f16", "default_sampling": {"repeat_penalty": 1.5}},
+                **way,
+            },
         ],
     }
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
@@ -135,10 +142,19 @@ def test_rounds_of_a_conversation_are_read_behind_the_answers_that_went_back(
     run = open_run(next((tmp_path / "results").iterdir()))
     reading = run.reading()
     assert not reading.unread
-    assert len({s.trial for s in reading.scored}) == 12
+    assert len({s.trial for s in reading.scored}) == 18
     own = [s for s in reading.scored if s.trial.provider == "ref"]
     assert {m for s in own if s.scores for m in s.scores.margin} == {0.0}
     sent = [json.loads(r.attempt.exchange.request.body)["messages"] for r in run.records()]
     behind = [m for messages in sent for m in messages if m["role"] == "assistant"]
-    assert len(behind) == 12
+    assert len(behind) == 18
     assert all("reasoning_content" in message for message in behind)
+    reading_of = analyse(run).reading
+    assert reading_of is not None
+    (parted,) = [p for p in reading_of.partings if {p.left, p.right} == {"odd", "ref"}]
+    asked = {r.attempt.trial: json.loads(r.attempt.exchange.request.body)["messages"] for r in run.records()}
+    tokens = {s.trial: s.scores.token_ids for s in reading.scored if s.scores is not None}
+    pairs = [(t, replace(t, provider="ref")) for t in asked if t.provider == "odd"]
+    differ = [(a, b) for a, b in pairs if tokens.get(a) != tokens.get(b)]
+    same_words = [(a, b) for a, b in differ if asked[a] == asked[b]]
+    assert parted.near_tie + parted.unexplained == len(same_words) < len(differ)

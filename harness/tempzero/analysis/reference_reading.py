@@ -97,6 +97,7 @@ def _collect_answers(case: Case) -> Mapping[Trial, ReportedAnswer]:
                 prompt_tokens=_none_if_not_said(int(lane.prompt_tokens[row])),
                 completion_tokens=_none_if_not_said(int(lane.completion_tokens[row])),
                 max_tokens=limits[int(lane.prompt[row])] if lane.provider.imported is None else None,
+                place=int(lane.prompt[row]),
             )
     return found
 

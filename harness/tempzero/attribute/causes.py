@@ -298,10 +298,10 @@ def _diagnose_share(patient: Patient, fits: SuspectFits, part: Naming) -> Diagno
 
 def _find_varied_prompts(lane: ResponseLane) -> set[str]:
     """Prompts whose repeats are not the same."""
-    found: dict[str, set[int]] = {}
-    for trial, sequence in zip(lane.trials, lane.sequence.tolist(), strict=True):
-        found.setdefault(trial.prompt, set()).add(sequence)
-    return {prompt for prompt, sequences in found.items() if len(sequences) > 1}
+    found: dict[tuple[str, int], set[int]] = {}
+    for trial, place, sequence in zip(lane.trials, lane.prompt.tolist(), lane.sequence.tolist(), strict=True):
+        found.setdefault((trial.prompt, place), set()).add(sequence)
+    return {prompt for (prompt, _), sequences in found.items() if len(sequences) > 1}
 
 
 def _describe_common_length(fits: SuspectFits) -> str:

@@ -19,7 +19,10 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedAnswer:
-    """What a provider gave and said of it. `cut`: at its token limit; `max_tokens`: the limit asked for."""
+    """What a provider gave and said of it. `cut`: at its token limit; `max_tokens`: the limit asked for.
+
+    `place` is its prompt's among all: of a round of a conversation another one for every history.
+    """
 
     trial: Trial
     text: str
@@ -27,6 +30,7 @@ class ReportedAnswer:
     prompt_tokens: int | None
     completion_tokens: int | None
     max_tokens: int | None
+    place: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,16 +146,22 @@ def _build_response_lanes(
     for trial in sequence:
         by_lane.setdefault((trial.condition, trial.provider), []).append(trial)
     for (condition, provider), unordered in sorted(by_lane.items()):
-        trials = sorted(unordered, key=lambda t: (cells[t.prompt], t.repeat))
+        places = {t: _find_place(answers.get(t), cells[t.prompt]) for t in unordered}
+        trials = sorted(unordered, key=lambda t: (places[t], t.repeat))
         yield ResponseLane(
             provider=provider,
             condition=condition,
             sequence=np.array([sequence[t] for t in trials], dtype=np.int64),
-            prompt=np.array([cells[t.prompt] for t in trials], dtype=np.int64),
+            prompt=np.array([places[t] for t in trials], dtype=np.int64),
             trials=tuple(trials),
             answers=tuple(answers.get(t) for t in trials),
             scored=tuple(scored[t] for t in trials),
         )
+
+
+def _find_place(answer: ReportedAnswer | None, own: int) -> int:
+    """Only answers to the same words are held against each other."""
+    return own if answer is None or answer.place is None else answer.place
 
 
 def _build_token_columns(roots: Sequence[ScoredResponse]) -> TokenColumns:

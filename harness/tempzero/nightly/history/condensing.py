@@ -60,7 +60,7 @@ def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
         numbered = lane.text.copy()
         numbered[numbered != NOT_SAID] = new[numbered[numbered != NOT_SAID]]
         counted = tally_lane(replace(lane, text=numbered), texts, seen.prompts)
-        side = _condense_lane(counted, texts, questions, said, run, analysis)
+        side = _condense_lane(counted, texts, questions, said, run, analysis, seen.prompts)
         asked = {p.id: q for q, p in zip(questions, seen.prompts, strict=True) if q in side.one_token}
         found = {asked[p]: one for (name, p), one in likelihoods.items() if name == side.provider and p in asked}
         sides.append(replace(side, likelihoods={q: tuple(found[q]) for q in sorted(found)}))
@@ -139,9 +139,9 @@ def _condense_lane(
     said: _ResponseStatements,
     run: Run,
     analysis: Analysis,
+    prompts: Sequence[Prompt],
 ) -> Side:
     provider, name = counted.lane.provider, counted.name
-    prompts = run.manifest.suite.prompts
     refused = (j for j, p in enumerate(prompts) if set(said.kinds[name, p.id]) == {"content_filter"})
     reasons = counted.shows_reasoning
     spoken = counted.parts["spoken"].raw if reasons else None
