@@ -1,11 +1,12 @@
 """Nothing in, run folders and a table out: how far into long answers each way of computing stays with float32.
 
 Open prose of up to 1,024 tokens, asked of SmolLM2-135M-Instruct: the float32 reference in this process, llama.cpp
-servers in f16, q8_0 and q4_0, vLLM in bfloat16, and the same with speculative decoding, whose verification is exact.
+servers in f16, q8_0 and q4_0, vLLM in float32 and bfloat16, and the latter with exact speculative decoding.
 Each endpoint is a part of its own with a run folder of its own, so that a stop loses nothing; `table` replays them all
 as one run and lets tempzero analyse it.
 
-    python tests/benchmarks/length_sensitivity.py FOLDER ask f32|f16|q8_0|q4_0|vllm|speculative [--prompts 12]
+    python tests/benchmarks/length_sensitivity.py FOLDER ask f32|f16|q8_0|q4_0|vllm_f32|vllm|speculative
+        [--prompts 12]
         [--tokens 1024] [--vllm PYTHON WEIGHTS]
     python tests/benchmarks/length_sensitivity.py FOLDER table [--against f32]
 
@@ -36,7 +37,7 @@ from tempzero.metrics.divergence import common_prefix_lengths
 from tempzero.types.concluded import Analysis, Estimate
 from tempzero.workflow import pipeline
 
-PARTS = ("f32", "f16", "q8_0", "q4_0", "vllm", "speculative")
+PARTS = ("f32", "f16", "q8_0", "q4_0", "vllm_f32", "vllm", "speculative")
 MARKS = (32, 64, 128, 256, 512, 1024)
 SPECULATIVE = '{"method":"ngram","num_speculative_tokens":4,"prompt_lookup_max":4,"prompt_lookup_min":2}'
 ASKED = (
@@ -120,7 +121,15 @@ def open_endpoint(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", weights, "--served-model-name", MODEL]
-        command += ["--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "16", "--enforce-eager"]
+        command += [
+            "--dtype",
+            "float32" if options.part == "vllm_f32" else "bfloat16",
+            "--max-model-len",
+            "2048",
+            "--max-num-seqs",
+            "16",
+            "--enforce-eager",
+        ]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         if options.part == "speculative":
             command += ["--speculative-config", SPECULATIVE]
