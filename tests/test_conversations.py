@@ -239,6 +239,18 @@ def test_reasoning_goes_back_as_the_api_wants_it(form: str, tmp_path: Path) -> N
         assert [is_returned(trip[3][0][at]) for at in (1, 3)] == [kept != "never"] * 2
 
 
+@pytest.mark.parametrize("odd", [float("nan"), "\ud800"])
+def test_what_no_request_can_carry_does_not_go_back(odd: Any, tmp_path: Path) -> None:
+    """A host may put anything beside its reasoning; its next round is asked all the same."""
+    pieces = [{"type": "reasoning.text", "text": "hm", "more": odd}]
+    with Loopback(Host(reasoning="hm", reasoning_details=pieces)) as server:
+        returned = {"reasoning": {"returned": "always"}, "repeats": 1}
+        run(write_setting(tmp_path, {"a": server.base_url}, [TALK], **returned))
+    asked = by_round(server, "one")
+    assert max(asked) == 4
+    assert asked[2][0][1]["reasoning_content"] == "hm"
+
+
 def test_a_recorded_conversation_is_replayed(tmp_path: Path) -> None:
     """Replayed answers are the history of replayed rounds, so that every round is found again."""
     with Loopback(Host()) as server:

@@ -6,6 +6,7 @@ API wants it, in the field and the form in which it was given.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -87,7 +88,7 @@ def _join_values(first: Any, more: Any) -> Any:
 
 
 def _find_raw_message(exchange: Exchange) -> Mapping[str, Any]:
-    """The first choice's message as it came, of a stream put together; nothing where that cannot be read."""
+    """The first choice's message as it came, of a stream put together; nothing where no request could carry it."""
     response = exchange.response
     if response is None or response.body is None:
         return {}
@@ -98,6 +99,7 @@ def _find_raw_message(exchange: Exchange) -> Mapping[str, Any]:
         else:
             value = parse_json_bytes(body)
         message = value["choices"][0]["message"]
+        json.dumps(message, ensure_ascii=False, allow_nan=False).encode()  # NaN, half of a pair: not to be sent
     except (UnusableReply, ValueError, LookupError, TypeError, RecursionError):
         return {}
     return message if isinstance(message, Mapping) else {}
