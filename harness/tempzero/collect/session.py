@@ -116,24 +116,27 @@ async def collect_session(
     with stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp()) as writer:
         records.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
         progress = records.open_run(path).progress()
-        watcher.begin(prepared.plan, len(progress.complete))
+        watcher.begin(prepared.plan, progress.complete)
         stopping.after(limits.max_minutes)
-        async with acknowledge_attempts(writer, watcher.attempt, stopping) as had:
-            endings = await collect_attempts(
-                prepared.plan,
-                config=prepared.config,
-                suite=prepared.suite,
-                engines=opened.engines,
-                attempts=progress.attempts,
-                complete=progress.complete,
-                write=lambda attempt: clocks.look(writer.append(attempt).attempt),
-                progress=had,
-                stop=stopping.event,
-                budget=budget,
-                without=[e.provider for e in refused if e.provider],
-                renew=opened.renew,
-                answers=_find_round_answers(path, prepared.suite) if progress.complete else None,
-            )
+        try:
+            async with acknowledge_attempts(writer, watcher.attempt, stopping) as had:
+                endings = await collect_attempts(
+                    prepared.plan,
+                    config=prepared.config,
+                    suite=prepared.suite,
+                    engines=opened.engines,
+                    attempts=progress.attempts,
+                    complete=progress.complete,
+                    write=lambda attempt: clocks.look(writer.append(attempt).attempt),
+                    progress=had,
+                    stop=stopping.event,
+                    budget=budget,
+                    without=[e.provider for e in refused if e.provider],
+                    renew=opened.renew,
+                    answers=_find_round_answers(path, prepared.suite) if progress.complete else None,
+                )
+        finally:
+            watcher.end()
         endings = (*refused, *endings)
         if stopping.by_deadline:
             endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
