@@ -38,6 +38,13 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return re.sub(r"\[([^\]]*)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """What the theme leaves open for keyboards and screen readers: hidden switches, what scrolls, empty heads."""
+    output = re.sub(r"(<pre[^>]*>(?:<span></span>)?<code|<table)\b", r'\1 tabindex="0"', output)
+    output = output.replace('aria-hidden="true"  type="radio"', 'aria-hidden="true" tabindex="-1" type="radio"')
+    return re.sub(r"<th([^>]*)></th>", r"<td\1></td>", output)
+
+
 def show_notebook(notebook: dict[str, Any]) -> Iterator[str]:
     """A notebook's cells as Markdown: texts as they are, code, and what it gave."""
     for cell in notebook["cells"]:
