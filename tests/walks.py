@@ -98,9 +98,10 @@ def _run_step(step: Step, shell: subprocess.Popen[str], folder: Path, port: str)
     shell.stdin.write(f"echo {_END}\n")
     shell.stdin.flush()
     lines = []
-    while (line := shell.stdout.readline()) != f"{_END}\n":
+    while not (line := shell.stdout.readline()).endswith(f"{_END}\n"):
         assert line, f"the shell ended in: {step.command}"
         lines.append(line)
+    lines.append(line.removesuffix(f"{_END}\n"))  # of an output that ends without a line break
     config = folder / "providers.yaml"
     if config.is_file():
         config.write_text(config.read_text().replace(":8765/", f":{port}/"))
