@@ -7,12 +7,16 @@ output. They run one after the other in one shell and one empty folder, exactly 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +28,7 @@ import tempzero
 SOURCE = Path(tempzero.__file__).parents[1]
 _BLOCK = re.compile(r"^(`{3,})console\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _END = "end-of-output"
+_MOST_S = 240.0
 # What is another in every run, by name; everything else a command prints must be what the page says.
 PLACEHOLDERS: Mapping[str, str] = {
     "RUN": r"\b\d{8}T\d{6}Z",
@@ -58,8 +63,8 @@ def read_steps(page: str) -> Iterator[Step]:
 
 
 def replace_outputs(page: str, outputs: Sequence[str]) -> str:
-    """The page with other outputs under its commands."""
-    left = iter(outputs)
+    """The page with other outputs under its commands, each ending with its line."""
+    left = iter(output + "\n" if output and not output.endswith("\n") else output for output in outputs)
 
     def rewrite(block: re.Match[str]) -> str:
         commands = re.findall(r"^\$ (.*)$", block[2], re.MULTILINE)
@@ -82,7 +87,12 @@ def take_walk(steps: Sequence[Step], folder: Path) -> list[str]:
     """
     port = str(_find_free_port())
     with _open_shell(folder, port) as shell:
-        return [_run_step(step, shell, folder, port) for step in steps]
+        watchdog = threading.Timer(_MOST_S, os.killpg, (shell.pid, signal.SIGKILL))
+        watchdog.start()
+        try:
+            return [_run_step(step, shell, folder, port) for step in steps]
+        finally:
+            watchdog.cancel()
 
 
 def _run_step(step: Step, shell: subprocess.Popen[str], folder: Path, port: str) -> str:
@@ -130,18 +140,23 @@ def _open_shell(folder: Path, port: str) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     ) as shell:
         assert shell.stdin is not None
         try:
             yield shell
         finally:
-            shell.stdin.write("kill $(jobs -p) 2>/dev/null\nwait\nexit\n")
-            shell.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                shell.stdin.write("kill $(jobs -p) 2>/dev/null\nwait\nexit\n")
+                shell.stdin.close()
 
 
 def _find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """Below those that a system gives to connections: nobody takes it before the hosts do."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def main(pages: Sequence[str]) -> None:
