@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 import yaml
 from loopback import Call, Loopback, Reply, completion_value, value
 from tempzero.cli import main
+from tempzero.collect.watcher import Watcher
+from tempzero.config import Setting
 from tempzero.config.catalogue import read_catalogue
 from tempzero.records import open_run
+from tempzero.workflow.pipeline import prepare_run, start_run
 
 
 def thinking_host(call: Call) -> Reply:
@@ -50,7 +54,9 @@ def test_every_entry_of_a_model_can_be_asked_with_thinking_on_and_off(
         settings["run"] = {"prompts": "p.yaml"}
         settings["conditions"] = [{"name": name, "reasoning": {"effort": name}} for name in ("none", "high")]
         file.write_text(yaml.safe_dump(settings))
-        assert main(["run", "--repeats", "1", "--no-check"]) in (0, 1, 3)
+        # Asked and recorded; what a report of so many hosts looks like is not the question here, and takes its time.
+        prepared = prepare_run(Setting.load(file, os.environ), repeats=1)
+        start_run(prepared, watcher=Watcher(), check=False)
         sent = [(call.target.split("/")[2], call.json) for call in server.calls]
     assert {name for name, _ in sent} == set(read_catalogue().models[model].hosts)
     run = open_run(next((tmp_path / "results").iterdir()))
