@@ -6,10 +6,12 @@ import re
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from reports import synthetic
-from tempzero.reports import html
+from tempzero.reports import html, write_reports
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import build_sections
 from tempzero.types.concluded import Analysis, Divergence, Verdict
@@ -77,7 +79,7 @@ def test_nothing_can_run_or_be_fetched(page: _Page) -> None:
     for _, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes)
         assert all(not attributes.get(name) for name in ("src", "srcset", "action", "data"))
-        assert (attributes.get("href") or "#").startswith("#")
+        assert re.match(r"#|(charts|tables)/[a-z0-9-]+[.](svg|csv)$", attributes.get("href") or "#")
         assert "url(" not in (attributes.get("style") or "")
     policies = [a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     assert len(policies) == 1
@@ -105,8 +107,8 @@ def test_identifiers_are_unique_and_links_arrive(page: _Page) -> None:
     """Every link of the contents leads somewhere, and no two elements share an identifier."""
     names = [a["id"] for _, a in page.elements if a.get("id")]
     assert len(names) == len(set(names))
-    for attributes in page.all("a"):
-        assert str(attributes["href"]).removeprefix("#") in names
+    for target in [str(a["href"]) for a in page.all("a")]:
+        assert not target.startswith("#") or target.removeprefix("#") in names
     for _, attributes in page.elements:
         for name in str(attributes.get("aria-labelledby") or "").split():
             assert name in names
@@ -131,11 +133,28 @@ def test_the_script_writes_no_markup() -> None:
     assert "<!--" not in script
 
 
+def test_every_chart_is_kept_as_a_file_beside_the_table_with_its_numbers(tmp_path: Path) -> None:
+    """The page links to both, so that a chart can be used elsewhere and checked; the file needs no other."""
+    files = write_reports(synthetic.analysis(), synthetic.verdict(), tmp_path)
+    targets = {str(a["href"]) for a in _plain().all("a") if not str(a["href"]).startswith("#")}
+    written = {path.relative_to(tmp_path).as_posix() for path in files}
+    assert targets <= written
+    assert {t for t in written if t.startswith("charts/")} == {t for t in targets if t.endswith(".svg")}
+    assert len([t for t in targets if t.endswith(".svg")]) >= 6
+    for path in files:
+        if path.suffix == ".svg":
+            drawing = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+            assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+            assert "var(--" not in re.sub(r"(?s)<style>.*</style>", "", path.read_text(encoding="utf-8")) or (
+                path.name == "overview.svg"
+            )
+
+
 def test_both_charts_are_drawn() -> None:
     """The heat map has a cell for each pair, each survival curve and each margin profile is a line with its name."""
     page = _plain()
     drawn = [str(a.get("class")) for a in page.all("svg")]
-    assert (drawn.count("heat"), drawn.count("curves")) == (1, 3)
+    assert (drawn.count("heat"), drawn.count("curves")) == (1, 4)
     cells = [t for t in page.text["title"] if " with itself: " in t or "same text" in t]
     assert len(cells) == 49  # seven providers claim the one model
     assert "llama-q4_0 and cpu-f32: same text 0.07 [0.00, 0.20], n=24, excess divergence 0.93" in " ".join(cells)

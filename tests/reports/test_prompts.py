@@ -8,6 +8,7 @@ from html import unescape
 
 from reports import synthetic
 from tempzero.reports import html
+from tempzero.reports.answer_strip import Strip
 from tempzero.reports.document import PromptItem, PromptList
 from tempzero.reports.lookup import View
 from tempzero.reports.sections.prompt_by_prompt import build_prompts_section
@@ -15,7 +16,8 @@ from tempzero.types.concluded import Analysis, AnswerCount, DistinctAnswer
 
 
 def _items(analysis: Analysis) -> dict[str, PromptItem]:
-    (block,) = build_prompts_section(View(analysis, synthetic.verdict())).blocks
+    strip, block = build_prompts_section(View(analysis, synthetic.verdict())).blocks
+    assert isinstance(strip, Strip)
     assert isinstance(block, PromptList)
     return {item.name: item for item in block.items}
 
@@ -92,7 +94,8 @@ def test_a_reasoning_is_folded_and_compared_by_itself() -> None:
 def test_what_has_no_room_is_said_to_be_elsewhere() -> None:
     """A prompt whose texts are not kept is counted, and the file named that has it."""
     analysis = synthetic.analysis()
-    (block,) = build_prompts_section(View(replace(analysis, asked=analysis.asked[:20]), synthetic.verdict())).blocks
+    strip, block = build_prompts_section(View(replace(analysis, asked=analysis.asked[:20]), synthetic.verdict())).blocks
+    assert isinstance(strip, Strip)
     assert isinstance(block, PromptList)
     assert block.more.startswith("4 more prompts")
     assert "tables/prompts.csv" in block.more

@@ -89,6 +89,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         host=manifest.host,
         providers=tuple(_provider_facts(p, run.config) for p in run.config.providers if p.name not in skipped),
         references=tuple(r for r in run.config.run.references if r not in skipped),
+        absent_references=tuple(r for r in run.config.run.references if r in skipped),
         skipped=manifest.skipped,
         prompts=seen.suite_size,
         records=seen.records,

@@ -33,6 +33,9 @@ NED_PAIRS = 30
 # Characters of each text NED looks at: its cost is quadratic in the length. About a thousand tokens.
 NED_CHARS = 4000
 
+# Drops of one survival curve.
+MOST_STEPS = 100
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Survival:
@@ -125,7 +128,7 @@ def repeat_survival(counts: Counts, shared: Ints) -> Survival | None:
         starts = np.flatnonzero(mark_group_starts(group))
         return float((together * (together - 1) / 2 * weight_of_pair[starts]).sum()) / cells
 
-    positions = survival_positions(int(shared_here.max(initial=0)))
+    positions = survival_positions(shared_here)
     return Survival(positions=positions, shares=tuple(map(share, positions)), pairs=int(per_cell.sum()))
 
 
@@ -168,19 +171,19 @@ def cross_survival(left: Counts, right: Counts, shared: Ints) -> Survival | None
         group = np.cumsum(shared_here < position) - 1
         return float(np.bincount(group, share_a) @ np.bincount(group, share_b)) / cells
 
-    longest = int(shared_here[shared_here < np.iinfo(np.int64).max].max(initial=0))
-    positions = survival_positions(longest)
+    positions = survival_positions(shared_here[shared_here < np.iinfo(np.int64).max])
     return Survival(positions=positions, shares=tuple(map(share, positions)), pairs=int(pairs.sum()))
 
 
-def survival_positions(longest: int) -> tuple[int, ...]:
-    """Positions 0, 1, 2, 3, 4, 6, 8, 12, 16, 24 ... up to the first one beyond `longest`."""
-    positions, step = [0, 1], 1
-    while positions[-1] <= longest:
-        positions.append(positions[-1] + step)
-        if positions[-1] >= 4 * step:
-            step *= 2
-    return tuple(positions)
+def survival_positions(shared: Ints) -> tuple[int, ...]:
+    """0, and the positions after which a pair is no longer identical: where the curve drops, and nowhere else.
+
+    Of more than MOST_STEPS positions an even choice, the last among them; the shares there are exact all the same.
+    """
+    drops = np.unique(shared[shared >= 0]) + 1
+    if drops.size > MOST_STEPS:
+        drops = drops[np.linspace(0, drops.size - 1, MOST_STEPS).round().astype(np.int64)]
+    return (0, *drops.tolist())
 
 
 def repeat_pairs(counts: Counts) -> Pairs:

@@ -1,5 +1,5 @@
 """An Analysis and a Verdict in, the reports out: report.html, report.md, summary.json, overview.svg and .png,
-badge.json, tables/*.csv, and the screen.
+badge.json, charts/*.svg, tables/*.csv, and the screen.
 
 Nothing is measured or decided here. Same Analysis and Verdict, same bytes: no clock, no locale, no random order.
 """
@@ -15,6 +15,7 @@ from tempzero.records.files import write_atomically
 from tempzero.reports import badge, brief_screen, csv_tables, html, markdown, screen, summary
 from tempzero.reports.lookup import View
 from tempzero.reports.overview_png import draw_overview_png
+from tempzero.reports.overview_table import render_overview_table
 from tempzero.reports.sections import build_sections
 from tempzero.reports.sections.run_overview import lay_out_overview
 from tempzero.types.concluded import Analysis, Verdict
@@ -23,9 +24,8 @@ from tempzero.types.concluded import Analysis, Verdict
 def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
     """Write every report file into a run folder, each in one step, in place of an older one.
 
-    Returns the paths: report.html, report.md, summary.json, overview.svg, badge.json, overview.png, then the
-    tables. Raises
-    OSError where the folder cannot be written.
+    Returns the paths: report.html, report.md, summary.json, overview.svg, badge.json, overview.png, then charts
+    and tables. Raises OSError where the folder cannot be written.
     """
     view = View(analysis, verdict)
     parts, overview = build_sections(view), lay_out_overview(view)
@@ -36,6 +36,8 @@ def write_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[P
         "overview.svg": html.render_overview_svg(overview),
         "badge.json": badge.render_badge(verdict),
         "overview.png": draw_overview_png(overview),
+        **html.render_chart_files(parts),
+        "tables/overview.csv": render_overview_table(view),
         **{f"tables/{name}": text for name, text in csv_tables.render_tables(analysis).items()},
     }
     return tuple(_write_report_file(folder / name, text) for name, text in texts.items())

@@ -43,8 +43,13 @@ class HeatLabel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeatMap:
-    """Provider x provider: agreement with each other, and on the diagonal with oneself."""
+    """Provider x provider: agreement with each other, and on the diagonal with oneself.
 
+    `file` names the picture in the run folder's charts/, `data` the table beside it that holds its numbers.
+    """
+
+    file: str
+    data: str
     title: str
     summary: str
     width: int
@@ -66,7 +71,7 @@ class HeatValue:
 
 
 def lay_out_heat_map(
-    title: str, names: Sequence[str], values: Sequence[Sequence[HeatValue]], *, summary: str
+    title: str, names: Sequence[str], values: Sequence[Sequence[HeatValue]], *, summary: str, file: str, data: str
 ) -> HeatMap:
     """Lay out a square map; `values[row][column]` in the order of `names`."""
     rows = tuple(
@@ -83,6 +88,8 @@ def lay_out_heat_map(
         _lay_out_heat_cell(row, column, value) for row, line in enumerate(values) for column, value in enumerate(line)
     )
     return HeatMap(
+        file=file,
+        data=data,
         title=title,
         summary=summary,
         width=_LABEL_WIDTH + len(names) * CELL_WIDTH + 2,
@@ -130,8 +137,10 @@ class CurveLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveChart:
-    """Curves with named lines over one axis."""
+    """Curves with named lines over one axis. `file` and `data` as of a HeatMap."""
 
+    file: str
+    data: str
     title: str
     summary: str
     x_label: str
@@ -150,12 +159,34 @@ LEFT, TOP, PLOT_WIDTH, LABEL_STEP = 46, 14, 560, 17
 _NAMES_WIDTH = 230
 
 
-def lay_out_curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, summary: str) -> CurveChart:
+MOST_LINES = 6
+"""In one plot; more of them are drawn in several plots over the same axes."""
+
+
+def lay_out_curve_charts(
+    title: str, named: Sequence[tuple[str, SurvivalCurve]], *, file: str, data: str
+) -> tuple[CurveChart, ...]:
     """Lay out the curves, best ending first; each is a step that starts at 1 before the first character."""
     ordered = sorted(named, key=lambda pair: (-_end_share(pair[1]), pair[0]))
+    longest = max((c.positions[-1] for _, c in ordered if c.positions), default=1) or 1
+    parts = [ordered[i : i + MOST_LINES] for i in range(0, len(ordered), MOST_LINES)]
+    return tuple(
+        _lay_out_curve_plot(
+            f"{title} ({number} of {len(parts)})" if len(parts) > 1 else title,
+            part,
+            longest,
+            file=f"{file}-{number}" if len(parts) > 1 else file,
+            data=data,
+        )
+        for number, part in enumerate(parts, start=1)
+    )
+
+
+def _lay_out_curve_plot(
+    title: str, ordered: Sequence[tuple[str, SurvivalCurve]], longest: int, *, file: str, data: str
+) -> CurveChart:
     plot_height = max(260, len(ordered) * LABEL_STEP)
     bottom = TOP + plot_height
-    longest = max((c.positions[-1] for _, c in ordered if c.positions), default=1) or 1
     ends = [TOP + (1 - _end_share(c)) * plot_height for _, c in ordered]
     labels = spread_labels(ends, TOP, bottom)
     lines = tuple(
@@ -171,8 +202,10 @@ def lay_out_curve_chart(title: str, named: Sequence[tuple[str, SurvivalCurve]], 
         for i, (name, curve) in enumerate(ordered)
     )
     return CurveChart(
+        file=file,
+        data=data,
         title=title,
-        summary=summary,
+        summary="; ".join(f"{name}: {_end_share(c):.2f} of {c.pairs:,} pairs never part" for name, c in ordered),
         x_label="characters from the start of the text",
         left=LEFT,
         top=TOP,
@@ -205,14 +238,14 @@ def _position_x(position: int, longest: int) -> float:
 
 
 def _step_path(curve: SurvivalCurve, longest: int, plot_height: int) -> str:
-    """A step path; steps smaller than a tenth of a pixel are left out, so its size is bounded."""
+    """A step path that drops at the curve's own positions."""
     parts = [f"M{LEFT} {TOP}"]
-    drawn = (float(LEFT), float(TOP))
+    height = float(TOP)
     for position, share in zip(curve.positions, curve.shares, strict=True):
         x, y = round(_position_x(position, longest), 1), round(TOP + (1 - share) * plot_height, 1)
-        if y != drawn[1] and (x - drawn[0] >= 0.5 or y - drawn[1] >= 0.5):
+        if y != height:
             parts.append(f"H{x:g}V{y:g}")
-            drawn = (x, y)
+            height = y
     parts.append(f"H{LEFT + PLOT_WIDTH}")
     return "".join(parts)
 

@@ -136,51 +136,51 @@ def render_tables(analysis: Analysis) -> dict[str, str]:
     by_kind: dict[KindName, list[Figure]] = {kind.name: [] for kind in analysis.vocabulary.kinds}
     for figure in analysis.figures:
         by_kind[figure.kind].append(figure)
-    tables = {f"{kind}.csv": _render_csv(_FIGURE_COLUMNS, map(_figure_row, rows)) for kind, rows in by_kind.items()}
-    tables["prompts.csv"] = _render_csv(_PROMPT_COLUMNS, map(_prompt_row, analysis.prompt_rows))
-    tables["findings.csv"] = _render_csv(
+    tables = {f"{kind}.csv": render_csv(_FIGURE_COLUMNS, map(_figure_row, rows)) for kind, rows in by_kind.items()}
+    tables["prompts.csv"] = render_csv(_PROMPT_COLUMNS, map(_prompt_row, analysis.prompt_rows))
+    tables["findings.csv"] = render_csv(
         ("rule", "subject", "other", "weight", "message", *_NUMBERS, "p_value", "trials", "evidence"),
         _finding_rows(analysis),
     )
-    tables["levels.csv"] = _render_csv(_LEVEL_COLUMNS, _level_rows(analysis))
-    tables["camps.csv"] = _render_csv(("claimed_model", "condition", "provider", "camp", "odd"), _camp_rows(analysis))
-    tables["call_counts.csv"] = _render_csv(
+    tables["levels.csv"] = render_csv(_LEVEL_COLUMNS, _level_rows(analysis))
+    tables["camps.csv"] = render_csv(("claimed_model", "condition", "provider", "camp", "odd"), _camp_rows(analysis))
+    tables["call_counts.csv"] = render_csv(
         _CALL_COUNT_COLUMNS, (tuple(getattr(c, column) for column in _CALL_COUNT_COLUMNS) for c in analysis.call_counts)
     )
-    tables["conversations.csv"] = _render_csv(_CONVERSATION_COLUMNS, _conversation_rows(analysis))
-    tables["failures.csv"] = _render_csv(
+    tables["conversations.csv"] = render_csv(_CONVERSATION_COLUMNS, _conversation_rows(analysis))
+    tables["failures.csv"] = render_csv(
         ("provider", "kind", "count", "prompts", "said"),
         ((one.provider, one.kind, one.count, one.prompts, one.said) for one in analysis.failures),
     )
-    tables["survival.csv"] = _render_csv(
+    tables["survival.csv"] = render_csv(
         ("kind", "left", "right", "condition", "part", "pairs", "position_chars", "share"), _survival_rows(analysis)
     )
-    tables["diagnoses.csv"] = _render_csv(
+    tables["diagnoses.csv"] = render_csv(
         ("provider", "condition", "reference", "cause", "strength", "value", "low", "high", "n", "message", "evidence"),
         _diagnosis_rows(analysis),
     )
-    tables["token_causes.csv"] = _render_csv(
+    tables["token_causes.csv"] = render_csv(
         _TOKEN_CAUSE_COLUMNS,
         _token_cause_rows(analysis),
     )
-    tables["unparsed.csv"] = _render_csv(
+    tables["unparsed.csv"] = render_csv(
         ("extractor", "version", "provider", "condition", "answers", "unparsed", "waiting", *_ESTIMATE_COLUMNS),
         _unread_answer_rows(analysis),
     )
-    tables["partings.csv"] = _render_csv(
+    tables["partings.csv"] = render_csv(
         ("kind", "left", "right", "condition", "reference", "near_tie", "unexplained", "unread"),
         _near_tie_rows(analysis),
     )
-    tables["margins.csv"] = _render_csv(
+    tables["margins.csv"] = render_csv(
         ("who", "kind", "condition", "reference", "tokens", "margin", "share"), _margin_rows(analysis)
     )
-    tables["divergences.csv"] = _render_csv(("prompt", "part", "at_char", "left", "right"), _divergence_rows(analysis))
-    tables["outcomes.csv"] = _render_csv(_OUTCOME_COLUMNS, _outcome_rows(analysis))
-    tables["served.csv"] = _render_csv(
+    tables["divergences.csv"] = render_csv(("prompt", "part", "at_char", "left", "right"), _divergence_rows(analysis))
+    tables["outcomes.csv"] = render_csv(_OUTCOME_COLUMNS, _outcome_rows(analysis))
+    tables["served.csv"] = render_csv(
         ("provider", "condition", "asked", "served_model", "standing", "backend", "answers", "fingerprints"),
         _served_rows(analysis),
     )
-    tables["flags.csv"] = _render_csv(
+    tables["flags.csv"] = render_csv(
         ("provider", "condition", "flag", "severity", "count", "attempts", "words", "rule", "trials"),
         _flag_rows(analysis),
     )
@@ -312,7 +312,8 @@ def _margin_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
             yield (p.who, p.kind, p.condition, p.reference, p.tokens, at, share)
 
 
-def _render_csv(columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> str:
+def render_csv(columns: Sequence[str], rows: Iterable[Sequence[CellValue]]) -> str:
+    """The text of one table."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tempzero.reports.answer_strip import Strip, StripState
 from tempzero.reports.charts import CurveChart, HeatMap
 from tempzero.reports.overview_chart import Overview
+from tempzero.reports.parting_histogram import Histogram
+from tempzero.reports.scatter_chart import Scatter
 from tempzero.reports.text_diff import PieceKind
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Divergence
@@ -117,13 +120,19 @@ class Definitions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerdictItem:
-    """One provider's verdict with its reasons and its main figures (name, value)."""
+    """One provider's verdict: in plain sentences, in main figures (name, value), and with its reasons.
 
+    `findings` are their anchors and titles.
+    """
+
+    anchor: str
     provider: str
     role: str
     outcome: Literal["pass", "finding", "inconclusive"]
+    sentences: tuple[str, ...]
     reasons: tuple[str, ...]
     figures: tuple[tuple[str, Cell], ...]
+    findings: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
 
@@ -236,17 +245,13 @@ class ReadPairs:
     media: frozenset[Medium] = ON_PAPER
 
 
-MarkState = Literal["same", "other", "mixed", "none"]
-"""Of one provider's answers to one prompt: all the commonest, all another, several, or none."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mark:
     """What one provider answered to one prompt: the answers by letter, and in words."""
 
     who: str
     text: str
-    state: MarkState
+    state: StripState
     hint: str
 
 
@@ -313,6 +318,9 @@ class PromptList:
     more: str
 
 
+Chart = HeatMap | CurveChart | Histogram | Scatter | Strip
+"""What is drawn as a picture, and kept as a file of its own in the run folder's charts/."""
+
 Block = (
     Table
     | Paragraph
@@ -323,8 +331,7 @@ Block = (
     | FindingList
     | TextPairs
     | ReadPairs
-    | HeatMap
-    | CurveChart
+    | Chart
     | Overview
     | PromptList
 )
@@ -348,7 +355,7 @@ def blocks_for_medium(section: Section, medium: Medium) -> list[Block]:
 
 def _media_of(block: Block) -> frozenset[Medium]:
     match block:
-        case HeatMap() | CurveChart() | PromptList():
+        case HeatMap() | CurveChart() | Histogram() | Scatter() | Strip() | PromptList():
             return IN_HTML
         case Overview():
             return ON_PAPER

@@ -14,11 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tempzero.reports.anchors import to_anchor
+from tempzero.reports.answer_strip import Strip
 from tempzero.reports.charts import CurveChart, HeatMap
 from tempzero.reports.document import (
     Block,
     Bullets,
     Cell,
+    Chart,
     Definitions,
     Facts,
     FindingList,
@@ -32,18 +34,19 @@ from tempzero.reports.document import (
     blocks_for_medium,
 )
 from tempzero.reports.figure_wording import SIGNS, trial_words
+from tempzero.reports.listed_runs import ListedRun
 from tempzero.reports.overview_chart import Overview
+from tempzero.reports.parting_histogram import Histogram
+from tempzero.reports.scatter_chart import Scatter
 from tempzero.reports.visible import make_visible
 
 _LONGEST_WORD = 20
 
 _MACROS: dict[type, str] = {
     Bullets: "bullets",
-    CurveChart: "curve_chart",
     Definitions: "definitions",
     Facts: "facts",
     FindingList: "found",
-    HeatMap: "heat_map",
     Overview: "overview",
     Paragraph: "paragraph",
     PromptList: "prompt_list",
@@ -51,6 +54,15 @@ _MACROS: dict[type, str] = {
     Table: "table",
     TextPairs: "text_pairs",
     Verdicts: "verdicts",
+}
+
+
+_CHARTS: dict[type, str] = {
+    CurveChart: "curves",
+    HeatMap: "heat",
+    Histogram: "bars",
+    Scatter: "scatter",
+    Strip: "strip",
 }
 
 
@@ -65,6 +77,16 @@ def render_html(sections: Sequence[Section], *, run_id: str, created_at: str) ->
         created_at=created_at,
         script=Markup(script),
         script_hash=hash_script(script),
+    )
+
+
+def render_run_index(runs: Sequence[ListedRun], *, title: str) -> str:
+    """The page over run folders."""
+    script = read_page_script()
+    return (
+        _build_environment()
+        .get_template("run_index.html.j2")
+        .render(runs=runs, title=title, script=Markup(script), script_hash=hash_script(script))
     )
 
 
@@ -84,6 +106,17 @@ def render_overview_svg(overview: Overview) -> str:
     return _build_environment().get_template("overview.svg.j2").render(block=overview)
 
 
+def render_chart_files(sections: Sequence[Section]) -> dict[str, str]:
+    """Each chart as an SVG file of its own, by its path in the run folder."""
+    template = _build_environment().get_template("chart.svg.j2")
+    return {
+        f"charts/{block.file}.svg": template.render(block=block)
+        for section in sections
+        for block in section.blocks
+        if isinstance(block, HeatMap | CurveChart | Histogram | Scatter | Strip)
+    }
+
+
 @cache  # compiling the templates takes longer than filling them
 def _build_environment() -> Environment:
     environment = Environment(
@@ -96,6 +129,7 @@ def _build_environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["macro"] = _macro_name
+    environment.filters["chart_class"] = _chart_class
     environment.filters["rows"] = _group_rows
     environment.filters["widths"] = _column_widths
     environment.filters["anchor"] = to_anchor
@@ -110,7 +144,11 @@ def _finalize_value(value: Any) -> Any:
 
 
 def _macro_name(block: Block) -> str:
-    return _MACROS[type(block)]
+    return "chart" if type(block) in _CHARTS else _MACROS[type(block)]
+
+
+def _chart_class(chart: Chart) -> str:
+    return _CHARTS[type(chart)]
 
 
 def _group_rows(table: Table) -> list[list[tuple[Cell, ...]]]:

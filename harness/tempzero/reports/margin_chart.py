@@ -10,6 +10,7 @@ from tempzero.reports.charts import (
     DASHES,
     LABEL_STEP,
     LEFT,
+    MOST_LINES,
     PLOT_WIDTH,
     TOP,
     CurveChart,
@@ -25,9 +26,26 @@ _LEAST_SHARE = 1e-5
 _DECADES = round(-math.log10(_LEAST_SHARE))
 
 
-def lay_out_margin_chart(title: str, named: Sequence[tuple[str, MarginProfile]], *, summary: str) -> CurveChart:
+def lay_out_margin_charts(
+    title: str, named: Sequence[tuple[str, MarginProfile]], *, summary: str, file: str
+) -> tuple[CurveChart, ...]:
     """Lay out the profiles, the one with most misses first; forms of the reference are dashed, providers drawn out."""
     ordered = sorted(named, key=lambda pair: (-_miss_share(pair[1]), pair[0]))
+    parts = [ordered[i : i + MOST_LINES] for i in range(0, len(ordered), MOST_LINES)]
+    return tuple(
+        _lay_out_margin_plot(
+            f"{title} ({number} of {len(parts)})" if len(parts) > 1 else title,
+            part,
+            summary,
+            f"{file}-{number}" if len(parts) > 1 else file,
+        )
+        for number, part in enumerate(parts, start=1)
+    )
+
+
+def _lay_out_margin_plot(
+    title: str, ordered: Sequence[tuple[str, MarginProfile]], summary: str, file: str
+) -> CurveChart:
     height = max(300, len(ordered) * LABEL_STEP)
     paths = [_profile_points(profile, height) for _, profile in ordered]
     # Labels stand where the curves begin, at the smallest margin: there every profile has a share.
@@ -46,6 +64,8 @@ def lay_out_margin_chart(title: str, named: Sequence[tuple[str, MarginProfile]],
         for i, ((name, profile), points) in enumerate(zip(ordered, paths, strict=True))
     )
     return CurveChart(
+        file=file,
+        data="tables/margins.csv",
         title=title,
         summary=summary,
         left=LEFT,

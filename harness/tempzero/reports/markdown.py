@@ -136,6 +136,8 @@ def _render_verdicts(block: Verdicts) -> Iterator[str]:
         yield ""
         yield f"### {SIGNS[judged.outcome]} {escape_markdown(judged.provider)}{role}: {judged.outcome}"
         yield ""
+        yield escape_markdown(" ".join(judged.sentences))
+        yield ""
         yield from (f"- {escape_markdown(reason)}" for reason in judged.reasons)
         yield from (f"- {escape_markdown(name)}: {_render_cell(cell)}" for name, cell in judged.figures)
         yield from (f"- Note: {escape_markdown(note)}" for note in judged.notes)

@@ -9,8 +9,10 @@ from itertools import groupby
 from typing import Literal
 
 MOST_EDITS = 40
-"""Where two texts differ in more words than that, all is new from the first different word to the last."""
+"""Where two texts differ in more words than that, or in most of them, all is new from the first different word to the
+last."""
 
+_FEW_WORDS = 8
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
 
 PieceKind = Literal["same", "new", "gone"]
@@ -57,6 +59,8 @@ def _find_edits(base: Sequence[str], words: Sequence[str]) -> list[tuple[PieceKi
                 x += 1
             furthest[diagonal] = x
             if x >= len(base) and x - diagonal >= len(words):
+                if edits > (len(base) + len(words)) / 2 and len(base) + len(words) > _FEW_WORDS:
+                    return None  # what is left in common is there by chance
                 return list(reversed(list(_walk_back(trace, base, words))))
     return None
 

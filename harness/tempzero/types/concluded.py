@@ -601,6 +601,8 @@ class Analysis:
     answers: tuple[DistinctAnswer, ...] = ()
     conversations: tuple[ConversationRounds, ...] = ()
     call_counts: tuple[CallCounts, ...] = ()
+    # References that were named and did not take part; `skipped` says why.
+    absent_references: tuple[str, ...] = ()
     # Of providers that gave log-probabilities on the prompts of a shipped direction pack.
     precision: tuple[PrecisionReading, ...] = ()
 

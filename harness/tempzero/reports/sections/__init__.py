@@ -62,5 +62,5 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
 
 
 def build_sections(view: View) -> tuple[Section, ...]:
-    """Every section of one report."""
-    return tuple(build(view) for build in SECTIONS)
+    """Every section of one report that has something to show."""
+    return tuple(section for build in SECTIONS if (section := build(view)).blocks)

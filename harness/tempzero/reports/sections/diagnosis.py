@@ -8,7 +8,7 @@ from tempzero.reports.charts import CurveChart
 from tempzero.reports.document import ON_PAPER, Block, Cell, Column, Paragraph, Section, Table, Tone
 from tempzero.reports.figure_wording import look_up_cell
 from tempzero.reports.lookup import Subject, View
-from tempzero.reports.margin_chart import lay_out_margin_chart
+from tempzero.reports.margin_chart import lay_out_margin_charts
 from tempzero.reports.numbers import estimate_text
 from tempzero.reports.sections.figure_tables import (
     family_table,
@@ -48,8 +48,7 @@ def build_diagnosis_section(view: View) -> Section:
     """The diagnosis of every provider, and what it rests on."""
     reading = view.analysis.reading
     if reading is None:
-        words = "No reference read the responses of this run token by token, so no cause can be named."
-        return _wrap_diagnosis_section((Paragraph(text=words, tone="muted", media=ON_PAPER),))
+        return _wrap_diagnosis_section(())
     subjects = view.subjects("scored")
     blocks: list[Block | None] = [
         _diagnosis_table(view, reading),
@@ -141,7 +140,7 @@ def _floor_words(floor: NoiseFloor) -> str:
 
 def _margin_charts(view: View, reading: ReferenceReading) -> Sequence[CurveChart | Table]:
     found: list[CurveChart | Table] = []
-    for floor in reading.floors:
+    for number, floor in enumerate(reading.floors, start=1):
         named = [
             (p.who if p.condition is None else view.name(Subject(provider=p.who, condition=p.condition)), p)
             for p in reading.profiles
@@ -151,7 +150,7 @@ def _margin_charts(view: View, reading: ReferenceReading) -> Sequence[CurveChart
             continue
         title = f"How far off tokens are, by {floor.reference}: providers, and forms of its own model"
         summary = "; ".join(f"{name}: {p.shares[0]:.4f} of {p.tokens} tokens" for name, p in named)
-        found.append(lay_out_margin_chart(title, named, summary=summary))
+        found += lay_out_margin_charts(title, named, summary=summary, file=f"margins-{number}")
         at = [i for i, x in enumerate(named[0][1].at) if x in (0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0)]
         found.append(
             Table(

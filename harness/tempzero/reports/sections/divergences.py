@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from tempzero.reports.document import ON_PAPER, Paragraph, Section, TextPair, TextPairs, TextSide
+from tempzero.reports.document import ON_PAPER, Section, TextPair, TextPairs, TextSide
 from tempzero.reports.figure_wording import PART_WORDS
 from tempzero.reports.lookup import View
 from tempzero.reports.visible import make_visible, shorten_text
@@ -23,15 +23,12 @@ def build_divergences_section(view: View) -> Section:
         ("Against the reference", [d for d in view.analysis.divergences if _is_with_reference(view, d)]),
         ("Between providers", [d for d in view.analysis.divergences if _is_between_providers(view, d)]),
     )
-    blocks: list[TextPairs | Paragraph] = [_make_text_pairs(caption, found) for caption, found in sorts if found]
-    if not blocks:
-        blocks.append(Paragraph(text="No two responses to one prompt differed, or none could be compared."))
     return Section(
         anchor="divergences",
-        title="Where texts part",
+        title="Pairs of texts, side by side",
         lead="Two responses to the same prompt. Grey: still the same. Marked: from the first different character on. "
         "Characters that one cannot see are written as their code.",
-        blocks=tuple(blocks),
+        blocks=tuple(_make_text_pairs(caption, found) for caption, found in sorts if found),
         media=ON_PAPER,
     )
 

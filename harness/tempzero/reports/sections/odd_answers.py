@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
+from tempzero.reports.document import Cell, Column, Section, Table
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.sections.figure_tables import MAX_ROWS
 from tempzero.types.concluded import FlagCount
@@ -22,7 +22,7 @@ def build_odd_answers_section(view: View) -> Section:
         title="What was odd about the answers?",
         lead="What responses show beside the answer, counted. Only what breaks the request is a finding; what honest "
         "hosts do every day is told and held against nobody.",
-        blocks=(_flags_table(view, flags) if flags else Paragraph(text="Nothing was odd about any response."),),
+        blocks=(_flags_table(view, flags),) if flags else (),
     )
 
 

@@ -42,7 +42,8 @@ _MAP_MOST, _NAMES, _CAMPS = 40, 12, 6
 
 def build_agreement_section(view: View) -> Section:
     """Agreement between providers."""
-    maps = [_agreement_map(view, title, members) for title, members in view.groups() if 1 < len(members) <= _MAP_MOST]
+    mapped = [(title, members) for title, members in view.groups() if 1 < len(members) <= _MAP_MOST]
+    maps = [_agreement_map(view, title, members, i) for i, (title, members) in enumerate(mapped, start=1)]
     pairs = _sort_pair_figures(view)
     tables = [
         _pair_table(view, pairs, "Texts", _TEXT_METRICS),
@@ -58,19 +59,12 @@ def build_agreement_section(view: View) -> Section:
         )
     )
     further = further_figures_table(view, "cross", (*_TEXT_METRICS, *_ANSWER_METRICS, *_METRICS_SHOWN_ELSEWHERE))
-    alone = None
-    if not pairs and not view.analysis.camps:
-        alone = Paragraph(
-            text="No two providers besides the reference claim the same model: there is nothing to compare."
-        )
     return Section(
         anchor="others",
         title="Does each provider agree with the others?",
         lead="Disagreement stands beside the noise floor: what the two providers' own repeats explain. "
         "The excess divergence is what is left; around zero, the two differ no more than each differs from itself.",
-        blocks=tuple(
-            b for b in (*map(_describe_camps, view.analysis.camps), *maps, *tables, further, alone) if b is not None
-        ),
+        blocks=tuple(b for b in (*map(_describe_camps, view.analysis.camps), *maps, *tables, further) if b is not None),
     )
 
 
@@ -145,11 +139,16 @@ def _pair_table(
     )
 
 
-def _agreement_map(view: View, title: str, members: Sequence[Subject]) -> HeatMap:
+def _agreement_map(view: View, title: str, members: Sequence[Subject], number: int) -> HeatMap:
     values = [[_heat_value(view, row, column) for column in members] for row in members]
     summary = "; ".join(values[i][j].description for i in range(len(members)) for j in range(len(members)) if i >= j)
     return lay_out_heat_map(
-        f"Agreement between providers that claim {title}", [m.provider for m in members], values, summary=summary
+        f"Agreement between providers that claim {title}",
+        [m.provider for m in members],
+        values,
+        summary=summary,
+        file=f"agreement-{number}",
+        data="tables/cross.csv",
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from tempzero.reports.answer_strip import Strip, lay_out_strip
 from tempzero.reports.document import (
     IN_HTML,
     AnswerItem,
     AnswerPart,
     AnswerPiece,
     Mark,
-    Paragraph,
     PromptItem,
     PromptList,
     Section,
@@ -24,7 +24,8 @@ from tempzero.reports.text_diff import diff_words, split_words
 from tempzero.reports.visible import make_visible, shorten_text, to_one_line
 from tempzero.types.concluded import AskedPrompt, DistinctAnswer, PromptRow, ReadText, ReadToken
 
-_COLUMNS = ("Provider", "Answered", "Its answers", "Same text again", "Same as the reference", "Read as")
+_COLUMNS = ("Provider", "Answered", "Its answers", "Same text again")
+_TO_REFERENCE, _READINGS = "Same as the reference", "Read as"
 _SHOWN_READINGS = 4
 # Of what an answer shares with the commonest one so much is shown about each difference; longer runs are skipped.
 _CONTEXT, _SHORTEST_SKIP = 120, 400
@@ -41,29 +42,50 @@ def build_prompts_section(view: View) -> Section:
     for one in analysis.answers:
         answers.setdefault(one.prompt, []).append(one)
     reader = _Reader(view)
+    columns = [*_COLUMNS]
+    if any(row.match_reference is not None for row in analysis.prompt_rows):
+        columns.append(_TO_REFERENCE)
+    if any(row.answers for row in analysis.prompt_rows):
+        columns.append(_READINGS)
     items = tuple(
-        _build_prompt_item(view, asked, rows.get(asked.prompt, []), answers.get(asked.prompt, []), reader)
+        _build_prompt_item(view, asked, rows.get(asked.prompt, []), answers.get(asked.prompt, []), reader, columns)
         for asked in analysis.asked
     )
     left_out = len(rows) - len(items)
     block = PromptList(
         providers=tuple(dict.fromkeys(_name_row(view, row) for members in rows.values() for row in members)),
         families=tuple(sorted({item.family for item in items})),
-        columns=_COLUMNS,
+        columns=tuple(columns),
         items=items,
         more=f"{count_with_noun(left_out, 'more prompt')}, those that differ least, are in tables/prompts.csv, and "
         "their texts in the records: `tempzero export` writes them."
         if left_out
         else "",
     )
-    nothing = Paragraph(text="No prompt was asked.", tone="muted")
     return Section(
         anchor="prompts",
         title="Prompt by prompt",
         lead="Each prompt with its wording and every distinct answer, most divergent first. A is the commonest answer "
         "of all providers, B the next; the others are shown by how they differ from A.",
-        blocks=(block if items else nothing,),
+        blocks=(*_draw_strip(items), block) if items else (),
         media=IN_HTML,
+    )
+
+
+def _draw_strip(items: Sequence[PromptItem]) -> tuple[Strip, ...]:
+    """Who gave the commonest answer on which prompt, of all prompts in one picture; nothing for a single prompt."""
+    if len(items) < 2:
+        return ()
+    names = dict.fromkeys(mark.who for item in items for mark in item.marks)
+    by_prompt = [{mark.who: mark.state for mark in item.marks} for item in items]
+    return (
+        lay_out_strip(
+            "Who gives the commonest answer, prompt by prompt",
+            [(item.name, item.anchor) for item in items],
+            {name: [states.get(name, "none") for states in by_prompt] for name in names},
+            file="answers-by-prompt",
+            data="tables/prompts.csv",
+        ),
     )
 
 
@@ -139,7 +161,12 @@ def _join_tokens(tokens: Iterable[ReadToken]) -> str:
 
 
 def _build_prompt_item(
-    view: View, asked: AskedPrompt, rows: Sequence[PromptRow], answers: Sequence[DistinctAnswer], reader: _Reader
+    view: View,
+    asked: AskedPrompt,
+    rows: Sequence[PromptRow],
+    answers: Sequence[DistinctAnswer],
+    reader: _Reader,
+    columns: Sequence[str],
 ) -> PromptItem:
     marked = list(mark_prompt(view, rows, answers, asked.answers))
     left_out = asked.answers - len(answers)
@@ -153,22 +180,25 @@ def _build_prompt_item(
         marks=tuple(mark for _, mark in marked),
         wording=tuple((part.role, part.text) for part in asked.parts),
         expected="" if asked.expected is None else asked.expected,
-        rows=tuple(_build_row_cells(row, mark) for row, mark in marked),
+        rows=tuple(_build_row_cells(row, mark, columns) for row, mark in marked),
         answers=tuple(_build_answer_item(view, one, letters[one], answers[0], reader) for one in answers),
         more=f"{count_with_noun(left_out, 'rarer answer')} more are in the records." if left_out > 0 else "",
     )
 
 
-def _build_row_cells(row: PromptRow, mark: Mark) -> tuple[str, ...]:
+def _build_row_cells(row: PromptRow, mark: Mark, columns: Sequence[str]) -> tuple[str, ...]:
     cut = f", {row.censored} cut" if row.censored else ""
-    return (
+    cells = [
         mark.who,
         f"{row.valid + row.censored} of {row.planned}{cut}",
         mark.hint.removeprefix(f"{mark.who}: ") if mark.state != "none" else UNDEFINED,
         UNDEFINED if row.emr is None else value_text(row.emr, "share"),
-        UNDEFINED if row.match_reference is None else value_text(row.match_reference, "share"),
-        _write_readings(row),
-    )
+    ]
+    if _TO_REFERENCE in columns:
+        cells.append(UNDEFINED if row.match_reference is None else value_text(row.match_reference, "share"))
+    if _READINGS in columns:
+        cells.append(_write_readings(row))
+    return tuple(cells)
 
 
 def _write_readings(row: PromptRow) -> str:

@@ -39,9 +39,7 @@ def build_reference_section(view: View) -> Section:
     """Agreement with the reference."""
     references = [s for s in view.subjects("repeat", "coverage") if view.is_reference(s.provider)]
     if not references:
-        return _wrap_reference_section(
-            (Paragraph(text="This run has no reference. Name one under run.reference in providers.yaml."),)
-        )
+        return _wrap_reference_section(())
 
     def right(subject: Subject) -> str | None:
         return view.reference_of(subject.provider)

@@ -9,6 +9,7 @@ from tempzero.reports.figure_wording import LEVEL_WORDS, count_with_noun, look_u
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import UNDEFINED, value_text
 from tempzero.reports.overview_chart import Overview, OverviewDot, OverviewHeading, OverviewRow, OverviewTrack
+from tempzero.reports.sections.speed_cost import find_token_price
 from tempzero.reports.visible import to_one_line
 from tempzero.types.concluded import Figure, LevelName
 from tempzero.types.vocabulary import WORST_FIRST, VerdictOutcome
@@ -146,11 +147,10 @@ def _lay_out_track(figure: Figure | None, left: int) -> OverviewTrack:
 def _write_speed(view: View, subject: Subject) -> str:
     """`31.2 · $0.18`: tokens a second, and what a million answer tokens came to with their prompts."""
     speed = look_up_cell(view, "speed", "completion_tokens_per_s", subject).text
-    cost = _figure_value(view.figure("cost", "cost_usd", subject))
-    tokens = _figure_value(view.figure("cost", "completion_tokens", subject))
+    price = find_token_price(view, subject)
     known = [speed] if speed != UNDEFINED else []
-    if cost > 0 and tokens > 0:
-        known.append(f"${cost / tokens * 1e6:.2f}")
+    if price is not None:
+        known.append(f"${price:.2f}")
     return " · ".join(known)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tempzero.reports.charts import CurveChart, lay_out_curve_chart, share_after
-from tempzero.reports.document import ON_PAPER, Cell, Column, Paragraph, Section, Table
+from tempzero.reports.charts import lay_out_curve_charts, share_after
+from tempzero.reports.document import ON_PAPER, Cell, Chart, Column, Section, Table
 from tempzero.reports.figure_wording import PART_WORDS
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import value_text
+from tempzero.reports.parting_histogram import lay_out_histogram
 from tempzero.types.concluded import SurvivalCurve
 
 # Up to some 16,000 tokens of 4 characters, which is as long as anything that the suites ask for.
@@ -23,17 +24,16 @@ def build_survival_section(view: View) -> Section:
     parts = _part_curves(view)
     by_part = (_survival_table("Its repeats, part by part: share of pairs still identical", parts),) if parts else ()
     blocks = (
-        *_chart_and_table("A provider's own repeats: share of pairs still identical", own),
-        *_chart_and_table(f"{whom}: share of pairs still identical", against),
+        *_draw_curves("A provider's own repeats", own, "repeats"),
+        *_draw_curves(whom, against, "pairs"),
         *by_part,
     )
-    nothing = Paragraph(text="No pair of responses could be compared.", tone="muted")
     return Section(
         anchor="survival",
-        title="How far do texts stay the same?",
-        lead="Each curve starts at 1 and drops wherever a pair of responses parts. Pairs that never part stay: the "
-        "curve ends at the share of identical pairs.",
-        blocks=blocks or (nothing,),
+        title="Where do texts part?",
+        lead="How many pairs of responses part within which characters, and the same as curves: each starts at 1 and "
+        "drops where pairs part. Pairs that never part stay: a curve ends at the share of identical pairs.",
+        blocks=blocks,
         media=ON_PAPER,
     )
 
@@ -64,11 +64,25 @@ def _curve_name(view: View, curve: SurvivalCurve) -> str:
     return view.name(Subject(provider=curve.left, condition=curve.condition))
 
 
-def _chart_and_table(title: str, named: NamedCurves) -> list[CurveChart | Table]:
+def _draw_curves(whose: str, named: NamedCurves, file: str) -> list[Chart | Table]:
     if not named:
         return []
-    summary = "; ".join(f"{name}: {share_after(c, 10**12):.2f} of {c.pairs} pairs never part" for name, c in named)
-    return [lay_out_curve_chart(title, named, summary=summary), _survival_table(title, named)]
+    title = f"{whose}: share of pairs still identical"
+    parted = [pair for pair in named if share_after(pair[1], 10**12) < 1]
+    charts: list[Chart] = []
+    if parted:
+        # The earliest first, by the share that is left after a hundred characters.
+        parted.sort(key=lambda pair: share_after(pair[1], 100))
+        charts.append(
+            lay_out_histogram(
+                f"{whose}: share of pairs that part within these characters",
+                parted,
+                file=f"partings-{file}",
+                data="tables/survival.csv",
+            )
+        )
+        charts += lay_out_curve_charts(title, named, file=f"survival-{file}", data="tables/survival.csv")
+    return [*charts, _survival_table(title, named)]
 
 
 def _survival_table(title: str, named: NamedCurves) -> Table:

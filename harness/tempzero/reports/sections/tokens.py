@@ -31,10 +31,7 @@ def build_tokens_section(view: View) -> Section:
     reading = view.analysis.reading
     counts = _make_counts_table(view)
     blocks: tuple[ReadPairs | Paragraph | Table, ...] = () if counts is None else (counts,)
-    if reading is None or not reading.pairs:
-        said = "No reference read the divergences of this run token by token."
-        blocks = (*blocks, Paragraph(text=said, tone="muted"))
-    else:
+    if reading is not None and reading.pairs:
         blocks = (*blocks, _make_read_pairs(view, reading))
     return Section(
         anchor="tokens",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tempzero.reports.document import Cell, Column, Paragraph, Section, Table
+from tempzero.reports.document import Cell, Column, Section, Table
 from tempzero.reports.lookup import View
 from tempzero.types.concluded import PrecisionReading
 
@@ -15,9 +15,7 @@ def build_precision_section(view: View) -> Section:
         title="In which form does each hold its weights?",
         lead="By the direction in which log-probabilities of first tokens stand away from the float32 reference; see "
         "docs/fingerprint.md.",
-        blocks=(_precision_table(read),)
-        if read
-        else (Paragraph(text="Not asked: `tempzero fingerprint` does, of hosts that give log-probabilities."),),
+        blocks=(_precision_table(read),) if read else (),
     )
 
 

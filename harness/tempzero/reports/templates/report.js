@@ -96,6 +96,14 @@
     }, true);
   }
 
+  for (const strip of document.querySelectorAll("svg.strip")) {
+    strip.dataset.live = "1";
+    strip.addEventListener("click", (event) => {
+      const to = event.target.dataset.to;
+      if (to) location.hash = `#${to}`;
+    });
+  }
+
   // A click on a heading sorts its table by that column, again the other way round.
   const value = (row, column) => {
     const text = row.cells[column] ? row.cells[column].textContent.trim() : "";
