@@ -289,6 +289,22 @@ def test_prompt_rows_count_outcomes_and_answers(hand: Analysis) -> None:
     assert rows["q1", "ref"].match_reference is None
 
 
+def test_the_same_answer_is_never_rarer_than_the_same_text(tmp_path: Path) -> None:
+    """Identical texts say the same, whether or not an extractor can read them; others that it cannot read do not."""
+    prompts = suite(prompt("q1", "sums", "4"), prompt("q2", "sums", "7"))
+    attempts = [
+        one
+        for provider, second in (("ref", "who knows"), ("a", "no clue"))
+        for one in (
+            *answers(provider, "q1", "no idea", "no idea", "no idea"),
+            *answers(provider, "q2", second, second, second),
+        )
+    ]
+    found = analysed(tmp_path, settings("ref", "a"), prompts, attempts)
+    assert the(found, "cross_emr", "a", "ref").value == 0.5
+    assert the(found, "answer_agreement", "a", "ref").value == 0.5
+
+
 def test_failures_are_counted_by_attempt(hand: Analysis) -> None:
     """Both failed attempts of the one trial show, each under its own kind."""
     assert [(f.provider, f.kind, f.count, f.prompts) for f in hand.failures] == [

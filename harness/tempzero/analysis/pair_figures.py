@@ -55,10 +55,10 @@ ANSWER_AGREEMENT = Metric(
     unit="share",
     kinds=PAIR_KINDS,
     title="Same answer",
-    definition="The chance that one response of each has the same readable answer. An unreadable answer equals "
-    "nothing.",
+    definition="The chance that one response of each has the same answer, as its extractor reads it. Where no answer "
+    "can be read two responses are the same only if their texts are.",
     source="Atil et al., arXiv:2408.04667, between two providers",
-    one_means="any two responses have the same readable answer",
+    one_means="any two responses have the same answer",
     undefined="no prompt with a readable answer was answered by both",
 )
 FINISH_REASON_AGREEMENT = Metric(
@@ -358,7 +358,7 @@ def _compare_part(book: Book, pair: Pair, texts: Texts, part: PartName) -> PartC
 def _enter_other_figures(book: Book, pair: Pair) -> None:
     """Answers, finish reasons, lengths and prompt_tokens of a pair."""
     left, right, subject = pair.left, pair.right, pair.subject_of("whole")
-    book.add(subject, ANSWER_AGREEMENT, agreement.cross_match_rate(left.answer, right.answer))
+    book.add(subject, ANSWER_AGREEMENT, agreement.cross_match_rate(left.told, right.told))
     book.add(subject, answers.FLIPS, majority_flips(pair), estimate=share_of_prompts)
     if left.spelled.cell.size and right.spelled.cell.size:
         written = agreement.cross_match_rate(left.spelled, right.spelled)

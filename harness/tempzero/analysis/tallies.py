@@ -59,12 +59,14 @@ class PartTally(CountedTexts):
 class Tally(CountedTexts):
     """One provider under one condition, counted. Arrays have one value for each prompt unless said.
 
-    `answer` counts parsed answers of prompts with an extractor, `spelled` answers to offered tools with calls letter by
+    `answer` counts parsed answers of prompts with an extractor, `told` the same with texts in place of those that could
+    not be read, `spelled` answers to offered tools with calls letter by
     letter. `parts` holds the parts that any answer of the run has; it is empty where all answers are nothing but text.
     """
 
     lane: Lane
     answer: Counts
+    told: Counts
     spelled: Counts
     finish: Counts
     prompt_tokens: Counts
@@ -145,6 +147,8 @@ def tally_lane(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
     comparable = lane.text != NOT_SAID
     answer = np.full(lane.text.size, UNPARSED, dtype=np.int64)
     answer[comparable] = texts.answer[lane.text[comparable]]
+    told = answer.copy()
+    told[comparable] = texts.told[lane.text[comparable]]
     correct_rows = _grade_rows(lane, texts, prompts)
     counted = _count_texts(lane, lane.text, texts, cells)
     shows = _find_shown_reasoning(lane, texts)
@@ -152,6 +156,7 @@ def tally_lane(lane: Lane, texts: Texts, prompts: Sequence[Prompt]) -> Tally:
         lane=lane,
         **counted,
         answer=_count_rows(lane, answer, parses, cells),
+        told=_count_rows(lane, told, parses, cells),
         spelled=_count_rows(lane, lane.spelled, lane.spelled != NOT_SAID, cells),
         finish=_count_rows(lane, lane.finish, usable & (lane.finish != NOT_SAID), cells),
         prompt_tokens=_count_rows(lane, lane.prompt_tokens, usable & (lane.prompt_tokens != NOT_SAID), cells),

@@ -64,13 +64,15 @@ class PartTexts(ComparedTexts):
 class Texts(ComparedTexts):
     """All distinct answers, each with all its parts as one text, with what was read from each.
 
-    `answer_text` is what answers are read from, `answer` numbers the parsed answer among `answers`, `correct` is 1, 0,
-    or NaN where the prompt expects nothing. `parts` holds each part that any answer has, and "spoken" where any has a
+    `answer_text` is what answers are read from, `answer` numbers the parsed answer among `answers`, `told` does too,
+    and where none could be read the text that it was looked for in. `correct` is 1, 0, or NaN where the prompt
+    expects nothing. `parts` holds each part that any answer has, and "spoken" where any has a
     reasoning; it is empty where all answers are nothing but text.
     """
 
     answer_text: tuple[str, ...]
     answer: Ints
+    told: Ints
     answers: tuple[str, ...]
     correct: Floats
     parts: Mapping[PartName, PartTexts]
@@ -110,6 +112,7 @@ def study_texts(seen: Observations) -> tuple[Texts, Ints]:
         **_compare_texts(order, parts),
         answer_text=read_from,
         answer=answer,
+        told=_number_told_answers(answer, len(answers), read_from),
         answers=answers,
         correct=correct,
         parts=_study_parts(order, parts),
@@ -228,6 +231,15 @@ def _parse_answers(
         if prompt.expected is not None:
             correct[index] = bool(right)
     return answer, tuple(numbers), correct
+
+
+def _number_told_answers(answer: Ints, answers: int, read_from: Sequence[str]) -> Ints:
+    """Two texts of which no answer can be read tell the same where they are the same, and otherwise not."""
+    numbers: dict[str, int] = {}
+    told = answer.copy()
+    for index in np.flatnonzero(answer == UNPARSED).tolist():
+        told[index] = answers + numbers.setdefault(read_from[index], len(numbers))
+    return told
 
 
 def _measure_texts(metric: TextMetric, texts: Sequence[str]) -> Floats:

@@ -33,7 +33,7 @@ _WORDS: Mapping[FailureKind, str] = {
     "param_renamed": "the provider calls a field by another name",
     "prompt_too_long": "the prompt is longer than the provider accepts",
     "quota": "no credit or quota left",
-    "rate_limited": "too many requests, and no room after all retries",
+    "rate_limited": "too many requests at that moment; asked again as often as the configuration allows",
     "redirect": "a redirect, which is not followed",
     "reference": "the model could not compute it",
     "refusal": "the provider declined to answer",

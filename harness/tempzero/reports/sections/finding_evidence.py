@@ -8,7 +8,7 @@ from tempzero.reports.numbers import estimate_text, p_value_text
 from tempzero.types.concluded import Finding, FindingWeight
 
 MAX_EVIDENCE = 12
-_WEIGHT_WORDS: dict[FindingWeight, str] = {
+WEIGHT_WORDS: dict[FindingWeight, str] = {
     "accuses": "",
     "about_set": " (about the set: it accuses nobody)",
     "note": " (a note: it accuses nobody)",
@@ -41,7 +41,7 @@ def _finding_item(view: View, finding: Finding) -> FindingItem:
             filter(None, (figure, f"{p_value_text(finding.p_value)}, corrected for the number of tests"))
         )
     return FindingItem(
-        title=view.rule_words(finding.rule) + _WEIGHT_WORDS[finding.weight],
+        title=view.rule_words(finding.rule) + WEIGHT_WORDS[finding.weight],
         rule=finding.rule,
         who=finding.subject if finding.other is None else f"{finding.subject} and {finding.other}",
         message=finding.message,

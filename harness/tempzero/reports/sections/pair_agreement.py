@@ -37,7 +37,7 @@ _ANSWER_METRICS: tuple[MetricName, ...] = (
 )
 _METRICS_SHOWN_ELSEWHERE: tuple[MetricName, ...] = ("prompt_tokens_agreement",)
 _DIFFERENCE_RULES: tuple[RuleName, ...] = ("differs", "odd_one", "deviates_from_reference")
-_MAP_MOST, _NAMES, _CAMPS = 40, 12, 6
+_MAP_MOST, _NAMES, _CAMPS = 40, 12, 12
 
 
 def build_agreement_section(view: View) -> Section:
@@ -64,27 +64,47 @@ def build_agreement_section(view: View) -> Section:
         title="Does each provider agree with the others?",
         lead="Disagreement stands beside the noise floor: what the two providers' own repeats explain. "
         "The excess divergence is what is left; around zero, the two differ no more than each differs from itself.",
-        blocks=tuple(b for b in (*map(_describe_camps, view.analysis.camps), *maps, *tables, further) if b is not None),
+        blocks=tuple(
+            b
+            for b in (*(block for of in view.analysis.camps for block in _describe_camps(of)), *maps, *tables, further)
+            if b is not None
+        ),
     )
 
 
-def _describe_camps(of: Camps) -> Paragraph:
+def _describe_camps(of: Camps) -> list[Paragraph | Table]:
     """Who cannot be told apart, and who stands outside."""
     where = f"{of.claimed_model} ({of.condition})"
-    listed = [
-        ", ".join(camp[:_NAMES]) + (f" and {len(camp) - _NAMES} more" if len(camp) > _NAMES else "")
-        for camp in of.camps
-    ]
     if len(of.camps) == 1:
-        return Paragraph(text=f"{where}: none of {of.endpoints} endpoints can be told from another by its texts.")
-    words = (
-        f"{where}: {len(of.camps)} camps among {of.endpoints} endpoints, of which no two members can be told apart: "
+        words = f"{where}: none of {of.endpoints} endpoints can be told from another by its texts."
+        return [Paragraph(text=words)]
+    odd = (
+        f"The odd ones: {', '.join(of.odd)}: each differs from every member of a camp that holds more than half."
+        if of.odd
+        else "Nobody is accused: there is no camp of more than half of them that anybody differs from as a whole."
     )
-    words += " | ".join(listed[:_CAMPS])
-    if len(listed) > _CAMPS:
-        words += f" | and {len(listed) - _CAMPS} more (tables/camps.csv)"
-    odd = ", ".join(of.odd) if of.odd else "nobody: no camp that they differ from wholly holds more than half"
-    return Paragraph(text=f"{words}. The odd ones: {odd}.")
+    left_out = len(of.camps) - _CAMPS
+    return [
+        Paragraph(text=f"{where}: {len(of.camps)} camps among {of.endpoints} endpoints. {odd}"),
+        Table(
+            caption=f"Camps of {where}: endpoints of one camp cannot be told apart by their texts",
+            columns=(Column(heading="Camp"), Column(heading="Endpoints", numeric=True), Column(heading="Members")),
+            rows=tuple(
+                (
+                    Cell(text=str(number)),
+                    Cell(text=str(len(camp))),
+                    Cell(text=_name_members(camp), tone="watch" if set(camp) & set(of.odd) else "plain"),
+                )
+                for number, camp in enumerate(of.camps[:_CAMPS], start=1)
+            ),
+            more=f"{left_out} more are in tables/camps.csv." if left_out > 0 else "",
+        ),
+    ]
+
+
+def _name_members(camp: Sequence[str]) -> str:
+    more = f" and {len(camp) - _NAMES} more" if len(camp) > _NAMES else ""
+    return ", ".join(camp[:_NAMES]) + more
 
 
 def _sort_pair_figures(view: View) -> list[Figure]:

@@ -6,6 +6,7 @@ from tempzero.reports.document import Block, Cell, Paragraph, Section, VerdictIt
 from tempzero.reports.figure_wording import answered_words, figure_cell, look_up_cell, verdict_headline
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.provider_sentences import describe_provider
+from tempzero.reports.sections.finding_evidence import WEIGHT_WORDS
 from tempzero.reports.sections.run_overview import lay_out_overview
 from tempzero.types.concluded import IMPORTED, ProviderVerdict
 from tempzero.types.vocabulary import WORST_FIRST
@@ -47,7 +48,7 @@ def _verdict_item(view: View, verdict: ProviderVerdict) -> VerdictItem:
         reasons=verdict.reasons,
         figures=tuple(pair for s in subjects for pair in _main_figures(view, s)),
         findings=tuple(
-            (f"finding-{number}", view.rule_words(found.rule))
+            (f"finding-{number}", view.rule_words(found.rule) + WEIGHT_WORDS[found.weight])
             for number, found in enumerate(view.analysis.findings, start=1)
             if found.subject == verdict.provider
         ),
