@@ -8,10 +8,33 @@ from tempzero.types.vocabulary import Metric
 
 _WORDS = (
     Definition(
-        name="Valid, cut, missing",
+        name="Answered, cut, missing",
         metric="",
-        text="Valid: a complete text. Cut (censored): real output that ended at a limit or a filter. Missing: no "
-        "output; it never counts as divergence. A cut text is compared only up to its cut.",
+        text="Answered: any output came back, whole or cut; its share of the planned trials is the coverage. Cut "
+        "(censored): real output that ended at a limit or a filter; it is compared only up to its cut. Missing: no "
+        "output; it never counts as divergence.",
+        source="",
+    ),
+    Definition(
+        name="Reference, margin, near-tie",
+        metric="",
+        text="The reference is the same model under known settings. Where it reads an answer, a token's margin says "
+        "how many logits it stands below the token that the reference would have chosen: 0 where it agrees. A "
+        "near-tie is a place where its two best tokens are so close that rounding may turn them.",
+        source="",
+    ),
+    Definition(
+        name="16-bit rounding",
+        metric="",
+        text="Honest hosts compute in 16 bits and so give other texts here and there. How much of that is honest is "
+        "measured on engines that do so; a provider beyond it computes something else.",
+        source="",
+    ),
+    Definition(
+        name="Camp, odd one",
+        metric="",
+        text="A camp is a group of endpoints that cannot be told apart by their texts. The odd one differs from every "
+        "member of a camp that holds more than half of its model's endpoints; without such a camp nobody is accused.",
         source="",
     ),
     Definition(
