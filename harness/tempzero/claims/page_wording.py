@@ -480,10 +480,12 @@ def fill_outline(outline, found):
 _PAGE_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Claim</title>
 <meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>:root{color-scheme:light dark}body{max-width:50rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}
+<style>:root{color-scheme:light dark}body{background:Canvas;color:CanvasText}
+body{max-width:50rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 sans-serif}
 h2{border-top:1px solid #8886;padding-top:.6rem}li{margin-left:1rem;overflow-wrap:anywhere}
 pre,code{font-size:.85em;background:#8882;overflow-wrap:anywhere;white-space:pre-wrap}
-pre{margin:0;padding:0 .4rem}</style>
+pre{margin:0;padding:0 .4rem}ul{list-style:none;margin:0;padding:0}</style>
+<main>
 """
 _TAG_BY_MARKER = (("# ", "h1"), ("## ", "h2"), ("- ", "li"), ("    ", "pre"), ("(?=[^<])", "p"))
 
@@ -493,7 +495,8 @@ def to_html(markdown):
     body = html.escape(markdown)
     for marker, tag in _TAG_BY_MARKER:
         body = re.sub(f"^{marker}(.+)$", rf"<{tag}>\1</{tag}>", body, flags=re.MULTILINE)
-    return _PAGE_HEAD + re.sub(r"`([^`\n]*)`", r"<code>\1</code>", body)
+    body = re.sub(r"((?:^<li>.*\n)+)", r"<ul>\n\1</ul>\n", body, flags=re.MULTILINE)
+    return _PAGE_HEAD + re.sub(r"`([^`\n]*)`", r"<code>\1</code>", body) + "</main>\n"
 
 
 def write_curl_line(answer, key_variable):
