@@ -85,11 +85,13 @@ def _say(row: OverviewRow) -> str:
 
 
 def _choose_sentences(view: View, width: int, budget: int) -> Iterator[tuple[str, str]]:
-    """What is found about the set, the first reason of everyone who does not pass, and how many more there are."""
+    """The first finding about the set, the first reason of everyone who does not pass, the others about the set,
+    and how many more there are.
+    """
     judged = [p for p in view.verdict.providers if p.outcome != "pass" and p.reasons]
     judged.sort(key=lambda p: WORST_FIRST.index(p.outcome))
-    sentences = [(f"{SIGNS['finding']} {message}", COLOURS["finding"]) for message in view.verdict.about_set]
-    sentences += [(_write_sentence(p), COLOURS[p.outcome]) for p in judged]
+    of_set = [(f"{SIGNS['finding']} {message}", COLOURS["finding"]) for message in view.verdict.about_set]
+    sentences = [*of_set[:1], *((_write_sentence(p), COLOURS[p.outcome]) for p in judged), *of_set[1:]]
     reasons = len(view.verdict.about_set) + sum(len(p.reasons) for p in judged)
     told = 0
     for sentence, colour in sentences:

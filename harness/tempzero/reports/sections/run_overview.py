@@ -118,6 +118,8 @@ def _describe_standing(view: View, subject: Subject) -> tuple[str, str]:
         for number, camp in enumerate(of.camps, start=1):
             if subject.provider in camp and len(of.camps) > 1:
                 brief = f"camp {number} of {len(of.camps)}"
+                if len(camp) == 1:
+                    return f"alone in {brief}, of {of.endpoints} endpoints", brief
                 return f"in {brief}, with {len(camp)} of the {of.endpoints} endpoints", brief
             if subject.provider in camp and of.endpoints > 1:
                 return f"not told from the {count_with_noun(of.endpoints - 1, 'other')}", ""

@@ -50,7 +50,7 @@ def _verdict_item(view: View, verdict: ProviderVerdict) -> VerdictItem:
         findings=tuple(
             (f"finding-{number}", view.rule_words(found.rule) + WEIGHT_WORDS[found.weight])
             for number, found in enumerate(view.analysis.findings, start=1)
-            if found.subject == verdict.provider
+            if found.subject == verdict.provider and found.weight != "about_set"
         ),
         notes=view.notes_of(verdict.provider),
     )
