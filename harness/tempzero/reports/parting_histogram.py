@@ -9,9 +9,8 @@ from itertools import pairwise
 from tempzero.reports.charts import share_after, shorten_middle
 from tempzero.types.concluded import SurvivalCurve
 
-MAX_ROWS = 24
 _EDGES = (0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
-_NAME_WIDTH, _BAR_WIDTH, _ROW_HEIGHT, _BAR_HEIGHT, _HEAD_HEIGHT = 170, 62, 50, 30, 26
+_NAME_WIDTH, _BAR_WIDTH, _ROW_HEIGHT, _BAR_HEIGHT, _HEAD_HEIGHT = 230, 62, 50, 30, 26
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +62,8 @@ def count_partings(curve: SurvivalCurve) -> tuple[tuple[str, float], ...]:
 
 def lay_out_histogram(title: str, named: Sequence[tuple[str, SurvivalCurve]], *, file: str, data: str) -> Histogram:
     """A row of bars for each curve, over the same places."""
-    shown = named[:MAX_ROWS]
-    counted = [dict(count_partings(curve)) for _, curve in shown]
-    longest = max(shown, key=lambda pair: max(pair[1].positions, default=0))[1]
+    counted = [dict(count_partings(curve)) for _, curve in named]
+    longest = max(named, key=lambda pair: max(pair[1].positions, default=0))[1]
     # A shorter curve ends in an earlier "from ... on"; that share belongs to the same place of the longest.
     places = [label for label, _ in count_partings(longest)]
     shares = [[_share_at(one, places, i) for i in range(len(places))] for one in counted]
@@ -75,13 +73,13 @@ def lay_out_histogram(title: str, named: Sequence[tuple[str, SurvivalCurve]], *,
         title=title,
         summary="; ".join(
             f"{name}: " + ", ".join(f"{p} {s:.0%}" for p, s in zip(places, row, strict=True) if s > 0)
-            for (name, _), row in zip(shown, shares, strict=True)
+            for (name, _), row in zip(named, shares, strict=True)
         ),
         width=_NAME_WIDTH + len(places) * _BAR_WIDTH + 4,
-        height=_HEAD_HEIGHT + len(shown) * _ROW_HEIGHT + 4,
+        height=_HEAD_HEIGHT + len(named) * _ROW_HEIGHT + 4,
         bar_width=_BAR_WIDTH - 10,
         headings=tuple((_NAME_WIDTH + i * _BAR_WIDTH + _BAR_WIDTH // 2, label) for i, label in enumerate(places)),
-        rows=tuple(_lay_out_row(name, row, i) for i, ((name, _), row) in enumerate(zip(shown, shares, strict=True))),
+        rows=tuple(_lay_out_row(name, row, i) for i, ((name, _), row) in enumerate(zip(named, shares, strict=True))),
     )
 
 
@@ -96,7 +94,7 @@ def _share_at(counted: dict[str, float], places: Sequence[str], index: int) -> f
 def _lay_out_row(name: str, shares: Sequence[float], index: int) -> HistogramRow:
     base = _HEAD_HEIGHT + (index + 1) * _ROW_HEIGHT - 4
     return HistogramRow(
-        name=shorten_middle(name, 22),
+        name=shorten_middle(name, 32),
         full_name=name,
         base=base,
         bars=tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tempzero.reports.charts import lay_out_curve_charts, share_after
-from tempzero.reports.document import ON_PAPER, Cell, Chart, Column, Section, Table
+from tempzero.reports.document import ON_PAPER, Cell, Chart, Column, Paragraph, Section, Table
 from tempzero.reports.figure_wording import PART_WORDS
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.numbers import value_text
@@ -14,6 +14,9 @@ from tempzero.types.concluded import SurvivalCurve
 
 # Up to some 16,000 tokens of 4 characters, which is as long as anything that the suites ask for.
 _MARKS = (0, 10, 30, 100, 300, 1000, 3000, 10000, 16000, 30000, 64000)
+
+MOST_CURVES = 24
+_NAMES = 12
 
 NamedCurves = list[tuple[str, SurvivalCurve]]
 
@@ -64,25 +67,26 @@ def _curve_name(view: View, curve: SurvivalCurve) -> str:
     return view.name(Subject(provider=curve.left, condition=curve.condition))
 
 
-def _draw_curves(whose: str, named: NamedCurves, file: str) -> list[Chart | Table]:
+def _draw_curves(whose: str, named: NamedCurves, file: str) -> list[Chart | Paragraph | Table]:
+    """Those that part, the earliest first; what never parts is named, and what has no room is in the table."""
     if not named:
         return []
     title = f"{whose}: share of pairs still identical"
-    parted = [pair for pair in named if share_after(pair[1], 10**12) < 1]
-    charts: list[Chart] = []
+    whole = [name for name, curve in named if share_after(curve, 10**12) > 1 - 1e-9]
+    parted = sorted((pair for pair in named if pair[0] not in whole), key=lambda pair: share_after(pair[1], 100))
+    blocks: list[Chart | Paragraph | Table] = []
     if parted:
-        # The earliest first, by the share that is left after a hundred characters.
-        parted.sort(key=lambda pair: share_after(pair[1], 100))
-        charts.append(
-            lay_out_histogram(
-                f"{whose}: share of pairs that part within these characters",
-                parted,
-                file=f"partings-{file}",
-                data="tables/survival.csv",
-            )
-        )
-        charts += lay_out_curve_charts(title, named, file=f"survival-{file}", data="tables/survival.csv")
-    return [*charts, _survival_table(title, named)]
+        histogram = f"{whose}: share of pairs that part within these characters"
+        shown = parted[:MOST_CURVES]
+        blocks.append(lay_out_histogram(histogram, shown, file=f"partings-{file}", data="tables/survival.csv"))
+        blocks += lay_out_curve_charts(title, shown, file=f"survival-{file}", data="tables/survival.csv")
+    if whole:
+        more = f" and {len(whole) - _NAMES} more" if len(whole) > _NAMES else ""
+        blocks.append(Paragraph(text=f"{whose}, where no pair parts: {', '.join(whole[:_NAMES])}{more}."))
+    if len(parted) > MOST_CURVES:
+        words = f"Drawn are the {MOST_CURVES} that part earliest; {len(parted) - MOST_CURVES} more are in the table."
+        blocks.append(Paragraph(text=words, tone="muted"))
+    return [*blocks, _survival_table(title, named)]
 
 
 def _survival_table(title: str, named: NamedCurves) -> Table:
