@@ -54,15 +54,13 @@ _Given = tuple[list[AnswerCount], Trial]
 
 def keep_answers(case: Case, rows: Sequence[PromptRow]) -> KeptAnswers:
     """Whole prompts until the texts fill a page: a run may hold millions of them."""
-    given = _count_given(case)
     number = {name_place(p): j for j, p in enumerate(case.prompts)}
     asked: list[AskedPrompt] = []
     answers: list[DistinctAnswer] = []
     room = MOST_BYTES
     members = Counter(row.prompt for row in rows)
-    commonest = {prompt: _find_commonest_share(given[j]) for prompt, j in number.items()}
-    for prompt in _order_by_divergence(rows, commonest):
-        texts = given[number[prompt]]
+    for prompt in _order_by_divergence(rows, _find_commonest_shares(case)):
+        texts = _count_given(case, number[prompt])
         kept = sorted(texts, key=lambda text: _rank_answer(case, text, texts[text][0]))[:MOST_ANSWERS]
         wording = _write_wording(case.prompts[number[prompt]], prompt, len(texts))
         room -= _PROMPT_BYTES + _ROW_BYTES * members[prompt] + _ANSWER_BYTES * len(kept)
@@ -87,10 +85,16 @@ def _order_by_divergence(rows: Iterable[PromptRow], commonest: Mapping[str, floa
     return sorted(shares, key=lambda prompt: (min(shares[prompt]), fmean(shares[prompt]), prompt))
 
 
-def _find_commonest_share(texts: Mapping[int, _Given]) -> float:
-    """2, which comes last, where nobody answered."""
-    counts = [sum(one.count for one in given) for given, _ in texts.values()]
-    return max(counts) / sum(counts) if counts else 2.0
+def _find_commonest_shares(case: Case) -> dict[str, float]:
+    """For each prompt the share of all answers that are its commonest; 2, which comes last, where nobody answered."""
+    texts, cells = case.texts, len(case.prompts)
+    counts = np.zeros(len(texts.text), dtype=np.int64)
+    for tally in case.tallies:
+        counts += np.bincount(tally.lane.text[tally.lane.text != NOT_SAID], minlength=counts.size)
+    largest = np.zeros(cells, dtype=np.int64)
+    np.maximum.at(largest, texts.prompt, counts)
+    total = np.bincount(texts.prompt, weights=counts, minlength=cells)
+    return {p.id: largest[j] / total[j] if total[j] else 2.0 for j, p in enumerate(case.prompts)}
 
 
 def _rank_answer(case: Case, text: int, given: Sequence[AnswerCount]) -> tuple[int, bool, int]:
@@ -99,19 +103,17 @@ def _rank_answer(case: Case, text: int, given: Sequence[AnswerCount]) -> tuple[i
     return -sum(one.count for one in given), not by_reference, text
 
 
-def _count_given(case: Case) -> list[dict[int, _Given]]:
-    """For each prompt its distinct answers, by number: who gave each how often, and the earliest trial that did."""
-    found: list[dict[int, _Given]] = [{} for _ in case.prompts]
+def _count_given(case: Case, prompt: int) -> dict[int, _Given]:
+    """A prompt's distinct answers, by number: who gave each how often, and the earliest trial that did."""
+    found: dict[int, _Given] = {}
     for tally in case.tallies:
-        rows = np.flatnonzero(tally.lane.text != NOT_SAID)
-        texts, first, counts = np.unique(tally.lane.text[rows], return_index=True, return_counts=True)
-        for text, at, count in zip(texts.tolist(), rows[first].tolist(), counts.tolist(), strict=True):
-            of_prompt = found[int(case.texts.prompt[text])]
-            if text not in of_prompt:
-                of_prompt[text] = ([], tally.trial(at, case.prompts))
-            of_prompt[text][0].append(
-                AnswerCount(provider=tally.name, condition=tally.lane.condition, count=count),
-            )
+        start = int(tally.starts[prompt])
+        given = tally.lane.text[start : tally.starts[prompt + 1]]
+        texts, first, counts = np.unique(given, return_index=True, return_counts=True)
+        for text, at, count in zip(texts.tolist(), first.tolist(), counts.tolist(), strict=True):
+            if text != NOT_SAID:
+                who = AnswerCount(provider=tally.name, condition=tally.lane.condition, count=count)
+                found.setdefault(text, ([], tally.trial(start + at, case.prompts)))[0].append(who)
     return found
 
 

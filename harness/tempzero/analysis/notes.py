@@ -106,9 +106,9 @@ def _note_uncompared_responses(tally: Tally, texts: Texts, prompts: Sequence[Pro
     cut = int((at_limit & compared).sum())
     if cut:
         yield (
-            f"{cut} responses were cut at their token limit; they are compared up to the cut: one counts as the "
-            "commonest response that it is the beginning of, unless that one counts for another cut after the same "
-            "number of tokens (emr_complete leaves cut ones out)"
+            f"{cut} responses were cut at their token limit; they are compared up to the cut: where one is the "
+            "beginning of others it counts as the commonest of them, except where both were cut after the same number "
+            "of tokens (emr_complete leaves cut ones out)"
         )
     filtered = (lane.status == CENSORED) & ~at_limit & compared
     filtered[filtered] = texts.cut[lane.text[filtered]]

@@ -150,7 +150,7 @@ TARA = Metric(
     name="tara",
     unit="share",
     kinds=("repeat",),
-    title="All k answers the same (TARa@k)",
+    title="All k answers read, and the same (TARa@k)",
     definition="As TARr@k, on the answer read from each text. A text without a readable answer equals nothing, itself "
     "included.",
     source="Atil et al., arXiv:2408.04667",

@@ -23,7 +23,7 @@ PARTINGS_PER_1000_TOKENS = Metric(
     name="partings_per_1000_tokens",
     unit="ratio",
     kinds=("repeat", *COMPARED_KINDS),
-    title="Partings per 1,000 tokens",
+    title="Texts part, per 1,000 tokens",
     definition="Pairs of answers that part, divided by the tokens that pairs share before they do (or to their end), "
     "times 1,000: the rate at which texts part, whatever their length. Tokens as the provider counts them, by its own "
     "characters a token.",
