@@ -246,8 +246,8 @@ def test_pairs_put_the_reference_on_the_right(hand: Analysis) -> None:
 def test_curves_end_at_the_exact_match_rate(hand: Analysis) -> None:
     """Survival: both a's partings are at characters 4 and 8, and the identical pairs stay."""
     curve = next(c for c in hand.curves if c.kind == "repeat" and c.left == "a")
-    assert curve.positions == (0, 1, 2, 3, 4, 6, 8, 12)
-    assert curve.shares == pytest.approx((1, 1, 1, 1, 1, 10 / 12, 10 / 12, 8 / 12))
+    assert curve.positions == (0, 5, 9)
+    assert curve.shares == pytest.approx((1, 10 / 12, 8 / 12))
     assert curve.pairs == 12
     cross = next(c for c in hand.curves if (c.left, c.right) == ("a", "ref"))
     assert cross.shares[-1] == pytest.approx(7 / 12)
