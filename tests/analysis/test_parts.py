@@ -73,8 +73,7 @@ def test_positions_are_counted_in_what_the_model_wrote(tmp_path: Path) -> None:
     """The marks between the parts of an answer are no characters of it."""
     found = analysed(tmp_path, settings("a", repeats=2), ONE, answers("a", "p00", thinking("abc"), thinking("abd")))
     (curve,) = [c for c in found.curves if c.part == "whole"]
-    assert dict(zip(curve.positions, curve.shares, strict=True))[2] == 1
-    assert dict(zip(curve.positions, curve.shares, strict=True))[3] == 0
+    assert (curve.positions, curve.shares) == ((0, 3), (1, 0))
     (shown,) = found.divergences
     assert (shown.at_char, shown.left_text, shown.right_text) == (2, "abc", "abd")
 
