@@ -84,7 +84,7 @@ def lay_out_strip(
         height=_HEAD_HEIGHT + len(kept) * _ROW_HEIGHT + 4,
         cell=cell,
         rows=tuple(
-            _lay_out_row(name, of[: len(shown)], cell, _HEAD_HEIGHT + i * _ROW_HEIGHT)
+            _lay_out_strip_row(name, of[: len(shown)], cell, _HEAD_HEIGHT + i * _ROW_HEIGHT)
             for i, (name, of) in enumerate(kept)
         ),
         columns=tuple(
@@ -93,7 +93,7 @@ def lay_out_strip(
     )
 
 
-def _lay_out_row(name: str, states: Sequence[StripState], cell: int, y: int) -> StripRow:
+def _lay_out_strip_row(name: str, states: Sequence[StripState], cell: int, y: int) -> StripRow:
     wide, high = cell - _GAP if cell > 6 else cell - 1, _ROW_HEIGHT - 4
 
     def draw(state: StripState, top: int, height: int) -> str:

@@ -50,16 +50,16 @@ def _parse_summary(folder: Path, link: str, summary: Any) -> ListedRun:
     return ListedRun(
         name=folder.name,
         link=link,
-        created_at=_read_text(run["created_at"]),
+        created_at=_require_text(run["created_at"]),
         prompts=int(run["prompts"]),
-        models=tuple(dict.fromkeys(_read_text(p["claimed_model"]) for p in summary["providers"])),
+        models=tuple(dict.fromkeys(_require_text(p["claimed_model"]) for p in summary["providers"])),
         outcome=_read_outcome(verdict["outcome"]),
-        providers=tuple((_read_text(p["provider"]), _read_outcome(p["outcome"])) for p in verdict["providers"]),
+        providers=tuple((_require_text(p["provider"]), _read_outcome(p["outcome"])) for p in verdict["providers"]),
         problem="",
     )
 
 
-def _read_text(value: Any) -> str:
+def _require_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value

@@ -79,7 +79,7 @@ def lay_out_histogram(title: str, named: Sequence[tuple[str, SurvivalCurve]], *,
         height=_HEAD_HEIGHT + len(named) * _ROW_HEIGHT + 4,
         bar_width=_BAR_WIDTH - 10,
         headings=tuple((_NAME_WIDTH + i * _BAR_WIDTH + _BAR_WIDTH // 2, label) for i, label in enumerate(places)),
-        rows=tuple(_lay_out_row(name, row, i) for i, ((name, _), row) in enumerate(zip(named, shares, strict=True))),
+        rows=tuple(_lay_out_bars(name, row, i) for i, ((name, _), row) in enumerate(zip(named, shares, strict=True))),
     )
 
 
@@ -91,7 +91,7 @@ def _share_at(counted: dict[str, float], places: Sequence[str], index: int) -> f
     return counted.get(f"{start} on", 0.0)
 
 
-def _lay_out_row(name: str, shares: Sequence[float], index: int) -> HistogramRow:
+def _lay_out_bars(name: str, shares: Sequence[float], index: int) -> HistogramRow:
     base = _HEAD_HEIGHT + (index + 1) * _ROW_HEIGHT - 4
     return HistogramRow(
         name=shorten_middle(name, 32),
