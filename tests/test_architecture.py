@@ -167,6 +167,7 @@ DOORS: dict[str, set[str]] = {
         "answers.answer_parts",
         "config",
         "answers.chat_messages",
+        "answers.message_parts",
         "plan",
         "records",
         "answers.served_names",

@@ -86,6 +86,7 @@ def test_calls_are_counted_as_a_program_would_get_them(tmp_path: Path) -> None:
     summary = run(tmp_path, "p.yaml", {"a": lambda call: replies[call.prompt.split()[-1].rstrip("?")]})
     found = {name: (one["value"], one["n"]) for name, one in figures(summary, "a").items()}
     assert found["called_share"] == (pytest.approx(5 / 6), 6)
+    assert found["calls_left_in_text"] == (pytest.approx(1 / 6), 6)
     assert found["arguments_parsed"] == (pytest.approx(4 / 5), 5)
     assert found["calls_valid"] == (pytest.approx(2 / 5), 5)
     assert found["right_tool"] == (pytest.approx(3 / 6), 6)

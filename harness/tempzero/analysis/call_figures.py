@@ -21,6 +21,7 @@ from tempzero.analysis.provider_figures import provider_subject
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
 from tempzero.answers.chat_messages import canonical_arguments, parse_calls, refuse_constant, refuse_duplicate_keys
+from tempzero.answers.message_parts import find_leak
 from tempzero.config import join_fields
 from tempzero.extractors.json_schema import find_schema_problem, fits_schema
 from tempzero.extractors.tool_call import NO_CALL, expected_tool_names
@@ -43,6 +44,17 @@ CALLED_SHARE = Metric(
     definition="Share of the answers to prompts that offer tools in which a tool is called.",
     source="counted",
     one_means="every such answer calls a tool",
+    undefined=_WITH_TOOLS,
+)
+LEFT_IN_TEXT = Metric(
+    name="calls_left_in_text",
+    unit="share",
+    kinds=("calls",),
+    title="Marks left in the text",
+    definition="Share of the answers to prompts that offer tools in whose text a mark of calls or of the chat template "
+    "is left (<tool_call>, [TOOL_CALLS], <|channel|> ...) that the prompt does not hold.",
+    source="counted",
+    one_means="every such answer leaks marks into its text",
     undefined=_WITH_TOOLS,
 )
 ARGUMENTS_PARSED = Metric(
@@ -122,6 +134,7 @@ CALL_F1 = Metric(
 )
 CALL_METRICS: tuple[Metric, ...] = (
     CALLED_SHARE,
+    LEFT_IN_TEXT,
     ARGUMENTS_PARSED,
     CALLS_VALID,
     RIGHT_TOOL,
@@ -146,6 +159,8 @@ def enter_call_figures(book: Book, tally: Tally, texts: Texts, prompts: Sequence
     if any(prompt.tools for prompt in prompts):
         read = {text: read_calls(texts, text, prompts) for text in _list_texts(tally, texts, prompts, _offers_tools)}
         book.add(subject, CALLED_SHARE, _mean_over(tally, {text: float(bool(r.names)) for text, r in read.items()}))
+        left = {text: float(_holds_marks(texts, text, prompts)) for text in read}
+        book.add(subject, LEFT_IN_TEXT, _mean_over(tally, left))
         calling = {text: r for text, r in read.items() if r.names}
         if calling:
             book.add(subject, ARGUMENTS_PARSED, _mean_over(tally, {text: r.parsed for text, r in calling.items()}))
@@ -225,6 +240,11 @@ def _list_texts(tally: Tally, texts: Texts, prompts: Sequence[Prompt], wanted: C
     rows = (tally.lane.answered == 1) & (tally.lane.text != NOT_SAID)
     found = np.unique(tally.lane.text[rows]).tolist()
     return [text for text in found if wanted(prompts[int(texts.prompt[text])])]
+
+
+def _holds_marks(texts: Texts, text: int, prompts: Sequence[Prompt]) -> bool:
+    asked = "\n".join(message.content for message in prompts[int(texts.prompt[text])].messages)
+    return find_leak(texts.answer_text[text], asked) is not None
 
 
 def _offers_tools(prompt: Prompt) -> bool:

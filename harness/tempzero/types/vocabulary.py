@@ -53,6 +53,7 @@ MetricName = Literal[
     "accuracy",
     "unparsed_share",
     "called_share",
+    "calls_left_in_text",
     "arguments_parsed",
     "calls_valid",
     "right_tool",

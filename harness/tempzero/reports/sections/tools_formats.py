@@ -7,7 +7,14 @@ from tempzero.reports.lookup import Subject, View
 from tempzero.reports.sections.figure_tables import further_figures_table, provider_table
 from tempzero.types.vocabulary import MetricName
 
-_CALLS: tuple[MetricName, ...] = ("called_share", "arguments_parsed", "calls_valid", "right_tool", "right_call")
+_CALLS: tuple[MetricName, ...] = (
+    "called_share",
+    "calls_left_in_text",
+    "arguments_parsed",
+    "calls_valid",
+    "right_tool",
+    "right_call",
+)
 _FORMATS: tuple[MetricName, ...] = ("json_parsed", "json_valid")
 
 
