@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--perturb", type=int)
     parser.add_argument("--ordinary", type=int, default=48)
     parser.add_argument("--border", type=int, default=48)
-    parser.add_argument("--no-calibrated", action="store_true", help="a pack without AWQ- and GPTQ-like forms")
+    parser.add_argument("--forms", default="", help="only these in the pack, comma-separated")
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--add", action="store_true", help="add the forms below to the pack of --pack")
@@ -391,13 +391,13 @@ def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
     exact = logits - normalisers[:, None]
     chosen = np.argsort(-exact, axis=1, kind="stable")[:, :CANDIDATES]
     base = np.take_along_axis(exact, chosen, axis=1)
-    directions = []
+    directions, wanted = [], asked.forms.split(",") if asked.forms else [*_BY_NAME, *(name for name, *_ in EXTRA_FORMS)]
     for form in FORMS:
-        if form.cache is None:
+        if form.name in wanted and form.cache is None and form.k_mix is None and not form.rounds_activations:
             tokens = [bench.tokenize(p, form.system) for p in prompts] if form.system is not None else ids
             by = measure_direction(bench, out, Scheme(form.name, form), tokens, chosen, base)
             directions.append(Direction(name=form.name, title=form.title, kind=form.kind, claims=form.claims, by=by))
-    directions += measure_extra_forms(bench, out, ids, chosen, base, calibrated=not asked.no_calibrated)
+    directions += measure_extra_forms(bench, out, ids, chosen, base, wanted)
     pack = DirectionPack(
         model="SmolLM2-135M-Instruct",
         weights_sha256="",
@@ -432,7 +432,7 @@ def add_forms(bench: Bench, pack: DirectionPack, out: Path) -> DirectionPack:
     """A pack with the forms that the product cannot make, saved as `pack.json`."""
     ids = [bench.tokenize(p) for p in pack.prompts]
     chosen = np.array([p.token_ids for p in pack.prompts])
-    new = measure_extra_forms(bench, out, ids, chosen, pack.logprobs)
+    new = measure_extra_forms(bench, out, ids, chosen, pack.logprobs, [name for name, *_ in EXTRA_FORMS])
     kept = [d for d in pack.directions if d.name not in {n.name for n in new}]
     values = {name: getattr(pack, name) for name in DirectionPack.__dataclass_fields__}
     added = DirectionPack(**{**values, "directions": (*kept, *new)})
@@ -446,8 +446,7 @@ def measure_extra_forms(
     ids: Sequence[Sequence[int]],
     chosen: NDArray[np.int64],
     base: NDArray[np.float64],
-    *,
-    calibrated: bool = True,
+    wanted: Sequence[str],
 ) -> list[Direction]:
     """Forms that need a calibration or rounded activations."""
     return [
@@ -459,7 +458,7 @@ def measure_extra_forms(
             by=measure_direction(bench, out, make_scheme(name), ids, chosen, base),
         )
         for name, title, kind, claims in EXTRA_FORMS
-        if calibrated or not make_scheme(name).calibration
+        if name in wanted
     ]
 
 

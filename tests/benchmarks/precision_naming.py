@@ -1,6 +1,6 @@
 """Hosts whose weights are known and a direction pack in, a Markdown table of what each is named as out.
 
-    python tests/benchmarks/precision_naming.py PACK HOSTS.jsonl [--draws 200] [--run RUN_FOLDER]
+    python tests/benchmarks/precision_naming.py PACK HOSTS.jsonl ... [--draws 200] [--run RUN_FOLDER] [--part border]
 
 HOSTS.jsonl comes from `precision_hosts.py`; a run of `tempzero fingerprint` adds its providers. Each cell draws so many
 of the prompts anew, keeps the best K candidates, and asks what the host is named as.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from tempzero.precision.hosts import HostFingerprint, conclude_host
 from tempzero.precision.packs import DirectionPack, load_pack
 from tempzero.records import open_run
 
-CELLS = ((8, 20), (16, 20), (32, 20), (64, 20), (8, 5), (16, 5), (32, 5), (16, 2), (32, 1))
 Answers = dict[str, FirstToken]
 
 
@@ -27,19 +27,28 @@ def main() -> None:
     """Print the table, a row a host and a column a cell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", type=Path)
-    parser.add_argument("hosts", type=Path)
+    parser.add_argument("hosts", type=Path, nargs="*")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--run", type=Path, action="append", default=[])
+    parser.add_argument("--part", choices=("all", "border", "ordinary"), default="all")
+    parser.add_argument("--cells", default="8x20,16x20,32x20,8x5,16x5,32x5", help="prompts x log-probabilities")
+    parser.add_argument("--decimals", type=int, help="as a host that rounds its log-probabilities")
+    parser.add_argument("--floor", action="store_true", help="as a host that gives 20 with all but five at -100")
     asked = parser.parse_args()
     pack = load_pack(asked.pack)
-    hosts = read_hosts(pack, asked.hosts)
+    hosts: dict[str, Answers] = {}
+    for path in asked.hosts:
+        hosts |= read_hosts(pack, path)
     for run in asked.run:
         hosts |= read_run(run)
-    print("| host | " + " | ".join(f"{n} x {k}" for n, k in CELLS) + " |")
-    print("|---" * (len(CELLS) + 1) + "|")
-    for name, answers in hosts.items():
-        cells = [describe_cell(pack, answers, name, n, k, asked.draws) for n, k in CELLS]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    cells = [(int(n), int(k)) for n, k in (cell.split("x") for cell in asked.cells.split(","))]
+    print("| host | " + " | ".join(f"{n} x {k}" for n, k in cells) + " |")
+    print("|---" * (len(cells) + 1) + "|")
+    for name, every in hosts.items():
+        answers = {p: told for p, told in every.items() if choose_part(p) == asked.part or asked.part == "all"}
+        given = {p: change_numbers(told, asked.decimals, floor=asked.floor) for p, told in answers.items()}
+        row = [describe_cell(pack, given, name, n, k, asked.draws) for n, k in cells]
+        print(f"| {name} | " + " | ".join(row) + " |", flush=True)
 
 
 def read_hosts(pack: DirectionPack, path: Path) -> dict[str, Answers]:
@@ -78,6 +87,20 @@ def describe_cell(pack: DirectionPack, answers: Answers, name: str, prompts: int
         given = {p: [keep_best(answers[p], best)] for p in chosen}
         counted[label_host(conclude_host(pack, name, None, given))] += 1
     return ", ".join(f"{label} {count / times:.3g}" for label, count in counted.most_common(3))
+
+
+def choose_part(prompt: str) -> str:
+    """Border prompts are called so."""
+    return "border" if prompt.startswith("border-") else "ordinary"
+
+
+def change_numbers(told: FirstToken, decimals: int | None, *, floor: bool) -> FirstToken:
+    """Rounded, or all but five lost below a floor."""
+    kept = told.candidates[:5] if floor else told.candidates
+    if decimals is None:
+        return FirstToken(candidates=kept, floored=20 - len(kept) if floor else told.floored, decimals=told.decimals)
+    rounded = tuple(replace(one, logprob=round(one.logprob, decimals)) for one in kept)
+    return FirstToken(candidates=rounded, floored=told.floored, decimals=decimals)
 
 
 def keep_best(told: FirstToken, best: int) -> FirstToken:

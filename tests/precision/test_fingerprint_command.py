@@ -90,6 +90,23 @@ def test_a_pack_is_the_same_bytes_every_time(folder: Path) -> None:
     assert (folder / "pack.json").read_bytes() == once
 
 
+@pytest.mark.engine
+def test_what_llama_cpp_itself_computes_has_a_direction_of_its_own(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It rounds what goes into each matrix as well, by the same rule every time: that direction fits it whole."""
+    write_setting(folder, served("eight", "q8_0", "q8_0"))
+    forms = "q8_0,q8_0-llamacpp,q4_k_m,int8-channel"
+    assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", "--forms", forms]) == 0
+    capsys.readouterr()
+    assert main(["fingerprint", "--pack", "pack.json", "--json"]) == 0
+    (host,) = read_hosts(capsys.readouterr().out).values()
+    (form,) = host["naming"]["named"]
+    assert (form["form"], host["standing"]) == ("q8_0-llamacpp", "confirmed")
+    assert set(form["rivals"]) <= {"q8_0"}
+    assert form["correlation"] > 0.9
+
+
 def answer_with(logprobs: object) -> Reply:
     return completion("x", choice={"logprobs": logprobs})
 

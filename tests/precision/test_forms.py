@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import gguf
 import numpy as np
 import pytest
+from tempzero.engines.local.weights.k_quants import KMix, choose_k_type, round_to_k_mix
 from tempzero.engines.local.weights.requantise import rewrite_file
 from tempzero.errors import WeightsError
 from tempzero.precision.forms import FORMS, Form
@@ -17,6 +19,7 @@ from tiny_gguf import tiny_model
 
 RNG = np.random.default_rng(1)
 WEIGHTS = RNG.standard_normal((256, 320)).astype(np.float32) * 0.02
+ROWS = RNG.standard_normal((64, 512)).astype(np.float32) * 0.02
 ROUNDED = [form for form in FORMS if form.round is not None]
 # Form -> how many weights share a scale, and how many different numbers these can then be.
 LEVELS = {
@@ -42,6 +45,29 @@ def test_eight_bit_floats_round_as_the_formats_are_written_down() -> None:
         assert np.array_equal(round_to_float(kept.astype(np.float32), form), kept.astype(np.float32))
     given = np.array([17.0, 19.0, -17.5, 500.0, 2.0**-10, 3 * 2.0**-10], np.float32)
     assert round_to_float(given, E4M3).tolist() == [16.0, 20.0, -18.0, 448.0, 0.0, 2.0**-8]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "mix", "kind"),
+    [
+        ("blk.4.ffn_up.weight", 1536, "q4_k_m", "Q4_K"),
+        ("blk.4.ffn_up.weight", 576, "q4_k_m", "Q5_0"),
+        ("blk.0.ffn_down.weight", 1536, "q4_k_m", "Q6_K"),
+        ("blk.4.ffn_down.weight", 1536, "q5_k_m", "Q5_K"),
+        ("blk.5.attn_v.weight", 512, "q5_k_m", "Q6_K"),
+        ("token_embd.weight", 576, "q4_k_m", "Q8_0"),
+        ("blk.4.attn_q.weight", 512, "q6_k", "Q6_K"),
+    ],
+)
+def test_k_types_are_what_llama_cpp_makes_of_a_file(name: str, row: int, mix: KMix, kind: str) -> None:
+    """A host that serves such a file holds these very types: six bits here and there, and others in short rows."""
+    assert choose_k_type(name, row, mix, 30).name == kind
+
+
+def test_rounding_to_k_types_keeps_most_of_each_weight_and_more_bits_keep_more() -> None:
+    """It is llama.cpp's own search, called from the library that computes the reference."""
+    lost = [np.abs(round_to_k_mix("blk.4.ffn_up.weight", ROWS, mix, 30) - ROWS).mean() for mix in get_args(KMix)]
+    assert 0.1 * np.abs(ROWS).mean() > lost[0] > lost[1] > lost[2] > 0
 
 
 @pytest.mark.parametrize("name", LEVELS)

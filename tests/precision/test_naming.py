@@ -12,7 +12,7 @@ from numeric_hosts import NOISE, PACK, PROMPTS, TOKENS, answer, make_exchange, s
 from numpy.typing import NDArray
 from tempzero.answers.first_tokens import FirstToken, TokenLogprob, read_first_token
 from tempzero.precision.declared import judge_claim
-from tempzero.precision.fingerprint_wording import decide_outcome, describe_host, to_fingerprint_json
+from tempzero.precision.fingerprint_wording import decide_outcome, describe_host, list_camps, to_fingerprint_json
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_host
 from tempzero.precision.logit_grid import find_logit_grid
 from tempzero.precision.naming import Naming, name_forms
@@ -60,6 +60,22 @@ def test_an_honest_host_gets_a_bound_and_what_is_ruled_out() -> None:
     assert host.naming is not None
     assert {d.name for d in host.naming.excluded} >= {"q8_0", "fp8-channel", "fp8-tensor", "int4", "cache"}
     assert NOISE * 0.9 < host.naming.size < host.naming.size_bound < NOISE * 1.2
+
+
+def test_an_honest_host_is_told_how_coarse_it_is_not() -> None:
+    """ "Nothing found" is an equivalence statement: from which form on coarser weights are ruled out."""
+    lines = list(describe_host(fingerprint(answer(serve())), PACK))
+    assert any("not quantised as coarsely as q8_0: every form that moves as far or further" in line for line in lines)
+
+
+def test_hosts_are_sorted_into_camps_by_their_weights_without_any_form() -> None:
+    """Three that serve one rounding that nobody knows are one camp; an honest one beside them is in none."""
+    rng = np.random.default_rng(7)
+    odd = rng.normal(size=(PROMPTS, TOKENS)) * 0.2
+    given = {f"odd-{n}": serve(seed=n) + odd for n in range(3)} | {f"honest-{n}": serve(seed=9 + n) for n in range(2)}
+    hosts = tuple(conclude_host(PACK, name, None, answer(told)) for name, told in given.items())
+    pairs = compare_displacements({h.provider: h.displacement for h in hosts})
+    assert list_camps(FingerprintReport(pack=PACK, hosts=hosts, pairs=pairs)) == [("odd-0", "odd-1", "odd-2")]
 
 
 def test_two_changes_at_once_are_both_named() -> None:

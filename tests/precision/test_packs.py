@@ -86,8 +86,9 @@ def test_the_shipped_pack_is_of_the_shipped_model_and_small() -> None:
     path = next((Path(__file__).parents[2] / "harness/tempzero/precision/shipped").glob("*.json"))
     assert path.stat().st_size < 1_000_000
     assert pack.model == "SmolLM2-135M-Instruct"
-    assert {d.name for d in pack.directions} == {form.name for form in FORMS}
-    assert [d.title for d in pack.directions] == [form.title for form in FORMS]
+    # Its rows are too short for K types but in one matrix of a layer: these two are q5_1 and q8_0 for the most part.
+    own = [form for form in FORMS if form.name not in ("q5_k_m", "q6_k")]
+    assert [(d.name, d.title) for d in pack.directions] == [(form.name, form.title) for form in own]
     assert pack.rounding is not None
 
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from tempzero.canonical_json import to_spaced_canonical_json
+from tempzero.precision.displacement import centre_rows, root_mean_square
+from tempzero.precision.forms import FormKind
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint
 from tempzero.precision.naming import LEAST_STRENGTH, NamedForm, Naming
-from tempzero.precision.packs import DirectionPack
+from tempzero.precision.packs import Direction, DirectionPack
 from tempzero.precision.shared_displacement import SharedDisplacement
+from tempzero.stats import find_camps
 from tempzero.types.vocabulary import VerdictOutcome
 
 FINGERPRINT = "fingerprint.json"
 """What a run folder's conclusions are called."""
 _MOST_LISTED = 6
+COARSE_KINDS: frozenset[FormKind] = frozenset({"8-bit", "5-bit", "4-bit"})
+"""Forms of weights that are coarser than 16 bits."""
 
 
 def decide_outcome(report: FingerprintReport) -> VerdictOutcome:
@@ -45,9 +52,23 @@ def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
 def describe_pairs(report: FingerprintReport) -> Iterator[str]:
     """Hosts beside each other: those that are moved alike, and how many are not."""
     yield from (_pair_sentence(pair) for pair in report.pairs if pair.alike)
+    for camp in list_camps(report):
+        yield f"one camp, moved alike each with each: {', '.join(camp)}"
     apart = sum(not pair.alike for pair in report.pairs)
     if apart:
         yield f"{apart} of {len(report.pairs)} pairs of hosts are not shown to be moved alike"
+
+
+def list_camps(report: FingerprintReport) -> list[tuple[str, ...]]:
+    """Hosts of which each is moved like each other, three or more; no form is needed to say so."""
+    names = sorted({name for pair in report.pairs for name in (pair.first, pair.second)})
+    place = {name: at for at, name in enumerate(names)}
+    apart, alike = ~np.eye(len(names), dtype=bool), np.eye(len(names))
+    for pair in report.pairs:
+        one, other = place[pair.first], place[pair.second]
+        apart[one, other] = apart[other, one] = not pair.alike
+        alike[one, other] = alike[other, one] = pair.correlation
+    return [tuple(names[i] for i in camp) for camp in find_camps(apart, alike) if len(camp) > 2]
 
 
 def _pair_sentence(pair: SharedDisplacement) -> str:
@@ -63,6 +84,7 @@ def to_fingerprint_json(report: FingerprintReport) -> str:
     value = {
         "pack": {"model": report.pack.model, "sha256": report.pack.seal, "forms": len(report.pack.directions)},
         "hosts": [_host_json(host) for host in report.hosts],
+        "camps": [list(camp) for camp in list_camps(report)],
         "pairs": [
             {name: _rounded(getattr(pair, name)) for name in SharedDisplacement.__dataclass_fields__}
             for pair in report.pairs
@@ -111,6 +133,9 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
     elif naming.best is not None:
         yield f"{size}; nearest form {naming.best.name}, correlation {naming.best_correlation:.2f}"
         yield f"no fixed displacement beyond {naming.size_bound:.3f}: whatever is fixed is part of that"
+        finest = find_finest_excluded(naming)
+        if finest is not None:
+            yield f"not quantised as coarsely as {finest.title}: every form that moves as far or further is ruled out"
     if naming.excluded:
         names = ", ".join(d.name for d in naming.excluded[:_MOST_LISTED])
         more = f" and {len(naming.excluded) - _MOST_LISTED} more" if len(naming.excluded) > _MOST_LISTED else ""
@@ -122,6 +147,17 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
         yield f"not to be seen in these weights, which are on that grid already: {names}"
     if abs(naming.slope) > naming.slope_half_width and abs(naming.slope) > 0.05:
         yield f"its log-probabilities are those of temperature {1 / (1 + naming.slope):.2f}"
+
+
+def find_finest_excluded(naming: Naming) -> Direction | None:
+    """The form that moves least among those that are ruled out with all that move further; None where one is not."""
+
+    def size(direction: Direction) -> float:
+        return root_mean_square(centre_rows(direction.by))
+
+    weights = [d for d in (*naming.excluded, *naming.possible) if d.kind in COARSE_KINDS]
+    open_size = max((size(d) for d in naming.possible if d.kind in COARSE_KINDS), default=0.0)
+    return min((d for d in weights if size(d) > open_size), key=size, default=None)
 
 
 def _host_json(host: HostFingerprint) -> dict[str, Any]:
@@ -149,8 +185,10 @@ def _naming_json(naming: Naming) -> dict[str, Any]:
         *("prompts", "numbers", "size", "size_bound", "explained"),
         *("remainder", "remainder_low", "slope", "slope_half_width", "best_correlation"),
     )
+    finest = None if naming.named else find_finest_excluded(naming)
     return {
         **{name: _rounded(getattr(naming, name)) for name in figures},
+        "not_as_coarse_as": finest.name if finest is not None else None,
         "best": naming.best.name if naming.best is not None else None,
         "named": [
             {

@@ -26,6 +26,8 @@ MOST_STRENGTH = 2.0
 """An interval that reaches beyond this says too little of the form: a tiny one fits anything, many times itself."""
 LEAST_CORRELATION = 0.4
 """Forms of one width have something in common (.26 was seen): a named one explains a sixth of the displacement."""
+LEAST_BESIDE_OTHERS = 0.5
+"""A quarter of it, where what it leaves is surely more than 16-bit rounding: then something else is there as well."""
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
 SHUFFLES = 1_999
@@ -90,7 +92,7 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Nami
     space = _Space.build(told[rows], pack.logprobs[rows], centred=centred)
     moved = {d.name: space.place(d.by[rows]) for d in pack.directions}
     tested = [d for d in pack.directions if root_mean_square(space.open(moved[d.name])) > _NEGLIGIBLE]
-    found = _find_forms(space, moved, tested)
+    found = _find_forms(space, moved, tested, pack.honest_size)
     chosen = [one.direction for one in found]
     held = [moved[d.name] for d in chosen]
     fit = _Fit.solve(space, held)
@@ -157,6 +159,10 @@ class _Space:
         """With NaN where nothing is."""
         return np.where(self.there, values, np.nan)
 
+    def bound_rms(self, values: Matrix) -> float:
+        """Lower bound of their root mean square."""
+        return _bounded_rms((values**2).sum(axis=1), self.there.sum(axis=1))[0]
+
     def free_of_slope(self, values: Matrix) -> Matrix:
         return _take_off(values, self.scale)
 
@@ -177,12 +183,15 @@ def _correlate(a: Matrix, b: Matrix) -> float:
     return float((a * b).sum()) / size if size else 0.0
 
 
-def _find_forms(space: _Space, moved: Mapping[str, Matrix], tested: Sequence[Direction]) -> list[NamedForm]:
+def _find_forms(
+    space: _Space, moved: Mapping[str, Matrix], tested: Sequence[Direction], rounding: float | None
+) -> list[NamedForm]:
     """One after another. Every 16-bit host rounds its weights a little: such a form is looked for where no other is."""
     found: list[NamedForm] = []
     for coarse in (True, False):
         while len(found) < _MOST_FORMS:
-            added = _find_next(space, moved, tested, [one.direction for one in found], coarse=coarse)
+            chosen = [one.direction for one in found]
+            added = _find_next(space, moved, tested, chosen, coarse=coarse, rounding=rounding)
             if added is None:
                 break
             found.append(added)
@@ -198,10 +207,12 @@ def _find_next(
     chosen: Sequence[Direction],
     *,
     coarse: bool,
+    rounding: float | None,
 ) -> NamedForm | None:
     """The form that explains most of what is left, where neither chance nor half a form could.
 
-    Forms that are ruled out are none, and no rivals either; the shuffles may choose among them all the same.
+    `rounding` is what an honest 16-bit host is moved by at most, where that is known. Forms that are ruled out are
+    none, and no rivals either; the shuffles may choose among them all the same.
     """
     held = [moved[d.name] for d in chosen]
     waiting = [d for d in tested if d not in chosen]
@@ -215,7 +226,8 @@ def _find_next(
     best = max(possible, key=lambda d: cosines[d.name])
     fit = fits[best.name]
     weak = fit.low[: len(held) + 1].min() < LEAST_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
-    if cosines[best.name] < LEAST_CORRELATION or weak:
+    beside = rounding is not None and space.bound_rms(space.host - fit.fitted) > rounding
+    if weak or cosines[best.name] < (LEAST_BESIDE_OTHERS if beside else LEAST_CORRELATION):
         return None
     p = count_shuffles_as_good(left, [partial[d.name] for d in waiting], cosines[best.name])
     if p > FALSE_NAME_ALPHA:
@@ -228,7 +240,7 @@ def _find_next(
         high=float(fit.high[len(held)]),
         correlation=cosines[best.name],
         p=p,
-        rivals=tuple(d for d in others if not _fits_worse(space.host, fit.fitted, fits[d.name].fitted)),
+        rivals=tuple(d for d in others if not _is_refuted(space.host, fit.fitted, fits[d.name].fitted)),
     )
 
 
@@ -259,11 +271,21 @@ def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float) -
     return float((1 + (best >= seen - 1e-12).sum()) / (1 + SHUFFLES))
 
 
-def _fits_worse(host: Matrix, best: Matrix, other: Matrix) -> bool:
-    """Whether the other fit leaves more behind, prompt by prompt, by more than chance."""
-    more = ((host - other) ** 2).sum(axis=1) - ((host - best) ** 2).sum(axis=1)
-    spread = float(more.std(ddof=1)) / np.sqrt(len(more))
-    return float(more.mean()) > t_half_width(spread, len(more) - 1, 2 * _RIVAL_ALPHA)
+def _is_refuted(host: Matrix, best: Matrix, other: Matrix) -> bool:
+    """Whether the other fit cannot be the truth: of the way from it to the best one the host has surely gone a part.
+
+    None of the way is what it would have gone, up to chance, if the other form were what it serves. Prompts that weigh
+    much are given less trust (as in HC3), for they pull the estimate to themselves.
+    """
+    way = best - other
+    energies, gone = (way**2).sum(axis=1), ((host - other) * way).sum(axis=1)
+    whole = float(energies.sum())
+    if not whole:
+        return False
+    share = float(gone.sum()) / whole
+    scores = (gone - share * energies) / (1 - np.minimum(energies / whole, 0.9))
+    spread = float(np.sqrt((scores**2).sum())) / whole
+    return share > t_half_width(spread, len(scores) - 1, 2 * _RIVAL_ALPHA)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

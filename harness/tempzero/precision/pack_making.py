@@ -16,10 +16,12 @@ from tempzero.config import Config, Local, Provider
 from tempzero.engines import open_local_engine, open_model
 from tempzero.engines.local.in_process import InProcessEngine, Model
 from tempzero.engines.local.weights import LocalWeights, default_cache_folder, obtain_weights_for
+from tempzero.engines.local.weights.k_quants import round_to_k_mix
 from tempzero.engines.local.weights.requantise import (
     count_layers,
     find_layer,
     read_architecture,
+    requantise_file,
     rewrite_file,
     round_to_gguf_type,
 )
@@ -126,14 +128,17 @@ def _render_changed(engine: InProcessEngine, form: Form, prompts: Sequence[Promp
 
 @contextmanager
 def _open_form(local: Local, file: LocalWeights, form: Form) -> Iterator[Model]:
-    """The reference's model in another form, computed in float32 as the reference is."""
+    """The reference's model in another form; computed in float32 as the reference is, but where a form says so."""
     settings = local.model_copy(update={"precision": "as_is"})
     if form.cache is not None:  # llama.cpp keeps coarse values only with flash attention
         kept = {"cache_type_k": form.cache, "cache_type_v": form.cache, "flash_attention": True}
         settings = settings.model_copy(update=kept)
     with tempfile.TemporaryDirectory(dir=default_cache_folder(), prefix="form-") as folder:
         path = file.path
-        if form.round is not None or form.gguf_type is not None or form.metadata:
+        if form.rounds_activations and form.gguf_type is not None:
+            path = Path(folder) / "model.gguf"
+            requantise_file(file.path, path, form.gguf_type)
+        elif form.round is not None or form.gguf_type is not None or form.k_mix is not None or form.metadata:
             path = Path(folder) / "model.gguf"
             rewrite_file(file.path, path, build_change(form, file.path), metadata=_name_metadata(form, file.path))
         model = open_model(settings, replace(file, path=path))
@@ -152,6 +157,9 @@ def build_change(form: Form, path: Path) -> Callable[[str, Matrix], Matrix] | No
     if form.gguf_type is not None:
         kind = form.gguf_type
         return lambda name, matrix: round_to_gguf_type(name, matrix, kind)
+    if form.k_mix is not None:
+        mix, layers = form.k_mix, count_layers(path)
+        return lambda name, matrix: round_to_k_mix(name, matrix, mix, layers)
     if form.round is None:
         return None
     rounding, last = form.round, count_layers(path) - 1

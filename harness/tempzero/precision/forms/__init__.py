@@ -12,7 +12,7 @@ from tempzero.precision.forms.small_floats import SMALL_FLOAT_FORMS
 __all__ = ["FORMS", "Form", "FormKind"]
 
 FORMS: tuple[Form, ...] = (
-    *GGUF_FORMS,  # bf16, f16, and llama.cpp's q8_0 to q4_0
+    *GGUF_FORMS,  # bf16, f16, llama.cpp's q8_0 to q4_0, K types, and how it computes with them
     *FP8_FORMS,  # e4m3 and e5m2 by matrix, row, block; MXFP8
     *INTEGER_FORMS,  # INT8 and INT4, by row or group, with and without a zero point
     *SMALL_FLOAT_FORMS,  # MXFP4, NVFP4, NF4

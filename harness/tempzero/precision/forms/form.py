@@ -30,6 +30,10 @@ class Form:
     round: Rounding | None = None
     gguf_type: str | None = None
     """Instead of `round`: the type of llama.cpp that every matrix goes through, embeddings by its own rule."""
+    k_mix: Literal["q4_k_m", "q5_k_m", "q6_k"] | None = None
+    """Instead of both: llama.cpp's mix of K types, each matrix by its place."""
+    rounds_activations: bool = False
+    """With `gguf_type`: computed by llama.cpp from the stored type, and not in float32."""
     embeddings: EmbeddingRule = "kept"
     layers: Literal["all", "without first and last"] = "all"
     metadata: Mapping[str, float] = field(default_factory=dict)

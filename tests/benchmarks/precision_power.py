@@ -1,0 +1,97 @@
+"""Hosts whose weights are known in, how many one-token requests each test needs to tell them from an honest one out.
+
+    python tests/benchmarks/precision_power.py PACK HOSTS.jsonl [--honest honest] [--draws 400] [--best 20]
+
+Every test holds a host against the float32 reference of PACK. Its threshold is what the honest bf16 host stays below in
+99 of 100 draws of so many prompts (naming has its own, and is counted as right only where the form is the true one); a
+cell is the smallest number of prompts of `SIZES` at which 95 of 100 draws of the host lie beyond. Prompts are drawn
+with replacement where more are wanted than there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from precision_naming import Answers, keep_best, label_host, read_hosts, read_run
+from tempzero.precision.displacement import centre_rows, measure_displacement
+from tempzero.precision.hosts import conclude_host
+from tempzero.precision.packs import DirectionPack, load_pack
+
+SIZES = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
+MOST_NAMED = 64
+Statistic = Callable[[NDArray[np.float64]], float]
+
+
+def main() -> None:
+    """Print the table, a row a host."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("hosts", type=Path, nargs="*")
+    parser.add_argument("--honest", default="honest")
+    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--named-draws", type=int, default=40)
+    parser.add_argument("--best", type=int, default=20)
+    parser.add_argument("--run", type=Path, action="append", default=[])
+    asked = parser.parse_args()
+    pack = load_pack(asked.pack)
+    hosts: dict[str, Answers] = {}
+    for path in asked.hosts:
+        hosts |= read_hosts(pack, path)
+    for run in asked.run:
+        hosts |= read_run(run)
+    measured = {name: measure_host(pack, answers, asked.best) for name, answers in hosts.items()}
+    honest = measured[asked.honest]
+    print("| host | first token differs | mean absolute shift | form named, and right |")
+    print("|---|---|---|---|")
+    for name, rows in measured.items():
+        if name != asked.honest:
+            cells = [find_size(honest[:, at], rows[:, at], asked.draws) for at in range(rows.shape[1])]
+            cells.append(find_named_size(pack, hosts[name], name, asked.best, asked.named_draws))
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def measure_host(pack: DirectionPack, answers: Answers, best: int) -> NDArray[np.float64]:
+    """A row a prompt: whether its likeliest token is another, and the mean absolute shift of its log-probabilities."""
+    given = {prompt: [keep_best(told, best)] for prompt, told in answers.items()}
+    moved = centre_rows(measure_displacement(pack, given).by)
+    shift = np.nanmean(np.abs(moved), axis=1)
+    own = {p.id: p.tokens[0] for p in pack.prompts}
+    tops = [float(answers[p.id].candidates[0].token != own[p.id]) if p.id in answers else np.nan for p in pack.prompts]
+    both = np.array([tops, shift]).T
+    kept: NDArray[np.float64] = both[~np.isnan(both).any(axis=1)]
+    return kept
+
+
+def find_size(honest: NDArray[np.float64], host: NDArray[np.float64], draws: int) -> str:
+    """The mean over prompts is the statistic: exact match, MMD of one answer, and Chauvin's are all of that kind."""
+    for size in SIZES:
+        draw = np.random.default_rng(size)
+        usual = honest[draw.integers(len(honest), size=(draws, size))].mean(axis=1)
+        seen = host[draw.integers(len(host), size=(draws, size))].mean(axis=1)
+        if (seen > np.quantile(usual, 0.99, method="higher")).mean() >= 0.95:
+            return str(size)
+    return f"over {SIZES[-1]:,}"
+
+
+def find_named_size(pack: DirectionPack, answers: Answers, name: str, best: int, draws: int) -> str:
+    """Without replacement: a prompt that is asked twice says nothing new of a direction."""
+    known, true = {d.name for d in pack.directions}, name.removeprefix("vllm-")
+    prompts = sorted(answers)
+    for size in (s for s in SIZES if s <= min(MOST_NAMED, len(prompts))):
+        draw, right = np.random.default_rng(size), 0
+        times = 1 if size == len(prompts) else draws
+        for _ in range(times):
+            given = {prompts[i]: [keep_best(answers[prompts[i]], best)] for i in draw.permutation(len(prompts))[:size]}
+            label = label_host(conclude_host(pack, name, None, given))
+            right += label == true if true in known else label == "unknown form"
+        if right >= 0.95 * times:
+            return str(size)
+    return f"over {min(MOST_NAMED, len(prompts))}"
+
+
+if __name__ == "__main__":
+    main()
