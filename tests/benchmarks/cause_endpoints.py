@@ -1,4 +1,4 @@
-"""Nothing in, answers of 44 endpoints with one known fault each (and of honest ones) out, a JSONL file an endpoint.
+"""Nothing in, answers of endpoints with one known fault each (and of honest ones) out, a JSONL file an endpoint.
 
 Every endpoint is the shipped model, or the same with finer weights (random noise below the grid of its four bits, so
 that its 16-bit forms really round), run by llama.cpp in this process in f16 weights and caches, greedy but for its
@@ -6,7 +6,10 @@ fault. A fault is its name: of the request (the model is given another prompt), 
 after it was written, or the routing (some answers come from another endpoint). Repeats of a prompt are equal unless
 the fault varies.
 
-    python tests/benchmarks/cause_endpoints.py FOLDER [--weights shipped|finer] [--endpoints a,b]
+There are two parts, and no fault, strength or prompt is in both: on `set` rules may be set, `shown` only shows what
+they are worth.
+
+    python tests/benchmarks/cause_endpoints.py FOLDER [--part set|shown] [--weights shipped|finer] [--endpoints a,b]
 
 What is there already is left alone. `causes.py` reads FOLDER. About half a minute of one core an endpoint.
 """
@@ -21,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
@@ -41,6 +44,8 @@ SOURCE = Weights(
 PROMPTS = Path(__file__).parents[2] / "prompts"
 TOKENS = 24
 REPEATS = 2
+Part = Literal["set", "shown"]
+PARTS: tuple[Part, ...] = ("set", "shown")
 Row = NDArray[np.float32]
 Change = Callable[[Sequence[Message]], Sequence[Message]]
 Choose = Callable[[Row, Sequence[int], Sequence[int], random.Random], int]
@@ -48,17 +53,36 @@ ALPACA = "{% for m in messages %}### Instruction:\n{{ m.content }}\n\n{% endfor 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 )
-TAKEN = {
-    "dialogue": 7,
-    "formats": 2,
-    "unicode": 3,
-    "markup": 1,
-    "prose": 3,
-    "trivia": 2,
-    "chain_of_thought": 2,
-    "multilingual": 2,
-    "code": 1,
-    "long_context": 2,
+VICUNA = (
+    "{% for m in messages %}{% if m.role == 'user' %}USER: {{ m.content }} {% elif m.role == 'assistant' %}"
+    "ASSISTANT: {{ m.content }}</s>{% else %}{{ m.content }}\n\n{% endif %}{% endfor %}ASSISTANT:"
+)
+PLAIN = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+TAKEN: dict[Part, dict[str, int]] = {
+    "set": {
+        "dialogue": 7,
+        "formats": 2,
+        "unicode": 3,
+        "markup": 1,
+        "prose": 3,
+        "trivia": 2,
+        "chain_of_thought": 2,
+        "multilingual": 2,
+        "code": 1,
+        "long_context": 2,
+    },
+    "shown": {
+        "dialogue": 9,
+        "formats": 1,
+        "unicode": 3,
+        "markup": 1,
+        "prose": 2,
+        "trivia": 1,
+        "chain_of_thought": 1,
+        "multilingual": 2,
+        "code": 1,
+        "long_context": 4,
+    },
 }
 OWN = (
     "Write  three   sentences about   THE SEA.\n\n\n\nUse the word \u201cblue\u201d  twice.",
@@ -69,19 +93,34 @@ OWN = (
 )
 
 
-def suite() -> Suite:
+OTHER = (
+    "WHO  wrote   the odyssey?\n\n\n\nAnswer in  TWO   sentences.",
+    "  Name five  kinds of   BREAD, separated by commas.  \n",
+    "Translate \u201cGood Morning, dear friend\u201d   to French AND explain  each word.",
+    "What does\tthis list\t mean:  1.  Milk\n\n\n 2.  Eggs\n\n\n 3.  \ufb02our",
+    "Give the   caf\u00e9 on Elm Street   a NEW name, and say why it FITS.",
+)
+
+
+def suite(part: Part) -> Suite:
     """Thirty prompts of every kind that a fault may touch."""
     everything = load_suite(PROMPTS, "deep")
     chosen: list[Prompt] = []
-    for family, count in TAKEN.items():
+    for family, count in TAKEN[part].items():
         of = [p for p in everything.prompts if p.family == family and not p.tools]
-        step = max(1, len(of) // count)
-        chosen += of[::step][:count]
+        taken = TAKEN["set"][family]
+        first = of[:: max(1, len(of) // taken)][:taken]
+        rest = [p for p in of if p not in first]
+        chosen += first if part == "set" else rest[:: max(1, len(rest) // count)][:count]
     own = [
-        Prompt(id=f"own-{i}", family="own", messages=(Message(role="user", content=text),))
-        for i, text in enumerate(OWN)
+        Prompt(
+            id=f"own-{i}" if part == "set" else f"own-shown-{i}",
+            family="own",
+            messages=(Message(role="user", content=text),),
+        )
+        for i, text in enumerate(OWN if part == "set" else OTHER)
     ]
-    return Suite(prompts=tuple(replace(p, max_tokens=TOKENS) for p in (*chosen, *own)), digest="causes")
+    return Suite(prompts=tuple(replace(p, max_tokens=TOKENS) for p in (*chosen, *own)), digest=f"causes-{part}")
 
 
 def finer(folder: Path) -> Path:
@@ -116,10 +155,7 @@ def finer(folder: Path) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What is wrong with an endpoint, and which causes would be right to name.
-
-    `sound`: sets of words of which one must stand in what is said where a cause is shown.
-    """
+    """What is wrong with an endpoint, and which causes would be right to name."""
 
     kind: str
     causes: tuple[str, ...]
@@ -133,7 +169,6 @@ class Fault:
     varies: bool = False
     says_plain_count: bool = False
     routed: Callable[[int, int, str], str] | None = None
-    half: int = 0
 
 
 def greedy(row: Row, prompt: Sequence[int], written: Sequence[int], draw: random.Random) -> int:
@@ -226,6 +261,12 @@ def _nfkc(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+def _keep_ascii(text: str) -> str:
+    import unicodedata
+
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
 def _curly(text: str) -> str:
     text = re.sub(r'(^|[\s(])"', "\\1\u201c", text)
     return text.replace('"', "\u201d").replace("'", "\u2019")
@@ -240,11 +281,14 @@ def long_to_q4(prompt: int, repeat: int, text: str) -> str:
     return "q4_0" if len(text) > 220 else "f16"
 
 
+def short_to_q4(prompt: int, repeat: int, text: str) -> str:
+    return "q4_0" if len(text) < 60 else "f16"
+
+
 def by_chance(share: float, other: str) -> Callable[[int, int, str], str]:
     return lambda prompt, repeat, text: other if random.Random(f"{prompt}-{repeat}-{other}").random() < share else "f16"
 
 
-# `half` 0: rules may be set on it; 1: it only shows what they are worth.
 FAULTS: dict[str, Fault] = {
     "reference": Fault(
         kind="honest",
@@ -253,30 +297,27 @@ FAULTS: dict[str, Fault] = {
     ),
     "f16": Fault(kind="honest", causes=("faithful",)),
     "bf16": Fault(kind="honest", causes=("faithful",), form={"precision": "bf16"}),
-    "f16-flash": Fault(kind="honest", causes=("faithful",), form={"flash_attention": True}, half=1),
+    "f16-flash": Fault(kind="honest", causes=("faithful",), form={"flash_attention": True}),
     "bf16-cache": Fault(
         kind="honest",
         causes=("faithful",),
         form={"precision": "bf16", "cache_type_k": "bf16", "cache_type_v": "bf16"},
-        half=1,
     ),
     # requests
     "no-system": Fault(
         kind="request", causes=("other_prompt",), messages=lambda ms: [m for m in ms if m.role != "system"] or ms
     ),
-    "last-turn": Fault(kind="request", causes=("other_prompt",), messages=lambda ms: ms[-1:], half=1),
+    "last-turn": Fault(kind="request", causes=("other_prompt",), messages=lambda ms: ms[-1:]),
     "lower-user": Fault(kind="request", causes=("other_prompt",), messages=users(str.lower)),
-    "blanks": Fault(kind="request", causes=("other_prompt",), messages=users(lambda t: " ".join(t.split())), half=1),
+    "blanks": Fault(kind="request", causes=("other_prompt",), messages=users(lambda t: " ".join(t.split()))),
     "nfkc": Fault(kind="request", causes=("other_prompt",), messages=users(_nfkc)),
-    "start-twice": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: [ids[0], *ids], half=1),
+    "start-twice": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: [ids[0], *ids]),
     "alpaca": Fault(kind="request", causes=("other_prompt",), template=ALPACA),
-    "chatml": Fault(kind="request", causes=("other_prompt",), template=CHATML, half=1),
+    "chatml": Fault(kind="request", causes=("other_prompt",), template=CHATML),
     "be-concise": Fault(
         kind="request", causes=("other_prompt",), messages=users(lambda t: f"{t} Be concise."), says_plain_count=True
     ),
-    "step-by-step": Fault(
-        kind="request", causes=("other_prompt",), messages=with_system("Think step by step."), half=1
-    ),
+    "step-by-step": Fault(kind="request", causes=("other_prompt",), messages=with_system("Think step by step.")),
     "hidden-formal": Fault(
         kind="request",
         causes=("not_faithful",),
@@ -284,56 +325,141 @@ FAULTS: dict[str, Fault] = {
         says_plain_count=True,
     ),
     "hidden-pirate": Fault(
-        kind="request", causes=("not_faithful",), messages=users(lambda t: f"{t}\nAnswer like a pirate."), half=1
+        kind="request", causes=("not_faithful",), messages=users(lambda t: f"{t}\nAnswer like a pirate.")
     ),
-    "cut-256": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: ids[-256:], half=1),
+    "cut-256": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: ids[-256:]),
     "cut-middle-301": Fault(
         kind="request", causes=("not_faithful",), ids=lambda ids: ids if len(ids) <= 301 else [*ids[:150], *ids[-151:]]
     ),
     # sampler
     "presence-.5": Fault(kind="sampler", causes=("penalty",), choose=penalised("presence", 0.5, "answer")),
-    "presence-.3": Fault(kind="sampler", causes=("penalty",), choose=penalised("presence", 0.3, "64"), half=1),
+    "presence-.3": Fault(kind="sampler", causes=("penalty",), choose=penalised("presence", 0.3, "64")),
     "frequency-.35": Fault(kind="sampler", causes=("penalty",), choose=penalised("frequency", 0.35, "64")),
-    "frequency-1.1": Fault(kind="sampler", causes=("penalty",), choose=penalised("frequency", 1.1, "answer"), half=1),
-    "repetition-1.1": Fault(kind="sampler", causes=("penalty",), choose=penalised("repetition", 1.1, "all"), half=1),
+    "frequency-1.1": Fault(kind="sampler", causes=("penalty",), choose=penalised("frequency", 1.1, "answer")),
+    "repetition-1.1": Fault(kind="sampler", causes=("penalty",), choose=penalised("repetition", 1.1, "all")),
     "repetition-1.07": Fault(kind="sampler", causes=("penalty",), choose=penalised("repetition", 1.07, "64")),
     "ban": Fault(kind="sampler", causes=("penalty",), choose=banned(" and")),
-    "no-repeat-3": Fault(kind="sampler", causes=("penalty",), choose=no_repeat(3), half=1),
-    "dry": Fault(kind="sampler", causes=("not_faithful", "faithful"), choose=dry, half=1),
+    "no-repeat-3": Fault(kind="sampler", causes=("penalty",), choose=no_repeat(3)),
+    "dry": Fault(kind="sampler", causes=("not_faithful", "faithful"), choose=dry),
     "temperature-.2": Fault(kind="sampler", causes=("sampled",), choose=sampled(0.2), varies=True),
-    "temperature-.7-top-p": Fault(kind="sampler", causes=("sampled",), choose=sampled(0.7, 0.9), varies=True, half=1),
+    "temperature-.7-top-p": Fault(kind="sampler", causes=("sampled",), choose=sampled(0.7, 0.9), varies=True),
     "fixed-seed-.5": Fault(kind="sampler", causes=("not_faithful",), choose=sampled(0.5)),
-    "noise-.5": Fault(kind="sampler", causes=("not_faithful", "sampled"), choose=noisy(0.5), varies=True, half=1),
+    "noise-.5": Fault(kind="sampler", causes=("not_faithful", "sampled"), choose=noisy(0.5), varies=True),
     # weights
     "q8_0": Fault(kind="weights", causes=("coarser",), form={"precision": "q8_0"}),
-    "q4_0": Fault(kind="weights", causes=("coarser",), form={"precision": "q4_0"}, half=1),
+    "q4_0": Fault(kind="weights", causes=("coarser",), form={"precision": "q4_0"}),
     "q5_0": Fault(kind="weights", causes=("not_faithful",), form={"precision": "q5_0"}),
     "cache-q4_0": Fault(
         kind="weights",
         causes=("coarser",),
         form={"cache_type_k": "q4_0", "cache_type_v": "q4_0", "flash_attention": True},
-        half=1,
     ),
     "positions-10000": Fault(kind="weights", causes=("positions",), form={"position_base": 10_000}),
-    "positions-50000": Fault(kind="weights", causes=("not_faithful",), form={"position_base": 50_000}, half=1),
+    "positions-50000": Fault(kind="weights", causes=("not_faithful",), form={"position_base": 50_000}),
     # after the answer was written
     "curly": Fault(kind="text", causes=("post_processed",), text=_curly),
-    "one-blank": Fault(kind="text", causes=("post_processed",), text=lambda t: " ".join(t.split()), half=1),
+    "one-blank": Fault(kind="text", causes=("post_processed",), text=lambda t: " ".join(t.split())),
     "no-marks": Fault(kind="text", causes=("post_processed",), text=_plain_marks),
-    "lower-text": Fault(kind="text", causes=("post_processed",), text=str.lower, half=1),
+    "lower-text": Fault(kind="text", causes=("post_processed",), text=str.lower),
     "stop-line": Fault(kind="text", causes=("post_processed",), stop="\n\n"),
     "times-1.05": Fault(
         kind="text",
         causes=("not_faithful", "unknown"),
         text=lambda t: re.sub(r"\d+", lambda m: str(round(int(m.group()) * 1.05)), t),
-        half=1,
     ),
     # routing
     "long-to-q4_0": Fault(kind="routing", causes=("coarser",), routed=long_to_q4),
-    "some-q4_0": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.3, "q4_0"), half=1),
+    "some-q4_0": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.3, "q4_0")),
     "half-penalised": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.5, "repetition-1.1")),
-    "half-no-system": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.5, "lower-user"), half=1),
+    "half-no-system": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.5, "lower-user")),
 }
+
+
+# Other faults, or other strengths and texts, than rules were set on.
+SHOWN_FAULTS: dict[str, Fault] = {
+    **{name: FAULTS[name] for name in ("reference", "f16", "bf16", "f16-flash", "bf16-cache")},
+    "system-to-user": Fault(
+        kind="request",
+        causes=("other_prompt",),
+        messages=lambda ms: (
+            [replace(ms[1], content=f"{ms[0].content}\n\n{ms[1].content}"), *ms[2:]] if ms[0].role == "system" else ms
+        ),
+    ),
+    "first-turn-lost": Fault(
+        kind="request",
+        causes=("other_prompt",),
+        messages=lambda ms: (
+            [m for m in ms if m.role == "system"]
+            + (lambda turns: turns[1:] if len(turns) > 1 else turns)([m for m in ms if m.role != "system"])
+        ),
+    ),
+    "capitals": Fault(kind="request", causes=("other_prompt",), messages=users(str.upper)),
+    "ascii": Fault(kind="request", causes=("other_prompt",), messages=users(_keep_ascii)),
+    "no-start": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: ids[1:]),
+    "vicuna": Fault(kind="request", causes=("other_prompt",), template=VICUNA),
+    "no-template": Fault(kind="request", causes=("other_prompt",), template=PLAIN),
+    "answer-concisely": Fault(
+        kind="request",
+        causes=("other_prompt",),
+        messages=lambda ms: (
+            [
+                replace(ms[0], content=f"Answer concisely.\n{ms[0].content}") if ms[0].role == "system" else ms[0],
+                *ms[1:],
+            ]
+            if ms[0].role == "system"
+            else [Message(role="system", content="Answer concisely."), *ms]
+        ),
+        says_plain_count=True,
+    ),
+    "hidden-brand": Fault(
+        kind="request",
+        causes=("not_faithful",),
+        messages=with_system("You are Ada, the assistant of Example Corp. Never mention other companies."),
+        says_plain_count=True,
+    ),
+    "hidden-child": Fault(
+        kind="request", causes=("not_faithful",), messages=users(lambda t: f"Explain it to a child.\n{t}")
+    ),
+    "cut-200": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: ids[-200:]),
+    "presence-.8": Fault(kind="sampler", causes=("penalty",), choose=penalised("presence", 0.8, "64")),
+    "frequency-.55": Fault(kind="sampler", causes=("penalty",), choose=penalised("frequency", 0.55, "answer")),
+    "repetition-1.05": Fault(kind="sampler", causes=("penalty",), choose=penalised("repetition", 1.05, "all")),
+    "repetition-1.25": Fault(kind="sampler", causes=("penalty",), choose=penalised("repetition", 1.25, "64")),
+    "ban-the": Fault(kind="sampler", causes=("penalty",), choose=banned(" the")),
+    "no-repeat-2": Fault(kind="sampler", causes=("penalty",), choose=no_repeat(2)),
+    "temperature-.3": Fault(kind="sampler", causes=("sampled",), choose=sampled(0.3), varies=True),
+    "temperature-1-top-p": Fault(kind="sampler", causes=("sampled",), choose=sampled(1.0, 0.8), varies=True),
+    "fixed-seed-.3": Fault(kind="sampler", causes=("not_faithful",), choose=sampled(0.3)),
+    "q5_1": Fault(kind="weights", causes=("not_faithful", "faithful"), form={"precision": "q5_1"}),
+    "q8_0": FAULTS["q8_0"],
+    "q4_0": FAULTS["q4_0"],
+    "q4_1": Fault(kind="weights", causes=("not_faithful",), form={"precision": "q4_1"}),
+    "cache-q4_0": FAULTS["cache-q4_0"],
+    "positions-10000": FAULTS["positions-10000"],
+    "positions-70000": Fault(kind="weights", causes=("not_faithful",), form={"position_base": 70_000}),
+    "trimmed-lines": Fault(
+        kind="text", causes=("post_processed",), text=lambda t: "\n".join(x.strip() for x in t.split("\n"))
+    ),
+    "upper-text": Fault(kind="text", causes=("post_processed",), text=str.upper),
+    "ascii-text": Fault(
+        kind="text", causes=("post_processed", "faithful"), text=lambda t: t.encode("ascii", "ignore").decode()
+    ),
+    "stop-period": Fault(kind="text", causes=("post_processed",), stop="."),
+    "digits-plus-1": Fault(
+        kind="text",
+        causes=("not_faithful", "unknown"),
+        text=lambda t: re.sub(r"\d+", lambda m: str(int(m.group()) + 1), t),
+    ),
+    "short-to-q4_0": Fault(kind="routing", causes=("coarser",), routed=short_to_q4),
+    "third-vicuna": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.35, "vicuna")),
+    "half-q4_0": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.5, "q4_0")),
+    "half-presence": Fault(kind="routing", causes=("mixture",), routed=by_chance(0.5, "presence-.8")),
+}
+ALL_FAULTS = {**FAULTS, **SHOWN_FAULTS}
+
+
+def list_faults(part: Part) -> dict[str, Fault]:
+    return FAULTS if part == "set" else SHOWN_FAULTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,7 +477,7 @@ _file: list[Path] = []
 
 @cache
 def host(name: str) -> Host:
-    form = dict(FAULTS[name].form or {})
+    form = dict(ALL_FAULTS[name].form or {})
     wanted = form.pop("precision", "f16")
     source = Weights(source=f"path:{_file[0]}") if _file else SOURCE
     found = weights.obtain_weights(source, precision=wanted, say=print)
@@ -361,7 +487,7 @@ def host(name: str) -> Host:
 
 
 def answers(name: str, made: dict[str, list[dict[str, Any]]], asked: Suite) -> Iterator[dict[str, Any]]:
-    fault = FAULTS[name]
+    fault = ALL_FAULTS[name]
     if fault.routed is not None:
         for number, prompt in enumerate(asked.prompts):
             for repeat in range(REPEATS):
@@ -410,15 +536,16 @@ def load(folder: Path, name: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--part", choices=PARTS, default="set")
     parser.add_argument("--weights", choices=("shipped", "finer"), default="shipped")
     parser.add_argument("--endpoints", default="", help="only these, comma-separated")
     options = parser.parse_args()
-    folder = options.folder / options.weights
+    folder = options.folder / f"{options.part}-{options.weights}"
     folder.mkdir(parents=True, exist_ok=True)
     if options.weights == "finer":
         _file.append(finer(options.folder))
-    asked, only = suite(), set(options.endpoints.split(",")) - {""}
-    for name in FAULTS:
+    asked, only = suite(options.part), set(options.endpoints.split(",")) - {""}
+    for name in list_faults(options.part):
         file = folder / f"{name}.jsonl"
         if file.exists() or (only and name not in only):
             continue

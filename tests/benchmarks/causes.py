@@ -3,14 +3,13 @@
 Each draw is a run folder of its own that the reference scores as `tempzero score` does, so that what is refuted early
 is refuted by the prompts of that draw. What was read once stands in the book of rows and costs nothing again.
 
-    python tests/benchmarks/causes.py FOLDER [--weights shipped|finer] [--sizes 5,10,20] [--draws 2] [--half 0|1|all]
+    python tests/benchmarks/causes.py FOLDER [--part set|shown] [--weights shipped|finer] [--sizes 5,10,20] [--draws 2]
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
 import time
 from collections import Counter, defaultdict
@@ -21,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cause_endpoints import FAULTS, REPEATS, SOURCE, TOKENS, finer, load, suite
+from cause_endpoints import ALL_FAULTS, PARTS, REPEATS, SOURCE, TOKENS, finer, list_faults, load, suite
 from making import make_attempt, make_run
 from tempzero import config, records
 from tempzero.attribute import ReportedAnswer, attribute_reading
@@ -37,7 +36,7 @@ FORMS = ("batch=64", "bf16", "q8_0", "q4_0", "cache=q4_0", "position_base=10000"
 
 
 def settings(names: Iterable[str], source: str) -> Config:
-    local = {"weights": source, "precision": "f32", "threads": 2, "context": 2048}
+    local = {"weights": source, "precision": "f32", "threads": 1, "context": 2048}
     entries = [
         {"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "claims": {"model": MODEL}} for n in names
     ]
@@ -107,26 +106,25 @@ class Judged:
 
     @property
     def right(self) -> bool:
-        return self.main.cause in FAULTS[self.fault].causes
+        return self.main.cause in ALL_FAULTS[self.fault].causes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--part", choices=PARTS, default="set")
     parser.add_argument("--weights", choices=("shipped", "finer"), default="shipped")
     parser.add_argument("--sizes", default="5,10,20,30")
     parser.add_argument("--draws", type=int, default=2)
-    parser.add_argument("--half", default="all")
     parser.add_argument("--endpoints", default="")
     options = parser.parse_args()
-    made = options.folder / options.weights
-    names = [n for n, f in FAULTS.items() if n != REFERENCE and (made / f"{n}.jsonl").exists()]
-    names = [n for n in names if options.half in ("all", str(FAULTS[n].half))]
+    made = options.folder / f"{options.part}-{options.weights}"
+    names = [n for n in list_faults(options.part) if n != REFERENCE and (made / f"{n}.jsonl").exists()]
     if options.endpoints:
         names = [n for n in names if n in options.endpoints.split(",")]
     source = f"path:{finer(options.folder)}" if options.weights == "finer" else SOURCE.source
     chosen = settings(names, source)
-    asked = suite()
+    asked = suite(options.part)
     for size in map(int, options.sizes.split(",")):
         judged: list[Judged] = []
         for draw in range(options.draws if size < len(asked.prompts) else 1):
@@ -143,14 +141,17 @@ def judge_draw(
 ) -> list[Judged]:
     began = time.monotonic()
     place = folder / "runs" / made.name
-    shutil.rmtree(place / label, ignore_errors=True)
-    part = replace(asked, prompts=tuple(p for p in asked.prompts if p.id in prompts))
-    all_attempts = [a for name in (REFERENCE, *names) for a in attempts(made, name, prompts)]
-    path = make_run(place, chosen, part, all_attempts, label)
-    said: list[str] = []
-    quiet = Watcher(say=said.append, begin=lambda *_: None, attempt=lambda _: None, read=lambda *_: None)
-    score_run(path, environ={}, watcher=quiet)
-    print(f"{label}: {time.monotonic() - began:.0f} s; {said[-1]}", file=sys.stderr, flush=True)
+    path = place / label
+    if not path.exists():
+        part = replace(asked, prompts=tuple(p for p in asked.prompts if p.id in prompts))
+        all_attempts = [a for name in (REFERENCE, *names) for a in attempts(made, name, prompts)]
+        make_run(place, chosen, part, all_attempts, label)
+
+    def say(words: str) -> None:
+        print(f"{label}: {time.monotonic() - began:.0f} s; {words}", file=sys.stderr, flush=True)
+
+    watcher = Watcher(say=say, begin=lambda *_: None, attempt=lambda _: None, read=lambda *_: None)
+    score_run(path, environ={}, watcher=watcher)
     return [Judged(fault=n, size=len(prompts), diagnoses=d) for n, d in diagnose(path).items()]
 
 
@@ -160,16 +161,16 @@ def print_table(judged: list[Judged], size: int) -> None:
     for fault in dict.fromkeys(j.fault for j in judged):
         counts = Counter(f"{j.main.cause} ({j.main.strength})" for j in judged if j.fault == fault)
         cells = [
-            f"{counts[c]}{' ok' if c.split(' ')[0] in FAULTS[fault].causes else ''}" if counts[c] else ""
+            f"{counts[c]}{' ok' if c.split(' ')[0] in ALL_FAULTS[fault].causes else ''}" if counts[c] else ""
             for c in causes
         ]
         print(f"| {fault} | " + " | ".join(cells) + " |")
-    honest = [j for j in judged if FAULTS[j.fault].kind == "honest"]
-    faulty = [j for j in judged if FAULTS[j.fault].kind != "honest"]
+    honest = [j for j in judged if ALL_FAULTS[j.fault].kind == "honest"]
+    faulty = [j for j in judged if ALL_FAULTS[j.fault].kind != "honest"]
     named = [j for j in faulty if j.main.strength == "shown" and j.main.cause not in ("not_faithful", "faithful")]
-    nameable = [j for j in faulty if not set(FAULTS[j.fault].causes) & {"not_faithful", "unknown"}]
+    nameable = [j for j in faulty if not set(ALL_FAULTS[j.fault].causes) & {"not_faithful", "unknown"}]
     right = [j for j in named if j.right]
-    false_pass = [j for j in faulty if j.main.cause == "faithful" and "faithful" not in FAULTS[j.fault].causes]
+    false_pass = [j for j in faulty if j.main.cause == "faithful" and "faithful" not in ALL_FAULTS[j.fault].causes]
     accused = [j for j in honest if j.main.cause != "faithful" and j.main.strength == "shown"]
     print(
         f"a cause shown: {len(named)} of {len(nameable)} with a suspect or rule, {len(right)} of them right; "

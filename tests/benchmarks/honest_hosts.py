@@ -69,7 +69,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(shutil.copytree(path, Path(folder) / path.name))
             if options.again or not (copy / "scores.jsonl").exists():
-                (copy / "scores.jsonl").unlink(missing_ok=True)
+                for file in ("scores.jsonl", "scores.seal.json"):
+                    (copy / file).unlink(missing_ok=True)
                 read_run(copy)
             run = records.open_run(copy)
             analysis = analyse(run)

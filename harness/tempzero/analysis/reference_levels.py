@@ -14,6 +14,7 @@ import numpy as np
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.attribute import RoundingJudgement
+from tempzero.attribute.alike_forms import describe_alike_forms, round_up_tokens
 from tempzero.types.concluded import Finding, FloorBasis, Level, LevelName
 from tempzero.types.vocabulary import Rule
 
@@ -94,7 +95,7 @@ def _describe_read(comparison: Comparison, one: RoundingJudgement, limit: float)
     if one.missed:
         size += f", the largest margin is {one.largest_margin:.2g} logits"
     allowed = f"an honest host's may be {one.allowed:.2g}, {_BASIS_WORDS[one.floor.basis]}"
-    alike = f"; cannot be told from {', '.join(one.alike)}" if one.alike else ""
+    alike = describe_alike_forms(one.alike)
     if one.evidence >= limit:
         return _build_level(comparison, "beyond", f"beyond 16-bit rounding: {size}", one)
     if not differ and not one.missed:
@@ -103,7 +104,7 @@ def _describe_read(comparison: Comparison, one: RoundingJudgement, limit: float)
     if one.shown:
         words = f"same up to 16-bit rounding: {size}; its rounding is {_describe_scale(one)}, {allowed}{alike}"
         return _build_level(comparison, "rounding", words, one)
-    more = "" if one.more_tokens is None else f"; about {_round_up(one.more_tokens)} tokens would tell"
+    more = "" if one.more_tokens is None else f"; about {round_up_tokens(one.more_tokens)} tokens would tell"
     words = f"too little was read to say that it differs by rounding only: {size}; its rounding is "
     words += f"{_describe_scale(one)}, {allowed}{more}"
     return _build_level(comparison, "undecided", words, one)
@@ -126,12 +127,6 @@ def _describe_scale(one: RoundingJudgement) -> str:
         return "not measured"
     interval = "" if scale.low is None else f" [{scale.low:.2g}, {scale.high:.2g}]"
     return f"{scale.value:.2g}{interval} logits"
-
-
-def _round_up(tokens: int) -> str:
-    """Two digits: it is a guess."""
-    unit = max(1, 10 ** (len(str(tokens)) - 2))
-    return f"{math.ceil(tokens / unit) * unit:,}"
 
 
 def _count_differing(comparison: Comparison) -> tuple[int, int]:

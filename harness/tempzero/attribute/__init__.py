@@ -6,6 +6,7 @@ measures    columns -> figures for each prompt
 pairs       two responses -> the first different token, and what each was worth there
 rounding_levels   tokens -> does an honest 16-bit host's rounding explain them
 suspects    every token under each suspect -> what explains them, and what wins
+alike_forms tokens -> the coarser forms that explain them as well
 fits, shapes, repeats, text edits, endings, prompt counts
             -> one question each, fitted and compared
 causes      their answers -> the diagnoses of one provider
@@ -31,7 +32,7 @@ from tempzero.attribute.reader_tables import ReaderTable, ReportedAnswer, Respon
 from tempzero.attribute.rounding_levels import RoundingJudgement, find_table_floor, judge_rounding
 from tempzero.reading.rounding_floor import RoundingFloor
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Diagnosis, Divergence, Estimate, NoiseFloor, ReferenceReading
+from tempzero.types.concluded import Diagnosis, Divergence, Estimate, ReferenceReading
 from tempzero.types.scored import Reading
 from tempzero.types.vocabulary import CauseName, Metric, RuleName
 
@@ -117,7 +118,7 @@ def _attribute_table(
     floor = find_table_floor(table, known, honest)
     ground = measure_noise_floor(table, known, floor)
     judged = [lane for lane in table.lanes if lane.provider != table.reader.reference]
-    diagnoses = tuple(d for lane in judged for d in _diagnose_lane(table, lane, ground, floor, known, reading))
+    diagnoses = tuple(d for lane in judged for d in _diagnose_lane(table, lane, floor, known, reading))
     return Attribution(
         reading=ReferenceReading(
             floors=(ground,),
@@ -129,14 +130,13 @@ def _attribute_table(
         ),
         measures=measure_providers(table, known, ground.epsilon),
         lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, diagnoses)),
-        judgements=judge_rounding(table, known, floor),
+        judgements=judge_rounding(table, known, floor, reading.suspects),
     )
 
 
 def _diagnose_lane(
     table: ReaderTable,
     lane: ResponseLane,
-    ground: NoiseFloor,
     floor: RoundingFloor,
     known: Sequence[JoinedForm],
     reading: Reading,
@@ -145,7 +145,6 @@ def _diagnose_lane(
         Patient(
             table=table,
             lane=lane,
-            floor=ground,
             rounding=floor,
             forms=known,
             suspects=reading.suspects,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tempzero.attribute import endings
+from tempzero.attribute.alike_forms import describe_alike_forms, find_alike_forms
 from tempzero.attribute.fits import Fits, fit_decoding
 from tempzero.attribute.noise import JoinedForm
 from tempzero.attribute.prompt_counts import TokenOffset, measure_token_offset
@@ -35,7 +36,7 @@ from tempzero.attribute.suspect_fits import (
 from tempzero.attribute.text_edits import MIN_EDITED_PROMPTS, TextEdit, find_swapped_answers, find_text_edit
 from tempzero.reading.rounding_floor import RoundingFloor
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Diagnosis, Estimate, FormScale, NoiseFloor
+from tempzero.types.concluded import Diagnosis, Estimate
 from tempzero.types.scored import SuspectKind, SuspectReading
 from tempzero.types.vocabulary import Cause, CauseName, Metric, Rule, Strength
 
@@ -105,7 +106,6 @@ class Patient:
 
     table: ReaderTable
     lane: ResponseLane
-    floor: NoiseFloor
     forms: Sequence[JoinedForm]
     suspects: Sequence[SuspectReading]
     rounding: RoundingFloor
@@ -342,29 +342,15 @@ def _diagnose_faithful(
             f"honest 16-bit host of this model has explains them ({patient.rounding.basis})"
         )
     told = "" if counted is None else counted.describe()
-    alike = _find_alike(patient, fits, scale)
+    alike = find_alike_forms(patient.table, patient.lane, patient.forms, fits, scale)
     few = plain.tokens < FAITHFUL_TOKENS or len({t.prompt for t in plain.answers}) < FAITHFUL_PROMPTS
     if few:
         words += f"; {plain.tokens} tokens are too few to show it"
-    if alike:
-        words += f"; cannot be told from {_list_names(alike)} with so many tokens"
+    words += describe_alike_forms(alike)
     if cut:
         words += "; as far as its responses go"
     strength: Strength = "likely" if few or alike or told or cut else "shown"
     return patient.build_diagnosis("faithful", strength, words + told, scale)
-
-
-def _find_alike(patient: Patient, fits: SuspectFits, scale: Estimate | None) -> list[str]:
-    """Coarser forms that explain the tokens hardly worse than the unchanged reference, or would if they were read."""
-    read = {f.line.suspect: f for f in fits.others if f.line.kind == "weights"}
-    alike = [n for n, f in read.items() if f.live and compare_suspects(fits.plain, f).chance > 0.05]
-    high = None if scale is None else scale.high
-    unread = [f for f in patient.floor.forms if not f.honest and f.form not in read]
-    return alike + [f.form for f in unread if high is not None and _lowest_scale(f) <= high]
-
-
-def _lowest_scale(form: FormScale) -> float:
-    return next((v for v in (form.scale.low, form.scale.value) if v is not None), float("inf"))
 
 
 # --- draws, and what stays open --------------------------------------------------------------

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tempzero import stats
+from tempzero.attribute.alike_forms import AlikeForm, find_alike_forms
 from tempzero.attribute.noise import JoinedForm
 from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
+from tempzero.attribute.suspect_fits import build_suspect_fits
 from tempzero.reading.rounding_floor import RoundingFloor, find_rounding_floor
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Estimate
+from tempzero.types.scored import SuspectReading
 
 ALLOWANCE = 2.0
 """Honest hosts compute in other orders than the one that was measured: their rounding may be so many times as large."""
@@ -47,7 +50,7 @@ class RoundingJudgement:
     evidence: float
     shown: bool
     more_tokens: int | None
-    alike: tuple[str, ...]
+    alike: tuple[AlikeForm, ...]
     worst: tuple[Trial, ...]
 
 
@@ -93,20 +96,27 @@ def _measure_floor(table: ReaderTable, lane: ResponseLane) -> Iterable[RoundingF
 
 
 def judge_rounding(
-    table: ReaderTable, known: Sequence[JoinedForm], floor: RoundingFloor
+    table: ReaderTable, known: Sequence[JoinedForm], floor: RoundingFloor, suspects: Sequence[SuspectReading]
 ) -> tuple[RoundingJudgement, ...]:
     """Every provider but the reference itself."""
     return tuple(
-        _judge_lane(table, lane, known, floor) for lane in table.lanes if lane.provider != table.reader.reference
+        _judge_lane(table, lane, known, floor, suspects)
+        for lane in table.lanes
+        if lane.provider != table.reader.reference
     )
 
 
 def _judge_lane(
-    table: ReaderTable, lane: ResponseLane, known: Sequence[JoinedForm], floor: RoundingFloor
+    table: ReaderTable,
+    lane: ResponseLane,
+    known: Sequence[JoinedForm],
+    floor: RoundingFloor,
+    suspects: Sequence[SuspectReading],
 ) -> RoundingJudgement:
     choices, allowed = gather_choices(table, lane), ALLOWANCE * floor.rms
     scale = stats.rounding_scale(choices)
     shown = scale.high is not None and scale.high <= EXCLUDED * allowed
+    fits = build_suspect_fits(table.reader.reference, lane, suspects, floor)
     return RoundingJudgement(
         reference=table.reader.reference,
         provider=lane.provider,
@@ -123,7 +133,7 @@ def _judge_lane(
         evidence=stats.rounding_evidence(choices, allowed),
         shown=shown,
         more_tokens=None if shown else stats.tokens_to_exclude(choices, EXCLUDED * allowed),
-        alike=_find_alike_forms(scale, known),
+        alike=find_alike_forms(table, lane, known, fits, scale),
         worst=_pick_worst_trials(table, lane),
     )
 
@@ -142,15 +152,6 @@ def gather_choices(table: ReaderTable, lane: ResponseLane) -> stats.ReadChoices:
         response=np.repeat(np.arange(sequence.size), length),
         prompt=prompt,
         times=times,
-    )
-
-
-def _find_alike_forms(scale: Estimate, known: Sequence[JoinedForm]) -> tuple[str, ...]:
-    """The coarser forms whose changes of gaps are no larger than the provider's may be."""
-    if scale.high is None:
-        return ()
-    return tuple(
-        f.name for f in known if not f.honest and f.change.size and np.sqrt(np.square(f.change).mean()) <= scale.high
     )
 
 

@@ -119,4 +119,6 @@ def apply_form(local: Local, form: str) -> tuple[Local, bool]:
         return local.model_copy(update={"position_base": int(value)}), False
     if name == "weights":
         return local.model_copy(update={"weights": value, "precision": "as_is"}), False
-    return local.model_copy(update={"precision": name}), name in ("f16", "bf16")
+    # Who serves coarser weights keeps keys and values in 16 bits: float32 ones turn as many near-ties as rounding does.
+    kept = {} if name == "f32" else {"cache_type_k": "f16", "cache_type_v": "f16"}
+    return local.model_copy(update={"precision": name, **kept}), name in ("f16", "bf16")

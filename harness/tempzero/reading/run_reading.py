@@ -24,7 +24,7 @@ from tempzero.reading.suspects.hidden_instructions import replace_system
 from tempzero.reading.suspects.model_forms import describe_form
 from tempzero.reading.suspects.suspect import AskedPrompt, RequestSuspect
 from tempzero.reading.suspects.templates import render_behind
-from tempzero.reading.top_rows import BookedModel, RowBook
+from tempzero.reading.top_rows import BookedModel, RowBook, SteppedModel
 from tempzero.types.asked import Message
 from tempzero.types.scored import SuspectReading
 
@@ -102,12 +102,13 @@ def _read_in_process(
             except (EngineError, WeightsError) as problem:
                 watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
                 continue
-            form_book = RowBook(folder, {"form": form, "model": other.describe(), "of": engine.describe()})
+            stepped = SteppedModel(other)
+            form_book = RowBook(folder, {"form": form, "model": stepped.describe(), "of": engine.describe()})
             try:
                 watcher.say(f"{provider.name}: reading as {form}")
-                scorer.read_form(form, engine, other, honest=honest, settings=settings)
+                scorer.read_form(form, engine, stepped, honest=honest, settings=settings)
                 if not honest:
-                    suspects.read_form(form, BookedModel(other, form_book))
+                    suspects.read_form(form, BookedModel(stepped, form_book))
             finally:
                 form_book.close()
                 other.close()

@@ -39,6 +39,34 @@ class LogitsSource(Protocol):
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]: ...
 
 
+class AdvancingModel(LogitsSource, Protocol):
+    """A model that can go on by a token: see `engines.local.in_process.Model`."""
+
+    def describe(self) -> Mapping[str, Any]: ...
+    def logits_after(self, token_ids: Sequence[int]) -> NDArray[np.float32]: ...
+    def advance(self, token_ids: Sequence[int]) -> NDArray[np.float32]: ...
+
+
+class SteppedModel:
+    """Reads what stands before `start` in one pass and then a token at a time, as a host does that writes.
+
+    Coarser weights round otherwise in a pass over many tokens than in one over a single token. What a host of that
+    very form wrote is only then its first choice to the last token, and told from honest rounding of the same size.
+    """
+
+    def __init__(self, model: AdvancingModel) -> None:
+        self._model = model
+
+    def describe(self) -> Mapping[str, Any]:
+        return {**self._model.describe(), "tokens_at_a_time": 1}
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
+        """Rows as `LogitsSource.logits` gives them."""
+        yield self._model.logits_after(token_ids[:start])[None]
+        for token in token_ids[start:]:
+            yield self._model.advance([token])[None]
+
+
 class RowSource(Protocol):
     """Whoever can say which tokens are best at each place of a response."""
 
@@ -119,6 +147,7 @@ class BookedModel:
 
     def __init__(self, model: LogitsSource, book: RowBook) -> None:
         self._model, self._book = model, book
+        self._steps = isinstance(model, SteppedModel)
         self.read_tokens = 0
 
     def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
@@ -127,6 +156,7 @@ class BookedModel:
         rows = self._book.look_up(keys)
         known = next((i for i, row in enumerate(rows) if row is None), wanted)
         if known < wanted:
+            known = 0 if self._steps else known  # what was read as a prompt would be rounded as one
             start, path = len(prompt) + known, (*prompt, *ids)
             self.read_tokens += len(path)
             new = chain.from_iterable(self._model.logits(path, start))

@@ -1,0 +1,124 @@
+"""A model's folder or file in, an OpenAI-compatible server on loopback out that has transformers or OpenVINO compute.
+
+Two real engines that are no llama.cpp and no vLLM, for `honest_hosts.py`: transformers in bfloat16, which rounds
+activations as hosted engines do, and OpenVINO in float32 or as it comes, when it keeps its cache and activations in
+8 bits without saying so. Greedy, one request at a time; each engine needs an environment of its own.
+
+    python tests/benchmarks/engine_hosts.py transformers FOLDER PORT [--dtype bfloat16|float32]
+    python tests/benchmarks/engine_hosts.py openvino FILE.gguf PORT [--as-it-comes]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model wrote: `text` without what ends the turn, `ended` whether it did."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    ended: bool
+
+
+Write = Callable[[list[dict[str, str]], int], Answer]
+
+
+def open_transformers(folder: str, dtype: str) -> Write:
+    torch, library = importlib.import_module("torch"), importlib.import_module("transformers")
+    tokenizer = library.AutoTokenizer.from_pretrained(folder)
+    model = library.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+
+    def write(messages: list[dict[str, str]], limit: int) -> Answer:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+        with torch.inference_mode():
+            out = model.generate(ids, max_new_tokens=limit, do_sample=False, eos_token_id=sorted(ends))
+        new = out[0, ids.shape[1] :].tolist()
+        ended = bool(new) and new[-1] in ends
+        written = tokenizer.decode(new[:-1] if ended else new)
+        return Answer(text=written, prompt_tokens=ids.shape[1], completion_tokens=len(new), ended=ended)
+
+    return write
+
+
+def open_openvino(file: str, *, as_it_comes: bool) -> Write:
+    library = importlib.import_module("openvino_genai")
+    pipeline = library.LLMPipeline(file, "CPU", **({} if as_it_comes else EXACT))
+    tokenizer = pipeline.get_tokenizer()
+
+    def write(messages: list[dict[str, str]], limit: int) -> Answer:
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        inputs = tokenizer.encode(text, add_special_tokens=False)
+        settings = library.GenerationConfig(max_new_tokens=limit, do_sample=False)
+        settings.set_eos_token_id(tokenizer.get_eos_token_id())
+        (new,) = pipeline.generate(inputs, settings).tokens
+        ended = bool(new) and new[-1] == tokenizer.get_eos_token_id()
+        written = str(tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=False))
+        counted = int(inputs.input_ids.shape[1])
+        return Answer(text=written, prompt_tokens=counted, completion_tokens=len(new), ended=ended)
+
+    return write
+
+
+def serve(write: Write, name: str, port: int) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.reply({"object": "list", "data": [{"id": name, "object": "model"}]})
+
+        def do_POST(self) -> None:
+            asked: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            answer = write(asked["messages"], int(asked.get("max_tokens") or asked["max_completion_tokens"]))
+            message = {"role": "assistant", "content": answer.text}
+            usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+            choice = {"index": 0, "message": message, "finish_reason": "stop" if answer.ended else "length"}
+            total = answer.prompt_tokens + answer.completion_tokens
+            body = {"object": "chat.completion", "model": name, "usage": {**usage, "total_tokens": total}}
+            self.reply({**body, "choices": [choice]})
+
+        def reply(self, body: dict[str, Any]) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=("transformers", "openvino"))
+    parser.add_argument("model")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--name", default="smollm2")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--as-it-comes", action="store_true")
+    options = parser.parse_args()
+    if options.engine == "transformers":
+        write = open_transformers(options.model, options.dtype)
+    else:
+        write = open_openvino(options.model, as_it_comes=options.as_it_comes)
+    serve(write, options.name, options.port)
+
+
+if __name__ == "__main__":
+    main()
