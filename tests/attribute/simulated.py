@@ -38,7 +38,6 @@ READER = Reader(
     exact=True,
     temperatures=decoding_ways.TEMPERATURES,
     noises=decoding_ways.NOISES,
-    penalties=decoding_ways.PENALTIES,
 )
 
 

@@ -1,4 +1,4 @@
-"""An honest host is told from the forms that would have missed what it did not, and the report says what it would take."""
+"""An honest host is told from forms that would have missed what it did not; else it is said what would tell."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ READER = Reader(
     exact=False,
     temperatures=decoding_ways.TEMPERATURES,
     noises=decoding_ways.NOISES,
-    penalties=decoding_ways.PENALTIES,
 )
 
 

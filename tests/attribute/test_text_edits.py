@@ -54,7 +54,6 @@ def found(texts: Mapping[str, str], ended: bool = False) -> tuple[TextEdit | Non
         exact=False,
         temperatures=(),
         noises=(),
-        penalties=(),
     )
     responses = [scored("ref", p, True) for p in REFERENCE_TEXTS] + [scored("b", p, ended) for p in texts]
     answers = {}

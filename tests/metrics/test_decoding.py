@@ -1,4 +1,4 @@
-"""Ways of decoding: likelihoods against direct computation, penalties against their definition."""
+"""Ways of decoding: likelihoods against direct computation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 from tempzero.metrics import decoding, decoding_ways
-from tempzero.types.scored import DecodingSums, Penalty
+from tempzero.types.scored import DecodingSums
 
 VOCABULARY = 700
 
@@ -75,36 +75,6 @@ def test_likelihoods_are_those_of_what_is_drawn() -> None:
         0.3,
         0.45,
     )
-
-
-@pytest.mark.parametrize("index", range(len(decoding_ways.PENALTIES)))
-def test_a_penalised_greedy_text_is_the_greedy_text_under_its_penalty(index: int) -> None:
-    """A hidden penalty is recognised exactly: its window, its counts, its signs."""
-    penalty = decoding_ways.PENALTIES[index]
-    prompt = [3, 3, 9, *range(100, 180)]
-    context, tokens = list(prompt), []
-    logits = rows(250, seed=index) * np.float32(0.4) - np.float32(3)
-    logits[:, [3, 9, 17, 150]] += 9  # what is said again and again
-    logits[np.arange(250), 400 + np.arange(250)] += 9  # and what was never said yet
-    for row in logits:
-        token = int(penalised(row.astype(np.float64), context, len(prompt), penalty).argmax())
-        tokens.append(token)
-        context.append(token)
-    hits = sums_of(logits, tokens, prompt).penalised
-    assert hits[index] == len(tokens)
-    assert sums_of(logits, logits.argmax(axis=1).tolist(), prompt).penalised[index] < len(tokens)
-
-
-def penalised(row: NDArray[np.float64], context: list[int], prompt: int, penalty: Penalty) -> NDArray[np.float64]:
-    """The definition, word for word."""
-    window = {"all": context, "last_64": context[-64:], "response": context[prompt:]}[penalty.window]
-    changed = row.copy()
-    for token in set(window):
-        if penalty.kind == "repetition":
-            changed[token] = row[token] / penalty.strength if row[token] > 0 else row[token] * penalty.strength
-        else:
-            changed[token] = row[token] - penalty.strength * (window.count(token) if penalty.kind == "frequency" else 1)
-    return changed
 
 
 def test_one_stray_token_decides_nothing() -> None:

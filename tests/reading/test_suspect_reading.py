@@ -293,7 +293,8 @@ class Stepping(Counting):
 
     def logits_after(self, token_ids: Sequence[int]) -> Row:
         self.given.append(list(token_ids))
-        return np.eye(50, dtype=np.float32)[token_ids[-1] + 1]
+        row: Row = np.eye(50, dtype=np.float32)[token_ids[-1] + 1]
+        return row
 
     advance = logits_after
 

@@ -35,7 +35,6 @@ def score_line(note: str) -> ScoreLine:
         exact=True,
         temperatures=(),
         noises=(),
-        penalties=(),
     )
     return ScoreLine(seq=7, previous="set by the writer", reader=reader)
 

@@ -38,8 +38,8 @@ class TokenColumns:
     """All distinct token sequences one after the other; sequence i has the tokens from start[i] to start[i + 1].
 
     `top` is the log-probability of the reference's choice, `position` counts from 0 within the response,
-    `context` is how many tokens stand before this one. `rounded`, `sampled` and `penalised` have a row for each
-    sequence; the last two have no columns where the reader did not see whole distributions.
+    `context` is how many tokens stand before this one. `rounded` and `sampled` have a row for each
+    sequence; these two have no columns where the reader did not see whole distributions.
     """
 
     start: Ints
@@ -52,7 +52,6 @@ class TokenColumns:
     context: Ints
     rounded: Floats
     sampled: Floats
-    penalised: Ints
 
     @property
     def length(self) -> Ints:
@@ -181,7 +180,6 @@ def _build_token_columns(roots: Sequence[ScoredResponse]) -> TokenColumns:
         context=position + np.repeat(before, length),
         rounded=_stack_decoding_sums(roots, "rounded"),
         sampled=_stack_decoding_sums(roots, "sampled"),
-        penalised=_stack_decoding_sums(roots, "penalised").astype(np.int64),
     )
 
 

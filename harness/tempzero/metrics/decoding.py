@@ -15,8 +15,6 @@ from tempzero.metrics import decoding_ways
 from tempzero.metrics.decoding_ways import Choice, DecodingWays
 from tempzero.types.scored import DecodingSums
 
-_LAST_WINDOW = 64
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenStandings:
@@ -91,9 +89,9 @@ def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[i
 
 
 def choice_likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:
-    """Log-likelihoods of one choice, as `ways` has them; penalties, which need a context, left out."""
+    """Log-likelihoods of one choice, as `DecodingWays` has them."""
     found = DecodingWays(vocabulary=row.size)
-    found.add_choice(_RowSweep.over(row.size).of(row, token, {}).choice)
+    found.add_choice(_RowSweep.over(row.size).of(row, token).choice)
     return found.sums()
 
 
@@ -126,7 +124,7 @@ class _RowSweep:
             near=np.empty(vocabulary, np.bool_),
         )
 
-    def of(self, row: NDArray[np.float32], token: int, windows: dict[str, NDArray[np.int32]]) -> _RowStanding:
+    def of(self, row: NDArray[np.float32], token: int) -> _RowStanding:
         best = int(row.argmax())
         below = np.subtract(row, row[best], out=self.below)
         near = np.flatnonzero(np.greater(below, np.float32(-decoding_ways.REACH), out=self.near))
@@ -138,13 +136,10 @@ class _RowSweep:
             rank=1 if token == best else 1 + int(np.count_nonzero(below > below[token])),
             gap=_gap_to_second(below, best, near),
             choice=Choice(
-                token=token,
                 best=float(row[best]),
                 margin=margin,
-                near=near,
                 logits=row[near],
                 far=self._far(),
-                often={name: counts[near] for name, counts in windows.items()},
             ),
         )
 
@@ -164,7 +159,7 @@ class _ResponseReader:
 
     prompt_ids: Sequence[int]
     context: list[int] = field(init=False)
-    windows: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    stood: set[int] = field(init=False)
     argmax: list[int] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
     logprob: list[float] = field(default_factory=list)
@@ -175,23 +170,22 @@ class _ResponseReader:
     ways: DecodingWays | None = None
 
     def __post_init__(self) -> None:
-        self.context = list(self.prompt_ids)
+        self.context, self.stood = list(self.prompt_ids), set(self.prompt_ids)
 
     def take(self, row: NDArray[np.float32], token: int) -> None:
         """One more token and the logits it was chosen from."""
         if self.sweep is None or self.ways is None:
-            self._begin(row.size)
-        assert self.sweep is not None, "begun above"
-        assert self.ways is not None, "begun above"
-        standing = self.sweep.of(row, token, self.windows)
+            self.sweep, self.ways = _RowSweep.over(row.size), DecodingWays(vocabulary=row.size)
+        standing = self.sweep.of(row, token)
         self.argmax.append(standing.best)
         self.margin.append(standing.choice.margin)
         self.logprob.append(standing.logprob)
         self.rank.append(standing.rank)
         self.gap.append(standing.gap)
-        self.seen.append(int(self.windows["all"][standing.best] > 0))
+        self.seen.append(int(standing.best in self.stood))
         self.ways.add_choice(standing.choice)
-        self._extend(token)
+        self.context.append(token)
+        self.stood.add(token)
 
     def standings(self) -> TokenStandings:
         return TokenStandings(
@@ -204,25 +198,6 @@ class _ResponseReader:
             seen=tuple(self.seen),
             sums=(self.ways or DecodingWays(vocabulary=1)).sums(),
         )
-
-    def _begin(self, vocabulary: int) -> None:
-        self.sweep, self.ways = _RowSweep.over(vocabulary), DecodingWays(vocabulary=vocabulary)
-        windows: dict[str, Sequence[int]] = {
-            "all": self.context,
-            "last_64": self.context[-_LAST_WINDOW:],
-            "response": (),
-        }
-        self.windows = {
-            name: np.bincount(np.asarray(ids, np.int64), minlength=vocabulary).astype(np.int32)
-            for name, ids in windows.items()
-        }
-
-    def _extend(self, token: int) -> None:
-        for counts in self.windows.values():
-            counts[token] += 1
-        if len(self.context) >= _LAST_WINDOW:
-            self.windows["last_64"][self.context[-_LAST_WINDOW]] -= 1
-        self.context.append(token)
 
 
 def _gap_to_second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> float:

@@ -1,6 +1,6 @@
 """Chosen tokens and their rivals in, log-likelihoods of ways of decoding out: many tokens at a time.
 
-Three ways of decoding are told apart by how the chosen tokens' margins (largest logit minus theirs) are spread:
+Two ways of decoding are told apart by how the chosen tokens' margins (largest logit minus theirs) are spread:
 
 sampled     P(i) proportional to exp(-margin_i / T): sampling at temperature T, which is the same as greedy
             decoding from logits with Gumbel noise of scale T.
@@ -8,32 +8,24 @@ rounded     greedy decoding from logits with Gaussian noise, as coarser arithmet
             noise of scale s / sqrt(2) on each logit, token i beats the best one with probability
             F(-margin_i / s), F the normal distribution function. Several rivals are combined as in
             Bradley and Terry (1952): P(i) proportional to F(-margin_i / s) / F(margin_i / s).
-penalised   greedy decoding after a repetition penalty: whether the token is the best one then.
 
-So that one stray token decides nothing by itself, each of the first two allows for a share of
+So that one stray token decides nothing by itself, each of them allows for a share of
 `STRAY` of tokens from nowhere, all equally likely.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from tempzero.types.scored import DecodingSums, Penalty
+from tempzero.types.scored import DecodingSums
 
 TEMPERATURES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
 NOISES = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.5)
-PENALTIES = (
-    *(Penalty(kind="repetition", window="last_64", strength=r) for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3)),
-    *(Penalty(kind="repetition", window="all", strength=r) for r in (1.02, 1.05, 1.1, 1.15, 1.2, 1.3)),
-    *(Penalty(kind="frequency", window="response", strength=a) for a in (0.1, 0.2, 0.5, 1.0)),
-    *(Penalty(kind="presence", window="response", strength=a) for a in (0.1, 0.2, 0.5, 1.0)),
-)
 STRAY_SHARE = 1e-3
 
 # Tokens this far below the best one are rivals by name; those further below are counted in bins.
@@ -59,33 +51,28 @@ Floats = NDArray[np.float64]
 class Choice:
     """One token that was chosen from a row of logits.
 
-    `near` are the ids of the best token and its rivals by name, in order; `logits` are theirs, and `often` says for
-    each window how many times each of them stands in it. `far` counts all others by how far below they are.
+    `logits` are those of the best token and of its rivals by name; `far` counts all others by how far below they are.
     """
 
-    token: int
     best: float
     margin: float
-    near: NDArray[np.intp]
     logits: NDArray[np.float32]
     far: NDArray[np.intp]
-    often: Mapping[str, NDArray[np.int32]]
 
 
 @dataclass(slots=True)
 class DecodingWays:
-    """Sums of the log-likelihoods of the choices that were put in, and how many each penalty explains."""
+    """Sums of the log-likelihoods of the choices that were put in."""
 
     vocabulary: int
     sampled: Floats = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
     rounded: Floats = field(default_factory=lambda: np.zeros(len(NOISES)))
-    penalised: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(PENALTIES), np.int64))
     _waiting: list[Choice] = field(default_factory=list)
     _rivals: int = 0
 
     def add_choice(self, choice: Choice) -> None:
         self._waiting.append(choice)
-        self._rivals += choice.near.size
+        self._rivals += choice.logits.size
         if self._rivals >= _RIVALS_AT_ONCE:
             self._add_waiting()
 
@@ -94,13 +81,12 @@ class DecodingWays:
         return DecodingSums(
             sampled=tuple(self.sampled.tolist()),
             rounded=tuple(self.rounded.tolist()),
-            penalised=tuple(self.penalised.tolist()),
         )
 
     def _add_waiting(self) -> None:
         if not self._waiting:
             return
-        size = np.array([c.near.size for c in self._waiting])
+        size = np.array([c.logits.size for c in self._waiting])
         start = np.cumsum(size) - size
         logits = np.concatenate([c.logits for c in self._waiting])
         owner = np.repeat(np.arange(size.size), size)
@@ -109,30 +95,8 @@ class DecodingWays:
         margin = np.array([c.margin for c in self._waiting])
         self.sampled += _sampling_likelihoods(margin, margins, start, far, self.vocabulary)
         self.rounded += _rounding_likelihoods(margin, margins, owner, far, self.vocabulary)
-        if self._waiting[0].often:
-            self._penalise(logits.astype(np.float64), start, owner)
         self._waiting.clear()
         self._rivals = 0
-
-    def _penalise(self, logits: Floats, start: NDArray[np.intp], owner: NDArray[np.intp]) -> None:
-        near = np.concatenate([c.near for c in self._waiting])
-        token = np.array([c.token for c in self._waiting])
-        often = {name: np.concatenate([c.often[name] for c in self._waiting]) for name in self._waiting[0].often}
-        for index, penalty in enumerate(PENALTIES):
-            lowered = _apply_penalty(logits, often[penalty.window], penalty)
-            largest = np.flatnonzero(lowered == np.maximum.reduceat(lowered, start)[owner])
-            _, first = np.unique(owner[largest], return_index=True)
-            self.penalised[index] += np.count_nonzero(near[largest[first]] == token)
-
-
-def _apply_penalty(logits: Floats, often: NDArray[np.int32], penalty: Penalty) -> Floats:
-    """Logits after a penalty, `often` each token stands in its window."""
-    if penalty.kind == "frequency":
-        return logits - penalty.strength * often
-    if penalty.kind == "presence":
-        return logits - penalty.strength * (often > 0)
-    strength = np.where(often > 0, penalty.strength, 1.0)
-    return np.where(logits > 0, logits / strength, logits * strength)
 
 
 def _sampling_likelihoods(

@@ -345,7 +345,6 @@ class Scorer:
             until_difference=model.until_difference,
             temperatures=decoding_ways.TEMPERATURES if model.exact else (),
             noises=decoding_ways.NOISES if model.exact else (),
-            penalties=decoding_ways.PENALTIES if model.exact else (),
         )
         if self._done.reader is None:
             self._write_line(reader=reader)
@@ -804,7 +803,6 @@ def _round_sums(sums: DecodingSums) -> DecodingSums:
     return DecodingSums(
         sampled=tuple(round(v, 4) for v in sums.sampled),
         rounded=tuple(round(v, 4) for v in sums.rounded),
-        penalised=sums.penalised,
     )
 
 

@@ -10,20 +10,6 @@ from tempzero.types.asked import Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Penalty:
-    """A repetition rule applied to logits before the choice, as serving engines define them.
-
-    `kind` repetition divides positive logits of tokens already in the window by `strength` and
-    multiplies negative ones; frequency subtracts `strength` for each occurrence, presence once.
-    `window`: the tokens that count: `all` (prompt and response), `last_64` of them, `response`.
-    """
-
-    kind: Literal["repetition", "frequency", "presence"]
-    window: Literal["all", "last_64", "response"]
-    strength: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Reader:
     """Who read the responses of one claimed model, and the grids its sums are given on.
 
@@ -40,7 +26,6 @@ class Reader:
     exact: bool
     temperatures: tuple[float, ...]
     noises: tuple[float, ...]
-    penalties: tuple[Penalty, ...]
     until_difference: bool = False
 
 
@@ -72,13 +57,11 @@ class DecodingSums:
     """How likely a response's tokens are under ways of decoding: sums over its tokens, in nats.
 
     `sampled[i]`: log-likelihood of sampling at `Reader.temperatures[i]`; `rounded[i]`: of greedy decoding from
-    logits with Gaussian noise of scale `Reader.noises[i]` (see `metrics.decoding`). `penalised[i]`: how many tokens
-    are the greedy choice under `Reader.penalties[i]`.
+    logits with Gaussian noise of scale `Reader.noises[i]` (see `metrics.decoding`).
     """
 
     sampled: tuple[float, ...]
     rounded: tuple[float, ...]
-    penalised: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
