@@ -188,6 +188,19 @@ def test_a_night_that_brings_known_texts_computes_nothing_new(tmp_path: Path) ->
     assert {n: s.answers for n, s in first.items()} == {n: s.answers for n, s in second.items()}
 
 
+def test_rows_that_are_known_refute_another_text_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a prompt makes the model say was seen with the first text: the next one is held against it beforehand."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    chosen, engine = settings(), opened(settings())
+    first = read(tmp_path / "one", chosen, list(answered(engine, edit=lambda messages: messages[1:])))
+    second = read(tmp_path / "two", chosen, list(answered(engine, lambda row, prompt, written: int(row.argmin()))))
+    known = {name for name, s in first.items() if s.kind == "request" and s.touched}
+    assert len(known) > 20
+    assert {second[name].refuted for name in known} == {True}
+    spent = [sum(found[name].read_tokens for name in known) for found in (first, second)]
+    assert spent[1] < spent[0] / 20
+
+
 def test_scoring_again_reads_no_suspect_again(tmp_path: Path) -> None:
     """What stands in scores.jsonl stands; responses that come later are read with all suspects anew."""
     chosen = settings()

@@ -149,7 +149,7 @@ class LogitsReference:
     def __init__(self, engine: LogitsModel, book: RowBook | None = None) -> None:
         self.engine = engine
         self._booked = BookedModel(engine, book or RowBook(None, engine.describe()))
-        self.find_rows = self._booked.find_rows
+        self.find_rows, self.find_known_rows = self._booked.find_rows, self._booked.find_known_rows
         self.describe, self.prompt_ids = engine.describe, engine.prompt_ids
         self.vocabulary, self.end_ids = engine.vocabulary, engine.end_ids
 
@@ -240,6 +240,10 @@ class EndpointReference:
             self.read_tokens += len(prompt) + len(ids)
             self.read(prompt, ids, ended=ended)
         return self._known[key]
+
+    def find_known_rows(self, prompt: Sequence[int], ids: Sequence[int]) -> TopRows:
+        """None: what was read is known as a whole only."""
+        return TopRows(ids=np.empty((0, 2), np.int32), logits=np.empty((0, 2), np.float32))
 
 
 class PooledReference:

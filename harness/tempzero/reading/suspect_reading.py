@@ -8,7 +8,7 @@ fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from tempzero.errors import EngineError
 from tempzero.reading.suspects import REQUEST_SUSPECTS, SAMPLER_RULES
 from tempzero.reading.suspects.suspect import AskedPrompt, ChosenTokens, FormSuspect, Logits, RequestSuspect
 from tempzero.reading.top_rows import RowSource, TopRows
-from tempzero.types.asked import Trial
+from tempzero.types.asked import Message, Trial
 from tempzero.types.scored import SuspectAnswer, SuspectKind, SuspectReading
 
 # So many tokens of a response are read before it is decided whether to read on.
@@ -29,6 +29,7 @@ _ODD_TRIED = 4
 MIN_MISSES = 8
 _CUTS_TRIED = 4
 UNCHANGED = "unchanged"
+AskedKey = tuple[tuple[Message, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +91,7 @@ class SuspectReader:
         self._reference, self._tokens, self._source, self._exact = reference, tokens, source, exact
         self._clear = clear_margin
         self._plain: dict[Trial, SuspectAnswer] = {}
+        self._rendered: dict[tuple[str, AskedKey], tuple[int, ...] | None] = {}
         self.unread: list[str] = []
         """Suspects that an endpoint could not read, and why; they are tried again the next time."""
 
@@ -173,29 +175,53 @@ class SuspectReader:
 
     def _read_request(self, given: ProviderAnswers, suspect: RequestSuspect) -> SuspectReading | None:
         """None where the suspect cannot be rendered for any prompt."""
-        changed: dict[str, tuple[int, ...]] = {}
-        rendered = 0
-        for one in given.answers:
-            if one.trial.prompt not in changed:
-                try:
-                    ids = tuple(suspect.change(one.asked))
-                except EngineError:
-                    continue
-                rendered += 1
-                changed[one.trial.prompt] = ids
-        if not rendered:
+        rendered = {one.trial.prompt: self._render_under(suspect, one.asked) for one in given.answers}
+        changed = {prompt: ids for prompt, ids in rendered.items() if ids is not None}
+        if not changed:
             return None
         touched = tuple(p for p, ids in changed.items() if ids and ids != self._asked_ids(given, p))
         order = [one for one in self._shared_first(given) if one.trial.prompt in touched]
         before = self._source.read_tokens
+        known = self._refute_by_book(given, order, changed)
         # Where a prompt is odd that the suspect leaves as it is, it is no cause of all; it may be one of some.
-        answers, refuted = self._read_order(
+        answers, refuted = known or self._read_order(
             given, order, lambda one: self._read_answer(self._source, changed[one.trial.prompt], one, stop=True)
         )
         spent = self._source.read_tokens - before
         return self._line(
             given, suspect.name, "request", suspect.family, suspect.words, touched, answers, refuted, spent
         )
+
+    def _render_under(self, suspect: RequestSuspect, asked: AskedPrompt) -> tuple[int, ...] | None:
+        """A prompt as the suspect has it, once for all who were asked it; None where it cannot be rendered."""
+        key = (suspect.name, (asked.messages, asked.ids))
+        if key not in self._rendered:
+            try:
+                self._rendered[key] = tuple(suspect.change(asked))
+            except EngineError:
+                self._rendered[key] = None
+        return self._rendered[key]
+
+    def _refute_by_book(
+        self, given: ProviderAnswers, order: Sequence[GivenAnswer], changed: Mapping[str, tuple[int, ...]]
+    ) -> tuple[list[SuspectAnswer], bool] | None:
+        """What rows that are known already refute, of all responses, or of a mixture's odd ones; it costs nothing.
+
+        What another provider's text showed of a suspect says what the model would write under it, so that most texts
+        that it would not have written are seen at their first tokens.
+        """
+        odd = [one for one in order if self._is_odd(one)]
+        for one in odd if given.varied and odd else order:
+            ids = one.ids[:_FIRST_TOKENS]
+            rows = self._source.find_known_rows(changed[one.trial.prompt], ids)
+            ids = ids[: rows.ids.shape[0]]
+            if ids:
+                margin = self._margins(rows, ids, False, floor=rows.logits[:, -1])
+                at = int((margin > self._clear).argmax())
+                certain = one.fixed or self._find_other_cut(one.ids, at, int(rows.ids[at, 0])) is None
+                if margin[at] > 2 * self._clear and certain:
+                    return [self._answer(one, changed[one.trial.prompt], ids, margin, whole=False)], True
+        return None
 
     @staticmethod
     def _asked_ids(given: ProviderAnswers, prompt: str) -> tuple[int, ...]:
@@ -263,19 +289,24 @@ class SuspectReader:
             if found is None:
                 break
             at = found + 1
-            best = int(read.rows.ids[found, 0])
-            begun, rest = self._tokens.piece(best), b"".join(map(self._tokens.piece, read.ids[found:]))
-            if not begun or not rest.startswith(begun):
-                continue
-            try:
-                after = self._tokens.tokenize(rest[len(begun) :].decode())
-            except UnicodeDecodeError:
+            cut = self._find_other_cut(read.ids, found, int(read.rows.ids[found, 0]))
+            if cut is None:
                 continue
             tried += 1
-            other = self._read_cut(source, prompt, (*read.ids[:found], best, *after), ended)
+            other = self._read_cut(source, prompt, cut, ended)
             if other.margin.sum() < read.margin.sum():
                 read = other
         return read
+
+    def _find_other_cut(self, ids: tuple[int, ...], at: int, best: int) -> tuple[int, ...] | None:
+        """The same text with the token `best` at a place; None where it does not begin what follows there."""
+        begun, rest = self._tokens.piece(best), b"".join(map(self._tokens.piece, ids[at:]))
+        if not begun or not rest.startswith(begun):
+            return None
+        try:
+            return (*ids[:at], best, *self._tokens.tokenize(rest[len(begun) :].decode()))
+        except UnicodeDecodeError:
+            return None
 
     def _read_cut(self, source: RowSource, prompt: Sequence[int], ids: tuple[int, ...], ended: bool) -> _ReadTokens:
         rows = source.find_rows(prompt, ids, ended=ended)

@@ -8,7 +8,7 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,6 +76,9 @@ class RowSource(Protocol):
 
     def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
         """A row for each token of `ids` behind the prompt, one more where the response ended. Raises EngineError."""
+
+    def find_known_rows(self, prompt: Sequence[int], ids: Sequence[int]) -> TopRows:
+        """The first of these rows, as far as they are known without computing anything."""
 
 
 class RowBook:
@@ -162,7 +165,12 @@ class BookedModel:
             new = chain.from_iterable(self._model.logits(path, start))
             for at, row in zip(range(known, wanted), new, strict=False):
                 rows[at] = self._book.enter_row(keys[at], row)
-        return _join_rows([row for row in rows if row is not None])
+        return _join_rows(rows)
+
+    def find_known_rows(self, prompt: Sequence[int], ids: Sequence[int]) -> TopRows:
+        """The first rows, as far as the book has them."""
+        rows = self._book.look_up(self._book.place_keys(prompt, ids)[: len(ids)])
+        return _join_rows(list(takewhile(lambda row: row is not None, rows)))
 
     def watch_rows(
         self, rows: Iterable[NDArray[np.float32]], prompt: Sequence[int], ids: Sequence[int]
@@ -173,7 +181,8 @@ class BookedModel:
             yield row
 
 
-def _join_rows(rows: Sequence[bytes]) -> TopRows:
+def _join_rows(found: Sequence[bytes | None]) -> TopRows:
+    rows = [row for row in found if row is not None]
     if not rows:
         return TopRows(ids=np.empty((0, 1), np.int32), logits=np.empty((0, 1), np.float32))
     half = len(rows[0]) // 2
