@@ -71,9 +71,7 @@ def attempts(folder: Path, name: str, prompts: set[str]) -> Iterator[Attempt]:
             yield replace(made, exchange=replace(made.exchange, outcome=outcome))
 
 
-def diagnose(path: Path) -> dict[str, tuple[Diagnosis, ...]]:
-    """As `analyse` does, but for what only reports show."""
-    run = records.open_run(path)
+def collect_answers(run: records.Run) -> dict[Trial, ReportedAnswer]:
     limits = {p.id: p.max_tokens for p in run.manifest.suite.prompts}
     answers = {}
     for view in run.views():
@@ -87,7 +85,14 @@ def diagnose(path: Path) -> dict[str, tuple[Diagnosis, ...]]:
                 completion_tokens=completion.completion_tokens,
                 max_tokens=limits[view.trial.prompt],
             )
-    found = attribute_reading(run.reading(), answers, list(limits), ())
+    return answers
+
+
+def diagnose(path: Path) -> dict[str, tuple[Diagnosis, ...]]:
+    """As `analyse` does, but for what only reports show."""
+    run = records.open_run(path)
+    prompts = [p.id for p in run.manifest.suite.prompts]
+    found = attribute_reading(run.reading(), collect_answers(run), prompts, ())
     by_name = defaultdict(list)
     for one in found.reading.diagnoses:
         by_name[one.provider].append(one)
