@@ -284,3 +284,34 @@ def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path
     assert honest.round_trip
     assert other.settled == 0
     assert other.scores.margin == (0.0, 8.0), "where no other cut explains the text, the miss stands"
+
+
+class HalfCharacters(Spelling):
+    """Wants to say "a", then a token that is "b" and the first half of a character."""
+
+    vocabulary = 6
+    pieces = (b"a", b"b", b"ab", b"c", b"", b"b\xc3")
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        return [{"a": 0, "b": 1, "c": 3}[letter] for letter in text if letter in "abc"]
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[np.ndarray]:
+        likes = {3: 0, 0: 5, 1: 4}
+        yield np.array([np.eye(6, dtype=np.float32)[likes[t]] * 8 for t in token_ids[start - 1 :]], np.float32)
+
+
+@pytest.mark.parametrize("text", ["ab", "ab\ufffd"])
+def test_an_answer_that_was_cut_within_a_character_accuses_nobody(tmp_path: Path, text: str) -> None:
+    """Its last token does not show whole in the text: read as it stands there, an honest host missed it by 2.9."""
+    chosen = settings()
+    answers = [said("b", "p0", Completion(text=text, finish_reason="length"))]
+    answers += [said("b", "p1", Completion(text="ab", finish_reason="stop"))]
+    path = make_run(tmp_path, chosen, SUITE, answers)
+    lines: list[ScoreLine] = []
+    reference = LogitsReference(HalfCharacters())
+    Scorer(records.open_run(path), "ref", reference, lines.append).read_responses(lambda *_: None)
+    cut, ended = (line.scored for line in lines if line.scored is not None)
+    assert cut.scores is not None
+    assert ended.scores is not None
+    assert (cut.scores.token_ids, cut.scores.margin) == ((0,), (0.0,))
+    assert ended.scores.margin == (0.0, 8.0, 0.0), "an answer that ended shows all that it is"

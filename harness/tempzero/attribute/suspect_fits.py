@@ -20,7 +20,7 @@ from tempzero.types.scored import SuspectAnswer, SuspectReading
 
 # A suspect misses at most so many times the honest share, or so many tokens where there are few.
 MISSES_ALLOWED, FEW_MISSES = 3.0, 4
-# Of an honest host's tokens about one in a thousand passes the clear margin, none twice of it.
+# Of an honest host's tokens one in a thousand may pass the clear margin, one of any number, and none twice of it.
 RARE_TOKENS = 1000
 # Chance at which a suspect beats the unchanged reference, over all families of its kind: where that one explains the
 # tokens up to rounding, and where on two or more prompts it does not.
@@ -148,7 +148,7 @@ def _is_within(answers: Iterable[SuspectAnswer], floor: RoundingFloor) -> bool:
     clear = sum(m > floor.clear_margin for m in margins)
     return (
         len(margins) <= max(FEW_MISSES, MISSES_ALLOWED * floor.missed_share * tokens)
-        and clear <= tokens // RARE_TOKENS
+        and clear <= 1 + tokens // RARE_TOKENS
         and max(margins, default=0.0) <= 2 * floor.clear_margin
     )
 

@@ -615,10 +615,22 @@ class Scorer:
             text = self._decode_given_tokens(given)
             if text is not None and (completion.reasoning_text is not None or text == completion.text):
                 return _ResponseTokens(ids=tuple(given), source="provider", round_trip=True, ended=ended)
-        ids = self._model.tokenize(completion.text)
-        return _ResponseTokens(
-            ids=tuple(ids), source="text", round_trip=self._decode_tokens(ids) == completion.text, ended=ended
-        )
+        text = completion.text if ended else completion.text.rstrip("\ufffd")  # a cut within a character
+        ids = self._model.tokenize(text)
+        round_trip = self._decode_tokens(ids) == text
+        if not ended and len(ids) > 1 and self._model.pieces(ids[-1:])[0] in self._begun_pieces:
+            ids.pop()
+        return _ResponseTokens(ids=tuple(ids), source="text", round_trip=round_trip, ended=ended)
+
+    @functools.cached_property
+    def _begun_pieces(self) -> frozenset[bytes]:
+        """What a text shows of a token that ends within a character, and a whole token as well.
+
+        Where an answer was cut behind such a token nobody can say which of the two was written.
+        """
+        pieces = self._model.pieces(range(self._model.vocabulary)) or [b" \xc3"]
+        begun = (piece[: _count_whole_bytes(piece)] for piece in pieces)
+        return frozenset(b for b, piece in zip(begun, pieces, strict=True) if b and b != piece)
 
     def _decode_given_tokens(self, token_ids: Sequence[int]) -> str | None:
         """None where they are no tokens of this vocabulary."""
@@ -759,6 +771,15 @@ def require_exact_reference(reference: str, settings: Local | None, described: M
             "so it would miss its own tokens; "
             "read with one that has precision: f32, no flash attention and float32 caches"
         )
+
+
+def _count_whole_bytes(piece: bytes) -> int:
+    """How many bytes stand before a character that is begun at the end and not whole."""
+    try:
+        piece.decode()
+    except UnicodeDecodeError as problem:
+        return problem.start if problem.reason == "unexpected end of data" else 0
+    return len(piece)
 
 
 def _is_decodable(data: bytes) -> bool:
