@@ -246,7 +246,7 @@ class Spelling:
     """A model of five tokens that wants to say "a", then "b", though its tokenizer cuts "ab" into one token."""
 
     end_ids, vocabulary = (4,), 5
-    pieces = (b"a", b"b", b"ab", b"c", b"")
+    pieces: tuple[bytes, ...] = (b"a", b"b", b"ab", b"c", b"")
 
     def describe(self) -> dict[str, str]:
         return {"architecture": "spelling F32"}
@@ -290,7 +290,7 @@ class HalfCharacters(Spelling):
     """Wants to say "a", then a token that is "b" and the first half of a character."""
 
     vocabulary = 6
-    pieces = (b"a", b"b", b"ab", b"c", b"", b"b\xc3")
+    pieces: tuple[bytes, ...] = (b"a", b"b", b"ab", b"c", b"", b"b\xc3")
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         return [{"a": 0, "b": 1, "c": 3}[letter] for letter in text if letter in "abc"]

@@ -9,7 +9,7 @@ suspects    every token under each suspect -> what explains them, and what wins
 alike_forms tokens -> the coarser forms that explain them as well
 fits, shapes, repeats, text edits, endings, prompt counts
             -> one question each, fitted and compared
-causes      their answers -> the diagnoses of one provider
+diagnosing  their answers -> the diagnoses of one provider; of some responses only: share_diagnosis
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tempzero.attribute import divergence_causes
-from tempzero.attribute.causes import (
-    CAUSES,
-    EFFECTIVE_TEMPERATURE,
-    Patient,
-    diagnose_provider,
-    effective_temperature,
-)
+from tempzero.attribute.causes import CAUSES, EFFECTIVE_TEMPERATURE, effective_temperature
+from tempzero.attribute.diagnosing import diagnose_provider
 from tempzero.attribute.fits import ROUNDING_SCALE, fit_decoding
 from tempzero.attribute.measures import Measure, measure_providers
 from tempzero.attribute.noise import JoinedForm, build_margin_profiles, join_forms, measure_noise_floor
+from tempzero.attribute.patient import Patient
 from tempzero.attribute.reader_tables import ReaderTable, ReportedAnswer, ResponseLane, build_tables
 from tempzero.attribute.rounding_levels import RoundingJudgement, find_table_floor, judge_rounding
 from tempzero.reading.rounding_floor import RoundingFloor
