@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tempzero.attribute import ReportedAnswer, attribute_reading
+from tempzero.attribute.alike_forms import describe_alike_forms
 from tempzero.types.scored import FormReading, Reading, ScoredResponse, SuspectReading
 
 from attribute import simulated
@@ -63,3 +64,16 @@ def test_a_form_that_read_the_hosts_own_tokens_is_compared_on_them() -> None:
     elsewhere = [replace(a, missed=(*a.missed, a.tokens * 2 + 1), margin=(*a.margin, 0.1)) for a in worse.answers]
     assert "cannot be told" not in _say(run, [], replace(worse, answers=tuple(elsewhere)))
     assert "cannot be told from q8_0" in _say(run, [], worse)
+
+
+def test_a_pass_says_whose_tokens_it_turned() -> None:
+    """A host of a coarse form rounds no more than an honest one, and yet turns just the tokens that the form does."""
+    own = _answer_all(REFERENCE, 0.0)
+    run = _answer_all("x", 0.35)
+    q8_0 = read_suspect(run, "q8_0", "weights", lambda one, i: 0.0)
+    lines = (read_unchanged(run), q8_0)
+    reading = Reading(readers=(simulated.READER,), scored=(*own, *run), forms=(), suspects=lines)
+    found = attribute_reading(reading, {}, [f"p{i}" for i in range(PROMPTS)], ())
+    (diagnosis,), (judgement,) = found.reading.diagnoses, found.judgements
+    assert (diagnosis.cause, diagnosis.strength) == ("coarser", "shown")
+    assert describe_alike_forms(judgement.alike) == "; which tokens it turned speaks for q8_0"

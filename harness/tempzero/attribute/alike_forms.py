@@ -16,20 +16,24 @@ import numpy as np
 
 from tempzero.attribute.noise import JoinedForm
 from tempzero.attribute.reader_tables import ReaderTable, ResponseLane
-from tempzero.attribute.suspect_fits import Duel, SuspectFits, compare_suspects
+from tempzero.attribute.suspect_fits import BEATS_LIVE, Duel, SuspectFits, compare_suspects
 from tempzero.types.concluded import Estimate
 
 TOLD_APART = 0.05
-# So many tokens in a row that fall to one side are less likely than that.
-_FEWEST_WINS = 5
+# So many tokens in a row that fall to the unchanged reference are less likely than that; to the form, than .01.
+_FEWEST_WINS, _FEWEST_WINS_OF_FORM = 5, 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlikeForm:
-    """A form that explains the tokens as well. `more_tokens`: how many in all would tell; None where that is open."""
+    """A form that explains the tokens as well. `more_tokens`: how many in all would tell; None where that is open.
+
+    `better`: it explains them better than the unchanged reference does.
+    """
 
     name: str
     more_tokens: int | None
+    better: bool = False
 
 
 def find_alike_forms(
@@ -62,13 +66,14 @@ def describe_alike_forms(forms: Sequence[AlikeForm]) -> str:
     >>> describe_alike_forms([AlikeForm(name="q8_0", more_tokens=1234)])
     '; cannot be told from q8_0 (about 1,300 tokens would tell)'
     """
-    if not forms:
-        return ""
+    better = ", ".join(f.name for f in forms if f.better)
     names = ", ".join(
         f.name if f.more_tokens is None else f"{f.name} (about {round_up_tokens(f.more_tokens)} tokens would tell)"
         for f in forms
+        if not f.better
     )
-    return f"; cannot be told from {names}"
+    words = f"; which tokens it turned speaks for {better}" if better else ""
+    return words + (f"; cannot be told from {names}" if names else "")
 
 
 def round_up_tokens(tokens: int) -> str:
@@ -80,16 +85,18 @@ def round_up_tokens(tokens: int) -> str:
 def _judge_duel(name: str, duel: Duel, tokens: int) -> list[AlikeForm]:
     if duel.chance <= TOLD_APART:
         return []
+    if Duel(wins=duel.losses, losses=duel.wins).chance <= BEATS_LIVE:
+        return [AlikeForm(name=name, more_tokens=None, better=True)]
     return [AlikeForm(name=name, more_tokens=_count_tokens_to_tell(duel, tokens))]
 
 
 def _count_tokens_to_tell(duel: Duel, tokens: int) -> int | None:
-    """If more tokens fall to the two as these did; None where the form explains as many."""
-    ahead = duel.wins - duel.losses
-    if ahead <= 0:
+    """If more tokens fall to the two as these did, for the one that is ahead; None where neither is."""
+    ahead = abs(duel.wins - duel.losses)
+    if not ahead:
         return None
-    normal = 1.645**2 * (duel.wins + duel.losses) / ahead**2
-    return math.ceil(tokens * max(normal, _FEWEST_WINS / ahead))
+    fewest, normal = (_FEWEST_WINS, 1.645) if duel.wins > duel.losses else (_FEWEST_WINS_OF_FORM, 2.326)
+    return math.ceil(tokens * max(normal**2 * (duel.wins + duel.losses) / ahead**2, fewest / ahead))
 
 
 def _share_tokens(table: ReaderTable, lane: ResponseLane, form: JoinedForm) -> tuple[Duel, int] | None:

@@ -49,7 +49,8 @@ class ScoreSection(StrictModel):
     """Other forms of the reference that read some of its own responses. `threads=`, `batch=`, `flash_attention`, `f16`
     and `bf16` compute the same weights another way: the noise floor. Coarser precisions of weights and of the cache
     (`cache=`), another base of its positions (`position_base=`) and any model file (`weights=` a name from `weights:`)
-    are suspects: each provider's responses are read by them too.
+    are suspects: each provider's responses are read by them too, a token at a time, as a host writes, and with the keys
+    and values of other precisions in 16 bits.
     `endpoint:` and the name of a provider says that this one is honest, for instance a server of your own with the same
     weights in 16 bits: how much it rounds is then what the others may."""
     form_tokens: Positive = 480
