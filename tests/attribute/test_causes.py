@@ -229,6 +229,40 @@ def test_prompt_tokens_that_differ_rule_coarser_weights_out_as_the_only_cause() 
     assert "it is longer" in found.message
 
 
+def test_what_its_prompt_tokens_rule_out_had_no_chance_to_be_named() -> None:
+    """Nine tokens are few against fifty suspects, and enough for the one that is as long as the provider says."""
+    run = _responses("quantised")
+    plain = read_unchanged(run)
+    odd = [f"p{i}" for i in range(2)]
+    short = [
+        replace(a, missed=a.missed[:4], margin=(5.0, 0.2, 0.2, 0.2)) for a in plain.answers if a.trial.prompt in odd
+    ]
+    others = [replace(a, missed=(), margin=()) for a in plain.answers if a.trial.prompt not in odd]
+    plain = replace(plain, answers=(*short, *others))
+    blanks = read_suspect(run, "blanks", "request", _all_right, touched=odd, prompt_tokens=33)
+    rest = [
+        read_suspect(run, f"other {i}", "request", _all_wrong, touched=odd, prompt_tokens=50 + i, refuted=True)
+        for i in range(50)
+    ]
+    said = {s.trial: _answer(s, prompt_tokens=33 if s.trial.prompt in odd else 40) for s in run}
+    found = _main(_judged(run, suspects=[blanks, *rest, plain], answers=said))
+    assert (found.cause, found.strength) == ("other_prompt", "shown")
+    found = _main(_judged(run, suspects=[blanks, *rest, plain]))
+    assert (found.cause, found.strength) == ("not_faithful", "shown")
+
+
+def test_a_prompt_of_another_length_is_not_called_faithful() -> None:
+    """Its answers may not show it; what the provider counts does, and that is told without accusing."""
+    run = _responses("honest")
+    said = {s.trial: _answer(s, prompt_tokens=12 if s.trial.prompt == "p3" else 40) for s in run}
+    found = _main(_judged(run, answers=said))
+    assert (found.cause, found.strength) == ("other_prompt", "likely")
+    assert "on 1 of 12 prompts, by -28" in found.message
+    everywhere = {s.trial: _answer(s, prompt_tokens=41) for s in run}
+    found = _main(_judged(run, answers=everywhere))
+    assert (found.cause, found.strength) == ("faithful", "likely"), "one more on every prompt is a way of counting"
+
+
 def test_some_prompts_only_are_said_to_be_so() -> None:
     """All repeats of some prompts are odd: one cause on these prompts, and no mixture."""
     odd = [f"p{i}" for i in (1, 4, 6, 9)]

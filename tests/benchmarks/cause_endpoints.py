@@ -329,7 +329,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "cut-256": Fault(kind="request", causes=("other_prompt",), ids=lambda ids: ids[-256:]),
     "cut-middle-301": Fault(
-        kind="request", causes=("not_faithful",), ids=lambda ids: ids if len(ids) <= 301 else [*ids[:150], *ids[-151:]]
+        kind="request",
+        causes=("not_faithful", "other_prompt"),
+        ids=lambda ids: ids if len(ids) <= 301 else [*ids[:150], *ids[-151:]],
     ),
     # sampler
     "presence-.5": Fault(kind="sampler", causes=("penalty",), choose=penalised("presence", 0.5, "answer")),

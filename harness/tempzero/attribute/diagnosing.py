@@ -85,6 +85,8 @@ def _find_main_cause(patient: Patient, *, cut: bool) -> tuple[Diagnosis, ...]:
     found = name_suspect(fits, allowed)
     if found.winners:
         return (_diagnose_suspect(patient, fits, found, decoding, counted),)
+    if fits.plain.live and counted is not None and counted.low != counted.high:
+        return (_diagnose_other_length(patient, fits, counted),)
     if fits.plain.live:
         return (_diagnose_faithful(patient, fits, decoding, counted, cut=cut),)
     swapped = find_swapped_answers(table, lane)
@@ -186,6 +188,16 @@ def _diagnose_early_ends(patient: Patient, ends: Sequence[Trial]) -> Diagnosis:
 
 
 # --- nothing is changed ----------------------------------------------------------------------
+
+
+def _diagnose_other_length(patient: Patient, fits: SuspectFits, counted: TokenOffset) -> Diagnosis:
+    """It counts prompts of another length, not by the same number everywhere, and answers as if nothing was changed."""
+    plain = fits.plain
+    words = (
+        f"it counts prompts of another length: another prompt was read there, or another tokenizer counts; rounding "
+        f"explains its answers, {plain.misses} of {plain.tokens} tokens are missed{counted.describe()}"
+    )
+    return patient.build_diagnosis("other_prompt", "likely", words)
 
 
 def _diagnose_faithful(

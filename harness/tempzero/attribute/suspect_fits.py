@@ -171,7 +171,7 @@ def compare_suspects(one: Fit, other: Fit, trials: Iterable[Trial] | None = None
 def name_suspect(fits: SuspectFits, allowed: Sequence[Fit]) -> Naming:
     """What explains all responses better than the unchanged reference does, of the fits that may be a cause."""
     live = sorted((f for f in allowed if f.live), key=_rank_fit)
-    better = [f for f in live if _beats_plain(fits, f)]
+    better = [f for f in live if _beats_plain(fits, f, allowed)]
     if not better:
         return Naming(winners=(), duel=None, next_best=live[0] if live else None)
     best = better[0]
@@ -191,7 +191,7 @@ def name_share(fits: SuspectFits, allowed: Sequence[Fit]) -> Naming:
         return Naming(winners=(), duel=None, next_best=None, share=True)
     explaining = [f for f in allowed if _explains(f, fits) and not f.live]
     explaining.sort(key=lambda f: _rank_over(f, fits.odd))
-    families = _count_families(fits, explaining[0]) if explaining else 1
+    families = _count_families(explaining[0], allowed) if explaining else 1
     better = [f for f in explaining if compare_suspects(f, fits.plain, fits.odd).chance * families <= BEATS_REFUTED]
     if not better:
         return Naming(winners=(), duel=None, next_best=None, share=True)
@@ -229,9 +229,9 @@ def _unbeaten_rivals(best: Fit, live: Sequence[Fit], trials: Sequence[Trial] | N
     return list(rivals.values())
 
 
-def _beats_plain(fits: SuspectFits, fit: Fit) -> bool:
+def _beats_plain(fits: SuspectFits, fit: Fit, allowed: Sequence[Fit]) -> bool:
     duel = compare_suspects(fit, fits.plain)
-    chance = duel.chance * _count_families(fits, fit)
+    chance = duel.chance * _count_families(fit, allowed)
     refuted = not fits.plain.live and fits.odd_prompts >= ODD_PROMPTS
     if fit.line.family.startswith("ban of "):
         return refuted and _count_clear_wins(fit, fits) >= CLEAR_BY_BAN and duel.chance <= BEATS_REFUTED
@@ -248,9 +248,9 @@ def _count_clear_wins(fit: Fit, fits: SuspectFits) -> int:
     return found
 
 
-def _count_families(fits: SuspectFits, fit: Fit) -> int:
-    """How many families of the same kind were tried: each had its chance."""
-    return len({f.line.family for f in fits.others if f.line.kind == fit.line.kind and f.line.touched})
+def _count_families(fit: Fit, allowed: Sequence[Fit]) -> int:
+    """How many families of the same kind were tried: each had its chance. What prompt_tokens rule out had none."""
+    return len({f.line.family for f in allowed if f.line.kind == fit.line.kind and f.line.touched})
 
 
 def _rank_fit(fit: Fit) -> tuple[int, float, str]:
