@@ -11,7 +11,8 @@ exact    any text differs from the reference's: what exact match would accuse
 D, MMD   a permutation test at .05 of excess divergence (half the one-hot MMD squared), and of MMD with the prefix
          kernel, against the reference's own repeats: what comparing texts would accuse
 
-    python tests/benchmarks/power.py FOLDER [--part set|shown] [--weights shipped|finer] [--draws 200] [--runs RUN ...]
+    python tests/benchmarks/power.py FOLDER [--part set|shown] [--weights shipped|finer] [--draws 200] [--endpoints a,b]
+                                     [--runs RUN ...]
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, default="set")
     parser.add_argument("--weights", choices=("shipped", "finer"), default="shipped")
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--endpoints", default="", help="only these, comma-separated")
     parser.add_argument("--runs", nargs="*", type=Path, default=())
     options = parser.parse_args()
     label = f"{options.part}-{options.weights}"
@@ -156,7 +158,8 @@ def main() -> None:
     print("| host | kind | found | beyond | varies | edited | exact | D | MMD |\n" + "|---" * 9 + "|", flush=True)
     faults = list_faults(options.part)
     if not path.exists():
-        names = [n for n in faults if (made / f"{n}.jsonl").exists()]
+        only = {REFERENCE, *options.endpoints.split(",")} if options.endpoints else set(faults)
+        names = [n for n in faults if n in only and (made / f"{n}.jsonl").exists()]
         source = f"path:{finer(options.folder)}" if options.weights == "finer" else SOURCE.source
         asked = suite(options.part)
         everything = [a for name in names for a in attempts(made, name, {p.id for p in asked.prompts})]
