@@ -16,7 +16,7 @@ import numpy as np
 from tempzero.attribute import endings
 from tempzero.attribute.alike_forms import describe_alike_forms, find_alike_forms
 from tempzero.attribute.fits import Fits, fit_decoding
-from tempzero.attribute.patient import NAMED_AT_MOST, Patient, list_names, name_cause
+from tempzero.attribute.patient import NAMED_AT_MOST, Patient, join_few_names, name_cause
 from tempzero.attribute.prompt_counts import TokenOffset, measure_token_offset
 from tempzero.attribute.repeats import Repeats, compare_repeats
 from tempzero.attribute.shapes import MissShape, compare_miss_shape
@@ -174,7 +174,7 @@ def _describe_family(fits: SuspectFits, best: Fit) -> str:
         and f.line.suspect != best.line.suspect
         and compare_suspects(best, f).chance > 0.05
     ]
-    return f"; of its kind as good: {list_names(alike)}" if alike else ""
+    return f"; of its kind as good: {join_few_names(alike)}" if alike else ""
 
 
 def _diagnose_early_ends(patient: Patient, ends: Sequence[Trial]) -> Diagnosis:
@@ -265,7 +265,7 @@ def _diagnose_open(patient: Patient, fits: SuspectFits, found: Naming, counted: 
     if found.next_best is not None:
         words += f" (nearest: {found.next_best.line.words}, {found.next_best.misses} missed)"
     if untold:
-        words += f". This suite cannot tell: {list_names(untold)}"
+        words += f". This suite cannot tell: {join_few_names(untold)}"
     told = "" if counted is None else counted.describe()
     return patient.build_diagnosis("not_faithful", _strength_of_open(fits), words + told, None, patient.worst_trials())
 

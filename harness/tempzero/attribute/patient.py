@@ -72,6 +72,6 @@ def name_cause(fit: Fit) -> CauseName:
     return "other_model" if fit.line.suspect.startswith("weights=") else _CAUSE_OF[fit.line.kind]
 
 
-def list_names(names: Sequence[str]) -> str:
+def join_few_names(names: Sequence[str]) -> str:
     more = len(names) - NAMED_AT_MOST
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tempzero.attribute.patient import NAMED_AT_MOST, Patient, list_names, name_cause
+from tempzero.attribute.patient import NAMED_AT_MOST, Patient, join_few_names, name_cause
 from tempzero.attribute.reader_tables import ResponseLane
 from tempzero.attribute.suspect_fits import Naming, SuspectFits
 from tempzero.types.concluded import Diagnosis
@@ -36,7 +36,7 @@ def _describe_common_length(fits: SuspectFits) -> str:
         return f", the longest ones ({min(inside):,} tokens or more; the others have up to {max(outside):,})"
     if max(inside) < min(outside):
         return f", the shortest ones (up to {max(inside):,} tokens; the others have {min(outside):,} or more)"
-    return f" ({list_names(sorted(odd))})"
+    return f" ({join_few_names(sorted(odd))})"
 
 
 def find_varied_prompts(lane: ResponseLane) -> set[str]:
