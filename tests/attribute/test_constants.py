@@ -25,6 +25,7 @@ SIZES = {
     "NAMED_AT_MOST",
     "_PROMPT_END_TOKENS",
     "_PROMPT_SHARE",
+    "_WINDOW",
     "_WRITTEN_TOGETHER",
 }
 
