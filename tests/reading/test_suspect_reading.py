@@ -140,12 +140,13 @@ def test_a_rule_of_the_sampler_explains_every_token_it_chose(tmp_path: Path) -> 
     assert misses(found["presence-0.5-prompt and answer"]) > 0, "the window is told as well"
 
 
-def test_what_the_reference_says_itself_is_not_read_again(tmp_path: Path) -> None:
-    """A host that agrees token for token costs nothing beyond the plain reading."""
+def test_what_the_reference_says_itself_is_read_by_coarser_forms_only(tmp_path: Path) -> None:
+    """A host that agrees token for token is told from a form by what that would have missed; nothing else is tried."""
     chosen = settings(forms=["cache=q4_0"])
     found = read(tmp_path, chosen, list(answered(opened(chosen))))
-    assert list(found) == ["unchanged"]
+    assert list(found) == ["unchanged", "cache=q4_0"]
     assert misses(found["unchanged"]) == 0
+    assert misses(found["cache=q4_0"]) > 0
 
 
 def test_where_no_token_is_beyond_rounding_no_loud_suspect_is_read(tmp_path: Path) -> None:

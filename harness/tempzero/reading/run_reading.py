@@ -166,8 +166,7 @@ class _SuspectRound:
     def read_form(self, form: str, source: BookedModel) -> None:
         for given in self.given:
             if form not in self._scorer.earlier_suspects(given):
-                line = self._reader.read_form(given, describe_form(form), source)
-                self._write([] if line is None else [line])
+                self._write([self._reader.read_form(given, describe_form(form), source)])
 
     def say_cost(self) -> None:
         if self._tokens:

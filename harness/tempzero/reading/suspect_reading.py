@@ -153,10 +153,8 @@ class SuspectReader:
             if line is not None:
                 yield line
 
-    def read_form(self, given: ProviderAnswers, suspect: FormSuspect, source: RowSource) -> SuspectReading | None:
-        """Another form of the model; None where every token is the reference's already."""
-        if not self._count_misses(given):
-            return None
+    def read_form(self, given: ProviderAnswers, suspect: FormSuspect, source: RowSource) -> SuspectReading:
+        """Another form of the model; where nothing is missed, too: what it would have missed tells the host from it."""
         before, order = source.read_tokens, self._worst_first(given)
         answers, refuted = self._read_order(
             given, order, lambda one: self._read_answer(source, one.asked.ids, one, stop=True)
