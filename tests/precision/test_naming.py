@@ -68,6 +68,13 @@ def test_an_honest_host_is_told_how_coarse_it_is_not() -> None:
     assert any("not quantised as coarsely as q8_0: every form that moves as far or further" in line for line in lines)
 
 
+def test_a_host_that_is_moved_by_no_form_of_the_pack_is_not_called_fine() -> None:
+    """It may be coarser than any of them: that none of them is there says nothing of it."""
+    host = fingerprint(answer(serve(strange=0.3)))
+    assert host.state == "unknown form"
+    assert not any("not quantised" in line for line in describe_host(host, PACK))
+
+
 def test_hosts_are_sorted_into_camps_by_their_weights_without_any_form() -> None:
     """Three that serve one rounding that nobody knows are one camp; an honest one beside them is in none."""
     rng = np.random.default_rng(7)

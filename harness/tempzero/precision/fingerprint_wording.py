@@ -42,6 +42,9 @@ def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
     yield f"  from {counted}{decimals}{floored}{whole}"
     if host.naming is not None:
         yield from (f"  {line}" for line in _naming_lines(host.naming, pack))
+    finest = find_finest_excluded(host)
+    if finest is not None:
+        yield f"  not quantised as coarsely as {finest.title}: every form that moves as far or further is ruled out"
     if host.grid.format is not None:
         what = "float32, or scaled" if host.grid.format == "float32" else host.grid.format
         yield f"  its engine's logits are {what} ({host.grid.fitting} of {host.grid.prompts} prompts); not its weights"
@@ -133,9 +136,6 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
     elif naming.best is not None:
         yield f"{size}; nearest form {naming.best.name}, correlation {naming.best_correlation:.2f}"
         yield f"no fixed displacement beyond {naming.size_bound:.3f}: whatever is fixed is part of that"
-        finest = find_finest_excluded(naming)
-        if finest is not None:
-            yield f"not quantised as coarsely as {finest.title}: every form that moves as far or further is ruled out"
     if naming.excluded:
         names = ", ".join(d.name for d in naming.excluded[:_MOST_LISTED])
         more = f" and {len(naming.excluded) - _MOST_LISTED} more" if len(naming.excluded) > _MOST_LISTED else ""
@@ -149,8 +149,14 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
         yield f"its log-probabilities are those of temperature {1 / (1 + naming.slope):.2f}"
 
 
-def find_finest_excluded(naming: Naming) -> Direction | None:
-    """The form that moves least among those that are ruled out with all that move further; None where one is not."""
+def find_finest_excluded(host: HostFingerprint) -> Direction | None:
+    """Of an honest host the form that moves least among those that are ruled out with all that move further.
+
+    None where one is not, and of every other host: what moves it may be coarser than any form of the pack.
+    """
+    naming = host.naming
+    if naming is None or host.state != "as 16-bit":
+        return None
 
     def size(direction: Direction) -> float:
         return root_mean_square(centre_rows(direction.by))
@@ -161,7 +167,7 @@ def find_finest_excluded(naming: Naming) -> Direction | None:
 
 
 def _host_json(host: HostFingerprint) -> dict[str, Any]:
-    told, naming = host.displacement, host.naming
+    told, naming, finest = host.displacement, host.naming, find_finest_excluded(host)
     return {
         "provider": host.provider,
         "state": host.state,
@@ -176,6 +182,7 @@ def _host_json(host: HostFingerprint) -> dict[str, Any]:
         "floored": told.floored,
         "renormalised": told.renormalised,
         "logits": host.grid.format,
+        "not_as_coarse_as": finest.name if finest is not None else None,
         "naming": None if naming is None else _naming_json(naming),
     }
 
@@ -185,10 +192,8 @@ def _naming_json(naming: Naming) -> dict[str, Any]:
         *("prompts", "numbers", "size", "size_bound", "explained"),
         *("remainder", "remainder_low", "slope", "slope_half_width", "best_correlation"),
     )
-    finest = None if naming.named else find_finest_excluded(naming)
     return {
         **{name: _rounded(getattr(naming, name)) for name in figures},
-        "not_as_coarse_as": finest.name if finest is not None else None,
         "best": naming.best.name if naming.best is not None else None,
         "named": [
             {
