@@ -94,7 +94,7 @@ def _find_commonest_shares(case: Case) -> dict[str, float]:
     largest = np.zeros(cells, dtype=np.int64)
     np.maximum.at(largest, texts.prompt, counts)
     total = np.bincount(texts.prompt, weights=counts, minlength=cells)
-    return {p.id: largest[j] / total[j] if total[j] else 2.0 for j, p in enumerate(case.prompts)}
+    return {name_place(p): largest[j] / total[j] if total[j] else 2.0 for j, p in enumerate(case.prompts)}
 
 
 def _rank_answer(case: Case, text: int, given: Sequence[AnswerCount]) -> tuple[int, bool, int]:

@@ -1,4 +1,4 @@
-"""Nothing in, what the report does not claim out."""
+"""A View in, what the report does not claim out."""
 
 from __future__ import annotations
 
@@ -22,11 +22,20 @@ _ITEMS = (
 
 def build_limits_section(view: View) -> Section:
     """The limits of the report."""
-    del view
+    items = list(_ITEMS)
+    if view.analysis.reading is None:
+        items.append(
+            "It names no cause: no reference read the responses token by token. `tempzero score` has that done."
+        )
+    if not view.analysis.precision:
+        items.append(
+            "It does not say in which form the weights are held: `tempzero fingerprint` does, of hosts that give "
+            "log-probabilities."
+        )
     return Section(
         anchor="limits",
         title="What this report does not claim",
         lead="",
-        blocks=(Bullets(items=_ITEMS),),
+        blocks=(Bullets(items=tuple(items)),),
         media=ON_PAPER,
     )
