@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tempzero.config import Provider, Setting, Weights
 from tempzero.config.access_ways import Serve
-from tempzero.contract import ContractReport, check_contract
+from tempzero.contract import ContractReport, Family, check_contract
 from tempzero.engines.local.serve import run_server
 from tempzero.engines.local.weights import obtain_weights
 
@@ -19,6 +19,8 @@ SMOLLM2 = Weights(
     licence="Apache-2.0",
     size_mb=93,
 )
+# Those whose promises hang on the server most; all families take half a minute of a core.
+FAMILIES: tuple[Family, ...] = ("stop", "n", "tools", "errors")
 
 
 @pytest.mark.engine
@@ -32,10 +34,11 @@ def test_a_real_server_is_not_accused_of_what_it_does_not_do(tmp_path: Path) -> 
         async with run_server(Provider(name="s", serve=serve, model="smollm2"), weights) as served:
             provider = {"name": "llama", "base_url": served.base_url, "model": "smollm2", "concurrency": 1}
             (tmp_path / "providers.yaml").write_text(yaml.safe_dump({"version": 1, "providers": [provider]}))
-            return await asyncio.to_thread(check_contract, Setting.load(tmp_path / "providers.yaml", {}))
+            setting = Setting.load(tmp_path / "providers.yaml", {})
+            return await asyncio.to_thread(lambda: check_contract(setting, families=FAMILIES))
 
     (found,) = asyncio.run(look()).providers
     broken = {result.id: result.words for result in found.results if result.state == "FAIL"}
     assert found.silence is None
     assert broken.keys() == {"tools.named", "tools.required"}, broken
-    assert found.count_states()["PASS"] > 40
+    assert found.count_states()["PASS"], found.results

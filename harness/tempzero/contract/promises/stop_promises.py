@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tempzero.contract.asked_host import AskedHost
 from tempzero.contract.case import CaseJudgement, ContractCase, judge_fail, judge_open, judge_pass
-from tempzero.contract.promises.asked_texts import COUNT_PROMPT, find_numbers, quote_text
+from tempzero.contract.promises.asked_texts import COUNT_PROMPT, quote_text
 from tempzero.contract.wire_answer import RawAnswer
 
 _TOKENS = 96
@@ -33,7 +33,7 @@ def _judge_end(answer: RawAnswer, stop: int, what: str) -> CaseJudgement:
         return judge_fail(f'{what} ("{stop}") had no effect: it wrote {quote_text(text)}')
     if found:
         return judge_pass(f"{what} ended the answer")
-    if find_numbers(before)[-1:] == [stop - 1]:
+    if before.rstrip().endswith(str(stop - 1)):
         return judge_pass(f"{what} ended the answer")
     return judge_open(f"the model did not count: it wrote {quote_text(text)}")
 
@@ -51,7 +51,7 @@ async def _judge_left_out(host: AskedHost) -> CaseJudgement:
 
 async def _judge_stop_reason(host: AskedHost) -> CaseJudgement:
     answer = await _ask_with_stop(host, "7")
-    if find_numbers(answer.text)[-1:] not in ([6], [7]):
+    if not answer.text.rstrip().endswith(("6", "7")):
         return judge_open("no answer was seen that a stop string ended")
     if answer.finish.lower() in ("stop", "stop_sequence", "eos", "end_turn"):
         return judge_pass(f"ended by a stop string it says {answer.finish}")
