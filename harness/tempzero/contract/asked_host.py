@@ -89,10 +89,11 @@ class AskedHost:
         tools: Sequence[Mapping[str, Any]] = (),
         tool_choice: str | Mapping[str, Any] | None = None,
         nth: int = 0,
-        tries: int = _TRIES,
+        any_status: bool = False,
     ) -> Awaitable[RawAnswer]:
-        """What came of it, refusals included. `exact`: that very limit, without room to reason. Raises NotAnswered
-        where nothing can be asked any more."""
+        """What came of it, refusals included. `exact`: that very limit, without room to reason. `any_status`: a
+        passing fault is what is asked for, and not asked again. Raises NotAnswered where nothing can be asked any
+        more."""
         own = self.provider
         messages = (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
         sampling = Sampling(
@@ -102,7 +103,9 @@ class AskedHost:
             max_tokens=tokens if exact else max(tokens, self.smallest) + self.room,
         )
         told = [str(m) for m in messages]
-        key = to_canonical_json([told, str(sampling), stream, fields, list(tools), tool_choice, nth, tries, self.round])
+        key = to_canonical_json(
+            [told, str(sampling), stream, fields, list(tools), tool_choice, nth, any_status, self.round]
+        )
         if key not in self.ledger.asked:
             digest = hashlib.sha256(key.encode()).hexdigest()[:16]
             question = Question(
@@ -114,18 +117,19 @@ class AskedHost:
                 tool_choice=tool_choice,
                 request=fields or {},
             )
-            self.ledger.asked[key] = asyncio.ensure_future(self._send(question, tries))
+            self.ledger.asked[key] = asyncio.ensure_future(self._send(question, any_status=any_status))
         return asyncio.shield(self.ledger.asked[key])
 
-    async def _send(self, question: Question, tries: int) -> RawAnswer:
+    async def _send(self, question: Question, *, any_status: bool) -> RawAnswer:
         async with self.turns:
-            for tried in range(tries):
+            for tried in range(_TRIES):
                 await self._wait_for_turn()
                 exchange = await self.engine.ask(question)
                 answer = RawAnswer(exchange=exchange)
                 self.ledger.answers.append(answer)
                 said = exchange.outcome
-                if said.status != "missing" or said.retry != "yes" or tried == tries - 1:
+                settled = said.status != "missing" or said.retry != "yes" or (any_status and answer.status)
+                if settled or tried == _TRIES - 1:
                     break
                 wait = 2.0**tried if said.retry_after_s is None else said.retry_after_s
                 if wait > _LONGEST_WAIT_S:

@@ -14,11 +14,11 @@ _BAD_MESSAGES: dict[str, Any] = {"messages": "hello"}
 
 
 async def _judge_status(host: AskedHost) -> CaseJudgement:
-    return _judge_refusal(await host.ask(YES_PROMPT, fields=_BAD_MESSAGES, tries=1), "")
+    return _judge_refusal(await host.ask(YES_PROMPT, fields=_BAD_MESSAGES, any_status=True), "")
 
 
 async def _judge_error_streamed(host: AskedHost) -> CaseJudgement:
-    return _judge_refusal(await host.ask(YES_PROMPT, fields=_BAD_MESSAGES, stream=True, tries=1), "streamed, ")
+    return _judge_refusal(await host.ask(YES_PROMPT, fields=_BAD_MESSAGES, stream=True, any_status=True), "streamed, ")
 
 
 def _judge_refusal(answer: RawAnswer, how: str) -> CaseJudgement:
@@ -35,7 +35,7 @@ def _judge_refusal(answer: RawAnswer, how: str) -> CaseJudgement:
 
 
 async def _judge_body(host: AskedHost) -> CaseJudgement:
-    answer = await host.ask(YES_PROMPT, fields=_BAD_MESSAGES, tries=1)
+    answer = await host.ask(YES_PROMPT, fields=_BAD_MESSAGES, any_status=True)
     error = next((body.get("error") for body in answer.bodies), None)
     if isinstance(error, dict) and isinstance(error.get("message"), str) and error["message"]:
         return judge_pass("an error has a message")
@@ -46,7 +46,7 @@ async def _judge_body(host: AskedHost) -> CaseJudgement:
 
 async def _judge_type(host: AskedHost) -> CaseJudgement:
     name = host.provider.parameter_names.max_tokens
-    answer = await host.ask(YES_PROMPT, fields={name: "many"}, tries=1)
+    answer = await host.ask(YES_PROMPT, fields={name: "many"}, any_status=True)
     if answer.is_answer:
         return judge_open(f'{name}: "many" was taken')
     if answer.status == 200:
@@ -55,7 +55,7 @@ async def _judge_type(host: AskedHost) -> CaseJudgement:
 
 
 async def _judge_model(host: AskedHost) -> CaseJudgement:
-    answer = await host.ask(YES_PROMPT, fields={"model": _NO_SUCH_MODEL}, tries=1)
+    answer = await host.ask(YES_PROMPT, fields={"model": _NO_SUCH_MODEL}, any_status=True)
     if not answer.is_answer:
         if answer.status == 200:
             return judge_fail("a model that there is not got status 200 with an error in its body")
