@@ -96,7 +96,8 @@ def _count_tokens_to_tell(duel: Duel, tokens: int) -> int | None:
     if not ahead:
         return None
     fewest, normal = (_FEWEST_WINS, 1.645) if duel.wins > duel.losses else (_FEWEST_WINS_OF_FORM, 2.326)
-    return math.ceil(tokens * max(normal**2 * (duel.wins + duel.losses) / ahead**2, fewest / ahead))
+    # The normal share is a little small for few tokens: never fewer than were read.
+    return math.ceil(tokens * max(1.2, normal**2 * (duel.wins + duel.losses) / ahead**2, fewest / ahead))
 
 
 def _share_tokens(table: ReaderTable, lane: ResponseLane, form: JoinedForm) -> tuple[Duel, int] | None:
