@@ -329,7 +329,7 @@ def test_init_writes_files_that_run_and_can_pass_and_overwrites_nothing(
     assert "never overwrites" in capsys.readouterr().err
     assert main(["run", "--dry-run"]) == 0
     shown = capsys.readouterr()
-    assert ("Plan: 15 prompts" in shown.out, shown.err) == (True, "")  # own prompts are asked, and nobody is skipped
+    assert ("Plan: 16 prompts" in shown.out, shown.err) == (True, "")  # own prompts are asked, and nobody is skipped
     file = tmp_path / "providers.yaml"
     settings = yaml.safe_load(file.read_text())
     with Loopback(lambda call: completion(f"Answer to {call.prompt}", model=call.model)) as server:

@@ -59,7 +59,7 @@ def test_an_installed_package_asks_what_a_clone_asks(installed: Installed) -> No
     """From the wheel alone the standard suite is the frozen one, prompt for prompt."""
     done = installed(run_main(["run", "--suite", "standard", "--dry-run"]))
     assert done.returncode == 0, done.stderr
-    assert "Plan: 112 prompts of suite standard, version 2; nothing sent" in done.stdout
+    assert "Plan: 119 prompts of suite standard, version 3; nothing sent" in done.stdout
     here = suites.load_suite(ROOT / "prompts", "standard").digest
     code = (
         "from pathlib import Path; from tempzero import suites; from tempzero.config.shipped import find_prompts; "
@@ -96,7 +96,7 @@ def test_the_built_in_configuration_is_taken_where_nothing_is_named_and_that_is_
     assert "`tempzero init`" in line
     assert main(["run", "--dry-run"]) == 0
     shown = capsys.readouterr()
-    assert "Plan: 14 prompts of suite quick, version 2; nothing sent" in shown.out
+    assert "Plan: 15 prompts of suite quick, version 3; nothing sent" in shown.out
     assert shown.err.startswith(line)
     assert list(empty.iterdir()) == []
 
@@ -185,10 +185,10 @@ def test_run_takes_shipped_and_own_prompts_from_the_file_and_from_the_command_li
     )
     file.write_text(text)
     assert main(["run", "--config", str(file), "--dry-run"]) == 0
-    assert "Plan: 15 prompts; nothing sent" in capsys.readouterr().out
+    assert "Plan: 16 prompts; nothing sent" in capsys.readouterr().out
     listed = ["--prompts", "builtin/trivia", "--prompts", "sub/mine.yaml"]
     assert main(["run", "--config", str(file), "--dry-run", *listed]) == 0
-    assert "Plan: 26 prompts; nothing sent" in capsys.readouterr().out
+    assert "Plan: 27 prompts; nothing sent" in capsys.readouterr().out
     assert main(["suite", "lint", "builtin"]) == 0
     file.write_text(text.replace("[builtin, mine.yaml]", "[]"))
     assert main(["run", "--config", str(file), "--dry-run"]) == 2

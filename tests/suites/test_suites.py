@@ -385,7 +385,7 @@ def test_the_shipped_quick_suite_fits_its_budget() -> None:
     assert None not in [prompt.max_tokens for prompt in prompts]
     # English has more than four characters a token, so this is an upper bound.
     assert characters / 4 + sum(prompt.max_tokens or 0 for prompt in prompts) <= 4_000
-    assert {"title-lighthouse", "title-minutes"} <= {prompt.id for prompt in prompts}
+    assert "title-lighthouse" in {prompt.id for prompt in prompts}
 
 
 def test_every_shipped_family_has_its_row_in_the_table() -> None:

@@ -3,7 +3,7 @@
     python3 imitated_hosts.py                   # north, south, east, west and swift answer until Ctrl-C
     python3 imitated_hosts.py --coarse south    # the same, but south serves coarser weights from now on
 
-What they say is in imitated_answers.json: the answers that SmolLM2-135M-Instruct gave to the 14 prompts of the suite
+What they say is in imitated_answers.json: the answers that SmolLM2-135M-Instruct gave to the 15 prompts of the suite
 `quick` in 16 bits ("fine"), in four bits ("coarse"), and where eight requests were decoded together ("wavering").
 """
 
