@@ -109,6 +109,8 @@ def _describe_standing(view: View, subject: Subject) -> tuple[str, str]:
     """How a provider stands to its reference, or else among those that claim its model: at length and in brief."""
     for level in view.analysis.levels:
         if (level.provider, level.condition) == (subject.provider, subject.condition):
+            if level.name == "rounding" and _shows_coarser(view, subject):
+                return f"{LEVEL_WORDS[level.name]}, but coarser weights are shown", "coarser weights"
             return LEVEL_WORDS[level.name], _BRIEF_LEVELS[level.name]
     for of in view.analysis.camps:
         if of.condition != subject.condition:
@@ -124,6 +126,16 @@ def _describe_standing(view: View, subject: Subject) -> tuple[str, str]:
             if subject.provider in camp and of.endpoints > 1:
                 return f"not told from the {count_with_noun(of.endpoints - 1, 'other')}", ""
     return "", ""
+
+
+def _shows_coarser(view: View, subject: Subject) -> bool:
+    """Whether a reading named the weights: by which tokens they turn, where by their size nothing could be said."""
+    reading = view.analysis.reading
+    return reading is not None and any(
+        (one.provider, one.condition) == (subject.provider, subject.condition)
+        and (one.cause, one.strength) == ("coarser", "shown")
+        for one in reading.diagnoses
+    )
 
 
 def _lay_out_track(figure: Figure | None, left: int) -> OverviewTrack:
