@@ -133,7 +133,8 @@ def _shows_coarser(view: View, subject: Subject) -> bool:
     reading = view.analysis.reading
     return reading is not None and any(
         (one.provider, one.condition) == (subject.provider, subject.condition)
-        and (one.cause, one.strength) == ("coarser", "shown")
+        and one.cause == "coarser"
+        and one.strength == "shown"
         for one in reading.diagnoses
     )
 
