@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 import yaml
-from loopback import Call, Loopback, Reply, completion
+from loopback import Call, Loopback, Reply, chunk_values, completion, stream
 from tempzero import stats
 from tempzero.cli import main
 
@@ -41,13 +41,15 @@ def calling(*calls: tuple[str, str]) -> Reply:
 
 
 def run(folder: Path, prompts: str, answers: Mapping[str, Callable[[Call], Reply]], **run_section: Any) -> Any:
-    """The summary of a run of these hosts, each asked once."""
+    """The summary of a run of these hosts, each asked once; `entry` adds to the entry of each."""
+    more = run_section.pop("entry", {})
     servers = {name: Loopback(answer) for name, answer in answers.items()}
     for server in servers.values():
         server.__enter__()
     try:
         entries = [
-            {"name": name, "base_url": server.base_url, "model": "m", "repeats": 1} for name, server in servers.items()
+            {"name": name, "base_url": server.base_url, "model": "m", "repeats": 1, **more}
+            for name, server in servers.items()
         ]
         settings = {"version": 1, "run": {"prompts": prompts, **run_section}, "providers": entries}
         (folder / "providers.yaml").write_text(yaml.safe_dump(settings))
@@ -94,6 +96,23 @@ def test_calls_are_counted_as_a_program_would_get_them(tmp_path: Path) -> None:
     report = (next((tmp_path / "results").iterdir()) / "report.md").read_text()
     assert "Do tools and formats hold?" in report
     assert "Calls fit the schema" in report
+
+
+def test_streamed_calls_without_their_index_are_a_share(tmp_path: Path) -> None:
+    """A client joins pieces by their index: how often it could not stands beside how often tools are called."""
+
+    def answer(call: Call) -> Reply:
+        made: dict[str, Any] = {"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+        if "one" not in call.prompt:
+            made["index"] = 0
+        role, end, usage = chunk_values(finish_reason="tool_calls")
+        piece = {**role, "choices": [{"index": 0, "delta": {"tool_calls": [made]}, "finish_reason": None}]}
+        return stream(role, piece, end, usage)
+
+    prompts = [{"id": name, "prompt": f"What about {name}?"} for name in ("one", "two", "three", "four")]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "tools": [WEATHER], "prompts": prompts}))
+    found = figures(run(tmp_path, "p.yaml", {"a": answer}, entry={"stream": True}), "a")
+    assert (found["called_share"]["value"], found["calls_unindexed"]["value"]) == (1.0, 0.25)
 
 
 def test_formats_are_held_against_what_was_asked(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tempzero.config import join_fields
 from tempzero.extractors.json_schema import find_schema_problem, fits_schema
 from tempzero.extractors.tool_call import NO_CALL, expected_tool_names
 from tempzero.metrics import cell_averages
-from tempzero.metrics.agreement import Floats
+from tempzero.metrics.agreement import Floats, Ints
 from tempzero.types.asked import Prompt
 from tempzero.types.vocabulary import PAIR_KINDS, Metric
 
@@ -56,6 +56,17 @@ LEFT_IN_TEXT = Metric(
     source="counted",
     one_means="every such answer leaks marks into its text",
     undefined=_WITH_TOOLS,
+)
+UNINDEXED = Metric(
+    name="calls_unindexed",
+    unit="share",
+    kinds=("calls",),
+    title="Calls without their index",
+    definition="Share of the answers that call tools whose streamed pieces came without the index of their call, or "
+    "several calls under one, so that clients join them wrongly. Of answers given whole it is 0.",
+    source="counted (`tool_index_missing`)",
+    one_means="no streamed call can be put together by its index",
+    undefined=_CALLED,
 )
 ARGUMENTS_PARSED = Metric(
     name="arguments_parsed",
@@ -135,6 +146,7 @@ CALL_F1 = Metric(
 CALL_METRICS: tuple[Metric, ...] = (
     CALLED_SHARE,
     LEFT_IN_TEXT,
+    UNINDEXED,
     ARGUMENTS_PARSED,
     CALLS_VALID,
     RIGHT_TOOL,
@@ -163,6 +175,7 @@ def enter_call_figures(book: Book, tally: Tally, texts: Texts, prompts: Sequence
         book.add(subject, LEFT_IN_TEXT, _mean_over(tally, left))
         calling = {text: r for text, r in read.items() if r.names}
         if calling:
+            book.add(subject, UNINDEXED, _mean_over(tally, dict.fromkeys(calling, 1.0), tally.lane.unindexed))
             book.add(subject, ARGUMENTS_PARSED, _mean_over(tally, {text: r.parsed for text, r in calling.items()}))
             book.add(subject, CALLS_VALID, _mean_over(tally, {text: r.valid for text, r in calling.items()}))
         expected = {text: r for text, r in read.items() if _expects_call(prompts[int(texts.prompt[text])])}
@@ -260,11 +273,13 @@ def _names_are_right(read: CallReading, prompt: Prompt) -> bool:
     return read.names == wanted
 
 
-def _mean_over(tally: Tally, values: Mapping[int, float]) -> Floats:
-    """The mean of each prompt's answers that have a value."""
+def _mean_over(tally: Tally, values: Mapping[int, float], weight: Ints | None = None) -> Floats:
+    """The mean of each prompt's answers that have a value; `weight`, by response, is what each value is taken times."""
     lane = tally.lane
     of_row = [values.get(int(text), np.nan) for text in lane.text]
     given = np.where(lane.answered == 1, np.array(of_row, dtype=np.float64), np.nan)
+    if weight is not None:
+        given = given * weight
     return cell_averages.mean_by_cell(lane.prompt, given, cells=len(tally.emr))
 
 

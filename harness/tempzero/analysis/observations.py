@@ -66,7 +66,9 @@ _INTEGER_COLUMNS = (
     "output_tokens",
     "reasoning_tokens",
     "in_flight",
+    "unindexed",
 )
+_UNINDEXED: Flag = "tool_index_missing"
 _PROGRESS_EVERY = 5_000
 _SECONDS_COLUMNS = ("latency_s", "first_byte_s")
 # Trials remembered of those whose answers carry one flag.
@@ -127,6 +129,8 @@ class Lane:
     reasoning_tokens: Ints
     latency_s: Floats
     first_byte_s: Floats
+    # 1 for an answer whose streamed calls came without their index, or several under one.
+    unindexed: Ints
     most_in_flight: int
     # Sums over every attempt of a prompt, retries included.
     attempts: Ints
@@ -370,6 +374,7 @@ class _RecordReader:
                 self._request[view.request_sha256],
                 *self._usage(prompt, completion),
                 times.in_flight,
+                int(_UNINDEXED in outcome.flags),
             )
         )
         end, first = times.end_s, times.first_byte_s
@@ -520,6 +525,7 @@ def _build_lane(
         spelled=trials.spelled.to_numpy(),
         answered=trials.answered.to_numpy(),
         limited=trials.limited.to_numpy(),
+        unindexed=trials.unindexed.to_numpy(),
         finish=trials.finish.to_numpy(),
         identity=identity,
         segment=request * (1 + int(systems.max())) + system,

@@ -54,6 +54,7 @@ MetricName = Literal[
     "unparsed_share",
     "called_share",
     "calls_left_in_text",
+    "calls_unindexed",
     "arguments_parsed",
     "calls_valid",
     "right_tool",

@@ -10,6 +10,7 @@ from tempzero.types.vocabulary import MetricName
 _CALLS: tuple[MetricName, ...] = (
     "called_share",
     "calls_left_in_text",
+    "calls_unindexed",
     "arguments_parsed",
     "calls_valid",
     "right_tool",
