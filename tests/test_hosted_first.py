@@ -39,15 +39,15 @@ def test_four_keys_are_four_providers_and_twenty_prompts(
     assert "local-q8" not in said
     assert " 160 " in said  # calls: four providers, twenty prompts, twice
     assert "cpu-reference" in planned(capfd, "--local")
-    assert "Plan: 14 prompts of suite quick" in planned(capfd, "--local")
-    assert "Plan: 112 prompts of suite standard" in planned(capfd, "--suite", "standard")
+    assert "Plan: 15 prompts of suite quick" in planned(capfd, "--local")
+    assert "Plan: 119 prompts of suite standard" in planned(capfd, "--suite", "standard")
     assert main(["run", "--dry-run", "--hosted", "--local"]) == 2
 
 
 def test_without_a_key_the_first_run_is_what_it_was(empty: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The demonstration needs no key, and new suites make it no slower."""
     said = planned(capfd)
-    assert "Plan: 14 prompts of suite quick" in said
+    assert "Plan: 15 prompts of suite quick" in said
     assert "local-q8-parallel" in said
     assert main(["run", "--dry-run", "--hosted"]) == 2
 
