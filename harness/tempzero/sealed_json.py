@@ -45,3 +45,23 @@ def read_sealed(path: Path, *, what: str, format_name: str, version: int, larges
     if compute_seal(body) != sealed:
         raise PackError(f"{path}: its seal does not fit its content: it was changed after it was made")
     return body
+
+
+def read_line(value: Any) -> str:
+    """A text that can be shown on one line as it is. Raises ValueError for anything else."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{value!r:.40} is no plain text")
+    return value
+
+
+def encode_token(token: bytes) -> Any:
+    """A token's text; where its bytes are none, these as hexadecimal digits."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return {"hex": token.hex()}
+
+
+def decode_token(value: Any) -> bytes:
+    """The bytes of a token. Raises ValueError, TypeError or KeyError for anything else."""
+    return value.encode() if isinstance(value, str) else bytes.fromhex(value["hex"])

@@ -219,6 +219,41 @@ def test_an_official_endpoint_makes_a_pack(tmp_path: Path, text: str, end: bool,
     assert max(scores_of(reading, "host").margin) == pytest.approx(margin, abs=1e-6)
 
 
+@pytest.mark.parametrize("text", [" Yes.\n", "Yes.", "Yes.\n", " Yes."])
+def test_blanks_that_a_host_takes_away_are_no_parting(tmp_path: Path, text: str) -> None:
+    """Many hosts trim what a model writes; its tokens are the reference's all the same."""
+    tokens = (
+        (" ", -0.1, {"x": -6.0}),
+        ("Yes", -0.1, {"No": -6.0}),
+        (".", -0.1, {"!": -6.0}),
+        ("\n", -0.1, {"x": -6.0}),
+        END,
+    )
+    with Loopback(host(" Yes.\n", choice={"logprobs": reported(*tokens)})) as server, Loopback(host(text)) as other:
+        file = write(tmp_path, [{"name": "o", "base_url": server.base_url, "model": "tiny"}], reference="o")
+        assert main(["pack", "make", str(tmp_path / "o.json"), "--config", str(file)]) == 0
+        judged = {"name": "host", "base_url": other.base_url, "model": "tiny"}
+        file = write(tmp_path / "j", [judged], reference=f"pack:{tmp_path / 'o.json'}")
+        main(["run", "--config", str(file), "--no-check"])
+    scores = scores_of(open_run(next((tmp_path / "j" / "results").iterdir())).reading(), "host")
+    assert max(scores.margin) == 0.0
+    assert len(scores.margin) >= 3
+
+
+def test_what_was_drawn_is_no_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers that were sampled, or log-probabilities after sampling, would accuse every honest host: none is made."""
+    drawn = (("Red", -3.0, {"Blue": -0.1}), *SAID[1:], END)
+    certain = ((token, 0.0, {"x": -60.0}) for token in ("Red", " and", " blue"))
+    for told in (reported(*drawn), reported(*certain)):
+        with Loopback(host("Red and blue", choice={"logprobs": told})) as server:
+            file = write(tmp_path, [{"name": "o", "base_url": server.base_url, "model": "tiny"}], reference="o")
+            assert main(["pack", "make", str(tmp_path / "o.json"), "--config", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "not decoded greedily" in said
+    assert "after sampling" in said
+    assert not (tmp_path / "o.json").exists()
+
+
 def test_the_same_letters_in_other_tokens_are_a_parting(tmp_path: Path) -> None:
     """Where a response may have left the pack's path unseen, by a near-tie, what it says later accuses nobody."""
     tokens = (
@@ -291,6 +326,7 @@ def bomb() -> str:
         ({"answers.path": "AAAA"}, "damaged"),
         ({"answers.listed": 10**9}, "damaged"),
         ({"answers.finish_reason": "x\n"}, "damaged"),
+        ({"answers.prompt_tokens": 10**9}, "damaged"),
         ({"answers.best": base64.b64encode(zlib.compress(b"\xff" * 8)).decode()}, "damaged"),
         ({"answers.logprob": base64.b64encode(zlib.compress(b"\x00\x7f" * 24)).decode()}, "damaged"),
     ],

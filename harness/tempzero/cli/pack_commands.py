@@ -68,7 +68,7 @@ def pack_show(file: Annotated[Path, typer.Argument(metavar="FILE", help="A refer
         [
             f"model: {pack.model}",
             f"made by: {pack.made_by}, {pack.made_at}",
-            f"made with: {json.dumps(dict(pack.made_with), ensure_ascii=False, sort_keys=True)}",
+            f"made with: {json.dumps(dict(pack.made_with), sort_keys=True)}",
             f"answers: {len(pack.answers)} ({ended} to their end), {pack.places:,} tokens; "
             f"left out: {len(pack.left_out)}",
             f"recorded in a run with the root: {pack.run_root or 'unknown'}",

@@ -39,6 +39,8 @@ _END_TEXTS = frozenset(
         *("<|return|>", "<|call|>", "<|end|>", "<|eom_id|>", "<|eos|>", "<｜end▁of▁sentence｜>", "[e~[", "<|user|>"),
     )
 )
+# Of the very numbers that were chosen from, ties apart, the likeliest is the greedy choice: so far below, it was drawn.
+_GREEDY_SLACK = 0.5
 _END, _CONTROL = "end", "control"
 _Token = bytes | str
 
@@ -106,6 +108,11 @@ def _ask_for_logprobs(setting: Setting, provider: Provider) -> dict[str, Any]:
         way = run_coroutine(find_top_logprobs(provider, "Name a colour.", setting.environ))
         if way.given < 2:
             raise UsageError(f"{provider.name}: a pack needs log-probabilities, and it gives none: {way.word}")
+        if way.whose == "sampled":
+            raise UsageError(
+                f"{provider.name}: at temperature 0 its log-probabilities are those after sampling, which leave one "
+                "token; a pack needs the model's own"
+            )
         asked = way.asked
     return {"logprobs": True, "top_logprobs": asked}
 
@@ -200,6 +207,8 @@ def _read_places(
         return "its answer came without log-probabilities"
     if any(len(place.best) < 2 for place in places):
         return "at some tokens fewer than two are listed"
+    if any(place.best[0][1] - place.logprob > _GREEDY_SLACK for place in places):
+        return "it was not decoded greedily: a token was chosen that lies well below the likeliest"
     written = b"".join(p.chosen for p in places if isinstance(p.chosen, bytes))
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(written)
     if completion.reasoning_text is None:

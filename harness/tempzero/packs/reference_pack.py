@@ -10,7 +10,7 @@ import base64
 import binascii
 import functools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from tempzero.answers.chat_messages import wire_message, wire_tools
 from tempzero.errors import PackError
-from tempzero.sealed_json import compute_seal, read_sealed, write_sealed
+from tempzero.sealed_json import (
+    compute_seal,
+    decode_token,
+    encode_token,
+    read_line,
+    read_sealed,
+    write_sealed,
+)
 from tempzero.types.asked import Message
 
 FORMAT, VERSION = "tempzero reference pack", 1
@@ -29,6 +36,8 @@ LOGPROB_UNIT = 0.001
 # Below this a log-probability is as good as none, and 16 bits hold no more.
 LEAST_LOGPROB = -32.0
 _MOST_PLACES, _MOST_LISTED, _MOST_TOKENS = 200_000, 128, 2_000_000
+# Of all answers together: what a small file unpacks to, and what reading by it holds.
+_MOST_NUMBERS, _MOST_PROMPT_TOKENS = 50_000_000, 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +153,7 @@ def _to_body(pack: ReferencePack) -> dict[str, Any]:
         "made_at": pack.made_at,
         "suite_sha256": pack.suite_sha256,
         "run_root": pack.run_root,
-        "tokens": [_encode_token(t) for t in pack.tokens],
+        "tokens": [encode_token(t) for t in pack.tokens],
         "ends": sorted(pack.ends),
         "written": None if pack.written is None else list(pack.written),
         "answers": [_to_entry(a) for a in pack.answers],
@@ -171,24 +180,34 @@ def _to_entry(answer: PackAnswer) -> dict[str, Any]:
 
 
 def _from_body(body: Mapping[str, Any]) -> ReferencePack:
-    tokens = tuple(_decode_token(t) for t in body["tokens"])
+    tokens = tuple(decode_token(t) for t in body["tokens"])
     if len(tokens) > _MOST_TOKENS:
         raise ValueError(f"{len(tokens):,} tokens; no vocabulary has so many")
     ends = frozenset(_read_number(n, len(tokens)) for n in body["ends"])
     written = body["written"]
     return ReferencePack(
-        model=_read_line(body["model"]),
-        made_by=_read_line(body["made_by"]),
-        made_with={_read_line(k): v for k, v in body["made_with"].items()},
-        made_at=_read_line(body["made_at"]),
-        suite_sha256=_read_line(body["suite_sha256"]),
-        run_root=_read_line(body["run_root"]),
+        model=read_line(body["model"]),
+        made_by=read_line(body["made_by"]),
+        made_with={read_line(k): v for k, v in body["made_with"].items()},
+        made_at=read_line(body["made_at"]),
+        suite_sha256=read_line(body["suite_sha256"]),
+        run_root=read_line(body["run_root"]),
         tokens=tokens,
         ends=ends,
         written=None if written is None else (_read_text(written[0]), _read_text(written[1])),
-        answers=tuple(_from_entry(e, len(tokens)) for e in body["answers"]),
-        left_out={_read_line(k): _read_line(v) for k, v in body["left_out"].items()},
+        answers=tuple(_read_answers(body["answers"], len(tokens))),
+        left_out={read_line(k): read_line(v) for k, v in body["left_out"].items()},
     )
+
+
+def _read_answers(entries: Sequence[Any], tokens: int) -> Iterator[PackAnswer]:
+    numbers = prompt_tokens = 0
+    for entry in entries:
+        answer = _from_entry(entry, tokens)
+        numbers, prompt_tokens = numbers + answer.best.size, prompt_tokens + (answer.prompt_tokens or 0)
+        if numbers > _MOST_NUMBERS or prompt_tokens > _MOST_PROMPT_TOKENS:
+            raise ValueError("more than any suite holds")
+        yield answer
 
 
 def _from_entry(entry: Mapping[str, Any], tokens: int) -> PackAnswer:
@@ -209,11 +228,11 @@ def _from_entry(entry: Mapping[str, Any], tokens: int) -> PackAnswer:
         raise ValueError(f"{entry['finish_reason']!r:.40} is no end of an answer")
     prompt_tokens, reasoning = entry["prompt_tokens"], entry["reasoning_text"]
     return PackAnswer(
-        prompt=_read_line(entry["prompt"]),
-        asked_sha256=_read_line(entry["asked_sha256"]),
-        messages_sha256=_read_line(entry["messages_sha256"]),
+        prompt=read_line(entry["prompt"]),
+        asked_sha256=read_line(entry["asked_sha256"]),
+        messages_sha256=read_line(entry["messages_sha256"]),
         template_values=dict(entry["template_values"]),
-        prompt_tokens=None if prompt_tokens is None else _read_number(prompt_tokens, 10**9),
+        prompt_tokens=None if prompt_tokens is None else _read_number(prompt_tokens, _MOST_PROMPT_TOKENS),
         text=_read_text(entry["text"]),
         reasoning_text=None if reasoning is None else _read_text(reasoning),
         finish_reason=entry["finish_reason"],
@@ -222,12 +241,6 @@ def _from_entry(entry: Mapping[str, Any], tokens: int) -> PackAnswer:
         best=best.astype(np.int32).reshape(places, listed),
         best_logprobs=below.astype(np.float64).reshape(places, listed) * LOGPROB_UNIT,
     )
-
-
-def _read_line(value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{value!r:.40} is no plain text")
-    return value
 
 
 def _read_text(value: Any) -> str:
@@ -240,18 +253,6 @@ def _read_number(value: Any, below: int) -> int:
     if type(value) is not int or not 0 <= value < below:
         raise ValueError(f"{value!r:.40} is no whole number below {below:,}")
     return value
-
-
-def _encode_token(token: bytes) -> Any:
-    """Its text; where that is none, its bytes as hexadecimal digits."""
-    try:
-        return token.decode()
-    except UnicodeDecodeError:
-        return {"hex": token.hex()}
-
-
-def _decode_token(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes.fromhex(value["hex"])
 
 
 def _to_units(values: NDArray[np.float64]) -> NDArray[np.float64]:

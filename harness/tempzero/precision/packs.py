@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from tempzero.errors import PackError
 from tempzero.precision.forms.form import FormKind
-from tempzero.sealed_json import compute_seal, read_sealed, write_sealed
+from tempzero.sealed_json import (
+    compute_seal,
+    decode_token,
+    encode_token,
+    read_line,
+    read_sealed,
+    write_sealed,
+)
 from tempzero.types.asked import Message
 
 FORMAT, VERSION = "tempzero direction pack", 1
@@ -113,7 +120,7 @@ def _to_json(pack: DirectionPack) -> dict[str, Any]:
                 "id": p.id,
                 "messages": [{"role": m.role, "content": m.content} for m in p.messages],
                 "token_ids": list(p.token_ids),
-                "tokens": [_encode_token(t) for t in p.tokens],
+                "tokens": [encode_token(t) for t in p.tokens],
             }
             for p in pack.prompts
         ],
@@ -136,10 +143,10 @@ def _from_json(body: Mapping[str, Any]) -> DirectionPack:
         raise ValueError("its prompts must all have the same number of tokens, two or more")
     shape = (len(prompts), widths.pop())
     return DirectionPack(
-        model=_read_text(body["model"]),
-        weights_sha256=_read_text(body["weights_sha256"]),
-        chat_template_sha256=_read_text(body["chat_template_sha256"]),
-        made_with=_read_text(body["made_with"]),
+        model=read_line(body["model"]),
+        weights_sha256=read_line(body["weights_sha256"]),
+        chat_template_sha256=read_line(body["chat_template_sha256"]),
+        made_with=read_line(body["made_with"]),
         prompts=prompts,
         logprobs=_decode_numbers(body["logprobs"], shape),
         normalisers=_decode_numbers(body["normalisers"], (len(prompts), 1))[:, 0],
@@ -153,7 +160,7 @@ def _read_rounding(entry: Mapping[str, Any] | None) -> HonestRounding | None:
         return None
     if not isinstance(entry["rms"], float) or not 0 < entry["rms"] < 10:
         raise ValueError(f"{entry['rms']!r} is no size in nats")
-    return HonestRounding(rms=entry["rms"], source=_read_text(entry["source"]))
+    return HonestRounding(rms=entry["rms"], source=read_line(entry["source"]))
 
 
 def _read_prompt(entry: Mapping[str, Any]) -> PackPrompt:
@@ -164,10 +171,10 @@ def _read_prompt(entry: Mapping[str, Any]) -> PackPrompt:
     if any(type(i) is not int or i < 0 for i in ids) or len(set(ids)) != len(ids):
         raise ValueError("token ids are different whole numbers")
     return PackPrompt(
-        id=_read_text(entry["id"]),
+        id=read_line(entry["id"]),
         messages=messages,
         token_ids=ids,
-        tokens=tuple(_decode_token(t) for t in entry["tokens"]),
+        tokens=tuple(decode_token(t) for t in entry["tokens"]),
     )
 
 
@@ -175,30 +182,12 @@ def _read_direction(entry: Mapping[str, Any], shape: tuple[int, int]) -> Directi
     if entry["kind"] not in get_args(FormKind):
         raise ValueError(f"{entry['kind']!r} is no kind of form")
     return Direction(
-        name=_read_text(entry["name"]),
-        title=_read_text(entry["title"]),
+        name=read_line(entry["name"]),
+        title=read_line(entry["title"]),
         kind=entry["kind"],
-        claims=tuple(_read_text(c) for c in entry["claims"]),
+        claims=tuple(read_line(c) for c in entry["claims"]),
         by=_decode_numbers(entry["by"], shape),
     )
-
-
-def _read_text(value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{value!r:.40} is no plain text")
-    return value
-
-
-def _encode_token(token: bytes) -> Any:
-    """Its text; where that is none, its bytes as hexadecimal digits."""
-    try:
-        return token.decode()
-    except UnicodeDecodeError:
-        return {"hex": token.hex()}
-
-
-def _decode_token(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes.fromhex(value["hex"])
 
 
 def _encode_numbers(values: NDArray[np.float64]) -> dict[str, Any]:

@@ -95,10 +95,11 @@ class PackReference:
         raise EngineError("ids outside this pack")
 
     def _follow(self, answer: PackAnswer, text: str, *, ended: bool) -> list[_PackToken]:
+        text, path = self._skip_trimmed_blanks(answer, text, ended=ended)
         at, begun = 0, b""  # characters that agree, and the bytes of one that is not whole yet
         shared: list[_PackToken] = []
-        before: list[tuple[str, bytes]] = []
-        for place, own in enumerate(answer.path.tolist()):
+        before: list[tuple[int, str, bytes]] = []
+        for place, own in path:
             rest = text[at:]
             if own in self._pack.ends:
                 if not rest and not ended:  # cut just here
@@ -108,7 +109,7 @@ class PackReference:
             else:
                 said, left = _decode_bytes(begun + self._pack.tokens[own])
                 if _begins_with(rest, said, left):
-                    before.append((rest, begun))
+                    before.append((place, rest, begun))
                     at, begun = at + len(said), left
                     shared.append(self._stand(answer, place, own))
                     continue
@@ -120,24 +121,44 @@ class PackReference:
             return self._look_back(answer, shared, parted, before)
         return shared
 
+    def _skip_trimmed_blanks(self, answer: PackAnswer, text: str, *, ended: bool) -> tuple[str, list[tuple[int, int]]]:
+        """The text and the places of the path, without blanks at either end that the one has and the other has not.
+
+        Hosts trim what a model writes. What stands in a token together with letters is put back before the text.
+        """
+        path = list(enumerate(answer.path.tolist()))
+        if text and not text[0].isspace():
+            while path and self._is_blank(path[0][1]):
+                del path[0]
+            first = self._pack.tokens[path[0][1]].decode("utf-8", "replace") if path else ""
+            text = first[: len(first) - len(first.lstrip())] + text
+        if ended and path and path[-1][1] in self._pack.ends and not text[-1:].isspace():
+            while len(path) > 1 and self._is_blank(path[-2][1]):
+                del path[-2]
+        return text, path
+
+    def _is_blank(self, token: int) -> bool:
+        piece = self._pack.tokens[token]
+        return bool(piece) and piece.isspace()
+
     def _look_back(
         self,
         answer: PackAnswer,
         shared: Sequence[_PackToken],
         parted: _PackToken,
-        before: Sequence[tuple[str, bytes]],
+        before: Sequence[tuple[int, str, bytes]],
     ) -> list[_PackToken]:
         """The parting, or a likelier one before it: the same letters in other tokens are another context already.
 
         Two line breaks are one token or two; which of them a response was written in its text does not say.
         """
         found = [*shared, parted]
-        for place, (rest, begun) in enumerate(before):
+        for number, (place, rest, begun) in enumerate(before):
             other = self._find_other(answer, place, rest, begun)
             if other is not None:
                 earlier = self._stand(answer, place, other)
                 if earlier.margin < found[-1].margin:
-                    found = [*shared[:place], earlier]
+                    found = [*shared[:number], earlier]
         return found
 
     def _find_other(self, answer: PackAnswer, place: int, rest: str, begun: bytes) -> int | None:
