@@ -21,7 +21,8 @@ from tempzero.analysis import analyse
 from tempzero.engines import open_local_engine
 from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.local import weights
-from tempzero.reading.scorer import LogitsReference, Scorer
+from tempzero.reading.references import LogitsReference
+from tempzero.reading.scorer import Scorer
 from tempzero.types.concluded import Analysis
 from tempzero.verdict import gate
 

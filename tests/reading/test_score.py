@@ -18,7 +18,8 @@ from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
-from tempzero.reading.scorer import LogitsReference, Scorer
+from tempzero.reading.references import LogitsReference
+from tempzero.reading.scorer import Scorer
 from tempzero.types.asked import Question, Sampling, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange
 from tempzero.types.scored import Reading, ScoredResponse, ScoreLine

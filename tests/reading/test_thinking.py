@@ -12,7 +12,8 @@ from making import make_attempt, make_run, make_suite
 from tempzero import config, records
 from tempzero.analysis import analyse
 from tempzero.config import Config
-from tempzero.reading.scorer import LogitsReference, Scorer
+from tempzero.reading.references import LogitsReference
+from tempzero.reading.scorer import Scorer
 from tempzero.reading.written_reasoning import find_template_values, list_written_forms
 from tempzero.reports import write_reports
 from tempzero.types.asked import Prompt, Trial

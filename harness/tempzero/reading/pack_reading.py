@@ -39,7 +39,7 @@ class _PackToken:
 
 
 class PackReference:
-    """Reads with what a pack has written down; see `reading.scorer.ReferenceModel`."""
+    """Reads with what a pack has written down; see `reading.references.ReferenceModel`."""
 
     exact, until_difference, vocabulary = False, True, 0
 

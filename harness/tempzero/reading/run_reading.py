@@ -16,8 +16,10 @@ from tempzero.engines.local import weights
 from tempzero.errors import EngineError, WeightsError
 from tempzero.packs.reference_pack import describe_pack, load_reference_pack
 from tempzero.reading.pack_reading import PackReference
+from tempzero.reading.reader_lanes import PooledReference
+from tempzero.reading.references import EndpointReference, LogitsReference
 from tempzero.reading.rounding_floor import find_rounding_floor
-from tempzero.reading.scorer import EndpointReference, LogitsReference, PooledReference, Scorer
+from tempzero.reading.scorer import Scorer
 from tempzero.reading.suspect_reading import UNCHANGED, ProviderAnswers, SuspectReader, Tokens
 from tempzero.reading.suspects import REQUEST_SUSPECTS
 from tempzero.reading.suspects.hidden_instructions import replace_system
