@@ -332,7 +332,7 @@ def test_long_rows_come_in_small_batches(tmp_path: Path) -> None:
     reader = ColumnReader(
         record_file_at(write_csv(tmp_path / "x.csv", rows), "csv"), ("model", "question", "answer"), by_duckdb=False
     )
-    sizes = [len(batch) for batch in reader.read_batches(("answer",), 500, counting=False)]
+    sizes = [len(batch) for batch in reader.read_batches(("answer",), 500)]
     assert sum(sizes) == 200
     assert max(sizes[1:]) <= 20
 
@@ -366,7 +366,7 @@ def both_readings(path: Path) -> tuple[object, object]:
     if not reader.by_duckdb:
         return plain, None
     try:
-        found = [cells[: len(header)] for b in reader.read_batches(header, 4, counting=True) for cells in b]
+        found = [cells[: len(header)] for b in reader.read_batches(header, 4) for cells in b]
         reader.require_alike()
     except DoubtfulReadingError:
         return plain, None

@@ -103,21 +103,19 @@ class ColumnFile:
         return ForeignAnswer(file=self.name, line=0, cells={}, match=None, provider="", **found)
 
     def require_alike(self) -> None:
-        """Raises DoubtfulReadingError where what was read may not be what the csv module reads."""
+        """Raises DoubtfulReadingError where what is read may not be what the csv module reads."""
         self._reader.require_alike()
 
-    def read_batches(
-        self, fields: Collection[str], columns: Sequence[str], size: int, *, counting: bool = False
-    ) -> Iterator[AnswerBatch]:
+    def read_batches(self, fields: Collection[str], columns: Sequence[str], size: int) -> Iterator[AnswerBatch]:
         """All rows that `--where` keeps: the values of these fields, and the cells of these columns.
 
-        After all of them, read with `counting`, `require_alike` tells whether they may be relied on.
+        `require_alike` tells whether they may be relied on.
         """
         wanted = [self._fields[name] for name in fields if name in self._fields]
         filters = [values for values, _ in self._where]
         heads = dict.fromkeys(head for values in (*wanted, *filters) for head in values.heads)
         names = tuple(dict.fromkeys((*columns, *heads)))
-        for rows in self._reader.read_batches(names, size, counting=counting):
+        for rows in self._reader.read_batches(names, size):
             kept = self._choose_rows(rows, names)
             if kept:
                 yield AnswerBatch(self.name, {v.name: v for v in wanted}, tuple(columns), names, kept)

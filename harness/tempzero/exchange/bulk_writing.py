@@ -61,7 +61,8 @@ class AttemptEncoder:
         _renew(self._outcomes, encoded.outcomes, self._frames)
         keys = self._trace.rows[place]
         lanes, questions = keys[:, 0].tolist(), keys[:, 1].tolist()
-        heads = list(map(self._heads.__getitem__, zip(lanes, questions, encoded.settings.numbers, strict=True)))
+        asked = map(self._heads.__getitem__, zip(lanes, questions, encoded.settings.numbers, strict=True))
+        heads, requests = zip(*asked, strict=True)
         endings = self._trace.endings[place].tolist()
         frames = list(
             map(self._frames.__getitem__, zip(endings, (lengths > 0).tolist(), encoded.outcomes.numbers, strict=True))
@@ -71,18 +72,19 @@ class AttemptEncoder:
             text = json.loads(texts[at])
             cells = self._outcomes[encoded.outcomes.numbers[at]]
             frames[at] = self._compose(endings[at], text, cells, self._trace.questions[questions[at]].text), b""
-        if not all(closing for _, closing in frames):  # an outcome that holds no text
-            texts = [text if closing else b"" for text, (_, closing) in zip(texts, frames, strict=True)]
+        openings, closings = zip(*frames, strict=True)
+        if not all(closings):  # an outcome that holds no text
+            texts = [text if closing else b"" for text, closing in zip(texts, closings, strict=True)]
         return zip(
-            [head for head, _ in heads],
+            heads,
             self._ranks[place].tolist(),
             self._numbers_of(keys),
             self._blocks[place].tolist(),
-            [request for _, request in heads],
+            requests,
             encoded.responses.split(b"\n")[:-1],
-            [opening for opening, _ in frames],
+            openings,
             texts,
-            [closing for _, closing in frames],
+            closings,
             strict=True,
         )
 

@@ -1,7 +1,8 @@
 """CSV files in, batches of rows with chosen columns out: by DuckDB (extra `scale`) where it reads a file exactly alike.
 
-DuckDB reads faster, and on a second core. What it gives stands for the csv module's reading only where its cells and
-what a CSV has between them come to the very size of the file; any doubt, and any error, leaves it to the csv module.
+DuckDB reads faster, and on a second core. What it gives stands for the csv module's reading only where the cells of all
+columns and what a CSV has between them come to the very size of the file; any doubt, and any error, leaves it to the
+csv module.
 """
 
 from __future__ import annotations
@@ -47,22 +48,20 @@ class ColumnReader:
         """`by_duckdb`: let DuckDB read it where it is installed and the file is a large and plain one."""
         self._file, self._header = file, tuple(header)
         self._duckdb = _load_duckdb() if by_duckdb and _is_plain_csv(file) else None
-        self._rows = self._cell_bytes = self._cell_quotes = 0
 
     @property
     def by_duckdb(self) -> bool:
         """Whether DuckDB reads this file."""
         return self._duckdb is not None
 
-    def read_batches(self, columns: Sequence[str], size: int, *, counting: bool) -> Iterator[list[Cells]]:
+    def read_batches(self, columns: Sequence[str], size: int) -> Iterator[list[Cells]]:
         """All rows, so many at a time. Raises ExchangeError where the csv module refuses the file.
 
-        Raises DoubtfulReadingError where DuckDB does. With `counting` each row may hold more than was asked for, and
-        `require_alike` tells afterwards whether what it gave may be relied on.
+        Raises DoubtfulReadingError where DuckDB does; `require_alike` tells whether what it gives may be relied on.
         """
         if self._duckdb is None:
             return self._read_by_csv(columns, size)
-        return self._read_by_duckdb(self._duckdb, columns, size, counting=counting)
+        return self._read_by_duckdb(self._duckdb, columns, size)
 
     def _read_by_csv(self, columns: Sequence[str], size: int) -> Iterator[list[Cells]]:
         at = [self._header.index(name) for name in columns]
@@ -73,23 +72,13 @@ class ColumnReader:
             yield batch
             some = _choose_size(batch, len(columns), size)
 
-    def _read_by_duckdb(
-        self, duckdb: Any, columns: Sequence[str], size: int, *, counting: bool
-    ) -> Iterator[list[Cells]]:
-        every = [f"c{number}" for number in range(len(self._header))]
-        counted = [" + ".join(sql.format(c) for c in every) for sql in (_SIZE, _QUOTES) if counting]
-        chosen = ", ".join((*(f"c{self._header.index(name)}" for name in columns), *counted)) or "1"
-        sizes: Any = itemgetter(-2)
-        quotes: Any = itemgetter(-1)
+    def _read_by_duckdb(self, duckdb: Any, columns: Sequence[str], size: int) -> Iterator[list[Cells]]:
+        chosen = ", ".join(f"c{self._header.index(name)}" for name in columns) or "1"
         with closing(_connect(duckdb)) as connection:
             try:
                 found = connection.execute(f"SELECT {chosen} FROM {self._table()}")
                 some = min(size, _FIRST_ROWS)
                 while batch := found.fetchmany(some):
-                    if counting:
-                        self._rows += len(batch)
-                        self._cell_bytes += sum(map(sizes, batch))
-                        self._cell_quotes += sum(map(quotes, batch))
                     yield batch
                     some = _choose_size(batch, len(columns), size)
             except duckdb.Error:
@@ -108,12 +97,25 @@ class ColumnReader:
     def require_alike(self) -> None:
         """Raises DoubtfulReadingError unless cells, commas, quotes and line ends come to the file's very size."""
         if self._duckdb is not None:
+            rows, cell_bytes, cell_quotes = self._measure_cells(self._duckdb)
             size, quotes = _measure_body(self._file.path)
-            commas = self._rows * (len(self._header) - 1)
+            commas = rows * (len(self._header) - 1)
             # A quote inside a cell is one byte of it; every other one in the file is written around or before it.
-            ends = size - self._cell_bytes - commas - (quotes - self._cell_quotes)
-            if ends not in {self._rows, self._rows - 1, 2 * self._rows, 2 * self._rows - 2}:
+            ends = size - cell_bytes - commas - (quotes - cell_quotes)
+            if ends not in {rows, rows - 1, 2 * rows, 2 * rows - 2}:
                 raise DoubtfulReadingError
+
+    def _measure_cells(self, duckdb: Any) -> tuple[int, int, int]:
+        """How many rows DuckDB finds, and how many bytes and quotes are in the cells of all columns."""
+        every = [f"c{number}" for number in range(len(self._header))]
+        sums = [f"coalesce(sum({' + '.join(sql.format(c) for c in every)}), 0)" for sql in (_SIZE, _QUOTES)]
+        with closing(_connect(duckdb)) as connection:
+            try:
+                found = connection.execute(f"SELECT count(*), {', '.join(sums)} FROM {self._table()}").fetchone()
+            except duckdb.Error:
+                raise DoubtfulReadingError from None
+        rows, cell_bytes, cell_quotes = map(int, found)
+        return rows, cell_bytes, cell_quotes
 
 
 def _choose_size(batch: Sequence[Cells], columns: int, most: int) -> int:

@@ -14,12 +14,17 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import IO
+from dataclasses import replace
+from typing import IO, Any
 
 from tempzero.errors import ExchangeError
+from tempzero.exchange.column_reading import DoubtfulReadingError
 from tempzero.exchange.row_encoding import EncodedRows, EncodingJob, encode_rows
 
-_SIZE = struct.Struct("<Q")
+# What stands before each result: the sizes of its parts, of which the texts of rows go as they are.
+_SIZES = struct.Struct("<QQQ")
+# A pipe that holds a batch: neither side waits for the other within one.
+_PIPE_BYTES = 1 << 20
 # Below this size starting a process costs more than it saves.
 _LEAST_BYTES = 64 << 20
 
@@ -44,20 +49,34 @@ class EncodingProcess:
         assert self._process.stdin is not None, "asked for above"
         assert self._process.stdout is not None, "asked for above"
         self._results = self._process.stdout
+        _widen_pipe(self._results)
         with contextlib.suppress(BrokenPipeError):  # that it has ended is noticed where its rows are read
             self._process.stdin.write(pickle.dumps(job))
             self._process.stdin.close()
 
+    def require_alike(self) -> None:
+        """What the job's method of that name raises; to be called once, before its rows are taken."""
+        found = None
+        with contextlib.suppress(ExchangeError):  # is said where its rows are taken
+            found = self._receive()
+        if found is not None:
+            raise found
+
     def encode_rows(self) -> Iterator[EncodedRows]:
         """What the function of that name gives. Raises ExchangeError as that does."""
-        while True:
-            (size,) = _SIZE.unpack(_read_exactly(self._results, _SIZE.size))
-            if size == 0:
-                return
-            found = pickle.loads(_read_exactly(self._results, size))
+        while (found := self._receive()) is not None:
             if isinstance(found, ExchangeError):
                 raise found
             yield found
+
+    def _receive(self) -> Any:
+        """The next result: whether all is read alike, then rows or what prevents them, then None."""
+        size, *sizes = _SIZES.unpack(_read_exactly(self._results, _SIZES.size))
+        found = pickle.loads(_read_exactly(self._results, size))
+        if isinstance(found, EncodedRows):
+            responses, texts = (_read_exactly(self._results, part) for part in sizes)
+            return replace(found, responses=responses, texts=texts)
+        return found
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -73,23 +92,46 @@ def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _send(pipe: IO[bytes], result: EncodedRows | ExchangeError) -> None:
-    data = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
-    pipe.write(_SIZE.pack(len(data)))
-    pipe.write(data)
+def _widen_pipe(pipe: IO[bytes]) -> None:
+    """As far as the system allows it."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl  # not on every system
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _send(pipe: IO[bytes], result: EncodedRows | Exception | None) -> None:
+    """The large parts of a result are written as they stand: pickling would copy them twice."""
+    parts = (result.responses, result.texts) if isinstance(result, EncodedRows) else (b"", b"")
+    small = replace(result, responses=b"", texts=b"") if isinstance(result, EncodedRows) else result
+    data = pickle.dumps(small, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(_SIZES.pack(len(data), *map(len, parts)))
+    for part in (data, *parts):
+        pipe.write(part)
 
 
 def encode_what_is_asked() -> None:
-    """The second process: a job through stdin, its encoded rows through stdout."""
+    """The second process: a job through stdin; whether it is read alike and its encoded rows through stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     job, out = pickle.load(sys.stdin.buffer), sys.stdout.buffer
     try:
-        try:
-            for rows in encode_rows(job):
-                _send(out, rows)
-        except ExchangeError as problem:
-            _send(out, problem)
-        out.write(_SIZE.pack(0))
+        for result in _work(job):
+            _send(out, result)
         out.flush()
     except BrokenPipeError:
         os._exit(1)
+
+
+def _work(job: EncodingJob) -> Iterator[EncodedRows | Exception | None]:
+    try:
+        with contextlib.suppress(ExchangeError):  # is said again where the rows are encoded
+            job.require_alike()
+    except DoubtfulReadingError as doubt:
+        yield doubt
+        return
+    yield None
+    try:
+        yield from encode_rows(job)
+    except ExchangeError as problem:
+        yield problem
+    yield None

@@ -57,12 +57,11 @@ class PlainTable:
         surveyor, number = BulkSurveyor(self._recipe, mapped=mapped, files=len(self._files)), 0
         for file in files:
             columns = surveyor.watched_columns(file.header)
-            for batch in file.read_batches(surveyor.needs_of(file), columns, self._size, counting=True):
+            for batch in file.read_batches(surveyor.needs_of(file), columns, self._size):
                 surveyor.see_batch(batch)
                 number += batch.size
                 progress(number)
-        for file in files:
-            file.require_alike()
+        (job if self._help is None else self._help).require_alike()
         survey, trace = surveyor.finish_batches()
         return SurveyedTable(job=job, survey=survey, trace=trace, rows=self._encode_rows(job))
 

@@ -82,6 +82,11 @@ class EncodingJob:
         """One of the files. Raises ExchangeError."""
         return ColumnFile(self.recipe, self.files[number], self.around, by_duckdb=self.by_duckdb)
 
+    def require_alike(self) -> None:
+        """Raises DoubtfulReadingError where one of them may be read otherwise than by the csv module, ExchangeError."""
+        for number in range(len(self.files)):
+            self.open_file(number).require_alike()
+
 
 def encode_rows(job: EncodingJob) -> Iterator[EncodedRows]:
     """All rows of all files, in their order. Raises ExchangeError."""

@@ -36,7 +36,6 @@ from tempzero.types.scored import Judgement, ScoreLine
 
 # Lines that can be had again are handed on in pieces of this size: larger ones only cost more of memory.
 _BUFFER_BYTES = 1 << 20
-_BUFFER_LINES = 100
 _PIECES_WAITING = 16
 
 encode_value = msgspec.json.Encoder().encode
@@ -138,16 +137,18 @@ class ChainWriter(Generic[Value, Line]):
 
         `form` is a value with a place for each of its parts, as `bytes %` fills them in.
         """
-        first, head, waiting = self.seq, self.head.encode(), list[bytes]()
+        first, head, waiting, size = self.seq, self.head.encode(), list[bytes](), 0
         before, behind = self._kind.envelope
         line = before + form + behind
         with _HashedBeside() as whole:
             for seq, parts in enumerate(values, start=first):
                 data = line % (seq, head, *parts)
                 waiting.append(data)
+                size += len(data)
                 head = sha256(data).hexdigest().encode()
-                if len(waiting) == _BUFFER_LINES:
+                if size > _BUFFER_BYTES:
                     whole.add(self._hand_on_lines(waiting, head))
+                    size = 0
             whole.add(self._hand_on_lines(waiting, head))
         if first == 0:
             self.file_hash = whole.digest.hexdigest()
