@@ -20,6 +20,7 @@ from typing import IO, Any
 from tempzero.errors import ExchangeError
 from tempzero.exchange.column_reading import DoubtfulReadingError
 from tempzero.exchange.row_encoding import EncodedRows, EncodingJob, encode_rows
+from tempzero.records.files import widen_pipe
 
 # What stands before each result: the sizes of its parts, of which the texts of rows go as they are.
 _SIZES = struct.Struct("<QQQ")
@@ -49,7 +50,7 @@ class EncodingProcess:
         assert self._process.stdin is not None, "asked for above"
         assert self._process.stdout is not None, "asked for above"
         self._results = self._process.stdout
-        _widen_pipe(self._results)
+        widen_pipe(self._results, _PIPE_BYTES)
         with contextlib.suppress(BrokenPipeError):  # that it has ended is noticed where its rows are read
             self._process.stdin.write(pickle.dumps(job))
             self._process.stdin.close()
@@ -90,14 +91,6 @@ def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
     if len(data) < size:
         raise ExchangeError("the process that encodes what is imported has ended; import it again")
     return data
-
-
-def _widen_pipe(pipe: IO[bytes]) -> None:
-    """As far as the system allows it."""
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import fcntl  # not on every system
-
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _send(pipe: IO[bytes], result: EncodedRows | Exception | None) -> None:

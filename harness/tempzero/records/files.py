@@ -1,4 +1,4 @@
-"""Bytes and a path in, a file that outlasts a power cut out; and locks: the one place of the package for all three."""
+"""Bytes and a path in, a file that outlasts a power cut out; locks and pipes: the one place of the package for them."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ def sync_folder(path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def widen_pipe(pipe: IO[bytes], size: int) -> None:
+    """Let a pipe hold so many bytes, so that neither end waits for the other as often; where the system allows it."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
 
 
 def lock_file(file: IO[Any], *, wait: bool = False) -> bool:
