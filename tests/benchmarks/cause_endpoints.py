@@ -9,9 +9,9 @@ the fault varies.
 There are two parts, and no fault, strength or prompt is in both: on `set` rules may be set, `shown` only shows what
 they are worth.
 
-    python tests/benchmarks/cause_endpoints.py FOLDER [--part set|shown] [--weights shipped|finer] [--endpoints a,b]
+    python tests/benchmarks/cause_endpoints.py FOLDER [--part set|shown] [--weights shipped|finer]
 
-What is there already is left alone. `causes.py` reads FOLDER. About half a minute of one core an endpoint.
+What is there already is left alone. `causes.py` reads FOLDER. About 20 seconds of one core an endpoint.
 """
 
 from __future__ import annotations
@@ -121,6 +121,11 @@ def suite(part: Part) -> Suite:
         for i, text in enumerate(OWN if part == "set" else OTHER)
     ]
     return Suite(prompts=tuple(replace(p, max_tokens=TOKENS) for p in (*chosen, *own)), digest=f"causes-{part}")
+
+
+def draw_prompts(asked: Suite, size: int, draw: int) -> tuple[Prompt, ...]:
+    """So many of its prompts at random; all where there are no more."""
+    return tuple(random.Random(f"{size}-{draw}").sample(asked.prompts, min(size, len(asked.prompts))))
 
 
 def finer(folder: Path) -> Path:
@@ -475,6 +480,7 @@ class Host:
 
 
 _file: list[Path] = []
+_greedy_answers: dict[tuple[str, tuple[int, ...]], tuple[list[int], str]] = {}
 
 
 @cache
@@ -496,7 +502,8 @@ def answers(name: str, made: dict[str, list[dict[str, Any]]], asked: Suite) -> I
                 source = fault.routed(number, repeat, prompt.messages[-1].content)
                 yield next(a for a in made[source] if (a["prompt"], a["repeat"]) == (prompt.id, repeat))
         return
-    engine = host(name if fault.form else "f16")
+    engine_name = name if fault.form else "f16"
+    engine = host(engine_name)
     for prompt in asked.prompts:
         plain = engine.prompt_ids(prompt.messages, None)
         messages = prompt.messages if fault.messages is None else fault.messages(prompt.messages)
@@ -506,21 +513,20 @@ def answers(name: str, made: dict[str, list[dict[str, Any]]], asked: Suite) -> I
         answer: dict[str, Any] = {}
         for repeat in range(REPEATS):
             if not answer or fault.varies:
-                answer = write(engine.model, ids, fault, random.Random(f"{name}-{prompt.id}-{repeat}"))
+                answer = write(engine_name, ids, fault, random.Random(f"{name}-{prompt.id}-{repeat}"))
             counted = len(plain) if fault.says_plain_count else len(ids)
             yield {"prompt": prompt.id, "repeat": repeat, "prompt_tokens": counted, **answer}
 
 
-def write(model: LlamaModel, prompt: list[int], fault: Fault, draw: random.Random) -> dict[str, Any]:
-    written: list[int] = []
-    row, finish = model.logits_after(prompt), "length"
-    for _ in range(TOKENS):
-        token = (fault.choose or greedy)(row, prompt, written, draw)
-        if token in model.end_ids:
-            finish = "stop"
-            break
-        written.append(token)
-        row = model.advance([token])
+def write(engine: str, prompt: list[int], fault: Fault, draw: random.Random) -> dict[str, Any]:
+    model = host(engine).model
+    if fault.choose is None:
+        key = (engine, tuple(prompt))
+        if key not in _greedy_answers:  # what is edited later, or left as it was, is written once
+            _greedy_answers[key] = choose_tokens(model, prompt, greedy, draw)
+        written, finish = _greedy_answers[key]
+    else:
+        written, finish = choose_tokens(model, prompt, fault.choose, draw)
     text = b"".join(map(model.piece, written)).decode("utf-8", "ignore")
     if fault.stop is not None and fault.stop in text:
         text, finish = text[: text.index(fault.stop)], "stop"
@@ -529,6 +535,18 @@ def write(model: LlamaModel, prompt: list[int], fault: Fault, draw: random.Rando
         "finish": finish,
         "completion_tokens": len(written) + (finish == "stop"),
     }
+
+
+def choose_tokens(model: LlamaModel, prompt: list[int], choose: Choose, draw: random.Random) -> tuple[list[int], str]:
+    written: list[int] = []
+    row = model.logits_after(prompt)
+    for _ in range(TOKENS):
+        token = choose(row, prompt, written, draw)
+        if token in model.end_ids:
+            return written, "stop"
+        written.append(token)
+        row = model.advance([token])
+    return written, "length"
 
 
 def load(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -541,12 +559,14 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, default="set")
     parser.add_argument("--weights", choices=("shipped", "finer"), default="shipped")
     parser.add_argument("--endpoints", default="", help="only these, comma-separated")
+    parser.add_argument("--size", type=int, default=30, help="only the prompts of the first draw of so many")
     options = parser.parse_args()
     folder = options.folder / f"{options.part}-{options.weights}"
     folder.mkdir(parents=True, exist_ok=True)
     if options.weights == "finer":
         _file.append(finer(options.folder))
     asked, only = suite(options.part), set(options.endpoints.split(",")) - {""}
+    asked = replace(asked, prompts=draw_prompts(asked, options.size, 0))
     for name in list_faults(options.part):
         file = folder / f"{name}.jsonl"
         if file.exists() or (only and name not in only):

@@ -9,7 +9,6 @@ is refuted by the prompts of that draw. What was read once stands in the book of
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import time
 from collections import Counter, defaultdict
@@ -20,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cause_endpoints import ALL_FAULTS, PARTS, REPEATS, SOURCE, TOKENS, finer, list_faults, load, suite
+from cause_endpoints import ALL_FAULTS, PARTS, REPEATS, SOURCE, TOKENS, draw_prompts, finer, list_faults, load, suite
 from making import make_attempt, make_run
 from tempzero import config, records
 from tempzero.attribute import ReportedAnswer, attribute_reading
@@ -133,8 +132,8 @@ def main() -> None:
     for size in map(int, options.sizes.split(",")):
         judged: list[Judged] = []
         for draw in range(options.draws if size < len(asked.prompts) else 1):
-            picked = random.Random(f"{size}-{draw}").sample(asked.prompts, min(size, len(asked.prompts)))
-            judged += judge_draw(options.folder, made, chosen, names, asked, {p.id for p in picked}, f"{size}-{draw}")
+            picked = {p.id for p in draw_prompts(asked, size, draw)}
+            judged += judge_draw(options.folder, made, chosen, names, asked, picked, f"{size}-{draw}")
         print_table(judged, size)
         if size >= len(asked.prompts):
             print_sentences(judged)

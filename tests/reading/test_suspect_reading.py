@@ -202,6 +202,23 @@ def test_rows_that_are_known_refute_another_text_for_nothing(tmp_path: Path, mon
     assert spent[1] < spent[0] / 20
 
 
+def test_providers_are_read_behind_the_same_prompt_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt is most of what is computed: another provider's texts cost their own tokens and nothing else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    chosen, engine = settings(), opened(settings())
+    other = chosen.provider("b").model_copy(update={"name": "c"})
+    chosen = chosen.model_copy(update={"providers": (*chosen.providers, other)})
+    mine = list(answered(engine, lambda row, prompt, written: int(row.argmin())))
+    theirs = list(answered(engine, lambda row, prompt, written: int(np.argsort(row)[1])))
+    theirs = [replace(a, trial=replace(a.trial, provider="c")) for a in theirs]
+    path = make_run(tmp_path, chosen, SUITE, [*mine, *theirs])
+    run_reading.score_run(path, environ={}, watcher=QUIET)
+    spent = {"b": 0, "c": 0}
+    for line in records.open_run(path).reading().suspects:
+        spent[line.provider] += line.read_tokens if line.kind == "request" else 0
+    assert 0 < spent["c"] < spent["b"] / 2
+
+
 def test_scoring_again_reads_no_suspect_again(tmp_path: Path) -> None:
     """What stands in scores.jsonl stands; responses that come later are read with all suspects anew."""
     chosen = settings()
@@ -281,7 +298,7 @@ class Counting:
 
 
 def test_a_book_computes_only_what_stands_nowhere_in_it(tmp_path: Path) -> None:
-    """A place is all that stands before it: another ending costs its own rows, another prompt all of them."""
+    """A place is all that stands before it. What goes on is read from its prompt on, which the model still holds."""
     model = Counting()
     booked = BookedModel(model, RowBook(tmp_path, {"model": "counting"}))
     booked.find_rows([1, 2], [3, 4, 5], ended=False)
@@ -289,10 +306,11 @@ def test_a_book_computes_only_what_stands_nowhere_in_it(tmp_path: Path) -> None:
     rows = booked.find_rows([1, 2], [3, 4, 9], ended=False)
     assert rows.ids[:, 0].tolist() == [3, 4, 5]
     assert model.rows == 3, "the row over the last token stands behind the same tokens"
+    assert booked.read_tokens == 4
     booked.find_rows([1, 2], [3, 4, 9, 8], ended=False)
-    assert model.rows == 4
+    assert (model.rows, booked.read_tokens) == (7, 8), "the prompt is not read again"
     booked.find_rows([2, 1], [3, 4, 5], ended=False)
-    assert model.rows == 7
+    assert (model.rows, booked.read_tokens) == (10, 12)
 
 
 class Stepping(Counting):
@@ -322,7 +340,11 @@ def test_a_form_reads_an_answer_a_token_at_a_time_as_it_was_written(tmp_path: Pa
     assert rows.ids[:, 0].tolist() == [3, 4, 5]
     model.given.clear()
     booked.find_rows([1, 2], [3, 4, 5], ended=True)
-    assert model.given == [[1, 2], [3], [4], [5]], "what was written stands in no prompt"
+    assert model.given == [[5]], "it goes on where it stands"
+    booked.find_rows([2], [7], ended=True)
+    model.given.clear()
+    booked.find_rows([1, 2], [3, 4, 5, 6], ended=True)
+    assert model.given == [[1, 2], [3], [4], [5], [6]], "what was written stands in no prompt"
     model.given.clear()
     booked.find_rows([1, 2], [3, 4, 5], ended=True)
     assert model.given == []

@@ -30,6 +30,8 @@ from tempzero.reading.top_rows import BookedModel, RowBook, SteppedModel
 from tempzero.types.asked import Message
 from tempzero.types.scored import SuspectReading
 
+_NAMED_AT_MOST = 4
+
 
 def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
     """Let every reference that can read the responses; what was read before is not read again.
@@ -145,25 +147,28 @@ class _SuspectRound:
 
     def read_requests(self) -> None:
         """The responses as they are, rules of the sampler on them, and other prompts."""
-        self.given = self._scorer.collect_answers()
-        for given in self.given:
-            try:
-                self._read_provider(given)
-            except EngineError as problem:
-                self._watcher.say(f"{self._name}: {given.provider} was not read under suspects: {problem}")
+        self.given = tuple(given for given in self._scorer.collect_answers() if self._read_as_asked(given))
+        odd = dict.fromkeys(given.provider for given in self.given if self._reader.could_be_beaten(given))
+        if odd:
+            names = ", ".join(odd) if len(odd) <= _NAMED_AT_MOST else f"{len(odd)} providers"
+            self._watcher.say(f"{self._name}: reading {names} under suspects")
+        self._write(self._reader.read_requests(self.given, self._suspects, self._scorer.earlier_suspects))
         unread = self._reader.unread
         if unread:
             self._watcher.say(f"{self._name}: {len(unread)} suspects could not be read: {unread[0]}")
 
-    def _read_provider(self, given: ProviderAnswers) -> None:
+    def _read_as_asked(self, given: ProviderAnswers) -> bool:
+        """Under the prompts that were sent; whether that could be done."""
         done = self._scorer.earlier_suspects(given)
-        plain = self._reader.read_unchanged(given)
-        if UNCHANGED not in done:
-            self._write([plain])
-        if self._reader.could_be_beaten(given):
-            self._watcher.say(f"{self._name}: reading {given.provider} under suspects")
-        self._write(line for line in self._reader.read_rules(given) if line.suspect not in done)
-        self._write(self._reader.read_requests(given, [s for s in self._suspects if s.name not in done]))
+        try:
+            plain = self._reader.read_unchanged(given)
+            if UNCHANGED not in done:
+                self._write([plain])
+            self._write(line for line in self._reader.read_rules(given) if line.suspect not in done)
+        except EngineError as problem:
+            self._watcher.say(f"{self._name}: {given.provider} was not read under suspects: {problem}")
+            return False
+        return True
 
     def read_form(self, form: str, source: BookedModel) -> None:
         for given in self.given:

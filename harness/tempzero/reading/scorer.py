@@ -18,6 +18,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tempzero.config import Local, ScoreSection
 from tempzero.errors import EngineError, UsageError
 from tempzero.metrics import decoding_ways
@@ -76,6 +79,7 @@ class Scorer:
         self._cutter = ResponseCutter(model)
         self._reader = ResponseScorer(model, self._cutter)
         self._roots: dict[Trial, ScoredResponse] = {}
+        self._plain_rows: dict[tuple[tuple[int, ...], int], Sequence[NDArray[np.float32]]] = {}
 
     def read_responses(self, progress: ReadingProgress, *, lanes: int = 1) -> None:
         """Read every usable response to this reference's claimed model that was not read before.
@@ -126,9 +130,16 @@ class Scorer:
             assert one.scores is not None, "sampled for having scores"
             prompt = self._asked.find_ids(one.trial)
             ids = (*prompt, *one.scores.token_ids[:most])
-            plain = list(list_logit_rows(plain_form, ids, len(prompt)))[:most]
-            other = list(list_logit_rows(form, ids, len(prompt)))[:most]
+            plain = self._read_plain_rows(plain_form, ids, len(prompt))[:most]
+            other = list(islice(list_logit_rows(form, ids, len(prompt)), most))
             self._write_line(form=build_form_reading(self._reference, name, honest, one.trial, plain, other))
+
+    def _read_plain_rows(self, plain_form: ModelForm, ids: Sequence[int], start: int) -> Sequence[NDArray[np.float32]]:
+        """Once for all forms: they are few hundred rows."""
+        key = (tuple(ids), start)
+        if key not in self._plain_rows:
+            self._plain_rows[key] = tuple(list_logit_rows(plain_form, ids, start))
+        return self._plain_rows[key]
 
     def collect_answers(self) -> tuple[ProviderAnswers, ...]:
         """Every distinct response that was read, by provider and condition; the reference's own left out."""

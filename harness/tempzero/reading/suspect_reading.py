@@ -1,14 +1,14 @@
 """A provider's responses and the suspects in, how every token stands under each out: refuted early where one says no.
 
 The order is the cost. What fits the unchanged reference token for token is not read again. Rules of the sampler are
-tried on the rows of the plain reading, for nothing. Other prompts are read for a few tokens of a response, first of
-those that the reference would give itself (what is read of them serves every provider), and further only where those
-fit.
+tried on the rows of the plain reading, for nothing. Other prompts are read for a few tokens of a response, the shortest
+first, and further only where those fit. All providers are read together: behind another prompt, which is most of what
+has to be computed, stand the responses of all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ _ODD_TRIED = 4
 MIN_MISSES = 8
 _CUTS_TRIED = 4
 UNCHANGED = "unchanged"
+# Gives the response that is to be read next, takes what it came to, ends with all of them and whether one refuted.
+Walk = Generator["GivenAnswer", SuspectAnswer, tuple[list[SuspectAnswer], bool]]
 AskedKey = tuple[tuple[Message, ...], tuple[int, ...]]
 
 
@@ -84,6 +86,28 @@ class _ReadTokens:
     margin: NDArray[np.float64]
 
 
+@dataclass(slots=True)
+class _RequestTrial:
+    """One provider under one other request: which response is to be read next, and what has come of it."""
+
+    given: ProviderAnswers
+    changed: Mapping[str, tuple[int, ...]]
+    touched: tuple[str, ...]
+    walk: Walk
+    wanted: GivenAnswer | None = None
+    answers: Sequence[SuspectAnswer] = ()
+    refuted: bool = False
+    spent: int = 0
+
+    def go_on(self, answer: SuspectAnswer | None) -> None:
+        """With what the response that was wanted came to; None to begin."""
+        try:
+            self.wanted = next(self.walk) if answer is None else self.walk.send(answer)
+        except StopIteration as end:
+            self.wanted = None
+            self.answers, self.refuted = end.value
+
+
 class SuspectReader:
     """Reads the responses of one run under suspects. `clear_margin`: what no honest rounding explains."""
 
@@ -126,7 +150,7 @@ class SuspectReader:
                 def read_changed(one: GivenAnswer, change: Callable[[ChosenTokens], Logits] = change) -> SuspectAnswer:
                     return self._judge_rule(one, chosen[one.trial], change)
 
-                answers, refuted = self._read_order(given, order, read_changed)
+                answers, refuted = _read_all(self._walk_order(given, order), read_changed)
                 touched = tuple(dict.fromkeys(one.trial.prompt for one in order))
                 if not refuted:  # where it changes nothing it cannot be told
                     touched = tuple(dict.fromkeys(a.trial.prompt for a in answers if a != self._plain[a.trial]))
@@ -136,28 +160,29 @@ class SuspectReader:
                 )
 
     def read_requests(
-        self, given: ProviderAnswers, suspects: Sequence[RequestSuspect] = REQUEST_SUSPECTS
-    ) -> Iterable[SuspectReading]:
-        """Other prompts than the ones that were sent; loud ones only where a token is beyond rounding."""
-        if not self.could_be_beaten(given):
-            return
-        odd = any(self._is_odd(one) for one in given.answers)
+        self,
+        given: Sequence[ProviderAnswers],
+        suspects: Sequence[RequestSuspect] = REQUEST_SUSPECTS,
+        done: Callable[[ProviderAnswers], Container[str]] = lambda _: (),
+    ) -> Iterator[SuspectReading]:
+        """Other prompts than the ones that were sent; loud ones only where a token is beyond rounding.
+
+        `done` names what needs not be read of a provider.
+        """
+        asked = [(one, done(one), any(map(self._is_odd, one.answers))) for one in given if self.could_be_beaten(one)]
         for suspect in suspects:
-            if suspect.loud and not odd:
-                continue
-            try:
-                line = self._read_request(given, suspect)
-            except EngineError as problem:  # of an endpoint: a fault that passes, or tokens it cannot hold
-                self.unread.append(f"{suspect.name}: {problem}")
-                continue
-            if line is not None:
-                yield line
+            begun = [
+                self._begin_request(one, suspect)
+                for one, earlier, odd in asked
+                if suspect.name not in earlier and (odd or not suspect.loud)
+            ]
+            yield from self._read_together(suspect, [trial for trial in begun if trial is not None])
 
     def read_form(self, given: ProviderAnswers, suspect: FormSuspect, source: RowSource) -> SuspectReading:
         """Another form of the model; where nothing is missed, too: what it would have missed tells the host from it."""
         before, order = source.read_tokens, self._worst_first(given)
-        answers, refuted = self._read_order(
-            given, order, lambda one: self._read_answer(source, one.asked.ids, one, stop=True)
+        answers, refuted = _read_all(
+            self._walk_order(given, order), lambda one: self._read_answer(source, one.asked.ids, one, stop=True)
         )
         touched = tuple(dict.fromkeys(one.trial.prompt for one in order))
         spent = source.read_tokens - before
@@ -171,24 +196,62 @@ class SuspectReader:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _read_request(self, given: ProviderAnswers, suspect: RequestSuspect) -> SuspectReading | None:
+    def _begin_request(self, given: ProviderAnswers, suspect: RequestSuspect) -> _RequestTrial | None:
         """None where the suspect cannot be rendered for any prompt."""
         rendered = {one.trial.prompt: self._render_under(suspect, one.asked) for one in given.answers}
         changed = {prompt: ids for prompt, ids in rendered.items() if ids is not None}
         if not changed:
             return None
         touched = tuple(p for p, ids in changed.items() if ids and ids != self._asked_ids(given, p))
-        order = [one for one in self._shared_first(given) if one.trial.prompt in touched]
-        before = self._source.read_tokens
-        known = self._refute_by_book(given, order, changed)
-        # Where a prompt is odd that the suspect leaves as it is, it is no cause of all; it may be one of some.
-        answers, refuted = known or self._read_order(
-            given, order, lambda one: self._read_answer(self._source, changed[one.trial.prompt], one, stop=True)
-        )
-        spent = self._source.read_tokens - before
-        return self._line(
-            given, suspect.name, "request", suspect.family, suspect.words, touched, answers, refuted, spent
-        )
+        order = [one for one in self._shortest_first(given) if one.trial.prompt in touched]
+        trial = _RequestTrial(given=given, changed=changed, touched=touched, walk=self._walk_order(given, order))
+        if touched and self._is_refuted_elsewhere(given, touched):
+            trial.refuted = True
+        elif (known := self._refute_by_book(given, order, changed)) is not None:
+            trial.answers, trial.refuted = [known], True
+        else:
+            trial.go_on(None)
+        return trial
+
+    def _is_refuted_elsewhere(self, given: ProviderAnswers, touched: Container[str]) -> bool:
+        """Whether a response is beyond rounding whose prompt the suspect leaves as it was: then it explains not all."""
+        untouched = (self._plain[one.trial] for one in given.answers if one.trial.prompt not in touched)
+        return any(self._refutes(np.asarray(answer.margin), answer.tokens) for answer in untouched)
+
+    def _read_together(self, suspect: RequestSuspect, trials: Sequence[_RequestTrial]) -> Iterator[SuspectReading]:
+        """One prompt after another, and behind it the responses of all providers: so it is computed once."""
+        unread: set[int] = set()
+        while waiting := [t for t in trials if t.wanted is not None and id(t) not in unread]:
+            prompt = min(
+                (t.changed[t.wanted.trial.prompt] for t in waiting if t.wanted), key=lambda ids: (len(ids), ids)
+            )
+            for trial in waiting:
+                try:
+                    self._read_behind(trial, prompt)
+                except EngineError as problem:  # of an endpoint: a fault that passes, or tokens it cannot hold
+                    self.unread.append(f"{suspect.name}: {problem}")
+                    unread.add(id(trial))
+        for trial in trials:
+            if id(trial) not in unread:
+                yield self._line(
+                    trial.given,
+                    suspect.name,
+                    "request",
+                    suspect.family,
+                    suspect.words,
+                    trial.touched,
+                    trial.answers,
+                    trial.refuted,
+                    trial.spent,
+                )
+
+    def _read_behind(self, trial: _RequestTrial, prompt: tuple[int, ...]) -> None:
+        """What one provider answered to this prompt, as long as that is what is wanted next."""
+        while trial.wanted is not None and trial.changed[trial.wanted.trial.prompt] == prompt:
+            before = self._source.read_tokens
+            answer = self._read_answer(self._source, prompt, trial.wanted, stop=True)
+            trial.spent += self._source.read_tokens - before
+            trial.go_on(answer)
 
     def _render_under(self, suspect: RequestSuspect, asked: AskedPrompt) -> tuple[int, ...] | None:
         """A prompt as the suspect has it, once for all who were asked it; None where it cannot be rendered."""
@@ -202,8 +265,8 @@ class SuspectReader:
 
     def _refute_by_book(
         self, given: ProviderAnswers, order: Sequence[GivenAnswer], changed: Mapping[str, tuple[int, ...]]
-    ) -> tuple[list[SuspectAnswer], bool] | None:
-        """What rows that are known already refute, of all responses, or of a mixture's odd ones; it costs nothing.
+    ) -> SuspectAnswer | None:
+        """A response that rows which are known already refute, of a mixture one of its odd ones; it costs nothing.
 
         What another provider's text showed of a suspect says what the model would write under it, so that most texts
         that it would not have written are seen at their first tokens.
@@ -218,29 +281,27 @@ class SuspectReader:
                 at = int((margin > self._clear).argmax())
                 certain = one.fixed or self._find_other_cut(one.ids, at, int(rows.ids[at, 0])) is None
                 if margin[at] > 2 * self._clear and certain:
-                    return [self._answer(one, changed[one.trial.prompt], ids, margin, whole=False)], True
+                    return self._answer(one, changed[one.trial.prompt], ids, margin, whole=False)
         return None
 
     @staticmethod
     def _asked_ids(given: ProviderAnswers, prompt: str) -> tuple[int, ...]:
         return next(one.asked.ids for one in given.answers if one.trial.prompt == prompt)
 
-    def _read_order(
-        self, given: ProviderAnswers, order: Sequence[GivenAnswer], read: Callable[[GivenAnswer], SuspectAnswer]
-    ) -> tuple[list[SuspectAnswer], bool]:
+    def _walk_order(self, given: ProviderAnswers, order: Sequence[GivenAnswer]) -> Walk:
         """Responses one after another, until one refutes the suspect: all of them, or of a mixture its odd ones."""
         answers: list[SuspectAnswer] = []
         if given.varied:
             odd = [one for one in order if self._is_odd(one)]
             for count, one in enumerate(odd, start=1):
-                answers.append(read(one))
+                answers.append((yield one))
                 if count == _ODD_TRIED and not any(a.whole for a in answers):
                     return answers, True
             if not all(a.whole for a in answers):
                 return answers, True
             order = [one for one in order if not self._is_odd(one)]
         for one in order:
-            answers.append(read(one))
+            answers.append((yield one))
             if not answers[-1].whole:
                 return answers, True
         return answers, False
@@ -249,10 +310,10 @@ class SuspectReader:
         """A response under a prompt; with `stop` no further than its first tokens where these refute it."""
         if stop and len(one.ids) > _FIRST_TOKENS:
             begun = self._read_tokens(source, prompt, one, _FIRST_TOKENS)
-            if self._refutes(begun.margin):
+            if self._refutes(begun.margin, begun.margin.size):
                 return self._answer(one, prompt, begun.ids, begun.margin, whole=False)
         read = self._read_tokens(source, prompt, one, None)
-        whole = not (stop and self._refutes(read.margin))
+        whole = not (stop and self._refutes(read.margin, read.margin.size))
         return self._answer(one, prompt, read.ids, read.margin, whole=whole)
 
     def _judge_rule(
@@ -261,11 +322,11 @@ class SuspectReader:
         logits = change(chosen)
         rows = TopRows(ids=chosen.ids, logits=logits)
         margin = self._margins(rows, chosen.tokens, chosen.ended, floor=chosen.logits[:, -1])
-        return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=not self._refutes(margin))
+        return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=not self._refutes(margin, margin.size))
 
-    def _refutes(self, margin: NDArray[np.float64]) -> bool:
-        """One token that no rounding explains, or two that hardly any does."""
-        return bool((margin > 2 * self._clear).any() or (margin > self._clear).sum() > 1 + margin.size / 1000)
+    def _refutes(self, margin: NDArray[np.float64], tokens: int) -> bool:
+        """One token that no rounding explains, or of so many tokens two that hardly any does."""
+        return bool((margin > 2 * self._clear).any() or (margin > self._clear).sum() > 1 + tokens / 1000)
 
     def _read_tokens(
         self, source: RowSource, prompt: Sequence[int], one: GivenAnswer, limit: int | None
@@ -378,15 +439,19 @@ class SuspectReader:
 
         return sorted(given.answers, key=order)
 
-    def _shared_first(self, given: ProviderAnswers) -> list[GivenAnswer]:
-        """Responses that the reference would give itself first: other providers give them too, and nights again.
-
-        What another prompt makes of them is then in the book. Of a mixture it is the odd responses that tell.
-        """
+    def _shortest_first(self, given: ProviderAnswers) -> list[GivenAnswer]:
+        """One order for all providers, who are read together; of a mixture it is the odd responses that tell."""
         if given.varied:
             return self._worst_first(given)
+        return sorted(given.answers, key=lambda one: (len(one.asked.ids), one.trial))
 
-        def order(one: GivenAnswer) -> tuple[bool, int, Trial]:
-            return (bool(self._plain[one.trial].missed), len(one.asked.ids), one.trial)
 
-        return sorted(given.answers, key=order)
+def _read_all(walk: Walk, read: Callable[[GivenAnswer], SuspectAnswer]) -> tuple[list[SuspectAnswer], bool]:
+    """One provider by itself."""
+    try:
+        wanted = next(walk)
+        while True:
+            wanted = walk.send(read(wanted))
+    except StopIteration as end:
+        answers, refuted = end.value
+        return answers, refuted

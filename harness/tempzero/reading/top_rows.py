@@ -56,14 +56,26 @@ class SteppedModel:
 
     def __init__(self, model: AdvancingModel) -> None:
         self._model = model
+        self._prompt: tuple[int, ...] = ()
+        self._written: list[int] = []
 
     def describe(self) -> Mapping[str, Any]:
         return {**self._model.describe(), "tokens_at_a_time": 1}
 
     def logits(self, token_ids: Sequence[int], start: int) -> Iterator[NDArray[np.float32]]:
         """Rows as `LogitsSource.logits` gives them."""
+        self._prompt, self._written = tuple(token_ids[:start]), []
         yield self._model.logits_after(token_ids[:start])[None]
-        for token in token_ids[start:]:
+        yield from self.go_on(token_ids[start:])
+
+    def stands_behind(self, prompt: Sequence[int], ids: Sequence[int]) -> bool:
+        """Whether these were the last steps, so that it can go on from there."""
+        return self._prompt == tuple(prompt) and self._written == list(ids)
+
+    def go_on(self, token_ids: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """A row behind each of these tokens, which follow the last ones."""
+        for token in token_ids:
+            self._written.append(token)
             yield self._model.advance([token])[None]
 
 
@@ -150,7 +162,7 @@ class BookedModel:
 
     def __init__(self, model: LogitsSource, book: RowBook) -> None:
         self._model, self._book = model, book
-        self._steps = isinstance(model, SteppedModel)
+        self._prompt: tuple[int, ...] = ()  # what the model has read last, and need not read again
         self.read_tokens = 0
 
     def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
@@ -159,13 +171,24 @@ class BookedModel:
         rows = self._book.look_up(keys)
         known = next((i for i, row in enumerate(rows) if row is None), wanted)
         if known < wanted:
-            known = 0 if self._steps else known  # what was read as a prompt would be rounded as one
-            start, path = len(prompt) + known, (*prompt, *ids)
-            self.read_tokens += len(path)
-            new = chain.from_iterable(self._model.logits(path, start))
-            for at, row in zip(range(known, wanted), new, strict=False):
+            for at, row in self._compute_rows(prompt, ids[: wanted - 1], known):
                 rows[at] = self._book.enter_row(keys[at], row)
         return _join_rows(rows)
+
+    def _compute_rows(
+        self, prompt: Sequence[int], ids: Sequence[int], known: int
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The rows from `known` on. What stands behind the prompt is read from there, as one who writes would."""
+        model = self._model
+        if isinstance(model, SteppedModel) and known and model.stands_behind(prompt, ids[: known - 1]):
+            self.read_tokens += len(ids) - known + 1
+            yield from enumerate(chain.from_iterable(model.go_on(ids[known - 1 :])), start=known)
+            return
+        self.read_tokens += len(ids) + (1 if self._prompt == tuple(prompt) else len(prompt))
+        self._prompt = () if isinstance(model, SteppedModel) else tuple(prompt)
+        for at, row in enumerate(chain.from_iterable(model.logits((*prompt, *ids), len(prompt)))):
+            if at >= known:
+                yield at, row
 
     def find_known_rows(self, prompt: Sequence[int], ids: Sequence[int]) -> TopRows:
         """The first rows, as far as the book has them."""
@@ -176,6 +199,7 @@ class BookedModel:
         self, rows: Iterable[NDArray[np.float32]], prompt: Sequence[int], ids: Sequence[int]
     ) -> Iterator[NDArray[np.float32]]:
         """Enter rows that somebody else reads, as they pass."""
+        self._prompt = ()
         for key, row in zip(self._book.place_keys(prompt, ids), rows, strict=False):
             self._book.enter_row(key, row)
             yield row
