@@ -41,12 +41,21 @@ def _responses(provider: str, choose: Choice) -> Iterable[ScoredResponse]:
         yield replace(first, trial=again, same_as=first.trial, scores=None, sums=None)
 
 
-def _run(folder: Path, choose: Choice, *, scored: bool = True) -> records.Run:
-    """Two providers, two repeats; each token is two characters, as the simulated scores say."""
+def _run(
+    folder: Path, choose: Choice, *, scored: bool = True, declared: str | None = None, off_by: float = 0.0
+) -> records.Run:
+    """Two providers, two repeats; each token is two characters, as the simulated scores say.
+
+    `off_by`: how far every token of x is from what the form q4_0 would choose.
+    """
     responses = [*_responses(REFERENCE, greedy), *_responses("x", choose)]
     texts = {s.trial: _text(s) for s in responses if s.scores is not None}
     attempts = [make_attempt(s.trial, texts[s.same_as or s.trial]) for s in responses]
-    path = make_run(folder, SETTINGS, make_suite(PROMPTS), attempts)
+    providers = SETTINGS.providers
+    if declared is not None:
+        claims = providers[1].claims.model_copy(update={"precision": declared})
+        providers = (providers[0], providers[1].model_copy(update={"claims": claims}))
+    path = make_run(folder, SETTINGS.model_copy(update={"providers": providers}), make_suite(PROMPTS), attempts)
     if scored:
         lines = list(records.open_run(path).lines())
         forms = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
@@ -59,7 +68,7 @@ def _run(folder: Path, choose: Choice, *, scored: bool = True) -> records.Run:
                 of_record = replace(response, record_sha256=hashlib.sha256(line).hexdigest())
                 writer.append(ScoreLine(seq=0, previous="", scored=of_record))
             mine = [r for r in responses if r.trial.provider == "x"]
-            q4_0 = read_suspect(mine, "q4_0", "weights", lambda one, place: 0.0)
+            q4_0 = read_suspect(mine, "q4_0", "weights", lambda one, place: off_by)
             for suspect in (read_unchanged(mine), q4_0):
                 writer.append(ScoreLine(seq=0, previous="", suspect=suspect))
     return records.open_run(path)

@@ -13,6 +13,7 @@ book           values for each prompt -> figures with intervals, by family
 call_counts    tallies -> what vendor verifiers count of requests with tools
 conversation_paths   tallies and pairs -> in which round conversations part
 peer_camps     pairs of peers that can be told apart -> camps, the odd ones, what is said of which pair
+declared_forms   what was read -> how the precision that each provider declares stands by it
 reference_levels   comparisons with a reference and what it read -> how each provider stands to it
 reading        what references read token by token -> figures, causes, findings
 kept_answers   every distinct answer, with who gave it how often -> those that a report has room for
@@ -32,6 +33,7 @@ from tempzero.analysis import call_figures, provider_figures, usage_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.call_counts import count_calls
 from tempzero.analysis.conversation_paths import follow_conversations
+from tempzero.analysis.declared_forms import soften_effects
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
 from tempzero.analysis.findings import collect_findings, sort_findings
@@ -75,8 +77,11 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     shown = pick_divergences(case)
     rows = build_prompt_rows(case)
     kept = keep_answers(case, rows)
-    read = build_reference_reading(case, book, scored, shown, run.config.score.honest_endpoints, kept.read_trials())
-    found = tell_kind_of_divergence(collect_findings(case), read.reading)
+    fingerprints = precision.list_readings()
+    read = build_reference_reading(
+        case, book, scored, shown, run.config.score.honest_endpoints, kept.read_trials(), fingerprints
+    )
+    found = soften_effects(tell_kind_of_divergence(collect_findings(case), read.reading), read.levels)
     coarser = find_contradicted_claims(run, precision, case.budget["precision"])
     manifest = run.manifest
     skipped = {s.provider for s in manifest.skipped}
@@ -114,7 +119,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         answers=kept.answers,
         conversations=follow_conversations(case),
         call_counts=count_calls(case),
-        precision=precision.list_readings(),
+        precision=fingerprints,
     )
 
 

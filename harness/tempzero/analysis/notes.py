@@ -8,6 +8,7 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.conditions import note_condition_differences, note_unreached_load
+from tempzero.analysis.declared_forms import note_without_peers
 from tempzero.analysis.evidence import Case, condition_suffix, load_suffix, name_part
 from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.provider_figures import find_empty_answers, identical_bits_share
@@ -26,7 +27,7 @@ def collect_notes(case: Case) -> tuple[str, ...]:
     for tally in case.tallies:
         who = f"{tally.name}{condition_suffix(tally.lane.condition)}"
         found += (f"{who}: {note}" for note in _note_provider(tally, case))
-    return (*found, *note_hidden_reasoning(case), *note_condition_differences(case))
+    return (*found, *note_hidden_reasoning(case), *note_without_peers(case), *note_condition_differences(case))
 
 
 def _note_change_within_run(tally: Tally, case: Case) -> Iterable[str]:

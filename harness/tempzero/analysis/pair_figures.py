@@ -20,6 +20,7 @@ from tempzero.config import RunSection
 from tempzero.metrics import TEXT_METRICS, agreement, answers, divergence
 from tempzero.metrics.agreement import Counts, Floats, Ints, count_outputs, relabel_counts, rename_outputs
 from tempzero.metrics.cuts import settle_cuts
+from tempzero.precision.declared import group_declared
 from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import COMPARED_KINDS, PAIR_KINDS, PARTS, ComparedKind, Metric, MetricName, PartName
 
@@ -138,7 +139,8 @@ class Pair:
     """Two providers that claim the same model, under one condition, or (kind conditions) one under two.
 
     `right` is the reference or, of conditions, the one with the least load. `decided`: a reference stands beside these
-    two peers and says who strays, so that they are not tested against each other. `listed`: it has figures of its own;
+    two peers and says who strays, or they declare weights of other precisions, which give other texts by rights, so
+    that they are not tested against each other. `listed`: it has figures of its own;
     pairs of very many peers have none and are only tested, for camps.
     """
 
@@ -216,7 +218,8 @@ def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pa
         if other.name in references:
             pairs.append(Pair(kind="reference", left=one, right=other))
         else:
-            decided, listed = _group_key(one) in referenced, sizes[_group_key(one)] <= MOST_LISTED
+            decided = _group_key(one) in referenced or _group_precision(one) != _group_precision(other)
+            listed = sizes[_group_key(one)] <= MOST_LISTED
             if listed or not decided:
                 pairs.append(Pair(kind="cross", left=one, right=other, decided=decided, listed=listed))
     return pairs
@@ -224,6 +227,10 @@ def pair_tallies(tallies: Sequence[Tally], references: Sequence[str]) -> list[Pa
 
 def _group_key(tally: Tally) -> tuple[str, str]:
     return tally.lane.provider.claimed_model, tally.lane.condition
+
+
+def _group_precision(tally: Tally) -> str:
+    return group_declared(tally.lane.provider.claims.precision)
 
 
 def pair_conditions(tallies: Sequence[Tally]) -> list[Pair]:

@@ -7,7 +7,7 @@ more than half of the endpoints is accused.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from tempzero.analysis.evidence import (
     take_evidence,
 )
 from tempzero.analysis.pair_figures import Comparison
+from tempzero.precision.declared import group_declared
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Camps, Finding, FindingWeight
 from tempzero.types.vocabulary import Rule
@@ -59,19 +60,22 @@ class FoldedPair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _PeerGroup:
-    """The peers of one claimed model under one condition, and the places of their pairs among all comparisons."""
+    """Peers of one claimed model under one condition that are held against each other, and the places of their pairs
+    among all comparisons."""
 
     claimed_model: str
     condition: str
+    declared: str
     names: tuple[str, ...]
     indices: tuple[int, ...]
 
 
-def fold_pairs(case: Case, told_apart: Iterable[int], also: Container[int] = ()) -> Iterator[FoldedPair]:
+def fold_pairs(case: Case, told_apart: Iterable[int], also: Collection[int] = ()) -> Iterator[FoldedPair]:
     """Of comparisons that some rule tells apart: those of a reference as they are, those of peers camp by camp.
 
     An odd one is told once, against the first member of the camp; any other difference once for each two camps.
-    `also` are peers that a reference would decide, and does not, for it does not say what the rule asks.
+    `also` are peers that a reference would decide, and does not, for it does not say what the rule asks; they are peers
+    whatever precision they declare.
     """
     chosen = set(told_apart)
     for index in sorted(i for i in chosen if case.comparisons[i].pair.kind == "reference"):
@@ -99,6 +103,7 @@ def find_peer_camps(case: Case) -> tuple[Camps, ...]:
                     odd=tuple(group.names[i] for i in odd),
                     pairs=pairs,
                     alpha=case.budget["camps"],
+                    declared=group.declared,
                 )
             )
     return tuple(found)
@@ -117,18 +122,18 @@ def find_odd_peers(case: Case) -> Iterable[Finding]:
     if not corrected:
         return
     told = list(fold_pairs(case, corrected))
-    camps = {(c.claimed_model, c.condition): c for c in find_peer_camps(case)}
+    camps = {(n, c.condition): c for c in find_peer_camps(case) for camp in c.camps for n in camp}
     for one in told:
         comparison = case.comparisons[one.index]
         if comparison.pair.kind == "reference":
             continue
         comparison = flip_comparison(comparison) if one.swapped else comparison
-        of = camps[comparison.pair.left.lane.provider.claimed_model, comparison.pair.subject.condition]
+        of = camps[comparison.pair.left.name, comparison.pair.subject.condition]
         if one.weight == "accuses":
             yield _build_odd_finding(case, comparison, of, corrected)
         else:
             yield _build_difference(case, comparison, corrected[one.index], len(corrected), one.weight)
-    for of in camps.values():
+    for of in dict.fromkeys(camps.values()):
         if of.endpoints > 2 and any(w.weight == "about_set" for w in told if _is_in_set(case, w, of)):
             yield _build_camps_finding(of)
 
@@ -172,17 +177,19 @@ def _is_tested_peer(comparison: Comparison) -> bool:
     return comparison.pair.kind == "cross" and comparison.test.n > 0
 
 
-def _list_peer_groups(case: Case, also: Container[int] = ()) -> list[_PeerGroup]:
-    groups: dict[tuple[str, str], list[int]] = {}
+def _list_peer_groups(case: Case, also: Collection[int] = ()) -> list[_PeerGroup]:
+    groups: dict[tuple[str, str, str], list[int]] = {}
     for index, comparison in enumerate(case.comparisons):
         pair = comparison.pair
         if pair.kind == "cross" and (not pair.decided or index in also):
-            key = (pair.left.lane.provider.claimed_model, pair.left.lane.condition)
-            groups.setdefault(key, []).append(index)
+            provider = pair.left.lane.provider
+            declared = "" if also else group_declared(provider.claims.precision)
+            groups.setdefault((provider.claimed_model, pair.left.lane.condition, declared), []).append(index)
     return [
         _PeerGroup(
             claimed_model=model,
             condition=condition,
+            declared=declared,
             names=tuple(
                 dict.fromkeys(
                     t.name for i in indices for t in (case.comparisons[i].pair.left, case.comparisons[i].pair.right)
@@ -190,7 +197,7 @@ def _list_peer_groups(case: Case, also: Container[int] = ()) -> list[_PeerGroup]
             ),
             indices=tuple(indices),
         )
-        for (model, condition), indices in groups.items()
+        for (model, condition, declared), indices in groups.items()
     ]
 
 
@@ -234,7 +241,7 @@ def _fold_group(
 
 def _is_in_set(case: Case, one: FoldedPair, of: Camps) -> bool:
     pair = case.comparisons[one.index].pair
-    return (pair.left.lane.provider.claimed_model, pair.left.lane.condition) == (of.claimed_model, of.condition)
+    return pair.left.lane.condition == of.condition and any(pair.left.name in camp for camp in of.camps)
 
 
 def _build_odd_finding(case: Case, comparison: Comparison, of: Camps, corrected: dict[int, float]) -> Finding:
@@ -256,7 +263,7 @@ def _build_odd_finding(case: Case, comparison: Comparison, of: Camps, corrected:
         subject=name,
         other=comparison.pair.right.name,
         message=f"{name}{condition_suffix(of.condition)}: gives other texts than each of the {len(most)} of "
-        f"{of.endpoints} endpoints of {of.claimed_model} that cannot be told apart ({list_names(most)}): on {often} of "
+        f"{of.endpoints} endpoints of {of.title} that cannot be told apart ({list_names(most)}): on {often} of "
         f"{measured} prompts, by more than any of them differs from itself (at least: excess divergence "
         f"{describe_estimate(weakest.estimate)}; p = {p_value:.2g} after Holm over {of.pairs} pairs). Whether by more "
         "than 16-bit rounding is not known without a reference",
@@ -289,9 +296,9 @@ def _build_camps_finding(of: Camps) -> Finding:
     more = f" | and {len(of.camps) - _NAMES_SHOWN} more camps" if len(of.camps) > _NAMES_SHOWN else ""
     return Finding(
         rule=CAMPS_DIFFER.name,
-        subject=of.claimed_model,
+        subject=of.title,
         other=None,
-        message=f"{of.claimed_model}{condition_suffix(of.condition)}: {len(of.camps)} camps among {of.endpoints} "
+        message=f"{of.title}{condition_suffix(of.condition)}: {len(of.camps)} camps among {of.endpoints} "
         f"endpoints: {listed}{more}. Within a camp none can be told from another; no camp that all others differ from "
         "holds more than half of them, so nobody is accused. A reference would say who strays",
         estimate=None,

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from tempzero.analysis.declared_forms import Place, judge_declarations, list_declared
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.attribute import RoundingJudgement
 from tempzero.attribute.alike_forms import describe_alike_forms, round_up_tokens
-from tempzero.types.concluded import Finding, FloorBasis, Level, LevelName
+from tempzero.precision.declared import ClaimStanding
+from tempzero.types.concluded import Diagnosis, Finding, FloorBasis, Level, LevelName, PrecisionReading
 from tempzero.types.vocabulary import Rule
 
 DEVIATES_TOKEN_BY_TOKEN = Rule(
@@ -33,7 +35,19 @@ READ_IT = "whether by more than 16-bit rounding is not known: let the reference 
 READ_IT += "score.enabled in providers.yaml)"
 
 
-def build_levels(case: Case, judged: Sequence[RoundingJudgement]) -> tuple[Level, ...]:
+def judge_declared(
+    case: Case,
+    judged: Sequence[RoundingJudgement],
+    diagnoses: Iterable[Diagnosis],
+    fingerprints: Iterable[PrecisionReading],
+) -> dict[Place, ClaimStanding]:
+    """How what each provider declares of its precision stands by what was read."""
+    return judge_declarations(list_declared(case), judged, diagnoses, fingerprints, _evidence_limit(case, judged))
+
+
+def build_levels(
+    case: Case, judged: Sequence[RoundingJudgement], standings: Mapping[Place, ClaimStanding]
+) -> tuple[Level, ...]:
     """A level for every provider and condition that was compared with a reference on any prompt."""
     read = {(j.reference, j.provider, j.condition): j for j in judged}
     limit = _evidence_limit(case, judged)
@@ -41,19 +55,26 @@ def build_levels(case: Case, judged: Sequence[RoundingJudgement]) -> tuple[Level
     for comparison in case.comparisons:
         pair = comparison.pair
         if pair.kind == "reference" and not np.isnan(comparison.match).all():
-            one = read.get((pair.right.name, pair.left.name, pair.left.lane.condition))
-            found.append(_describe_unread(comparison) if one is None else _describe_read(comparison, one, limit))
+            place = (pair.right.name, pair.left.name, pair.left.lane.condition)
+            if place in read:
+                found.append(_describe_read(comparison, read[place], standings[place], limit))
+            else:
+                found.append(_describe_unread(comparison))
     return tuple(found)
 
 
-def find_deviations(case: Case, judged: Sequence[RoundingJudgement]) -> Iterable[Finding]:
-    """Who computes something else than the reference, as far as its tokens say."""
+def find_deviations(
+    case: Case, judged: Sequence[RoundingJudgement], standings: Mapping[Place, ClaimStanding]
+) -> Iterable[Finding]:
+    """Who computes something else than the reference, and than it declares, as far as its tokens say."""
     limit = _evidence_limit(case, judged)
     for one in judged:
-        if one.evidence < limit or one.provider in case.references:
+        standing = standings[one.reference, one.provider, one.condition]
+        beyond = _name_level(one, standing, limit) == "beyond" and one.declared_evidence >= limit
+        if not beyond or one.provider in case.references:
             continue
         tests = _count_judged(case, judged)
-        p_value = min(1.0, tests * math.exp(-one.evidence))
+        p_value = min(1.0, tests * math.exp(-one.declared_evidence))
         yield Finding(
             rule=DEVIATES_TOKEN_BY_TOKEN.name,
             subject=one.provider,
@@ -64,6 +85,18 @@ def find_deviations(case: Case, judged: Sequence[RoundingJudgement]) -> Iterable
             p_value=p_value,
             evidence=one.worst,
         )
+
+
+def _name_level(one: RoundingJudgement, standing: ClaimStanding, limit: float) -> LevelName:
+    """What is honest rounding depends on what is declared: 16 bits where nothing coarser is."""
+    coarse = one.declared_allowed > one.allowed
+    if coarse and standing.standing == "confirmed" and (one.missed or one.evidence >= limit):
+        return "declared"
+    if one.evidence >= limit:
+        return "undecided" if one.declared_evidence < limit and not standing.coarser else "beyond"
+    if one.shown or not one.missed:
+        return "rounding"
+    return "undecided"
 
 
 def _count_judged(case: Case, judged: Sequence[RoundingJudgement]) -> int:
@@ -86,7 +119,7 @@ def _describe_unread(comparison: Comparison) -> Level:
     return _build_level(comparison, "unread" if differ else "identical", words)
 
 
-def _describe_read(comparison: Comparison, one: RoundingJudgement, limit: float) -> Level:
+def _describe_read(comparison: Comparison, one: RoundingJudgement, standing: ClaimStanding, limit: float) -> Level:
     prompts, differ = _count_differing(comparison)
     size = (
         f"texts differ on {differ} of {prompts} prompts, {one.missed} of {one.tokens} tokens are not the choice of "
@@ -95,26 +128,43 @@ def _describe_read(comparison: Comparison, one: RoundingJudgement, limit: float)
     if one.missed:
         size += f", the largest margin is {one.largest_margin:.2g} logits"
     allowed = f"an honest host's may be {one.allowed:.2g}, {_BASIS_WORDS[one.floor.basis]}"
-    alike = describe_alike_forms(one.alike)
-    if one.evidence >= limit:
-        return _build_level(comparison, "beyond", f"beyond 16-bit rounding: {size}", one)
-    if not differ and not one.missed:
+    name = _name_level(one, standing, limit)
+    if not differ and not one.missed and name == "rounding":
         words = f"computes what {one.reference} computes: all of {one.tokens} tokens read are its choice"
-        return _build_level(comparison, "identical", words, one)
-    if one.shown:
+        return _build_level(comparison, "identical", words + _describe_declared(standing), one, standing)
+    if name == "declared":
+        beyond = ", beyond 16-bit rounding" if one.evidence >= limit else ""
+        words = f"{standing.words}{beyond}: {size}; its rounding is {_describe_scale(one)}"
+    elif name == "beyond":
+        words = f"beyond 16-bit rounding: {size}{_describe_declared(standing)}"
+    elif name == "rounding":
+        alike = describe_alike_forms(one.alike)
         words = f"same up to 16-bit rounding: {size}; its rounding is {_describe_scale(one)}, {allowed}{alike}"
-        return _build_level(comparison, "rounding", words, one)
-    more = "" if one.more_tokens is None else f"; about {round_up_tokens(one.more_tokens)} tokens would tell"
-    words = f"too little was read to say that it differs by rounding only: {size}; its rounding is "
-    words += f"{_describe_scale(one)}, {allowed}{more}"
-    return _build_level(comparison, "undecided", words, one)
+        words += _describe_declared(standing)
+    elif one.evidence >= limit:
+        words = f"beyond 16-bit rounding, as coarser weights that it declares may be (up to {one.declared_allowed:.2g} "
+        words += f"logits): {size}; {standing.words}; a form of the same name in score.forms would say, or `tempzero "
+        words += "fingerprint`"
+    else:
+        more = "" if one.more_tokens is None else f"; about {round_up_tokens(one.more_tokens)} tokens would tell"
+        words = f"too little was read to say that it differs by rounding only: {size}; its rounding is "
+        words += f"{_describe_scale(one)}, {allowed}{more}"
+    return _build_level(comparison, name, words, one, standing)
+
+
+def _describe_declared(standing: ClaimStanding) -> str:
+    """What is said of the declared precision beside a level: nothing of what is not declared or not tested."""
+    return "" if standing.standing == "untested" else f"; {standing.words}"
 
 
 def _describe_beyond(one: RoundingJudgement, p_value: float, tests: int) -> str:
     clear = f", {one.clear} of them by more than {one.floor.clear_margin:.2g} logits" if one.clear else ""
+    whose = (
+        "an honest host's may be" if one.declared_allowed <= one.allowed else "the weights that it declares may make it"
+    )
     return (
         f"beyond 16-bit rounding: {one.missed} of {one.tokens} tokens are not its choice{clear}, where rounding as "
-        f"large as an honest host's may be ({one.allowed:.2g} logits, {_BASIS_WORDS[one.floor.basis]}: "
+        f"large as {whose} ({one.declared_allowed:.2g} logits, {_BASIS_WORDS[one.floor.basis]}: "
         f"{one.floor.source}) would miss about {one.expected:.0f}; rounding of {_describe_scale(one)} would be needed. "
         f"Chance of so much evidence under honest rounding: at most {p_value:.2g} (e-value, corrected for {tests} "
         "providers)"
@@ -135,7 +185,13 @@ def _count_differing(comparison: Comparison) -> tuple[int, int]:
     return matched.size, int((matched < 1).sum())
 
 
-def _build_level(comparison: Comparison, name: LevelName, words: str, one: RoundingJudgement | None = None) -> Level:
+def _build_level(
+    comparison: Comparison,
+    name: LevelName,
+    words: str,
+    one: RoundingJudgement | None = None,
+    standing: ClaimStanding | None = None,
+) -> Level:
     pair = comparison.pair
     prompts, differ = _count_differing(comparison)
     return Level(
@@ -153,4 +209,6 @@ def _build_level(comparison: Comparison, name: LevelName, words: str, one: Round
         allowed=None if one is None else one.allowed,
         basis=None if one is None else one.floor.basis,
         more_tokens=None if one is None else one.more_tokens,
+        standing=None if standing is None else standing.standing,
+        because="" if standing is None else standing.words,
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tempzero.analysis.book import Book, Subject, bounded_mean
+from tempzero.analysis.declared_forms import judge_diagnosis, list_coarse_forms, list_declared
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.observations import CENSORED, NOT_SAID
-from tempzero.analysis.reference_levels import build_levels, find_deviations
+from tempzero.analysis.reference_levels import build_levels, find_deviations, judge_declared
 from tempzero.attribute import (
     ACCUSING_CAUSES,
     Attribution,
@@ -18,7 +19,7 @@ from tempzero.attribute import (
     attribute_reading,
 )
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Diagnosis, Divergence, Finding, Level, ReferenceReading
+from tempzero.types.concluded import Diagnosis, Divergence, Finding, Level, PrecisionReading, ReferenceReading
 from tempzero.types.scored import Reading
 from tempzero.types.vocabulary import CauseName, RuleName
 
@@ -42,21 +43,23 @@ def build_reference_reading(
     divergences: Sequence[Divergence],
     honest: Iterable[str],
     more: Sequence[Trial],
+    fingerprints: Sequence[PrecisionReading],
 ) -> WhatWasRead:
     """What the reading says; `honest` are providers that are named as the floor of the others.
 
     `more`: responses that are to be shown token by token besides those of the divergences.
     """
     if not reading.scored:
-        return WhatWasRead(reading=None, levels=build_levels(case, ()), findings=())
-    prompts = [p.id for p in case.prompts]
-    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest, more)
+        return WhatWasRead(reading=None, levels=build_levels(case, (), {}), findings=())
+    prompts, coarse = [p.id for p in case.prompts], list_coarse_forms(list_declared(case))
+    found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest, more, coarse)
     _enter_scored_figures(book, found)
-    levels = build_levels(case, found.judgements)
+    standings = judge_declared(case, found.judgements, found.reading.diagnoses, fingerprints)
+    levels = build_levels(case, found.judgements, standings)
     return WhatWasRead(
         reading=found.reading,
         levels=levels,
-        findings=(*find_deviations(case, found.judgements), *_find_causes(case, found, levels)),
+        findings=(*find_deviations(case, found.judgements, standings), *_find_causes(case, found, levels)),
     )
 
 
@@ -119,20 +122,31 @@ def _enter_scored_figures(book: Book, found: Attribution) -> None:
 
 def _find_causes(case: Case, found: Attribution, levels: Iterable[Level]) -> Iterable[Finding]:
     beyond = {(x.reference, x.provider, x.condition) for x in levels if x.name == "beyond"}
+    declared = list_declared(case)
     for one in found.reading.diagnoses:
         rule = ACCUSING_CAUSES.get(one.cause)
         if one.cause in _CAUSES_OF_SIZE and (one.reference, one.provider, one.condition) not in beyond:
             continue
         if rule is not None and one.strength == "shown" and one.provider not in case.references:
-            yield _build_cause_finding(rule, one)
+            words = _hold_against_declared(declared.get(one.provider), one)
+            if words is not None:
+                yield _build_cause_finding(rule, one, words)
 
 
-def _build_cause_finding(rule: RuleName, one: Diagnosis) -> Finding:
+def _hold_against_declared(declared: str | None, one: Diagnosis) -> str | None:
+    """What a finding adds of what is declared; None where a provider is not to be accused of coarser weights."""
+    if one.cause != "coarser" or declared is None:
+        return ""
+    standing = judge_diagnosis(declared, one)
+    return f"; {standing.words}" if standing.coarser else None
+
+
+def _build_cause_finding(rule: RuleName, one: Diagnosis, words: str) -> Finding:
     return Finding(
         rule=rule,
         subject=one.provider,
         other=one.reference,
-        message=f"{one.provider}{condition_suffix(one.condition)}: {one.message}",
+        message=f"{one.provider}{condition_suffix(one.condition)}: {one.message}{words}",
         estimate=one.estimate,
         p_value=None,
         evidence=one.evidence,

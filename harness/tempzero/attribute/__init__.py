@@ -25,7 +25,7 @@ from tempzero.attribute.measures import Measure, measure_providers
 from tempzero.attribute.noise import JoinedForm, build_margin_profiles, join_forms, measure_noise_floor
 from tempzero.attribute.patient import Patient
 from tempzero.attribute.reader_tables import ReaderTable, ReportedAnswer, ResponseLane, build_tables
-from tempzero.attribute.rounding_levels import RoundingJudgement, find_table_floor, judge_rounding
+from tempzero.attribute.rounding_levels import DeclaredForms, RoundingJudgement, find_table_floor, judge_rounding
 from tempzero.reading.rounding_floor import RoundingFloor
 from tempzero.types.asked import Trial
 from tempzero.types.concluded import Diagnosis, Divergence, Estimate, ReferenceReading
@@ -35,6 +35,7 @@ from tempzero.types.vocabulary import CauseName, Metric, RuleName
 __all__ = [
     "ACCUSING_CAUSES",
     "Attribution",
+    "DeclaredForms",
     "Measure",
     "PooledEstimate",
     "ReportedAnswer",
@@ -74,15 +75,17 @@ def attribute_reading(
     shown: Sequence[Divergence],
     honest: Iterable[str] = (),
     more: Sequence[Trial] = (),
+    declared: Mapping[str, DeclaredForms] | None = None,
 ) -> Attribution:
     """Attribute what was read.
 
     `shown` are the divergences to explain, `honest` the providers whose rounding is the floor of the others, `more`
-    the responses that are to be shown token by token besides those that diverge.
+    the responses that are to be shown token by token besides those that diverge, `declared` the providers that say they
+    serve less than 16 bits.
     """
-    named = frozenset(honest)
+    named, coarse = frozenset(honest), declared or {}
     tables = build_tables(reading, answers, prompts)
-    return _join_attributions([_attribute_table(t, reading, answers, shown, named, more) for t in tables])
+    return _join_attributions([_attribute_table(t, reading, answers, shown, named, more, coarse) for t in tables])
 
 
 def _join_attributions(parts: Sequence[Attribution]) -> Attribution:
@@ -108,6 +111,7 @@ def _attribute_table(
     shown: Sequence[Divergence],
     honest: frozenset[str],
     more: Sequence[Trial],
+    declared: Mapping[str, DeclaredForms],
 ) -> Attribution:
     trials = [*(t for d in shown for t in (d.left, d.right)), *more]
     known = join_forms(table, reading.forms)
@@ -126,7 +130,7 @@ def _attribute_table(
         ),
         measures=measure_providers(table, known, ground.epsilon),
         lone=tuple(x for lane in judged for x in _pooled_estimates(table, lane, diagnoses)),
-        judgements=judge_rounding(table, known, floor, reading.suspects),
+        judgements=judge_rounding(table, known, floor, reading.suspects, declared),
     )
 
 

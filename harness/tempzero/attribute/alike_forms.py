@@ -16,7 +16,7 @@ import numpy as np
 
 from tempzero.attribute.noise import JoinedForm
 from tempzero.attribute.reader_tables import ReaderTable, ResponseLane
-from tempzero.attribute.suspect_fits import BEATS_LIVE, Duel, SuspectFits, compare_suspects
+from tempzero.attribute.suspect_fits import BEATS_LIVE, BEATS_REFUTED, Duel, SuspectFits, compare_suspects
 from tempzero.types.concluded import Estimate
 
 TOLD_APART = 0.05
@@ -34,6 +34,27 @@ class AlikeForm:
     name: str
     more_tokens: int | None
     better: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormStandings:
+    """Coarser forms by name: which explain every token better than float32 does, and which do not, or surely worse."""
+
+    explaining: tuple[str, ...] = ()
+    refuted: tuple[str, ...] = ()
+
+
+def sort_forms(fits: SuspectFits | None) -> FormStandings:
+    """None of those that cannot be told from float32."""
+    explaining, refuted = [], []
+    for fit in () if fits is None else fits.others:
+        if fits is None or fit.line.kind != "weights" or not fit.line.touched:
+            continue
+        if not fit.live or compare_suspects(fits.plain, fit).chance <= TOLD_APART:
+            refuted.append(fit.line.suspect)
+        elif compare_suspects(fit, fits.plain).chance <= (BEATS_LIVE if fits.plain.live else BEATS_REFUTED):
+            explaining.append(fit.line.suspect)
+    return FormStandings(explaining=tuple(explaining), refuted=tuple(refuted))
 
 
 def find_alike_forms(

@@ -16,7 +16,7 @@ import numpy as np
 from tempzero.attribute import endings
 from tempzero.attribute.alike_forms import describe_alike_forms, find_alike_forms
 from tempzero.attribute.fits import Fits, fit_decoding
-from tempzero.attribute.patient import NAMED_AT_MOST, Patient, join_few_names, name_cause
+from tempzero.attribute.patient import NAMED_AT_MOST, Patient, join_few_names, list_forms, name_cause
 from tempzero.attribute.prompt_counts import TokenOffset, measure_token_offset
 from tempzero.attribute.repeats import Repeats, compare_repeats
 from tempzero.attribute.shapes import MissShape, compare_miss_shape
@@ -147,14 +147,14 @@ def _diagnose_suspect(
     if found.next_best is not None:
         score += f", {found.next_best.misses} by the next best suspect ({found.next_best.line.words})"
     told = "" if counted is None else counted.describe()
-    size = _estimate_size(best, decoding)
+    size, forms = _estimate_size(best, decoding), list_forms(found.winners)
     if found.shown:
         message = f"{best.line.words}: that {score}{_describe_family(fits, best)}{told}"
-        return patient.build_diagnosis(name_cause(best), "shown", message, size, patient.worst_trials())
+        return patient.build_diagnosis(name_cause(best), "shown", message, size, patient.worst_trials(), forms)
     names = "; or ".join(f.line.words for f in found.winners[:NAMED_AT_MOST])
     message = f"one of: {names}. The first {score}{told}"
     if len(causes) == 1:
-        return patient.build_diagnosis(causes.pop(), "likely", message, size, patient.worst_trials())
+        return patient.build_diagnosis(causes.pop(), "likely", message, size, patient.worst_trials(), forms)
     strength: Strength = "likely" if plain.live else _strength_of_open(fits)
     return patient.build_diagnosis("not_faithful", strength, message, None, patient.worst_trials())
 

@@ -48,6 +48,7 @@ class Patient:
         message: str,
         estimate: Estimate | None = None,
         evidence: Iterable[Trial] = (),
+        forms: Iterable[str] = (),
     ) -> Diagnosis:
         return Diagnosis(
             reference=self.table.reader.reference,
@@ -58,6 +59,7 @@ class Patient:
             message=message,
             estimate=estimate,
             evidence=tuple(evidence)[:MAX_EVIDENCE_TRIALS],
+            forms=tuple(forms),
         )
 
     def worst_trials(self) -> tuple[Trial, ...]:
@@ -70,6 +72,11 @@ class Patient:
 
 def name_cause(fit: Fit) -> CauseName:
     return "other_model" if fit.line.suspect.startswith("weights=") else _CAUSE_OF[fit.line.kind]
+
+
+def list_forms(winners: Iterable[Fit]) -> tuple[str, ...]:
+    """Those of them that are other forms of the model's weights or cache, by name."""
+    return tuple(f.line.suspect for f in winners if name_cause(f) == "coarser")
 
 
 def join_few_names(names: Sequence[str]) -> str:

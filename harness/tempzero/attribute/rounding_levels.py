@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tempzero import stats
-from tempzero.attribute.alike_forms import AlikeForm, find_alike_forms
+from tempzero.attribute.alike_forms import AlikeForm, FormStandings, find_alike_forms, sort_forms
 from tempzero.attribute.noise import JoinedForm
 from tempzero.attribute.reader_tables import Floats, Ints, ReaderTable, ResponseLane
 from tempzero.attribute.suspect_fits import build_suspect_fits
@@ -26,13 +26,24 @@ _FEWEST_TOKENS, _FEWEST_PROMPTS = 200, 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredForms:
+    """What a provider says it serves that is coarser than 16 bits: forms by name, and how many times an honest host's
+    rounding such forms may add to it where none of them was measured."""
+
+    names: frozenset[str]
+    room: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RoundingJudgement:
     """How one provider's tokens stand to honest rounding.
 
-    `evidence` is the log of an e-value against rounding of at most `allowed`; `scale` the likeliest size of rounding;
-    `expected` how many misses rounding of the allowed size would make. `clear` counts misses beyond the floor's clear
-    margin, `alike` names the coarser forms that it cannot be told from, and `more_tokens` is how many would have to be
-    read to show that it rounds honestly (None: it is shown, or more of the same would not show it).
+    `evidence` is the log of an e-value against rounding of at most `allowed`; `scale` the likeliest size of rounding.
+    `clear` counts misses beyond the floor's clear margin, `alike` names the coarser forms that it cannot be told from,
+    and `more_tokens` is how many would have to be read to show that it rounds honestly (None: it is shown, or more of
+    the same would not show it). Of a provider that declares coarser weights `declared_evidence` is against rounding of
+    at most `declared_allowed`, which is what these may add; of the others both are as for honest rounding. `expected`
+    is how many misses that would make. `forms` says which coarser forms explain its tokens, and which do not.
     """
 
     reference: str
@@ -52,6 +63,9 @@ class RoundingJudgement:
     more_tokens: int | None
     alike: tuple[AlikeForm, ...]
     worst: tuple[Trial, ...]
+    declared_allowed: float
+    declared_evidence: float
+    forms: FormStandings
 
 
 def find_table_floor(table: ReaderTable, known: Sequence[JoinedForm], honest: Iterable[str]) -> RoundingFloor:
@@ -96,11 +110,15 @@ def _measure_floor(table: ReaderTable, lane: ResponseLane) -> Iterable[RoundingF
 
 
 def judge_rounding(
-    table: ReaderTable, known: Sequence[JoinedForm], floor: RoundingFloor, suspects: Sequence[SuspectReading]
+    table: ReaderTable,
+    known: Sequence[JoinedForm],
+    floor: RoundingFloor,
+    suspects: Sequence[SuspectReading],
+    declared: Mapping[str, DeclaredForms],
 ) -> tuple[RoundingJudgement, ...]:
-    """Every provider but the reference itself."""
+    """Every provider but the reference itself; `declared` has those that say they serve less than 16 bits."""
     return tuple(
-        _judge_lane(table, lane, known, floor, suspects)
+        _judge_lane(table, lane, known, floor, suspects, declared.get(lane.provider))
         for lane in table.lanes
         if lane.provider != table.reader.reference
     )
@@ -112,11 +130,13 @@ def _judge_lane(
     known: Sequence[JoinedForm],
     floor: RoundingFloor,
     suspects: Sequence[SuspectReading],
+    declared: DeclaredForms | None,
 ) -> RoundingJudgement:
     choices, allowed = gather_choices(table, lane), ALLOWANCE * floor.rms
     scale = stats.rounding_scale(choices)
     shown = scale.high is not None and scale.high <= EXCLUDED * allowed
     fits = build_suspect_fits(table.reader.reference, lane, suspects, floor)
+    evidence, coarse = stats.rounding_evidence(choices, allowed), allowed + _add_declared(declared, known, floor)
     return RoundingJudgement(
         reference=table.reader.reference,
         provider=lane.provider,
@@ -127,15 +147,26 @@ def _judge_lane(
         prompts=int(np.unique(choices.prompt).size),
         missed=choices.missed,
         clear=int(np.count_nonzero(choices.margin > floor.clear_margin)),
-        expected=stats.expected_misses(choices, allowed),
+        expected=stats.expected_misses(choices, coarse),
         largest_margin=float(choices.margin.max(initial=0.0)),
         scale=scale,
-        evidence=stats.rounding_evidence(choices, allowed),
+        evidence=evidence,
         shown=shown,
         more_tokens=None if shown else stats.tokens_to_exclude(choices, EXCLUDED * allowed),
         alike=find_alike_forms(table, lane, known, fits, scale),
         worst=_pick_worst_trials(table, lane),
+        declared_allowed=coarse,
+        declared_evidence=evidence if declared is None else stats.rounding_evidence(choices, coarse),
+        forms=sort_forms(fits),
     )
+
+
+def _add_declared(declared: DeclaredForms | None, known: Sequence[JoinedForm], floor: RoundingFloor) -> float:
+    """How much rounding the declared forms add to an honest host's, in logits: as measured, where one of them was."""
+    if declared is None:
+        return 0.0
+    measured = [float(np.sqrt(np.square(f.change).mean())) for f in known if f.name in declared.names and f.change.size]
+    return max(measured, default=declared.room * floor.rms)
 
 
 def gather_choices(table: ReaderTable, lane: ResponseLane) -> stats.ReadChoices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tempzero.attribute.patient import NAMED_AT_MOST, Patient, join_few_names, name_cause
+from tempzero.attribute.patient import NAMED_AT_MOST, Patient, join_few_names, list_forms, name_cause
 from tempzero.attribute.reader_tables import ResponseLane
 from tempzero.attribute.suspect_fits import Naming, SuspectFits
 from tempzero.types.concluded import Diagnosis
@@ -24,7 +24,7 @@ def diagnose_share(patient: Patient, fits: SuspectFits, part: Naming) -> Diagnos
     message = f"{where}: {names}. That explains every token of these, and nothing changed those of the others"
     strength: Strength = "shown" if part.shown else "likely"
     cause: CauseName = "mixture" if mixed else causes.pop() if len(causes) == 1 else "not_faithful"
-    return patient.build_diagnosis(cause, strength, message, None, odd)
+    return patient.build_diagnosis(cause, strength, message, None, odd, list_forms(part.winners))
 
 
 def _describe_common_length(fits: SuspectFits) -> str:

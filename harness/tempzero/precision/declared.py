@@ -1,18 +1,44 @@
-"""What a provider declares and what its fingerprint names in, confirmed, contradicted or untested out."""
+"""What a provider declares of its precision and what was found in, confirmed, contradicted or untested out.
+
+The one place for that rule, whatever found it: log-probabilities of first tokens (`judge_claim`) or a reference's
+reading of the answers (`judge_read_forms`). Served as declared is confirmed and no fault, however coarse; coarser than
+declared is contradicted; what could neither be found nor ruled out is untested.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from tempzero.precision.forms import FormKind
+from tempzero.precision.forms import FORMS, FormKind
 from tempzero.precision.naming import Naming
 from tempzero.precision.packs import Direction, DirectionPack
 from tempzero.types.vocabulary import ClaimState
 
 # Words for what no form stands for: the full width of 16 bits or more.
 _WIDE = {"bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "16bit"}
+_CACHE_WORDS = {"cache", "kv", "kvcache"}
 _COARSENESS: dict[FormKind, int] = {"16-bit": 0, "8-bit": 1, "5-bit": 2, "4-bit": 3}
+# By how many times what an honest 16-bit host is moved by the coarsest forms of these bits move a small model.
+FORM_ROOMS: tuple[float, ...] = (0.0, 9.0, 12.0, 20.0)
+
+
+_F = TypeVar("_F", bound="NamedForm")
+
+
+class NamedForm(Protocol):
+    """What the rule needs of a form, be it one of the package's or a pack's direction."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def kind(self) -> FormKind: ...
+    @property
+    def claims(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,15 +50,90 @@ class ClaimStanding:
     coarser: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declaration:
+    """A declared precision, read. `names` are the forms that it could mean, by the names that `score.forms` has.
+
+    `room` is how many times an honest host's rounding such forms may add to it: 0 where none coarser than 16 bits is
+    declared.
+    """
+
+    names: frozenset[str]
+    room: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadForms:
+    """What a reference read of a provider's answers, by the names of forms in `score.forms`.
+
+    `served`: one of them is shown to be served. `explaining`: each explains every token, and better than float32 does.
+    `alike`: cannot be told from float32. `refuted`: do not explain the tokens, or surely worse. `within`: what was seen
+    is no more than an honest 16-bit host's rounding.
+    """
+
+    served: Collection[str]
+    explaining: Collection[str]
+    alike: Collection[str]
+    refuted: Collection[str]
+    within: bool
+
+
+def read_declaration(declared: str) -> Declaration:
+    """What a declared precision could mean. Words that nobody knows might mean any form.
+
+    >>> read_declaration("Q4_0").names == {"q4_0"}, read_declaration("bf16").room, read_declaration("mixed").room
+    (True, 0.0, 20.0)
+    """
+    meant = _find_meant(declared, FORMS)
+    unknown = 0 if _is_wide(declared) else len(FORM_ROOMS) - 1
+    coarsest = max((_COARSENESS[f.kind] for f in meant if f.kind in _COARSENESS), default=unknown)
+    return Declaration(names=frozenset(f.gguf_type or f.name for f in meant), room=FORM_ROOMS[coarsest])
+
+
+def group_declared(declared: str | None) -> str:
+    """Whose texts may be held against each other: "" of 16 bits or none declared, else about how many bits are.
+
+    >>> group_declared("bf16"), group_declared("fp8"), group_declared("Q4_K_M"), group_declared("turbo")
+    ('', '8-bit', '4-bit', 'turbo')
+    """
+    if declared is None:
+        return ""
+    kinds = [f.kind for f in _find_meant(declared, FORMS) if f.kind in _COARSENESS]
+    if not kinds:
+        return "" if _is_wide(declared) else declared
+    coarsest = max(kinds, key=lambda kind: _COARSENESS[kind])
+    return coarsest if _COARSENESS[coarsest] else ""
+
+
+def judge_read_forms(declared: str | None, read: ReadForms) -> ClaimStanding:
+    """What was read of the answers' tokens, held against the declaration."""
+    if declared is None:
+        return _untested("it declares no precision")
+    meant, wide = _find_meant(declared, FORMS), _is_wide(declared)
+    weights = [f for f in FORMS if f.name in read.served and f.kind in _COARSENESS]
+    if weights:
+        return _judge_found(declared, weights, meant, wide)
+    if read.served:
+        return _judge_cache(declared, read.served)
+    names = read_declaration(declared).names
+    if names & set(read.explaining):
+        return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
+    if wide:
+        return _judge_wide(declared, read)
+    if not names:
+        return _untested(f'no form is known that "{declared}" could mean')
+    if names <= set(read.refuted):
+        return ClaimStanding(standing="contradicted", words=f'it declares "{declared}" and is not that')
+    return _untested(f'"{declared}" could neither be found nor ruled out')
+
+
 def judge_claim(
     declared: str | None, pack: DirectionPack, naming: Naming | None, *, trusted: bool, moved: bool
 ) -> ClaimStanding:
     """`trusted`: there is a conclusion. `moved`: something fixed was found that is no form of the pack."""
     if declared is None:
         return _untested("it declares no precision")
-    wanted = _read_words(declared)
-    wide = bool(wanted & _WIDE)
-    meant = [d for d in pack.directions if wanted & {_flatten(c) for c in (d.name, *d.claims)}]
+    wide, meant = _is_wide(declared), _find_meant(declared, pack.directions)
     if not wide and not meant:
         return _untested(f'the pack has no form that "{declared}" could mean')
     if naming is None or not trusted:
@@ -40,22 +141,48 @@ def judge_claim(
     if moved:
         return _untested("what moves it is none of the pack's forms")
     found = [d for one in naming.named for d in (one.direction, *one.rivals) if d.kind in _COARSENESS]
-    if not found:
-        return _judge_unmoved(declared, naming, meant, wide)
-    if all(d in meant or (wide and d.kind == "16-bit") for d in found):
+    return _judge_found(declared, found, meant, wide) if found else _judge_unmoved(declared, naming, meant, wide)
+
+
+def _judge_found(declared: str, found: Sequence[NamedForm], meant: Sequence[NamedForm], wide: bool) -> ClaimStanding:
+    """One of `found` is served."""
+    names = {form.name for form in meant}
+    if all(form.name in names or (wide and form.kind == "16-bit") for form in found):
         return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
-    if any(d in meant for d in found):
+    if any(form.name in names for form in found):
         return _untested(f'"{declared}" is one of several forms that cannot be parted here')
-    served = min(_COARSENESS[d.kind] for d in found)
-    promised = max([_COARSENESS[d.kind] for d in meant if d.kind in _COARSENESS], default=0)
+    served = min(_COARSENESS[form.kind] for form in found)
+    promised = max([_COARSENESS[form.kind] for form in meant if form.kind in _COARSENESS], default=0)
+    if not meant and not wide:
+        return _untested(f'no form is known that "{declared}" could mean')
     return ClaimStanding(
         standing="contradicted",
-        words=f'it declares "{declared}" and serves {" or ".join(d.title for d in found)}',
+        words=f'it declares "{declared}" and serves {" or ".join(form.title for form in found)}',
         coarser=served > promised,
     )
 
 
-def _judge_unmoved(declared: str, naming: Naming, meant: list[Direction], wide: bool) -> ClaimStanding:
+def _judge_wide(declared: str, read: ReadForms) -> ClaimStanding:
+    """16 bits or more are declared, and nothing coarser explains the answers better."""
+    coarse = [f for f in FORMS if _COARSENESS.get(f.kind)]
+    left, out = ([f.name for f in coarse if f.name in names] for names in (read.alike, read.refuted))
+    if not read.within:
+        return _untested("what it computes is open")
+    if left or not out:
+        return _untested(f"{left[0]} could not be ruled out" if left else "no coarser form read its answers")
+    return ClaimStanding(standing="confirmed", words=f"{declared}, as declared: told from {', '.join(out)}")
+
+
+def _judge_cache(declared: str, served: Collection[str]) -> ClaimStanding:
+    """Only the cache is coarser: a fault where the declaration does not speak of it."""
+    if _read_words(declared) & _CACHE_WORDS:
+        return _untested(f'what "{declared}" says of the cache is not read here')
+    kept = " or ".join(name.removeprefix("cache=") for name in served)
+    words = f'it declares "{declared}" and keeps keys and values as {kept}'
+    return ClaimStanding(standing="contradicted", words=words, coarser=True)
+
+
+def _judge_unmoved(declared: str, naming: Naming, meant: Sequence[Direction], wide: bool) -> ClaimStanding:
     """Nothing coarse was named."""
     if any(d in naming.untestable for d in meant):
         return _untested(f'"{declared}" changes nothing in these weights')
@@ -74,6 +201,16 @@ def _judge_unmoved(declared: str, naming: Naming, meant: list[Direction], wide: 
 
 def _untested(words: str) -> ClaimStanding:
     return ClaimStanding(standing="untested", words=words)
+
+
+def _is_wide(declared: str) -> bool:
+    return bool(_read_words(declared) & _WIDE)
+
+
+def _find_meant(declared: str, known: Sequence[_F]) -> list[_F]:
+    """The forms that the declaration's words could mean."""
+    wanted = _read_words(declared)
+    return [form for form in known if wanted & {_flatten(c) for c in (form.name, *form.claims)}]
 
 
 def _read_words(declared: str) -> set[str]:

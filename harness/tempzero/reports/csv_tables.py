@@ -127,6 +127,8 @@ _LEVEL_COLUMNS = (
     "allowed",
     "basis",
     "more_tokens",
+    "declared_standing",
+    "declared_because",
     "message",
 )
 
@@ -229,7 +231,7 @@ def _level_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:
         scale = (None, None, None) if one.scale is None else (one.scale.value, one.scale.low, one.scale.high)
         counts = (one.prompts, one.differ, one.tokens, one.missed, one.largest_margin)
         who = (one.provider, one.condition, one.reference, one.name)
-        yield (*who, *counts, *scale, one.allowed, one.basis, one.more_tokens, one.message)
+        yield (*who, *counts, *scale, one.allowed, one.basis, one.more_tokens, one.standing, one.because, one.message)
 
 
 def _camp_rows(analysis: Analysis) -> Iterator[Sequence[CellValue]]:

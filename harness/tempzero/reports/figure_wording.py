@@ -56,6 +56,7 @@ _OTHERS: tuple[tuple[VerdictOutcome, str], ...] = (
 LEVEL_WORDS: Mapping[LevelName, str] = {
     "identical": "identical",
     "rounding": "same up to 16-bit rounding",
+    "declared": "rounded as it declares",
     "undecided": "too little was read to say",
     "beyond": "beyond 16-bit rounding",
     "unread": "texts differ, not read",

@@ -13,6 +13,7 @@ _NAMES = 4
 _LEVELS: Mapping[LevelName, str] = {
     "identical": "",
     "rounding": ", which is no more than 16-bit rounding does",
+    "declared": ", which is what the coarser weights do that it declares",
     "undecided": "; too little was read to say whether that is rounding",
     "beyond": ", and its choices are further off than 16-bit rounding explains",
     "unread": "; nobody has read yet by how much",

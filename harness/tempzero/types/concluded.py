@@ -88,9 +88,10 @@ class Finding:
     weight: FindingWeight = "accuses"
 
 
-LevelName = Literal["identical", "rounding", "undecided", "beyond", "unread"]
-"""How a provider stands to its reference: nothing differs; the same up to an honest 16-bit host's rounding; too little
-was read to say so; more than rounding; texts differ, and nobody read by how much."""
+LevelName = Literal["identical", "rounding", "declared", "undecided", "beyond", "unread"]
+"""How a provider stands to its reference: nothing differs; the same up to an honest 16-bit host's rounding; rounded as
+the coarser weights that it declares; too little was read to say so; more than rounding; texts differ, and nobody read
+by how much."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,8 @@ class Level:
 
     `prompts` were compared, and on `differ` of them the texts differ. Of `tokens` that were read `missed` are not the
     reference's choice. `scale` is the likeliest size of its rounding, `allowed` what an honest host's may be, `basis`
-    where that is from; `more_tokens` is about how many would have to be read to decide.
+    where that is from; `more_tokens` is about how many would have to be read to decide. `standing` is of the precision
+    that the provider declares, and `because` says why; None where nothing was read.
     """
 
     provider: str
@@ -116,6 +118,8 @@ class Level:
     allowed: float | None = None
     basis: FloorBasis | None = None
     more_tokens: int | None = None
+    standing: ClaimState | None = None
+    because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +127,8 @@ class Camps:
     """The endpoints of one claimed model under one condition that no reference decides: who answers alike.
 
     Members of one camp cannot be told apart, the largest camp comes first. `odd` differ from every member of a camp
-    that holds more than half of the endpoints.
+    that holds more than half of the endpoints. `declared` is about how many bits they all declare, where that is less
+    than 16.
     """
 
     claimed_model: str
@@ -132,6 +137,12 @@ class Camps:
     odd: tuple[str, ...]
     pairs: int
     alpha: float
+    declared: str = ""
+
+    @property
+    def title(self) -> str:
+        """The model, and what of its precision they declare."""
+        return f"{self.claimed_model}, declared {self.declared}" if self.declared else self.claimed_model
 
     @property
     def endpoints(self) -> int:
@@ -363,6 +374,7 @@ class Diagnosis:
     """A cause that was looked for in one provider's tokens, and how strongly they speak for it.
 
     `estimate` is the cause's own size: a rounding scale in logits, a temperature, a penalty, a share of the responses.
+    `forms` are those of the model's weights or cache that explain the tokens, by name.
     """
 
     reference: str
@@ -373,6 +385,7 @@ class Diagnosis:
     message: str
     estimate: Estimate | None
     evidence: tuple[Trial, ...]
+    forms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -62,7 +62,7 @@ def _doubt_camps(provider: ProviderFacts, analysis: Analysis, found: Sequence[Fi
             return
     told = {f.subject for f in found if f.rule == "camps"}
     for of in analysis.camps:
-        if of.claimed_model in told and any(provider.name in camp for camp in of.camps):
+        if of.title in told and any(provider.name in camp for camp in of.camps):
             yield f"it is in one of {len(of.camps)} camps, and nothing says which of them strays"
             return
 

@@ -41,7 +41,7 @@ _KEPT_FIGURES: Mapping[KindName, frozenset[MetricName] | None] = {
 }
 _MUTUAL_KINDS = frozenset(kind.name for kind in KINDS if kind.mutual)
 _SHOWN_CHARS = 2000
-_LEVELS: tuple[LevelName, ...] = ("identical", "rounding", "unread", "undecided", "beyond")
+_LEVELS: tuple[LevelName, ...] = ("identical", "rounding", "declared", "unread", "undecided", "beyond")
 _LABELS = ("served_model", "fingerprint", "backend")
 
 

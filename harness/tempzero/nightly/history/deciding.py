@@ -142,7 +142,7 @@ class _Watch:
         until = [p.night for p in self.held if p.night < window[0]]
         side, home = self.tonight.side, self.home
         name = name_known_state(groups + opened)
-        same = side.level in SAME_LEVELS and all(one.level != "beyond" for one in self.baseline.sides)
+        same = _is_same_computation(side, self.baseline.sides)
         return replace(
             self._figures(against),
             state="other computation" if same else "changed",
@@ -257,6 +257,13 @@ class _Watch:
         return f"{words} ({before} answers tonight, {now} in the baseline{by})"
 
 
+def _is_same_computation(side: Side, baseline: Sequence[Side]) -> bool:
+    """Whether rounding explains that tonight's answers are new: all are the reference's, or all coarse as declared."""
+    if side.level == "declared":
+        return all(one.level == "declared" for one in baseline)
+    return side.level in SAME_LEVELS and all(one.level not in ("beyond", "declared") for one in baseline)
+
+
 _NOT_SEEN = "too little speaks for a change tonight, and too little for its being over"
 
 
@@ -271,6 +278,8 @@ def _explain_alarm(side: Side, same: bool, states: int) -> str:
         return f"{changed}; they differ from the reference by more than rounding{figures}"
     if side.level in SAME_LEVELS:
         return f"{changed}; they are the reference's up to rounding, which those of the baseline were not{figures}"
+    if side.level == "declared":
+        return f"{changed}; they are rounded as it declares, which those of the baseline were not{figures}"
     unknown = f"{changed}; whether by more than rounding is not known"
     if side.level == "undecided":
         return f"{unknown}{figures}"

@@ -74,7 +74,7 @@ def build_agreement_section(view: View) -> Section:
 
 def _describe_camps(of: Camps) -> list[Paragraph | Table]:
     """Who cannot be told apart, and who stands outside."""
-    where = f"{of.claimed_model} ({of.condition})"
+    where = f"{of.title} ({of.condition})"
     if len(of.camps) == 1:
         words = f"{where}: none of {of.endpoints} endpoints can be told from another by its texts."
         return [Paragraph(text=words)]

@@ -29,6 +29,7 @@ _NOT_READ = "not read"
 _LEVEL_TONES: dict[LevelName, Tone] = {
     "identical": "good",
     "rounding": "good",
+    "declared": "good",
     "undecided": "watch",
     "beyond": "bad",
     "unread": "watch",
@@ -85,6 +86,7 @@ def _level_table(view: View) -> Table | None:
             Column(heading="Prompts with other texts", numeric=True),
             Column(heading="Tokens it would not choose", numeric=True),
             Column(heading="Largest margin", hint="in logits", numeric=True, screen=False),
+            Column(heading="Declared precision", hint="what claims.precision says of it", screen=False),
             Column(heading="What was seen", screen=False),
         ),
         rows=tuple(
@@ -99,6 +101,10 @@ def _level_table(view: View) -> Table | None:
                 Cell(
                     text=UNDEFINED if one.largest_margin is None else f"{one.largest_margin:.2g}",
                     why=_NOT_READ if one.largest_margin is None else "",
+                ),
+                Cell(
+                    text=f"{one.standing}: {one.because}" if one.standing else UNDEFINED,
+                    why="" if one.standing else _NOT_READ,
                 ),
                 Cell(text=one.message),
             )

@@ -99,6 +99,7 @@ def _lay_out_row(view: View, subject: Subject, outcome: VerdictOutcome, y: int, 
 _BRIEF_LEVELS: Mapping[LevelName, str] = {
     "identical": "identical",
     "rounding": "16-bit rounding",
+    "declared": "as declared",
     "undecided": "too little read",
     "beyond": "beyond rounding",
     "unread": "not read",
@@ -111,6 +112,8 @@ def _describe_standing(view: View, subject: Subject) -> tuple[str, str]:
         if (level.provider, level.condition) == (subject.provider, subject.condition):
             if level.name == "rounding" and _shows_coarser(view, subject):
                 return f"{LEVEL_WORDS[level.name]}, but coarser weights are shown", "coarser weights"
+            if level.name == "declared":
+                return f"{LEVEL_WORDS[level.name]}: {level.because}", _BRIEF_LEVELS[level.name]
             return LEVEL_WORDS[level.name], _BRIEF_LEVELS[level.name]
     for of in view.analysis.camps:
         if of.condition != subject.condition:
