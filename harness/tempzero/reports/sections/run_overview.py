@@ -113,7 +113,7 @@ def _describe_standing(view: View, subject: Subject) -> tuple[str, str]:
             if level.name == "rounding" and _shows_coarser(view, subject):
                 return f"{LEVEL_WORDS[level.name]}, but coarser weights are shown", "coarser weights"
             if level.name == "declared":
-                return f"{LEVEL_WORDS[level.name]}: {level.because}", _BRIEF_LEVELS[level.name]
+                return level.because, _BRIEF_LEVELS[level.name]
             return LEVEL_WORDS[level.name], _BRIEF_LEVELS[level.name]
     for of in view.analysis.camps:
         if of.condition != subject.condition:
