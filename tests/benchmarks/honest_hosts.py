@@ -1,9 +1,9 @@
 """Run folders with honest 16-bit hosts in, a table out: what level each has, and what the run ends with.
 
-The answers of real engines that round activations (vLLM and transformers in bfloat16), recorded with a float32
-reference beside them. Each folder is copied, read by its reference where it was not (or --again), without other forms,
-which takes seconds, and judged. An honest host must be "rounding" or "identical", and accused of nothing but of repeats
-that differ, if they do.
+The answers of real engines that round activations (vLLM, transformers, OpenVINO, llama.cpp in 16 bits), recorded with a
+float32 reference beside them. Each folder is copied, read by its reference under the forms and suspects of the shipped
+configuration (--forms names others), and judged. An honest host must be "rounding" or "identical", and accused of
+nothing but of repeats that differ, if they do.
 
     python tests/benchmarks/honest_hosts.py RUN...
 """
@@ -11,6 +11,8 @@ that differ, if they do.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -18,29 +20,26 @@ from pathlib import Path
 
 from tempzero import records
 from tempzero.analysis import analyse
-from tempzero.engines import open_local_engine
-from tempzero.engines.event_loop import run_coroutine
-from tempzero.engines.local import weights
-from tempzero.reading.references import LogitsReference
-from tempzero.reading.scorer import Scorer
+from tempzero.cli.exit_codes import EXIT_CODES
+from tempzero.collect.watcher import Watcher
+from tempzero.config.loading import load_config
+from tempzero.reading.run_reading import score_run
 from tempzero.types.concluded import Analysis
 from tempzero.verdict import gate
 
 HARMLESS = ("nondeterministic",)
+ROOT = Path(__file__).parents[2]
 
 
-def read_run(path: Path) -> None:
-    """Let the run's first reference in this process read every response."""
-    run = records.open_run(path)
-    provider = run.config.provider(run.config.run.references[0])
-    assert provider.local is not None, "the reference runs in this process"
-    engine = open_local_engine(provider, weights.obtain_weights_for(run.config, provider.local, say=print))
-    try:
-        with records.open_score_writer(path) as writer:
-            scorer = Scorer(run, provider.name, LogitsReference(engine), writer.append)
-            scorer.read_responses(lambda done, of: None)
-    finally:
-        run_coroutine(engine.aclose())
+def set_forms(path: Path, forms: tuple[str, ...], claim: str | None) -> None:
+    """Of a copy: let these forms read it, and let every provider but the references declare `claim` ("": nothing)."""
+    file = path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["config"]["score"]["forms"] = list(forms)
+    for provider in manifest["config"]["providers"]:
+        if claim is not None and provider["name"] not in manifest["config"]["run"]["reference"]:
+            provider["claims"]["precision"] = claim or None
+    file.write_text(json.dumps(manifest))
 
 
 def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[str]) -> None:
@@ -49,14 +48,19 @@ def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[s
         accused = [rule for rule in rules if rule not in HARMLESS]
         scale = one.scale
         size = "" if scale is None or scale.low is None else f"{scale.value:.3f} [{scale.low:.3f}, {scale.high:.3f}]"
+        cells = (one.provider, name, one.name, f"{one.differ} of {one.prompts}", f"{one.missed} of {one.tokens}")
         print(
-            f"{name}  {one.provider}  {one.name}  texts {one.differ}/{one.prompts}  tokens {one.missed}/{one.tokens}  "
-            f"largest {one.largest_margin or 0:.3f}  scale {size}  findings {rules}  run: {outcome}",
+            "|",
+            " | ".join((*cells, f"{one.largest_margin or 0:.2f}", size, ", ".join(rules), outcome)),
+            "|",
             flush=True,
         )
+        print("   ", one.message)
         counted["accused" if accused else one.name] += 1
+    for diagnosis in analysis.reading.diagnoses if analysis.reading else ():
+        print("   ", diagnosis.provider, diagnosis.cause, diagnosis.strength, diagnosis.message)
     for finding in analysis.findings:
-        if finding.rule == "nondeterministic":
+        if finding.rule in HARMLESS:
             print("   ", finding.message)
 
 
@@ -64,18 +68,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--again", action="store_true", help="read what was read before as well")
+    parser.add_argument("--forms", help="parted by commas; else those of the shipped configuration")
+    parser.add_argument("--claim", help="let the hosts declare this precision")
+    parser.add_argument("--keep", type=Path, help="a folder for the copies that were read")
     options = parser.parse_args()
+    shipped = load_config(ROOT / "providers.yaml").score.forms
+    forms = tuple(options.forms.split(",")) if options.forms else shipped
     counted: Counter[str] = Counter()
     for path in options.runs:
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(shutil.copytree(path, Path(folder) / path.name))
-            if options.again or not (copy / "scores.jsonl").exists():
+            copy = Path(options.keep or folder) / path.name
+            if options.again or not copy.exists():
+                shutil.copytree(path, copy, dirs_exist_ok=True)
                 for file in ("scores.jsonl", "scores.seal.json"):
                     (copy / file).unlink(missing_ok=True)
-                read_run(copy)
+            set_forms(copy, forms, options.claim)
+            score_run(copy, environ=os.environ, watcher=Watcher())
             run = records.open_run(copy)
             analysis = analyse(run)
-            describe_run(path.name, analysis, gate.judge(analysis, run.config.gates).outcome, counted)
+            verdict = gate.judge(analysis, run.config.gates)
+            describe_run(path.name, analysis, f"{verdict.outcome}, {EXIT_CODES[verdict.outcome]}", counted)
     print(dict(counted))
 
 

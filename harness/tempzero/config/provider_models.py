@@ -62,8 +62,8 @@ class Claims(StrictModel):
     model: str | None = None
     """The open weights it claims to serve. Providers are compared only where this agrees."""
     precision: str | None = None
-    """In which precision it says it serves them, in its own words, e.g. bf16 or fp8; null: it does not say. Weights that
-    are served as declared are no finding, coarser ones are; who declares nothing is held to 16 bits."""
+    """In which precision it says it serves them, in its own words, e.g. bf16 or fp8; null: it does not say.
+    Weights that are served as declared are no finding, coarser ones are; who declares nothing is held to 16 bits."""
     source: str | None = None
     """Where it says so, e.g. the address of a page."""
     as_of: str | None = None
