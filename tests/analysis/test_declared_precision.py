@@ -12,12 +12,13 @@ from attribute.simulated import Choice, quantised, rounding
 from tempzero import reports
 from tempzero.analysis import analyse
 from tempzero.types.concluded import Analysis, Level
+from tempzero.types.vocabulary import RuleName
 from tempzero.verdict import gate
 
 
 def found_of(
     folder: Path, choose: Choice, declared: str | None, *, off_by: float = 0.0
-) -> tuple[Analysis, Level, list[str], str]:
+) -> tuple[Analysis, Level, list[RuleName], str]:
     """Of the provider x: its level, the rules that accuse it, its outcome. The form q4_0 read it, and is `off_by`."""
     found = analyse(_run(folder, choose, declared=declared, off_by=off_by))
     (level,) = (one for one in found.levels if one.provider == "x")
@@ -100,8 +101,8 @@ def test_among_peers_of_one_precision_the_odd_one_is_still_found(tmp_path: Path)
     texts = {"a": "x", "b": "x", "c": "x", "d": "y", "e": "z"}
     attempts = [a for name, text in texts.items() for a in everywhere(name, text, text, text)]
     four = {"claims": {"model": "m", "precision": "q4_0"}}
-    declared = {"a": four, "b": four, "c": four, "d": {"claims": {"model": "m", "precision": "Q4_K_M"}}}
-    found = analysed(tmp_path, settings(*texts, reference=None, **declared), MANY, attempts)
+    also = {"claims": {"model": "m", "precision": "Q4_K_M"}}
+    found = analysed(tmp_path, settings(*texts, reference=None, a=four, b=four, c=four, d=also), MANY, attempts)
     (odd,) = (f for f in found.findings if f.rule == "odd_one")
     assert odd.subject == "d"
     assert "m, declared 4-bit" in odd.message

@@ -32,13 +32,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from cause_endpoints import PARTS, SOURCE, finer, list_faults, suite
 from causes import REFERENCE, attempts, collect_answers, settings
-from honest_hosts import read_run
 from making import make_run
 from numpy.typing import NDArray
 from tempzero import records, stats
 from tempzero.attribute.reader_tables import ReaderTable, ResponseLane, build_tables
 from tempzero.attribute.rounding_levels import ALLOWANCE, find_table_floor, gather_choices
 from tempzero.attribute.text_edits import MIN_EDITED_PROMPTS, find_text_edit
+from tempzero.engines import open_local_engine
+from tempzero.engines.event_loop import run_coroutine
+from tempzero.engines.local import weights
+from tempzero.reading.references import LogitsReference
+from tempzero.reading.scorer import Scorer
 from tempzero.stats.error_budget import divide_budget
 from tempzero.stats.kernels import prefix_kernel
 
@@ -142,6 +146,20 @@ def try_run(path: Path, draws: int, kinds: dict[str, str]) -> None:
     for lane in table.lanes:
         if lane.provider != reference:
             print_host(lane.provider, kinds.get(lane.provider, "honest"), try_host(table, lane, draws))
+
+
+def read_run(path: Path) -> None:
+    """Let the run's first reference in this process read every response, under no forms and suspects."""
+    run = records.open_run(path)
+    provider = run.config.provider(run.config.run.references[0])
+    assert provider.local is not None, "the reference runs in this process"
+    engine = open_local_engine(provider, weights.obtain_weights_for(run.config, provider.local, say=print))
+    try:
+        with records.open_score_writer(path) as writer:
+            scorer = Scorer(run, provider.name, LogitsReference(engine), writer.append)
+            scorer.read_responses(lambda done, of: None)
+    finally:
+        run_coroutine(engine.aclose())
 
 
 def main() -> None:
