@@ -10,6 +10,7 @@ from typing import Any
 
 from tempzero import config, plan, records
 from tempzero.config import Config, Setting
+from tempzero.records import ChainName
 from tempzero.types.asked import Message, Prompt, Suite, Trial
 from tempzero.types.recorded import (
     Attempt,
@@ -98,6 +99,17 @@ def make_attempt(trial: Trial, text: str | None = "yes", number: int = 1, kind: 
 
 def make_trial(provider: str = "a", prompt: str = "p0", repeat: int = 0) -> Trial:
     return Trial(provider=provider, prompt=prompt, condition="default", repeat=repeat)
+
+
+def chain_file(path: Path, chain: ChainName = "records") -> Path:
+    """The file of a chain of a small run, which has one part."""
+    (part,) = records.list_parts(path, chain)
+    return part
+
+
+def chain_bytes(path: Path, chain: ChainName = "records") -> bytes:
+    """All lines of a chain, whatever parts they are in."""
+    return b"".join(part.read_bytes() for part in records.list_parts(path, chain))
 
 
 def make_run(folder: Path, settings: Config, suite: Suite, attempts: Iterable[Attempt], run_id: str = "run") -> Path:

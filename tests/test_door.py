@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import tempzero
 from door_workplace import EXAMPLE
-from making import make_attempt, make_config, make_run, make_suite, make_trial
+from making import chain_file, make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero.analysis.opened_run import OpenedRun
 from tempzero.cli import main
 from tempzero.collect.watcher import Watcher
@@ -396,9 +396,9 @@ def test_options_of_a_claim_that_do_not_go_together_are_refused(options: dict[st
 
 def test_what_does_not_hold_is_raised(workplace: Path) -> None:
     """There is no result to look into by mistake."""
-    records = workplace / EXAMPLE / "records.jsonl"
+    records = chain_file(workplace / EXAMPLE)
     records.write_text(records.read_text().replace("text 1", "text 9", 1))
-    with pytest.raises(RunFolderError, match=r"records\.jsonl:"):
+    with pytest.raises(RunFolderError, match=r"records/part-00001\.jsonl:"):
         tempzero.verify(EXAMPLE)
     with pytest.raises(TempzeroError):
         tempzero.verify(workplace / "nowhere")

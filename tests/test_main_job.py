@@ -17,6 +17,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, after, completion, error
+from making import chain_bytes
 from tempzero.cli import main
 from tempzero.types.asked import SuiteName
 
@@ -184,8 +185,8 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         return after(0.03, completion(texts[min(nth, len(texts) - 1)], model=call.model))
 
     def recorded(folder: Path) -> list[tuple[str, str]]:
-        files = list((folder / "results").glob("*/records.jsonl"))
-        lines = files[0].read_bytes().split(b"\n")[:-1] if files else []
+        files = sorted((folder / "results").glob("*/records/*.jsonl"))
+        lines = [line for file in files for line in file.read_bytes().split(b"\n")[:-1]]
         trials = [json.loads(line)["attempt"]["trial"] for line in lines]
         return [(t["provider"], t["prompt"].removeprefix("p-")) for t in trials]
 
@@ -205,7 +206,7 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         process.wait()
         time.sleep(0.2)  # what was in flight has arrived at the server by then
         run = only_run(killed)
-        kept = (run / "records.jsonl").read_bytes()
+        kept = chain_bytes(run)
         before = Counter(recorded(killed))
         assert 9 <= sum(before.values()) < 24
 
@@ -220,7 +221,7 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         )
         assert len(server.calls) - asked == 24 - sum(before.values())
 
-    assert (run / "records.jsonl").read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
+    assert chain_bytes(run).startswith(kept[: kept.rfind(b"\n") + 1])
     assert main(["verify", str(run)]) == 0
     assert set(Counter(recorded(killed)).values()) == {3}
     assert untimed(run) == untimed(only_run(whole))

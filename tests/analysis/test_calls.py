@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, chunk_values, completion, stream
+from making import chain_file
 from tempzero import stats
 from tempzero.cli import main
 
@@ -185,7 +186,7 @@ def test_a_vendor_s_set_gives_the_counts_that_its_script_defines(tmp_path: Path)
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     hosts = {"official": vendor(OFFICIAL), "a": vendor(VENDOR)}
     summary = run(tmp_path, "samples.jsonl", hosts, reference="official")
-    records = (next((tmp_path / "results").iterdir()) / "records.jsonl").read_text().splitlines()
+    records = chain_file(next((tmp_path / "results").iterdir())).read_text().splitlines()
     exchanges = [json.loads(line)["attempt"] for line in records]
     bodies = [json.loads(e["exchange"]["response"]["body"]) for e in exchanges if e["trial"]["provider"] == "a"]
     counts, found = count_as_verifiers_do(bodies), figures(summary, "a")

@@ -95,7 +95,7 @@ async def _measure(calls: int) -> None:
                     progress=had,
                 )
             records.finish_session(path, writer, now=_NOW)
-        size = (path / records.RECORDS).stat().st_size
+        size = sum(part.stat().st_size for part in records.list_parts(path, records.RECORDS))
         print(f"{len(plan.trials)} records, {size / 2**20:.0f} MiB; planned and begun at {watch.at_start_mib:.0f} MiB")
 
 

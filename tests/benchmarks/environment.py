@@ -284,7 +284,7 @@ def _fill_folder(folder: Path, base_url: str) -> None:
 def _wait_for_records(folder: Path) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        if any(f.stat().st_size for f in folder.glob("results/*/records.jsonl")):
+        if any(f.stat().st_size for f in folder.glob("results/*/records/*.jsonl")):
             return
         time.sleep(0.02)
 
@@ -310,7 +310,7 @@ def _check_records(folder: Path, row: Row) -> list[str]:
         )
         if done.returncode not in (0, 3) or "Traceback" in done.stderr:
             problems.append(f"{command.split()[0]}: exit code {done.returncode}: {done.stderr[-300:]}")
-    lines = (runs[0].parent / "records.jsonl").read_bytes().count(b"\n")
+    lines = sum(f.read_bytes().count(b"\n") for f in runs[0].parent.glob("records/*.jsonl"))
     return problems if lines == 80 else [*problems, f"{lines} records, not 80"]
 
 

@@ -80,8 +80,8 @@ def main() -> None:
             copy = Path(options.keep or folder) / path.name
             if options.again or not copy.exists():
                 shutil.copytree(path, copy, dirs_exist_ok=True)
-                for file in ("scores.jsonl", "scores.seal.json"):
-                    (copy / file).unlink(missing_ok=True)
+                for file in (*records.list_parts(copy, records.SCORES), copy / "scores.seal.json"):
+                    file.unlink(missing_ok=True)
             set_forms(copy, forms, options.claim)
             score_run(copy, environ=os.environ, watcher=Watcher())
             run = records.open_run(copy)

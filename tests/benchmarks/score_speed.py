@@ -1,6 +1,6 @@
 """Nothing in, ratios out: what reading a response costs, against the engine alone and against generating it.
 
-Reading       `metrics.decoding.read` over the rows of one pass, everything that scores.jsonl holds of a token
+Reading       `metrics.decoding.read` over the rows of one pass, everything that the scores hold of a token
 Engine alone  the same pass with logits for every position, the rows dropped
 Generating    the same number of tokens, one after the other
 Shared        20 responses to one long prompt read, against one of them

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from attribute import simulated
 from evidence import URL, answers, attempt, run_of
-from making import make_config, sha256
+from making import chain_file, make_config, sha256
 from markdown_it import MarkdownIt
 from tempzero import claims, cli
 from tempzero.analysis import analyse
@@ -693,9 +693,9 @@ def test_a_rule_that_no_bundle_is_made_for_is_refused_by_name() -> None:
 def test_a_damaged_run_makes_no_bundle(tmp_path: Path) -> None:
     """Evidence begins with a whole chain."""
     opened = run_of(tmp_path, answers("a", VARIED))
-    records = opened.path / "records.jsonl"
+    records = chain_file(opened.path)
     records.write_bytes(records.read_bytes().replace(b"no, 2", b"no, 3"))
-    with pytest.raises(TempzeroError, match=r"records\.jsonl"):
+    with pytest.raises(TempzeroError, match=r"records/part-00001\.jsonl"):
         claim(opened)
 
 

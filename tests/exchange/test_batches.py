@@ -17,6 +17,7 @@ import pytest
 from exchanging import MAP, refused, row, take_in, write_csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from making import chain_bytes
 from tempzero import records
 from tempzero.errors import ExchangeError
 from tempzero.exchange import column_reading, encoding_process, importing, plain_tables, table_reading
@@ -55,7 +56,7 @@ def content(run: Run) -> tuple[bytes, dict[str, Any]]:
     manifest = json.loads((run.path / records.MANIFEST).read_bytes())
     for key in ("run_id", "created_at", "sessions", "config"):
         manifest.pop(key)
-    written = (run.path / records.RECORDS).read_bytes()
+    written = chain_bytes(run.path)
     return re.sub(rb'"previous":"[0-9a-f]{64}",', b"", written), manifest
 
 
@@ -132,8 +133,8 @@ def test_batches_write_the_very_bytes_of_rows(
     source = write_csv(folder / "answers.csv", noisy())
     one = take_in(source, maps, **options)
     assert one.verify()
-    written = (one.path / records.RECORDS).read_bytes()
-    assert f"{hashlib.sha256(written).hexdigest()}  {records.RECORDS}\n" in (one.path / "run.sha256").read_text()
+    written = chain_bytes(one.path)
+    assert f"{hashlib.sha256(written).hexdigest()}  records/part-00001.jsonl\n" in (one.path / "run.sha256").read_text()
     by_row()
     assert content(one) == content(take_in(source, maps, **options))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from exchanging import MAP, keys_and_texts, refused, row, take_in, views, write_csv, write_jsonl
-from making import make_setting
+from making import chain_file, make_setting
 from tempzero import cli, records
 from tempzero.analysis import analyse
 from tempzero.errors import ExchangeError, RunFolderError
@@ -475,7 +475,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_an_edited_import_does_not_verify(tmp_path: Path) -> None:
     """The chain protects foreign records like our own."""
     run = take_in(write_csv(tmp_path / "x.csv", [row(run=0), row(run=1)]), f"{MAP},repeat=run")
-    file = run.path / records.RECORDS
+    file = chain_file(run.path)
     file.write_bytes(file.read_bytes().replace(b"yes", b"yea", 1))
     with pytest.raises(RunFolderError, match="does not have the hash"):
         records.open_run(run.path).verify()

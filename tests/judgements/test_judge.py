@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bubblewrap import needs_bubblewrap
-from making import make_attempt, make_config, make_run, make_trial
+from making import chain_file, make_attempt, make_config, make_run, make_trial
 from tempzero import judgements, records
 from tempzero.analysis import analyse
 from tempzero.cli import main
@@ -161,7 +161,7 @@ def test_a_judgement_that_was_edited_breaks_the_chain(tmp_path: Path) -> None:
     """A verdict nobody can vouch for is no evidence."""
     path = code_run(tmp_path)
     judgements.judge(path, run_code=True, say=print)
-    file = path / records.JUDGEMENTS
+    file = chain_file(path, "judged")
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0].replace("2 of 2", "1 of 2"), *lines[1:]]) + "\n")
     with pytest.raises(RunFolderError, match="the hash chain breaks here"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from loopback import Call, Loopback, Reply, completion, error
+from making import chain_file
 from tempzero.cli import main
 from tiny_gguf import tiny_model
 
@@ -73,7 +74,7 @@ def test_servers_are_named_after_what_they_serve(folder: Path, capsys: pytest.Ca
     assert [form["form"] for form in hosts["eight"]["naming"]["named"]] == ["q8_0"]
     assert (hosts["four"]["standing"], hosts["eight"]["standing"]) == ("contradicted", "confirmed")
     (run,) = folder.glob("results/*-fingerprint")
-    for body in (run / "records.jsonl").read_text().splitlines():
+    for body in chain_file(run).read_text().splitlines():
         assert json.loads(json.loads(body)["attempt"]["exchange"]["request"]["body"])["top_logprobs"] == 20
     assert main(["fingerprint", str(run), "--pack", "pack.json", "--json"]) == 1
     assert capsys.readouterr().out == first

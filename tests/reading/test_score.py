@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import make_attempt, make_run, make_suite
+from making import chain_bytes, chain_file, make_attempt, make_run, make_suite
 from tempzero import config, records
 from tempzero.config import Config
 from tempzero.engines import open_local_engine
@@ -186,20 +186,20 @@ def test_what_cannot_be_read_is_said_so(tmp_path: Path) -> None:
 def test_scoring_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Lines that a kill left are kept, a torn one is done again, and a second call adds nothing."""
     path, whole = scored(tmp_path, own_answers(settings()), settings())
-    file = path / "scores.jsonl"
+    file = chain_file(path, "scores")
     lines = file.read_bytes().splitlines(keepends=True)
     (path / "scores.seal.json").unlink()  # a killed scorer has sealed nothing
     file.write_bytes(b"".join(lines[:2]) + lines[2][:40])
     pipeline.score_run(path, environ={}, watcher=QUIET)
-    assert file.read_bytes() == b"".join(lines)
+    assert chain_bytes(path, "scores") == b"".join(lines)
     pipeline.score_run(path, environ={}, watcher=QUIET)
     assert records.open_run(path).reading() == whole
 
 
 def test_scores_are_chained_to_each_other_and_to_the_records(tmp_path: Path) -> None:
-    """A changed, removed or foreign line of scores.jsonl is found."""
+    """A changed, removed or foreign line of the scores is found."""
     path, _ = scored(tmp_path, own_answers(settings()), settings())
-    file = path / "scores.jsonl"
+    file = chain_file(path, "scores")
     before = file.read_bytes()
     records.open_run(path).verify()
     edits: list[Callable[[bytes], bytes]] = [
@@ -209,14 +209,14 @@ def test_scores_are_chained_to_each_other_and_to_the_records(tmp_path: Path) -> 
     for edit in edits:
         file.write_bytes(edit(before))
         assert file.read_bytes() != before
-        with pytest.raises(RunFolderError, match=r"scores\.jsonl:\d+: the hash chain breaks"):
+        with pytest.raises(RunFolderError, match=r"scores/part-00001\.jsonl:\d+: the hash chain breaks"):
             records.open_run(path).verify()
     file.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))
     with pytest.raises(RunFolderError, match="scoring left 3 lines"):
         records.open_run(path).verify()
     other, _ = scored(tmp_path / "other", own_answers(settings(), max_tokens=3), settings())
-    file.write_bytes((other / "scores.jsonl").read_bytes())
-    with pytest.raises(RunFolderError, match=r"no line of records\.jsonl has the hash"):
+    file.write_bytes(chain_file(other, "scores").read_bytes())
+    with pytest.raises(RunFolderError, match=r"no line of the records has the hash"):
         records.open_run(path).verify()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import make_attempt, make_run
+from making import chain_file, make_attempt, make_run
 from tempzero import config, records
 from tempzero.config import Config
 from tempzero.engines import open_local_engine
@@ -220,13 +220,13 @@ def test_providers_are_read_behind_the_same_prompt_together(tmp_path: Path, monk
 
 
 def test_scoring_again_reads_no_suspect_again(tmp_path: Path) -> None:
-    """What stands in scores.jsonl stands; responses that come later are read with all suspects anew."""
+    """What stands in the scores stands; responses that come later are read with all suspects anew."""
     chosen = settings()
     path = make_run(tmp_path, chosen, SUITE, list(answered(opened(chosen), edit=lambda messages: messages[1:])))
     run_reading.score_run(path, environ={}, watcher=QUIET)
-    before = (path / "scores.jsonl").read_bytes()
+    before = chain_file(path, "scores").read_bytes()
     run_reading.score_run(path, environ={}, watcher=QUIET)
-    assert (path / "scores.jsonl").read_bytes() == before
+    assert chain_file(path, "scores").read_bytes() == before
 
 
 def test_a_variant_of_ones_own_is_a_suspect_as_well(tmp_path: Path) -> None:

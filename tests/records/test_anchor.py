@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tempzero
 from evidence import answers
-from making import NOW, make_config, make_run, make_suite
+from making import NOW, chain_file, make_config, make_run, make_suite
 from tempzero import cli
 from tempzero.errors import BundleError, RunFolderError, TempzeroError, UsageError
 from tempzero.records import compress_run, open_run, open_run_writer, request_time_stamp, sign_root
@@ -121,7 +121,7 @@ def test_whom_nobody_knows_vouches_for_nothing(run: Path, key: Path, tmp_path: P
 
 
 @NEEDS_TOOLS
-@pytest.mark.parametrize("name", ["manifest.json", "records.jsonl", "run.sha256"])
+@pytest.mark.parametrize("name", ["manifest.json", "records/part-00001.jsonl", "run.sha256"])
 def test_any_byte_that_is_changed_after_the_seal_is_noticed_twice(
     name: str, run: Path, key: Path, authority: Path
 ) -> None:
@@ -197,7 +197,7 @@ def test_packed_records_have_the_same_root(run: Path) -> None:
     root = open_run(run).root()
     compress_run(run)
     assert f"root {root}" in tempzero.verify(run).sentence
-    packed = run / "records.jsonl.gz"
+    packed = chain_file(run)
     packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()).replace(b"yes", b"yep"), mtime=0))
     with pytest.raises(RunFolderError):
         tempzero.verify(run)

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from making import NOW, make_attempt, make_config, make_manifest, make_run, make_suite, make_trial
+from making import NOW, chain_file, make_attempt, make_config, make_manifest, make_run, make_suite, make_trial
 from tempzero.errors import RunFolderError
 from tempzero.records import PREFLIGHT, RECORDS, create_run, finish_session, open_run, open_run_writer, record_preflight
 
@@ -23,7 +23,7 @@ def run_path(tmp_path: Path) -> Path:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    return (path / RECORDS).read_bytes().splitlines(keepends=True)
+    return chain_file(path).read_bytes().splitlines(keepends=True)
 
 
 def test_what_was_written_is_read_back_whole(run_path: Path) -> None:
@@ -57,14 +57,14 @@ def swap(lines: list[bytes]) -> list[bytes]:
 )
 def test_an_edited_record_file_is_found_out(run_path: Path, tamper: object) -> None:
     """Evidence that was touched after the run is not evidence, and verify says which line."""
-    (run_path / RECORDS).write_bytes(b"".join(tamper(lines_of(run_path))))  # type: ignore[operator]
-    with pytest.raises(RunFolderError, match=r"records\.jsonl"):
+    chain_file(run_path).write_bytes(b"".join(tamper(lines_of(run_path))))  # type: ignore[operator]
+    with pytest.raises(RunFolderError, match=r"/records(/part-00001\.jsonl)?:"):
         open_run(run_path).verify()
 
 
 def test_a_torn_last_line_is_tolerated_and_kept_as_evidence(run_path: Path) -> None:
     """A kill in the middle of a write costs that line only, and the next session starts cleanly after it."""
-    with (run_path / RECORDS).open("ab") as file:
+    with chain_file(run_path).open("ab") as file:
         file.write(b'{"seq":4,"previous":"abc')
     assert len(list(open_run(run_path).records())) == 4
     with open_run_writer(run_path, now=NOW) as writer:
@@ -79,8 +79,8 @@ def test_a_torn_last_line_is_tolerated_and_kept_as_evidence(run_path: Path) -> N
 def test_rubbish_inside_the_file_is_named_by_line(run_path: Path) -> None:
     """A damaged line in the middle is not a torn tail: it is refused, not skipped."""
     lines = lines_of(run_path)
-    (run_path / RECORDS).write_bytes(lines[0] + b"<html>\n" + b"".join(lines[1:]))
-    with pytest.raises(RunFolderError, match=r"records\.jsonl:2: damaged line"):
+    chain_file(run_path).write_bytes(lines[0] + b"<html>\n" + b"".join(lines[1:]))
+    with pytest.raises(RunFolderError, match=r"records/part-00001\.jsonl:2: damaged line"):
         list(open_run(run_path).views())
 
 
@@ -152,13 +152,14 @@ def test_a_folder_that_cannot_be_written_is_one_line_with_a_way_on(run_path: Pat
     """A read-only copy of a run is no bug of ours."""
     (run_path / RECORDS).rename(run_path / "kept")
     (run_path / RECORDS).mkdir()
+    (run_path / RECORDS / ".lock").mkdir()
     with (
         pytest.raises(RunFolderError, match=r"cannot be written: Is a directory.*--resume"),
         open_run_writer(run_path, now=NOW),
     ):
         pass
     with pytest.raises(RunFolderError, match="cannot be written"):
-        create_run(run_path / "kept", make_manifest(make_config(), make_suite()))
+        create_run(run_path / "manifest.json", make_manifest(make_config(), make_suite()))
 
 
 def test_the_check_is_kept_beside_the_chain(run_path: Path) -> None:

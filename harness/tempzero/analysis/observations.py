@@ -352,7 +352,7 @@ class _RecordReader:
         except KeyError as unknown:
             raise RunFolderError(
                 f"{self._run.path}: a record speaks of {unknown}, which the manifest does not know; "
-                "were records.jsonl and manifest.json taken from two runs?"
+                "were records/ and manifest.json taken from two runs?"
             ) from None
         status, completion = _STATUS[outcome.status], outcome.completion
         prompt = self._histories.place_round(prompt, view)

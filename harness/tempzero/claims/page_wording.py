@@ -458,7 +458,7 @@ def _check_again_block():
         "copy, prints it.",
         "- `verify.py` prints the root, the hash of the list of hashes, which stands for the whole bundle: whoever has "
         "it from elsewhere knows that this is the same one.",
-        "- Each line of `answers.jsonl` names the hash of its line in the run's own `records.jsonl`, whose chain ends "
+        "- Each line of `answers.jsonl` names the hash of its line in the run's own records, whose chain ends "
         "in {attested.heads}. With the run's folder `tempzero verify BUNDLE --run RUN` makes the bundle anew: nothing "
         "was inserted or left out if it comes out the same.",
         "- The root of the run's folder, to be held against its seals (signatures, time stamps) where there are any: "

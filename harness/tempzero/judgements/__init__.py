@@ -1,4 +1,4 @@
-"""A run folder in, what its answers came to that had to be tried out (code run, mathematics compared) in judged.jsonl.
+"""A run folder in, what its answers came to that had to be tried out (code run, mathematics compared) in judged/.
 
 code_trials      code and cases -> how many came out right
 sandbox          a job -> what a process cut off from everything else (bubblewrap) wrote about it

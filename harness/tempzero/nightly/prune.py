@@ -59,7 +59,7 @@ def _decide_pruning(path: Path, needed: dict[str, str], *, compress: bool) -> Pr
     if not _is_finished_run(path):
         return PruneDecision(run=path.name, what="kept", why="not finished, or being written to")
     if compress:
-        if not (path / records.RECORDS).exists():
+        if not records.can_be_compressed(path):
             return PruneDecision(run=path.name, what="kept", why="is compressed already")
         return PruneDecision(run=path.name, what="compressed", why="beyond the limit")
     why = needed.get(path.name) or _reason_to_keep(path)

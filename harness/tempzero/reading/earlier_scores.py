@@ -11,7 +11,7 @@ from tempzero.types.scored import Reader, ScoredResponse, SuspectReading
 
 @dataclass(slots=True)
 class EarlierScores:
-    """What scores.jsonl holds of one reference already."""
+    """What the scores hold of one reference already."""
 
     reader: Reader | None = None
     records: set[str] = field(default_factory=set)

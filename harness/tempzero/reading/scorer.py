@@ -1,4 +1,4 @@
-"""A Run and the model of its reference in, lines of scores.jsonl out: the reference reads every response.
+"""A Run and the model of its reference in, lines of its scores out: the reference reads every response.
 
 Teacher forcing: prompt and response are read in one pass, and every token of the response is held
 against what the weights would have said in its place. Verdicts are not made here.
@@ -72,8 +72,8 @@ class Scorer:
             self._write_line(reader=reader)
         elif self._done.reader != reader:
             raise UsageError(
-                f"{run.path}: scores.jsonl was begun by another {reference} (weights, settings or version differ); "
-                "remove scores.jsonl to score again"
+                f"{run.path}: its scores were begun by another {reference} (weights, settings or version differ); "
+                "remove scores/ to score again"
             )
         self._asked = AskedPrompts(run, model)
         self._cutter = ResponseCutter(model)

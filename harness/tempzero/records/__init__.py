@@ -13,6 +13,7 @@ What is promised, and how it is held:
 - A record that `sync` has returned for survives a power cut: the file has been forced to the disk. A run syncs
   several times a second, beside the asking, and shows an answer as had only then.
 - The files themselves and the manifest survive one too: their folder is synced after each is made or replaced.
+- A part that is closed is on the disk whole and is never written to again.
 - A line is whole or not there: what a kill or a full disk leaves of one is cut off, and kept in the manifest.
 - One writer at a time. Any later change, removal or move of a line breaks the chain, and `verify` says where.
 """
@@ -21,20 +22,22 @@ from __future__ import annotations
 
 from tempzero.records.anchoring import list_report_files
 from tempzero.records.layout import (
-    COMPRESSED_RECORDS,
     JUDGEMENTS,
     MANIFEST,
     PREFLIGHT,
     RECORDS,
     RUN_FORMAT,
     SCORES,
+    ChainName,
+    list_parts,
 )
-from tempzero.records.run import Run, RunProgress, open_run
+from tempzero.records.run import Run, RunProgress, open_run, read_part_views
 from tempzero.records.sealing import describe_seals, request_time_stamp, sign_root
 from tempzero.records.writing import (
     JudgementWriter,
     RunWriter,
     ScoreWriter,
+    can_be_compressed,
     compress_run,
     create_run,
     finish_session,
@@ -45,27 +48,30 @@ from tempzero.records.writing import (
 )
 
 __all__ = [
-    "COMPRESSED_RECORDS",
     "JUDGEMENTS",
     "MANIFEST",
     "PREFLIGHT",
     "RECORDS",
     "RUN_FORMAT",
     "SCORES",
+    "ChainName",
     "JudgementWriter",
     "Run",
     "RunProgress",
     "RunWriter",
     "ScoreWriter",
+    "can_be_compressed",
     "compress_run",
     "create_run",
     "describe_seals",
     "finish_session",
+    "list_parts",
     "list_report_files",
     "open_judgement_writer",
     "open_run",
     "open_run_writer",
     "open_score_writer",
+    "read_part_views",
     "record_preflight",
     "request_time_stamp",
     "sign_root",

@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tempzero.errors import RunFolderError
 from tempzero.records.files import write_atomically
 from tempzero.records.layout import (
-    COMPRESSED_RECORDS,
     JUDGEMENTS,
     MANIFEST,
+    PACKED,
     PREFLIGHT,
     RECORDS,
     REPORT_LIST,
     ROOT_LIST,
     SCORES,
+    ChainName,
+    list_parts,
     unwritable_error,
 )
 
 
-def write_root(folder: Path, *, records: str | None = None) -> str:
-    """List what was collected, give the root; `records` is their hash where it is known. Raises RunFolderError."""
-    known = {} if records is None else {RECORDS: records}
-    return _write_list(folder, ROOT_LIST, (MANIFEST, RECORDS, PREFLIGHT), known)
+def write_root(folder: Path, known: Mapping[Path, str]) -> str:
+    """List what was collected, give the root; `known` are hashes of parts. Raises RunFolderError."""
+    names = (MANIFEST, *_name_parts(folder, RECORDS), PREFLIGHT)
+    return _write_list(folder, ROOT_LIST, names, known)
 
 
 def find_root(folder: Path) -> str | None:
@@ -39,7 +41,9 @@ def find_root(folder: Path) -> str | None:
 
 def list_report_files(folder: Path, written: Iterable[Path]) -> None:
     """List the reports of a run and what they were made of."""
-    made_of = (MANIFEST, RECORDS, SCORES, JUDGEMENTS) if (folder / MANIFEST).is_file() else ()
+    made_of = [MANIFEST] if (folder / MANIFEST).is_file() else []
+    for chain in (RECORDS, SCORES, JUDGEMENTS) if made_of else ():
+        made_of += _name_parts(folder, chain)
     _write_list(folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)), {})
 
 
@@ -55,8 +59,14 @@ def check_lists(folder: Path) -> None:
                 raise RunFolderError(f"{folder / name}: is not what {listing} has the hash of; {remedy}")
 
 
-def _write_list(folder: Path, listing: str, names: Iterable[str], known: Mapping[str, str]) -> str:
-    hashes = {name: known.get(name) or _hash_file(folder / name) for name in names}
+def _name_parts(folder: Path, chain: ChainName) -> Iterator[str]:
+    """The parts as lists name them: a packed one as what is in it."""
+    for part in list_parts(folder, chain):
+        yield part.relative_to(folder).as_posix().removesuffix(PACKED)
+
+
+def _write_list(folder: Path, listing: str, names: Iterable[str], known: Mapping[Path, str]) -> str:
+    hashes = {name: known.get(folder / name) or _hash_file(folder / name) for name in names}
     found = {name: digest for name, digest in hashes.items() if digest is not None}
     data = "".join(f"{digest}  {name}\n" for name, digest in found.items()).encode()
     try:
@@ -67,12 +77,11 @@ def _write_list(folder: Path, listing: str, names: Iterable[str], known: Mapping
 
 
 def _hash_file(path: Path) -> str | None:
-    """Of its bytes; packed records have the hash of what is in them."""
-    packed = path.with_name(COMPRESSED_RECORDS)
+    """Of its bytes; a packed part has the hash of what is in it."""
+    packed = path.with_name(path.name + PACKED)
     digest = hashlib.sha256()
     try:
-        unpacks = path.name == RECORDS and not path.exists() and packed.exists()
-        with gzip.open(packed) if unpacks else path.open("rb") as file:
+        with gzip.open(packed) if packed.exists() and not path.exists() else path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except (FileNotFoundError, EOFError, gzip.BadGzipFile):

@@ -1,7 +1,8 @@
 """Values in, lines that each name the hash of the one before out, and back: records, scores and judgements alike.
 
-A chain starts from the run's manifest, so that it cannot be moved to another run, nor the manifest replaced. A line is
-whole or not there: what a kill or a full disk leaves of one is cut off, and nothing is ever written behind half a line.
+A chain starts from the run's manifest, so that it cannot be moved to another run, nor the manifest replaced, and goes
+on from part to part. A line is whole or not there: what a kill or a full disk leaves of one is cut off, and nothing is
+ever written behind half a line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,19 +18,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, Generic, Protocol, Self, TypeVar
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from tempzero.canonical_json import to_ascii_canonical_json
 from tempzero.errors import RunFolderError
-from tempzero.records.files import sync_file
+from tempzero.records.files import sync_file, sync_folder
 from tempzero.records.layout import (
     JUDGEMENTS,
+    PACKED,
+    PART_BYTES,
     RECORDS,
     SCORES,
+    ChainName,
     completing_command,
-    missing_records_error,
+    list_parts,
+    name_part,
     unwritable_error,
 )
 from tempzero.types.recorded import Attempt, Record
@@ -37,6 +43,7 @@ from tempzero.types.scored import Judgement, ScoreLine
 # Lines that can be had again are handed on in pieces of this size: larger ones only cost more of memory.
 _BUFFER_BYTES = 1 << 20
 _PIECES_WAITING = 16
+_HASHED_BESIDE_BYTES = 1 << 15
 
 encode_value = msgspec.json.Encoder().encode
 
@@ -60,30 +67,30 @@ Decoded = TypeVar("Decoded")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChainKind(Generic[Value, Line]):
-    """What chains differ in: the file's name, how a value becomes a line (seq, previous), and how one is read back.
+    """What chains differ in: the name, how a value becomes a line (seq, previous), and how one is read back.
 
     `envelope` is what stands around an encoded value in its line, where values may come encoded.
     """
 
-    file_name: str
+    name: ChainName
     link: Callable[[Value, int, str], Line]
     decode: Callable[[bytes], Line]
     envelope: tuple[bytes, bytes] = (b"", b"")
 
 
 RECORD_CHAIN: ChainKind[Attempt, Record] = ChainKind(
-    file_name=RECORDS,
+    name=RECORDS,
     link=lambda attempt, seq, previous: Record(seq=seq, previous=previous, attempt=attempt),
     decode=msgspec.json.Decoder(Record).decode,
     envelope=(b'{"seq":%d,"previous":"%b","attempt":', b"}"),
 )
 SCORE_CHAIN: ChainKind[ScoreLine, ScoreLine] = ChainKind(
-    file_name=SCORES,
+    name=SCORES,
     link=lambda line, seq, previous: replace(line, seq=seq, previous=previous),
     decode=msgspec.json.Decoder(ScoreLine).decode,
 )
 JUDGEMENT_CHAIN: ChainKind[Judgement, Judgement] = ChainKind(
-    file_name=JUDGEMENTS,
+    name=JUDGEMENTS,
     link=lambda judgement, seq, previous: replace(judgement, seq=seq, previous=previous),
     decode=msgspec.json.Decoder(Judgement).decode,
 )
@@ -92,16 +99,29 @@ JUDGEMENT_CHAIN: ChainKind[Judgement, Judgement] = ChainKind(
 class ChainWriter(Generic[Value, Line]):
     """The one writer of a chain, from its last line on. `torn_tail` is what was cut off when it was opened.
 
-    `seq` and `head` are the next line's number and the last line's hash, of lines that are with the operating system.
-    `file_hash` is that of the whole file, where it came out of the writing.
+    It begins a part of its own with its first line, and another whenever one holds `part_bytes`; `on_turn` is called
+    with each that is closed while the writing goes on. `seq` and `head` are the next line's number and the last line's
+    hash, of lines that are with the operating system; `part_hashes` are those of the parts that it closed.
     """
 
     def __init__(
-        self, file: IO[bytes], kind: ChainKind[Value, Line], *, seq: int, head: str, torn_tail: str | None = None
+        self,
+        folder: Path,
+        kind: ChainKind[Value, Line],
+        *,
+        seq: int,
+        head: str,
+        next_part: int = 1,
+        torn_tail: str | None = None,
+        part_bytes: int = PART_BYTES,
     ) -> None:
-        self._file, self._kind = file, kind
+        self._folder, self._kind = folder, kind
         self.seq, self.head, self.torn_tail = seq, head, torn_tail
-        self.file_hash: str | None = None
+        self._next_part, self._part_bytes = next_part, part_bytes
+        self._part: _OpenPart | None = None
+        self._turning = threading.Lock()
+        self.part_hashes: dict[Path, str] = {}
+        self.on_turn: Callable[[Path], None] = lambda part: None
 
     def append(self, value: Value) -> Line:
         """Write one value as the chain's next line and hand it to the operating system.
@@ -140,69 +160,146 @@ class ChainWriter(Generic[Value, Line]):
         first, head, waiting, size = self.seq, self.head.encode(), list[bytes](), 0
         before, behind = self._kind.envelope
         line = before + form + behind
-        with _HashedBeside() as whole:
-            for seq, parts in enumerate(values, start=first):
-                data = line % (seq, head, *parts)
-                waiting.append(data)
-                size += len(data)
-                head = sha256(data).hexdigest().encode()
-                if size > _BUFFER_BYTES:
-                    whole.add(self._hand_on_lines(waiting, head))
-                    size = 0
-            whole.add(self._hand_on_lines(waiting, head))
-        if first == 0:
-            self.file_hash = whole.digest.hexdigest()
+        for seq, parts in enumerate(values, start=first):
+            data = line % (seq, head, *parts)
+            waiting.append(data)
+            size += len(data)
+            head = sha256(data).hexdigest().encode()
+            if size > _BUFFER_BYTES:
+                self._hand_on_lines(waiting, head)
+                size = 0
+        self._hand_on_lines(waiting, head)
         return self.seq - first
 
-    def _hand_on_lines(self, lines: list[bytes], head: bytes) -> bytes:
-        """Hand on finished lines, of which `head` is the last one's hash, forget them, and give their bytes."""
+    def _hand_on_lines(self, lines: list[bytes], head: bytes) -> None:
+        """Hand on finished lines, of which `head` is the last one's hash, and forget them."""
         seq = self.seq + len(lines)
         lines.append(b"")
-        data = b"\n".join(lines)
-        self._hand_on(data, seq=seq, head=head.decode())
+        self._hand_on(b"\n".join(lines), seq=seq, head=head.decode())
         lines.clear()
-        return data
 
     def sync(self) -> None:
         """Force everything appended so far to the disk. May be called from another thread. Raises RunFolderError."""
-        try:
-            sync_file(self._file)
-        except OSError as error:
-            raise unwritable_error(Path(self._file.name), error) from None
+        with self._turning:
+            if self._part is not None:
+                self._part.sync()
+
+    def close(self) -> None:
+        """Close the part that is open, all of it on the disk; what is appended later begins another.
+
+        Raises RunFolderError.
+        """
+        with self._turning:
+            part, self._part = self._part, None
+            if part is not None:
+                self.part_hashes |= part.close()
 
     def _hand_on(self, lines: bytes | bytearray, *, seq: int, head: str) -> None:
         """Write these lines, after which the chain stands there, or none of them: readers meet whole lines only."""
-        end, written = self._file.seek(0, os.SEEK_END), 0
+        if not lines:
+            return
+        part = self._part
+        if part is None or part.size >= self._part_bytes:
+            part = self._turn_part()
+        part.write(lines)
+        self.seq, self.head = seq, head
+
+    def _turn_part(self) -> _OpenPart:
+        """Close the part that is open, if one is, and begin the next."""
+        full = self._part
+        self.close()
+        begun = _OpenPart(name_part(self._folder, self._kind.name, self._next_part))
+        self._next_part += 1
+        with self._turning:
+            self._part = begun
+        if full is not None:
+            self.on_turn(full.path)
+        return begun
+
+
+class _OpenPart:
+    """Lines in, a new file that holds them and its hash out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.size = path, 0
+        try:
+            path.parent.mkdir(exist_ok=True)
+            self._file = path.open("xb", buffering=0)
+        except OSError as error:
+            raise unwritable_error(path, error) from None
+        sync_folder(path.parent)
+        self._hash = _HashedBeside()
+
+    def write(self, lines: bytes | bytearray) -> None:
+        """All of them or none. Raises RunFolderError."""
+        written = 0
         try:
             with memoryview(lines) as left:
                 while written < len(left):
                     written += self._file.write(left[written:])
         except OSError as error:
             with contextlib.suppress(OSError):
-                self._file.truncate(end)
-            raise unwritable_error(Path(self._file.name), error) from None
-        self.seq, self.head, self.file_hash = seq, head, None
+                self._file.truncate(self.size)
+            self._file.seek(self.size)
+            raise unwritable_error(self.path, error) from None
+        self.size += written
+        self._hash.add(bytes(lines))
+
+    def sync(self) -> None:
+        """To the disk. Raises RunFolderError."""
+        try:
+            sync_file(self._file)
+        except OSError as error:
+            raise unwritable_error(self.path, error) from None
+
+    def close(self) -> dict[Path, str]:
+        """Its hash, by its path; a part that nothing came into is taken away. Raises RunFolderError."""
+        digest = self._hash.finish()
+        with self._file:
+            if self.size == 0:
+                self.path.unlink(missing_ok=True)
+                return {}
+            self.sync()
+        return {self.path: digest}
 
 
 class _HashedBeside:
-    """Bytes in, their hash out: worked out by another thread, while this one goes on."""
+    """Bytes in, their hash out: that of large pieces is worked out by another thread, while this one goes on."""
 
     def __init__(self) -> None:
-        self.digest = sha256()
-        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._digest = sha256()
+        self._pool: ThreadPoolExecutor | None = None
         self._pending = deque[Future[None]]()
-
-    def __enter__(self) -> Self:
-        return self
 
     def add(self, data: bytes) -> None:
         """Hash this too; wait where much is waiting already."""
-        self._pending.append(self._pool.submit(self.digest.update, data))
-        if len(self._pending) > _PIECES_WAITING:
+        if len(data) < _HASHED_BESIDE_BYTES:
+            self._wait(0)
+            self._digest.update(data)
+            return
+        self._pool = self._pool or ThreadPoolExecutor(max_workers=1)
+        self._pending.append(self._pool.submit(self._digest.update, data))
+        self._wait(_PIECES_WAITING)
+
+    def finish(self) -> str:
+        """The hash of all."""
+        self._wait(0)
+        if self._pool is not None:
+            self._pool.shutdown()
+        return self._digest.hexdigest()
+
+    def _wait(self, most: int) -> None:
+        while len(self._pending) > most:
             self._pending.popleft().result()
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FollowedLine(Generic[Line]):
+    """A line of a chain that holds up to it: its value, its hash, and where it stands."""
+
+    line: Line
+    head: str
+    place: str
 
 
 # What a manifest gains while a run goes on.
@@ -222,24 +319,15 @@ def hash_line(line: bytes) -> str:
     return sha256(line).hexdigest()
 
 
-def read_whole_lines(folder: Path, file_name: str) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, bytes without newline); a torn last line is left out.
-
-    A file that is not there has no lines, but for the records. Raises RunFolderError.
-    """
-    path = folder / file_name
-    packed = path.with_name(f"{file_name}.gz")
+def read_part(part: Path) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, bytes without newline) of one part; a torn last line is left out. Raises RunFolderError."""
     try:
-        # The plain file goes before a packed one: a kill between packing and removing leaves both.
-        with gzip.open(packed) if packed.exists() and not path.exists() else path.open("rb", 1 << 20) as file:
+        with gzip.open(part) if part.suffix == PACKED else part.open("rb", 1 << 20) as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
                     yield number, line[:-1]
-    except FileNotFoundError:
-        if file_name == RECORDS:
-            raise missing_records_error(folder) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RunFolderError(f"{packed}: damaged ({error}); restore it from a copy") from None
+        raise RunFolderError(f"{part}: damaged ({error}); restore it from a copy") from None
 
 
 def decode_line(decode: Callable[[bytes], Decoded], line: bytes, path: Path, number: int) -> Decoded:
@@ -249,34 +337,45 @@ def decode_line(decode: Callable[[bytes], Decoded], line: bytes, path: Path, num
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RunFolderError(
             f"{path}:{number}: damaged line ({error}); restore it from a copy, "
-            f"or remove it and what follows and `{completing_command(path.name)}`"
+            f"or remove it and what follows and `{completing_command(path)}`"
         ) from None
+
+
+def read_values(part: Path, decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
+    """The value of every line of one part, in order. Raises RunFolderError."""
+    for number, line in read_part(part):
+        yield decode_line(decode, line, part, number)
 
 
 def read_chain(folder: Path, kind: ChainKind[Value, Line]) -> Iterator[Line]:
     """Every line's value, in order; the chain itself is not looked at. Raises RunFolderError."""
-    for number, line in read_whole_lines(folder, kind.file_name):
-        yield decode_line(kind.decode, line, folder / kind.file_name, number)
+    for part in list_parts(folder, kind.name):
+        yield from read_values(part, kind.decode)
 
 
-def follow_chain(folder: Path, kind: ChainKind[Value, Line], genesis: str) -> Iterator[tuple[str, Line]]:
-    """Every line's hash and value, in order. Raises RunFolderError where the chain breaks, naming the line."""
-    path, previous = folder / kind.file_name, genesis
-    for number, data in read_whole_lines(folder, kind.file_name):
-        line = decode_line(kind.decode, data, path, number)
-        if line.previous != previous or line.seq != number - 1:
-            raise RunFolderError(
-                f"{path}:{number}: the hash chain breaks here: this line or the one before it "
-                "was changed, removed or moved after it was written"
-            )
-        previous = hash_line(data)
-        yield previous, line
+def follow_chain(folder: Path, kind: ChainKind[Value, Line], genesis: str) -> Iterator[FollowedLine[Line]]:
+    """Every line, in order. Raises RunFolderError where the chain breaks, naming the line."""
+    previous, seq = genesis, 0
+    for part in list_parts(folder, kind.name):
+        for number, data in read_part(part):
+            line, place = decode_line(kind.decode, data, part, number), f"{part}:{number}"
+            if line.previous != previous or line.seq != seq:
+                raise RunFolderError(
+                    f"{place}: the hash chain breaks here: this line or the one before it "
+                    "was changed, removed or moved after it was written"
+                )
+            previous, seq = hash_line(data), seq + 1
+            yield FollowedLine(line=line, head=previous, place=place)
 
 
-def find_chain_end(folder: Path, file_name: str, genesis: str) -> tuple[int, str]:
+def find_chain_end(folder: Path, kind: ChainKind[Value, Line], genesis: str) -> tuple[int, str]:
     """Where a chain that holds goes on: the next line's number, and the last line's hash."""
-    last = deque(read_whole_lines(folder, file_name), maxlen=1)
-    return (last[0][0], hash_line(last[0][1])) if last else (0, genesis)
+    for part in reversed(list_parts(folder, kind.name)):
+        last = deque(read_part(part), maxlen=1)
+        if last:
+            number, data = last[0]
+            return decode_line(kind.decode, data, part, number).seq + 1, hash_line(data)
+    return 0, genesis
 
 
 def cut_torn_tail(file: IO[bytes]) -> str | None:

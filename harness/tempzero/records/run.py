@@ -23,9 +23,19 @@ from tempzero.records.chain import (
     genesis_hash,
     hash_line,
     read_chain,
-    read_whole_lines,
+    read_part,
+    read_values,
 )
-from tempzero.records.layout import MANIFEST, PREFLIGHT, READABLE_FORMATS, RECORDS, RUN_FORMAT, SCORES, SCORES_SEAL
+from tempzero.records.layout import (
+    MANIFEST,
+    PREFLIGHT,
+    READABLE_FORMATS,
+    RECORDS,
+    RUN_FORMAT,
+    SCORES,
+    SCORES_SEAL,
+    list_parts,
+)
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Seal, Times
 from tempzero.types.scored import Judgement, Reading, ScoreLine
@@ -103,14 +113,18 @@ class Run:
         self.manifest = manifest
         self.config = config.parse_config(_renew_keys(manifest.config), source=str(path / MANIFEST))
 
+    def parts(self) -> tuple[Path, ...]:
+        """The files that hold its records, in order; each can be read by itself (`read_part_views`)."""
+        return list_parts(self.path, RECORDS)
+
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
         return read_chain(self.path, RECORD_CHAIN)
 
     def views(self) -> Iterator[RecordView]:
         """Every record without its bytes, in order: fast and small. Raises RunFolderError."""
-        for number, line in read_whole_lines(self.path, RECORDS):
-            yield _to_record_view(decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
+        for part in self.parts():
+            yield from read_part_views(part)
 
     def token_limits(self, requests: Collection[str]) -> dict[str, int]:
         """The token limit that each of these requests (by the SHA-256 of its body) sent; without those that sent none.
@@ -119,8 +133,8 @@ class Run:
         """
         names = {*_LIMIT_NAMES, *(p.parameter_names.max_tokens for p in self.config.providers)}
         wanted, found = set(requests), dict[str, int]()
-        for number, line in read_whole_lines(self.path, RECORDS):
-            request = decode_line(_decode_request, line, self.path / RECORDS, number).attempt.exchange.request
+        for record in (one for part in self.parts() for one in read_values(part, _decode_request)):
+            request = record.attempt.exchange.request
             if request.sha256 in wanted:
                 wanted.discard(request.sha256)
                 limit = _read_token_limit(request.body, names)
@@ -132,20 +146,19 @@ class Run:
 
     def hashed_views(self) -> Iterator[tuple[str, RecordView]]:
         """Every record without its bytes, after the SHA-256 of its line, by which scores name it."""
-        for number, line in read_whole_lines(self.path, RECORDS):
-            view = _to_record_view(decode_line(_decode_lean, line, self.path / RECORDS, number).attempt)
-            yield hash_line(line), view
+        for part in self.parts():
+            yield from read_hashed_part_views(part)
 
     def score_lines(self) -> Iterator[ScoreLine]:
-        """Every line of scores.jsonl, in order; none where nothing was scored. Raises RunFolderError."""
+        """Every line of its scores, in order; none where nothing was scored. Raises RunFolderError."""
         return read_chain(self.path, SCORE_CHAIN)
 
     def judgements(self) -> Iterator[Judgement]:
-        """Every line of judged.jsonl, in order; none where nothing had to be tried out. Raises RunFolderError."""
+        """Every judgement, in order; none where nothing had to be tried out. Raises RunFolderError."""
         return read_chain(self.path, JUDGEMENT_CHAIN)
 
     def reading(self) -> Reading:
-        """What references read of this run: all lines of scores.jsonl, sorted by kind."""
+        """What references read of this run: all lines of its scores, sorted by kind."""
         lines = list(self.score_lines())
         return Reading(
             readers=tuple(one.reader for one in lines if one.reader is not None),
@@ -156,8 +169,8 @@ class Run:
         )
 
     def lines(self) -> Iterator[bytes]:
-        """Every record's line as it stands in the file, without its newline, in order: for passing evidence on."""
-        return (line for _, line in read_whole_lines(self.path, RECORDS))
+        """Every record's line as it stands in its file, without its newline, in order: for passing evidence on."""
+        return (line for part in self.parts() for _, line in read_part(part))
 
     def preflights(self) -> int:
         """Requests of the checks before its sessions."""
@@ -183,21 +196,26 @@ class Run:
         Raises RunFolderError naming the first line that was changed, removed or moved, and
         when fewer or other records are there than the last finished session left behind.
         """
-        genesis = self.genesis
-        heads = [genesis]
-        for head, record in follow_chain(self.path, RECORD_CHAIN, genesis):
-            _check_body_hashes(record, f"{self.path / RECORDS}:{len(heads)}")
-            heads.append(head)
+        ends = {session.records: session.head for session in self.manifest.sessions if session.head is not None}
+        found, head = {0: self.genesis}, self.genesis
+        read = self._verify_scores()
+        for count, one in enumerate(follow_chain(self.path, RECORD_CHAIN, self.genesis), start=1):
+            _check_body_hashes(one.line, one.place)
+            head = one.head
+            read.pop(head, None)
+            if count in ends:
+                found[count] = head
         for session in self.manifest.sessions:
-            if session.head is not None and heads[session.records : session.records + 1] != [session.head]:
+            if session.head is not None and found.get(session.records) != session.head:
                 raise RunFolderError(
-                    f"{self.path / RECORDS}: the session that ended {session.ended_at} left {session.records} records; "
+                    f"{self.path / RECORDS}: the session of {session.started_at} left {session.records} records; "
                     "they are not all there any more, or not the same"
                 )
-        self._verify_scores(genesis, set(heads))
-        for _ in follow_chain(self.path, JUDGEMENT_CHAIN, genesis):
+        for missing, place in read.items():
+            raise RunFolderError(f"{place}: no line of the {RECORDS} has the hash {missing[:12]}...")
+        for _ in follow_chain(self.path, JUDGEMENT_CHAIN, self.genesis):
             pass
-        return heads[-1]
+        return head
 
     def verify_files(self) -> str:
         """The same, and that every file of the run and of its reports has the hash that was listed when it was made."""
@@ -209,22 +227,35 @@ class Run:
         """The hash that stands for all that was collected; None where collecting did not come to its end."""
         return find_root(self.path)
 
-    def _verify_scores(self, genesis: str, records: set[str]) -> None:
-        """Check the chain of scores.jsonl, and that what was read is still recorded."""
-        path, sealed = self.path / SCORES, self.path / SCORES_SEAL
+    def _verify_scores(self) -> dict[str, str]:
+        """Check the chain of the scores; give the hashes of the records that they are about, with a place of each."""
+        sealed = self.path / SCORES_SEAL
         seal = msgspec.json.decode(sealed.read_bytes(), type=Seal) if sealed.is_file() else self.manifest.scores
-        heads = [genesis]
-        for head, score in follow_chain(self.path, SCORE_CHAIN, genesis):
-            read = score.scored or score.unread
-            if read is not None and read.record_sha256 not in records:
-                raise RunFolderError(
-                    f"{path}:{len(heads)}: no line of {RECORDS} has the hash {read.record_sha256[:12]}..."
-                )
-            heads.append(head)
-        if seal is not None and heads[seal.lines : seal.lines + 1] != [seal.head]:
+        about = dict[str, str]()
+        held = seal is None or seal.lines == 0
+        for lines, one in enumerate(follow_chain(self.path, SCORE_CHAIN, self.genesis), start=1):
+            read = one.line.scored or one.line.unread
+            if read is not None:
+                about.setdefault(read.record_sha256, one.place)
+            held = held or (seal is not None and (seal.lines, seal.head) == (lines, one.head))
+        if seal is not None and not held:
             raise RunFolderError(
-                f"{path}: the last scoring left {seal.lines} lines; they are not all there any more, or not the same"
+                f"{self.path / SCORES}: the last scoring left {seal.lines} lines; "
+                "they are not all there any more, or not the same"
             )
+        return about
+
+
+def read_part_views(part: Path) -> Iterator[RecordView]:
+    """Every record of one part without its bytes, in order. Raises RunFolderError."""
+    for record in read_values(part, _decode_lean):
+        yield _to_record_view(record.attempt)
+
+
+def read_hashed_part_views(part: Path) -> Iterator[tuple[str, RecordView]]:
+    """The same, each after the SHA-256 of its line."""
+    for number, line in read_part(part):
+        yield hash_line(line), _to_record_view(decode_line(_decode_lean, line, part, number).attempt)
 
 
 def open_run(path: Path) -> Run:

@@ -83,7 +83,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
 
 
 def _divergence_to_json(divergence: Divergence) -> dict[str, Any]:
-    """Without the texts: records.jsonl has them."""
+    """Without the texts: the records have them."""
     return {
         name: _to_summary_json(getattr(divergence, name)) for name in ("prompt", "part", "at_char", "left", "right")
     }

@@ -151,7 +151,7 @@ OutcomeKind = (
     | Literal["length", "content_filter", "refusal"]  # censored; refusal: by the words of an imported text
     | Literal["cached"]  # excluded
 )
-"""How an attempt ended. Kinds stand in records.jsonl: one may be added, none renamed."""
+"""How an attempt ended. Kinds stand in records: one may be added, none renamed."""
 
 Flag = Literal[
     "json_for_stream",
@@ -202,7 +202,7 @@ Flag = Literal[
     "clock_skew",
     "refusal_by_wording",
 ]
-"""What is odd about a usable answer; `flag_table` says what each means. Flags stand in records.jsonl: one may be
+"""What is odd about a usable answer; `flag_table` says what each means. Flags stand in records: one may be
 added, none renamed."""
 
 
@@ -248,7 +248,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One line of records.jsonl: an attempt with its place in the hash chain.
+    """One line of the records: an attempt with its place in the hash chain.
 
     `previous` is the SHA-256 of the preceding line's bytes (without newline);
     for the first line, of the plan digest.
@@ -308,7 +308,7 @@ class Manifest:
 
     `config` is the resolved providers.yaml as JSON values (see `config.Config`), `engines` what
     each engine says of itself by provider name, `versions` and `host` where it ran. `notes` are
-    lines a reader of the figures must know, e.g. what an import left out. `scores` seals scores.jsonl.
+    lines a reader of the figures must know, e.g. what an import left out. `scores` seals the scores of format 1.
     """
 
     format: int

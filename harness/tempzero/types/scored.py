@@ -1,4 +1,4 @@
-"""What references read and trials of answers came to: the lines of scores.jsonl and judged.jsonl, as frozen values."""
+"""What references read and trials of answers came to: the lines of scores/ and judged/, as frozen values."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class DecodingSums:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredResponse:
-    """A response as the reference reads it (teacher forcing): one line of scores.jsonl.
+    """A response as the reference reads it (teacher forcing): one line of the scores.
 
-    `record_sha256` is the hash of the line of records.jsonl it was read from. `prompt_tokens` is the
+    `record_sha256` is the hash of the line of the records it was read from. `prompt_tokens` is the
     reference's own count. `tokens_from`: the provider's token ids, or the text tokenized again;
     `round_trip` says whether the ids give exactly the text back; `settled` counts the places where a text could be cut
     into tokens in two ways and the way that the reference finds likelier was taken. A response with the same prompt and
@@ -167,7 +167,7 @@ class SuspectReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreLine:
-    """One line of scores.jsonl with its place in the hash chain; exactly one of the others is not None."""
+    """One line of the scores with its place in the hash chain; exactly one of the others is not None."""
 
     seq: int
     previous: str
@@ -180,7 +180,7 @@ class ScoreLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """All of scores.jsonl that is still about the records: what attribution works on."""
+    """All scores that is still about the records: what attribution works on."""
 
     readers: tuple[Reader, ...] = ()
     scored: tuple[ScoredResponse, ...] = ()
@@ -191,7 +191,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """What an answer came to that reading alone could not tell: one line of judged.jsonl, with its place in the chain.
+    """What an answer came to that reading alone could not tell: one line of judged/, with its place in the chain.
 
     It is about a text (`text_sha256`) as an answer to a prompt; `asked_sha256` is of the prompt's extractor with
     its version and arguments and of the expected answer. `answer` None: it could not be read after all.

@@ -27,7 +27,7 @@ def build_findings_section(view: View) -> Section:
         anchor="findings",
         title="Findings and their evidence",
         lead="Each statement the data support, with the trials that prove it. A trial is named by provider, prompt, "
-        "condition and repeat; records.jsonl holds its exact request and response.",
+        "condition and repeat; records/ holds its exact request and response.",
         blocks=(block,),
         media=ON_PAPER,
     )

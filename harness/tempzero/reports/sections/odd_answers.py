@@ -40,7 +40,7 @@ def _flags_table(view: View, flags: list[FlagCount]) -> Table:
             Column(heading="It ...", hint="the flag's words; its rule stands in the table of flags"),
             Column(heading="Responses", numeric=True),
             Column(heading="Weight"),
-            Column(heading="Flag", hint="its name in records.jsonl", screen=False),
+            Column(heading="Flag", hint="its name in the records", screen=False),
             Column(heading="Seen", hint="what has to be seen for it", screen=False),
         ),
         rows=tuple(_flag_cells(view, one) for one in kept),
