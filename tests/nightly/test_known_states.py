@@ -161,6 +161,24 @@ def test_an_honest_engine_in_the_place_of_another_accuses_nobody() -> None:
     assert other.night(honest).state == "changed", "a coarse baseline that became honest has changed"
 
 
+@pytest.mark.parametrize(
+    ("before", "tonight", "state"),
+    [
+        ("declared", "declared", "other computation"),
+        ("rounding", "declared", "changed"),
+        ("declared", "rounding", "changed"),
+    ],
+)
+def test_weights_as_coarse_as_declared_are_no_change_only_where_they_were_before(
+    before: LevelName, tonight: LevelName, state: str
+) -> None:
+    """A host that declares four bits and served sixteen until now has changed, though it may say so."""
+    watched = History([replace(with_changed(0), level=before)] * 3)
+    watched.states([with_changed(0)] * 10)
+    found = watched.night(replace(with_changed(9), level=tonight))
+    assert (found.state, found.alarms) == (state, state == "changed")
+
+
 @pytest.mark.parametrize("state", ["ok", "changed"])
 def test_nights_decided_by_an_older_version_are_read(state: history.State) -> None:
     """A history outlives an update; nights that were changed then are nobody's pool."""
