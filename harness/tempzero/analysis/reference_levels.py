@@ -143,8 +143,9 @@ def _describe_read(comparison: Comparison, one: RoundingJudgement, standing: Cla
         words += _describe_declared(standing)
     elif one.evidence >= limit:
         words = f"beyond 16-bit rounding, as coarser weights that it declares may be (up to {one.declared_allowed:.2g} "
-        words += f"logits): {size}; {standing.words}; a form of the same name in score.forms would say, or `tempzero "
-        words += "fingerprint`"
+        words += f"logits): {size}; {standing.words}"
+        if standing.standing == "untested":
+            words += "; a form of the same name in score.forms would say, or `tempzero fingerprint`"
     else:
         more = "" if one.more_tokens is None else f"; about {round_up_tokens(one.more_tokens)} tokens would tell"
         words = f"too little was read to say that it differs by rounding only: {size}; its rounding is "

@@ -136,7 +136,10 @@ def _judge_lane(
     scale = stats.rounding_scale(choices)
     shown = scale.high is not None and scale.high <= EXCLUDED * allowed
     fits = build_suspect_fits(table.reader.reference, lane, suspects, floor)
-    evidence, coarse = stats.rounding_evidence(choices, allowed), allowed + _add_declared(declared, known, floor)
+    evidence, coarse = (
+        stats.rounding_evidence(choices, allowed),
+        ALLOWANCE * (floor.rms + _add_declared(declared, known, floor)),
+    )
     return RoundingJudgement(
         reference=table.reader.reference,
         provider=lane.provider,
