@@ -22,8 +22,6 @@ import math
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -33,7 +31,6 @@ import numpy as np
 from cause_endpoints import PARTS, SOURCE, finer, list_faults, suite
 from causes import REFERENCE, attempts, collect_answers, settings
 from making import make_run
-from numpy.typing import NDArray
 from tempzero import records, stats
 from tempzero.attribute.reader_tables import ReaderTable, ResponseLane, build_tables
 from tempzero.attribute.rounding_levels import ALLOWANCE, find_table_floor, gather_choices
@@ -44,36 +41,12 @@ from tempzero.engines.local import weights
 from tempzero.reading.references import LogitsReference
 from tempzero.reading.scorer import Scorer
 from tempzero.stats.error_budget import divide_budget
-from tempzero.stats.kernels import prefix_kernel
+from texts_beside import compare_texts, find_lane, test_texts
 
 SIZES = (5, 10, 20)
 PROVIDERS = 4
 TESTS = 40  # permutation tests are made on so many of the draws
 LIMIT = math.log(PROVIDERS / divide_budget(0.05, {"rounding": PROVIDERS, "causes": PROVIDERS, "camps": 1})["rounding"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Texts:
-    """How often each text came of one prompt, a row for the reference and one for the host, and how alike texts are."""
-
-    counts: NDArray[np.int64]
-    kernel: NDArray[np.float64]
-
-
-def compare_texts(table: ReaderTable, lane: ResponseLane, reference: ResponseLane) -> dict[int, Texts]:
-    found = {}
-    for prompt in np.unique(lane.prompt).tolist():
-        sides = [
-            [a.text for a, p in zip(one.answers, one.prompt.tolist(), strict=True) if p == prompt and a is not None]
-            for one in (reference, lane)
-        ]
-        if min(map(len, sides)):
-            sides[0] = (sides[0] * len(sides[1]))[: max(2, len(sides[1]))]  # the reference repeats itself
-            sides[1] = (sides[1] * 2)[: max(2, len(sides[1]))]
-            texts = sorted({t for side in sides for t in side})
-            counts = np.array([[side.count(t) for t in texts] for side in sides], np.int64)
-            found[prompt] = Texts(counts=counts, kernel=prefix_kernel(texts))
-    return found
 
 
 def try_host(table: ReaderTable, lane: ResponseLane, draws: int) -> dict[int, dict[str, float]]:
@@ -88,7 +61,7 @@ def try_host(table: ReaderTable, lane: ResponseLane, draws: int) -> dict[int, di
         seen: dict[str, list[bool]] = defaultdict(list)
         for draw in range(draws if size < len(asked) else 1):
             picked = set(random.Random(f"{size}-{draw}").sample(asked, min(size, len(asked))))
-            tests = draw_tests(choices, picked, allowed, edited, varied, [texts[p] for p in picked if p in texts])
+            tests = draw_tests(choices, picked, allowed, edited, varied)
             for name, hit in tests.items():
                 seen[name].append(hit)
             if draw < TESTS:
@@ -104,7 +77,6 @@ def draw_tests(
     allowed: float,
     edited: set[int],
     varied: set[int],
-    texts: Sequence[Texts],
 ) -> dict[str, bool]:
     kept = np.flatnonzero(np.isin(choices.prompt, list(picked)))
     inside = np.isin(choices.response, kept)
@@ -120,17 +92,7 @@ def draw_tests(
         "varies": bool(varied & picked),
         "edited": len(edited & picked) >= MIN_EDITED_PROMPTS,
     }
-    return {**seen, "found": any(seen.values()), "exact": any(t.counts.shape[1] > 1 for t in texts)}
-
-
-def test_texts(texts: Sequence[Texts]) -> dict[str, bool]:
-    plain = stats.one_hot_permutation([t.counts for t in texts], permutations=199)
-    prefix = stats.mmd_permutation([t.counts for t in texts], [t.kernel for t in texts], permutations=199)
-    return {"D": plain.p_value <= 0.05, "MMD": prefix.p_value <= 0.05}
-
-
-def find_lane(table: ReaderTable, name: str, like: ResponseLane) -> ResponseLane:
-    return next(one for one in table.lanes if (one.provider, one.condition) == (name, like.condition))
+    return {**seen, "found": any(seen.values())}
 
 
 def print_host(name: str, kind: str, found: dict[int, dict[str, float]]) -> None:

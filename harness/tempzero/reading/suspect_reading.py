@@ -249,7 +249,8 @@ class SuspectReader:
         """What one provider answered to this prompt, as long as that is what is wanted next."""
         while trial.wanted is not None and trial.changed[trial.wanted.trial.prompt] == prompt:
             before = self._source.read_tokens
-            answer = self._read_answer(self._source, prompt, trial.wanted, stop=True)
+            known = self._refute_answer(trial.wanted, prompt)  # by what another provider's text has just shown
+            answer = known or self._read_answer(self._source, prompt, trial.wanted, stop=True)
             trial.spent += self._source.read_tokens - before
             trial.go_on(answer)
 
@@ -272,17 +273,24 @@ class SuspectReader:
         that it would not have written are seen at their first tokens.
         """
         odd = [one for one in order if self._is_odd(one)]
-        for one in odd if given.varied and odd else order:
-            ids = one.ids[:_FIRST_TOKENS]
-            rows = self._source.find_known_rows(changed[one.trial.prompt], ids)
-            ids = ids[: rows.ids.shape[0]]
-            if ids:
-                margin = self._margins(rows, ids, False, floor=rows.logits[:, -1])
-                at = int((margin > self._clear).argmax())
-                certain = one.fixed or self._find_other_cut(one.ids, at, int(rows.ids[at, 0])) is None
-                if margin[at] > 2 * self._clear and certain:
-                    return self._answer(one, changed[one.trial.prompt], ids, margin, whole=False)
-        return None
+        tried = (
+            self._refute_answer(one, changed[one.trial.prompt]) for one in (odd if given.varied and odd else order)
+        )
+        return next((answer for answer in tried if answer is not None), None)
+
+    def _refute_answer(self, one: GivenAnswer, prompt: Sequence[int]) -> SuspectAnswer | None:
+        """Where the rows that are known say that these are not its first tokens."""
+        rows = self._source.find_known_rows(prompt, one.ids[:_FIRST_TOKENS])
+        ids = one.ids[: rows.ids.shape[0]]
+        if not ids:
+            return None
+        margin = self._margins(rows, ids, False, floor=rows.logits[:, -1])
+        at = int((margin > self._clear).argmax())
+        if margin[at] <= 2 * self._clear:
+            return None
+        if not one.fixed and self._find_other_cut(one.ids, at, int(rows.ids[at, 0])) is not None:
+            return None
+        return self._answer(one, prompt, ids, margin, whole=False)
 
     @staticmethod
     def _asked_ids(given: ProviderAnswers, prompt: str) -> tuple[int, ...]:
