@@ -66,6 +66,7 @@ def run(
     max_requests: int | None = None,
     max_minutes: float | None = None,
     run_code: bool = False,
+    fingerprint: bool = True,
     watcher: Watcher | None = None,
 ) -> OpenedRun:
     """Ask every provider, record every response, let references read them where the configuration says so.
@@ -77,7 +78,8 @@ def run(
     the number of prompts; `where`: hosted providers only, or local ones, those on this machine. With `check` every
     hosted provider is asked for one token first, and who would refuse every request is not asked. `max_cost_usd`,
     `max_requests` (retries included) and `max_minutes` end the asking early. `run_code` judges code answers by running
-    them in bubblewrap. `watcher` hears what goes on.
+    them in bubblewrap. Without `fingerprint` no log-probabilities of first tokens are asked for besides, whatever
+    `run.fingerprint` says. `watcher` hears what goes on.
 
     A provider that fails is no error but missing data, as its rows say. Raises SuiteError, UsageError, EngineError,
     WeightsError and RunFolderError; KeyboardInterrupt after Ctrl-C, when all that came has been kept.
@@ -109,7 +111,7 @@ def run(
             limit=limit,
             where=where,
         )
-        collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=check)
+        collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=check, first_tokens=fingerprint)
     opened = open_run(collected.path)
     nobody_answered = not pipeline.has_answers(opened) and all(e.provider for e in collected.endings)
     for line in pipeline.explain_silence(opened) if nobody_answered else pipeline.describe_endings(collected):

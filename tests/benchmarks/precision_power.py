@@ -1,17 +1,20 @@
-"""Hosts whose weights are known in, how many one-token requests each test needs to tell them from an honest one out.
+"""Hosts whose weights are known in, how many requests each test needs to tell them from an honest one out.
 
     python tests/benchmarks/precision_power.py PACK HOSTS.jsonl [--honest honest] [--draws 400] [--best 20]
+        [--texts OUT]
 
 Every test holds a host against the float32 reference of PACK. Its threshold is what the honest bf16 host stays below in
 99 of 100 draws of so many prompts (naming has its own, and is counted as right only where the form is the true one); a
 cell is the smallest number of prompts of `SIZES` at which 95 of 100 draws of the host lie beyond. Prompts are drawn
-with replacement where more are wanted than there are.
+with replacement where more are wanted than there are. OUT is of `precision_texts.py`: whole answers of the same hosts,
+with the tokens (of prompt and answer) that so many requests take.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +23,12 @@ from precision_naming import Answers, keep_best, label_host, read_hosts, read_ru
 from tempzero.precision.displacement import centre_rows, measure_displacement
 from tempzero.precision.hosts import conclude_host
 from tempzero.precision.packs import DirectionPack, load_pack
+from tempzero.records import open_run
+from tempzero.stats.kernels import prefix_kernel
 
 SIZES = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 MOST_NAMED = 64
+REFERENCE = "float32"
 Statistic = Callable[[NDArray[np.float64]], float]
 
 
@@ -36,7 +42,10 @@ def main() -> None:
     parser.add_argument("--named-draws", type=int, default=40)
     parser.add_argument("--best", type=int, default=20)
     parser.add_argument("--run", type=Path, action="append", default=[])
+    parser.add_argument("--texts", type=Path)
     asked = parser.parse_args()
+    if asked.texts is not None:
+        print_texts(read_texts(asked.texts), asked.honest, asked.draws)
     pack = load_pack(asked.pack)
     hosts: dict[str, Answers] = {}
     for path in asked.hosts:
@@ -64,6 +73,51 @@ def measure_host(pack: DirectionPack, answers: Answers, best: int) -> NDArray[np
     both = np.array([tops, shift]).T
     kept: NDArray[np.float64] = both[~np.isnan(both).any(axis=1)]
     return kept
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WholeAnswers:
+    """A row a prompt: whether the whole answer is another than float32's, and how little of it is the same (MMD of one
+    answer each by the prefix kernel); and the mean of tokens that a request takes."""
+
+    rows: NDArray[np.float64]
+    tokens: float
+
+
+def read_texts(out: Path) -> dict[str, WholeAnswers]:
+    """By host; answers that were lost are left out."""
+    answers, spent = dict[str, dict[str, str]](), dict[str, list[int]]()
+    for sealed in sorted(out.glob("*/results/*/run.sha256")):
+        for view in open_run(sealed.parent).views():
+            said = view.outcome.completion
+            if said is not None and said.text is not None:
+                answers.setdefault(view.trial.provider, {})[view.trial.prompt] = said.text
+                tokens = (said.prompt_tokens or 0) + (said.completion_tokens or 0)
+                spent.setdefault(view.trial.provider, []).append(tokens)
+    own = answers.pop(REFERENCE)
+    found = {}
+    for host, texts in answers.items():
+        pairs = [(own[p], text) for p, text in texts.items() if p in own]
+        rows = [(float(a != b), 1.0 - float(prefix_kernel([a, b])[0, 1])) for a, b in pairs]
+        found[host] = WholeAnswers(rows=np.array(rows), tokens=float(np.mean(spent[host])))
+    return found
+
+
+def print_texts(hosts: dict[str, WholeAnswers], honest: str, draws: int) -> None:
+    """A row a host: requests, and thousands of tokens."""
+    usual = hosts[honest]
+    share = usual.rows[:, 0].mean()
+    print(f"{honest}: another text than float32's on {share:.0%} of {len(usual.rows)} prompts")
+    print("| host | other text | whole text differs | prefix distance |")
+    print("|---|---|---|---|")
+    for name, host in hosts.items():
+        if name != honest:
+            cells = [find_size(usual.rows[:, at], host.rows[:, at], draws) for at in range(2)]
+            told = [
+                f"{c} ({float(c.replace(',', '')) * host.tokens / 1_000:.1f} k tokens)" if c[0].isdigit() else c
+                for c in cells
+            ]
+            print(f"| {name} | {host.rows[:, 0].mean():.0%} | " + " | ".join(told) + " |", flush=True)
 
 
 def find_size(honest: NDArray[np.float64], host: NDArray[np.float64], draws: int) -> str:

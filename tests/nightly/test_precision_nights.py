@@ -34,8 +34,13 @@ class Host:
         prompts = [{"id": f"q{i}", "prompt": f"q{i}"} for i in range(8)]
         (folder / "prompts" / "test.yaml").write_text(yaml.safe_dump({"family": "test", "prompts": prompts}))
         entry = {"name": "ep", "base_url": server.base_url, "model": "ep", "claims": {"model": "tiny"}, "attempts": 1}
-        nightly = {"direction_pack": "pack.json", "fingerprint": PROMPTS, **rules}
-        settings = {"version": 1, "defaults": {"repeats": 2}, "providers": [entry], "nightly": nightly}
+        settings = {
+            "version": 1,
+            "run": {"direction_pack": "pack.json"},
+            "defaults": {"repeats": 2},
+            "providers": [entry],
+            "nightly": {"fingerprint": PROMPTS, **rules},
+        }
         self.file = folder / "providers.yaml"
         self.file.write_text(yaml.safe_dump(settings))
 

@@ -143,7 +143,7 @@ def test_a_host_that_gives_five_is_asked_for_five(folder: Path) -> None:
     with Loopback(reply) as five:
         write_setting(folder, f"name: five, base_url: '{five.base_url}', model: m, claims: {{model: tiny}}")
         assert main(["fingerprint", "--pack", "pack.json", "--prompts", "7"]) in (0, 3)
-    assert asked == [20, 10, *[5] * 8]
+    assert asked == [20, 1, 10, *[5] * 8]
 
 
 @pytest.mark.parametrize(

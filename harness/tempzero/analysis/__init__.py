@@ -16,6 +16,7 @@ peer_camps     pairs of peers that can be told apart -> camps, the odd ones, wha
 declared_forms   what was read -> how the precision that each provider declares stands by it
 reference_levels   comparisons with a reference and what it read -> how each provider stands to it
 reading        what references read token by token -> figures, causes, findings
+precision_reading, shown_precision   log-probabilities of first tokens -> the form of the weights, before causes of size
 kept_answers   every distinct answer, with who gave it how often -> those that a report has room for
 response_counts   tallies -> how trials ended, which models answered, what was odd about answers
 findings, pair_findings, reasoning_findings, evidence, notes, conditions, examples   -> what is said, and its proof
@@ -77,9 +78,8 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     shown = pick_divergences(case)
     rows = build_prompt_rows(case)
     kept = keep_answers(case, rows)
-    fingerprints = precision.list_readings()
     read = build_reference_reading(
-        case, book, scored, shown, run.config.score.honest_endpoints, kept.read_trials(), fingerprints
+        case, book, scored, shown, run.config.score.honest_endpoints, kept.read_trials(), precision
     )
     found = soften_effects(tell_kind_of_divergence(collect_findings(case), read.reading), read.levels)
     coarser = find_contradicted_claims(run, precision, case.budget["precision"])
@@ -119,7 +119,8 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
         answers=kept.answers,
         conversations=follow_conversations(case),
         call_counts=count_calls(case),
-        precision=fingerprints,
+        precision=precision.list_readings(),
+        moved_alike=precision.list_camps(),
     )
 
 

@@ -11,7 +11,9 @@ from tempzero.analysis.book import Book, Subject, bounded_mean
 from tempzero.analysis.declared_forms import judge_diagnosis, list_coarse_forms, list_declared
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.observations import CENSORED, NOT_SAID
+from tempzero.analysis.precision_reading import PrecisionEvidence
 from tempzero.analysis.reference_levels import build_levels, find_deviations, judge_declared
+from tempzero.analysis.shown_precision import outrank_sizes
 from tempzero.attribute import (
     ACCUSING_CAUSES,
     Attribution,
@@ -19,7 +21,7 @@ from tempzero.attribute import (
     attribute_reading,
 )
 from tempzero.types.asked import Trial
-from tempzero.types.concluded import Diagnosis, Divergence, Finding, Level, PrecisionReading, ReferenceReading
+from tempzero.types.concluded import Diagnosis, Divergence, Finding, Level, ReferenceReading
 from tempzero.types.scored import Reading
 from tempzero.types.vocabulary import CauseName, RuleName
 
@@ -43,18 +45,21 @@ def build_reference_reading(
     divergences: Sequence[Divergence],
     honest: Iterable[str],
     more: Sequence[Trial],
-    fingerprints: Sequence[PrecisionReading],
+    evidence: PrecisionEvidence,
 ) -> WhatWasRead:
     """What the reading says; `honest` are providers that are named as the floor of the others.
 
-    `more`: responses that are to be shown token by token besides those of the divergences.
+    `more`: responses that are to be shown token by token besides those of the divergences. A form of the weights that
+    first tokens show goes before what texts say by size.
     """
     if not reading.scored:
         return WhatWasRead(reading=None, levels=build_levels(case, (), {}), findings=())
     prompts, coarse = [p.id for p in case.prompts], list_coarse_forms(list_declared(case))
     found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest, more, coarse)
     _enter_scored_figures(book, found)
-    standings = judge_declared(case, found.judgements, found.reading.diagnoses, fingerprints)
+    outranked = outrank_sizes(found.reading, reading.suspects, evidence, case.budget["precision"])
+    found = replace(found, reading=outranked)
+    standings = judge_declared(case, found.judgements, outranked.diagnoses, evidence.list_readings())
     levels = build_levels(case, found.judgements, standings)
     return WhatWasRead(
         reading=found.reading,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,21 @@ import typer
 from tempzero.cli.exit_codes import EXIT_CODES
 from tempzero.cli.options import ConfigFile, Providers, find_named_prompts, load_setting, split_names
 from tempzero.errors import PackError, UsageError
+from tempzero.types.vocabulary import VerdictOutcome
 
 if TYPE_CHECKING:
+    from tempzero.config import Setting
     from tempzero.precision.hosts import FingerprintReport
     from tempzero.precision.packs import DirectionPack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeepCheck:
+    """What `check --deep` found of weights, and where the requests are; else why nothing could be asked."""
+
+    reason: str = ""
+    run: Path | None = None
+    report: FingerprintReport | None = None
 
 
 def fingerprint(
@@ -40,15 +52,10 @@ def fingerprint(
     """Name the form of the weights that hosts serve (FP8, INT4, q8_0 ...) by a few one-token requests."""
     if make_pack is not None:
         return _make_and_save_pack(make_pack, config, reference, suite, forms)
-    from tempzero.precision.shipped_packs import choose_pack
+    from tempzero.precision.hosts import conclude_fingerprint
     from tempzero.records import open_run
 
-    if run is None:
-        run, known = _ask_hosts(config, providers, pack, prompts)
-    else:
-        opened = open_run(run)
-        known = choose_pack(pack, [p.claimed_model for p in opened.config.providers])
-    from tempzero.precision.hosts import conclude_fingerprint
+    run, known = _ask_hosts(config, providers, pack, prompts) if run is None else _open_hosts(run, pack)
 
     concluded = conclude_fingerprint(open_run(run), known)
     if honest:
@@ -59,19 +66,63 @@ def fingerprint(
 def _ask_hosts(
     config: Path | None, providers: str, pack: Path | None, prompts: int | None
 ) -> tuple[Path, DirectionPack]:
-    from tempzero.cli.progress import make_watcher
     from tempzero.config import refuse_unknown_providers
-    from tempzero.precision.asking import ask_fingerprint, plan_fingerprint
+    from tempzero.precision.asking import choose_configured_pack
     from tempzero.precision.shipped_packs import choose_pack
 
     setting, only = load_setting(config), split_names(providers)
     refuse_unknown_providers(setting.config, only)
-    chosen = [p.claimed_model for p in setting.config.providers if (p.name in only if only else p.enabled)]
-    known = choose_pack(pack, chosen)
-    planned = plan_fingerprint(setting, known, only=only, prompts=prompts)
-    for one in planned.prepared.plan.skipped:
-        print(f"skipped: {one.provider}: {one.reason}", file=sys.stderr)
-    return ask_fingerprint(planned, watcher=make_watcher()).path, known
+    models = [p.claimed_model for p in setting.config.providers if (p.name in only if only else p.enabled)]
+    known = (choose_configured_pack(setting, models) if pack is None else None) or choose_pack(pack, models)
+    return _record_fingerprint(setting, known, only, prompts), known
+
+
+def _record_fingerprint(setting: Setting, pack: DirectionPack, only: Sequence[str], prompts: int | None) -> Path:
+    """Ask, and keep the pack with what came. Raises UsageError where nobody is left to ask."""
+    from tempzero.cli.printing import print_lines
+    from tempzero.cli.progress import make_watcher
+    from tempzero.precision.asking import plan_fingerprint
+    from tempzero.precision.packs import save_pack
+    from tempzero.records import DIRECTION_PACK, write_root
+    from tempzero.workflow.pipeline import start_run
+
+    planned = plan_fingerprint(setting, pack, only=only, prompts=prompts)
+    print_lines(planned.list_gaps(), to=sys.stderr)
+    collected = start_run(planned.prepared, watcher=make_watcher(), check=False, flights=planned.flights)
+    save_pack(pack, collected.path / DIRECTION_PACK)
+    write_root(collected.path)
+    return collected.path
+
+
+def deepen_check(setting: Setting, providers: Sequence[str]) -> DeepCheck:
+    """Name the form of the weights of hosts that were checked; `reason` says why nobody's is."""
+    from tempzero.precision.asking import choose_configured_pack
+    from tempzero.precision.hosts import conclude_fingerprint
+    from tempzero.records import open_run
+
+    models = [setting.config.provider(name).claimed_model for name in providers]
+    pack = choose_configured_pack(setting, models) if models else None
+    if pack is None:
+        return DeepCheck(reason=f"no direction pack for {' or '.join(sorted(set(models))) or 'nobody'}")
+    try:
+        run = _record_fingerprint(setting, pack, providers, setting.config.run.fingerprint or None)
+    except UsageError as problem:
+        return DeepCheck(reason=str(problem))
+    return DeepCheck(run=run, report=conclude_fingerprint(open_run(run), pack))
+
+
+def _open_hosts(run: Path, pack: Path | None) -> tuple[Path, DirectionPack]:
+    """The first tokens of a run, be they its own or asked beside it, and the pack that lies with them or is named."""
+    from tempzero.precision.packs import load_pack
+    from tempzero.precision.shipped_packs import choose_pack
+    from tempzero.records import DIRECTION_PACK, open_run
+
+    opened = open_run(run)
+    opened = opened.first_tokens() or opened
+    kept = opened.path / DIRECTION_PACK
+    if pack is None and kept.is_file():
+        return opened.path, load_pack(kept)
+    return opened.path, choose_pack(pack, [p.claimed_model for p in opened.config.providers])
 
 
 def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: list[str] | None, forms: str) -> int:
@@ -119,23 +170,30 @@ def _write_honest_size(report: FingerprintReport, provider: str, path: Path | No
 
 
 def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -> int:
-    from tempzero.cli.printing import print_lines
-    from tempzero.precision.fingerprint_wording import (
-        FINGERPRINT,
-        decide_outcome,
-        describe_host,
-        describe_pairs,
-        to_fingerprint_json,
-    )
-    from tempzero.records.files import write_atomically
-
-    text, outcome = to_fingerprint_json(report), decide_outcome(report)
-    write_atomically(run / FINGERPRINT, text.encode())
+    outcome, text = conclude_outcome(report, run)
     if json_output:
         print(text, end="")
         return EXIT_CODES[outcome]
+    print_hosts(report)
+    print(f"fingerprint: {outcome} (exit code {EXIT_CODES[outcome]}); {run / 'fingerprint.json'}")
+    return EXIT_CODES[outcome]
+
+
+def conclude_outcome(report: FingerprintReport, run: Path) -> tuple[VerdictOutcome, str]:
+    """What it comes to, and all of it as JSON, which is written into the run's folder."""
+    from tempzero.precision.fingerprint_wording import FINGERPRINT, decide_outcome, to_fingerprint_json
+    from tempzero.records.files import write_atomically
+
+    text = to_fingerprint_json(report)
+    write_atomically(run / FINGERPRINT, text.encode())
+    return decide_outcome(report), text
+
+
+def print_hosts(report: FingerprintReport) -> None:
+    """A paragraph for each host, and who is moved alike."""
+    from tempzero.cli.printing import print_lines
+    from tempzero.precision.fingerprint_wording import describe_host, describe_pairs
+
     for host in report.hosts:
         print_lines(describe_host(host, report.pack))
     print_lines(describe_pairs(report))
-    print(f"fingerprint: {outcome} (exit code {EXIT_CODES[outcome]}); {run / 'fingerprint.json'}")
-    return EXIT_CODES[outcome]

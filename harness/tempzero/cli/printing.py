@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ def print_lines(lines: Iterable[str], *, to: TextIO | None = None) -> None:
         print(line, file=to or sys.stdout)
 
 
-def print_plan(prepared: PreparedRun) -> None:
-    """Calls, tokens and cost at most, by provider and by family."""
+def print_plan(prepared: PreparedRun, *, first_tokens: bool) -> None:
+    """Calls, tokens and cost at most, by provider and by family; with what `first_tokens` take besides."""
     from rich.console import Console
     from rich.table import Table
 
@@ -48,7 +48,26 @@ def print_plan(prepared: PreparedRun) -> None:
     if thinking:
         allowed = sum(e.reasoning_tokens for e in estimates)
         print(f"Of the completion tokens {allowed} are room for reasoning (`reasoning.max_tokens`).")
+    for line in _describe_besides(prepared) if first_tokens else ():
+        print(line)
     print("Reasoning that a provider bills apart from max_tokens comes on top; --max-cost counts it as it is reported.")
+
+
+def _describe_besides(prepared: PreparedRun) -> Iterator[str]:
+    """What the log-probabilities that tell the form of the weights take at most."""
+    from tempzero.workflow.asked_beside import estimate_beside
+
+    planned = estimate_beside(prepared)
+    if planned is None:
+        return
+    estimates = planned.prepared.plan.estimates
+    calls, tokens = sum(e.calls for e in estimates), sum(e.prompt_tokens for e in estimates)
+    priced = [e.cost_usd for e in estimates if e.cost_usd is not None]
+    cost = f", {_format_cost(sum(priced))}" if priced else ""
+    yield (
+        f"Besides, {calls} requests for one token at most ({tokens} prompt tokens{cost}): log-probabilities that tell "
+        "the form of the weights, of whoever gives any (--no-fingerprint: none)."
+    )
 
 
 def _format_cost(cost_usd: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,8 +29,11 @@ from tempzero.cli.options import (
     split_names,
 )
 from tempzero.errors import UsageError
+from tempzero.types.vocabulary import WORST_FIRST, VerdictOutcome
 
 if TYPE_CHECKING:
+    from tempzero.check import SettingCheck
+    from tempzero.config import Setting
     from tempzero.records import Run
 
 
@@ -57,6 +60,9 @@ def run(
     ] = None,
     max_minutes: MaxMinutes = None,
     run_code: RunCode = False,
+    no_fingerprint: Annotated[
+        bool, typer.Option("--no-fingerprint", help="Ask no log-probabilities of first tokens besides.")
+    ] = False,
     full: FullTables = False,
     json_output: JsonSummary = False,
 ) -> int:
@@ -83,7 +89,7 @@ def run(
             where=where,
         )
         print_lines(describe_gaps(prepared), to=sys.stderr)
-        print_plan(prepared)
+        print_plan(prepared, first_tokens=not no_fingerprint)
         return 0
     done = tempzero.run(
         tempzero.open_run(resume) if resume is not None else load_setting(config),
@@ -99,6 +105,7 @@ def run(
         max_requests=max_requests,
         max_minutes=max_minutes,
         run_code=run_code,
+        fingerprint=not no_fingerprint,
         watcher=make_watcher(),
     )
     return _conclude_and_show(done, json_output, full=full, briefly=not has_answers(done), in_ci=True)
@@ -113,6 +120,9 @@ def check(
     families: Annotated[
         str, typer.Option(help="With --contract: only these families of cases, comma-separated, e.g. tools,stop.")
     ] = "",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Name the form of the weights as well, by one-token requests (recorded).")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="With --contract: write JSON, JUnit XML, Markdown and every exchange there.")
     ] = None,
@@ -125,22 +135,49 @@ def check(
     from tempzero.cli.check_table import print_check_table
     from tempzero.cli.ci_report import show_check_in_ci
 
+    if contract and deep:
+        raise UsageError("--contract and --deep: one after the other")
     if contract:
         return _check_contract(config, split_names(providers), split_names(families), out, json_output=json_output)
     if families or out is not None:
         raise UsageError("--families and --out go with --contract")
-    checked = check_setting(load_setting(config), only=split_names(providers))
+    setting = load_setting(config)
+    checked = check_setting(setting, only=split_names(providers))
     for provider, why in checked.skipped:
         print(f"skipped: {provider}: {why}", file=sys.stderr)
     if json_output:
         rows = [{"provider": r.provider, "state": r.state, **r.words, "remarks": r.remarks} for r in checked.rows]
         skipped = [provider for provider, _ in checked.skipped]
-        print(json.dumps({"outcome": checked.state, "skipped": skipped, "providers": rows}, indent=2))
+        value = {"outcome": checked.state, "skipped": skipped, "providers": rows}
     else:
         print_check_table(checked.rows)
-        print(f"check: {checked.state} (exit code {EXIT_CODES[checked.state]})")
+        value = None
+    state = _check_weights(setting, checked, value) if deep else checked.state
+    if value is not None:
+        print(json.dumps({**value, "outcome": state}, indent=2))
+    else:
+        print(f"check: {state} (exit code {EXIT_CODES[state]})")
         show_check_in_ci(checked)
-    return EXIT_CODES[checked.state]
+    return EXIT_CODES[state]
+
+
+def _check_weights(setting: Setting, checked: SettingCheck, value: dict[str, Any] | None) -> VerdictOutcome:
+    """The deep look, told or put into `value`; the worse of its outcome and the check's."""
+    import json
+
+    from tempzero.cli.fingerprint_commands import conclude_outcome, deepen_check, print_hosts
+
+    found = deepen_check(setting, [row.provider for row in checked.rows])
+    if found.report is None or found.run is None:
+        print(f"the form of the weights: {found.reason}", file=sys.stderr)
+        return "inconclusive" if checked.state == "pass" else checked.state
+    outcome, text = conclude_outcome(found.report, found.run)
+    if value is None:
+        print_hosts(found.report)
+        print(f"recorded: {found.run}")
+    else:
+        value["fingerprint"] = json.loads(text)
+    return next(o for o in WORST_FIRST if o in (outcome, checked.state))
 
 
 def _check_contract(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,13 +68,20 @@ def planned_providers(prepared: PreparedRun) -> list[Provider]:
 
 @contextlib.asynccontextmanager
 async def open_engines(
-    prepared: PreparedRun, say: Callable[[str], None], *, without: Sequence[str | None]
+    prepared: PreparedRun,
+    say: Callable[[str], None],
+    *,
+    without: Sequence[str | None],
+    running: Mapping[str, RunningServer] | None = None,
 ) -> AsyncIterator[OpenedEngines]:
-    """Every engine of the plan, started; all of them stopped at the end, whatever happens."""
+    """Every engine of the plan, started; all of them stopped at the end, whatever happens.
+
+    Local servers that are `running` are asked where they are, and left to whoever started them.
+    """
     environ = prepared.setting.environ
     async with contextlib.AsyncExitStack() as stack:
         engines: dict[str, Engine] = {}
-        served: dict[str, RunningServer] = {}
+        served: dict[str, RunningServer] = dict(running or {})
 
         def renew(name: str) -> Engine:
             """The engine of a hosted provider once more, its key read anew."""
@@ -84,14 +91,13 @@ async def open_engines(
             return engine
 
         for provider in (p for p in planned_providers(prepared) if p.name not in without):
-            spec = provider.serve or provider.local
+            spec = None if provider.name in served else provider.serve or provider.local
             file = None
             if spec is not None:
                 file = await asyncio.to_thread(weights.obtain_weights_for, prepared.config, spec, say=say)
-            base_url = None
             if provider.serve is not None and file is not None:
                 served[provider.name] = await stack.enter_async_context(run_server(provider, file))
-                base_url = served[provider.name].base_url
+            base_url = served[provider.name].base_url if provider.name in served else None
             engine = await asyncio.to_thread(open_engine, provider, environ=environ, weights=file, base_url=base_url)
             stack.push_async_callback(engine.aclose)
             engines[provider.name] = engine
@@ -108,10 +114,15 @@ async def collect_session(
     limits: Limits,
     flights: Sequence[Preflight],
     refused: Sequence[Ending],
+    *,
+    budget: Budget | None = None,
 ) -> CollectedRun:
-    """Ask what is not answered yet, with these engines and within these limits; the session is sealed at its end."""
+    """Ask what is not answered yet, with these engines and within these limits; the session is sealed at its end.
+
+    `budget`: one that other sessions of the same command have taken from, in place of a new one.
+    """
     looked = [one for flight in flights for one in flight.looked]
-    budget = Budget(limits, requests=len(looked), cost_usd=sum(_preflight_cost_usd(f) for f in flights))
+    budget = budget or open_budget(limits, flights)
     stopping, clocks = StopSwitch(), _ClockSkews()
     with stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp()) as writer:
         records.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
@@ -142,6 +153,12 @@ async def collect_session(
             endings = (Ending(provider=None, reason=f"--max-minutes {limits.max_minutes:g} were over"), *endings)
         records.finish_session(path, writer, now=_session_timestamp(), endings=endings, notes=clocks.notes())
     return CollectedRun(path=path, interrupted=stopping.by_signal, endings=endings)
+
+
+def open_budget(limits: Limits, flights: Sequence[Preflight]) -> Budget:
+    """What a command may spend, less what its check has taken already."""
+    looked = sum(len(flight.looked) for flight in flights)
+    return Budget(limits, requests=looked, cost_usd=sum(_preflight_cost_usd(f) for f in flights))
 
 
 def _find_round_answers(path: Path, suite: Suite) -> dict[Trial, Exchange]:

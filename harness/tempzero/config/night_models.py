@@ -61,10 +61,9 @@ class Nightly(NightSettings):
     """When a night ends with exit code 1 and annotations: `on_change`, in the night of an alarm or of a telling event
     only; `while_changed`, as well on every night until the change is over or acknowledged (`baseline accept`)."""
     fingerprint: Annotated[int, Field(ge=0, le=1000)] = 32
-    """Prompts of a direction pack that every night asks besides, for one token each, of providers of its model that
-    give log-probabilities: a change of the weights' form shows in them (docs/fingerprint.md). 0: none."""
-    direction_pack: str | None = None
-    """The pack's file, relative to this file; null: the one that is shipped for the model, if any."""
+    """Prompts of a direction pack (`run.direction_pack`) that every night asks besides, for one token each, of
+    providers of its model that give log-probabilities: a change of the weights' form shows in them
+    (docs/fingerprint.md). 0: none."""
     deep: Deep | None = None
     """What a deep night asks; null: all nights are alike."""
 

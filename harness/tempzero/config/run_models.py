@@ -67,6 +67,12 @@ class RunSection(StrictModel):
     """Seconds between the end of a session and the beginning of the next."""
     seed: int = 1
     """Seeds the order of the trials: the same seed, the same order."""
+    fingerprint: Annotated[int, Field(ge=0, le=1000)] = 32
+    """Prompts of a direction pack that are asked besides, for one token each, of endpoints of its model that give
+    log-probabilities: these tell the form of the weights (docs/fingerprint.md). 0: none, as `--no-fingerprint` says."""
+    direction_pack: str | None = None
+    """The pack's file, relative to this file, for runs, nights, `check --deep` and `fingerprint`; null: the one that is
+    shipped for the model, if any."""
 
     def session_of(self, repeat: int, repeats: int) -> int:
         """The session in which a provider that is asked so often gives this repeat; both are counted from 0."""

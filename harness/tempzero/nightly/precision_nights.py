@@ -8,13 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tempzero import records, stats
 from tempzero.config import Nightly, Setting
 from tempzero.errors import EngineError, UsageError
 from tempzero.nightly.history import Decision, Depth, NightEntry, NightEvent, PastNight, PrecisionNight
-from tempzero.precision.asking import RUN_NAME, ask_fingerprint, plan_fingerprint
+from tempzero.precision.asking import RUN_NAME, choose_configured_pack, plan_fingerprint
 from tempzero.precision.displacement_change import (
     NIGHT_WINDOWS,
     measure_strengths,
@@ -25,8 +24,7 @@ from tempzero.precision.displacement_change import (
 from tempzero.precision.fingerprint_wording import FINGERPRINT, describe_host_state, to_fingerprint_json
 from tempzero.precision.hosts import HostFingerprint, conclude_fingerprint
 from tempzero.precision.naming import LEAST_PROMPTS, LEAST_STRENGTH
-from tempzero.precision.packs import DirectionPack, load_pack
-from tempzero.precision.shipped_packs import find_shipped_pack
+from tempzero.precision.packs import DirectionPack
 from tempzero.records.files import write_atomically
 from tempzero.workflow import pipeline
 from tempzero.workflow.pipeline import Limits, Watcher
@@ -59,7 +57,8 @@ def watch_precision(
     A night does not fail for this: what cannot be asked is said. Raises PackError, WeightsError, RunFolderError.
     """
     rules = setting.config.nightly
-    pack = _choose_night_pack(setting) if rules.fingerprint else None
+    models = [p.claimed_model for p in setting.config.providers if p.enabled]
+    pack = choose_configured_pack(setting, models) if rules.fingerprint else None
     if pack is None or (limits.max_requests is not None and limits.max_requests <= rules.fingerprint):
         return WatchedPrecision()
     begun = sorted(
@@ -71,8 +70,11 @@ def watch_precision(
                 begun[-1], environ=setting.environ, watcher=watcher, limits=limits, check=False
             )
         else:
-            planned = plan_fingerprint(setting, pack, only=only, prompts=rules.fingerprint)
-            collected = ask_fingerprint(planned, watcher=watcher, name=name_precision_run(night), limits=limits)
+            name = name_precision_run(night)
+            planned = plan_fingerprint(setting, pack, only=only, prompts=rules.fingerprint, name=name)
+            collected = pipeline.start_run(
+                planned.prepared, watcher=watcher, limits=limits, check=False, flights=planned.flights
+            )
     except (UsageError, EngineError) as problem:
         watcher.say(f"nobody's first tokens are watched: {problem}")
         return WatchedPrecision()
@@ -87,13 +89,6 @@ def watch_precision(
 def name_precision_run(night: str) -> str:
     """Of the run that holds a night's one-token requests."""
     return f"{RUN_NAME}-{night}"
-
-
-def _choose_night_pack(setting: Setting) -> DirectionPack | None:
-    named = setting.config.nightly.direction_pack
-    if named is not None:
-        return load_pack(setting.root / Path(named))
-    return find_shipped_pack(p.claimed_model for p in setting.config.providers if p.enabled)
 
 
 def share_false_alarms(rules: Nightly, *, watched: bool) -> Nightly:

@@ -56,14 +56,15 @@ def describe_pairs(report: FingerprintReport) -> Iterator[str]:
     """Hosts beside each other: those that are moved alike, and how many are not."""
     yield from (_pair_sentence(pair) for pair in report.pairs if pair.alike)
     for camp in list_camps(report):
-        yield f"one camp, moved alike each with each: {', '.join(camp)}"
+        if len(camp) > 2:
+            yield f"one camp, moved alike each with each: {', '.join(camp)}"
     apart = sum(not pair.alike for pair in report.pairs)
     if apart:
         yield f"{apart} of {len(report.pairs)} pairs of hosts are not shown to be moved alike"
 
 
 def list_camps(report: FingerprintReport) -> list[tuple[str, ...]]:
-    """Hosts of which each is moved like each other, three or more; no form is needed to say so."""
+    """Hosts of which each is moved like each other, two or more; no form is needed to say so."""
     names = sorted({name for pair in report.pairs for name in (pair.first, pair.second)})
     place = {name: at for at, name in enumerate(names)}
     apart, alike = ~np.eye(len(names), dtype=bool), np.eye(len(names))
@@ -71,7 +72,7 @@ def list_camps(report: FingerprintReport) -> list[tuple[str, ...]]:
         one, other = place[pair.first], place[pair.second]
         apart[one, other] = apart[other, one] = not pair.alike
         alike[one, other] = alike[other, one] = pair.correlation
-    return [tuple(names[i] for i in camp) for camp in find_camps(apart, alike) if len(camp) > 2]
+    return [tuple(names[i] for i in camp) for camp in find_camps(apart, alike) if len(camp) > 1]
 
 
 def _pair_sentence(pair: SharedDisplacement) -> str:

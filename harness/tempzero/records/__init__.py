@@ -20,8 +20,10 @@ What is promised, and how it is held:
 
 from __future__ import annotations
 
-from tempzero.records.anchoring import list_report_files
+from tempzero.records.anchoring import list_report_files, write_root
 from tempzero.records.layout import (
+    DIRECTION_PACK,
+    FIRST_TOKENS,
     JUDGEMENTS,
     MANIFEST,
     PREFLIGHT,
@@ -48,6 +50,8 @@ from tempzero.records.writing import (
 )
 
 __all__ = [
+    "DIRECTION_PACK",
+    "FIRST_TOKENS",
     "JUDGEMENTS",
     "MANIFEST",
     "PREFLIGHT",
@@ -75,4 +79,5 @@ __all__ = [
     "record_preflight",
     "request_time_stamp",
     "sign_root",
+    "write_root",
 ]

@@ -13,6 +13,8 @@ from pathlib import Path
 from tempzero.errors import RunFolderError
 from tempzero.records.files import write_atomically
 from tempzero.records.layout import (
+    DIRECTION_PACK,
+    FIRST_TOKENS,
     JUDGEMENTS,
     MANIFEST,
     PACKED,
@@ -27,10 +29,11 @@ from tempzero.records.layout import (
 )
 
 
-def write_root(folder: Path, known: Mapping[Path, str]) -> str:
+def write_root(folder: Path, known: Mapping[Path, str] | None = None) -> str:
     """List what was collected, give the root; `known` are hashes of parts. Raises RunFolderError."""
-    names = (MANIFEST, *_name_parts(folder, RECORDS), PREFLIGHT)
-    return _write_list(folder, ROOT_LIST, names, known)
+    within = f"{FIRST_TOKENS}/{ROOT_LIST}"
+    names = (MANIFEST, *_name_parts(folder, RECORDS), PREFLIGHT, DIRECTION_PACK, within)
+    return _write_list(folder, ROOT_LIST, names, known or {})
 
 
 def find_root(folder: Path) -> str | None:
@@ -44,6 +47,7 @@ def list_report_files(folder: Path, written: Iterable[Path]) -> None:
     made_of = [MANIFEST] if (folder / MANIFEST).is_file() else []
     for chain in (RECORDS, SCORES, JUDGEMENTS) if made_of else ():
         made_of += _name_parts(folder, chain)
+    made_of += [f"{FIRST_TOKENS}/{ROOT_LIST}"] if made_of else []
     _write_list(folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)), {})
 
 

@@ -27,6 +27,7 @@ from tempzero.records.chain import (
     read_values,
 )
 from tempzero.records.layout import (
+    FIRST_TOKENS,
     MANIFEST,
     PREFLIGHT,
     READABLE_FORMATS,
@@ -221,7 +222,15 @@ class Run:
         """The same, and that every file of the run and of its reports has the hash that was listed when it was made."""
         head = self.verify()
         check_lists(self.path)
+        within = self.first_tokens()
+        if within is not None:
+            within.verify_files()
         return head
+
+    def first_tokens(self) -> Run | None:
+        """The run inside this one that asked for log-probabilities of first tokens; None where nobody was asked."""
+        folder = self.path / FIRST_TOKENS
+        return open_run(folder) if (folder / MANIFEST).is_file() else None
 
     def root(self) -> str | None:
         """The hash that stands for all that was collected; None where collecting did not come to its end."""

@@ -34,7 +34,12 @@ def print_brief(view: View, console: Console, *, pages: Sequence[Path], exit_cod
     """
     overview = lay_out_overview(view)
     rows = _choose_rows(overview)
-    ends = [*_describe_skipped(view), *(f"report: {page}" for page in pages[:1]), f"next:   {next_command}"]
+    ends = [
+        *_describe_precision(view, console.width),
+        *_describe_skipped(view),
+        *(f"report: {page}" for page in pages[:1]),
+        f"next:   {next_command}",
+    ]
     headline = f"{SIGNS[view.verdict.outcome]} {verdict_headline(view.verdict)} Exit code {exit_code}."
     _print_line(console, f"{overview.subtitle}", "dim")
     console.print(_build_table(overview, rows, console), markup=False, highlight=False, emoji=False)
@@ -110,6 +115,16 @@ def _write_sentence(verdict: ProviderVerdict) -> str:
     reason = verdict.reasons[0]
     named = reason if reason.startswith(verdict.provider) else f"{verdict.provider}: {reason}"
     return f"{SIGNS[verdict.outcome]} {named}"
+
+
+def _describe_precision(view: View, width: int) -> list[str]:
+    """How what each declares of its weights stands to its first tokens, two lines at most; none where none were had."""
+    found = {
+        standing: [one.provider for one in view.analysis.precision if one.standing == standing]
+        for standing in ("contradicted", "confirmed", "untested")
+    }
+    told = "; ".join(f"{standing} ({', '.join(names)})" for standing, names in found.items() if names)
+    return _wrap(f"declared precision, by first tokens: {told}", width, _LINES_A_SENTENCE) if told else []
 
 
 def _describe_skipped(view: View) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from tempzero.reports.figure_wording import answered_words, count_with_noun
 from tempzero.reports.lookup import Subject, View
 from tempzero.reports.sections.speed_cost import find_speed, find_token_price
-from tempzero.types.concluded import Camps, Level, LevelName, OutcomeCounts
+from tempzero.types.concluded import Camps, Level, LevelName, OutcomeCounts, PrecisionReading
+from tempzero.types.vocabulary import ClaimState
 
 _NAMES = 4
 _LEVELS: Mapping[LevelName, str] = {
@@ -19,10 +20,17 @@ _LEVELS: Mapping[LevelName, str] = {
     "unread": "; nobody has read yet by how much",
 }
 
+_STANDINGS: Mapping[ClaimState, str] = {
+    "confirmed": "as it declares",
+    "contradicted": "otherwise than it declares",
+    "untested": "",
+}
+
 
 def describe_provider(view: View, provider: str) -> tuple[str, str, str]:
     """Under several conditions the sentences count over all of them."""
-    return _describe_repeats(view, provider), _describe_standing(view, provider), _describe_service(view, provider)
+    standing = _describe_standing(view, provider) + _describe_weights(view, provider)
+    return _describe_repeats(view, provider), standing, _describe_service(view, provider)
 
 
 def _describe_repeats(view: View, provider: str) -> str:
@@ -54,6 +62,22 @@ def _describe_standing(view: View, provider: str) -> str:
     if reference is None:
         return "Nothing else that was measured claims its model, so it stands alone."
     return f"Too little came back to compare it with the reference {reference}."
+
+
+def _describe_weights(view: View, provider: str) -> str:
+    """What its first tokens say of its weights, where they say anything."""
+    for one in view.analysis.precision:
+        if one.provider == provider and one.state != "no answer":
+            declared = _STANDINGS[one.standing]
+            return f" By its first tokens it {_to_predicate(one)}{', ' if declared else ''}{declared}."
+    return ""
+
+
+def _to_predicate(one: PrecisionReading) -> str:
+    """The state as what goes on from "it"."""
+    if one.state == "unknown form":
+        return "is moved by more than 16-bit rounding, in none of the forms that were tried"
+    return one.sentence if one.state == "named" else f"is {one.sentence}"
 
 
 def _describe_level(level: Level) -> str:

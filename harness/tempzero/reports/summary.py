@@ -37,6 +37,7 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "served": _to_summary_json(analysis.served),
         "flags": _to_summary_json(analysis.flags),
         "precision": _to_summary_json(analysis.precision),
+        "moved_alike": _to_summary_json(analysis.moved_alike),
         "curves": _to_summary_json(analysis.curves),
         "divergences": [_divergence_to_json(d) for d in analysis.divergences],
         "reading": _reading_to_json(analysis),

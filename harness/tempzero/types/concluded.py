@@ -558,8 +558,9 @@ class FailureCount:
 class PrecisionReading:
     """What a provider's log-probabilities of first tokens say of its weights (docs/fingerprint.md).
 
-    `forms` are those that are named, or that cannot be told apart; `size` is how far it is moved from the float32
-    reference, in nats, with its upper bound. `standing` is of what it declares, `because` says why.
+    `forms` are those that are named, or that cannot be told apart, `coarse` where they are of fewer than 16 bits.
+    `size` is how far it is moved from the float32 reference, in nats, with its upper bound. `standing` is of what it
+    declares, `because` says why.
     """
 
     provider: str
@@ -567,6 +568,7 @@ class PrecisionReading:
     state: FingerprintState
     sentence: str
     forms: tuple[str, ...]
+    coarse: bool
     standing: ClaimState
     because: str
     prompts: int
@@ -618,6 +620,8 @@ class Analysis:
     absent_references: tuple[str, ...] = ()
     # Of providers that gave log-probabilities on the prompts of a shipped direction pack.
     precision: tuple[PrecisionReading, ...] = ()
+    # Camps of these by their displacement, no form needed: each member is moved like each other.
+    moved_alike: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,7 +40,13 @@ def _judge_provider(provider: ProviderFacts, analysis: Analysis, gates: Gates) -
     doubts += _doubt_camps(provider, analysis, found)
     if doubts:
         return ProviderVerdict(provider=provider.name, outcome="inconclusive", reasons=tuple(doubts))
-    return ProviderVerdict(provider=provider.name, outcome="pass", reasons=tuple(figures.praise(levels)))
+    confirmed = [
+        f"declared precision confirmed by first tokens: {one.because}"
+        for one in analysis.precision
+        if one.provider == provider.name and one.standing == "confirmed"
+        if all(level.standing != "confirmed" for level in levels)
+    ]
+    return ProviderVerdict(provider=provider.name, outcome="pass", reasons=(*figures.praise(levels), *confirmed))
 
 
 def _list_findings(analysis: Analysis, gates: Gates) -> list[Finding]:

