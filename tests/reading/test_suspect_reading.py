@@ -140,6 +140,23 @@ def test_a_rule_of_the_sampler_explains_every_token_it_chose(tmp_path: Path) -> 
     assert misses(found["presence-0.5-prompt and answer"]) > 0, "the window is told as well"
 
 
+def test_a_token_that_is_never_chosen_is_named_by_its_text(tmp_path: Path) -> None:
+    """Its number alone would say nothing to whoever reads the report."""
+    chosen, engine = settings(), opened(settings())
+    written: list[int] = []
+    for one in answered(engine):
+        assert one.exchange.outcome.completion is not None
+        written += one.exchange.outcome.completion.token_ids or ()
+    banned = max(set(written), key=written.count)
+
+    def choose(row: Row, prompt: list[int], written: list[int]) -> int:
+        return next(int(t) for t in np.argsort(-row) if t != banned)
+
+    true = read(tmp_path, chosen, list(answered(engine, choose)))[f"ban-{banned}"]
+    assert (misses(true), true.refuted) == (0, False)
+    assert repr(engine.piece(banned).decode("utf-8", "replace")) in true.words
+
+
 def test_what_the_reference_says_itself_is_read_by_coarser_forms_only(tmp_path: Path) -> None:
     """A host that agrees token for token is told from a form by what that would have missed; nothing else is tried."""
     chosen = settings(forms=["cache=q4_0"])
@@ -275,7 +292,13 @@ def test_penalties_are_those_of_the_engines() -> None:
     """By hand: windows with and without the prompt; presence once, frequency each time, repetition by sign."""
     rows = np.array([[2.0, -1.0, 0.5]], np.float32)
     one = ChosenTokens(
-        prompt=(7, 7), tokens=(8,), ended=False, end_ids=(), ids=np.array([[7, 8, 9]], np.int32), logits=rows
+        prompt=(7, 7),
+        tokens=(8,),
+        ended=False,
+        end_ids=(),
+        ids=np.array([[7, 8, 9]], np.int32),
+        logits=rows,
+        piece=bytes([0]).__mul__,
     )
     assert count_before(one, "prompt and answer").tolist() == [[2, 0, 0]]
     assert count_before(one, "answer").tolist() == [[0, 0, 0]]

@@ -142,6 +142,7 @@ class SuspectReader:
                 end_ids=self._tokens.end_ids,
                 ids=read.rows.ids,
                 logits=read.rows.logits,
+                piece=self._tokens.piece,
             )
         for suggest in SAMPLER_RULES:
             for suspect in suggest(list(chosen.values())):

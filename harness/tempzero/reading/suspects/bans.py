@@ -26,7 +26,7 @@ def suggest_bans(chosen: Sequence[ChosenTokens]) -> Sequence[SamplerSuspect]:
         SamplerSuspect(
             name=f"ban-{token}",
             family=f"ban of token {token}",
-            words=f"token {token} may not be chosen",
+            words=f"the token {chosen[0].piece(token).decode('utf-8', 'replace')!r} ({token}) may not be chosen",
             change=_ban_token(token),
         )
         for token in banned

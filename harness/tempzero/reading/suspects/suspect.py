@@ -50,7 +50,8 @@ class RequestSuspect:
 class ChosenTokens:
     """A response as the unchanged reference reads it: its best tokens at each place, and what stands before.
 
-    A row for each token, the one that ends the turn included where `ended`. `tokens` are the response's own.
+    A row for each token, the one that ends the turn included where `ended`. `tokens` are the response's own; `piece`
+    gives the bytes of one.
     """
 
     prompt: tuple[int, ...]
@@ -59,6 +60,7 @@ class ChosenTokens:
     end_ids: tuple[int, ...]
     ids: NDArray[np.int32]
     logits: Logits
+    piece: Callable[[int], bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
