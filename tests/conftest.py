@@ -1,7 +1,8 @@
-"""What tests want seen at the end of the run, whatever pytest captures and whichever process ran them."""
+"""In which order tests run, what none of them waits for, and what they want seen at the end of the run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,37 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("tempzero", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tempzero")
 
+# The files that take longest go first: no core waits at the end for another that has just begun one of them.
+_LONG_FILES = (
+    "test_walks.py",
+    "test_nightly.py",
+    "test_thinking_engine.py",
+    "test_recipes.py",
+    "test_main_job.py",
+    "test_fault_catalogue.py",
+    "test_github_jobs.py",
+    "test_contract_engine.py",
+    "test_collect.py",
+    "test_prompt_logprobs.py",
+    "test_serve.py",
+    "test_pipeline.py",
+    "test_code_trials.py",
+    "test_door.py",
+    "test_odd_sources.py",
+    "test_nightly_engine.py",
+    "test_browser.py",
+)
 _LINE = "line written at the end"
+
+
+def pytest_configure() -> None:
+    """No test cuts the power: waiting some thousand times until the disk has what was written shows nothing."""
+    os.fsync = lambda fd: None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture

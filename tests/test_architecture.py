@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "harness" / "tempzero"
@@ -345,6 +343,7 @@ HOMES: dict[str, set[str]] = {
 }
 
 
+@cache
 def modules() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
@@ -360,41 +359,49 @@ def room_of(name: str) -> str:
     return next((room for room in inside if room in DOORS), parts[0])
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def parse_module(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imported(path: Path) -> list[str]:
     """Every name that a module imports, with what it takes from there: a module may be taken as a name."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = []
+    for node in ast.walk(parse_module(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide which door is used"
             assert node.module is not None
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_doors_open_one_way(path: Path) -> None:
+def test_doors_open_one_way() -> None:
     """A room imports only what stands before it in the pipeline."""
-    room = room_of(dotted(path))
-    assert room in DOORS, f"{room} is a new room: give it its doors here and its row in docs/design.md"
-    for name in imported(path):
-        if name.startswith("tempzero."):
-            other = room_of(name.removeprefix("tempzero."))
-            assert other in {room} | OPEN_TO_ALL | DOORS[room], f"{path.name} must not import {name}"
+    new = {room_of(dotted(path)) for path in modules()} - DOORS.keys()
+    assert not new, "new rooms: give each its doors here and its row in docs/design.md"
+    wrong = []
+    for path in modules():
+        room = room_of(dotted(path))
+        ours = [name for name in imported(path) if name.startswith("tempzero.")]
+        allowed = {room} | OPEN_TO_ALL | DOORS[room]
+        wrong += [f"{dotted(path)} must not import {n}" for n in ours if room_of(n.partition(".")[2]) not in allowed]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_package_from_outside_lives_in_its_rooms(path: Path) -> None:
+def test_a_package_from_outside_lives_in_its_rooms() -> None:
     """A dependency can be replaced by opening one room."""
-    for name in imported(path):
-        package = name.split(".")[0]
-        if package != "tempzero" and package not in sys.stdlib_module_names and package != "__future__":
-            assert room_of(dotted(path)) in HOMES.get(package, set()), f"{package} in {path.name}"
+    at_home = {"tempzero", "__future__", *sys.stdlib_module_names}
+    used = {(name.split(".")[0], dotted(path)) for path in modules() for name in imported(path)}
+    outside = {(package, module) for package, module in used if package not in at_home}
+    assert not {(package, module) for package, module in outside if room_of(module) not in HOMES.get(package, set())}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_every_module_says_what_it_is_for(path: Path) -> None:
+def test_every_module_says_what_it_is_for() -> None:
     """Line one of a module tells a reader whether to go on reading."""
-    assert ast.get_docstring(ast.parse(path.read_text())), path
+    assert not [path for path in modules() if not ast.get_docstring(parse_module(path))]
 
 
 # Left of the run folder nobody knows what will be concluded; right of it nobody needs more than that and the keys.
@@ -410,22 +417,20 @@ LEFT_OF_THE_WAIST = (
 RIGHT_OF_IT = ("stats", "verdict", "reports")
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_nouns_are_imported_from_the_part_that_a_room_may_know(path: Path) -> None:
+def test_nouns_are_imported_from_the_part_that_a_room_may_know() -> None:
     """What is concluded never leaks into what is collected, and reports are made of conclusions alone."""
-    room, wing = room_of(dotted(path)), dotted(path).split(".")[0]
-    for name in imported(path):
-        if name.startswith("tempzero.types"):
-            part = name.split(".")[2] if name.count(".") > 1 else ""
-            assert part in {"asked", "recorded", "scored", "concluded", "vocabulary"}, (
-                f"{path.name}: name the part, not {name}"
-            )
-            assert part not in {"concluded", "vocabulary"} or room not in LEFT_OF_THE_WAIST, (
-                f"{path.name} must not import {name}"
-            )
-            assert part in {"asked", "concluded", "vocabulary"} or wing not in RIGHT_OF_IT, (
-                f"{path.name} must not import {name}"
-            )
+    wrong = []
+    for path in modules():
+        room, wing = room_of(dotted(path)), dotted(path).split(".")[0]
+        for name in imported(path):
+            if name.startswith("tempzero.types"):
+                part = name.split(".")[2] if name.count(".") > 1 else ""
+                if part not in {"asked", "recorded", "scored", "concluded", "vocabulary"}:
+                    wrong.append(f"{dotted(path)}: name the part, not {name}")
+                too_late = part in {"concluded", "vocabulary"} and room in LEFT_OF_THE_WAIST
+                if too_late or (part not in {"asked", "concluded", "vocabulary"} and wing in RIGHT_OF_IT):
+                    wrong.append(f"{dotted(path)} must not import {name}")
+    assert not wrong
 
 
 # Fact -> the one module that may hold it, and what gives another away.
@@ -435,9 +440,12 @@ ONE_PLACE = {
 }
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_writing_locking_and_canonical_json_have_one_place_each(path: Path) -> None:
+def test_writing_locking_and_canonical_json_have_one_place_each() -> None:
     """A second atomic write forgets the folder's sync one day, a second canonical form makes a second digest."""
-    for place, pattern in ONE_PLACE.items():
-        if path != PACKAGE / place:
-            assert not pattern.search(path.read_text()), f"{path.relative_to(PACKAGE)}: {place} is for that"
+    texts = {path: path.read_text() for path in modules()}
+    assert not [
+        f"{path.relative_to(PACKAGE)}: {place} is for that"
+        for place, pattern in ONE_PLACE.items()
+        for path, text in texts.items()
+        if path != PACKAGE / place and pattern.search(text)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import tempzero
@@ -52,6 +53,15 @@ def test_a_misspelt_name_fails_the_type_check(tmp_path: Path) -> None:
     assert [int(e.split(":")[1]) for e in errors] == list(range(first, first + len(CHECKS))), errors
 
 
+PACKAGE = Path(tempzero.__file__).parent
+
+
+@cache
+def parse_package() -> dict[Path, ast.Module]:
+    """Every module; where the tests are only collected nobody waits for it."""
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
 # Attributes whose values are a few names.
 CLOSED = {"cause", "flags", "judgement", "kind", "metric", "outcome", "rule", "state", "status", "strength", "unit"}
 
@@ -59,7 +69,7 @@ CLOSED = {"cause", "flags", "judgement", "kind", "metric", "outcome", "rule", "s
 def unchecked(path: Path) -> list[str]:
     """Comparisons in which the type check sees plain texts: with a tuple, list or set of names written on the spot."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse_package()[path]):
         if not isinstance(node, ast.Compare):
             continue
         sides = [node.left, *node.comparators]
@@ -75,12 +85,9 @@ def unchecked(path: Path) -> list[str]:
 
 def test_a_name_is_compared_where_the_type_check_sees_it() -> None:
     """mypy takes `x.kind in ("a", "b")` for a comparison of texts: such a tuple has a name and a type."""
-    package = Path(tempzero.__file__).parent
-    assert not [line for path in sorted(package.rglob("*.py")) for line in unchecked(path)]
+    assert not [line for path in parse_package() for line in unchecked(path)]
 
 
-PACKAGE = Path(tempzero.__file__).parent
-MODULES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 MOST_ONE_WORD = 0.1
 # Their names are the words that are typed in a terminal.
 COMMANDS = {
@@ -97,7 +104,7 @@ def dotted(path: Path) -> str:
 
 def defined_names() -> Iterator[tuple[str, str]]:
     """Module and name of every function and class at the top of a module, commands aside."""
-    for path, tree in MODULES.items():
+    for path, tree in parse_package().items():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 place = (dotted(path), node.name)
@@ -123,14 +130,14 @@ def test_a_name_means_one_thing() -> None:
 
 def test_no_file_name_occurs_twice() -> None:
     """A file in a traceback, a tab or a search is one file."""
-    names = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    names = Counter(path.name for path in parse_package() if path.name != "__init__.py")
     assert not [name for name, count in names.items() if count > 1]
 
 
 def test_nothing_of_ours_is_imported_under_another_name() -> None:
     """Two names for one thing have to be learnt twice; a clash says that one of the names is too short."""
     renamed = []
-    for path, tree in MODULES.items():
+    for path, tree in parse_package().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom) and any(name.asname for name in node.names):
                 ours = [node.module or ""] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]

@@ -52,7 +52,7 @@ def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> 
     settings = {
         "version": 1,
         "run": {"prompts": "p.yaml", "reference": "ref"},
-        "score": {"enabled": True, "forms": ["threads=2"], "form_tokens": 40, "variants": []},
+        "score": {"enabled": True, "forms": ["threads=2"], "form_tokens": 16, "variants": []},
         "defaults": {"repeats": 1, "max_tokens": 64},
         "weights": shipped["weights"],
         "providers": [
@@ -61,9 +61,8 @@ def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> 
         ],
     }
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
-    asked = ("What is the capital of France?", "Name a fruit that is red.")
-    prompts = [{"id": f"p{n}", "prompt": text} for n, text in enumerate(asked)]
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+    prompt = {"id": "p", "prompt": "What is the capital of France?"}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": [prompt]}))
     assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
     run = open_run(next((tmp_path / "results").iterdir()))
     said = {(v.trial.provider, v.trial.prompt): v.outcome.completion for v in run.views()}
@@ -71,7 +70,7 @@ def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> 
     assert all(one is not None and one.text.strip() for one in said.values())
     assert not run.reading().unread
     report = (run.path / "report.md").read_text()
-    assert "| ref | f16 | 2 of 2 |" in report
+    assert "| ref | f16 | 1 of 1 |" in report
     with (run.path / "tables" / "reference.csv").open() as table:
         parts = {row["part"] for row in csv.DictReader(table) if row["metric"] == "cross_emr"}
     assert {"whole", "reasoning", "text"} <= parts

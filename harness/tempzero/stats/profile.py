@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.interpolate import Akima1DInterpolator
 
 from tempzero.stats.intervals import CONFIDENCE
 from tempzero.types.concluded import Estimate
@@ -28,8 +27,7 @@ def profile_maximum(grid: Sequence[float], log_likelihood: _Floats) -> Estimate:
     """
     x = np.log(np.asarray(grid, dtype=np.float64))
     fine = np.unique(np.concatenate([np.linspace(a, b, _STEPS) for a, b in pairwise(x)]))
-    curve = Akima1DInterpolator(x, log_likelihood.sum(axis=0), method="makima")
-    values = curve(fine)
+    values = _interpolate(x, log_likelihood.sum(axis=0), fine)
     best = int(values.argmax())
     prompts = log_likelihood.shape[0]
     value = float(np.exp(fine[best]))
@@ -43,13 +41,19 @@ def profile_maximum(grid: Sequence[float], log_likelihood: _Floats) -> Estimate:
     return Estimate(value=value, low=float(np.exp(low)), high=float(np.exp(high)), n=prompts, method=_METHOD)
 
 
+def _interpolate(x: _Floats, values: _Floats, at: _Floats) -> _Floats:
+    """A smooth curve through the values at x, along their first axis, read at other places."""
+    from scipy.interpolate import Akima1DInterpolator  # loaded where it is used: every command would wait for it
+
+    found: _Floats = Akima1DInterpolator(x, values, method="makima")(at)
+    return found
+
+
 def _slope_spread(x: _Floats, at: float, log_likelihood: _Floats) -> float:
     """How much more the prompts' slopes at the maximum vary than the curvature there says."""
     step = float(np.diff(x).min()) / 4
     at = min(max(at, x[0] + step), x[-1] - step)
-    below, here, above = Akima1DInterpolator(x, log_likelihood, method="makima", axis=1)(
-        np.array([at - step, at, at + step])
-    ).T
+    below, here, above = _interpolate(x, log_likelihood.T, np.array([at - step, at, at + step]))
     slopes = (above - below) / (2 * step)
     curvature = -float((above - 2 * here + below).sum()) / step**2
     if curvature <= 0:

@@ -90,7 +90,7 @@ def test_the_shipped_model_is_bit_identical_too(opened: Opener) -> None:
     seen = set()
     for threads in (1, 2):
         engine = opened(weights.path, threads=threads)
-        answers = [completion(ask(engine, "Why is the sky blue?", max_tokens=4)) for _ in range(8)]
+        answers = [completion(ask(engine, "Why is the sky blue?", max_tokens=4)) for _ in range(3)]
         seen |= {(c.text, c.logits_sha256) for c in answers}
     assert len(seen) == 1
 
