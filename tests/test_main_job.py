@@ -18,11 +18,11 @@ import pytest
 import yaml
 from loopback import Call, Loopback, Reply, after, completion, error
 from making import chain_bytes
+from ready_process import start_silently
 from tempzero.cli import main
 from tempzero.types.asked import SuiteName
 
 KEY = "planted-key-0123456789abcdef"
-ROOT = Path(__file__).parent.parent
 
 # Two prompts, three repeats each. What each model answers to its nth call, and what follows from it by hand:
 #                p-sum                        p-name                 EMR
@@ -190,15 +190,12 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         trials = [json.loads(line)["attempt"]["trial"] for line in lines]
         return [(t["provider"], t["prompt"].removeprefix("p-")) for t in trials]
 
-    command = [sys.executable, "-m", "tempzero", "run"]
     with Loopback(answer_slowly) as server:
         config = workplace(whole, server.base_url, **slow)
-        subprocess.run([*command, "--config", str(config)], env=environ, cwd=ROOT, capture_output=True, check=False)
+        start_silently(["run", "--config", str(config)], environment=environ).wait()
 
         config = workplace(killed, server.base_url, extra_headers={"x-run": "killed"}, **slow)
-        process = subprocess.Popen(
-            [*command, "--config", str(config)], env=environ, cwd=ROOT, stderr=subprocess.DEVNULL
-        )
+        process = start_silently(["run", "--config", str(config)], environment=environ)
         deadline = time.monotonic() + 150
         while len(recorded(killed)) < 9 and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -211,14 +208,7 @@ def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -
         assert 9 <= sum(before.values()) < 24
 
         asked = len(server.calls)
-        subprocess.run(
-            [*command, "--no-check", "--resume", str(run)],
-            env=environ,
-            cwd=ROOT,
-            capture_output=True,
-            check=False,
-            text=True,
-        )
+        start_silently(["run", "--no-check", "--resume", str(run)], environment=environ).wait()
         assert len(server.calls) - asked == 24 - sum(before.values())
 
     assert chain_bytes(run).startswith(kept[: kept.rfind(b"\n") + 1])

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tempzero
+from ready_process import write_command
 
 SOURCE = Path(tempzero.__file__).parents[1]
 _BLOCK = re.compile(r"^(`{3,})console\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
@@ -123,7 +124,7 @@ def _open_shell(folder: Path, port: str) -> Iterator[subprocess.Popen[str]]:
     programs = folder.with_name(f"{folder.name}-programs")
     programs.mkdir()
     for name, call in {
-        "tempzero": f'exec {sys.executable} -m tempzero "$@"',
+        "tempzero": write_command(),
         # The hosts are played on the free port, and what they print when they are ready is read from a file.
         "python3": f'case "$1" in imitated_hosts.py) shift; exec {sys.executable} imitated_hosts.py '
         f'--port {port} "$@" >{port}.log 2>&1;; esac; exec {sys.executable} "$@"',

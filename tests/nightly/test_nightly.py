@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,12 +17,12 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from loopback import Call, Loopback, Reply, after, completion, error, value
+from ready_process import start_silently
 from tempzero import records
 from tempzero.cli import main
 from tempzero.nightly import history
 from tempzero.nightly.history import Night
 
-ROOT = Path(__file__).parents[2]
 _SHARED = tempfile.TemporaryDirectory()
 PROMPTS = [f"q{i}" for i in range(8)]
 # Of a night: each provider's check, and three calls of each prompt.
@@ -187,17 +185,12 @@ def test_two_at_once_the_second_leaves_with_one_line(tmp_path: Path, capfd: pyte
     with Loopback() as server:
         server.answer = lambda call: after(0.3, usual(call))
         file = workplace(tmp_path, server.base_url)
-        first = subprocess.Popen(
-            [sys.executable, "-m", "tempzero", "nightly", "--config", str(file), "--night", "2026-01-01"],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        first = start_silently(["nightly", "--config", str(file), "--night", "2026-01-01"])
         wait_for(lambda: len(server.calls) > 2)
         assert main(["nightly", "--config", str(file), "--night", "2026-01-01"]) == 2
         assert "another `tempzero nightly`" in capfd.readouterr().err
         server.answer = usual
-        assert first.wait(120) == 3
+        assert first.wait() == 3
     assert len(history.read_nights(tmp_path / "results")) == 1
     assert len(list((tmp_path / "results").glob("*Z-*"))) == 1
 
@@ -236,8 +229,7 @@ def delayed(answer: Callable[[Call], Reply]) -> Callable[[Call], Reply]:
 def kill_after(place: Place, night: str, calls: int) -> None:
     """Start a night and kill it when so many requests of it have arrived."""
     before = len(place.server.calls)
-    command = [sys.executable, "-m", "tempzero", "nightly", "--config", str(place.file), "--night", night]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_silently(["nightly", "--config", str(place.file), "--night", night])
     wait_for(lambda: len(place.server.calls) >= before + calls)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -427,8 +419,7 @@ def test_a_night_spends_no_more_than_it_may_however_often_it_is_called(
     with Loopback() as server:
         place = Place(tmp_path, server, nightly={"max_requests": 40})
         server.answer = lambda call: after(0.05, usual(call))
-        command = [sys.executable, "-m", "tempzero", "nightly", "--config", str(place.file), "--night", "2026-01-01"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = start_silently(["nightly", "--config", str(place.file), "--night", "2026-01-01"])
         wait_for(lambda: len(server.calls) > 12)
         process.kill()
         process.wait()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import pytest
 import tempzero
 import yaml
 from loopback import Loopback, completion
+from ready_process import write_command
 from tempzero.config.shipped import choose_setting
 from tempzero.nightly import schedule
 
@@ -39,7 +39,7 @@ def run_job(steps: list[Any], folder: Path, given: Mapping[str, str]) -> Job:
 
     programs, summary = folder.parent / "programs", folder.parent / "summary.md"
     programs.mkdir(exist_ok=True)
-    for name, call in {"tempzero": f'exec {sys.executable} -m tempzero "$@"', "python": 'echo "python $*"'}.items():
+    for name, call in {"tempzero": write_command(), "python": 'echo "python $*"'}.items():
         (programs / name).write_text(f"#!/bin/sh\n{call}\n")
         (programs / name).chmod(0o755)
     summary.write_text("")
