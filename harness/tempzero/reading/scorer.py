@@ -12,10 +12,10 @@ response_scores   those tokens -> the scores of each
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,33 @@ from tempzero.types.scored import Reader, ScoredResponse, ScoreLine, SuspectRead
 _PROMPT_SHARE = 4
 # Of each of the reference's own responses a form reads so many tokens at least.
 _LEAST_FORM_TOKENS = 4
-# So many responses a lane are prepared together: enough to keep all lanes busy, few enough to be held.
-_WINDOW = 8
+# So many responses a lane are begun ahead: enough to keep all lanes busy, few enough to be held.
+_AHEAD = 8
 _QUANTISED = re.compile(r"\bI?Q\d")
 
 WriteLine = Callable[[ScoreLine], object]
 ReadingProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BegunAnswer:
+    """A response on its way. Without a `reading` it is the same as an earlier one, or could not be prepared."""
+
+    prepared: PreparedAnswer | Unread
+    reading: Future[ResponseScores | EngineError] | None
+
+
+@dataclass(slots=True)
+class _WorkAhead:
+    """Who does the work, how many responses ahead of the one whose turn it is, and which came first of equal ones.
+
+    `failed` are those of which the first could not be read.
+    """
+
+    submit: Callable[..., Future[Any]]
+    ahead: int
+    first: dict[tuple[Any, ...], Trial]
+    failed: set[tuple[Any, ...]] = field(default_factory=set)
 
 
 class Scorer:
@@ -77,7 +98,7 @@ class Scorer:
             )
         self._asked = AskedPrompts(run, model)
         self._cutter = ResponseCutter(model)
-        self._reader = ResponseScorer(model, self._cutter)
+        self._responses = ResponseScorer(model, self._cutter)
         self._roots: dict[Trial, ScoredResponse] = {}
         self._plain_rows: dict[tuple[tuple[int, ...], int], Sequence[NDArray[np.float32]]] = {}
 
@@ -89,14 +110,11 @@ class Scorer:
         """
         waiting = self._list_waiting()
         first = {self._sequence_key(s): s.trial for s in self._done.scored if s.scores is not None}
-        done = 0
         with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="read") as pool:
-            spread = pool.map if lanes > 1 else map
-            for window in _cut_windows(waiting, _WINDOW * lanes if lanes > 1 else 1):
-                for scored in self._score_window(window, first, spread):
-                    self._keep(scored)
-                    done += 1
-                    progress(done, len(waiting))
+            work = _WorkAhead(pool.submit, lanes * _AHEAD, first) if lanes > 1 else _WorkAhead(_do_at_once, 0, first)
+            for done, scored in enumerate(self._score_answers(waiting, work), start=1):
+                self._keep(scored)
+                progress(done, len(waiting))
 
     def _keep(self, scored: ScoredResponse | Unread) -> None:
         if isinstance(scored, Unread):
@@ -181,37 +199,49 @@ class Scorer:
         # The reference's own come first: what the others share with it is then computed for it.
         return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != self._reference, a.trial))
 
-    def _score_window(
-        self,
-        window: Sequence[RecordedAnswer],
-        first: dict[tuple[Any, ...], Trial],
-        spread: Callable[..., Iterable[Any]],
-    ) -> Iterator[ScoredResponse | Unread]:
-        """Tokens of all, then a reading of each that is not the same as an earlier one, then what came of it."""
-        # How a provider writes its reasoning is learnt from its first answers, in their order.
-        learning = {a.sha256: self._prepare_answer(a) for a in window if a.shows_reasoning}
-        others = [a for a in window if a.sha256 not in learning]
-        prepared = learning | dict(zip([a.sha256 for a in others], spread(self._prepare_answer, others), strict=True))
-        to_read: list[PreparedAnswer] = []
-        for one in (prepared[a.sha256] for a in window):
-            if isinstance(one, PreparedAnswer) and one.identity not in first:
-                first[one.identity] = one.answer.trial
-                to_read.append(one)
-        read = dict(
-            zip([one.answer.sha256 for one in to_read], spread(self._reader.score_response, to_read), strict=True)
-        )
-        for answer in window:
-            one, found = prepared[answer.sha256], read.get(answer.sha256)
-            if isinstance(one, Unread):
-                yield one
-                continue
-            if found is None and one.identity not in first:  # the first of these could not be read: perhaps this can
-                first[one.identity], found = answer.trial, self._reader.score_response(one)
-            if isinstance(found, EngineError):
-                del first[one.identity]
-                yield self._build_unread(answer, str(found))
-            else:
-                yield self._build_scored(one, first[one.identity] if found is None else None, found)
+    def _score_answers(self, waiting: Sequence[RecordedAnswer], work: _WorkAhead) -> Iterator[ScoredResponse | Unread]:
+        """Tokens of each, then a reading of each that is not the same as an earlier one, then what came of it.
+
+        All three in the order of the responses; that lanes work ahead changes nothing of what comes out.
+        """
+        preparing: deque[tuple[RecordedAnswer, Future[PreparedAnswer | Unread] | None]] = deque()
+        reading: deque[_BegunAnswer] = deque()
+        for answer in waiting:
+            # How a provider writes its reasoning is learnt from its first answers, in their order: each in its turn.
+            begun = None if answer.shows_reasoning else work.submit(self._prepare_answer, answer)
+            preparing.append((answer, begun))
+            if len(preparing) > work.ahead:
+                reading.append(self._begin_reading(*preparing.popleft(), work))
+            if len(reading) > work.ahead:
+                yield self._finish_reading(reading.popleft(), work)
+        while preparing:
+            reading.append(self._begin_reading(*preparing.popleft(), work))
+        while reading:
+            yield self._finish_reading(reading.popleft(), work)
+
+    def _begin_reading(
+        self, answer: RecordedAnswer, begun: Future[PreparedAnswer | Unread] | None, work: _WorkAhead
+    ) -> _BegunAnswer:
+        prepared = self._prepare_answer(answer) if begun is None else begun.result()
+        if isinstance(prepared, Unread) or prepared.identity in work.first:
+            return _BegunAnswer(prepared=prepared, reading=None)
+        work.first[prepared.identity] = answer.trial
+        return _BegunAnswer(prepared=prepared, reading=work.submit(self._responses.score_response, prepared))
+
+    def _finish_reading(self, begun: _BegunAnswer, work: _WorkAhead) -> ScoredResponse | Unread:
+        prepared, found = begun.prepared, None if begun.reading is None else begun.reading.result()
+        if isinstance(prepared, Unread):
+            return prepared
+        if found is None and prepared.identity in work.failed:  # the first of these could not be read: perhaps this can
+            found = self._responses.score_response(prepared)
+        if isinstance(found, EngineError):
+            work.failed.add(prepared.identity)
+            return self._build_unread(prepared.answer, str(found))
+        if found is None:
+            return self._build_scored(prepared, work.first[prepared.identity], None)
+        work.failed.discard(prepared.identity)
+        work.first[prepared.identity] = prepared.answer.trial
+        return self._build_scored(prepared, None, found)
 
     def _prepare_answer(self, answer: RecordedAnswer) -> PreparedAnswer | Unread:
         try:
@@ -281,10 +311,10 @@ class Scorer:
         self._write(ScoreLine(seq=0, previous="", **what))
 
 
-def _cut_windows(answers: Sequence[RecordedAnswer], size: int) -> Iterator[list[RecordedAnswer]]:
-    rest = iter(answers)
-    while window := list(islice(rest, size)):
-        yield window
+def _do_at_once(work: Callable[..., Any], *given: Any) -> Future[Any]:
+    done: Future[Any] = Future()
+    done.set_result(work(*given))
+    return done
 
 
 def require_exact_reference(reference: str, settings: Local | None, described: Mapping[str, Any]) -> None:
