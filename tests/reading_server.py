@@ -80,9 +80,16 @@ class ReadingServer:
         }
 
     def _chat(self, asked: dict[str, Any]) -> dict[str, Any]:
-        ids = self._engine.prompt_ids(_messages(asked))
+        given = asked.get("kv_transfer_params", {}).get("prompt_token_ids")
+        ids = self._engine.prompt_ids(_messages(asked)) if given is None else self._ids_of(given)
         choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "length"}
-        shown = {"prompt_token_ids": ids} if asked.get("return_token_ids") else {}
+        shown: dict[str, Any] = {"prompt_token_ids": ids} if asked.get("return_token_ids") else {}
+        if asked.get("prompt_logprobs") is not None:
+            pairs = zip(ids[1:], self._logprobs(ids, 1), strict=False)
+            shown["prompt_logprobs"] = [
+                None,
+                *[self._vllm_entry(row, token, asked["prompt_logprobs"]) for token, row in pairs],
+            ]
         return {"id": "chat-1", "object": "chat.completion", "model": MODEL, "choices": [choice], **shown}
 
     # --- as SGLang ----------------------------------------------------------------------------

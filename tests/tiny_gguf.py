@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import tempfile
 from pathlib import Path
 
@@ -80,11 +81,32 @@ def _write_shape(writer: gguf.GGUFWriter, words: int) -> None:
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
 
 
-def _write_bytes_vocabulary(writer: gguf.GGUFWriter) -> int:
+def write_tokenizer_folder(folder: Path) -> Path:
+    """The tokenizer of the vocabulary `bytes` as Hugging Face lays one out, with the template."""
+    tokens, merges = _list_bytes_vocabulary()
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    content = {
+        "version": "1.0",
+        "added_tokens": [{"id": n, "content": name, **added} for n, name in enumerate(SPECIAL)],
+        "pre_tokenizer": level,
+        "decoder": level,
+        "model": {"type": "BPE", "vocab": {name: n for n, name in enumerate(tokens)}, "merges": merges},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": SPECIAL[END], "chat_template": TEMPLATE}))
+    return folder
+
+
+def _list_bytes_vocabulary() -> tuple[list[str], list[str]]:
     """Byte-level BPE: every byte is a word (in its printable stand-in), and a few pairs are merged."""
-    letters = _printable_bytes()
-    tokens = [*SPECIAL, *letters, *_PAIRS, *(f"Ġ{pair}" for pair in _PAIRS)]
-    merges = [f"{pair[0]} {pair[1]}" for pair in _PAIRS] + [f"Ġ {pair}" for pair in _PAIRS]
+    tokens = [*SPECIAL, *_printable_bytes(), *_PAIRS, *(f"Ġ{pair}" for pair in _PAIRS)]
+    return tokens, [f"{pair[0]} {pair[1]}" for pair in _PAIRS] + [f"Ġ {pair}" for pair in _PAIRS]
+
+
+def _write_bytes_vocabulary(writer: gguf.GGUFWriter) -> int:
+    tokens, merges = _list_bytes_vocabulary()
     control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")

@@ -29,6 +29,7 @@ from tempzero.cli.options import (
     split_names,
 )
 from tempzero.errors import UsageError
+from tempzero.types.scored import BatchForm
 from tempzero.types.vocabulary import WORST_FIRST, VerdictOutcome
 
 if TYPE_CHECKING:
@@ -214,13 +215,49 @@ def report(
     return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 
 
-def score(run: RunFolder, full: FullTables = False, json_output: JsonSummary = False) -> int:
+def score(
+    run: RunFolder,
+    plan: Annotated[
+        Path | None, typer.Option(help="Read nothing: write what is to be read as requests for an offline batch.")
+    ] = None,
+    plan_form: Annotated[
+        BatchForm, typer.Option(help="The requests' form: chat for `vllm run-batch`, completions for others.")
+    ] = "chat",
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FILE", help="Take what an offline batch read; again for more."),
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Read (or plan) one part of N; each copy of the run reads another.")
+    ] = "",
+    merge: Annotated[
+        list[Path] | None, typer.Option(metavar="COPY", help="Take what a copy of the run read; again for more.")
+    ] = None,
+    full: FullTables = False,
+    json_output: JsonSummary = False,
+) -> int:
     """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
     import tempzero
     from tempzero.cli.progress import make_watcher
+    from tempzero.reading import hand_over, shards
     from tempzero.reading.run_reading import score_run
 
-    if not score_run(run, environ=os.environ, watcher=make_watcher()):
+    part = shards.parse_shard(shard) if shard else None
+    watcher = make_watcher()
+    if merge and (plan or results or shard):
+        raise UsageError("--merge takes what copies have read: leave out --plan, --from and --shard")
+    if results and shard and plan is None:
+        raise UsageError("--from takes all results at once: leave out --shard, which is for --plan and for reading")
+    if plan is not None:
+        made = hand_over.plan_readings(run, plan, results=results or (), shard=part, form=plan_form, say=watcher.say)
+        for one in made:
+            print(f"{plan}: {one.requests:,} requests of {one.tokens:,} tokens for {one.reference} ({one.model})")
+        return 0
+    if merge:
+        shards.merge_shards(run, merge, say=watcher.say)
+    elif results:
+        hand_over.take_readings(run, results, watcher=watcher)
+    elif not score_run(run, environ=os.environ, watcher=watcher, shard=part):
         raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
     return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 

@@ -107,6 +107,9 @@ class ProviderFields(StrictModel):
     reads_also_at: tuple[str, ...] = ()
     """Further base URLs at which the same model reads along, e.g. of other machines: at each of them `concurrency`
     responses are read at once. They are not asked anything else."""
+    tokenizer: str | None = None
+    """The folder with the tokenizer of the model that `reads:` (tokenizer.json and its chat template, as Hugging Face
+    lays them out), in place of the server's own /tokenize. Readings by hand-over (`tempzero score --plan`) need it."""
     request: RequestFields = Field(default={})
     """Further fields of every request's JSON body, e.g. an aggregator's choice of upstream or `response_format`. They
     are laid over those that tempzero sends: mappings key by key, null leaves a field out, anything else takes its
@@ -225,6 +228,8 @@ class ProviderFields(StrictModel):
         if self.reads_also_at and self.reads is None:
             raise ValueError("reads_also_at: goes with `reads:`, which says how these are asked")
         sent = {name for fields in self.reasoning.sends.values() for name in fields} | {"reasoning_effort"}
+        if self.tokenizer is not None and self.reads is None:
+            raise ValueError("tokenizer: goes with `reads:`: nobody else needs it")
         unknown = [field for field in self.may_drop if field not in (*_DROPPABLE, *self.request, *sent)]
         if unknown:
             raise ValueError(

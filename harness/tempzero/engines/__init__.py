@@ -5,7 +5,9 @@ Adding one: a module here, and a line in `open_engine`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tempzero.config import Local, Provider
@@ -14,8 +16,11 @@ from tempzero.types.asked import Question
 from tempzero.types.recorded import Exchange
 
 if TYPE_CHECKING:
+    from tempzero.engines.hosted.batch_files import BatchResults
+    from tempzero.engines.hosted.handed_reader import HandedReader
     from tempzero.engines.hosted.prompt_logprobs import EndpointReader
     from tempzero.engines.local.in_process import InProcessEngine, Model
+    from tempzero.engines.local.tokenizer_file import TokenizerFile
     from tempzero.engines.local.weights import LocalWeights
 
 
@@ -84,7 +89,31 @@ def open_reader(
     """
     from tempzero.engines.hosted import prompt_logprobs
 
-    return prompt_logprobs.open_endpoint_reader(provider, environ=environ, texts=texts)
+    tokenizer = None if provider.tokenizer is None else open_tokenizer(provider.tokenizer)
+    return prompt_logprobs.open_endpoint_reader(provider, environ=environ, texts=texts, tokenizer=tokenizer)
+
+
+def open_batch_results(paths: Iterable[Path]) -> BatchResults:
+    """The result files of offline batches. Raises UsageError for one that cannot be read."""
+    from tempzero.engines.hosted.batch_files import BatchResults
+
+    return BatchResults(paths)
+
+
+def open_handed_reader(provider: Provider, results: BatchResults) -> HandedReader:
+    """What reads the results of an offline batch as that provider's endpoint would. Raises EngineError."""
+    from tempzero.engines.hosted import handed_reader
+
+    tokenizer = None if provider.tokenizer is None else open_tokenizer(provider.tokenizer)
+    return handed_reader.open_handed_reader(provider, tokenizer, results)
+
+
+@functools.lru_cache(maxsize=8)
+def open_tokenizer(folder: str) -> TokenizerFile:
+    """The tokenizer in a model's folder, opened once. Raises EngineError."""
+    from tempzero.engines.local.tokenizer_file import open_tokenizer_file
+
+    return open_tokenizer_file(Path(folder))
 
 
 def open_model(settings: Local, weights: LocalWeights) -> Model:

@@ -17,9 +17,10 @@ from tempzero.errors import EngineError, WeightsError
 from tempzero.packs.reference_pack import describe_pack, load_reference_pack
 from tempzero.reading.pack_reading import PackReference
 from tempzero.reading.reader_lanes import PooledReference
-from tempzero.reading.references import EndpointReference, LogitsReference
+from tempzero.reading.references import EndpointReference, LogitsModel, LogitsReference, ReferenceModel
 from tempzero.reading.rounding_floor import find_rounding_floor
 from tempzero.reading.scorer import Scorer
+from tempzero.reading.shards import Shard
 from tempzero.reading.suspect_reading import UNCHANGED, ProviderAnswers, SuspectReader, Tokens
 from tempzero.reading.suspects import REQUEST_SUSPECTS
 from tempzero.reading.suspects.hidden_instructions import replace_system
@@ -33,10 +34,13 @@ from tempzero.types.scored import SuspectReading
 _NAMED_AT_MOST = 4
 
 
-def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tuple[str, ...]:
+def score_run(
+    path: Path, *, environ: Mapping[str, str], watcher: Watcher, shard: Shard | None = None
+) -> tuple[str, ...]:
     """Let every reference that can read the responses; what was read before is not read again.
 
-    A reference can that runs in this process, whose endpoint `reads`, or that is a pack.
+    A reference can that runs in this process, whose endpoint `reads`, or that is a pack. Of a `shard` responses are
+    read alone: forms and suspects need all of them.
 
     Gives the names of the references that read. Raises EngineError, WeightsError, PackError, RunFolderError, and
     UsageError where a reference must not judge.
@@ -46,80 +50,103 @@ def score_run(path: Path, *, environ: Mapping[str, str], watcher: Watcher) -> tu
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
     readers = [p for p in readers if p.local is not None or p.reads is not None or p.pack is not None]
     with records.open_score_writer(path) as writer:
+        reading = _RunReading(run, writer, environ, watcher, shard)
         for provider in readers:
-            if provider.pack is not None:
-                _read_by_pack(run, provider, provider.pack, writer, watcher)
-            elif provider.local is not None:
-                _read_in_process(run, provider, provider.local, writer, watcher)
-            else:
-                _read_through_endpoint(run, provider, environ, writer, watcher)
+            reading.read_by(provider)
     return tuple(p.name for p in readers)
 
 
-def _read_by_pack(
-    run: records.Run, provider: Provider, file: str, writer: records.ScoreWriter, watcher: Watcher
-) -> None:
-    """Up to where each response parts from the pack's answer; suspects and forms need a reference that computes."""
-    pack = load_reference_pack(Path(file))
-    model = PackReference(pack, {"engine": "packed", **describe_pack(pack, pack.seal)})
-    scorer = Scorer(run, provider.name, model, writer.append)
-    scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
+class _RunReading:
+    """One run read by its references, one after the other."""
 
+    def __init__(
+        self,
+        run: records.Run,
+        writer: records.ScoreWriter,
+        environ: Mapping[str, str],
+        watcher: Watcher,
+        shard: Shard | None,
+    ) -> None:
+        self._run, self._writer, self._environ, self._watcher, self._shard = run, writer, environ, watcher, shard
 
-def _read_through_endpoint(
-    run: records.Run, provider: Provider, environ: Mapping[str, str], writer: records.ScoreWriter, watcher: Watcher
-) -> None:
-    """At each of its addresses with as many requests in flight as the provider allows."""
-    addresses = (provider.base_url, *provider.reads_also_at)
-    entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
-    with contextlib.ExitStack() as opened:
-        references: list[EndpointReference] = []
-        texts: dict[tuple[int, ...], str] = {}
-        for entry in entries * provider.concurrency:
-            reader = open_reader(entry, environ=environ, texts=texts)
-            opened.callback(lambda it: run_coroutine(it.aclose()), reader)
-            references.append(EndpointReference(reader))
-        lanes = len(references)
-        model = references[0] if lanes == 1 else PooledReference(references)
-        scorer = Scorer(run, provider.name, model, writer.append)
-        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of), lanes=lanes)
-        _SuspectRound(run.config, provider, scorer, references[0], watcher).read_requests()
+    def read_by(self, provider: Provider) -> None:
+        """With all that this reference can do."""
+        if provider.pack is not None:
+            self._read_by_pack(provider, provider.pack)
+        elif provider.local is not None:
+            self._read_in_process(provider, provider.local)
+        else:
+            self._read_through_endpoint(provider)
 
+    def _read_responses(self, provider: Provider, model: ReferenceModel, *, lanes: int = 1) -> Scorer:
+        scorer = Scorer(self._run, provider.name, model, self._writer.append)
+        holds = (Shard(number=1, of=1) if self._shard is None else self._shard).holds
+        scorer.read_responses(lambda done, of: self._watcher.read(provider.name, done, of), lanes=lanes, holds=holds)
+        return scorer
 
-def _read_in_process(
-    run: records.Run, provider: Provider, local: Local, writer: records.ScoreWriter, watcher: Watcher
-) -> None:
-    settings = run.config.score
-    engine = open_local_engine(provider, weights.obtain_weights_for(run.config, local, say=watcher.say))
-    folder = weights.default_cache_folder() / "readings"
-    book = RowBook(folder, engine.describe())
-    try:
-        model = LogitsReference(engine, book)
-        scorer = Scorer(run, provider.name, model, writer.append)
-        scorer.read_responses(lambda done, of: watcher.read(provider.name, done, of))
-        suspects = _SuspectRound(run.config, provider, scorer, model, watcher)
-        suspects.read_requests()
+    def _read_by_pack(self, provider: Provider, file: str) -> None:
+        """Up to where each response parts from the pack's answer; suspects and forms need a reference that computes."""
+        pack = load_reference_pack(Path(file))
+        described = {"engine": "packed", **describe_pack(pack, pack.seal)}
+        self._read_responses(provider, PackReference(pack, described))
+
+    def _read_through_endpoint(self, provider: Provider) -> None:
+        """At each of its addresses with as many requests in flight as the provider allows."""
+        addresses = (provider.base_url, *provider.reads_also_at)
+        entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
+        with contextlib.ExitStack() as opened:
+            references: list[EndpointReference] = []
+            texts: dict[tuple[int, ...], str] = {}
+            for entry in entries * provider.concurrency:
+                reader = open_reader(entry, environ=self._environ, texts=texts)
+                opened.callback(lambda it: run_coroutine(it.aclose()), reader)
+                references.append(EndpointReference(reader))
+            lanes = len(references)
+            scorer = self._read_responses(
+                provider, references[0] if lanes == 1 else PooledReference(references), lanes=lanes
+            )
+            if self._shard is None:
+                _SuspectRound(self._run.config, provider, scorer, references[0], self._watcher).read_requests()
+
+    def _read_in_process(self, provider: Provider, local: Local) -> None:
+        config, say = self._run.config, self._watcher.say
+        engine = open_local_engine(provider, weights.obtain_weights_for(config, local, say=say))
+        folder = weights.default_cache_folder() / "readings"
+        book = RowBook(folder, engine.describe())
+        try:
+            model = LogitsReference(engine, book)
+            scorer = self._read_responses(provider, model)
+            if self._shard is None:
+                suspects = _SuspectRound(config, provider, scorer, model, self._watcher)
+                suspects.read_requests()
+                self._read_forms(provider, local, engine, scorer, suspects)
+                suspects.say_cost()
+        finally:
+            book.close()
+            run_coroutine(engine.aclose())
+
+    def _read_forms(
+        self, provider: Provider, local: Local, engine: LogitsModel, scorer: Scorer, suspects: _SuspectRound
+    ) -> None:
+        config, say = self._run.config, self._watcher.say
+        settings, folder = config.score, weights.default_cache_folder() / "readings"
         for form in settings.own_forms if scorer.sample_for_forms(settings) or suspects.given else ():
             try:
                 changed, honest = apply_form(local, form)
-                other = open_model(changed, weights.obtain_weights_for(run.config, changed, say=watcher.say))
+                other = open_model(changed, weights.obtain_weights_for(config, changed, say=say))
             except (EngineError, WeightsError) as problem:
-                watcher.say(f"{provider.name}: not read by the form {form}: {problem}")
+                say(f"{provider.name}: not read by the form {form}: {problem}")
                 continue
             stepped = SteppedModel(other)
             form_book = RowBook(folder, {"form": form, "model": stepped.describe(), "of": engine.describe()})
             try:
-                watcher.say(f"{provider.name}: reading as {form}")
+                say(f"{provider.name}: reading as {form}")
                 scorer.read_form(form, engine, stepped, honest=honest, settings=settings)
                 if not honest:
                     suspects.read_form(form, BookedModel(stepped, form_book))
             finally:
                 form_book.close()
                 other.close()
-        suspects.say_cost()
-    finally:
-        book.close()
-        run_coroutine(engine.aclose())
 
 
 class _SuspectRound:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -102,13 +103,15 @@ class Scorer:
         self._roots: dict[Trial, ScoredResponse] = {}
         self._plain_rows: dict[tuple[tuple[int, ...], int], Sequence[NDArray[np.float32]]] = {}
 
-    def read_responses(self, progress: ReadingProgress, *, lanes: int = 1) -> None:
+    def read_responses(
+        self, progress: ReadingProgress, *, lanes: int = 1, holds: Callable[[int], bool] = lambda place: True
+    ) -> None:
         """Read every usable response to this reference's claimed model that was not read before.
 
         With several `lanes` so many responses are read at once, each in a thread of its own, which the model must
-        allow. What is written is the same, in the same order.
+        allow. What is written is the same, in the same order. `holds`: of prompts at which places of the suite.
         """
-        waiting = self._list_waiting()
+        waiting = self._list_waiting(holds)
         first = {self._sequence_key(s): s.trial for s in self._done.scored if s.scores is not None}
         with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="read") as pool:
             work = _WorkAhead(pool.submit, lanes * _AHEAD, first) if lanes > 1 else _WorkAhead(_do_at_once, 0, first)
@@ -184,20 +187,10 @@ class Scorer:
 
     # --- responses ------------------------------------------------------------------------------
 
-    def _list_waiting(self) -> list[RecordedAnswer]:
-        """Usable responses that were not read yet, those to one prompt together so that it is read once."""
-        claimed, place = self._provider.claimed_model, self._asked.places
-        rivals = {p.name for p in self._run.config.providers if p.claimed_model == claimed}
-        found = [
-            RecordedAnswer(sha256=sha256, trial=view.trial, number=view.number, completion=view.outcome.completion)
-            for sha256, view in self._run.hashed_views()
-            if view.outcome.completion is not None
-            and view.outcome.status in ANSWERED
-            and view.trial.provider in rivals
-            and sha256 not in self._done.records
-        ]
-        # The reference's own come first: what the others share with it is then computed for it.
-        return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != self._reference, a.trial))
+    def _list_waiting(self, holds: Callable[[int], bool]) -> list[RecordedAnswer]:
+        """Usable responses that were not read yet."""
+        answers = list_recorded_answers(self._run, self._reference)
+        return [a for a in answers if a.sha256 not in self._done.records and holds(self._asked.places[a.trial.prompt])]
 
     def _score_answers(self, waiting: Sequence[RecordedAnswer], work: _WorkAhead) -> Iterator[ScoredResponse | Unread]:
         """Tokens of each, then a reading of each that is not the same as an earlier one, then what came of it.
@@ -309,6 +302,20 @@ class Scorer:
 
     def _write_line(self, **what: Any) -> None:
         self._write(ScoreLine(seq=0, previous="", **what))
+
+
+def list_recorded_answers(run: Run, reference: str) -> list[RecordedAnswer]:
+    """Usable responses to the reference's claimed model, those to one prompt together so that it is read once."""
+    claimed = run.config.provider(reference).claimed_model
+    rivals = {p.name for p in run.config.providers if p.claimed_model == claimed}
+    place = {p.id: i for i, p in enumerate(run.manifest.suite.prompts)}
+    found = [
+        RecordedAnswer(sha256=sha256, trial=view.trial, number=view.number, completion=view.outcome.completion)
+        for sha256, view in run.hashed_views()
+        if view.outcome.completion is not None and view.outcome.status in ANSWERED and view.trial.provider in rivals
+    ]
+    # The reference's own come first: what the others share with it is then computed for it.
+    return sorted(found, key=lambda a: (place[a.trial.prompt], a.trial.provider != reference, a.trial))
 
 
 def _do_at_once(work: Callable[..., Any], *given: Any) -> Future[Any]:

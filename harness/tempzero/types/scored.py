@@ -121,6 +121,10 @@ class FormReading:
     sampled: tuple[float, ...] = ()
 
 
+BatchForm = Literal["chat", "completions"]
+"""How a reading is handed over to an offline batch. `chat`: as /v1/chat/completions, which is all that `vllm run-batch`
+takes, with the tokens in `kv_transfer_params`. `completions`: as /v1/completions, with the tokens as the prompt."""
+
 SuspectKind = Literal["unchanged", "request", "sampler", "weights", "positions"]
 """What a suspect changes: nothing, the prompt that the model is given, the choice from its logits, the numbers that it
 computes with, the base of its positions."""
