@@ -60,7 +60,8 @@ def test_the_package_imports_only_what_it_depends_on() -> None:
     """What comes along by accident, under another dependency, may be gone with that one's next version."""
     extras = PROJECT["optional-dependencies"]
     known = brought_by(
-        PROJECT["dependencies"], *(extras[e] for e in ("transformers", "apprise", "math", "parquet", "prices", "scale"))
+        PROJECT["dependencies"],
+        *(extras[e] for e in ("transformers", "tokenizer", "apprise", "math", "parquet", "prices", "scale")),
     )
     assert strangers(ROOT / "harness").keys() - known - {"huggingface_hub"} == set()  # asked for by name where needed
 

@@ -20,12 +20,12 @@ class PromptVariant(StrictModel):
     """A Jinja template, or `path:FILE`, instead of the model file's own."""
 
 
-_ENDPOINT = "endpoint:"
+_ENDPOINT, _COARSER = "endpoint:", "coarser:"
 ReferenceForm = Annotated[
     str,
     Field(
         pattern=r"^((threads|batch|position_base)=[1-9][0-9]*|flash_attention"
-        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+|endpoint:\S+)$"
+        r"|(cache=)?(f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0)|weights=\S+|endpoint:\S+|coarser:\S+)$"
     ),
 ]
 
@@ -52,7 +52,9 @@ class ScoreSection(StrictModel):
     are suspects: each provider's responses are read by them too, a token at a time, as a host writes, and with the keys
     and values of other precisions in 16 bits.
     `endpoint:` and the name of a provider says that this one is honest, for instance a server of your own with the same
-    weights in 16 bits: how much it rounds is then what the others may."""
+    weights in 16 bits: how much it rounds is then what the others may.
+    `coarser:` and the name of a provider that `reads:` says that this one has the same model with coarser weights, for
+    instance a server of your own in FP8: a suspect through which the responses are read as well."""
     form_tokens: Positive = 480
     """Response tokens that each form reads."""
     variants: tuple[PromptVariant, ...] = ()
@@ -66,6 +68,11 @@ class ScoreSection(StrictModel):
         return tuple(f.removeprefix(_ENDPOINT) for f in self.forms if f.startswith(_ENDPOINT))
 
     @property
+    def coarser_endpoints(self) -> tuple[str, ...]:
+        """The providers that read with coarser weights of a reference's model."""
+        return tuple(f.removeprefix(_COARSER) for f in self.forms if f.startswith(_COARSER))
+
+    @property
     def own_forms(self) -> tuple[str, ...]:
         """The forms of the reference's own model."""
-        return tuple(f for f in self.forms if not f.startswith(_ENDPOINT))
+        return tuple(f for f in self.forms if not f.startswith((_ENDPOINT, _COARSER)))

@@ -54,11 +54,15 @@ class ConfigSections(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _honest_endpoints_exist(self) -> Self:
+    def _endpoint_forms_exist(self) -> Self:
         names = [p.name for p in self.providers]
-        for endpoint in self.score.honest_endpoints:
+        for endpoint in (*self.score.honest_endpoints, *self.score.coarser_endpoints):
             if endpoint not in names:
                 raise ValueError(f'score.forms: no provider is called "{endpoint}"{suggest_known(endpoint, names)}')
+        readers = {p.name for p in self.providers if p.reads is not None}
+        for endpoint in self.score.coarser_endpoints:
+            if endpoint not in readers:
+                raise ValueError(f"score.forms: coarser:{endpoint} is to read, so its entry needs `reads:`")
         return self
 
     @model_validator(mode="after")

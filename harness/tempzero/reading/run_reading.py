@@ -24,10 +24,10 @@ from tempzero.reading.shards import Shard
 from tempzero.reading.suspect_reading import UNCHANGED, ProviderAnswers, SuspectReader, Tokens
 from tempzero.reading.suspects import REQUEST_SUSPECTS
 from tempzero.reading.suspects.hidden_instructions import replace_system
-from tempzero.reading.suspects.model_forms import describe_form
-from tempzero.reading.suspects.suspect import AskedPrompt, RequestSuspect
+from tempzero.reading.suspects.model_forms import describe_coarser_endpoint, describe_form
+from tempzero.reading.suspects.suspect import AskedPrompt, FormSuspect, RequestSuspect
 from tempzero.reading.suspects.templates import render_behind
-from tempzero.reading.top_rows import BookedModel, RowBook, SteppedModel
+from tempzero.reading.top_rows import BookedModel, RowBook, RowSource, SteppedModel
 from tempzero.types.asked import Message
 from tempzero.types.scored import SuspectReading
 
@@ -92,21 +92,48 @@ class _RunReading:
 
     def _read_through_endpoint(self, provider: Provider) -> None:
         """At each of its addresses with as many requests in flight as the provider allows."""
-        addresses = (provider.base_url, *provider.reads_also_at)
-        entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
         with contextlib.ExitStack() as opened:
-            references: list[EndpointReference] = []
-            texts: dict[tuple[int, ...], str] = {}
-            for entry in entries * provider.concurrency:
-                reader = open_reader(entry, environ=self._environ, texts=texts)
-                opened.callback(lambda it: run_coroutine(it.aclose()), reader)
-                references.append(EndpointReference(reader))
+            references = self._open_lanes(provider, opened)
             lanes = len(references)
             scorer = self._read_responses(
                 provider, references[0] if lanes == 1 else PooledReference(references), lanes=lanes
             )
             if self._shard is None:
-                _SuspectRound(self._run.config, provider, scorer, references[0], self._watcher).read_requests()
+                suspects = _SuspectRound(self._run.config, provider, scorer, references[0], self._watcher)
+                suspects.read_requests()
+                self._read_coarser_endpoints(provider, suspects)
+
+    def _open_lanes(self, provider: Provider, opened: contextlib.ExitStack) -> list[EndpointReference]:
+        addresses = (provider.base_url, *provider.reads_also_at)
+        entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
+        references: list[EndpointReference] = []
+        texts: dict[tuple[int, ...], str] = {}
+        for entry in entries * provider.concurrency:
+            reader = open_reader(entry, environ=self._environ, texts=texts)
+            opened.callback(lambda it: run_coroutine(it.aclose()), reader)
+            references.append(EndpointReference(reader))
+        return references
+
+    def _read_coarser_endpoints(self, provider: Provider, suspects: _SuspectRound) -> None:
+        """Every response through each server with coarser weights; one that cannot be asked leaves its form open."""
+        config, say = self._run.config, self._watcher.say
+        for name in config.score.coarser_endpoints:
+            other = config.provider(name)
+            if other.claimed_model != provider.claimed_model:
+                continue
+            suspect = describe_coarser_endpoint(name, other.claims.precision)
+            try:
+                reader = open_reader(other, environ=self._environ)
+            except EngineError as problem:
+                say(f"{provider.name}: not read by the form {suspect.name}: {problem}")
+                continue
+            try:
+                say(f"{provider.name}: reading as {suspect.name}")
+                suspects.read_form(suspect, EndpointReference(reader))
+            except EngineError as problem:
+                say(f"{provider.name}: not read to the end by the form {suspect.name}: {problem}")
+            finally:
+                run_coroutine(reader.aclose())
 
     def _read_in_process(self, provider: Provider, local: Local) -> None:
         config, say = self._run.config, self._watcher.say
@@ -143,7 +170,7 @@ class _RunReading:
                 say(f"{provider.name}: reading as {form}")
                 scorer.read_form(form, engine, stepped, honest=honest, settings=settings)
                 if not honest:
-                    suspects.read_form(form, BookedModel(stepped, form_book))
+                    suspects.read_form(describe_form(form), BookedModel(stepped, form_book))
             finally:
                 form_book.close()
                 other.close()
@@ -197,10 +224,11 @@ class _SuspectRound:
             return False
         return True
 
-    def read_form(self, form: str, source: BookedModel) -> None:
+    def read_form(self, form: FormSuspect, source: RowSource) -> None:
+        """Every provider's responses by another form of the model."""
         for given in self.given:
-            if form not in self._scorer.earlier_suspects(given):
-                self._write([self._reader.read_form(given, describe_form(form), source)])
+            if form.name not in self._scorer.earlier_suspects(given):
+                self._write([self._reader.read_form(given, form, source)])
 
     def say_cost(self) -> None:
         if self._tokens:

@@ -16,3 +16,10 @@ def describe_form(form: str) -> FormSuspect:
     if name == "cache":
         return FormSuspect(name=form, family=form, words=f"keys and values are kept as {value}", kind="weights")
     return FormSuspect(name=form, family=form, words=f"the weights are rounded to {form}", kind="weights")
+
+
+def describe_coarser_endpoint(endpoint: str, precision: str | None) -> FormSuspect:
+    """A provider that reads with coarser weights in, the suspect that these are out."""
+    words = f"the weights are as coarse as those of {endpoint}" + (f" ({precision})" if precision else "")
+    name = f"coarser:{endpoint}"
+    return FormSuspect(name=name, family=name, words=words, kind="weights")
