@@ -352,7 +352,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
     root = folder / "tempzero"
     root.mkdir()
     for name in ("harness", "tests", "prompts", "docs"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, root / name)  # what is compiled already comes along
     for name in ("providers.yaml", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, root / name)
     for edits in RECIPES.values():

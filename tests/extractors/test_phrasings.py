@@ -43,11 +43,11 @@ def test_there_are_enough_phrasings_of_every_extractor() -> None:
     assert sum(phrasing.answer is None for phrasing in ALL) >= 100
 
 
-@pytest.mark.parametrize("phrasing", ALL, ids=lambda p: f"{p.spec.name}-{p.text[:40]!r}")
-def test_what_is_extracted_is_what_the_text_says(phrasing: Phrasing) -> None:
+@pytest.mark.parametrize("name", sorted(EXTRACTORS))
+def test_what_is_extracted_is_what_the_text_says(name: str) -> None:
     """A wrong answer is worse than none: precision on these phrasings is 1."""
-    found = extract_answer(phrasing.spec, phrasing.text)
-    assert found in (None, phrasing.answer)
+    read = [(p.text, extract_answer(p.spec, p.text), p.answer) for p in ALL if p.spec.name == name]
+    assert not [(text, found, answer) for text, found, answer in read if found not in (None, answer)]
 
 
 @pytest.mark.parametrize("name", sorted(EXTRACTORS))
