@@ -43,6 +43,8 @@ from tempzero.types.scored import Judgement, ScoreLine
 # Lines that can be had again are handed on in pieces of this size: larger ones only cost more of memory.
 _BUFFER_BYTES = 1 << 20
 _PIECES_WAITING = 16
+# So many full parts may wait for the disk while the next is written.
+_PARTS_CLOSING = 4
 _HASHED_BESIDE_BYTES = 1 << 15
 
 encode_value = msgspec.json.Encoder().encode
@@ -100,7 +102,7 @@ class ChainWriter(Generic[Value, Line]):
     """The one writer of a chain, from its last line on. `torn_tail` is what was cut off when it was opened.
 
     It begins a part of its own with its first line, and another whenever one holds `part_bytes`; `on_turn` is called
-    with each that is closed while the writing goes on. `seq` and `head` are the next line's number and the last line's
+    with each that is closed while `append` goes on. `seq` and `head` are the next line's number and the last line's
     hash, of lines that are with the operating system; `part_hashes` are those of the parts that it closed.
     """
 
@@ -122,6 +124,7 @@ class ChainWriter(Generic[Value, Line]):
         self._turning = threading.Lock()
         self.part_hashes: dict[Path, str] = {}
         self.on_turn: Callable[[Path], None] = lambda part: None
+        self._close_part: Callable[[_OpenPart], None] = self._close_and_tell
 
     def append(self, value: Value) -> Line:
         """Write one value as the chain's next line and hand it to the operating system.
@@ -142,14 +145,15 @@ class ChainWriter(Generic[Value, Line]):
         """
         first = seq = self.seq
         head, waiting = self.head, bytearray()
-        for value in values:
-            data = encode_value(self._kind.link(value, seq, head))
-            waiting += data + b"\n"
-            seq, head = seq + 1, hash_line(data)
-            if len(waiting) > _BUFFER_BYTES:
-                self._hand_on(waiting, seq=seq, head=head)
-                waiting.clear()
-        self._hand_on(waiting, seq=seq, head=head)
+        with self._closing_beside():
+            for value in values:
+                data = encode_value(self._kind.link(value, seq, head))
+                waiting += data + b"\n"
+                seq, head = seq + 1, hash_line(data)
+                if len(waiting) > _BUFFER_BYTES:
+                    self._hand_on(waiting, seq=seq, head=head)
+                    waiting.clear()
+            self._hand_on(waiting, seq=seq, head=head)
         return self.seq - first
 
     def append_encoded(self, form: bytes, values: Iterable[Iterable[Any]]) -> int:
@@ -160,15 +164,16 @@ class ChainWriter(Generic[Value, Line]):
         first, head, waiting, size = self.seq, self.head.encode(), list[bytes](), 0
         before, behind = self._kind.envelope
         line = before + form + behind
-        for seq, parts in enumerate(values, start=first):
-            data = line % (seq, head, *parts)
-            waiting.append(data)
-            size += len(data)
-            head = sha256(data).hexdigest().encode()
-            if size > _BUFFER_BYTES:
-                self._hand_on_lines(waiting, head)
-                size = 0
-        self._hand_on_lines(waiting, head)
+        with self._closing_beside():
+            for seq, parts in enumerate(values, start=first):
+                data = line % (seq, head, *parts)
+                waiting.append(data)
+                size += len(data)
+                head = sha256(data).hexdigest().encode()
+                if size > _BUFFER_BYTES:
+                    self._hand_on_lines(waiting, head)
+                    size = 0
+            self._hand_on_lines(waiting, head)
         return self.seq - first
 
     def _hand_on_lines(self, lines: list[bytes], head: bytes) -> None:
@@ -206,15 +211,41 @@ class ChainWriter(Generic[Value, Line]):
 
     def _turn_part(self) -> _OpenPart:
         """Close the part that is open, if one is, and begin the next."""
-        full = self._part
-        self.close()
+        if self._part is not None:
+            self._close_part(self._part)
         begun = _OpenPart(name_part(self._folder, self._kind.name, self._next_part))
         self._next_part += 1
         with self._turning:
             self._part = begun
-        if full is not None:
-            self.on_turn(full.path)
         return begun
+
+    def _close_and_tell(self, full: _OpenPart) -> None:
+        self.close()
+        self.on_turn(full.path)
+
+    @contextlib.contextmanager
+    def _closing_beside(self) -> Iterator[None]:
+        """Full parts are closed by another thread, and nobody is told: of what can be had again no line is promised.
+
+        All of them are on the disk when it is left.
+        """
+        closing = deque[Future[dict[Path, str]]]()
+
+        def close(full: _OpenPart) -> None:
+            with self._turning:
+                self._part = None
+            closing.append(pool.submit(full.close))
+            if len(closing) > _PARTS_CLOSING:
+                self.part_hashes |= closing.popleft().result()
+
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            self._close_part = close
+            try:
+                yield
+            finally:
+                self._close_part = self._close_and_tell
+        for closed in closing:
+            self.part_hashes |= closed.result()
 
 
 class _OpenPart:
