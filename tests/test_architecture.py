@@ -251,6 +251,7 @@ DOORS: dict[str, set[str]] = {
     },
     "cli.progress": {"collect.watcher"},
     "cli": {
+        "analysis",
         "claims",
         "config",
         "config.starter",
@@ -302,7 +303,7 @@ HOMES: dict[str, set[str]] = {
     "rapidfuzz": {"metrics"},
     "yaml": {"config", "config.catalogue"},
     "pydantic": {"config", "config.catalogue"},
-    "msgspec": {"records", "nightly.history", "engines.hosted"},
+    "msgspec": {"analysis", "records", "nightly.history", "engines.hosted"},
     "apprise": {"nightly.notify"},
     "genai_prices": {"config"},
     "jsonschema": {"extractors"},
@@ -343,7 +344,7 @@ HOMES: dict[str, set[str]] = {
     "transformers": {"engines.local"},
     "huggingface_hub": {"engines.local.weights"},
     "pyarrow": {"exchange"},
-    "duckdb": {"exchange"},
+    "duckdb": {"analysis", "exchange"},
 }
 
 

@@ -1,6 +1,10 @@
 """A Run in, an Analysis out. Pure: same folder, same value.
 
-observations   records -> one row a trial, in columns
+part_counts    a part of the records -> a row of small numbers a record, each distinct text once
+counting_processes   parts -> the counts of each, by several processes
+merged_counts  counts of parts -> those of the run
+fact_files, run_facts   counts <-> Parquet files beside the records, and SQL over those of many runs
+observations   counts of a run -> one row a trial, in columns
 texts          distinct texts -> what is computed once for each
 tallies        one provider's rows -> counts for each prompt
 provider_figures, usage_figures, pair_figures   tallies -> figures, of one provider and of two
@@ -40,8 +44,9 @@ from tempzero.analysis.examples import build_prompt_rows, build_survival_curves,
 from tempzero.analysis.findings import collect_findings, sort_findings
 from tempzero.analysis.kept_answers import keep_answers
 from tempzero.analysis.notes import collect_notes
-from tempzero.analysis.observations import NOT_SAID, Observations, observe_run
+from tempzero.analysis.observations import Observations, PartCounter, observe_run
 from tempzero.analysis.pair_figures import Pair, compare_pairs, enter_repetition_excess, pair_conditions, pair_tallies
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.parting_figures import enter_parting_rates
 from tempzero.analysis.peer_camps import find_peer_camps
 from tempzero.analysis.precision_reading import find_contradicted_claims, read_precision
@@ -61,8 +66,15 @@ from tempzero.types.scored import Reading
 __all__ = ["analyse"]
 
 
-def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: None) -> Analysis:
+def analyse(
+    run: Run,
+    tell: Callable[[str, float], None] = lambda phase, share: None,
+    *,
+    count: PartCounter | None = None,
+) -> Analysis:
     """Compute everything a report needs from a run folder, once. `tell` hears how far each phase of it has come.
+
+    `count` gives the counts of the records' parts where they are not to be read here.
 
     Providers and pairs come in the order of their names, so that nothing depends on the order in
     which they are configured or answered. Raises RunFolderError for damaged or foreign records.
@@ -71,7 +83,7 @@ def analyse(run: Run, tell: Callable[[str, float], None] = lambda phase, share: 
     >>> [(f.left, round(f.estimate.value, 3)) for f in analysis.figures if f.metric == "emr" and f.family is None]
     [('a', 1.0), ('b', 0.778)]
     """
-    seen = observe_run(run, tell)
+    seen = observe_run(run, tell, count)
     scored = run.reading()
     precision = read_precision(run)
     case, book = _build_case(seen, run.config, scored, len(precision.hosts), tell)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tempzero.analysis.call_figures import read_calls
 from tempzero.analysis.evidence import Case
-from tempzero.analysis.observations import CENSORED, NOT_SAID
+from tempzero.analysis.part_counts import CENSORED, NOT_SAID
 from tempzero.analysis.provider_figures import count_planned_trials
 from tempzero.analysis.tallies import Tally
 from tempzero.types.concluded import CallCounts

@@ -15,8 +15,8 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.book import Book
-from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import Pair
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.provider_figures import provider_subject
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts

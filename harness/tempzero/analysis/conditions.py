@@ -23,8 +23,8 @@ from tempzero.analysis.evidence import (
     show_difference,
     take_evidence,
 )
-from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import Comparison, permutations_needed
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.peer_camps import describe_differences
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics import agreement

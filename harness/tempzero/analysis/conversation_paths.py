@@ -14,8 +14,8 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.evidence import Case
-from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import Comparison
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics.agreement import Ints
 from tempzero.types.concluded import ConversationRounds

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity
 from tempzero.analysis.pair_figures import Comparison
+from tempzero.analysis.part_counts import CENSORED, NOT_SAID, Identity
 from tempzero.analysis.self_comparison import Halves
 from tempzero.analysis.tallies import CountedTexts, Tally
 from tempzero.analysis.texts import ANSWER_PARTS, ComparedTexts, Texts

@@ -9,8 +9,8 @@ import numpy as np
 
 from tempzero.analysis.book import Subject
 from tempzero.analysis.evidence import Case, find_compared_differences, pick_commonest_rows, show_difference
-from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.pair_figures import Comparison
+from tempzero.analysis.part_counts import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.provider_figures import count_outcomes, count_planned_trials
 from tempzero.analysis.round_histories import name_place
 from tempzero.analysis.tallies import CountedTexts, Tally

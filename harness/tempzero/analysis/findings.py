@@ -19,7 +19,6 @@ from tempzero.analysis.evidence import (
     take_evidence,
 )
 from tempzero.analysis.flag_findings import find_broken_promises
-from tempzero.analysis.observations import NOT_SAID, Identity
 from tempzero.analysis.pair_findings import (
     find_answer_differences,
     find_more_loops,
@@ -27,6 +26,7 @@ from tempzero.analysis.pair_findings import (
     find_prompt_token_differences,
     note_other_texts,
 )
+from tempzero.analysis.part_counts import NOT_SAID, Identity
 from tempzero.analysis.peer_camps import find_odd_peers
 from tempzero.analysis.provider_figures import identical_bits_share
 from tempzero.analysis.reasoning_findings import find_reasoning_differences

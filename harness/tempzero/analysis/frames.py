@@ -9,7 +9,8 @@ from typing import get_args
 
 import pandas as pd
 
-from tempzero.analysis.observations import TRIAL_KEY, choose_attempts, clamp_tokens
+from tempzero.analysis.observations import TRIAL_KEY, choose_attempts
+from tempzero.analysis.part_counts import clamp_tokens
 from tempzero.answers.answer_parts import AnswerParts, split_answer, to_whole_text
 from tempzero.errors import UsageError
 from tempzero.records import Run

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from tempzero.analysis.evidence import Case
-from tempzero.analysis.observations import NOT_SAID
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.round_histories import name_place
 from tempzero.answers.chat_messages import wire_tools
 from tempzero.metrics.agreement import UNPARSED

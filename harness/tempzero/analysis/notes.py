@@ -10,7 +10,7 @@ from tempzero import stats
 from tempzero.analysis.conditions import note_condition_differences, note_unreached_load
 from tempzero.analysis.declared_forms import note_without_peers
 from tempzero.analysis.evidence import Case, condition_suffix, load_suffix, name_part
-from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID
+from tempzero.analysis.part_counts import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.provider_figures import find_empty_answers, identical_bits_share
 from tempzero.analysis.reasoning_findings import note_hidden_reasoning
 from tempzero.analysis.response_counts import find_cut_at_limit

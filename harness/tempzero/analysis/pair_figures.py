@@ -12,7 +12,7 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.book import Book, Subject, bounded_mean, share_of_prompts
-from tempzero.analysis.observations import NOT_SAID
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.provider_figures import UP_TO_THE_CUT, describe_ned
 from tempzero.analysis.tallies import CountedTexts, Tally, planned_repeats
 from tempzero.analysis.texts import ComparedTexts, Texts

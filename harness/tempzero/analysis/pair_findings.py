@@ -15,8 +15,8 @@ from tempzero.analysis.evidence import (
     pick_answered_trials,
     take_evidence,
 )
-from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import Pair, majority_flips, metric_excess
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.peer_camps import describe_differences, fold_pairs, pick_largest_excess
 from tempzero.metrics import agreement
 from tempzero.metrics.agreement import Floats

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from tempzero import stats
 from tempzero.analysis.book import Book, Subject, bounded_mean
-from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, VALID, Lane
+from tempzero.analysis.observations import Lane
+from tempzero.analysis.part_counts import CENSORED, EXCLUDED, NOT_SAID, VALID
 from tempzero.analysis.tallies import CountedTexts, PartTally, Tally, planned_repeats
 from tempzero.analysis.texts import ComparedTexts, PartTexts, Texts
 from tempzero.metrics import TEXT_METRICS, agreement, answers, cell_averages, divergence

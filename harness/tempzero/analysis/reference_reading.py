@@ -10,7 +10,7 @@ import numpy as np
 from tempzero.analysis.book import Book, Subject, bounded_mean
 from tempzero.analysis.declared_forms import judge_diagnosis, list_coarse_forms, list_declared
 from tempzero.analysis.evidence import Case, condition_suffix
-from tempzero.analysis.observations import CENSORED, NOT_SAID
+from tempzero.analysis.part_counts import CENSORED, NOT_SAID
 from tempzero.analysis.precision_reading import PrecisionEvidence
 from tempzero.analysis.reference_levels import build_levels, find_deviations, judge_declared
 from tempzero.analysis.shown_precision import outrank_sizes

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.analysis.observations import CENSORED, EXCLUDED, NOT_SAID, Identity, Lane, Observations
+from tempzero.analysis.observations import Lane, Observations
+from tempzero.analysis.part_counts import CENSORED, EXCLUDED, NOT_SAID, Identity
 from tempzero.analysis.provider_figures import count_planned_trials, find_empty_answers
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts

@@ -9,8 +9,8 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.book import Book, Subject
-from tempzero.analysis.observations import NOT_SAID
 from tempzero.analysis.pair_figures import permutations_needed
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics import agreement
 from tempzero.metrics.agreement import Counts, Ints

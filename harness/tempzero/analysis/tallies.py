@@ -9,7 +9,8 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.analysis.observations import CENSORED, NOT_SAID, VALID, Lane
+from tempzero.analysis.observations import Lane
+from tempzero.analysis.part_counts import CENSORED, NOT_SAID, VALID
 from tempzero.analysis.texts import ComparedTexts, PartTexts, Texts
 from tempzero.metrics import answers, cell_averages, stopped_sampling
 from tempzero.metrics.agreement import (
@@ -222,7 +223,7 @@ def _count_texts(lane: Lane, text: Ints, texts: ComparedTexts, cells: int) -> _C
 
 
 def _tally_part(lane: Lane, name: PartName, texts: PartTexts, cells: int) -> PartTally:
-    text = np.full(lane.text.size, NOT_SAID, dtype=np.int64)
+    text = np.full(lane.text.size, NOT_SAID, dtype=lane.text.dtype)
     answered = lane.text != NOT_SAID
     text[answered] = texts.of_answer[lane.text[answered]]
     used = np.zeros(cells, dtype=bool)

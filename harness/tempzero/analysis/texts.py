@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempzero.analysis.answer_judgements import AnswerVerdict
-from tempzero.analysis.observations import NOT_SAID, Observations, read_answer_text
+from tempzero.analysis.observations import Observations, read_answer_text
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.answers.answer_parts import AnswerParts, count_own_chars, to_spoken_text
 from tempzero.extractors import EXTRACTORS, extract_answer, is_expected_answer
 from tempzero.metrics import TEXT_METRICS, TextMetric

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis.observations import NOT_SAID, Observations
+from tempzero.analysis.observations import Observations
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.tallies import Tally
 from tempzero.analysis.texts import Texts
 from tempzero.extractors import EXTRACTORS

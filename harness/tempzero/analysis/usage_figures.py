@@ -8,7 +8,7 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.book import Book, sum_over_prompts
-from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity
+from tempzero.analysis.part_counts import CENSORED, NOT_SAID, Identity
 from tempzero.analysis.provider_figures import provider_subject
 from tempzero.analysis.tallies import Tally
 from tempzero.metrics import cell_averages

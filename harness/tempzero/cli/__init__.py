@@ -8,6 +8,7 @@ fingerprint_commands  fingerprint
 pack_commands      pack make, pack show
 exchange_commands  import, export
 index_command      index
+facts_command      facts
 setup_commands     init, schema
 options            what several commands take; printing, progress, streams, exit_codes: what they show, how they end
 """
@@ -28,6 +29,7 @@ import typer
 from tempzero.cli.evidence_commands import claim, compare, seal, verify
 from tempzero.cli.exchange_commands import export, import_run
 from tempzero.cli.exit_codes import CANNOT_RUN, EXIT_CODES, INTERRUPTED, OUR_BUG
+from tempzero.cli.facts_command import facts
 from tempzero.cli.fingerprint_commands import fingerprint
 from tempzero.cli.index_command import index
 from tempzero.cli.night_commands import baseline, history, nightly, prune, schedule
@@ -49,7 +51,7 @@ app = typer.Typer(
 )
 # In the order of the help; a new command has its place here and its row in the README.
 _COMMANDS: tuple[Callable[..., int], ...] = (
-    *(init, run, check, probe, report, index, score, fingerprint, claim, verify, seal, compare),
+    *(init, run, check, probe, report, index, facts, score, fingerprint, claim, verify, seal, compare),
     *(baseline, nightly, history, prune, schedule, schema),
 )
 for command in _COMMANDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -205,14 +206,20 @@ def _check_contract(
 
 
 def report(
-    run: RunFolder, run_code: RunCode = False, full: FullTables = False, json_output: JsonSummary = False
+    run: RunFolder,
+    run_code: RunCode = False,
+    by_facts: Annotated[
+        bool, typer.Option("--facts", help="Count from the facts that `tempzero facts` made, not from the records.")
+    ] = False,
+    full: FullTables = False,
+    json_output: JsonSummary = False,
 ) -> int:
     """Analyse a run folder and write its reports again: offline, the same bytes every time."""
     import tempzero
     from tempzero.judgements import judge
 
     judge(run, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
-    return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
+    return _conclude_and_show(tempzero.open_run(run), json_output, full=full, by_facts=by_facts)
 
 
 def score(
@@ -262,7 +269,15 @@ def score(
     return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 
 
-def _conclude_and_show(run: Run, json_output: bool, *, full: bool, briefly: bool = False, in_ci: bool = False) -> int:
+def _conclude_and_show(
+    run: Run,
+    json_output: bool,
+    *,
+    full: bool,
+    briefly: bool = False,
+    in_ci: bool = False,
+    by_facts: bool = False,
+) -> int:
     """Write the reports and show them; briefly: nobody answered, which has been told, so there is nothing to show."""
     from rich.console import Console
 
@@ -272,8 +287,13 @@ def _conclude_and_show(run: Run, json_output: bool, *, full: bool, briefly: bool
     from tempzero.reports import show_report
     from tempzero.workflow.conclusion import conclude_run
 
+    count = None
+    if by_facts:
+        from tempzero.analysis.run_facts import count_by_facts
+
+        count = partial(count_by_facts, run)
     with progress_bar() as tell:
-        concluded = conclude_run(run, tell=tell)
+        concluded = conclude_run(run, tell=tell, count=count)
     if json_output:
         print((run.path / "summary.json").read_text(encoding="utf-8"), end="")
     elif briefly:

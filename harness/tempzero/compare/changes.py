@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from tempzero import stats
-from tempzero.analysis.observations import CENSORED, NOT_SAID, Identity, observe_run
+from tempzero.analysis.observations import observe_run
+from tempzero.analysis.part_counts import CENSORED, NOT_SAID, Identity
 from tempzero.analysis.tallies import CountedTexts, Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts
 from tempzero.compare.comparability import CommonGround
@@ -112,6 +114,10 @@ class _JoinedRuns:
             for name in meeting.providers
         ]
         self.config = left.config.model_copy(update={"providers": tuple(providers)})
+
+    def parts(self) -> tuple[Path, ...]:
+        """No file holds what the runs have in common."""
+        return ()
 
     def judgements(self) -> Iterator[Judgement]:
         """Those of both runs."""

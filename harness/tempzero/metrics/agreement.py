@@ -46,14 +46,21 @@ def count_outputs(
     cell: Ints, output: Ints, *, cells: int, segment: Ints | None = None, weight: Ints | None = None
 ) -> Counts:
     """Count the outputs of responses given as parallel arrays; `weight` when a row stands for several."""
-    segment = np.zeros_like(cell) if segment is None else segment
-    weight = np.ones_like(cell) if weight is None else weight
+    segment = np.zeros(cell.size, dtype=np.int8) if segment is None else segment
     order = np.lexsort((output, segment, cell))
-    cell, segment, output, weight = cell[order], segment[order], output[order], weight[order]
-    first = mark_group_starts(cell, segment, output)
-    rows = np.cumsum(first) - 1
-    total = sum_by_index(rows, weight, int(first.sum())).astype(np.int64)
-    return Counts(cell=cell[first], segment=segment[first], output=output[first], count=total, cells=cells)
+    cell, segment, output = cell[order], segment[order], output[order]
+    first = np.flatnonzero(mark_group_starts(cell, segment, output))
+    if weight is None:
+        total = np.diff(first, append=cell.size)
+    else:
+        total = np.add.reduceat(weight[order], first) if first.size else weight
+    return Counts(
+        cell=cell[first].astype(np.int64),
+        segment=segment[first].astype(np.int64),
+        output=output[first].astype(np.int64),
+        count=total.astype(np.int64),
+        cells=cells,
+    )
 
 
 def pool_segments(counts: Counts) -> Counts:
@@ -76,7 +83,7 @@ def rename_outputs(cell: Ints, output: Ints, new: Mapping[tuple[int, int], int])
     width = 1 + max(int(output.max()), *(old for _, old in new))
     keys = sorted(new)
     old = np.array([c * width + o for c, o in keys], dtype=np.int64)
-    key = cell * width + output
+    key = cell.astype(np.int64) * width + output
     at = np.minimum(np.searchsorted(old, key), old.size - 1)
     return np.where(old[at] == key, np.array([new[k] for k in keys], dtype=np.int64)[at], output)
 

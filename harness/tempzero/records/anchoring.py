@@ -42,6 +42,14 @@ def find_root(folder: Path) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
+def list_record_hashes(folder: Path) -> dict[str, str]:
+    """The parts of the records and their hashes, as the list of what was collected has them; empty without one."""
+    file = folder / ROOT_LIST
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+    return {n: digest for n, digest in listed.items() if n.startswith(f"{RECORDS}/") or n == f"{RECORDS}.jsonl"}
+
+
 def list_report_files(folder: Path, written: Iterable[Path]) -> None:
     """List the reports of a run and what they were made of."""
     made_of = [MANIFEST] if (folder / MANIFEST).is_file() else []

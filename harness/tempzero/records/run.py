@@ -13,7 +13,7 @@ import msgspec
 
 from tempzero import config
 from tempzero.errors import RunFolderError
-from tempzero.records.anchoring import check_lists, find_root
+from tempzero.records.anchoring import check_lists, find_root, list_record_hashes
 from tempzero.records.chain import (
     JUDGEMENT_CHAIN,
     RECORD_CHAIN,
@@ -118,6 +118,13 @@ class Run:
         """The files that hold its records, in order; each can be read by itself (`read_part_views`)."""
         return list_parts(self.path, RECORDS)
 
+    def listed_parts(self) -> dict[str, str]:
+        """The parts of the records by name, with the SHA-256 of each, as listed when collecting came to its end.
+
+        They need not be on this machine. Empty where collecting did not come to its end.
+        """
+        return list_record_hashes(self.path)
+
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
         return read_chain(self.path, RECORD_CHAIN)
@@ -132,6 +139,8 @@ class Run:
 
         Raises RunFolderError on a damaged line.
         """
+        if not requests:
+            return {}
         names = {*_LIMIT_NAMES, *(p.parameter_names.max_tokens for p in self.config.providers)}
         wanted, found = set(requests), dict[str, int]()
         for record in (one for part in self.parts() for one in read_values(part, _decode_request)):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tempzero.analysis import analyse
+from tempzero.analysis.observations import PartCounter
 from tempzero.config import Gates
 from tempzero.errors import UsageError
 from tempzero.records import Run, list_report_files
@@ -29,14 +30,19 @@ class Conclusion:
 
 
 def conclude_run(
-    run: Run, *, gates: Gates | None = None, tell: Callable[[str, float], None] = lambda phase, share: None
+    run: Run,
+    *,
+    gates: Gates | None = None,
+    tell: Callable[[str, float], None] = lambda phase, share: None,
+    count: PartCounter | None = None,
 ) -> Conclusion:
     """Analyse a run, judge it by `gates` (else its own) and write its reports into its folder.
 
-    `tell` hears how far each phase of the analysis has come. Raises RunFolderError for damaged records, and
-    UsageError where the folder cannot be written.
+    `count` gives the counts of the records' parts where they are not to be read here. `tell` hears how far each phase
+    of the analysis has come. Raises RunFolderError for damaged records, and UsageError where the folder cannot be
+    written.
     """
-    analysis = analyse(run, tell)
+    analysis = analyse(run, tell, count=count)
     verdict = judge(analysis, gates or run.config.gates)
     return Conclusion(analysis=analysis, verdict=verdict, files=save_reports(analysis, verdict, run.path))
 

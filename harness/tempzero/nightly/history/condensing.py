@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tempzero.analysis.observations import NOT_SAID, observe_run
+from tempzero.analysis.observations import observe_run
+from tempzero.analysis.part_counts import NOT_SAID
 from tempzero.analysis.registry import KINDS
 from tempzero.analysis.tallies import Tally, tally_lane
 from tempzero.analysis.texts import Texts, study_texts

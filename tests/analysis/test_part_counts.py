@@ -1,0 +1,90 @@
+"""Counts of parts that add up: however a run is divided, and whoever counts it, every figure is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from answer_mixtures import PROVIDERS, make_mixed_run
+from tempzero import records
+from tempzero.analysis import analyse
+from tempzero.analysis.counting_processes import count_parts
+from tempzero.analysis.merged_counts import MergedCounts, merge_counts
+from tempzero.analysis.part_counts import CountingSetting, make_counting_setting
+from tempzero.errors import RunFolderError
+from tempzero.records import Run
+from tempzero.types.recorded import Attempt
+
+
+def setting_of(run: Run) -> CountingSetting:
+    return make_counting_setting(run.path, run.config.providers, run.manifest.suite.prompts)
+
+
+def describe_counts(merged: MergedCounts) -> tuple[object, ...]:
+    """Everything that analysis takes from it, rows as lists."""
+    lanes = [
+        {name: column.tolist() for name, column in merged.take_lane(at, condition).items()}
+        for at in range(len(PROVIDERS))
+        for condition in merged.conditions
+    ]
+    return (
+        lanes,
+        list(merged.texts.items()),
+        merged.parts,
+        merged.identities,
+        merged.finish_reasons,
+        {who: (f.count, f.prompts, f.said) for who, f in merged.failures.items()},
+        {what: (f.count, f.answered, f.trials) for what, f in merged.flagged.items()},
+        merged.records,
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_run_in_many_parts_has_the_figures_of_one_in_one_part(tmp_path: Path, seed: int) -> None:
+    """Where the writer closed a part is no property of a provider: not a digit depends on it."""
+    whole = make_mixed_run(tmp_path / "whole", part_bytes=records.PART_BYTES, seed=seed)
+    parted = make_mixed_run(tmp_path / "parted", part_bytes=3_000, seed=seed)
+    assert len(whole.parts()) == 1
+    assert len(parted.parts()) > 8
+    assert repr(analyse(parted)) == repr(analyse(whole))
+
+
+def test_processes_count_what_this_one_counts(tmp_path: Path) -> None:
+    """Counts that were made elsewhere and sent are the same, in the same order."""
+    run = make_mixed_run(tmp_path, part_bytes=8_000)
+    found = [
+        describe_counts(merge_counts(count_parts(run.parts(), setting_of(run), processes=processes), run.token_limits))
+        for processes in (1, 2)
+    ]
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_what_is_wrong_in_a_part_is_told_by_whoever_counts_it(tmp_path: Path) -> None:
+    """A damaged line is named, also where another process meets it."""
+    run = make_mixed_run(tmp_path, part_bytes=8_000)
+    damaged = run.parts()[2]
+    damaged.write_bytes(damaged.read_bytes().replace(b'{"seq":', b'{"seq":"', 1))
+    with pytest.raises(RunFolderError, match=f"{damaged.name}:1: damaged line"):
+        list(count_parts(run.parts(), setting_of(run), processes=2))
+
+
+def test_rows_take_the_room_that_their_numbers_need(tmp_path: Path) -> None:
+    """A run of 10^8 responses fits into memory because a row of it is some forty bytes."""
+    run = make_mixed_run(tmp_path, part_bytes=records.PART_BYTES)
+    (counts,) = count_parts(run.parts(), setting_of(run))
+    merged = merge_counts([counts], run.token_limits)
+    lane = merged.take_lane(0, "default")
+    rows = lane["prompt"].size
+    assert rows > 20
+    assert sum(column.nbytes for column in lane.values()) < 60 * rows
+
+
+def test_an_attempt_that_comes_in_a_later_part_counts_for_its_trial(tmp_path: Path) -> None:
+    """A resumed run asks again what failed: that a part ended in between leaves nothing missing, or double."""
+    run = make_mixed_run(tmp_path, part_bytes=3_000)
+    attempts: list[Attempt] = [record.attempt for record in run.records()]
+    usable = {a.trial for a in attempts if a.exchange.outcome.status in ("valid", "censored")}
+    again = {a.trial for a in attempts if a.number == 2}
+    assert len(again & usable) > 2, "some failed first"
+    counted = {o.provider: o.answered for o in analyse(run).outcomes}
+    assert counted == {name: sum(t.provider == name for t in usable) for name in PROVIDERS}
