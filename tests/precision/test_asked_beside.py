@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,22 @@ def test_a_run_names_the_weights_by_itself(hosts: Hosts, capsys: pytest.CaptureF
     assert f"{FIRST_TOKENS}/run.sha256" in (run / "run.sha256").read_text()
     assert main(["fingerprint", str(run), "--json"]) == 1
     assert main(["verify", str(run)]) == 0
+
+
+def test_hosts_of_the_same_weights_stand_in_one_camp_without_any_form(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose weights are the same can be said by a pack that holds nothing but the reference."""
+    hosts.given |= {"plain": serve("fp8-channel", seed=7)}
+    hosts.configure("kept", "plain", "broken")
+    save_pack(replace(PACK, directions=()), hosts.folder / "pack.json")
+    main(["run", "--no-check"])
+    run = hosts.only_run()
+    assert json.loads((run / "summary.json").read_text())["moved_alike"] == [["kept", "plain"]]
+    assert "whatever the form: kept, plain" in (run / "report.md").read_text().replace("\\", "")
+    capsys.readouterr()
+    main(["fingerprint", str(run)])
+    assert "kept and plain are moved alike" in capsys.readouterr().out
 
 
 def test_what_was_asked_beside_is_evidence_like_all_else(hosts: Hosts) -> None:

@@ -92,6 +92,20 @@ def test_a_pack_is_the_same_bytes_every_time(folder: Path) -> None:
 
 
 @pytest.mark.engine
+def test_a_pack_needs_no_form_to_hold_two_hosts_against_each_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reference's own log-probabilities are enough, and take one reading of the prompts to make."""
+    write_setting(folder, *(served(name, form, form) for name, form in (("a", "q4_0"), ("b", "q4_0"), ("c", "f16"))))
+    assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", "--forms", "none"]) == 0
+    capsys.readouterr()
+    main(["fingerprint", "--pack", "pack.json", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["pack"]["forms"] == 0
+    assert said["camps"] == [["a", "b"]]
+
+
+@pytest.mark.engine
 def test_what_llama_cpp_itself_computes_has_a_direction_of_its_own(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

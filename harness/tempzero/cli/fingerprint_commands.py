@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tempzero.precision.hosts import FingerprintReport
     from tempzero.precision.packs import DirectionPack
 
+NO_FORMS = "none"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeepCheck:
@@ -43,7 +45,9 @@ def fingerprint(
     suite: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Prompts of a pack to make; else builtin/probes/border-64.")
     ] = None,
-    forms: Annotated[str, typer.Option(help="Only these forms in a pack to make, comma-separated.")] = "",
+    forms: Annotated[
+        str, typer.Option(help="Only these forms in a pack to make, comma-separated; none: only who is moved alike.")
+    ] = "",
     honest: Annotated[
         str, typer.Option(help="This provider is known to be honest: write how far it is moved into the pack.")
     ] = "",
@@ -135,9 +139,11 @@ def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: 
     from tempzero.suites import load_suite
 
     wanted = split_names(forms)
-    unknown = [name for name in wanted if name not in {f.name for f in FORMS}]
+    unknown = [name for name in wanted if name not in {f.name for f in FORMS} and wanted != [NO_FORMS]]
     if unknown:
-        raise UsageError(f"--forms: there is no form {unknown[0]}; there are {', '.join(f.name for f in FORMS)}")
+        raise UsageError(
+            f"--forms: there is no form {unknown[0]}; there are {NO_FORMS}, {', '.join(f.name for f in FORMS)}"
+        )
     setting, began = load_setting(config), time.monotonic()
     asked = load_suite(find_named_prompts(suite or ["builtin/probes/border-64"])).prompts
     made = make_pack(
