@@ -2,7 +2,8 @@
 
 Two real engines that are no llama.cpp and no vLLM, for `honest_hosts.py`: transformers in bfloat16, which rounds
 activations as hosted engines do, and OpenVINO in float32 or as it comes, when it keeps its cache and activations in
-8 bits without saying so. Greedy, one request at a time; each engine needs an environment of its own.
+8 bits without saying so. Greedy, one request at a time; each engine needs an environment of its own. Where a request
+asks for `top_logprobs`, those of the first token are given, of the model as this engine computes it.
 
     python tests/benchmarks/engine_hosts.py transformers FOLDER PORT [--dtype bfloat16|float32]
     python tests/benchmarks/engine_hosts.py openvino FILE.gguf PORT [--as-it-comes]
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -31,19 +34,32 @@ class Answer:
     ended: bool
 
 
-Write = Callable[[list[dict[str, str]], int], Answer]
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """`write` answers messages with so many tokens at most; `read` gives all logits after them."""
+
+    write: Callable[[list[dict[str, str]], int], Answer]
+    read: Callable[[list[dict[str, str]]], list[float]]
+    spell: Callable[[int], str]
 
 
-def open_transformers(folder: str, dtype: str) -> Write:
+def open_transformers(folder: str, dtype: str) -> Engine:
     torch, library = importlib.import_module("torch"), importlib.import_module("transformers")
     tokenizer = library.AutoTokenizer.from_pretrained(folder)
     model = library.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     ends = model.generation_config.eos_token_id or tokenizer.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
 
-    def write(messages: list[dict[str, str]], limit: int) -> Answer:
+    def encode(messages: list[dict[str, str]]) -> Any:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+        return tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+
+    def read(messages: list[dict[str, str]]) -> list[float]:
+        with torch.inference_mode():
+            return list(model(encode(messages)).logits[0, -1].double().tolist())
+
+    def write(messages: list[dict[str, str]], limit: int) -> Answer:
+        ids = encode(messages)
         with torch.inference_mode():
             out = model.generate(ids, max_new_tokens=limit, do_sample=False, eos_token_id=sorted(ends))
         new = out[0, ids.shape[1] :].tolist()
@@ -51,29 +67,61 @@ def open_transformers(folder: str, dtype: str) -> Write:
         written = tokenizer.decode(new[:-1] if ended else new)
         return Answer(text=written, prompt_tokens=ids.shape[1], completion_tokens=len(new), ended=ended)
 
-    return write
+    return Engine(write=write, read=read, spell=lambda token: str(tokenizer.decode([token])))
 
 
-def open_openvino(file: str, *, as_it_comes: bool) -> Write:
-    library = importlib.import_module("openvino_genai")
-    pipeline = library.LLMPipeline(file, "CPU", **({} if as_it_comes else EXACT))
+def open_openvino(file: str, *, as_it_comes: bool) -> Engine:
+    """Its pipeline gives no more than the chosen token's own log-probability; the model it wrote gives all logits."""
+    library, runtime, numpy = (importlib.import_module(n) for n in ("openvino_genai", "openvino", "numpy"))
+    settings = {} if as_it_comes else EXACT
+    pipeline = library.LLMPipeline(file, "CPU", enable_save_ov_model=True, **settings)
     tokenizer = pipeline.get_tokenizer()
+    compiled = runtime.Core().compile_model(str(Path(file).parent / "openvino_model.xml"), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def encode(messages: list[dict[str, str]]) -> Any:
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    def read(messages: list[dict[str, str]]) -> list[float]:
+        ids = encode(messages).input_ids.data
+        given = {
+            "input_ids": ids,
+            "attention_mask": numpy.ones_like(ids),
+            "position_ids": numpy.arange(ids.shape[1], dtype=numpy.int64)[None],
+            "beam_idx": numpy.zeros(1, numpy.int32),
+        }
+        request.reset_state()
+        request.infer({name: given[name] for name in (one.get_any_name() for one in compiled.inputs)})
+        return list(request.get_tensor("logits").data[0, -1].astype(float).tolist())
 
     def write(messages: list[dict[str, str]], limit: int) -> Answer:
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
-        inputs = tokenizer.encode(text, add_special_tokens=False)
-        settings = library.GenerationConfig(max_new_tokens=limit, do_sample=False)
-        settings.set_eos_token_id(tokenizer.get_eos_token_id())
-        (new,) = pipeline.generate(inputs, settings).tokens
+        inputs = encode(messages)
+        greedy = library.GenerationConfig(max_new_tokens=limit, do_sample=False)
+        greedy.set_eos_token_id(tokenizer.get_eos_token_id())
+        (new,) = pipeline.generate(inputs, greedy).tokens
         ended = bool(new) and new[-1] == tokenizer.get_eos_token_id()
         written = str(tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=False))
         counted = int(inputs.input_ids.shape[1])
         return Answer(text=written, prompt_tokens=counted, completion_tokens=len(new), ended=ended)
 
-    return write
+    return Engine(write=write, read=read, spell=lambda token: str(tokenizer.decode([token], skip_special_tokens=False)))
 
 
-def serve(write: Write, name: str, port: int) -> None:
+def list_first_token(engine: Engine, messages: list[dict[str, str]], number: int) -> dict[str, Any]:
+    """As OpenAI's chat route gives log-probabilities. A piece of a character has no bytes of its own here."""
+    logits = engine.read(messages)
+    top = max(logits)
+    whole = top + math.log(sum(math.exp(value - top) for value in logits))
+    best = sorted(range(len(logits)), key=lambda token: -logits[token])[: max(number, 1)]
+    told = [(engine.spell(token), logits[token] - whole) for token in best]
+    listed = [
+        {"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in told if "\ufffd" not in text
+    ]
+    return {"content": [{"token": told[0][0], "logprob": told[0][1], "bytes": None, "top_logprobs": listed[:number]}]}
+
+
+def serve(engine: Engine, name: str, port: int) -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -82,10 +130,13 @@ def serve(write: Write, name: str, port: int) -> None:
 
         def do_POST(self) -> None:
             asked: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            answer = write(asked["messages"], int(asked.get("max_tokens") or asked["max_completion_tokens"]))
+            answer = engine.write(asked["messages"], int(asked.get("max_tokens") or asked["max_completion_tokens"]))
             message = {"role": "assistant", "content": answer.text}
             usage = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
-            choice = {"index": 0, "message": message, "finish_reason": "stop" if answer.ended else "length"}
+            choice: dict[str, Any] = {"index": 0, "message": message}
+            choice["finish_reason"] = "stop" if answer.ended else "length"
+            if asked.get("logprobs"):
+                choice["logprobs"] = list_first_token(engine, asked["messages"], int(asked.get("top_logprobs") or 0))
             total = answer.prompt_tokens + answer.completion_tokens
             body = {"object": "chat.completion", "model": name, "usage": {**usage, "total_tokens": total}}
             self.reply({**body, "choices": [choice]})
@@ -114,10 +165,10 @@ def main() -> None:
     parser.add_argument("--as-it-comes", action="store_true")
     options = parser.parse_args()
     if options.engine == "transformers":
-        write = open_transformers(options.model, options.dtype)
+        engine = open_transformers(options.model, options.dtype)
     else:
-        write = open_openvino(options.model, as_it_comes=options.as_it_comes)
-    serve(write, options.name, options.port)
+        engine = open_openvino(options.model, as_it_comes=options.as_it_comes)
+    serve(engine, options.name, options.port)
 
 
 if __name__ == "__main__":

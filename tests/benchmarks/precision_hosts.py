@@ -2,11 +2,12 @@
 
     python tests/benchmarks/precision_hosts.py FOLDER OUT [--perturb 5] [--ordinary 48] [--border 48] NAME ...
 
-FOLDER holds the weights as transformers saves them. OUT gets `pack.json` (all forms of tempzero that are weights, and
-those below that need a calibration or rounded activations, in float32 arithmetic) and `hosts.jsonl`: each NAME in
-bfloat16, as GPU engines compute, from weights that went through a form and were written back, or through a scheme that
-no pack knows (`UNKNOWN`). `+a8` and `+a-fp8` behind a name round what goes into each matrix as well (W8A8);
-`awq` and `gptq` are calibrated on texts of their own. Half of the prompts are shipped ordinary ones, half are
+FOLDER holds the weights as transformers saves them. OUT gets `pack.json` (all forms of tempzero that are weights alone,
+in float32 arithmetic) and `hosts.jsonl`: each NAME in bfloat16, as GPU engines compute, from weights that went through
+a form and were written back, or through a scheme that no pack knows (`UNKNOWN`). A form that needs a calibration gets
+one on texts that the project's own has not (`NAME:b`: on others still).
+
+Half of the prompts are shipped ordinary ones, half are
 border prompts of a new search, and neither are those of the shipped pack. `--pack` takes the prompts of a pack instead,
 and makes only its hosts. `--perturb` moves every weight by up to half a step of the 4-bit grid that the shipped weights
 lie on, so that they are float32 weights like any. What is done is skipped when called again.
@@ -15,6 +16,7 @@ lie on, so that they are float32 weights like any. What is done is skipped when 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import importlib
 import json
@@ -28,9 +30,15 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 from tempzero.config.shipped import find_prompts
-from tempzero.precision.forms import FORMS, Form, FormKind
-from tempzero.precision.forms.form import Matrix
-from tempzero.precision.forms.scaling import FloatFormat, find_peaks, round_to_float, round_to_steps, split_groups
+from tempzero.precision.forms import FORMS, Form
+from tempzero.precision.forms.form import Matrix, Rounding
+from tempzero.precision.forms.scaling import (
+    FloatFormat,
+    Sharing,
+    round_to_scaled_floats,
+    round_to_scaled_steps,
+    split_groups,
+)
 from tempzero.precision.packs import Direction, DirectionPack, HonestRounding, PackPrompt, load_pack, save_pack
 from tempzero.probe.candidates import generate_candidates
 from tempzero.suites import load_suite
@@ -38,7 +46,6 @@ from tempzero.types.asked import Prompt
 
 CANDIDATES, BATCH = 64, 16
 _EMBEDDING = "model.embed_tokens.weight"
-_E3M2 = FloatFormat(mantissa_bits=2, smallest_exponent=-2, largest=28.0)
 Change = Callable[[str, Matrix], Matrix]
 Activations = Mapping[str, Matrix]
 
@@ -55,15 +62,10 @@ def main() -> None:
     parser.add_argument("--forms", default="", help="only these in the pack, comma-separated")
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--pack", type=Path)
-    parser.add_argument("--add", action="store_true", help="add the forms below to the pack of --pack")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(asked.folder, asked.perturb)
-    if asked.pack is None:
-        pack = make_fresh_pack(bench, asked)
-    else:
-        pack = load_pack(asked.pack)
-        pack = add_forms(bench, pack, asked.out) if asked.add else pack
+    pack = make_fresh_pack(bench, asked) if asked.pack is None else load_pack(asked.pack)
     hosts = asked.out / "hosts.jsonl"
     done = {json.loads(line)["host"] for line in hosts.open()} if hosts.exists() else set()
     ids = [bench.tokenize(p) for p in pack.prompts]
@@ -81,8 +83,8 @@ def main() -> None:
 class Scheme:
     """What is done to the weights, to what goes into each matrix, and to the prompts."""
 
-    def __init__(self, name: str, form: Form | None = None, activations: str = "", calibration: str = "") -> None:
-        self.name, self.form, self.activations, self.calibration = name, form, activations, calibration
+    def __init__(self, name: str, form: Form | None = None, calibration: str = "a") -> None:
+        self.name, self.form, self.calibration = name, form, calibration
 
 
 class Bench:
@@ -139,7 +141,7 @@ class Bench:
         width = self.model.config.hidden_size // self.model.config.num_attention_heads
         powers = torch.arange(0, width, 2, dtype=torch.float32) / width
         rotary.inv_freq = 1.0 / (base or self.theta) ** powers
-        hooks = list(round_activations(torch, self.model, scheme.activations))
+        hooks = list(round_activations(torch, self.model, scheme.form.inputs if scheme.form is not None else None))
         yield
         for hook in hooks:
             hook.remove()
@@ -209,17 +211,15 @@ def read_last_logits(bench: Bench, prompts: Sequence[Sequence[int]], batch: int)
     return np.array([found[i] for i in range(len(prompts))])
 
 
-def round_activations(torch: Any, model: Any, how: str) -> Iterator[Any]:
-    """Hooks that round what goes into each matrix, one scale for each token: `8` to INT8, `-fp8` to e4m3."""
-    if not how:
+def round_activations(torch: Any, model: Any, rounding: Rounding | None) -> Iterator[Any]:
+    """Hooks that round what goes into each matrix of a layer."""
+    if rounding is None:
         return
 
     def change(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        wide = given[0].float()
-        scale = wide.abs().amax(-1, keepdim=True).clamp_min(1e-9) / (127 if how == "8" else 448)
-        steps = wide / scale
-        rounded = torch.round(steps) if how == "8" else steps.to(torch.float8_e4m3fn).float()
-        return ((rounded * scale).to(given[0].dtype), *given[1:])
+        wide = given[0].float().reshape(-1, given[0].shape[-1])
+        rounded = torch.from_numpy(rounding(wide.numpy())).reshape(given[0].shape)
+        return (rounded.to(given[0].dtype), *given[1:])
 
     for name, module in model.named_modules():
         if name.endswith("_proj"):
@@ -229,60 +229,57 @@ def round_activations(torch: Any, model: Any, how: str) -> Iterator[Any]:
 # --- schemes -------------------------------------------------------------------------------------
 
 
-def round_in_groups(matrix: Matrix, size: int, steps: float, lowest: int, highest: int) -> Matrix:
-    """Integers of any width."""
-    groups, restore = split_groups(matrix, size)
-    scale: Matrix = (find_peaks(groups, axis=-1) / steps).astype(np.float32)
-    return restore(round_to_steps(groups, scale, lowest, highest))
-
-
-def round_by_row_to_e3m2(matrix: Matrix) -> Matrix:
-    """Six-bit floats, one scale for each row."""
-    scale: Matrix = (find_peaks(matrix, axis=1) / 28).astype(np.float32)
-    return round_to_float(matrix / scale, _E3M2) * scale
-
-
 def round_rotated(matrix: Matrix) -> Matrix:
     """INT8 by row of the matrix times a random rotation, as QuaRot and its like do."""
     width = matrix.shape[1]
     turned, _ = np.linalg.qr(np.random.default_rng(width).normal(size=(width, width)).astype(np.float32))
     rows: Matrix = (matrix @ turned).astype(np.float32)
-    scale: Matrix = (find_peaks(rows, axis=1) / 127).astype(np.float32)
-    back: Matrix = (round_to_steps(rows, scale, -127, 127) @ turned.T).astype(np.float32)
+    back: Matrix = round_to_scaled_steps(rows, peak=127, lowest=-127, highest=127, sharing="row") @ turned.T
     return back
 
 
-UNKNOWN: dict[str, Callable[[Matrix], Matrix]] = {
-    "int6-group64": lambda m: round_in_groups(m, 64, 31, -31, 31),
-    "int4-group96": lambda m: round_in_groups(m, 96, 7.5, -8, 7),
-    "int3-group64": lambda m: round_in_groups(m, 64, 3.5, -4, 3),
-    "fp6-e3m2-channel": round_by_row_to_e3m2,
+def in_steps(bits: int, sharing: Sharing) -> Rounding:
+    """Integers of any width, symmetric."""
+    most = 2 ** (bits - 1) - 1
+    return functools.partial(round_to_scaled_steps, peak=most, lowest=-most, highest=most, sharing=sharing)
+
+
+def in_floats(mantissa_bits: int, smallest_exponent: int, largest: float, sharing: Sharing = "row") -> Rounding:
+    """Floats of any width."""
+    to = FloatFormat(mantissa_bits=mantissa_bits, smallest_exponent=smallest_exponent, largest=largest)
+    return functools.partial(round_to_scaled_floats, to=to, sharing=sharing)
+
+
+UNKNOWN: dict[str, Rounding] = {
+    "int7-channel": in_steps(7, "row"),
+    "int6-group64": in_steps(6, 64),
+    "int6-channel": in_steps(6, "row"),
+    "int5-group64": in_steps(5, 64),
+    "int8-group32": in_steps(8, 32),
+    "int4-group96": functools.partial(round_to_scaled_steps, peak=7.5, lowest=-8, highest=7, sharing=96),
+    "int4-group256": functools.partial(round_to_scaled_steps, peak=7.5, lowest=-8, highest=7, sharing=256),
+    "int3-group64": functools.partial(round_to_scaled_steps, peak=3.5, lowest=-4, highest=3, sharing=64),
+    "fp6-e3m2-channel": in_floats(2, -2, 28.0),
+    "fp6-e2m3-channel": in_floats(3, 0, 7.5),
+    "fp8-e3m4-channel": in_floats(4, -2, 15.5),
+    "fp8-e4m3-group128": in_floats(3, -6, 448.0, 128),
     "int8-rotated": round_rotated,
 }
 _BY_NAME = {form.name: form for form in FORMS}
-_INT4 = _BY_NAME["int4-group128-zero"].round
-EXTRA_FORMS: tuple[tuple[str, str, FormKind, tuple[str, ...]], ...] = (
-    ("int8-channel+a8", "INT8 weights by row, INT8 activations by token", "8-bit", ("int8", "w8a8")),
-    ("fp8-e4m3-channel+a-fp8", "FP8 weights by row, FP8 activations by token", "8-bit", ("fp8", "w8a8-fp8")),
-    ("awq-a", "INT4 in groups of 128, scaled as AWQ does", "4-bit", ("int4", "awq")),
-    ("gptq-a", "INT4 in groups of 128, corrected as GPTQ does", "4-bit", ("int4", "gptq")),
-)
 
 
 def make_scheme(name: str) -> Scheme:
-    """`form`, `form+a8`, `awq-b`, `honest`."""
-    form, _, activations = name.partition("+a")
-    kind, _, calibration = form.partition("-")
-    return Scheme(name, _BY_NAME.get(form), activations, calibration if kind in ("awq", "gptq") else "")
+    """`form`, `form:b` (calibrated on the texts b), `honest`, or a name of `UNKNOWN`."""
+    form, _, calibration = name.partition(":")
+    return Scheme(name, _BY_NAME.get(form), calibration or "a")
 
 
 def find_change(scheme: Scheme, bench: Bench) -> Change:
     """What happens to a matrix of this name; names are those of transformers."""
-    form, plain = scheme.form, scheme.name.partition("+a")[0]
-    if scheme.calibration:
-        seen = bench.calibrate(scheme.calibration)
-        rounding = scale_as_awq if plain.startswith("awq") else correct_as_gptq
-        return lambda key, matrix: matrix if key == _EMBEDDING else rounding(matrix, seen[key])
+    form, plain = scheme.form, scheme.name.partition(":")[0]
+    if form is not None and form.calibrate is not None:
+        seen, calibrate = bench.calibrate(scheme.calibration), form.calibrate
+        return lambda key, matrix: matrix if key == _EMBEDDING else calibrate({key: matrix}, seen[key])[key]
     if form is None:
         unknown = UNKNOWN.get(plain)
         if unknown is None and not plain.startswith("honest"):
@@ -313,42 +310,6 @@ def store_as(matrix: Matrix, kind: gguf.GGMLQuantizationType) -> Matrix:
     return back.reshape(matrix.shape)
 
 
-def scale_as_awq(matrix: Matrix, inputs: Matrix) -> Matrix:
-    """Columns with large inputs are scaled up before rounding, by the power that errs least on the inputs."""
-    assert _INT4 is not None
-    rows, sizes = inputs[::4], np.maximum(np.abs(inputs).mean(axis=0), 1e-6)
-    best, least = matrix, np.inf
-    for power in (0, 0.25, 0.5, 0.75, 1.0):
-        scale = sizes**power
-        scale /= np.sqrt(scale.max() * scale.min())
-        rounded = _INT4(matrix * scale) / scale
-        error = float(((rows @ (rounded - matrix).T) ** 2).sum())
-        if error < least:
-            best, least = rounded.astype(np.float32), error
-    return best
-
-
-def correct_as_gptq(matrix: Matrix, inputs: Matrix, size: int = 128) -> Matrix:
-    """Column by column; what a column's rounding errs is made up for by the columns that follow."""
-    hessian = inputs.T.astype(np.float64) @ inputs
-    hessian += np.eye(len(hessian)) * 0.01 * np.mean(np.diag(hessian))
-    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
-    left, out = matrix.astype(np.float64), np.empty_like(matrix)
-    for start in range(0, matrix.shape[1], size):
-        end = min(start + size, matrix.shape[1])
-        block, errors = left[:, start:end].copy(), np.empty((len(matrix), end - start))
-        low, high = np.minimum(block.min(axis=1), 0), np.maximum(block.max(axis=1), 0)
-        scale = np.maximum(high - low, 1e-30) / 15
-        zero = np.rint(-low / scale)
-        for at in range(end - start):
-            steps = np.clip(np.rint(block[:, at] / scale) + zero, 0, 15) - zero
-            out[:, start + at] = steps * scale
-            errors[:, at] = (block[:, at] - steps * scale) / upper[start + at, start + at]
-            block[:, at + 1 :] -= np.outer(errors[:, at], upper[start + at, start + at + 1 : end])
-        left[:, end:] -= errors @ upper[start:end, end:]
-    return out
-
-
 # --- prompts, pack and hosts ---------------------------------------------------------------------
 
 
@@ -376,6 +337,11 @@ def pick_border(bench: Bench, number: int, seed: int) -> list[Prompt]:
     return [every[i] for i in sorted(chosen)]
 
 
+def is_weights_alone(form: Form) -> bool:
+    """Or the request: what takes no engine of its own."""
+    return form.cache is None and form.k_mix is None and not form.rounds_activations and not form.needs_layers
+
+
 def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
     """The forms' directions, one after another; each is kept as it is done."""
     out: Path = asked.out
@@ -391,13 +357,12 @@ def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
     exact = logits - normalisers[:, None]
     chosen = np.argsort(-exact, axis=1, kind="stable")[:, :CANDIDATES]
     base = np.take_along_axis(exact, chosen, axis=1)
-    directions, wanted = [], asked.forms.split(",") if asked.forms else [*_BY_NAME, *(name for name, *_ in EXTRA_FORMS)]
+    directions, wanted = [], asked.forms.split(",") if asked.forms else [*_BY_NAME]
     for form in FORMS:
-        if form.name in wanted and form.cache is None and form.k_mix is None and not form.rounds_activations:
+        if form.name in wanted and is_weights_alone(form):
             tokens = [bench.tokenize(p, form.system) for p in prompts] if form.system is not None else ids
             by = measure_direction(bench, out, Scheme(form.name, form), tokens, chosen, base)
             directions.append(Direction(name=form.name, title=form.title, kind=form.kind, claims=form.claims, by=by))
-    directions += measure_extra_forms(bench, out, ids, chosen, base, wanted)
     pack = DirectionPack(
         model="SmolLM2-135M-Instruct",
         weights_sha256="",
@@ -426,40 +391,6 @@ def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
     save_pack(pack, path)
     print(f"pack: {len(directions)} forms, honest size {size:.4f}", flush=True)
     return pack
-
-
-def add_forms(bench: Bench, pack: DirectionPack, out: Path) -> DirectionPack:
-    """A pack with the forms that the product cannot make, saved as `pack.json`."""
-    ids = [bench.tokenize(p) for p in pack.prompts]
-    chosen = np.array([p.token_ids for p in pack.prompts])
-    new = measure_extra_forms(bench, out, ids, chosen, pack.logprobs, [name for name, *_ in EXTRA_FORMS])
-    kept = [d for d in pack.directions if d.name not in {n.name for n in new}]
-    values = {name: getattr(pack, name) for name in DirectionPack.__dataclass_fields__}
-    added = DirectionPack(**{**values, "directions": (*kept, *new)})
-    save_pack(added, out / "pack.json")
-    return added
-
-
-def measure_extra_forms(
-    bench: Bench,
-    out: Path,
-    ids: Sequence[Sequence[int]],
-    chosen: NDArray[np.int64],
-    base: NDArray[np.float64],
-    wanted: Sequence[str],
-) -> list[Direction]:
-    """Forms that need a calibration or rounded activations."""
-    return [
-        Direction(
-            name=name,
-            title=title,
-            kind=kind,
-            claims=claims,
-            by=measure_direction(bench, out, make_scheme(name), ids, chosen, base),
-        )
-        for name, title, kind, claims in EXTRA_FORMS
-        if name in wanted
-    ]
 
 
 def measure_direction(

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from loopback import Call, Loopback, Reply, completion, error
 from making import chain_file
+from numpy.typing import NDArray
+from tempzero.answers.first_tokens import FirstToken, TokenLogprob
 from tempzero.cli import main
+from tempzero.config import Local
+from tempzero.engines import open_model
+from tempzero.engines.local.layered_model import LayeredModel, PassChange, Rows
+from tempzero.engines.local.weights import LocalWeights
+from tempzero.precision.forms import FORMS, Form
+from tempzero.precision.hosts import conclude_host
+from tempzero.precision.pack_making import build_site_change
+from tempzero.precision.packs import DirectionPack, HonestRounding, load_pack
 from tiny_gguf import tiny_model
 
 WORDS = (
@@ -26,7 +38,7 @@ WORDS = (
     "rivers",
     "salt",
 )
-FORMS = "f16,q8_0,q4_0,fp8-e4m3-channel,int8-channel,system-empty"
+MADE = "f16,q8_0,q4_0,fp8-e4m3-channel,int8-channel,int8-channel-a8,gptq-int4-group128,system-empty"
 
 
 def write_setting(folder: Path, *entries: str) -> None:
@@ -54,7 +66,7 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
 
 
 def make_pack() -> None:
-    assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", "--forms", FORMS]) == 0
+    assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", "--forms", MADE]) == 0
 
 
 def read_hosts(text: str) -> dict[str, Any]:
@@ -120,6 +132,57 @@ def test_what_llama_cpp_itself_computes_has_a_direction_of_its_own(
     assert (form["form"], host["standing"]) == ("q8_0-llamacpp", "confirmed")
     assert set(form["rivals"]) <= {"q8_0"}
     assert form["correlation"] > 0.9
+
+
+def compute_noisily(form: Form, ids: list[list[int]]) -> NDArray[np.float64]:
+    """Logits of an engine that rounds in its own way besides."""
+    draw, path = np.random.default_rng(5), tiny_model()
+
+    def scatter(rows: Rows) -> Rows:
+        noisy: Rows = (rows * (1 + draw.normal(size=rows.shape) / 1_000)).astype(np.float32)
+        return noisy if form.inputs is None else form.inputs(noisy)
+
+    change = PassChange(matrices=build_site_change(form, path), inputs=scatter)
+    return LayeredModel(path).read_logits(ids, change).astype(np.float64)
+
+
+def list_candidates(pack: DirectionPack, logits: NDArray[np.float64]) -> dict[str, list[FirstToken]]:
+    """The twenty likeliest that the pack knows, of each prompt."""
+    logprobs = logits - np.logaddexp.reduce(logits, axis=1)[:, None]
+    return {
+        prompt.id: [
+            FirstToken(
+                candidates=tuple(
+                    TokenLogprob(token=text, token_id=token, logprob=float(row[token]))
+                    for token, text in list(zip(prompt.token_ids, prompt.tokens, strict=True))[:20]
+                ),
+                floored=0,
+                decimals=None,
+            )
+        ]
+        for prompt, row in zip(pack.prompts, logprobs, strict=True)
+    }
+
+
+@pytest.mark.engine
+def test_who_rounds_what_goes_in_as_well_is_named_all_the_same(folder: Path) -> None:
+    """W8A8 scatters: its direction is a mean, and a host with rounding of its own still stands in it."""
+    write_setting(folder)
+    names = ("int8-channel", "int8-channel-a8", "fp8-e4m3-channel", "fp8-e4m3-channel-a8", "int4-group32")
+    forms = ["--forms", ",".join(names)]
+    assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", *forms]) == 0
+    pack = replace(load_pack(folder / "pack.json"), rounding=HonestRounding(rms=0.01, source="numbers"))
+    weights = LocalWeights(path=tiny_model(), sha256="", precision="f32", source="", licence=None, size_bytes=1)
+    model = open_model(Local(weights="tiny", threads=1), weights)
+    ends = "<|im_start|>system\nYou are tiny.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    ids = [model.tokenize(ends.format(p.messages[0].content), special=True) for p in pack.prompts]
+    model.close()
+    for form in (f for f in FORMS if f.name in names):
+        host = conclude_host(pack, form.name, None, list_candidates(pack, compute_noisily(form, ids)))
+        assert host.naming is not None
+        (one,) = host.naming.named
+        assert form.name in {one.direction.name, *(d.name for d in one.rivals)}, form.name
+        assert one.direction.name.removesuffix("-a8") == form.name.removesuffix("-a8")
 
 
 def answer_with(logprobs: object) -> Reply:

@@ -20,6 +20,7 @@ from tiny_gguf import tiny_model
 RNG = np.random.default_rng(1)
 WEIGHTS = RNG.standard_normal((256, 320)).astype(np.float32) * 0.02
 ROWS = RNG.standard_normal((64, 512)).astype(np.float32) * 0.02
+CALIBRATED = [form for form in FORMS if form.calibrate is not None]
 ROUNDED = [form for form in FORMS if form.round is not None]
 # Form -> how many weights share a scale, and how many different numbers these can then be.
 LEVELS = {
@@ -93,12 +94,41 @@ def test_a_form_keeps_shape_and_most_of_each_weight(form: Form) -> None:
     assert 1e-4 < error < {"8-bit": 0.08, "4-bit": 0.2}[form.kind]
 
 
+@pytest.mark.parametrize("form", CALIBRATED, ids=lambda form: form.name)
+def test_a_calibrated_form_errs_less_on_what_it_was_calibrated_on(form: Form) -> None:
+    """That is what AWQ and GPTQ are for: else it would be plain rounding by another name."""
+    assert form.calibrate is not None
+    plain = named("int4-group128-zero").round
+    assert plain is not None
+    mixed = RNG.standard_normal((512, 512)).astype(np.float32)
+    inputs = (RNG.standard_normal((600, 512)).astype(np.float32) @ mixed) * np.exp(RNG.standard_normal(512) * 1.5)
+    inputs = inputs.astype(np.float32)
+    changed = form.calibrate({"one": ROWS, "two": ROWS[:7]}, inputs)
+    assert set(changed) == {"one", "two"}
+    errors = [np.square(inputs @ (m - ROWS).T).sum() for m in (changed["one"], plain(ROWS))]
+    assert 0 < errors[0] < 0.8 * errors[1]
+    if form.name.startswith("gptq"):
+        groups = changed["one"].reshape(-1, 128)[:50]
+        assert all(len(np.unique(np.round(g / np.abs(g).max(), 4))) <= 16 for g in groups)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.inputs is not None], ids=lambda form: form.name)
+def test_activations_are_rounded_token_by_token(form: Form) -> None:
+    """One token's outlier must not take the bits of another: the scale is its own."""
+    assert form.inputs is not None
+    rows = ROWS.copy()
+    rows[0] *= 1_000
+    assert np.array_equal(form.inputs(rows)[1:], form.inputs(ROWS)[1:])
+    assert 1e-4 < np.abs(form.inputs(ROWS) - ROWS).max() / np.abs(ROWS).max() < 0.04
+
+
 def test_no_two_forms_are_the_same() -> None:
     """Two names for one thing could never be told apart."""
     changed = {form.name: form.round(WEIGHTS) for form in ROUNDED if form.round is not None}
     seen: dict[bytes, str] = {}
     for form in ROUNDED:
-        key = changed[form.name].tobytes() + (form.embeddings + form.layers).encode()
+        inputs = form.inputs(ROWS).tobytes() if form.inputs is not None else b""
+        key = changed[form.name].tobytes() + inputs + (form.embeddings + form.layers).encode()
         assert key not in seen, f"{form.name} and {seen[key]}"
         seen[key] = form.name
     assert len({form.name for form in FORMS}) == len({form.title for form in FORMS}) == len(FORMS)

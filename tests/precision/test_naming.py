@@ -105,6 +105,16 @@ def test_forms_that_the_data_cannot_part_are_undecided() -> None:
     }
 
 
+def test_a_direction_that_is_known_roughly_is_not_refuted_by_what_is_not_known_of_it() -> None:
+    """A mean of a few passes that scatter is off by chance; that alone must not make its host another's."""
+    twin = next(d for d in PACK.directions if d.name == "fp8-channel")
+    off = np.random.default_rng(3).normal(size=twin.by.shape) * 0.12
+    rough = replace(twin, name="rough", title="rough", by=twin.by + off, unsure=0.12)
+    for direction, expected in ((rough, "undecided"), (replace(rough, unsure=0.0), "named")):
+        pack = replace(PACK, directions=(*PACK.directions, direction))
+        assert conclude_host(pack, "host", None, answer(serve("fp8-channel"))).state == expected
+
+
 @pytest.mark.parametrize("decimals", [4, 3, 2])
 def test_rounded_and_floored_numbers_are_read_for_what_they_are(decimals: int) -> None:
     """Hosts round, and write -9999 where they have nothing: neither is a displacement."""
@@ -183,6 +193,21 @@ def test_what_cannot_be_ruled_out_is_not_confirmed() -> None:
             hidden += 1
             assert host.standing.standing == "untested"
     assert hidden
+
+
+def test_what_rounding_may_hide_is_named_where_nothing_is_found() -> None:
+    """ "As an honest host" of few numbers is no acquittal of q8_0: the sentence says which forms it leaves open."""
+    for seed in range(8):
+        host = fingerprint(answer(serve(noise=0.05, seed=seed), best=3, prompts=6))
+        assert host.naming is not None
+        hidden = [d.name for d in host.naming.possible if d.name != "bf16"]
+        said = next(iter(describe_host(host, PACK)))
+        if host.state == "as 16-bit" and hidden:
+            assert f"; {hidden[0]}" in said
+            assert "cannot be told from rounding by so few requests" in said
+            break
+    else:
+        pytest.fail("no such host among eight")
 
 
 def test_nothing_is_judged_of_a_host_that_said_nothing() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tempzero.config import Setting
     from tempzero.precision.hosts import FingerprintReport
     from tempzero.precision.packs import DirectionPack
+    from tempzero.types.asked import Prompt
+
+_LONGEST_CALIBRATION_PROMPT = 1_200  # characters
 
 NO_FORMS = "none"
 
@@ -151,6 +154,7 @@ def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: 
         choose_reference(setting.config, reference),
         asked,
         [f for f in FORMS if not wanted or f.name in wanted],
+        sample=_pick_calibration_prompts(),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     save_pack(made, path)
@@ -160,6 +164,15 @@ def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: 
         f"{path.stat().st_size:,} bytes, sha256 {made.seal[:12]}..., made in {took:.0f} s"
     )
     return EXIT_CODES["pass"]
+
+
+def _pick_calibration_prompts() -> list[Prompt]:
+    """The shipped prompts of one turn that are not long: what AWQ and GPTQ choose their numbers by."""
+    from tempzero.suites import load_suite
+
+    every = load_suite(find_named_prompts(["builtin"]), "standard").prompts
+    plain = [p for p in every if len(p.messages) == 1 and not p.tools and p.body is None]
+    return [p for p in plain if len(p.messages[0].content) < _LONGEST_CALIBRATION_PROMPT]
 
 
 def _write_honest_size(report: FingerprintReport, provider: str, path: Path | None) -> None:

@@ -112,7 +112,15 @@ def describe_host_state(host: HostFingerprint, pack: DirectionPack) -> str:
         return (
             f"none of the {len(pack.directions)} forms explains that it is moved by more than 16-bit rounding{beside}"
         )
-    return f"moved no more than an honest 16-bit host: none of {len(naming.excluded)} forms"
+    hidden = list_hidden_forms(host)
+    names = ", ".join(d.name for d in hidden[:_MOST_LISTED]) + (" and others" if len(hidden) > _MOST_LISTED else "")
+    beside = f"; {names} cannot be told from rounding by so few requests" if hidden else ""
+    return f"moved no more than an honest 16-bit host: none of {len(naming.excluded)} forms{beside}"
+
+
+def list_hidden_forms(host: HostFingerprint) -> list[Direction]:
+    """Coarser weights that the rounding of a host that seems honest may hide, at this number of requests."""
+    return [d for d in host.naming.possible if d.kind in COARSE_KINDS] if host.naming is not None else []
 
 
 def _alternatives(one: NamedForm) -> str:
@@ -134,6 +142,7 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
             "more than 16-bit rounding: activations rounded as well, or something else" if beyond else "like rounding"
         )
         yield f"{size}; {naming.explained:.0%} explained by that; the rest, {naming.remainder:.3f}, is {like}"
+        yield f"any format that moves these within {naming.remainder:.3f} of that would go by the same name"
     elif naming.best is not None:
         yield f"{size}; nearest form {naming.best.name}, correlation {naming.best_correlation:.2f}"
         yield f"no fixed displacement beyond {naming.size_bound:.3f}: whatever is fixed is part of that"

@@ -240,7 +240,7 @@ def _find_next(
         high=float(fit.high[len(held)]),
         correlation=cosines[best.name],
         p=p,
-        rivals=tuple(d for d in others if not _is_refuted(space.host, fit.fitted, fits[d.name].fitted)),
+        rivals=tuple(d for d in others if not _is_refuted(space, fit, fits[d.name], len(held), d.unsure)),
     )
 
 
@@ -271,21 +271,23 @@ def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float) -
     return float((1 + (best >= seen - 1e-12).sum()) / (1 + SHUFFLES))
 
 
-def _is_refuted(host: Matrix, best: Matrix, other: Matrix) -> bool:
+def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, unsure: float) -> bool:
     """Whether the other fit cannot be the truth: of the way from it to the best one the host has surely gone a part.
 
-    None of the way is what it would have gone, up to chance, if the other form were what it serves. Prompts that weigh
-    much are given less trust (as in HC3), for they pull the estimate to themselves.
+    None of the way is what it would have gone, up to chance, if the other form were what it serves; but for the part of
+    the way that is only what is not known of that form. Prompts that weigh much are given less trust (as in HC3), for
+    they pull the estimate to themselves.
     """
-    way = best - other
-    energies, gone = (way**2).sum(axis=1), ((host - other) * way).sum(axis=1)
+    way = best.fitted - other.fitted
+    energies, gone = (way**2).sum(axis=1), ((space.host - other.fitted) * way).sum(axis=1)
     whole = float(energies.sum())
     if not whole:
         return False
+    unknown = (float(other.coefficients[at]) * unsure) ** 2 * float(space.there.sum()) / whole
     share = float(gone.sum()) / whole
     scores = (gone - share * energies) / (1 - np.minimum(energies / whole, 0.9))
     spread = float(np.sqrt((scores**2).sum())) / whole
-    return share > t_half_width(spread, len(scores) - 1, 2 * _RIVAL_ALPHA)
+    return share - unknown > t_half_width(spread, len(scores) - 1, 2 * _RIVAL_ALPHA)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,7 @@ from tempzero.sealed_json import (
 )
 from tempzero.types.asked import Message
 
-FORMAT, VERSION = "tempzero direction pack", 1
+FORMAT, VERSION = "tempzero direction pack", 2
 ROUNDING_ROOM = 1.5
 LARGEST_PACK_BYTES = 64_000_000
 _ROLES = ("system", "user", "assistant")
@@ -56,6 +56,8 @@ class Direction:
     kind: FormKind
     claims: tuple[str, ...]
     by: NDArray[np.float64]
+    unsure: float = 0.0
+    """What is not known of `by`, a root mean square in nats: where the form scatters, it is a mean of a few passes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +129,14 @@ def _to_json(pack: DirectionPack) -> dict[str, Any]:
         "logprobs": _encode_numbers(pack.logprobs),
         "normalisers": _encode_numbers(pack.normalisers[:, None]),
         "directions": [
-            {"name": d.name, "title": d.title, "kind": d.kind, "claims": list(d.claims), "by": _encode_numbers(d.by)}
+            {
+                "name": d.name,
+                "title": d.title,
+                "kind": d.kind,
+                "claims": list(d.claims),
+                "by": _encode_numbers(d.by),
+                "unsure": round(d.unsure, 6),
+            }
             for d in pack.directions
         ],
         "rounding": None
@@ -181,12 +190,15 @@ def _read_prompt(entry: Mapping[str, Any]) -> PackPrompt:
 def _read_direction(entry: Mapping[str, Any], shape: tuple[int, int]) -> Direction:
     if entry["kind"] not in get_args(FormKind):
         raise ValueError(f"{entry['kind']!r} is no kind of form")
+    if not isinstance(entry["unsure"], float) or not 0 <= entry["unsure"] < 10:
+        raise ValueError(f"{entry['unsure']!r} is no size in nats")
     return Direction(
         name=read_line(entry["name"]),
         title=read_line(entry["title"]),
         kind=entry["kind"],
         claims=tuple(read_line(c) for c in entry["claims"]),
         by=_decode_numbers(entry["by"], shape),
+        unsure=entry["unsure"],
     )
 
 

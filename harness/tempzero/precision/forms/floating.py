@@ -7,27 +7,17 @@ import functools
 import numpy as np
 
 from tempzero.precision.forms.form import Form, Matrix
-from tempzero.precision.forms.scaling import FloatFormat, find_peaks, round_to_float, split_blocks, split_groups
+from tempzero.precision.forms.scaling import (
+    FloatFormat,
+    find_peaks,
+    round_to_float,
+    round_to_scaled_floats,
+    split_groups,
+)
 
 E4M3 = FloatFormat(mantissa_bits=3, smallest_exponent=-6, largest=448.0)
 E5M2 = FloatFormat(mantissa_bits=2, smallest_exponent=-14, largest=57344.0)
 _FP8 = ("fp8", "float8", "w8a8-fp8")
-
-
-def _round_by_tensor(matrix: Matrix, *, to: FloatFormat) -> Matrix:
-    scale = find_peaks(matrix) / to.largest
-    return round_to_float(matrix / scale, to) * scale
-
-
-def _round_by_row(matrix: Matrix, *, to: FloatFormat) -> Matrix:
-    scale = find_peaks(matrix, axis=1) / to.largest
-    return round_to_float(matrix / scale, to) * scale
-
-
-def _round_by_block(matrix: Matrix, *, to: FloatFormat, size: int) -> Matrix:
-    blocks, restore = split_blocks(matrix, size)
-    scale = find_peaks(blocks, axis=(1, 3)) / to.largest
-    return restore(round_to_float(blocks / scale, to) * scale)
 
 
 def _round_in_microscale(matrix: Matrix) -> Matrix:
@@ -37,7 +27,7 @@ def _round_in_microscale(matrix: Matrix) -> Matrix:
     return restore(round_to_float(groups / scale, E4M3) * scale)
 
 
-_e4m3_by_row = functools.partial(_round_by_row, to=E4M3)
+_e4m3_by_row = functools.partial(round_to_scaled_floats, to=E4M3, sharing="row")
 
 FP8_FORMS = (
     Form(
@@ -68,28 +58,28 @@ FP8_FORMS = (
         title="FP8 (e4m3), one scale for each matrix",
         kind="8-bit",
         claims=_FP8,
-        round=functools.partial(_round_by_tensor, to=E4M3),
+        round=functools.partial(round_to_scaled_floats, to=E4M3, sharing="matrix"),
     ),
     Form(
         name="fp8-e4m3-block128",
         title="FP8 (e4m3), one scale for each 128 x 128 weights",
         kind="8-bit",
         claims=_FP8,
-        round=functools.partial(_round_by_block, to=E4M3, size=128),
+        round=functools.partial(round_to_scaled_floats, to=E4M3, sharing="block of 128"),
     ),
     Form(
         name="fp8-e5m2-channel",
-        title="FP8 (e5m2), one scale for each row",
+        title="FP8 (e5m2) or FP6 (e3m2), which hold nearly the same numbers, one scale for each row",
         kind="8-bit",
         claims=_FP8,
-        round=functools.partial(_round_by_row, to=E5M2),
+        round=functools.partial(round_to_scaled_floats, to=E5M2, sharing="row"),
     ),
     Form(
         name="fp8-e5m2-tensor",
-        title="FP8 (e5m2), one scale for each matrix",
+        title="FP8 (e5m2) or FP6 (e3m2), which hold nearly the same numbers, one scale for each matrix",
         kind="8-bit",
         claims=_FP8,
-        round=functools.partial(_round_by_tensor, to=E5M2),
+        round=functools.partial(round_to_scaled_floats, to=E5M2, sharing="matrix"),
     ),
     Form(
         name="mxfp8",

@@ -51,7 +51,7 @@ def requantise_file(source: Path, target: Path, precision: str) -> None:
     Raises WeightsError where the file is no GGUF, is split, or holds what the precision cannot.
     """
     wanted, file_type = _FILE_TYPES[precision]
-    reader = _open_gguf(source)
+    reader = open_gguf(source)
     split = reader.get_field("split.count")
     if split is not None and split.contents() > 1:
         raise WeightsError(f"{source}: one part of a split model; merge the parts first (llama-gguf-split --merge)")
@@ -85,7 +85,7 @@ def rewrite_file(
     A stack of matrices (experts) is changed one by one; one tensor is held in memory at a time. `metadata` are numbers
     that take the place of those of the file. Raises WeightsError where something is not float32, or has no such number.
     """
-    reader = _open_gguf(source)
+    reader = open_gguf(source)
     for tensor in reader.tensors:
         if tensor.tensor_type != GGMLQuantizationType.F32:
             raise WeightsError(f"{source}: {tensor.name} is {tensor.tensor_type.name}; make a float32 file of it first")
@@ -122,13 +122,13 @@ def round_to_gguf_type(name: str, matrix: NDArray[np.float32], precision: str) -
 
 def read_file_licence(path: Path) -> str | None:
     """The licence a GGUF file states of itself, or None. Raises WeightsError where it is no GGUF."""
-    field = _open_gguf(path).get_field("general.license")
+    field = open_gguf(path).get_field("general.license")
     return str(field.contents()) if field is not None else None
 
 
 def read_architecture(path: Path) -> str:
     """What a GGUF file calls its architecture, the first part of many of its metadata's keys. Raises WeightsError."""
-    field = _open_gguf(path).get_field("general.architecture")
+    field = open_gguf(path).get_field("general.architecture")
     if field is None:
         raise WeightsError(f"{path}: no architecture in its metadata")
     return str(field.contents())
@@ -143,10 +143,11 @@ def find_layer(name: str) -> int | None:
 
 def count_layers(path: Path) -> int:
     """How many layers a GGUF file has. Raises WeightsError."""
-    return 1 + max((find_layer(tensor.name) or 0 for tensor in _open_gguf(path).tensors), default=0)
+    return 1 + max((find_layer(tensor.name) or 0 for tensor in open_gguf(path).tensors), default=0)
 
 
-def _open_gguf(path: Path) -> GGUFReader:
+def open_gguf(path: Path) -> GGUFReader:
+    """A reader of the file. Raises WeightsError where it is none."""
     return _read_gguf(path, path.stat().st_mtime_ns)
 
 
