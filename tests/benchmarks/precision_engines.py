@@ -1,10 +1,12 @@
-"""A folder of float32 weights in, runs of `tempzero fingerprint` against real vLLM servers of it out, one a scheme.
+"""A folder of float32 weights in, runs of `tempzero fingerprint` against real servers of it out, one a scheme.
 
     VLLM/bin/python tests/benchmarks/precision_engines.py FOLDER OUT --tempzero "PYTHON -m tempzero" NAME ...
+        [--engine vllm|transformers] [--openvino PYTHON FILE.gguf]
 
-Each NAME is a scheme of `precision_hosts.py`, written back in the weights that vLLM serves in bfloat16; `w8a8` is a
-checkpoint of compressed-tensors in INT8 with rounded activations, which vLLM computes in integers itself. OUT gets a
-run folder for each and `named.jsonl`. A scheme that is done is skipped when called again.
+Each NAME is a scheme of `precision_hosts.py`, written back in the weights that the engine serves in bfloat16; `w8a8` is
+a checkpoint of compressed-tensors in INT8 with rounded activations, which vLLM computes in integers itself. The names
+`openvino` and `openvino-f32` are that engine on FILE as it comes, and told to compute in float32. OUT gets a run folder
+for each and `named.jsonl`. A scheme that is done is skipped when called again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from typing import Any
 import numpy as np
 from precision_hosts import _EMBEDDING, Bench, find_change, is_matrix, make_scheme
 
+_HOSTS = Path(__file__).with_name("engine_hosts.py")
 _W8A8 = {
     "quant_method": "compressed-tensors",
     "format": "int-quantized",
@@ -57,19 +60,29 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="+")
     parser.add_argument("--tempzero", required=True)
+    parser.add_argument("--engine", choices=("vllm", "transformers"), default="vllm")
+    parser.add_argument("--openvino", nargs=2, metavar=("PYTHON", "FILE"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(asked.folder, None)
+    bench: Bench | None = None
     for name in asked.names:
         place = asked.out / name
         if (place / "results").exists():
             continue
         began = time.monotonic()
-        weights = asked.out / "weights"
-        write_weights(bench, asked.folder, weights, name)
         place.mkdir(exist_ok=True)
-        with serve_vllm(weights, place / "server.log") as port:
-            said = ask_fingerprint(asked.tempzero, place, name, port)
+        weights, served = asked.out / "weights", f"{asked.engine}-{name}"
+        if name.startswith("openvino"):
+            python, file = asked.openvino
+            comes = [] if name == "openvino-f32" else ["--as-it-comes"]
+            served, command = name, [python, str(_HOSTS), "openvino", file, "{port}", *comes]
+        else:
+            bench = bench or Bench(asked.folder, None)
+            write_weights(bench, asked.folder, weights, name)
+            command = [sys.executable, str(_HOSTS), "transformers", str(weights), "{port}"]
+            command = list_vllm_words(weights) if asked.engine == "vllm" else command
+        with serve(command, place / "server.log") as port:
+            said = ask_fingerprint(asked.tempzero, place, served, port)
         with (asked.out / "named.jsonl").open("a") as file:
             file.write(json.dumps({"host": name, "said": said}) + "\n")
         print(f"{name}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
@@ -97,20 +110,25 @@ def write_weights(bench: Bench, source: Path, target: Path, name: str) -> None:
     (target / "config.json").write_text(json.dumps(config))
 
 
+def list_vllm_words(folder: Path) -> list[str]:
+    """A server in bfloat16."""
+    words = (
+        f"-m vllm.entrypoints.openai.api_server --model {folder} --served-model-name smollm2 --dtype bfloat16 "
+        "--max-model-len 1024 --max-num-seqs 8 --host 127.0.0.1 --port {port} --enforce-eager"
+    )
+    return [sys.executable, *words.split()]
+
+
 @contextmanager
-def serve_vllm(folder: Path, log: Path) -> Iterator[int]:
-    """A server in bfloat16 on a free port; ended with all that it started."""
+def serve(command: Sequence[str], log: Path) -> Iterator[int]:
+    """A server on a free port, which stands for `{port}`; ended with all that it started."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    words = (
-        f"-m vllm.entrypoints.openai.api_server --model {folder} --served-model-name smollm2 --dtype bfloat16 "
-        f"--max-model-len 1024 --max-num-seqs 8 --host 127.0.0.1 --port {port} --enforce-eager"
-    )
     with log.open("w") as file:
         server = subprocess.Popen(
-            [sys.executable, *words.split()],
+            [word.replace("{port}", str(port)) for word in command],
             env={**os.environ, **settings},
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -128,7 +146,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     """Some minutes, on a machine that others use too."""
     for _ in range(600):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2)
         except (urllib.error.URLError, OSError):
             if server.poll() is not None:
                 raise SystemExit("the server ended; see its log") from None
@@ -145,7 +163,7 @@ def ask_fingerprint(command: str, place: Path, name: str, port: int) -> str:
 run: {{name: precision, prompts: builtin, seed: 1}}
 defaults: {{temperature: 0, seed: 7, concurrency: 1, attempts: 2}}
 providers:
-  - name: vllm-{name}
+  - name: {name}
     base_url: http://127.0.0.1:{port}/v1
     model: smollm2
     claims: {{model: SmolLM2-135M-Instruct}}

@@ -283,7 +283,7 @@ def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, unsure: float) 
     whole = float(energies.sum())
     if not whole:
         return False
-    unknown = (float(other.coefficients[at]) * unsure) ** 2 * float(space.there.sum()) / whole
+    unknown = float(other.coefficients[at]) * unsure**2 * float(space.there.sum()) / whole  # and so it is fitted weaker
     share = float(gone.sum()) / whole
     scores = (gone - share * energies) / (1 - np.minimum(energies / whole, 0.9))
     spread = float(np.sqrt((scores**2).sum())) / whole
