@@ -49,12 +49,12 @@ def main() -> None:
 
 def ask_server(asked: argparse.Namespace, place: Path, name: str) -> None:
     """With weights of that scheme."""
-    from precision_engines import serve_vllm, write_weights
+    from precision_engines import list_vllm_words, serve, write_weights
     from precision_hosts import Bench
 
     weights = asked.out / f"weights-{name}"
     write_weights(Bench(asked.folder, None), asked.folder, weights, name)
-    with serve_vllm(weights, place / "server.log") as port:
+    with serve(list_vllm_words(weights), place / "server.log") as port:
         url = f"base_url: 'http://127.0.0.1:{port}/v1', model: smollm2"
         ask_texts(asked, place, f"{{name: vllm-{name}, {url}, claims: {{model: {MODEL}}}}}")
 
