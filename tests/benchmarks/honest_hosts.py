@@ -1,9 +1,9 @@
 """Run folders with honest 16-bit hosts in, a table out: what level each has, and what the run ends with.
 
 The answers of real engines that round activations (vLLM, transformers, OpenVINO, llama.cpp in 16 bits), recorded with a
-float32 reference beside them. Each folder is copied, read by its reference under the forms and suspects of the shipped
-configuration (--forms names others), and judged. An honest host must be "rounding" or "identical", and accused of
-nothing but of repeats that differ, if they do.
+float32 reference beside them. Of each a new folder is made with the same attempts, read by its reference under the
+forms and suspects of the shipped configuration (--forms names others), and judged. An honest host must be "rounding" or
+"identical", and accused of nothing but of repeats that differ, if they do.
 
     python tests/benchmarks/honest_hosts.py RUN...
 """
@@ -11,18 +11,20 @@ nothing but of repeats that differ, if they do.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from making import make_run
 from tempzero import records
 from tempzero.analysis import analyse
 from tempzero.cli.exit_codes import EXIT_CODES
 from tempzero.collect.watcher import Watcher
-from tempzero.config.loading import load_config
+from tempzero.config import Config, Provider, load_config
 from tempzero.reading.run_reading import score_run
 from tempzero.types.concluded import Analysis
 from tempzero.verdict import gate
@@ -31,15 +33,20 @@ HARMLESS = ("nondeterministic",)
 ROOT = Path(__file__).parents[2]
 
 
-def set_forms(path: Path, forms: tuple[str, ...], claim: str | None) -> None:
-    """Of a copy: let these forms read it, and let every provider but the references declare `claim` ("": nothing)."""
-    file = path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    manifest["config"]["score"]["forms"] = list(forms)
-    for provider in manifest["config"]["providers"]:
-        if claim is not None and provider["name"] not in manifest["config"]["run"]["reference"]:
-            provider["claims"]["precision"] = claim or None
-    file.write_text(json.dumps(manifest))
+def make_copy(path: Path, folder: Path, forms: tuple[str, ...], claim: str | None) -> Path:
+    """The same attempts, for these forms to read; every provider but the references declares `claim` ("": nothing)."""
+    run = records.open_run(path)
+    config = run.config.model_copy(update={"score": run.config.score.model_copy(update={"forms": forms})})
+    if claim is not None:
+        config = config.model_copy(update={"providers": tuple(_declare(p, config, claim) for p in config.providers)})
+    return make_run(folder, config, run.manifest.suite, (r.attempt for r in run.records()), path.name)
+
+
+def _declare(provider: Provider, config: Config, claim: str) -> Provider:
+    if provider.name in config.run.references:
+        return provider
+    claims = provider.claims.model_copy(update={"precision": claim or None})
+    return provider.model_copy(update={"claims": claims})
 
 
 def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[str]) -> None:
@@ -67,22 +74,18 @@ def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--again", action="store_true", help="read what was read before as well")
     parser.add_argument("--forms", help="parted by commas; else those of the shipped configuration")
     parser.add_argument("--claim", help="let the hosts declare this precision")
-    parser.add_argument("--keep", type=Path, help="a folder for the copies that were read")
+    parser.add_argument("--keep", type=Path, help="a folder for what was read, which is not read again")
     options = parser.parse_args()
     shipped = load_config(ROOT / "providers.yaml").score.forms
     forms = tuple(options.forms.split(",")) if options.forms else shipped
     counted: Counter[str] = Counter()
     for path in options.runs:
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(options.keep or folder) / path.name
-            if options.again or not copy.exists():
-                shutil.copytree(path, copy, dirs_exist_ok=True)
-                for file in (*records.list_parts(copy, records.SCORES), copy / "scores.seal.json"):
-                    file.unlink(missing_ok=True)
-            set_forms(copy, forms, options.claim)
+            target = options.keep or Path(folder)
+            copy = target / path.name if (target / path.name).exists() else None
+            copy = copy or make_copy(path, target, forms, options.claim)
             score_run(copy, environ=os.environ, watcher=Watcher())
             run = records.open_run(copy)
             analysis = analyse(run)
