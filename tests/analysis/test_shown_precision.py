@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from numeric_hosts import PACK, answer, serve
-from tempzero.analysis.declared_forms import judge_diagnosis
+from tempzero.analysis.declared_forms import Declarations, judge_diagnosis
 from tempzero.analysis.precision_reading import PrecisionEvidence
 from tempzero.analysis.shown_precision import outrank_sizes
 from tempzero.precision.hosts import FingerprintReport, conclude_host
@@ -94,7 +94,9 @@ def test_what_is_declared_is_held_against_the_form_that_is_shown(
     after = outrank_sizes(read_as("faithful", "likely"), (), fingerprint(form, declared=declared), ALPHA)
     (one,) = after.diagnoses
     assert one.forms == (form,)
-    assert judge_diagnosis(declared, one).standing == standing
+    told = {one.provider: declared} if declared is not None else {}
+    declarations = Declarations(by_provider=told, own_forms={}, confirmed={})
+    assert judge_diagnosis(declarations, one).standing == standing
 
 
 def test_a_name_beyond_the_runs_error_budget_shows_nothing() -> None:

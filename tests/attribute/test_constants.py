@@ -15,6 +15,7 @@ MODULES = (
 )
 # How much is shown, kept or written together: they decide nothing.
 SIZES = {
+    "_AHEAD",
     "MAX_EVIDENCE_TRIALS",
     "QUANTILES",
     "_FORMAT",

@@ -12,7 +12,8 @@ def read(
 ) -> ReadForms:
     """Each a list of forms, parted by blanks."""
     found = [names.split() for names in (served, explaining, alike, refuted)]
-    return ReadForms(served=found[0], explaining=found[1], alike=found[2], refuted=found[3], within=within)
+    own = {"coarser:own-fp8": "fp8", "coarser:own": "our own quant"}
+    return ReadForms(served=found[0], explaining=found[1], alike=found[2], refuted=found[3], within=within, own=own)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,15 @@ def read(
         ("f16", read(refuted="q8_0", within=False), "untested", False),
         ("q8_0", read(served="cache=q4_0"), "contradicted", True),
         ("q8_0, KV cache q4_0", read(served="cache=q4_0"), "untested", False),
+        ("FP8", read(served="coarser:own-fp8"), "confirmed", False),
+        ("fp8", read(explaining="coarser:own-fp8", within=False), "confirmed", False),
+        ("bf16", read(served="coarser:own-fp8"), "contradicted", True),
+        ("int4", read(served="coarser:own-fp8"), "contradicted", False),
+        ("our own quant", read(served="coarser:own"), "confirmed", False),
+        ("bf16", read(served="coarser:own"), "contradicted", True),
+        ("fp8", read(served="coarser:own"), "untested", False),
+        ("bf16", read(alike="coarser:own-fp8", refuted="q8_0"), "untested", False),
+        ("fp8", read(refuted="coarser:own-fp8"), "untested", False),
     ],
 )
 def test_a_declaration_is_confirmed_contradicted_or_untested(

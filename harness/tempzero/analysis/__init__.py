@@ -38,7 +38,7 @@ from tempzero.analysis import call_figures, provider_figures, usage_figures
 from tempzero.analysis.book import Book
 from tempzero.analysis.call_counts import count_calls
 from tempzero.analysis.conversation_paths import follow_conversations
-from tempzero.analysis.declared_forms import soften_effects
+from tempzero.analysis.declared_forms import collect_declarations, soften_effects
 from tempzero.analysis.evidence import Case
 from tempzero.analysis.examples import build_prompt_rows, build_survival_curves, pick_divergences
 from tempzero.analysis.findings import collect_findings, sort_findings
@@ -91,7 +91,14 @@ def analyse(
     rows = build_prompt_rows(case)
     kept = keep_answers(case, rows)
     read = build_reference_reading(
-        case, book, scored, shown, run.config.score.honest_endpoints, kept.read_trials(), precision
+        case,
+        book,
+        scored,
+        shown,
+        run.config.score.honest_endpoints,
+        kept.read_trials(),
+        precision,
+        collect_declarations(run.config, precision.list_readings()),
     )
     found = soften_effects(tell_kind_of_divergence(collect_findings(case), read.reading), read.levels)
     coarser = find_contradicted_claims(run, precision, case.budget["precision"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.attribute import DeclaredForms, RoundingJudgement
+from tempzero.config import Config
 from tempzero.precision.declared import ClaimStanding, ReadForms, judge_read_forms, read_declaration
 from tempzero.types.concluded import Diagnosis, Finding, Level, PrecisionReading
 from tempzero.types.vocabulary import RuleName
@@ -17,10 +18,28 @@ Place = tuple[str, str, str]
 """A reference, a provider, a condition."""
 
 
-def list_declared(case: Case) -> dict[str, str]:
-    """What each provider declares, of those that do."""
-    told = ((t.name, t.lane.provider.claims.precision) for t in case.tallies)
-    return {name: declared for name, declared in told if declared is not None}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Declarations:
+    """What each provider declares, of those that do; what endpoints declare that read as forms; who was confirmed."""
+
+    by_provider: Mapping[str, str]
+    own_forms: Mapping[str, str]
+    confirmed: Mapping[str, str]
+
+    def list_coarse(self) -> dict[str, DeclaredForms]:
+        """Those that say they serve less than 16 bits, with how much rounding that may add."""
+        read = {name: read_declaration(words) for name, words in self.by_provider.items()}
+        return {n: DeclaredForms(names=one.names, room=one.room) for n, one in read.items() if one.room}
+
+
+def collect_declarations(config: Config, fingerprints: Iterable[PrecisionReading]) -> Declarations:
+    """From the configuration, and from first tokens those that confirm what is declared."""
+    declared = {p.name: p.claims.precision for p in config.providers if p.claims.precision is not None}
+    return Declarations(
+        by_provider=declared,
+        own_forms={f"coarser:{n}": declared[n] for n in config.score.coarser_endpoints if n in declared},
+        confirmed={f.provider: f.because for f in fingerprints if f.standing == "confirmed"},
+    )
 
 
 def note_without_peers(case: Case) -> Iterator[str]:
@@ -49,29 +68,20 @@ def soften_effects(found: Iterable[Finding], levels: Iterable[Level]) -> Iterato
             yield one
 
 
-def list_coarse_forms(declared: Mapping[str, str]) -> dict[str, DeclaredForms]:
-    """Those that say they serve less than 16 bits, with how much rounding that may add."""
-    read = {name: read_declaration(words) for name, words in declared.items()}
-    return {n: DeclaredForms(names=one.names, room=one.room) for n, one in read.items() if one.room}
-
-
 def judge_declarations(
-    declared: Mapping[str, str],
-    judged: Sequence[RoundingJudgement],
-    diagnoses: Iterable[Diagnosis],
-    fingerprints: Iterable[PrecisionReading],
-    limit: float,
+    declarations: Declarations, judged: Sequence[RoundingJudgement], diagnoses: Iterable[Diagnosis], limit: float
 ) -> dict[Place, ClaimStanding]:
     """How each declaration stands by what was read; where that leaves it open, by first tokens that confirm it.
 
     From `limit` on the evidence speaks of more than 16-bit rounding.
     """
     served = {(d.reference, d.provider, d.condition): d.forms for d in diagnoses if _names_weights(d)}
-    confirmed = {f.provider: f.because for f in fingerprints if f.standing == "confirmed"}
+    confirmed = declarations.confirmed
     found = {}
     for one in judged:
         place = (one.reference, one.provider, one.condition)
-        standing = _judge_reading(declared.get(one.provider), one, served.get(place, ()), within=one.evidence < limit)
+        within = one.evidence < limit and (one.shown or not one.missed)
+        standing = _judge_reading(declarations, one, served.get(place, ()), within=within)
         if standing.standing == "untested" and one.provider in confirmed and one.declared_evidence < limit:
             words = f"{confirmed[one.provider]}, by the log-probabilities of its first tokens"
             standing = ClaimStanding(standing="confirmed", words=words)
@@ -79,9 +89,10 @@ def judge_declarations(
     return found
 
 
-def judge_diagnosis(declared: str | None, one: Diagnosis) -> ClaimStanding:
+def judge_diagnosis(declarations: Declarations, one: Diagnosis) -> ClaimStanding:
     """How a declaration stands to the forms that a diagnosis names."""
-    return judge_read_forms(declared, ReadForms(served=one.forms, explaining=(), alike=(), refuted=(), within=False))
+    read = ReadForms(served=one.forms, explaining=(), alike=(), refuted=(), within=False, own=declarations.own_forms)
+    return judge_read_forms(declarations.by_provider.get(one.provider), read)
 
 
 def _names_weights(one: Diagnosis) -> bool:
@@ -89,15 +100,14 @@ def _names_weights(one: Diagnosis) -> bool:
 
 
 def _judge_reading(
-    declared: str | None, one: RoundingJudgement, served: Sequence[str], *, within: bool
+    declarations: Declarations, one: RoundingJudgement, served: Sequence[str], *, within: bool
 ) -> ClaimStanding:
-    return judge_read_forms(
-        declared,
-        ReadForms(
-            served=served,
-            explaining=one.forms.explaining,
-            alike=tuple(a.name for a in one.alike),
-            refuted=one.forms.refuted,
-            within=within and (one.shown or not one.missed),
-        ),
+    read = ReadForms(
+        served=served,
+        explaining=one.forms.explaining,
+        alike=tuple(a.name for a in one.alike),
+        refuted=one.forms.refuted,
+        within=within,
+        own=declarations.own_forms,
     )
+    return judge_read_forms(declarations.by_provider.get(one.provider), read)

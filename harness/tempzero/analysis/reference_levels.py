@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tempzero.analysis.declared_forms import Place, judge_declarations, list_declared
+from tempzero.analysis.declared_forms import Declarations, Place, judge_declarations
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.attribute import RoundingJudgement
 from tempzero.attribute.alike_forms import describe_alike_forms, round_up_tokens
 from tempzero.precision.declared import ClaimStanding
-from tempzero.types.concluded import Diagnosis, Finding, FloorBasis, Level, LevelName, PrecisionReading
+from tempzero.types.concluded import Diagnosis, Finding, FloorBasis, Level, LevelName
 from tempzero.types.vocabulary import Rule
 
 DEVIATES_TOKEN_BY_TOKEN = Rule(
@@ -36,13 +36,10 @@ READ_IT += "score.enabled in providers.yaml)"
 
 
 def judge_declared(
-    case: Case,
-    judged: Sequence[RoundingJudgement],
-    diagnoses: Iterable[Diagnosis],
-    fingerprints: Iterable[PrecisionReading],
+    case: Case, declarations: Declarations, judged: Sequence[RoundingJudgement], diagnoses: Iterable[Diagnosis]
 ) -> dict[Place, ClaimStanding]:
     """How what each provider declares of its precision stands by what was read."""
-    return judge_declarations(list_declared(case), judged, diagnoses, fingerprints, _evidence_limit(case, judged))
+    return judge_declarations(declarations, judged, diagnoses, _evidence_limit(case, judged))
 
 
 def build_levels(

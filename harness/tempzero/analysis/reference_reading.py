@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tempzero.analysis.book import Book, Subject, bounded_mean
-from tempzero.analysis.declared_forms import judge_diagnosis, list_coarse_forms, list_declared
+from tempzero.analysis.declared_forms import Declarations, judge_diagnosis
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.part_counts import CENSORED, NOT_SAID
 from tempzero.analysis.precision_reading import PrecisionEvidence
@@ -46,6 +46,7 @@ def build_reference_reading(
     honest: Iterable[str],
     more: Sequence[Trial],
     evidence: PrecisionEvidence,
+    declarations: Declarations,
 ) -> WhatWasRead:
     """What the reading says; `honest` are providers that are named as the floor of the others.
 
@@ -54,17 +55,20 @@ def build_reference_reading(
     """
     if not reading.scored:
         return WhatWasRead(reading=None, levels=build_levels(case, (), {}), findings=())
-    prompts, coarse = [p.id for p in case.prompts], list_coarse_forms(list_declared(case))
+    prompts, coarse = [p.id for p in case.prompts], declarations.list_coarse()
     found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest, more, coarse)
     _enter_scored_figures(book, found)
     outranked = outrank_sizes(found.reading, reading.suspects, evidence, case.budget["precision"])
     found = replace(found, reading=outranked)
-    standings = judge_declared(case, found.judgements, outranked.diagnoses, evidence.list_readings())
+    standings = judge_declared(case, declarations, found.judgements, outranked.diagnoses)
     levels = build_levels(case, found.judgements, standings)
     return WhatWasRead(
         reading=found.reading,
         levels=levels,
-        findings=(*find_deviations(case, found.judgements, standings), *_find_causes(case, found, levels)),
+        findings=(
+            *find_deviations(case, found.judgements, standings),
+            *_find_causes(case, found, levels, declarations),
+        ),
     )
 
 
@@ -125,24 +129,25 @@ def _enter_scored_figures(book: Book, found: Attribution) -> None:
         book.put(subject, one.metric, one.estimate)
 
 
-def _find_causes(case: Case, found: Attribution, levels: Iterable[Level]) -> Iterable[Finding]:
+def _find_causes(
+    case: Case, found: Attribution, levels: Iterable[Level], declarations: Declarations
+) -> Iterable[Finding]:
     beyond = {(x.reference, x.provider, x.condition) for x in levels if x.name == "beyond"}
-    declared = list_declared(case)
     for one in found.reading.diagnoses:
         rule = ACCUSING_CAUSES.get(one.cause)
         if one.cause in _CAUSES_OF_SIZE and (one.reference, one.provider, one.condition) not in beyond:
             continue
         if rule is not None and one.strength == "shown" and one.provider not in case.references:
-            words = _hold_against_declared(declared.get(one.provider), one)
+            words = _hold_against_declared(declarations, one)
             if words is not None:
                 yield _build_cause_finding(rule, one, words)
 
 
-def _hold_against_declared(declared: str | None, one: Diagnosis) -> str | None:
+def _hold_against_declared(declarations: Declarations, one: Diagnosis) -> str | None:
     """What a finding adds of what is declared; None where a provider is not to be accused of coarser weights."""
-    if one.cause != "coarser" or declared is None:
+    if one.cause != "coarser" or one.provider not in declarations.by_provider:
         return ""
-    standing = judge_diagnosis(declared, one)
+    standing = judge_diagnosis(declarations, one)
     return f"; {standing.words}" if standing.coarser else None
 
 

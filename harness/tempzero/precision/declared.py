@@ -8,17 +8,18 @@ declared is contradicted; what could neither be found nor ruled out is untested.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from tempzero.precision.forms import FORMS, FormKind
+from tempzero.precision.forms import FORMS, Form, FormKind
 from tempzero.precision.naming import Naming
 from tempzero.precision.packs import Direction, DirectionPack
 from tempzero.types.vocabulary import ClaimState
 
 # Words for what no form stands for: the full width of 16 bits or more.
 _WIDE = {"bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "16bit"}
+_ENDPOINT, _CACHE = "coarser:", "cache="
 _CACHE_WORDS = {"cache", "kv", "kvcache"}
 _COARSENESS: dict[FormKind, int] = {"16-bit": 0, "8-bit": 1, "5-bit": 2, "4-bit": 3}
 # By how many times what an honest 16-bit host is moved by the coarsest forms of these bits move a small model.
@@ -68,7 +69,7 @@ class ReadForms:
 
     `served`: one of them is shown to be served. `explaining`: each explains every token, and better than float32 does.
     `alike`: cannot be told from float32. `refuted`: do not explain the tokens, or surely worse. `within`: what was seen
-    is no more than an honest 16-bit host's rounding.
+    is no more than an honest 16-bit host's rounding. `own`: what endpoints declare that read as forms (`coarser:NAME`).
     """
 
     served: Collection[str]
@@ -76,6 +77,17 @@ class ReadForms:
     alike: Collection[str]
     refuted: Collection[str]
     within: bool
+    own: Mapping[str, str]
+
+    def name_weights(self, names: Iterable[str]) -> dict[str, list[Form]]:
+        """What each of these names stands for: forms of weights; none where what an endpoint declares is not known."""
+        weights = [f for f in FORMS if f.kind in _COARSENESS]
+        return {
+            name: _find_meant(self.own.get(name, ""), weights)
+            if name.startswith(_ENDPOINT)
+            else [f for f in weights if f.name == name]
+            for name in names
+        }
 
 
 def read_declaration(declared: str) -> Declaration:
@@ -109,22 +121,36 @@ def judge_read_forms(declared: str | None, read: ReadForms) -> ClaimStanding:
     """What was read of the answers' tokens, held against the declaration."""
     if declared is None:
         return _untested("it declares no precision")
-    meant, wide = _find_meant(declared, FORMS), _is_wide(declared)
-    weights = [f for f in FORMS if f.name in read.served and f.kind in _COARSENESS]
-    if weights:
-        return _judge_found(declared, weights, meant, wide)
+    meant, names = _find_meant(declared, FORMS), read_declaration(declared).names
     if read.served:
-        return _judge_cache(declared, read.served)
-    names = read_declaration(declared).names
-    if names & set(read.explaining):
+        return _judge_served(declared, meant, read)
+    own = [name for name in read.explaining if _say_alike(declared, read.own.get(name))]
+    shown = {f.gguf_type or f.name for forms in read.name_weights(read.explaining).values() for f in forms}
+    if own or names & shown:
         return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
-    if wide:
+    if _is_wide(declared):
         return _judge_wide(declared, read)
     if not names:
         return _untested(f'no form is known that "{declared}" could mean')
     if names <= set(read.refuted):
         return ClaimStanding(standing="contradicted", words=f'it declares "{declared}" and is not that')
     return _untested(f'"{declared}" could neither be found nor ruled out')
+
+
+def _judge_served(declared: str, meant: Sequence[Form], read: ReadForms) -> ClaimStanding:
+    """A form is shown to be served: of the weights, of the cache only, or an endpoint's of which it is not known."""
+    caches = [name for name in read.served if name.startswith(_CACHE)]
+    if len(caches) == len(read.served):
+        return _judge_cache(declared, caches)
+    named = read.name_weights(name for name in read.served if name not in caches)
+    if any(_say_alike(declared, read.own.get(name)) for name in named):
+        return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
+    if all(named.values()):
+        return _judge_found(declared, [f for forms in named.values() for f in forms], meant, _is_wide(declared))
+    words = f'it declares "{declared}" and serves weights as coarse as those of {" or ".join(named)}'
+    if read_declaration(declared).room:
+        return _untested(words)
+    return ClaimStanding(standing="contradicted", words=words, coarser=True)
 
 
 def judge_claim(
@@ -164,8 +190,9 @@ def _judge_found(declared: str, found: Sequence[NamedForm], meant: Sequence[Name
 
 def _judge_wide(declared: str, read: ReadForms) -> ClaimStanding:
     """16 bits or more are declared, and nothing coarser explains the answers better."""
-    coarse = [f for f in FORMS if _COARSENESS.get(f.kind)]
-    left, out = ([f.name for f in coarse if f.name in names] for names in (read.alike, read.refuted))
+    left, out = (
+        [n for n, f in read.name_weights(names).items() if f or n in read.own] for names in (read.alike, read.refuted)
+    )
     if not read.within:
         return _untested("what it computes is open")
     if left or not out:
@@ -201,6 +228,10 @@ def _judge_unmoved(declared: str, naming: Naming, meant: Sequence[Direction], wi
 
 def _untested(words: str) -> ClaimStanding:
     return ClaimStanding(standing="untested", words=words)
+
+
+def _say_alike(declared: str, other: str | None) -> bool:
+    return other is not None and _read_words(declared) == _read_words(other)
 
 
 def _is_wide(declared: str) -> bool:
