@@ -28,6 +28,16 @@ def resolved(entry: dict[str, Any], **defaults: Any) -> Config:
     return parse_config(value, source="test")
 
 
+@pytest.mark.parametrize("pack", [None, "pack.json"])
+def test_a_direction_pack_that_was_named_for_nights_is_that_of_runs_now(tmp_path: Path, pack: str | None) -> None:
+    """Every manifest that was written then names one, or says that none is: those folders are read as ever."""
+    written = json.loads(Path(__file__).with_name("manifest_of_format_1.json").read_bytes())
+    written["config"]["nightly"] = {"direction_pack": pack, "fingerprint": 9}
+    (tmp_path / MANIFEST).write_text(json.dumps(written))
+    config = open_run(tmp_path).config
+    assert (config.run.direction_pack, config.nightly.fingerprint) == (pack, 9)
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "repeats", "concurrency", "attempts", "timeouts", "backoff", "breaker"])
 def test_null_is_inherited_where_it_can_mean_nothing_else(name: str) -> None:
     """`repeats: null` once came to 0 planned answers, and `concurrency: null` to a crash after the run had begun."""

@@ -294,11 +294,18 @@ def open_run(path: Path) -> Run:
 
 
 def _renew_keys(written: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of a manifest by today's keys: `request` was called `extra_body` before there was a version."""
-    providers = written.get("providers")
+    """The configuration of a manifest by today's keys.
+
+    Before there was a version `request` was called `extra_body`, and a direction pack was named for nights alone.
+    """
+    providers, nightly, run = (written.get(name) for name in ("providers", "nightly", "run"))
     if not isinstance(providers, list):
         return written
-    return {**written, "providers": [_renew_provider_keys(provider) for provider in providers]}
+    renewed = {**written, "providers": [_renew_provider_keys(provider) for provider in providers]}
+    if isinstance(nightly, dict) and isinstance(run, dict) and "direction_pack" in nightly:
+        renewed["nightly"] = {key: value for key, value in nightly.items() if key != "direction_pack"}
+        renewed["run"] = {**run, "direction_pack": nightly["direction_pack"]}
+    return renewed
 
 
 def _renew_provider_keys(provider: Any) -> Any:
