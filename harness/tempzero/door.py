@@ -88,8 +88,12 @@ def run(
     >>> len(done.responses)
     12
     """
+    from tempzero import records
+    from tempzero.analysis.opened_run import OpenedRun
     from tempzero.collect.watcher import Watcher
+    from tempzero.config.store_address import describe_place
     from tempzero.records import Run
+    from tempzero.records.store import require_store
     from tempzero.workflow import pipeline
 
     watcher = watcher or Watcher()
@@ -101,6 +105,7 @@ def run(
         collected = pipeline.resume_run(setting.path, environ=environ, watcher=watcher, limits=limits, check=check)
     else:
         environ = setting.environ
+        require_store(setting.results)
         prepared = pipeline.prepare_run(
             setting,
             only=providers,
@@ -112,23 +117,25 @@ def run(
             where=where,
         )
         collected = pipeline.start_run(prepared, watcher=watcher, limits=limits, check=check, first_tokens=fingerprint)
-    opened = open_run(collected.path)
+    opened = OpenedRun(records.open_run(collected.path))
     nobody_answered = not pipeline.has_answers(opened) and all(e.provider for e in collected.endings)
     for line in pipeline.explain_silence(opened) if nobody_answered else pipeline.describe_endings(collected):
         watcher.say(line)
     if collected.interrupted:
-        how = f"interrupted; `tempzero run --resume {collected.path}` asks what is missing"
+        how = f"interrupted; `tempzero run --resume {describe_place(collected.path)}` asks what is missing"
         watcher.say(how)
         raise KeyboardInterrupt(how)
     if nobody_answered:
         return opened
-    watcher.say(f"root of the records: {opened.root()} (`tempzero seal {collected.path}` has it vouched for)")
+    place = describe_place(collected.path)
+    watcher.say(f"root of the records: {opened.root()} (`tempzero seal {place}` has it vouched for)")
     pipeline.complete_run(collected.path, environ=environ, watcher=watcher, run_code=run_code)
-    return open_run(collected.path)
+    return OpenedRun(records.open_run(collected.path))
 
 
 def open_run(path: Path | str) -> OpenedRun:
-    """Open a run folder for reading. Raises RunFolderError where it is none, or of another format.
+    """Open a run folder for reading, or the run at a URL (fetched first). Raises RunFolderError where it is none, or of
+    another format, and StoreError.
 
     What it holds is in DataFrames: `responses`, `prompts`, `pairs`, `tokens`, and `figure(NAME)`; `help(type(run))`
     says what every column means.
@@ -139,12 +146,17 @@ def open_run(path: Path | str) -> OpenedRun:
     """
     from tempzero import records
     from tempzero.analysis.opened_run import OpenedRun
+    from tempzero.config.store_address import find_place
+    from tempzero.records.store import fetch_folder
 
-    return OpenedRun(records.open_run(Path(path)))
+    place = find_place(str(path))
+    fetch_folder(place)
+    return OpenedRun(records.open_run(place))
 
 
 def report(analysis: Analysis, verdict: Verdict, folder: Path | str) -> tuple[Path, ...]:
     """Write report.html, report.md, summary.json and tables/*.csv into a folder, usually the run's own; give the paths.
+    A folder that belongs to a store has them put there.
 
     The same analysis and verdict give the same bytes. Raises UsageError where the folder cannot be written.
 
@@ -154,9 +166,14 @@ def report(analysis: Analysis, verdict: Verdict, folder: Path | str) -> tuple[Pa
     >>> [path.name for path in written[:3]]
     ['report.html', 'report.md', 'summary.json']
     """
+    from tempzero.config.store_address import find_place
+    from tempzero.records.store import put_folder
     from tempzero.workflow.conclusion import save_reports
 
-    return save_reports(analysis, verdict, Path(folder))
+    place = find_place(str(folder))
+    written = save_reports(analysis, verdict, place)
+    put_folder(place)
+    return written
 
 
 def claim(
@@ -215,8 +232,11 @@ def verify(
     'run'
     """
     from tempzero import records
+    from tempzero.config.store_address import describe_place, find_place
+    from tempzero.records.store import fetch_folder
 
-    path = Path(path)
+    path = find_place(str(path))
+    fetch_folder(path)
     if (path / records.MANIFEST).is_file() or not path.exists():
         if runs:
             raise UsageError(f"{path}: is a run folder; --run names the folder that a bundle was made of")
@@ -225,7 +245,7 @@ def verify(
             path, signers=Path(signers) if signers else None, authority=Path(authority) if authority else None
         )
         head = opened.verify_files()
-        lines = [f"{path}: the chain holds; last record {head}; root {opened.root() or 'none'}", *seals]
+        lines = [f"{describe_place(path)}: the chain holds; last record {head}; root {opened.root() or 'none'}", *seals]
         return Verification(path=path, kind="run", sentence="\n".join(lines))
 
     from tempzero.claims import check_bundle
@@ -234,5 +254,5 @@ def verify(
     if runs:
         from tempzero.nightly.claim_request import compare_with_runs
 
-        sentence = f"{sentence}; {compare_with_runs(path, [records.open_run(Path(one)) for one in runs])}"
+        sentence = f"{sentence}; {compare_with_runs(path, [open_run(one) for one in runs])}"
     return Verification(path=path, kind="bundle", sentence=sentence)

@@ -6,6 +6,7 @@ TempzeroError                  one clear line: where, what, and what would be ri
  ├─ WeightsError               a model file cannot be had, or is not what it should be
  ├─ EngineError                an engine cannot start or answer at all (package missing, server died)
  ├─ RunFolderError             a run folder is missing, torn, altered, or of an unknown format
+ ├─ StoreError                 an object store cannot be reached, refuses, or another machine is at work on the run
  ├─ ExchangeError              another tool's records cannot be taken in, or a run not be written in its form
  ├─ BundleError                an evidence bundle is damaged, altered, or does not prove what it claims
  │   └─ UnknownBundleError     it is of a kind or version that is not known here: neither holds nor fails
@@ -38,6 +39,10 @@ class EngineError(TempzeroError):
 
 class RunFolderError(TempzeroError):
     """A run folder is missing, damaged, altered, or written in an unknown format."""
+
+
+class StoreError(TempzeroError):
+    """An object store cannot be reached, does not let us, or another machine is writing; what was made is kept here."""
 
 
 class ExchangeError(TempzeroError):

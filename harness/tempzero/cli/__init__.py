@@ -10,6 +10,7 @@ exchange_commands  import, export
 index_command      index
 facts_command      facts
 setup_commands     init, schema
+stored_runs        runs in an object store: fetched before a command, put after it
 options            what several commands take; printing, progress, streams, exit_codes: what they show, how they end
 """
 
@@ -37,6 +38,7 @@ from tempzero.cli.pack_commands import pack_make, pack_show
 from tempzero.cli.prompt_commands import probe, suite_freeze, suite_generate, suite_lint
 from tempzero.cli.run_commands import check, report, run, score
 from tempzero.cli.setup_commands import init, schema
+from tempzero.cli.stored_runs import keep_stored_runs
 from tempzero.cli.streams import guard_streams
 from tempzero.errors import TempzeroError
 
@@ -55,9 +57,9 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
     *(baseline, nightly, history, prune, schedule, schema),
 )
 for command in _COMMANDS:
-    app.command()(command)
+    app.command()(keep_stored_runs(command))
 app.command("import")(import_run)
-app.command()(export)
+app.command()(keep_stored_runs(export))
 
 suite_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, look over and freeze prompts.")
 suite_app.command("generate")(suite_generate)
@@ -66,7 +68,7 @@ suite_app.command("freeze")(suite_freeze)
 app.add_typer(suite_app, name="suite")
 
 pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Reference packs: judge without a model.")
-pack_app.command("make")(pack_make)
+pack_app.command("make")(keep_stored_runs(pack_make))
 pack_app.command("show")(pack_show)
 app.add_typer(pack_app, name="pack")
 

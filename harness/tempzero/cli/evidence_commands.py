@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES
-from tempzero.cli.options import RunFolder, split_names
+from tempzero.cli.options import RunFolder, find_typed_place, split_names
 from tempzero.errors import UnknownBundleError
 
 
@@ -59,7 +59,12 @@ def claim(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="A run folder, or an evidence bundle (zip or unpacked).")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            parser=find_typed_place, metavar="PATH", help="A run folder, or an evidence bundle (zip or unpacked)."
+        ),
+    ],
     run: Annotated[
         list[Path] | None,
         typer.Option(help="Of a bundle: make it anew from this run folder (again for more) and compare."),
@@ -104,8 +109,8 @@ def seal(
 
 
 def compare(
-    left: Annotated[Path, typer.Argument(help="The earlier run folder.")],
-    right: Annotated[Path, typer.Argument(help="The later run folder.")],
+    left: Annotated[Path, typer.Argument(parser=find_typed_place, metavar="LEFT", help="The earlier run folder.")],
+    right: Annotated[Path, typer.Argument(parser=find_typed_place, metavar="RIGHT", help="The later run folder.")],
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> int:
     """What changed between two runs, tested prompt by prompt; what cannot be compared is named."""

@@ -42,14 +42,16 @@ def import_run(
     extractor_arg: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the extractor.")] = None,
     reference: Annotated[str | None, typer.Option(help="The provider that the others are compared with.")] = None,
     as_is: Annotated[bool, typer.Option("--as-is", help="Take error-like and refusing texts for answers.")] = False,
-    results: Annotated[Path, typer.Option(help="Where the run folder goes.")] = Path("results"),
+    results: Annotated[str, typer.Option(help="Where the run folder goes: a folder, or a URL.")] = "results",
     name: Annotated[str | None, typer.Option(help="The run's name; else that of the file.")] = None,
 ) -> int:
     """Take records of another tool in as a run folder; whatever would yield a false figure is refused."""
     from rich.console import Console
 
     from tempzero.cli.printing import print_lines
+    from tempzero.config.store_address import describe_place, find_place
     from tempzero.exchange import import_records, recipe_from_options
+    from tempzero.records.store import put_folder, require_store
 
     recipe = recipe_from_options(
         maps=map_ or (),
@@ -62,11 +64,13 @@ def import_run(
         reference=reference,
         as_is=as_is,
     )
+    place = find_place(results)
+    require_store(place)
     notes: list[str] = []
     with Console(stderr=True).status("opening") as status:  # on a terminal only
         path = import_records(
             source,
-            results=results,
+            results=place,
             recipe=recipe,
             inputs=inputs,
             name=name,
@@ -74,7 +78,8 @@ def import_run(
             progress=lambda phase, amount: status.update(f"{phase}: {amount} {_IMPORT_UNITS.get(phase, 'rows')}"),
         )
     print_lines(notes, to=sys.stderr)
-    print(path)
+    put_folder(path)
+    print(describe_place(path))
     return 0
 
 

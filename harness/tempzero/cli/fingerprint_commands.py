@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES
-from tempzero.cli.options import ConfigFile, Providers, find_named_prompts, load_setting, split_names
+from tempzero.cli.options import ConfigFile, Providers, find_named_prompts, find_typed_place, load_setting, split_names
 from tempzero.errors import PackError, UsageError
 from tempzero.types.vocabulary import VerdictOutcome
 
@@ -36,7 +36,12 @@ class DeepCheck:
 
 
 def fingerprint(
-    run: Annotated[Path | None, typer.Argument(help="A run of this command, to conclude from again; else ask.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            parser=find_typed_place, metavar="RUN", help="A run of this command, to conclude from again; else ask."
+        ),
+    ] = None,
     config: ConfigFile = None,
     providers: Providers = "",
     pack: Annotated[Path | None, typer.Option(help="A direction pack; else the shipped one of the model.")] = None,
@@ -189,7 +194,10 @@ def _write_honest_size(report: FingerprintReport, provider: str, path: Path | No
 
 
 def _show_fingerprint(report: FingerprintReport, run: Path, json_output: bool) -> int:
+    from tempzero.records.store import put_folder
+
     outcome, text = conclude_outcome(report, run)
+    put_folder(run)
     if json_output:
         print(text, end="")
         return EXIT_CODES[outcome]

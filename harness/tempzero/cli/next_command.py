@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 def suggest_next_command(analysis: Analysis, verdict: Verdict, folder: Path) -> str:
     """Ask what is missing, let the reference read what differs, prove a finding, or keep the run as a baseline."""
     from tempzero.claims import find_claimable_findings
+    from tempzero.config.store_address import describe_place
 
-    run = shlex.quote(str(folder))
+    run = shlex.quote(describe_place(folder))
     if analysis.endings:
         return f"tempzero run --resume {run}"
     if analysis.references and analysis.reading is None and _gave_other_texts(analysis):

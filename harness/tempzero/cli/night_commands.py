@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tempzero.cli.exit_codes import EXIT_CODES, INTERRUPTED
+from tempzero.cli.exit_codes import CANNOT_RUN, EXIT_CODES, INTERRUPTED
 from tempzero.cli.options import (
     ConfigFile,
     MaxMinutes,
@@ -57,6 +57,7 @@ def baseline(
         set_baselines,
     )
     from tempzero.nightly.history import check_night_label, read_baselines
+    from tempzero.nightly.locking import keep_nights
 
     of_provider = action in ("accept", "grow")
     if action not in ("set", "show", "clear", "accept", "grow") or (of_provider or action == "set") != bool(named):
@@ -65,19 +66,19 @@ def baseline(
         raise UsageError("--since: goes with `baseline accept` and `baseline grow` only")
     setting, only = load_setting(config), split_names(providers)
     results = setting.results
-    if action == "clear":
-        for name in clear_baselines(results, only):
-            print(f"cleared: {name}")
-        return 0
-    if of_provider:
-        change = accept_change if action == "accept" else grow_baseline
-        first = check_night_label(since) if since else ""
-        found = tuple(b for name in named or () for b in change(results, name, since=first, gates=setting.config.gates))
-    elif action == "set":
-        runs = [tempzero.open_run(Path(path)) for path in named or ()]
-        found = set_baselines(results, runs, only=only)
-    else:
-        found = read_baselines(results)
+    with keep_nights(results):
+        if action == "clear":
+            for name in clear_baselines(results, only):
+                print(f"cleared: {name}")
+            return 0
+        if of_provider:
+            change = accept_change if action == "accept" else grow_baseline
+            first, gates = check_night_label(since) if since else "", setting.config.gates
+            found = tuple(b for name in named or () for b in change(results, name, since=first, gates=gates))
+        elif action == "set":
+            found = set_baselines(results, [tempzero.open_run(path) for path in named or ()], only=only)
+        else:
+            found = read_baselines(results)
     for one in found:
         print(describe_baseline(one))
     return 0 if found else EXIT_CODES["inconclusive"]
@@ -107,6 +108,7 @@ def _read_nights_back(
     """Nights of what was recorded before; the exit code says whether there would have been an alarm."""
     from tempzero.cli.printing import print_lines
     from tempzero.exchange import import_records, recipe_from_options
+    from tempzero.nightly.locking import put_nights
     from tempzero.nightly.past_records import make_past_nights, open_runs
 
     def say(line: str) -> None:
@@ -119,6 +121,7 @@ def _read_nights_back(
 
     runs = open_runs(sources, import_file)
     found = make_past_nights(setting, runs, only=only, baseline_nights=baseline_nights)
+    put_nights(setting.results)
     print_lines(f"baseline: {words}" for words in found.baselines)
     nights = f"{len(found.made)} nights made" + (f", {len(found.known)} on file already" if found.known else "")
     print_lines((nights, *(f"would have been told on {n.night}: {n.title}" for n in found.told)))
@@ -175,7 +178,9 @@ def nightly(
     ended = run_night(load_setting(config), night, asked=asked, watcher=make_watcher())
     print_lines((f"stopped: {reason}" for reason in ended.stopped), to=sys.stderr)
     print_lines((*ended.sentences, *(f"told: {notice.title}" for notice in ended.told)))
-    print_lines(ended.undelivered, to=sys.stderr)
+    print_lines((*ended.undelivered, *([ended.not_put] if ended.not_put else [])), to=sys.stderr)
+    if ended.not_put:
+        return CANNOT_RUN
     return INTERRUPTED if ended.outcome == "interrupted" else EXIT_CODES[ended.outcome]
 
 
@@ -193,7 +198,9 @@ def history(
 ) -> int:
     """Write the pages of all nights (they open without a server), and print their summary."""
     from tempzero.nightly.history import read_nights
+    from tempzero.nightly.locking import keep_nights
     from tempzero.nightly.trend import history_to_json, history_to_markdown, write_history_pages
+    from tempzero.records.store import fetch_overview
 
     setting, code = load_setting(config), 0
     if action:
@@ -202,9 +209,11 @@ def history(
         sources = [Path(path) for path in action[1:]]
         code = _read_nights_back(setting, sources, map_, form, split_names(providers), baseline_nights)
     results = setting.results
-    nights = read_nights(results)
-    runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
-    index = write_history_pages(nights, results / "history" / "page", present=runs)
+    with keep_nights(results):
+        fetch_overview(results)
+        nights = read_nights(results)
+        runs = {p.name for p in results.iterdir()} if results.is_dir() else set()
+        index = write_history_pages(nights, results / "history" / "page", present=runs)
     print(history_to_json(nights) if json_output else history_to_markdown(nights), end="")
     print(f"page: {index}", file=sys.stderr)
     return code
@@ -220,9 +229,13 @@ def prune(
     """Make room: remove or compress old runs; baselines, findings and their evidence are never removed."""
     from datetime import UTC, datetime
 
+    from tempzero.nightly.locking import fetch_nights
     from tempzero.nightly.prune import choose_runs, prune_runs
+    from tempzero.records.store import fetch_overview
 
     results = load_setting(config).results
+    fetch_nights(results)
+    fetch_overview(results, whole=compress)
     chosen = choose_runs(results, now=datetime.now(UTC), older_than_days=older_than_days, keep=keep, compress=compress)
     for taken in chosen:
         print(f"{'would be ' if dry_run and taken.what != 'kept' else ''}{taken.what}: {taken.run}: {taken.why}")

@@ -14,6 +14,14 @@ from tempzero.types.asked import SuiteName
 if TYPE_CHECKING:
     from tempzero.config.setting import Setting
 
+
+def find_typed_place(text: str | Path) -> Path:
+    """A folder as it was typed; for a URL (s3://bucket/prefix/RUN) the local folder that stands for it."""
+    from tempzero.config.store_address import find_place
+
+    return find_place(str(text))
+
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The providers.yaml to use; else the one in this folder, else the built-in."),
@@ -22,7 +30,12 @@ PromptNames = Annotated[
     list[str] | None,
     typer.Option("--prompts", metavar="PATH", help="Other prompts: a file, a folder, or builtin; again for more."),
 ]
-RunFolder = Annotated[Path, typer.Argument(help="A run folder, e.g. results/20261123T101500Z-run.")]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        parser=find_typed_place, metavar="RUN", help="A run folder, e.g. results/20261123T101500Z-run, or its URL."
+    ),
+]
 JsonSummary = Annotated[bool, typer.Option("--json", help="Print summary.json instead of the summary for reading.")]
 FullTables = Annotated[bool, typer.Option("--full", help="Print every table, reason and note, not one screenful.")]
 Providers = Annotated[str, typer.Option(help="Only these providers, comma-separated.")]

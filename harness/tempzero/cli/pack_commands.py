@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES
-from tempzero.cli.options import ConfigFile, PromptNames, SuiteSize, find_named_prompts, load_setting
+from tempzero.cli.options import ConfigFile, PromptNames, SuiteSize, find_named_prompts, find_typed_place, load_setting
 
 
 def pack_make(
@@ -18,7 +18,10 @@ def pack_make(
     prompts: PromptNames = None,
     suite: SuiteSize = None,
     run: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Take the answers of this run; ask nobody.")
+        Path | None,
+        typer.Option(
+            "--from", parser=find_typed_place, metavar="RUN", help="Take the answers of this run; ask nobody."
+        ),
     ] = None,
 ) -> int:
     """Record a reference's answers to a suite and write them, with their log-probabilities, into a pack."""

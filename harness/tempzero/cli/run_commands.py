@@ -26,6 +26,7 @@ from tempzero.cli.options import (
     SuiteSize,
     Tags,
     find_named_prompts,
+    find_typed_place,
     load_setting,
     split_names,
 )
@@ -41,7 +42,12 @@ if TYPE_CHECKING:
 
 def run(
     config: ConfigFile = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder: ask only what is missing.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            parser=find_typed_place, metavar="RUN", help="Go on with this run folder: ask only what is missing."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with calls, tokens and cost; spend nothing.")
     ] = False,
@@ -284,6 +290,7 @@ def _conclude_and_show(
     from tempzero.cli.ci_report import show_run_in_ci
     from tempzero.cli.next_command import suggest_next_command
     from tempzero.cli.progress import progress_bar
+    from tempzero.records.store import put_folder
     from tempzero.reports import show_report
     from tempzero.workflow.conclusion import conclude_run
 
@@ -311,4 +318,5 @@ def _conclude_and_show(
         )
     if in_ci and not json_output:
         show_run_in_ci(concluded.verdict, run.path)
+    put_folder(run.path)
     return EXIT_CODES[concluded.verdict.outcome]

@@ -124,7 +124,7 @@ async def collect_session(
     looked = [one for flight in flights for one in flight.looked]
     budget = budget or open_budget(limits, flights)
     stopping, clocks = StopSwitch(), _ClockSkews()
-    with stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp()) as writer:
+    with stop_on_signals(stopping), records.open_run_writer(path, now=_session_timestamp(), say=watcher.say) as writer:
         records.record_preflight(path, [(one.provider, one.what, one.exchange) for one in looked])
         progress = records.open_run(path).progress()
         watcher.begin(prepared.plan, progress.complete)

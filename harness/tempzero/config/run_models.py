@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tempzero.config.reasoning import ReasoningChoice
 from tempzero.config.request_fields import RequestFields
+from tempzero.config.store_address import is_store_url, parse_store_url
 from tempzero.config.strict_model import Name, OneOrMore, Positive, StrictModel, list_names
+from tempzero.errors import UsageError
 from tempzero.types.asked import SuiteName
 from tempzero.types.vocabulary import RuleName
 
@@ -57,7 +59,8 @@ class RunSection(StrictModel):
     answers back. null: of the shipped prompts `hosted-quick` where a hosted provider is asked, else `quick`; of others
     `deep`."""
     results: str = "results"
-    """The folder that run folders are written into, relative to this file."""
+    """The folder that run folders are written into, relative to this file; or a place in an object store, e.g.
+    `s3://bucket/prefix` (also `gs://`, `az://`, `file://`). Keys come from the environment, never from here."""
     sessions: Positive = 1
     """In how many sessions the repeats are asked, each with connections of its own, some time after the one before. A
     router may bind a connection to one machine, so that all repeats of one session are its. With two or more, whole
@@ -73,6 +76,16 @@ class RunSection(StrictModel):
     direction_pack: str | None = None
     """The pack's file, relative to this file, for runs, nights, `check --deep` and `fingerprint`; null: the one that is
     shipped for the model, if any."""
+
+    @field_validator("results")
+    @classmethod
+    def _refuse_odd_urls(cls, results: str) -> str:
+        if is_store_url(results):
+            try:
+                parse_store_url(results)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return results
 
     def session_of(self, repeat: int, repeats: int) -> int:
         """The session in which a provider that is asked so often gives this repeat; both are counted from 0."""

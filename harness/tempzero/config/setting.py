@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tempzero.config.loading import load_config
+from tempzero.config.store_address import find_place, is_store_url
 from tempzero.config.whole_config import Config
 
 
@@ -29,5 +30,6 @@ class Setting:
 
     @property
     def results(self) -> Path:
-        """The folder that its run folders are in."""
-        return self.root / self.config.run.results
+        """The folder that its run folders are in; for a URL, the local one that stands for it."""
+        named = self.config.run.results
+        return find_place(named) if is_store_url(named) else self.root / named

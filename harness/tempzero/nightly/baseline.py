@@ -17,6 +17,7 @@ from tempzero.errors import UsageError
 from tempzero.nightly import history
 from tempzero.nightly.history import Baseline, Side
 from tempzero.records import Run
+from tempzero.records.store import fetch_folder, remove_file
 from tempzero.types.concluded import Estimate
 
 # An endpoint that agrees with itself less often than this needs so many answers a prompt before it is known what it
@@ -138,6 +139,7 @@ def _restore_shown_texts(results: Path, sides: Sequence[Side]) -> list[Side]:
     found = []
     for side in sides:
         whole = side
+        fetch_folder(results / side.run)
         if (results / side.run / records.MANIFEST).is_file():
             run = records.open_run(results / side.run)
             whole = next((s for s in history.condense_run(run, analyse(run)) if s.provider == side.provider), side)
@@ -198,5 +200,7 @@ def clear_baselines(results: Path, providers: Collection[str]) -> tuple[str, ...
     names = set(providers) or known
     for one in found:
         if one.provider in names:
-            history.baseline_path(results, one).unlink()
+            file = history.baseline_path(results, one)
+            file.unlink()
+            remove_file(file)
     return tuple(sorted(names))

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from tempzero.analysis import analyse
 from tempzero.claims import Accusation, Bundle, accuse_by_finding, accuse_by_rule, make_bundle, read_bundle_files
+from tempzero.config.store_address import find_place
 from tempzero.errors import BundleError, UsageError
 from tempzero.nightly.history import choose_baseline, question_key, read_baselines
+from tempzero.nightly.history.nights import BASELINES
 from tempzero.records import Run, open_run
+from tempzero.records.store import fetch_folder
 
 _OPTIONS = (
     "name either --finding N, or --rule nondeterministic with --provider NAME, "
@@ -45,7 +48,10 @@ def claim_from_run(
         accusation: Accusation = accuse_by_finding(analyse(run, tell).findings, finding)
     elif rule == "changed":
         accusation = accuse_by_rule(rule, provider)
-        before = [open_run(path) for path in [Path(p) for p in against] or find_baseline_runs(run, provider)]
+        earlier = [find_place(str(one)) for one in against] or find_baseline_runs(run, provider)
+        for path in earlier:
+            fetch_folder(path)
+        before = [open_run(path) for path in earlier]
     else:
         accusation = accuse_by_rule(rule, provider, [str(one) for one in against])
     return make_bundle(run, accusation, environ=environ, before=before)
@@ -55,6 +61,7 @@ def find_baseline_runs(run: Run, provider: str) -> tuple[Path, ...]:
     """The run folders that a provider's baseline was made of, beside this run. Raises UsageError where it has none."""
     results, suite = run.path.parent, run.manifest.suite
     asked = {question_key(prompt) for prompt in suite.prompts}
+    fetch_folder(results / BASELINES)
     baseline = choose_baseline(read_baselines(results), provider, suite.digest, asked)
     if baseline is None:
         raise UsageError(

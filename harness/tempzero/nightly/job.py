@@ -11,13 +11,14 @@ from typing import Literal
 from tempzero import records
 from tempzero.config import Config, Deep, ExitRule, Nightly, Setting
 from tempzero.config.shipped import find_prompts
-from tempzero.errors import RunFolderError, TempzeroError, UsageError
+from tempzero.errors import RunFolderError, StoreError, TempzeroError, UsageError
 from tempzero.nightly import history, notify
 from tempzero.nightly.history import STATE_WORDS, Baseline, Decision, Depth, Night, NightEntry, Notice, Tonight
-from tempzero.nightly.locking import hold_lock
+from tempzero.nightly.locking import hold_lock, put_nights
 from tempzero.nightly.precision_nights import WatchedPrecision, add_precision, share_false_alarms, watch_precision
 from tempzero.nightly.proving import prove_change
 from tempzero.records import Run
+from tempzero.records.store import fetch_folder, fetch_runs, put_folder
 from tempzero.types.asked import SuiteName
 from tempzero.workflow import pipeline
 from tempzero.workflow.conclusion import conclude_run
@@ -44,7 +45,10 @@ class NightOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NightOutcome:
-    """How the night went. An interrupted night is finished by calling again; `undelivered` channels are tried again."""
+    """How the night went. An interrupted night is finished by calling again; `undelivered` channels are tried again.
+
+    `not_put` says what of a night that belongs to a store is kept here only; calling again puts it.
+    """
 
     night: str
     outcome: Literal["pass", "finding", "inconclusive", "interrupted"]
@@ -52,6 +56,7 @@ class NightOutcome:
     stopped: tuple[str, ...] = ()
     told: tuple[Notice, ...] = ()
     undelivered: tuple[str, ...] = ()
+    not_put: str = ""
 
 
 def run_night(
@@ -71,6 +76,7 @@ def run_night(
     history.check_night_label(night)
     config, results = setting.config, setting.results
     with hold_lock(results / "history"):
+        fetch_runs(results, f"*Z-*{night}")
         nights = history.read_nights(results)
         done = next((n for n in nights if n.night == night), None)
         stopped: tuple[str, ...] = ()
@@ -93,7 +99,20 @@ def run_night(
                 done = _decide_night(setting, night, depth, collected, watched, nights)
             history.write_night(results, done)
         watcher.say(f"decided: the night of {night}")
-        return replace(_publish_night(setting, done, write), stopped=stopped)
+        ended = _publish_night(setting, done, write)
+        return replace(ended, stopped=stopped, not_put=_put_night(results, done))
+
+
+def _put_night(results: Path, done: Night) -> str:
+    """Put the night and its runs where the results belong to a store; what could not be is said, and stays here."""
+    watched = {entry.precision.run for entry in done.entries if entry.precision is not None}
+    try:
+        for run in sorted({done.run, *watched}):
+            put_folder(results / run)
+        put_nights(results)
+    except StoreError as error:
+        return f"the night of {done.night} is decided and told, but: {error}"
+    return ""
 
 
 def choose_depth(rules: Nightly, nights: Sequence[Night], night: str, wanted: bool | None) -> Depth:
@@ -262,8 +281,9 @@ def _attach_evidence(notice: Notice, nights: Sequence[Night], setting: Setting) 
     if baseline is None:
         return notice  # the baseline has been replaced since: acknowledged
     try:
+        fetch_folder(setting.results / night.run)
         opened: Run = records.open_run(setting.results / night.run)
-    except RunFolderError as reason:
+    except (RunFolderError, StoreError) as reason:
         return replace(notice, details=(*notice.details, f"no evidence bundle: {reason}"))
     path, why = prove_change(setting, night.night, opened, baseline)
     return replace(notice, details=(*notice.details, f"evidence bundle: {path}" if path else why))

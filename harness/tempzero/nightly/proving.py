@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tempzero import claims, records
 from tempzero.config import Setting
-from tempzero.errors import RunFolderError, UsageError
+from tempzero.errors import RunFolderError, StoreError, UsageError
 from tempzero.nightly.history import Baseline
 from tempzero.records import Run
 from tempzero.records.files import write_atomically
+from tempzero.records.store import fetch_folder
 
 EVIDENCE = "evidence"
 
@@ -20,10 +21,12 @@ def prove_change(setting: Setting, night: str, tonight: Run, baseline: Baseline)
     if path.is_file():
         return path, ""
     try:
+        for side in baseline.sides:
+            fetch_folder(setting.results / side.run)
         before = [records.open_run(setting.results / side.run) for side in baseline.sides]
         accusation = claims.accuse_by_rule("changed", baseline.provider)
         bundle = claims.make_bundle(tonight, accusation, environ=setting.environ, before=before)
-    except (UsageError, RunFolderError) as reason:
+    except (UsageError, RunFolderError, StoreError) as reason:
         return None, f"no evidence bundle: {reason}"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, bundle.packed())

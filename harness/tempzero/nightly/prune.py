@@ -14,6 +14,7 @@ from tempzero import records
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.nightly import history
 from tempzero.precision.fingerprint_wording import FINGERPRINT
+from tempzero.records.store import fetch_folder, put_folder, remove_folder
 from tempzero.types.recorded import Manifest
 
 
@@ -48,9 +49,12 @@ def prune_runs(results: Path, chosen: Sequence[PruneDecision]) -> int:
     for taken in chosen:
         path = results / taken.run
         if taken.what == "compressed":
+            fetch_folder(path)
             saved += records.compress_run(path)
+            put_folder(path)
         elif taken.what == "removed":
-            saved += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+            here = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+            saved += remove_folder(path) or here
             shutil.rmtree(path)
     return saved
 

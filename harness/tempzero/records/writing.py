@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from tempzero.records.layout import (
 )
 from tempzero.records.run import open_run
 from tempzero.records.sealing import has_seals
+from tempzero.records.store import hold_writing
 from tempzero.types.recorded import Attempt, Ending, Exchange, Manifest, Record, Seal, Session
 from tempzero.types.scored import Judgement, ScoreLine
 
@@ -69,13 +70,16 @@ def create_run(results: Path, manifest: Manifest) -> Path:
 
 
 @contextlib.contextmanager
-def open_run_writer(path: Path, *, now: str, part_bytes: int = PART_BYTES) -> Iterator[RunWriter]:
+def open_run_writer(
+    path: Path, *, now: str, part_bytes: int = PART_BYTES, say: Callable[[str], None] = lambda line: None
+) -> Iterator[RunWriter]:
     """Append to a run folder, alone. A torn last line is moved into the manifest first.
 
     `now` is the session's start (ISO 8601); its end is stamped by `finish_session`. A part is closed when it holds
-    `part_bytes`. Raises RunFolderError when another process is writing to the folder or the chain does not hold.
+    `part_bytes`. Of a run that belongs to a store `say` hears what cannot be put there. Raises RunFolderError when
+    another process is writing to the folder or the chain does not hold, and StoreError where another machine is.
     """
-    with _open_chain_writer(path, RECORD_CHAIN, part_bytes=part_bytes) as writer:
+    with _open_chain_writer(path, RECORD_CHAIN, part_bytes=part_bytes, say=say) as writer:
         if has_seals(path):
             raise RunFolderError(f"{path}: is sealed; to go on, copy the folder without its seals ({ROOT_LIST}.*)")
         (path / ROOT_LIST).unlink(missing_ok=True)
@@ -113,12 +117,12 @@ def open_judgement_writer(path: Path, *, part_bytes: int = PART_BYTES) -> Iterat
 
 @contextlib.contextmanager
 def _open_chain_writer(
-    path: Path, kind: ChainKind[Value, Line], *, part_bytes: int
+    path: Path, kind: ChainKind[Value, Line], *, part_bytes: int, say: Callable[[str], None] = lambda line: None
 ) -> Iterator[ChainWriter[Value, Line]]:
     """Append to a chain of a run folder whose chains all hold, alone, from its last whole line on."""
     run = open_run(path)  # says what is wrong where this is no run folder at all
     list_parts(path, RECORDS)  # or one without records
-    with _lock_chain(path, kind.name):
+    with _lock_chain(path, kind.name), hold_writing(path, say):
         torn = _close_last_part(path, kind.name)
         run.verify()
         seq, head = find_chain_end(path, kind, run.genesis)

@@ -29,6 +29,7 @@ from tempzero.collect.watcher import Watcher
 from tempzero.config import Config, Provider, Setting
 from tempzero.config.price_list import add_listed_prices, describe_listed_prices
 from tempzero.config.shipped import BUILTIN, find_prompts
+from tempzero.config.store_address import describe_place
 from tempzero.engines.event_loop import run_coroutine
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.plan import NOT_CHOSEN, Where, build_plan, choose_providers
@@ -225,7 +226,7 @@ def describe_endings(collected: CollectedRun) -> list[str]:
     """A line for whatever was left unasked, and how to go on."""
     lines = [f"stopped: {ending.provider or 'the run'}: {ending.reason}" for ending in collected.endings]
     if any(ending.provider is None for ending in collected.endings):
-        lines.append(f"`tempzero run --resume {collected.path}` asks what is missing")
+        lines.append(f"`tempzero run --resume {describe_place(collected.path)}` asks what is missing")
     return lines
 
 

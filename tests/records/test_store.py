@@ -1,0 +1,324 @@
+"""Runs in an object store: on a real S3 server on loopback, with requests that fail as they do out there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import tempzero
+from making import make_attempt, make_config, make_manifest, make_suite, make_trial
+from s3_host import BUCKET, SECRET, Fault, S3Host, run_s3_host
+from tempzero import records
+from tempzero.cli import main
+from tempzero.config import Setting, parse_config
+from tempzero.config.store_address import describe_place, find_place, find_spool, parse_store_url
+from tempzero.errors import ConfigError, RunFolderError, StoreError, UsageError
+from tempzero.nightly import prune
+from tempzero.records import store
+from tempzero.records.store import bucket, lease
+
+NOW = "2026-01-02T03:04:05.000+00:00"
+RESULTS = f"s3://{BUCKET}/fleet"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Host]:
+    """One server for all tests of this file; each has a prefix of its own."""
+    with run_s3_host() as host:
+        yield host
+
+
+Move = Callable[[str], None]
+
+
+@pytest.fixture
+def move(server: S3Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Move:
+    """Go to another machine: it has the same keys and a spool of its own."""
+    server.fault = lambda method, path: ""
+    for name, value in {**server.environ, "TEMPZERO_STORE_PATIENCE_S": "0.4"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bucket._open_store.cache_clear()
+
+    def go(machine: str) -> None:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / machine))
+
+    go("first")
+    return go
+
+
+@pytest.fixture
+def place(move: Move, request: pytest.FixtureRequest) -> str:
+    """Where this test's results are."""
+    return f"{RESULTS}/{request.node.name}"
+
+
+def record_run(results: str, run_id: str = "run", answers: int = 4, *, say: Callable[[str], None] = print) -> Path:
+    settings, suite = make_config(["a"]), make_suite(answers)
+    path = records.create_run(find_place(results), make_manifest(settings, suite, run_id=run_id))
+    with records.open_run_writer(path, now=NOW, say=say) as writer:
+        for number in range(answers):
+            writer.append(make_attempt(make_trial("a", f"p{number}")))
+        records.finish_session(path, writer, now=NOW)
+    return path
+
+
+def stored_at(server: S3Host, place: str) -> dict[str, bytes]:
+    below = place.removeprefix(f"s3://{BUCKET}/")
+    return {name.removeprefix(f"{below}/"): data for name, data in server.objects(below).items()}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def test_a_run_stands_in_the_store_as_it_stands_here(server: S3Host, move: Move, place: str) -> None:
+    """The store is the evidence: another machine reads there the very bytes, and the chain holds."""
+    path = record_run(place)
+    assert stored_at(server, f"{place}/run") == files_of(path)
+    move("second")
+    opened = tempzero.open_run(f"{place}/run")
+    assert opened.path.is_relative_to(find_spool())
+    assert files_of(opened.path) == files_of(path)
+    assert tempzero.verify(f"{place}/run").sentence.startswith(f"{place}/run: the chain holds")
+
+
+def test_requests_that_fail_now_and_then_lose_nothing(server: S3Host, move: Move, place: str) -> None:
+    """A put whose answer was lost has come: asked again it must not be taken for another machine's."""
+    kinds: list[Fault] = ["busy", "", "answer lost", "", "cut", ""]
+    turn = iter(range(10_000))
+    server.fault = lambda method, path: kinds[next(turn) % len(kinds)]
+    said: list[str] = []
+    path = record_run(place, say=said.append)
+    for _ in range(10):
+        try:
+            store.put_folder(path)
+            break
+        except StoreError as error:
+            said.append(str(error))
+    server.fault = lambda method, path: ""
+    assert store.put_folder(path) == 0
+    assert {n: d for n, d in stored_at(server, f"{place}/run").items() if n[0] != "."} == files_of(path)
+    assert not [line for line in said if "another machine" in line]
+
+
+def test_a_store_that_goes_down_ends_no_run(server: S3Host, move: Move, place: str) -> None:
+    """What was paid for is kept here, is said to be only here, and is put by the next command."""
+    said: list[str] = []
+    server.fault = lambda method, path: "" if path.endswith(lease.LEASE) and method == "PUT" else "busy"
+    path = record_run(place, say=said.append)
+    assert len(list(records.open_run(path).lines())) == 4
+    assert f"not put yet (records/part-00001.jsonl, manifest.json, run.sha256): all of it is kept in {path}" in said[-1]
+    assert "is too busy (503 SlowDown), also when asked again" in said[-1]
+    with pytest.raises(StoreError, match=f"`tempzero report {place}/run` puts it once it can be"):
+        store.put_folder(path)
+    server.fault = lambda method, path: ""
+    assert store.put_folder(path) == 3
+    assert {n: d for n, d in stored_at(server, f"{place}/run").items() if n[0] != "."} == files_of(path)
+
+
+def test_two_machines_never_write_to_one_run(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two chains under one name are no evidence; a machine that is gone is given up, and said to be."""
+    path = record_run(place)
+    said: list[str] = []
+    with records.open_run_writer(path, now=NOW) as writer:
+        writer.append(make_attempt(make_trial("a", "p0"), number=2))
+        move("second")
+        other = tempzero.open_run(f"{place}/run").path
+        refused = pytest.raises(StoreError, match=r"is writing to it since .* given up at 20")
+        with refused, records.open_run_writer(other, now=NOW):
+            pass
+        monkeypatch.setattr(lease, "GONE_AFTER", timedelta(0))
+        with records.open_run_writer(other, now=NOW, say=said.append) as second:
+            second.append(make_attempt(make_trial("a", "p1"), number=2))
+        move("first")
+    assert "taken over" in said[0]
+    # The first comes back: nothing of the second's is overwritten, and what only it has stays with it.
+    with pytest.raises(StoreError, match="was changed there by another machine, and here too"):
+        store.put_folder(path)
+    assert len(list(records.open_run(path).lines())) == 5
+    move("third")
+    assert list(tempzero.open_run(f"{place}/run").lines()) == list(records.open_run(other).lines())
+
+
+def test_what_a_killed_process_of_this_machine_held_is_taken_at_once(server: S3Host, move: Move, place: str) -> None:
+    """After kill -9 nobody waits ten minutes for the machine that was killed."""
+    path = record_run(place)
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(os, "getpid", lambda: 2**22 + 1)  # no process is called so
+        lease.take_lease(path, bucket.Bucket(parse_store_url(f"{place}/run")), print)
+    assert lease.LEASE in stored_at(server, f"{place}/run")
+    with records.open_run_writer(path, now=NOW) as writer:
+        writer.append(make_attempt(make_trial("a", "p0"), number=2))
+    assert stored_at(server, f"{place}/run")["records/part-00002.jsonl"].count(b"\n") == 1
+    assert lease.LEASE not in stored_at(server, f"{place}/run")
+
+
+def test_a_part_that_grows_is_put_while_the_run_goes_on(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is gone for good has cost half a minute of answers, not the night's."""
+    monkeypatch.setattr("tempzero.records.store.keeping._TICK_S", 0.05)
+    monkeypatch.setattr("tempzero.records.store.keeping._OPEN_PART_EVERY_S", 0.0)
+    settings, suite = make_config(["a"]), make_suite(2)
+    path = records.create_run(find_place(place), make_manifest(settings, suite))
+    with records.open_run_writer(path, now=NOW) as writer:
+        for number in range(2):
+            writer.append(make_attempt(make_trial("a", f"p{number}")))
+            put = threading.Event()
+            for _ in range(200):
+                if stored_at(server, f"{place}/run").get("records/part-00001.jsonl", b"").count(b"\n") == number + 1:
+                    put.set()
+                    break
+                put.wait(0.02)
+            assert put.is_set()
+
+
+def test_a_key_is_in_no_file_and_no_message(server: S3Host, move: Move, place: str, tmp_path: Path) -> None:
+    """Whoever reads a report or a log must not be able to use the bucket."""
+    record_run(place)
+    kept = [file for file in find_spool().rglob("*") if file.is_file()]
+    assert not [file for file in kept if SECRET.encode() in file.read_bytes()]
+    for url in (f"s3://key:{SECRET}@{BUCKET}/x", f"s3://{BUCKET}/x?sig={SECRET}", f"s3://{BUCKET}/x#{SECRET}"):
+        with pytest.raises(UsageError, match="holds no key, token or query") as refused:
+            find_place(url)
+        assert SECRET not in str(refused.value)
+        with pytest.raises(ConfigError, match=r"run\.results") as told:
+            parse_config({**make_config().model_dump(mode="json"), "run": {"results": url}}, source="providers.yaml")
+        assert SECRET not in str(told.value)
+
+
+def test_an_error_of_a_store_is_one_line_without_what_the_server_said(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers repeat key ids in their errors, and libraries print them with all they know."""
+    with pytest.raises(StoreError, match=r"s3://no-such-bucket/x.*: there is no such bucket") as none:
+        store.require_store(find_place("s3://no-such-bucket/x"))
+    server.fault = lambda method, path: "cut"
+    with pytest.raises(StoreError, match="cannot be reached, or breaks connections off") as cut:
+        store.require_store(find_place(place))
+    server.fault = lambda method, path: "slow"
+    with pytest.raises(StoreError, match="did not answer in time") as late:
+        store.require_store(find_place(place))
+    for error in (none, cut, late):
+        assert "\n" not in str(error.value)
+        assert "127.0.0.1" not in str(error.value)
+    with pytest.raises(UsageError, match="ftp:// is no place for results; say a folder, or a URL with s3, gs"):
+        find_place("ftp://host/x")
+
+
+def test_a_run_asks_nobody_where_its_store_cannot_be_reached(
+    server: S3Host, move: Move, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong bucket is found out before a night's money is spent."""
+    monkeypatch.chdir(tmp_path)
+    provider = {"name": "a", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    (tmp_path / "providers.yaml").write_text(
+        json.dumps({"version": 1, "run": {"results": "s3://no-such-bucket/x"}, "providers": [provider]})
+    )
+    assert main(["run"]) == 2
+    said = "s3://no-such-bucket/x: there is no such bucket; make it, or name another\n"
+    assert capsys.readouterr().err == said
+    assert not list(find_spool().rglob("manifest.json"))
+
+
+def test_commands_take_urls_and_put_what_they_make(
+    server: S3Host, move: Move, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report made on any machine is the report of the run; what is unchanged is not put again."""
+    record_run(place)
+    move("second")
+    assert main(["report", f"{place}/run"]) == 3
+    made = stored_at(server, f"{place}/run")
+    assert {"report.html", "summary.json", "tables/overview.csv"} <= made.keys()
+    before = len(server.asked)
+    os.utime(find_place(f"{place}/run") / "report.html")
+    store.put_folder(find_place(f"{place}/run"))
+    move("third")
+    assert main(["verify", f"{place}/run"]) == 0
+    assert not [path for method, path in server.asked[before:] if method == "PUT"]
+    assert main(["index", place]) == 0
+    assert b"run/report.html" in stored_at(server, place)["index.html"]
+    capsys.readouterr()
+
+
+def test_prune_takes_runs_from_the_store(server: S3Host, move: Move, place: str) -> None:
+    """What is pruned here is pruned there, and a spool that was deleted by hand deletes nothing there."""
+    for number in range(3):
+        (record_run(place, f"run-{number}") / "summary.json").write_text('{"verdict": {"outcome": "pass"}}')
+        store.put_folder(find_place(f"{place}/run-{number}"))
+    move("second")
+    results = find_place(place)
+    store.fetch_overview(results, whole=True)
+    now = datetime(2027, 1, 1, tzinfo=UTC)
+    packed = prune.choose_runs(results, now=now, older_than_days=1, keep=2, compress=True)
+    assert prune.prune_runs(results, packed) > 0
+    names = stored_at(server, f"{place}/run-0").keys()
+    assert "records/part-00001.jsonl.gz" in names
+    assert "records/part-00001.jsonl" not in names
+    gone = prune.choose_runs(results, now=now, older_than_days=1, keep=1, compress=False)
+    assert prune.prune_runs(results, gone) > 0
+    assert {name.split("/")[0] for name in stored_at(server, place)} == {"run-2"}
+    move("third")
+    store.fetch_overview(find_place(place))
+    assert [path.name for path in find_place(place).iterdir() if path.name[0] != "."] == ["run-2"]
+
+
+def test_names_in_a_store_lead_nowhere_else(server: S3Host, move: Move, place: str, tmp_path: Path) -> None:
+    """Whoever may write to a bucket must not be able to write outside the spool."""
+    record_run(place)
+    move("second")
+    for name in (b"../../evil", b"..", b"a/../../../evil", b"%2e%2e/evil", b".hidden", b"a//evil"):
+        server.rewrite = lambda answer, name=name: answer.replace(b"/run/run.sha256<", b"/run/" + name + b"<")  # type: ignore[misc]
+        with contextlib.suppress(StoreError):
+            store.fetch_folder(find_place(f"{place}/run"))
+    server.rewrite = lambda answer: answer
+    run = find_place(f"{place}/run")
+    here = {path for path in (tmp_path / "second").rglob("*") if path.is_file()}
+    assert {path for path in here if not path.is_relative_to(run)} == {run.parent / ".store" / "run.json"}
+    assert not [path for path in here if "evil" in path.name or path.name == ".hidden"]
+    assert tempzero.open_run(run).verify()
+
+
+def test_an_address_and_its_folder_stand_for_each_other(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages name a place by its URL, whatever was typed; another store of the same name is another folder."""
+    for url in (f"s3://{BUCKET}/a/b", "gs://b/c", "file:///mnt/share/runs"):
+        assert describe_place(find_place(url)) == url
+    assert describe_place(Path("results")) == "results"
+    here = find_place(f"s3://{BUCKET}/a")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://minio.example.org:9000")
+    assert find_place(f"s3://{BUCKET}/a") != here
+    with pytest.raises(UsageError, match="was written for another store"):
+        describe_place(here)
+
+
+def test_a_mounted_folder_is_a_store_too(move: Move, tmp_path: Path) -> None:
+    """`file://` needs no server: a share that several machines have mounted."""
+    place = f"file://{tmp_path}/share"
+    path = record_run(place)
+    with records.open_run_writer(path, now=NOW) as writer:
+        writer.append(make_attempt(make_trial("a", "p0"), number=2))
+    move("second")
+    assert len(list(tempzero.open_run(f"{place}/run").lines())) == 5
+    assert files_of(tmp_path / "share" / "run") == files_of(path)
+
+
+def test_a_run_folder_that_is_nowhere_is_said_to_be_none(server: S3Host, move: Move, place: str) -> None:
+    """A misspelt URL is not an empty run."""
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        tempzero.open_run(f"{place}/none")
+
+
+def test_results_of_a_configuration_may_be_a_url(move: Move) -> None:
+    """One line of providers.yaml is all that it takes."""
+    config = parse_config({**make_config().model_dump(mode="json"), "run": {"results": RESULTS}}, source="test")
+    assert describe_place(Setting(config=config, root=Path("/x"), environ={}).results) == RESULTS
