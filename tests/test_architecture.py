@@ -105,6 +105,7 @@ DOORS: dict[str, set[str]] = {
         "packs.reference_pack",
     },
     "reading.hand_over": {"collect.watcher", "config", "engines", "reading", "records"},
+    "cluster": {"config", "engines", "engines.local.weights", "metrics", "reading"},
     "judgements": {"answers.answer_parts", "answers.chat_messages", "records", "extractors"},
     "check": {
         "answers.answer_parts",
@@ -272,6 +273,7 @@ DOORS: dict[str, set[str]] = {
         "collect",
         "workflow.asked_beside",
         "workflow.pipeline",
+        "cluster",
         "reading",
         "reading.hand_over",
         "reading.run_reading",
@@ -348,6 +350,7 @@ HOMES: dict[str, set[str]] = {
         "nightly.baseline",
     },
     "tokenizers": {"engines.local"},
+    "ray": {"cluster"},
     "torch": {"engines.local"},
     "transformers": {"engines.local"},
     "huggingface_hub": {"engines.local.weights"},

@@ -61,7 +61,10 @@ def test_the_package_imports_only_what_it_depends_on() -> None:
     extras = PROJECT["optional-dependencies"]
     known = brought_by(
         PROJECT["dependencies"],
-        *(extras[e] for e in ("transformers", "tokenizer", "apprise", "math", "parquet", "prices", "scale", "store")),
+        *(
+            extras[e]
+            for e in ("transformers", "tokenizer", "ray", "apprise", "math", "parquet", "prices", "scale", "store")
+        ),
     )
     assert strangers(ROOT / "harness").keys() - known - {"huggingface_hub"} == set()  # asked for by name where needed
 

@@ -45,6 +45,9 @@ Repeats = Annotated[int | None, typer.Option(min=1, help="Repeats for every prov
 PromptLimit = Annotated[int | None, typer.Option(min=1, help="At most this many prompts, spread over the suite.")]
 NoCheck = Annotated[bool, typer.Option("--no-check", help="Do not ask hosted providers for one token first.")]
 MaxMinutes = Annotated[float | None, typer.Option(min=0.01, help="Stop collecting after so many minutes.")]
+OnCluster = Annotated[
+    str, typer.Option(metavar="ray[://HOST:PORT]", help="Do the work on the nodes of a Ray cluster (extra ray).")
+]
 RunCode = Annotated[bool, typer.Option("--run-code", help="Run code answers in bubblewrap to judge them.")]
 
 

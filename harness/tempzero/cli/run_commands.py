@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import partial
@@ -17,6 +18,7 @@ from tempzero.cli.options import (
     JsonSummary,
     MaxMinutes,
     NoCheck,
+    OnCluster,
     PromptLimit,
     PromptNames,
     Providers,
@@ -246,17 +248,21 @@ def score(
     merge: Annotated[
         list[Path] | None, typer.Option(metavar="COPY", help="Take what a copy of the run read; again for more.")
     ] = None,
+    on: OnCluster = "",
     full: FullTables = False,
     json_output: JsonSummary = False,
 ) -> int:
     """Let the reference read every recorded response, token by token, and report again; goes on where it stopped."""
     import tempzero
     from tempzero.cli.progress import make_watcher
+    from tempzero.cluster import open_cluster
     from tempzero.reading import hand_over, shards
     from tempzero.reading.run_reading import score_run
 
     part = shards.parse_shard(shard) if shard else None
     watcher = make_watcher()
+    if on and (merge or plan or results):
+        raise UsageError("--on is for reading: leave out --plan, --from and --merge")
     if merge and (plan or results or shard):
         raise UsageError("--merge takes what copies have read: leave out --plan, --from and --shard")
     if results and shard and plan is None:
@@ -270,8 +276,14 @@ def score(
         shards.merge_shards(run, merge, say=watcher.say)
     elif results:
         hand_over.take_readings(run, results, watcher=watcher)
-    elif not score_run(run, environ=os.environ, watcher=watcher, shard=part):
-        raise UsageError(f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:")
+    else:
+        with contextlib.ExitStack() as opened:
+            cluster = opened.enter_context(contextlib.closing(open_cluster(on))) if on else None
+            read = score_run(run, environ=os.environ, watcher=watcher, shard=part, cluster=cluster)
+        if not read:
+            raise UsageError(
+                f"{run}: no reference took part that can read: one with local:, or an endpoint with reads:"
+            )
     return _conclude_and_show(tempzero.open_run(run), json_output, full=full)
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tempzero.metrics import decoding
-from tempzero.reading.references import EndpointReference
+from tempzero.reading.references import ReferenceModel
 from tempzero.types.asked import Message
+
+
+class LaneReference(ReferenceModel, Protocol):
+    """One of several readers of a model."""
+
+    def remember(
+        self, prompt: Sequence[int], ids: Sequence[int], standings: decoding.TokenStandings, *, ended: bool
+    ) -> None:
+        """Keep what another one read, if it is of use later."""
 
 
 class PooledReference:
     """Several readers of one model as one; who asks while all of them read waits."""
 
-    def __init__(self, references: Sequence[EndpointReference]) -> None:
-        self._idle: queue.SimpleQueue[EndpointReference] = queue.SimpleQueue()
+    def __init__(self, references: Sequence[LaneReference]) -> None:
+        self._idle: queue.SimpleQueue[LaneReference] = queue.SimpleQueue()
         for reference in references:
             self._idle.put(reference)
         self._first = first = references[0]
@@ -49,7 +58,7 @@ class PooledReference:
         return standings
 
     @contextlib.contextmanager
-    def _borrow(self) -> Iterator[EndpointReference]:
+    def _borrow(self) -> Iterator[LaneReference]:
         one = self._idle.get()
         try:
             yield one

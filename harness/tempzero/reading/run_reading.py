@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tempzero import records
 from tempzero.collect.watcher import Watcher
@@ -16,8 +17,14 @@ from tempzero.engines.local import weights
 from tempzero.errors import EngineError, WeightsError
 from tempzero.packs.reference_pack import describe_pack, load_reference_pack
 from tempzero.reading.pack_reading import PackReference
-from tempzero.reading.reader_lanes import PooledReference
-from tempzero.reading.references import EndpointReference, LogitsModel, LogitsReference, ReferenceModel
+from tempzero.reading.reader_lanes import LaneReference, PooledReference
+from tempzero.reading.references import (
+    EndpointReference,
+    LogitsModel,
+    LogitsReference,
+    LogprobsEndpoint,
+    ReferenceModel,
+)
 from tempzero.reading.rounding_floor import find_rounding_floor
 from tempzero.reading.scorer import Scorer
 from tempzero.reading.shards import Shard
@@ -34,13 +41,31 @@ from tempzero.types.scored import SuspectReading
 _NAMED_AT_MOST = 4
 
 
+class Cluster(Protocol):
+    """Machines that read along: see `cluster.ray_cluster.RayCluster`."""
+
+    def open_endpoints(
+        self, provider: Provider, *, environ: Mapping[str, str], lanes: int
+    ) -> Sequence[LogprobsEndpoint]:
+        """Readers of the endpoint, `lanes` on each machine. Raises EngineError."""
+
+    def open_models(self, config: Config, provider: Provider) -> Sequence[LaneReference]:
+        """The model of a `local:` provider on each machine. Raises EngineError."""
+
+
 def score_run(
-    path: Path, *, environ: Mapping[str, str], watcher: Watcher, shard: Shard | None = None
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    watcher: Watcher,
+    shard: Shard | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[str, ...]:
     """Let every reference that can read the responses; what was read before is not read again.
 
     A reference can that runs in this process, whose endpoint `reads`, or that is a pack. Of a `shard` responses are
-    read alone: forms and suspects need all of them.
+    read alone: forms and suspects need all of them. Where a `cluster` is given its nodes read
+    them, and of a model in their memory nothing but responses.
 
     Gives the names of the references that read. Raises EngineError, WeightsError, PackError, RunFolderError, and
     UsageError where a reference must not judge.
@@ -50,7 +75,7 @@ def score_run(
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
     readers = [p for p in readers if p.local is not None or p.reads is not None or p.pack is not None]
     with records.open_score_writer(path) as writer:
-        reading = _RunReading(run, writer, environ, watcher, shard)
+        reading = _RunReading(run, writer, environ, watcher, shard, cluster)
         for provider in readers:
             reading.read_by(provider)
     return tuple(p.name for p in readers)
@@ -66,13 +91,19 @@ class _RunReading:
         environ: Mapping[str, str],
         watcher: Watcher,
         shard: Shard | None,
+        cluster: Cluster | None,
     ) -> None:
-        self._run, self._writer, self._environ, self._watcher, self._shard = run, writer, environ, watcher, shard
+        self._run, self._writer, self._environ, self._watcher = run, writer, environ, watcher
+        self._shard, self._cluster = shard, cluster
 
     def read_by(self, provider: Provider) -> None:
         """With all that this reference can do."""
         if provider.pack is not None:
             self._read_by_pack(provider, provider.pack)
+        elif provider.local is not None and self._cluster is not None:
+            models = self._cluster.open_models(self._run.config, provider)
+            self._read_responses(provider, PooledReference(models), lanes=len(models))
+            self._watcher.say(f"{provider.name}: `tempzero score {self._run.path}` reads forms and suspects here")
         elif provider.local is not None:
             self._read_in_process(provider, provider.local)
         else:
@@ -106,6 +137,11 @@ class _RunReading:
     def _open_lanes(self, provider: Provider, opened: contextlib.ExitStack) -> list[EndpointReference]:
         addresses = (provider.base_url, *provider.reads_also_at)
         entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
+        if self._cluster is not None:
+            of_each = [
+                self._cluster.open_endpoints(e, environ=self._environ, lanes=provider.concurrency) for e in entries
+            ]
+            return [EndpointReference(one) for same in zip(*of_each, strict=True) for one in same]
         references: list[EndpointReference] = []
         texts: dict[tuple[int, ...], str] = {}
         for entry in entries * provider.concurrency:

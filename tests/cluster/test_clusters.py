@@ -1,0 +1,97 @@
+"""Reading on other machines: what travels, what is said where there is no cluster, the same scores where there is."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from loopback import Loopback, completion
+from reading_server import MODEL
+from tempzero import config
+from tempzero.cli import main
+from tempzero.cluster.reader_holder import HeldReply, ReaderHolder, open_model_reference
+from tempzero.config import Config
+from tempzero.records import open_run
+from tempzero.types.asked import Message
+from tiny_gguf import tiny_model
+
+HAS_RAY = importlib.util.find_spec("ray") is not None
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model files made here stay here."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp()))
+
+
+def list_settings(host: str) -> dict[str, object]:
+    local = {"weights": f"path:{tiny_model()}", "precision": "as_is", "threads": 1, "batch": 64, "context": 512}
+    return {
+        "version": 1,
+        "defaults": {"repeats": 1, "max_tokens": 8},
+        "run": {"reference": "ref", "prompts": "p.yaml"},
+        "score": {"enabled": False, "forms": []},
+        "providers": [
+            {"name": "ref", "local": local, "claims": {"model": "tiny"}},
+            {"name": "b", "base_url": host, "model": MODEL, "claims": {"model": "tiny"}},
+        ],
+    }
+
+
+def parse(host: str) -> Config:
+    return config.parse_config(list_settings(host), source="test")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    prompts = [{"id": f"p{n}", "prompt": f"question {n}"} for n in range(4)]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+    with Loopback(lambda call: completion(f"the end {call.prompt[-1]}", model=MODEL)) as server:
+        (tmp_path / "providers.yaml").write_text(yaml.safe_dump(list_settings(server.base_url)))
+        assert main(["run", "--config", str(tmp_path / "providers.yaml"), "--no-check"]) in (0, 1, 3)
+        yield next((tmp_path / "results").iterdir())
+
+
+def test_what_a_holder_is_asked_and_gives_can_travel() -> None:
+    """A reading is worth nothing that cannot be sent, and an error that brings a trace would stand in the scores."""
+    chosen = parse("http://127.0.0.1:9/v1")
+    opener = functools.partial(open_model_reference, chosen, chosen.provider("ref"))
+    holder = ReaderHolder(pickle.loads(pickle.dumps(opener)), 1)
+    direct = opener()
+    prompt = holder.call("prompt_ids", [Message(role="user", content="question")]).value
+    ids = holder.call("tokenize", "the end").value
+    reply = pickle.loads(pickle.dumps(holder.call("read", prompt, ids, ended=False)))
+    assert reply == HeldReply(value=direct.read(prompt, ids, ended=False))
+    refused = pickle.loads(pickle.dumps(holder.call("pieces", [10**6])))
+    assert refused == HeldReply(problem="ids outside this vocabulary")
+
+
+@pytest.mark.skipif(HAS_RAY, reason="where Ray is installed it is not missing")
+def test_without_the_extra_one_line_says_what_is_missing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of Ray is asked for by anything else."""
+    assert main(["score", str(run), "--on", "ray"]) == 2
+    assert "pip install 'tempzero[ray]'" in capsys.readouterr().err
+
+
+def test_an_address_that_is_none_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo must not start a cluster on this machine."""
+    assert main(["score", str(run), "--on", "rya://head:10001"]) == 2
+    assert "write ray, or ray://HOST:10001" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not HAS_RAY, reason="of the extra ray: pip install 'tempzero[ray]'")
+def test_a_cluster_writes_what_one_machine_writes(run: Path) -> None:
+    """Line for line: a model in the memory of a node reads as it does here."""
+    other = run.parent.parent / "other"
+    shutil.copytree(run, other)
+    assert main(["score", str(run)]) in (0, 1, 3)
+    assert main(["score", str(other), "--on", "ray"]) in (0, 1, 3)
+    lines = list(open_run(other).score_lines())
+    assert lines == list(open_run(run).score_lines())[: len(lines)]
+    assert len(lines) == 9
