@@ -106,6 +106,7 @@ DOORS: dict[str, set[str]] = {
     },
     "reading.hand_over": {"collect.watcher", "config", "engines", "reading", "records"},
     "cluster": {"config", "engines", "engines.local.weights", "metrics", "reading"},
+    "cluster.part_counting": {"analysis", "records"},
     "judgements": {"answers.answer_parts", "answers.chat_messages", "records", "extractors"},
     "check": {
         "answers.answer_parts",
@@ -274,6 +275,7 @@ DOORS: dict[str, set[str]] = {
         "workflow.asked_beside",
         "workflow.pipeline",
         "cluster",
+        "cluster.part_counting",
         "reading",
         "reading.hand_over",
         "reading.run_reading",

@@ -6,8 +6,9 @@ import functools
 import importlib.util
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,10 +16,13 @@ from loopback import Loopback, completion
 from reading_server import MODEL
 from tempzero import config
 from tempzero.cli import main
+from tempzero.cluster.part_counting import count_on_cluster
 from tempzero.cluster.reader_holder import HeldReply, ReaderHolder, open_model_reference
 from tempzero.config import Config
+from tempzero.errors import RunFolderError
 from tempzero.records import open_run
 from tempzero.types.asked import Message
+from tempzero.workflow.conclusion import conclude_run
 from tiny_gguf import tiny_model
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -85,6 +89,27 @@ def test_an_address_that_is_none_is_refused(run: Path, capsys: pytest.CaptureFix
     assert "write ray, or ray://HOST:10001" in capsys.readouterr().err
 
 
+class OtherProcess:
+    """A cluster of one machine, as far as what goes to it and comes back is concerned: it must travel."""
+
+    def map_tasks(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            there, given = pickle.loads(pickle.dumps((work, item)))
+            yield pickle.loads(pickle.dumps(there(given)))
+
+
+def test_counts_that_were_made_elsewhere_make_the_same_report(run: Path) -> None:
+    """The same map and merge, wherever the parts are counted: not a byte of the report may tell where."""
+    opened = open_run(run)
+    here = {path.name: path.read_bytes() for path in conclude_run(opened).files}
+    there = conclude_run(opened, count=functools.partial(count_on_cluster, OtherProcess(), opened)).files
+    assert {path.name: path.read_bytes() for path in there} == here
+    parts = list(opened.parts())
+    parts[0].write_bytes(parts[0].read_bytes().replace(b'"trial"', b'"trail"', 1))
+    with pytest.raises(RunFolderError, match="part-00001"):
+        conclude_run(opened, count=functools.partial(count_on_cluster, OtherProcess(), opened))
+
+
 @pytest.mark.skipif(not HAS_RAY, reason="of the extra ray: pip install 'tempzero[ray]'")
 def test_a_cluster_writes_what_one_machine_writes(run: Path) -> None:
     """Line for line: a model in the memory of a node reads as it does here."""
@@ -95,3 +120,6 @@ def test_a_cluster_writes_what_one_machine_writes(run: Path) -> None:
     lines = list(open_run(other).score_lines())
     assert lines == list(open_run(run).score_lines())[: len(lines)]
     assert len(lines) == 9
+    report = (other / "report.html").read_bytes()
+    assert main(["report", str(other), "--on", "ray"]) in (0, 1, 3)
+    assert (other / "report.html").read_bytes() == report

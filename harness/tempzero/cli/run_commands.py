@@ -219,6 +219,7 @@ def report(
     by_facts: Annotated[
         bool, typer.Option("--facts", help="Count from the facts that `tempzero facts` made, not from the records.")
     ] = False,
+    on: OnCluster = "",
     full: FullTables = False,
     json_output: JsonSummary = False,
 ) -> int:
@@ -227,7 +228,9 @@ def report(
     from tempzero.judgements import judge
 
     judge(run, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
-    return _conclude_and_show(tempzero.open_run(run), json_output, full=full, by_facts=by_facts)
+    if on and by_facts:
+        raise UsageError("--on counts records and --facts counts none: leave one of them out")
+    return _conclude_and_show(tempzero.open_run(run), json_output, full=full, by_facts=by_facts, on=on)
 
 
 def score(
@@ -295,6 +298,7 @@ def _conclude_and_show(
     briefly: bool = False,
     in_ci: bool = False,
     by_facts: bool = False,
+    on: str = "",
 ) -> int:
     """Write the reports and show them; briefly: nobody answered, which has been told, so there is nothing to show."""
     from rich.console import Console
@@ -311,8 +315,13 @@ def _conclude_and_show(
         from tempzero.analysis.run_facts import count_by_facts
 
         count = partial(count_by_facts, run)
-    with progress_bar() as tell:
-        concluded = conclude_run(run, tell=tell, count=count)
+    with contextlib.ExitStack() as opened:
+        if on:
+            from tempzero.cluster import open_cluster
+            from tempzero.cluster.part_counting import count_on_cluster
+
+            count = partial(count_on_cluster, opened.enter_context(contextlib.closing(open_cluster(on))), run)
+        concluded = conclude_run(run, tell=opened.enter_context(progress_bar()), count=count)
     if json_output:
         print((run.path / "summary.json").read_text(encoding="utf-8"), end="")
     elif briefly:
