@@ -97,6 +97,20 @@ def test_a_stop_string_is_named_where_all_texts_end_before_it() -> None:
     assert "stops before '\\n\\n" in one.words
 
 
+def test_a_text_that_rounding_parted_leaves_the_stop_string_as_it_is() -> None:
+    """An honest host's texts part too: one that went another way holds the string nowhere, and contradicts nothing.
+
+    One that ends elsewhere in the reference's own text does.
+    """
+    stopped = {p: t.split("\n\n")[0] for p, t in REFERENCE_TEXTS.items()}
+    first = next(p for p, t in REFERENCE_TEXTS.items() if "\n\n" in t)
+    one, _ = found({**stopped, first: "Another way of saying it"}, ended=True)
+    assert one is not None
+    assert "stops before '\\n\\n" in one.words
+    one, _ = found({**stopped, first: stopped[first][:-3]}, ended=True)
+    assert one is None or "stops before" not in one.words
+
+
 def test_a_text_that_the_edit_would_change_contradicts_it() -> None:
     """One curly answer beside straight ones is no rule of the host's."""
     texts = {**REFERENCE_TEXTS, "p0": _curl(REFERENCE_TEXTS["p0"])}

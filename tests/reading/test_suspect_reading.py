@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,11 @@ from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.reading import run_reading
 from tempzero.reading.rounding_floor import find_rounding_floor
-from tempzero.reading.suspect_reading import MIN_MISSES
+from tempzero.reading.suspect_reading import MIN_MISSES, GivenAnswer, ProviderAnswers, SuspectReader, Tokens
 from tempzero.reading.suspects import REQUEST_SUSPECTS, SAMPLER_RULES
 from tempzero.reading.suspects.penalties import apply_penalty, count_before
 from tempzero.reading.suspects.suspect import AskedPrompt, ChosenTokens
-from tempzero.reading.top_rows import BookedModel, RowBook, SteppedModel
+from tempzero.reading.top_rows import BookedModel, RowBook, SteppedModel, TopRows
 from tempzero.types.asked import Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion
 from tempzero.types.scored import SuspectReading
@@ -272,7 +273,7 @@ def test_every_request_suspect_changes_some_prompt() -> None:
 
     system = Message(role="system", content="Be <b>kind</b>.")
     turns = (
-        Message(role="user", content="  \u201cHi\u201d  \uff21nd\n\n\nCaf\u00e9 "),
+        Message(role="user", content="  \u201cHi\u201d  \uff21nd\n\n\n<i>Caf\u00e9</i> "),
         Message(role="assistant", content="Yes"),
         Message(role="user", content="and now?"),
         Message(role="assistant", content="No"),
@@ -371,6 +372,47 @@ def test_a_form_reads_an_answer_a_token_at_a_time_as_it_was_written(tmp_path: Pa
     model.given.clear()
     booked.find_rows([1, 2], [3, 4, 5], ended=True)
     assert model.given == []
+
+
+class Spelling:
+    """Says what follows the last token: "ab" or "a" a "c", "b" an "a", "c" or "d" a "b" or an "ab"."""
+
+    pieces = (b"a", b"b", b"ab", b"c", b"d")
+    best = ((1, 2), (3, 4), (3, 4), (2, 0), (0, 1))
+    read_tokens = 0
+
+    def tokenize(self, text: str) -> list[int]:
+        return [self.pieces.index(part.encode()) for part in re.findall("ab|.", text)]
+
+    def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
+        last = [(*prompt, *ids)[len(prompt) - 1 + i] for i in range(len(ids) + ended)]
+        return TopRows(
+            ids=np.array([self.best[t] for t in last], np.int32), logits=np.array([[9.0, 4.0]] * len(last), np.float32)
+        )
+
+    def find_known_rows(self, prompt: Sequence[int], ids: Sequence[int]) -> TopRows:
+        return self.find_rows(prompt, (), ended=False)
+
+
+def test_a_rule_is_read_in_the_tokens_that_it_writes() -> None:
+    """Behind "c" no "ab" may come twice, so it writes "a" and "b": the text is cut into a token it may not choose."""
+    model = Spelling()
+    tokens = Tokens(tokenize=model.tokenize, pieces=lambda ids: [model.pieces[t] for t in ids], end_ids=())
+    reader = SuspectReader(reference="ref", tokens=tokens, source=model, exact=True, clear_margin=0.5)
+
+    def answer(name: str, prompt: tuple[int, ...], text: str) -> GivenAnswer:
+        asked = AskedPrompt(messages=(), ids=prompt, render=lambda messages, **_: [], is_control=lambda _: False)
+        trial = Trial(provider="b", prompt=name, condition="default", repeat=0)
+        return GivenAnswer(trial=trial, asked=asked, ids=tuple(model.tokenize(text)), ended=False, fixed=False)
+
+    answers = (answer("p0", (3, 2, 3), "ab"), answer("p1", (1, 3, 1), "d"))
+    given = ProviderAnswers(provider="b", condition="default", answers=answers, varied=False)
+    assert misses(reader.read_unchanged(given)) == 1
+    found = {line.suspect: line for line in reader.read_rules(given)}
+    true = found["no-repeat-2-all"]
+    assert (misses(true), true.refuted, len(true.answers)) == (0, False, 2)
+    assert found["no-repeat-3-all"].refuted
+    assert found["presence-2-prompt and answer"].refuted
 
 
 def test_a_book_that_is_no_book_is_done_without(tmp_path: Path) -> None:

@@ -137,7 +137,10 @@ def _try_edit(
 
 
 def _try_stop(compared: Sequence[_ComparedText], differing: Sequence[_ComparedText]) -> TextEdit | None:
-    """Texts that end by themselves where the reference goes on, always before the same string, which no text holds."""
+    """Texts that end by themselves where the reference goes on, always before the same string, which no text holds.
+
+    Texts that part from the reference's before it contradict nothing: an honest host's rounding parts some as well.
+    """
     stopped = [one for one in differing if one.ended and one.expected.startswith(one.text)]
     rests = [one.expected[len(one.text) :] for one in stopped]
     if len(stopped) < MIN_EDITED_PROMPTS:
@@ -148,7 +151,9 @@ def _try_stop(compared: Sequence[_ComparedText], differing: Sequence[_ComparedTe
         stop = common[:length]
         if not any(stop in one.text for one in compared):
             ends = [one for one in compared if stop in one.expected]
-            if all(one.text == one.expected[: one.expected.index(stop)] for one in ends):
+            there = [one for one in ends if one.expected.startswith(one.text)]
+            exact = all(one.text == one.expected[: one.expected.index(stop)] for one in there)
+            if exact and 2 * len(there) > len(ends):
                 return _build_text_edit(f"it stops before {stop!r}", stopped, differing)
     return None
 

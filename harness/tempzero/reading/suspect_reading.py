@@ -132,18 +132,11 @@ class SuspectReader:
         """Rules of the sampler, from the rows of the plain reading. None where only the best token was visible."""
         if not self._exact or not self._count_misses(given):
             return
-        chosen, order = {}, self._worst_first(given)
-        for one in order:
-            read = self._read_tokens(self._source, one.asked.ids, one, None)
-            chosen[one.trial] = ChosenTokens(
-                prompt=one.asked.ids,
-                tokens=read.ids,
-                ended=one.ended,
-                end_ids=self._tokens.end_ids,
-                ids=read.rows.ids,
-                logits=read.rows.logits,
-                piece=self._tokens.piece,
-            )
+        order = self._worst_first(given)
+        chosen = {
+            one.trial: self._list_choices(one, self._read_tokens(self._source, one.asked.ids, one, None))
+            for one in order
+        }
         for suggest in SAMPLER_RULES:
             for suspect in suggest(list(chosen.values())):
                 change = suspect.change
@@ -325,13 +318,44 @@ class SuspectReader:
         whole = not (stop and self._refutes(read.margin, read.margin.size))
         return self._answer(one, prompt, read.ids, read.margin, whole=whole)
 
+    def _list_choices(self, one: GivenAnswer, read: _ReadTokens) -> ChosenTokens:
+        return ChosenTokens(
+            prompt=one.asked.ids,
+            tokens=read.ids,
+            ended=one.ended,
+            end_ids=self._tokens.end_ids,
+            ids=read.rows.ids,
+            logits=read.rows.logits,
+            piece=self._tokens.piece,
+        )
+
     def _judge_rule(
         self, one: GivenAnswer, chosen: ChosenTokens, change: Callable[[ChosenTokens], Logits]
     ) -> SuspectAnswer:
+        """In the cut that the rule would have written it in: what may not be repeated is written in other tokens."""
         logits = change(chosen)
-        rows = TopRows(ids=chosen.ids, logits=logits)
-        margin = self._margins(rows, chosen.tokens, chosen.ended, floor=chosen.logits[:, -1])
-        return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=not self._refutes(margin, margin.size))
+        margin = self._margins(
+            TopRows(ids=chosen.ids, logits=logits), chosen.tokens, one.ended, floor=chosen.logits[:, -1]
+        )
+        at = tried = 0
+        while not one.fixed and tried < _CUTS_TRIED and self._refutes(margin, margin.size):
+            places = range(at, min(len(chosen.tokens), margin.size))
+            found = next((i for i in places if margin[i] > self._clear), None)
+            if found is None:
+                break
+            at = found + 1
+            cut = self._find_other_cut(chosen.tokens, found, int(chosen.ids[found, logits[found].argmax()]))
+            if cut is None:
+                continue
+            tried += 1
+            other = self._list_choices(one, self._read_cut(self._source, one.asked.ids, cut, one.ended))
+            changed = change(other)
+            rows = TopRows(ids=other.ids, logits=changed)
+            narrower = self._margins(rows, other.tokens, one.ended, floor=other.logits[:, -1])
+            if narrower.sum() < margin.sum():
+                chosen, logits, margin = other, changed, narrower
+        whole = not self._refutes(margin, margin.size)
+        return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=whole)
 
     def _refutes(self, margin: NDArray[np.float64], tokens: int) -> bool:
         """One token that no rounding explains, or of so many tokens two that hardly any does."""

@@ -43,23 +43,40 @@ def _capitalise_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _suspect(name: str, family: str, words: str, edit: Callable[[str], str], **how: bool) -> RequestSuspect:
-    return RequestSuspect(name=name, family=family, words=words, change=_edit_messages(edit, **how))
+def _suspect_edit(name: str, family: str, words: str, edit: Callable[[str], str]) -> tuple[RequestSuspect, ...]:
+    """Of all messages, and of the user's only: what sanitises what users send leaves system messages as they are."""
+    return (
+        RequestSuspect(name=name, family=family, words=words, change=_edit_messages(edit)),
+        RequestSuspect(
+            name=f"{name}-user",
+            family=family,
+            words=f"{words} (the user's only)",
+            change=_edit_messages(edit, users_only=True),
+        ),
+    )
 
 
 EDITED_TEXT = (
-    _suspect("lower-case", "case", "all messages are put in lower case", str.lower),
-    _suspect("lower-case-user", "case", "the user's messages are put in lower case", str.lower, users_only=True),
-    _suspect("upper-case", "upper case", "all messages are put in capitals", str.upper),
-    _suspect("first-capital", "first capital", "messages are made to begin with a capital", _capitalise_first),
-    _suspect("trimmed", "blanks", "blanks at the ends of messages are cut off", str.strip),
-    _suspect("one-blank", "blanks", "runs of blanks become one", lambda t: re.sub(r"[ \t]+", " ", t)),
-    _suspect("one-line", "blanks", "line breaks and runs of blanks become one blank", lambda t: " ".join(t.split())),
-    _suspect("no-empty-lines", "blanks", "empty lines are left out", lambda t: re.sub(r"\n\s*\n+", "\n", t)),
-    _suspect("nfkc", "Unicode form", "messages are put in Unicode form NFKC", _to_nfkc),
-    _suspect("nfd", "Unicode form", "messages are put in Unicode form NFD", _to_nfd),
-    _suspect("ascii", "ASCII only", "accents and all that is not ASCII are taken out of messages", _drop_marks),
-    _suspect("quotes", "quotes", "curly quotes in messages become straight", lambda t: t.translate(_STRAIGHT_QUOTES)),
-    _suspect("no-markup", "markup", "marks in angle brackets are taken out", _drop_marks_in_brackets),
-    _suspect("trailing-newline", "line break added", "a line break is added to messages", lambda t: t + "\n"),
+    *_suspect_edit("lower-case", "case", "messages are put in lower case", str.lower),
+    *_suspect_edit("upper-case", "upper case", "messages are put in capitals", str.upper),
+    *_suspect_edit("first-capital", "first capital", "messages are made to begin with a capital", _capitalise_first),
+    *_suspect_edit("trimmed", "blanks", "blanks at the ends of messages are cut off", str.strip),
+    *_suspect_edit("one-blank", "blanks", "runs of blanks in messages become one", lambda t: re.sub(r"[ \t]+", " ", t)),
+    *_suspect_edit(
+        "one-line",
+        "blanks",
+        "line breaks and runs of blanks in messages become one blank",
+        lambda t: " ".join(t.split()),
+    ),
+    *_suspect_edit(
+        "no-empty-lines", "blanks", "empty lines of messages are left out", lambda t: re.sub(r"\n\s*\n+", "\n", t)
+    ),
+    *_suspect_edit("nfkc", "Unicode form", "messages are put in Unicode form NFKC", _to_nfkc),
+    *_suspect_edit("nfd", "Unicode form", "messages are put in Unicode form NFD", _to_nfd),
+    *_suspect_edit("ascii", "ASCII only", "accents and all that is not ASCII are taken out of messages", _drop_marks),
+    *_suspect_edit(
+        "quotes", "quotes", "curly quotes in messages become straight", lambda t: t.translate(_STRAIGHT_QUOTES)
+    ),
+    *_suspect_edit("no-markup", "markup", "marks in angle brackets are taken out of messages", _drop_marks_in_brackets),
+    *_suspect_edit("trailing-newline", "line break added", "a line break is added to messages", lambda t: t + "\n"),
 )

@@ -44,8 +44,13 @@ def apply_penalty(logits: Logits, often: NDArray[np.int32], kind: PenaltyKind, s
 def suggest_penalties(chosen: Sequence[ChosenTokens]) -> Sequence[SamplerSuspect]:
     counted = {(id(one), window): count_before(one, window) for one in chosen for window in WINDOWS}
 
+    def count(one: ChosenTokens, window: PenaltyWindow) -> NDArray[np.int32]:
+        """Known beforehand, but for a response that is cut into other tokens meanwhile."""
+        known = counted.get((id(one), window))
+        return count_before(one, window) if known is None else known
+
     def penalise(kind: PenaltyKind, window: PenaltyWindow, strength: float) -> Callable[[ChosenTokens], Logits]:
-        return lambda one: apply_penalty(one.logits, counted[id(one), window], kind, strength)
+        return lambda one: apply_penalty(one.logits, count(one, window), kind, strength)
 
     kinds: tuple[tuple[PenaltyKind, tuple[float, ...]], ...] = (
         ("presence", _SUBTRACTED),
