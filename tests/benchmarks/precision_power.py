@@ -1,21 +1,23 @@
 """Hosts whose weights are known in, how many requests each test needs to tell them from an honest one out.
 
     python tests/benchmarks/precision_power.py PACK HOSTS.jsonl [--honest honest] [--draws 400] [--best 20]
-        [--texts OUT]
+        [--texts TEXTS --honest-text bf16]
 
 Every test holds a host against the float32 reference of PACK. Its threshold is what the honest bf16 host stays below in
 99 of 100 draws of so many prompts (naming has its own, and is counted as right only where the form is the true one); a
 cell is the smallest number of prompts of `SIZES` at which 95 of 100 draws of the host lie beyond. Prompts are drawn
-with replacement where more are wanted than there are. OUT is of `precision_texts.py`: whole answers of the same hosts,
-with the tokens (of prompt and answer) that so many requests take.
+with replacement where more are wanted than there are. TEXTS is a part of a folder of `cause_endpoints.py`, whole
+answers of the same forms by llama.cpp; `--honest-text` names its honest endpoint.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +25,11 @@ from precision_naming import Answers, keep_best, label_host, read_hosts, read_ru
 from tempzero.precision.displacement import centre_rows, measure_displacement
 from tempzero.precision.hosts import conclude_host
 from tempzero.precision.packs import DirectionPack, load_pack
-from tempzero.records import open_run
 from tempzero.stats.kernels import prefix_kernel
 
 SIZES = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 MOST_NAMED = 64
-REFERENCE = "float32"
+REFERENCE = "reference"
 Statistic = Callable[[NDArray[np.float64]], float]
 
 
@@ -43,9 +44,11 @@ def main() -> None:
     parser.add_argument("--best", type=int, default=20)
     parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--texts", type=Path)
+    parser.add_argument("--honest-text", default="bf16")
+    parser.add_argument("--only-texts", default="f16,q8_0,q5_0,q4_0,cache-q4_0", help="endpoints of TEXTS")
     asked = parser.parse_args()
     if asked.texts is not None:
-        print_texts(read_texts(asked.texts), asked.honest, asked.draws)
+        print_texts(read_texts(asked.texts), asked.honest_text, asked.only_texts.split(","), asked.draws)
     pack = load_pack(asked.pack)
     hosts: dict[str, Answers] = {}
     for path in asked.hosts:
@@ -84,40 +87,37 @@ class WholeAnswers:
     tokens: float
 
 
-def read_texts(out: Path) -> dict[str, WholeAnswers]:
-    """By host; answers that were lost are left out."""
-    answers, spent = dict[str, dict[str, str]](), dict[str, list[int]]()
-    for sealed in sorted(out.glob("*/results/*/run.sha256")):
-        for view in open_run(sealed.parent).views():
-            said = view.outcome.completion
-            if said is not None and said.text is not None:
-                answers.setdefault(view.trial.provider, {})[view.trial.prompt] = said.text
-                tokens = (said.prompt_tokens or 0) + (said.completion_tokens or 0)
-                spent.setdefault(view.trial.provider, []).append(tokens)
-    own = answers.pop(REFERENCE)
-    found = {}
-    for host, texts in answers.items():
-        pairs = [(own[p], text) for p, text in texts.items() if p in own]
-        rows = [(float(a != b), 1.0 - float(prefix_kernel([a, b])[0, 1])) for a, b in pairs]
-        found[host] = WholeAnswers(rows=np.array(rows), tokens=float(np.mean(spent[host])))
+def read_texts(folder: Path) -> dict[str, WholeAnswers]:
+    """By endpoint; the first answer to each prompt."""
+    every = {path.stem: read_answers(path) for path in sorted(folder.glob("*.jsonl"))}
+    own, found = every.pop(REFERENCE), {}
+    for name, answers in every.items():
+        pairs = [(own[prompt]["text"], one["text"]) for prompt, one in answers.items()]
+        rows = [(1.0, 1.0 - float(prefix_kernel([a, b])[0, 1])) if a != b else (0.0, 0.0) for a, b in pairs]
+        tokens = [one["prompt_tokens"] + one["completion_tokens"] for one in answers.values()]
+        found[name] = WholeAnswers(rows=np.array(rows), tokens=float(np.mean(tokens)))
     return found
 
 
-def print_texts(hosts: dict[str, WholeAnswers], honest: str, draws: int) -> None:
-    """A row a host: requests, and thousands of tokens."""
+def read_answers(path: Path) -> dict[str, Any]:
+    """By prompt."""
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    return {one["prompt"]: one for one in told if one["repeat"] == 0}
+
+
+def print_texts(hosts: dict[str, WholeAnswers], honest: str, names: list[str], draws: int) -> None:
+    """A row an endpoint: requests, and the tokens of prompt and answer that they take."""
     usual = hosts[honest]
     share = usual.rows[:, 0].mean()
-    print(f"{honest}: another text than float32's on {share:.0%} of {len(usual.rows)} prompts")
-    print("| host | other text | whole text differs | prefix distance |")
+    print(
+        f"{honest}: other texts than float32's on {share:.0%} of {len(usual.rows)} prompts, {usual.tokens:.0f} tokens"
+    )
+    print("| endpoint | other text | whole text differs | distance by the prefix kernel |")
     print("|---|---|---|---|")
-    for name, host in hosts.items():
-        if name != honest:
-            cells = [find_size(usual.rows[:, at], host.rows[:, at], draws) for at in range(2)]
-            told = [
-                f"{c} ({float(c.replace(',', '')) * host.tokens / 1_000:.1f} k tokens)" if c[0].isdigit() else c
-                for c in cells
-            ]
-            print(f"| {name} | {host.rows[:, 0].mean():.0%} | " + " | ".join(told) + " |", flush=True)
+    for name in names:
+        sizes = [find_size(usual.rows[:, at], hosts[name].rows[:, at], draws) for at in range(2)]
+        cells = [f"{n}: {int(n) * hosts[name].tokens:,.0f} tokens" if n.isdigit() else n for n in sizes]
+        print(f"| {name} | {hosts[name].rows[:, 0].mean():.0%} | " + " | ".join(cells) + " |", flush=True)
 
 
 def find_size(honest: NDArray[np.float64], host: NDArray[np.float64], draws: int) -> str:

@@ -20,6 +20,7 @@ from tempzero.nightly.history import PrecisionNight
 from tempzero.nightly.prune import choose_runs
 from tempzero.precision.displacement_change import weigh_displacement_change, weigh_signs
 from tempzero.precision.packs import save_pack
+from tiny_gguf import tiny_model
 
 BY_TEXT = {prompt.messages[-1].content: number for number, prompt in enumerate(PACK.prompts)}
 
@@ -154,3 +155,53 @@ def test_a_night_keeps_what_later_nights_are_held_against(host: Host) -> None:
     moved = stored["entries"][0]["precision"]["moved"]
     assert len(moved) == PROMPTS
     assert sum(value is not None for value in moved["p0"]) == 20
+
+
+TOPICS = ("bread", "clouds", "gardens", "harbours", "keys", "ladders", "markets", "nails")
+ASKING = ("Tell me of {}.", "Who needs {}?", "Write about {}.", "Where are {} found?")
+
+
+@pytest.mark.engine
+def test_a_real_server_that_turns_to_eight_bits_alarms_that_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under one name other threads and slots of llama.cpp change nothing, coarser weights do, and are named."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    prompts = [{"id": f"p{n}-{w}", "prompt": text.format(w)} for n, text in enumerate(ASKING) for w in TOPICS]
+    (tmp_path / "asked.yaml").write_text(yaml.safe_dump({"family": "asked", "prompts": prompts}))
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump({"family": "few", "prompts": prompts[:5]}))
+    weights = {"weights": f"path:{tiny_model()}", "threads": 1, "context": 512}
+
+    def configure(how: dict[str, Any]) -> None:
+        serve = {**weights, "precision": "f16", **how}
+        reference = {**weights, "precision": "f32", "batch": 64}
+        providers = [
+            {"name": "ep", "serve": serve, "claims": {"model": "tiny"}},
+            {"name": "ref", "local": reference, "claims": {"model": "tiny"}, "enabled": False},
+        ]
+        run = {"prompts": "few.yaml", "direction_pack": "pack.json"}
+        defaults = {"repeats": 2, "max_tokens": 4}
+        settings = {"version": 1, "run": run, "defaults": defaults, "providers": providers, "score": {"enabled": False}}
+        (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+
+    configure({})
+    making = ["--make-pack", "pack.json", "--suite", "asked.yaml", "--reference", "ref", "--forms", "f16,q8_0,q4_0"]
+    assert main(["fingerprint", *making]) == 0
+    nights: list[dict[str, Any]] = [{}, {"threads": 2}, {"slots": 4}, {"precision": "q8_0"}]
+    codes = []
+    for number, how in enumerate(nights, start=1):
+        configure(how)
+        codes.append(main(["nightly", "--night", f"2026-01-0{number}"]))
+        if number == 1:
+            (run,) = (p for p in (tmp_path / "results").glob("*Z-*-2026-01-01") if "fingerprint" not in p.name)
+            assert main(["baseline", "set", str(run)]) == 0
+    assert codes[1:] == [0, 0, 1]
+    assert "q8_0 has come" in capsys.readouterr().out
+    entries = [night.entry("ep") for night in history.read_nights(tmp_path / "results")]
+    found = [e.precision for e in entries if e is not None and e.precision is not None]
+    assert [(one.since, one.evidence >= one.alarm_at > 0) for one in found[1:]] == [
+        (None, False),
+        (None, False),
+        ("2026-01-04", True),
+    ]
