@@ -7,14 +7,15 @@ Every test holds a host against the float32 reference of PACK. Its threshold is 
 99 of 100 draws of so many prompts (naming has its own, and is counted as right only where the form is the true one); a
 cell is the smallest number of prompts of `SIZES` at which 95 of 100 draws of the host lie beyond. Prompts are drawn
 with replacement where more are wanted than there are. TEXTS is a part of a folder of `cause_endpoints.py`, whole
-answers of the same forms by llama.cpp; `--honest-text` names its honest endpoint.
+answers of the same forms by llama.cpp; `--honest-text` names its honest endpoint, or a run folder with a reference and
+an honest host. `--texts` alone needs neither PACK nor hosts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from precision_naming import Answers, keep_best, label_host, read_hosts, read_ru
 from tempzero.precision.displacement import centre_rows, measure_displacement
 from tempzero.precision.hosts import conclude_host
 from tempzero.precision.packs import DirectionPack, load_pack
+from tempzero.records import open_run
 from tempzero.stats.kernels import prefix_kernel
 
 SIZES = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
@@ -36,7 +38,7 @@ Statistic = Callable[[NDArray[np.float64]], float]
 def main() -> None:
     """Print the table, a row a host."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pack", type=Path)
+    parser.add_argument("pack", type=Path, nargs="?")
     parser.add_argument("hosts", type=Path, nargs="*")
     parser.add_argument("--honest", default="honest")
     parser.add_argument("--draws", type=int, default=400)
@@ -49,6 +51,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.texts is not None:
         print_texts(read_texts(asked.texts), asked.honest_text, asked.only_texts.split(","), asked.draws)
+    if asked.pack is None:
+        return
     pack = load_pack(asked.pack)
     hosts: dict[str, Answers] = {}
     for path in asked.hosts:
@@ -93,10 +97,28 @@ def read_texts(folder: Path) -> dict[str, WholeAnswers]:
     own, found = every.pop(REFERENCE), {}
     for name, answers in every.items():
         pairs = [(own[prompt]["text"], one["text"]) for prompt, one in answers.items()]
-        rows = [(1.0, 1.0 - float(prefix_kernel([a, b])[0, 1])) if a != b else (0.0, 0.0) for a, b in pairs]
         tokens = [one["prompt_tokens"] + one["completion_tokens"] for one in answers.values()]
-        found[name] = WholeAnswers(rows=np.array(rows), tokens=float(np.mean(tokens)))
+        found[name] = compare_answers(pairs, tokens)
     return found
+
+
+def read_honest_run(path: Path) -> WholeAnswers:
+    """Of the host that a recorded run holds beside its reference."""
+    run, answers, tokens = open_run(path), dict[str, dict[str, str]](), list[int]()
+    for view in run.views():
+        said = view.outcome.completion
+        if said is not None and said.text is not None and view.trial.repeat == 0:
+            answers.setdefault(view.trial.provider, {})[view.trial.prompt] = said.text
+            tokens.append((said.prompt_tokens or 0) + (said.completion_tokens or 0))
+    own = answers.pop(run.config.run.references[0])
+    ((_, told),) = answers.items()
+    return compare_answers([(own[prompt], text) for prompt, text in told.items() if prompt in own], tokens)
+
+
+def compare_answers(pairs: Sequence[tuple[str, str]], tokens: Sequence[int]) -> WholeAnswers:
+    """The reference's text and another's to each prompt."""
+    rows = [(1.0, 1.0 - float(prefix_kernel([a, b])[0, 1])) if a != b else (0.0, 0.0) for a, b in pairs]
+    return WholeAnswers(rows=np.array(rows), tokens=float(np.mean(tokens)))
 
 
 def read_answers(path: Path) -> dict[str, Any]:
@@ -107,7 +129,7 @@ def read_answers(path: Path) -> dict[str, Any]:
 
 def print_texts(hosts: dict[str, WholeAnswers], honest: str, names: list[str], draws: int) -> None:
     """A row an endpoint: requests, and the tokens of prompt and answer that they take."""
-    usual = hosts[honest]
+    usual = hosts[honest] if honest in hosts else read_honest_run(Path(honest))
     share = usual.rows[:, 0].mean()
     print(
         f"{honest}: other texts than float32's on {share:.0%} of {len(usual.rows)} prompts, {usual.tokens:.0f} tokens"

@@ -85,6 +85,16 @@ def test_hosts_are_sorted_into_camps_by_their_weights_without_any_form() -> None
     assert list_camps(FingerprintReport(pack=PACK, hosts=hosts, pairs=pairs)) == [("odd-0", "odd-1", "odd-2")]
 
 
+def test_hosts_of_which_one_is_moved_much_further_are_not_alike() -> None:
+    """Four bits and eight may round the same way in part: a common direction is not the same weights."""
+    moved = next(d.by for d in PACK.directions if d.name == "fp8-channel")
+    given = {"once": serve("fp8-channel", seed=1), "more": serve("fp8-channel", seed=2) + 2 * moved}
+    hosts = [conclude_host(PACK, name, None, answer(told)) for name, told in given.items()]
+    (pair,) = compare_displacements({h.provider: h.displacement for h in hosts})
+    assert pair.correlation > 0.8
+    assert not pair.alike
+
+
 def test_two_changes_at_once_are_both_named() -> None:
     """Weights in one form and a cache in another are two facts."""
     assert sorted(names(fingerprint(answer(serve("fp8-channel", "cache"))).naming)) == ["cache", "fp8-channel"]

@@ -14,12 +14,15 @@ from tempzero.stats.intervals import t_half_width
 
 SHARED_ALPHA = 0.005
 _ALIKE = 0.5
+_MOST_TIMES = 2.0
+"""One that is moved so many times as far as the other is moved by something else as well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedDisplacement:
-    """Two hosts: how far they are moved the same way. `alike` where chance does not explain it and over half is shared.
+    """Two hosts: how far they are moved the same way.
 
+    `alike` where chance does not explain it, over half is shared, and neither is moved twice as far as the other.
     `apart`, the root mean square of their difference, with its upper bound, is what at most parts them.
     """
 
@@ -51,7 +54,8 @@ def _compare_pair(first: str, second: str, a: Matrix, b: Matrix) -> SharedDispla
     counts = both[rows].sum(axis=1)
     columns = np.argsort(~both[rows], axis=1, kind="stable")[:, : int(counts.max())]
     left, right = (np.nan_to_num(np.take_along_axis(m[rows], columns, axis=1)) for m in (left, right))
-    size = float(np.sqrt((left**2).sum() * (right**2).sum()))
+    sizes = [float(np.sqrt((m**2).sum())) for m in (left, right)]
+    size = sizes[0] * sizes[1]
     correlation = float((left * right).sum()) / size if size else 1.0
     p = count_shuffles_as_good(left, [right], correlation)
     squares = ((left - right) ** 2).sum(axis=1)
@@ -65,5 +69,5 @@ def _compare_pair(first: str, second: str, a: Matrix, b: Matrix) -> SharedDispla
         p=p,
         apart=float(np.sqrt(mean)),
         apart_bound=float(np.sqrt(mean + t_half_width(spread, len(rows) - 1, 0.10))),
-        alike=p <= SHARED_ALPHA and correlation >= _ALIKE,
+        alike=p <= SHARED_ALPHA and correlation >= _ALIKE and max(sizes) <= _MOST_TIMES * min(sizes),
     )
