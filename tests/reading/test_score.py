@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
 from tempzero.reading.references import LogitsReference
 from tempzero.reading.scorer import Scorer
+from tempzero.records.layout import SCORES_SEAL
 from tempzero.types.asked import Question, Sampling, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange
 from tempzero.types.scored import Reading, ScoredResponse, ScoreLine
@@ -216,6 +218,9 @@ def test_scores_are_chained_to_each_other_and_to_the_records(tmp_path: Path) -> 
         records.open_run(path).verify()
     other, _ = scored(tmp_path / "other", own_answers(settings(), max_tokens=3), settings())
     file.write_bytes(chain_file(other, "scores").read_bytes())
+    with pytest.raises(RunFolderError, match="scoring left 3 lines"):
+        records.open_run(path).verify()
+    shutil.copy(other / SCORES_SEAL, path)
     with pytest.raises(RunFolderError, match=r"no line of the records has the hash"):
         records.open_run(path).verify()
 

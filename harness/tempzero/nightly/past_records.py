@@ -49,7 +49,15 @@ class _DayOfRun(Run):
 
     def __init__(self, run: Run, date: str, views: Sequence[RecordView], *, alone: bool) -> None:
         super().__init__(run.path, run.manifest)
-        self._date, self._views, self._alone = date, views, alone
+        self._whole, self._date, self._views, self._alone = run, date, views, alone
+
+    def parts(self) -> tuple[Path, ...]:
+        """No file holds that day alone: its records are counted one by one."""
+        return ()
+
+    def token_limits(self, requests: Collection[str]) -> dict[str, int]:
+        """As they were sent, on whatever day."""
+        return self._whole.token_limits(requests)
 
     def views(self) -> Iterator[RecordView]:
         """The records of that day."""
