@@ -1,14 +1,17 @@
-"""Synthetic run folders in, a table out: seconds and peak memory of `analyse` for 10^4, 10^5 and 10^6 responses.
+"""Synthetic run folders in, a table out: seconds and peak memory of analysing and reporting 10^4 to 10^8 responses.
 
-10 providers, 10 repeats, texts of some 300 characters. Half of the providers are deterministic, half diverge on a
-fifth of the prompts; two in five are another quantisation that parts from the others somewhere in the text. A fifth
-of the prompts has an expected number. Each size is analysed in a process of its own, so that peak memory is its own.
+10 providers, up to 10,000 prompts, 10 repeats and more, texts of some 300 characters. Half of the providers are
+deterministic, half diverge on a fifth of the prompts; two in five are another quantisation that parts from the others
+somewhere in the text. A fifth of the prompts has an expected number. Each size is analysed in a process of its own, so
+that peak memory is its own; helpers are the processes that count parts of the records.
 
     python tests/benchmarks/analysis_scale.py [--responses 10000 100000 1000000] [--all-different]
-        [--against OTHER/harness]
+        [--facts] [--folder /tmp/scale] [--against OTHER/harness]
 
 `--all-different` makes every response a text of its own: the worst case for everything done once per distinct text.
+With `--facts` the folders hold facts in Parquet and no records, which would take 130 GB at 10^8.
 With `--against` another, older checkout writes each folder and analyses it too; its rows come first and last.
+Rows with the same digest have the same figures, findings and verdict to the last digit.
 """
 
 from __future__ import annotations
@@ -24,15 +27,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tempzero import records
-from tempzero.analysis import analyse
 from tempzero.config import DEFAULT_CONDITION, Config, parse_config
+from tempzero.records.encoded_parts import encode_part
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
+from tempzero.workflow.conclusion import conclude_run
 
-PROVIDERS, REPEATS = 10, 10
+if TYPE_CHECKING:  # an older checkout that is measured against has neither
+    from tempzero.analysis.part_counts import CountingSetting, PartCounts
+
+PROVIDERS, MOST_PROMPTS, LEAST_REPEATS = 10, 10_000, 10
+# Repeats that may differ; those beyond say again what one of these said.
+KINDS = 10
+# Prompts that are asked in turn before the next ones are, and those of a part of facts.
+PROMPTS_AT_ONCE, PROMPTS_OF_A_PART = 100, 100
 _NOW = "2026-01-01T00:00:00.000+00:00"
 _SENTENCE = (
     "the model gives an answer that depends on rounding so a small change of one logit may turn this word into "
@@ -58,10 +72,10 @@ def suite(prompts: int) -> Suite:
     )
 
 
-def settings() -> Config:
+def settings(repeats: int) -> Config:
     """p0 is the reference."""
     names = [f"p{i}" for i in range(PROVIDERS)]
-    entries = [{"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": REPEATS} for n in names]
+    entries = [{"name": n, "base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": repeats} for n in names]
     return parse_config({"version": 1, "providers": entries, "run": {"reference": "p0"}}, source="benchmark")
 
 
@@ -80,18 +94,39 @@ def text(provider: int, prompt: int, repeat: int, all_different: bool) -> str:
     return " ".join(words) + f". The answer is {prompt}."
 
 
-def attempts(config: Config, prompts: Suite, all_different: bool) -> Iterator[Attempt]:
-    """In the order of a run: repeat by repeat, all providers of a prompt together."""
-    for repeat in range(REPEATS):
-        for j, prompt in enumerate(prompts.prompts):
-            for i, provider in enumerate(config.providers):
-                trial = Trial(provider=provider.name, prompt=prompt.id, condition=DEFAULT_CONDITION, repeat=repeat)
-                yield attempt(trial, j, text(i, j, repeat, all_different))
+def divide(responses: int) -> tuple[int, int]:
+    """Prompts and repeats of a run of that size."""
+    prompts = max(1, min(MOST_PROMPTS, responses // (PROVIDERS * LEAST_REPEATS)))
+    return prompts, max(1, responses // (PROVIDERS * prompts))
+
+
+def encoded_attempts(config: Config, prompts: Suite, repeats: int, all_different: bool) -> Iterator[tuple[bytes]]:
+    """In the order of a run, of some prompts after the others: repeat by repeat, all providers of a prompt together."""
+    for first in range(0, len(prompts.prompts), PROMPTS_AT_ONCE):
+        known: dict[tuple[int, int, int], tuple[bytes, bytes]] = {}
+        for repeat in range(repeats):
+            for j, prompt in enumerate(prompts.prompts[first : first + PROMPTS_AT_ONCE], start=first):
+                for i, provider in enumerate(config.providers):
+                    kind = repeat if all_different else repeat % KINDS
+                    if (i, j, kind) not in known:
+                        trial = Trial(provider=provider.name, prompt=prompt.id, condition=DEFAULT_CONDITION, repeat=0)
+                        encoded = encode_part(attempt(trial, j, text(i, j, kind, all_different)))
+                        before, mark, behind = encoded.partition(b'"repeat":0')
+                        known[i, j, kind] = before + mark[:-1], behind
+                    before, behind = known[i, j, kind]
+                    yield (b"%b%d%b" % (before, repeat, behind),)
+                    if all_different:
+                        known.clear()
+
+
+def request_body(prompt: str) -> str:
+    """The same for all providers."""
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": prompt}], "temperature": 0})
 
 
 def attempt(trial: Trial, block: int, answer: str) -> Attempt:
     """A line as long as a real one: the exact request and response beside the completion."""
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": trial.prompt}], "temperature": 0})
+    body = request_body(trial.prompt)
     reply = json.dumps({"id": "r", "choices": [{"message": {"content": answer}, "finish_reason": "stop"}]})
     return Attempt(
         trial=trial,
@@ -120,15 +155,15 @@ def attempt(trial: Trial, block: int, answer: str) -> Attempt:
     )
 
 
-def write(folder: Path, responses: int, all_different: bool) -> Path:
-    """A finished run folder with that many responses."""
-    config, prompts = settings(), suite(max(1, responses // (PROVIDERS * REPEATS)))
-    manifest = Manifest(
+def make_manifest(responses: int) -> Manifest:
+    """Of a run of that size."""
+    prompts, repeats = divide(responses)
+    return Manifest(
         format=records.RUN_FORMAT,
         run_id=f"scale-{responses}",
         created_at=_NOW,
-        config=config.model_dump(mode="json"),
-        suite=prompts,
+        config=settings(repeats).model_dump(mode="json"),
+        suite=suite(prompts),
         plan_digest="0" * 64,
         plan_seed=1,
         skipped=(),
@@ -136,24 +171,95 @@ def write(folder: Path, responses: int, all_different: bool) -> Path:
         host={},
         engines={},
     )
+
+
+def write(folder: Path, responses: int, all_different: bool) -> Path:
+    """A finished run folder with that many responses."""
+    manifest, repeats = make_manifest(responses), divide(responses)[1]
     path = records.create_run(folder, manifest)
     with records.open_run_writer(path, now=_NOW) as writer:
-        for one in attempts(config, prompts, all_different):
-            writer.append(one)
+        writer.append_encoded(b"%b", encoded_attempts(settings(repeats), manifest.suite, repeats, all_different))
         records.finish_session(path, writer, now=_NOW)
     return path
 
 
-def measure(path: Path) -> None:
-    """Analyse one folder and print its row: the child process of `main`."""
-    start, cpu = time.perf_counter(), time.process_time()
-    analysis = analyse(records.open_run(path))
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def write_facts(folder: Path, responses: int) -> Path:
+    """The same run as facts in Parquet, made without its records."""
+    from tempzero.analysis.fact_files import write_part_facts
+    from tempzero.analysis.run_facts import make_run_setting, name_part_of_facts, write_facts_index
+
+    path = records.create_run(folder, make_manifest(responses))
+    setting, listed = make_run_setting(records.open_run(path)), dict[str, str]()
+    prompts, repeats = divide(responses)
+    for number, first in enumerate(range(0, prompts, PROMPTS_OF_A_PART), start=1):
+        counts = count_made_up_part(setting, range(first, min(prompts, first + PROMPTS_OF_A_PART)), repeats)
+        write_part_facts(path, name_part_of_facts(number), counts, setting)
+        listed[f"records/part-{number:05}.jsonl"] = _sha256(str(number))
+    write_facts_index(path, setting, listed)
+    (path / "run.sha256").write_text("".join(f"{digest}  {name}\n" for name, digest in listed.items()))
+    return path
+
+
+def count_made_up_part(setting: CountingSetting, prompts: range, repeats: int) -> PartCounts:
+    """What `count_part` gives of a part with all answers to these prompts."""
+    from tempzero.analysis.part_counts import INTEGER_COLUMNS, CountedText, PartCounts, narrow_numbers
+
+    texts: dict[CountedText, int] = {}
+    of_kind = np.empty((len(prompts), PROVIDERS, KINDS), dtype=np.int64)
+    for at, prompt in enumerate(prompts):
+        for provider in range(PROVIDERS):
+            for kind in range(min(KINDS, repeats)):
+                answer = CountedText(prompt, text(provider, prompt, kind, False), True, None)
+                of_kind[at, provider, kind] = texts.setdefault(answer, len(texts))
+    shape = (repeats, len(prompts), PROVIDERS)
+    repeat, prompt, provider = (axis.ravel() for axis in np.indices(shape))
+    columns = dict.fromkeys(INTEGER_COLUMNS, np.zeros(repeat.size, dtype=np.int64))
+    for name in ("spelled", "bits", "reasoning_tokens"):
+        columns[name] = columns["status"] - 1
+    columns["provider"], columns["prompt"], columns["repeat"] = provider, prompt + prompts.start, repeat
+    columns["number"] = columns["answered"] = columns["in_flight"] = columns["status"] + 1
+    columns["text"] = of_kind[prompt, provider, repeat % KINDS]
+    columns["request"] = prompt
+    columns["prompt_tokens"] = columns["status"] + 20
+    columns["completion_tokens"] = columns["output_tokens"] = columns["status"] + 70
+    lengths = np.array([len(one.text) for one in texts])
+    seconds = {"latency_s": 0.5 + lengths[columns["text"]] % 7 / 10, "first_byte_s": np.full(repeat.size, 0.2)}
+    return PartCounts(
+        columns={name: narrow_numbers(column) for name, column in columns.items()} | seconds,
+        conditions=(DEFAULT_CONDITION,),
+        texts=tuple(texts),
+        spelled=(),
+        finish_reasons=("stop",),
+        identities=(("m", None, None),),
+        requests=tuple(_sha256(request_body(setting.prompts[prompt].id)) for prompt in prompts),
+        bits=(),
+        parts={},
+        limits={},
+        failures={},
+        flagged={},
+        prompts=setting.prompts,
+    )
+
+
+def measure(path: Path, by_facts: bool) -> None:
+    """Analyse and report one folder and print its row: the child process of `main`."""
+    run, start = records.open_run(path), time.perf_counter()
+    if by_facts:
+        from tempzero.analysis.run_facts import count_by_facts
+
+        concluded = conclude_run(run, count=partial(count_by_facts, run))
+    else:
+        concluded = conclude_run(run)
+    seconds, analysis = time.perf_counter() - start, concluded.analysis
+    own, helpers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu = own.ru_utime + own.ru_stime + helpers.ru_utime + helpers.ru_stime
+    said = (analysis.figures, analysis.findings, analysis.prompt_rows, analysis.curves, concluded.verdict)
+    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:10]
     print(
-        f"| {analysis.records:,} | {analysis.prompts:,} | {seconds:.1f} | {cpu:.1f} | "
-        f"{1e6 * cpu / analysis.records:.0f} | "
-        f"{peak:.2f} | {len(analysis.figures):,} | {len(analysis.findings)} |"
+        f"| {analysis.records:,} | {analysis.prompts:,} | {'facts' if by_facts else 'records'} | {seconds:.1f} | "
+        f"{cpu:.1f} | {1e6 * cpu / analysis.records:.1f} | {own.ru_maxrss / 2**20:.2f} | "
+        f"{helpers.ru_maxrss / 2**20:.2f} | {len(analysis.figures):,} | {len(analysis.findings)} | {digest} |",
+        flush=True,
     )
 
 
@@ -162,27 +268,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--responses", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--all-different", action="store_true")
+    parser.add_argument("--facts", action="store_true", help="Parquet in place of records.")
+    parser.add_argument("--both", action="store_true", help="Records, then facts that are made of them.")
+    parser.add_argument("--folder", type=Path, help="Where run folders are written, and removed afterwards.")
     parser.add_argument("--against", type=Path, help="The harness folder of another checkout.")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.write and arguments.facts:
+        print(write_facts(arguments.write, arguments.responses[0]))
+        return
     if arguments.write:
         print(write(arguments.write, arguments.responses[0], arguments.all_different))
         return
     if arguments.measure:
-        measure(arguments.measure)
+        measure(arguments.measure, arguments.facts)
         return
-    print("| responses | prompts | seconds | CPU seconds | CPU µs a response | peak GiB | figures | findings |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| responses | prompts | from | seconds | CPU seconds | CPU µs a response | peak GiB | of a helper | figures "
+        "| findings | digest |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    options = ["--facts"] * arguments.facts
     for responses in arguments.responses:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             other = [{"PYTHONPATH": str(arguments.against)}] if arguments.against else []
-            command = [sys.executable, __file__, "--write", folder, "--responses", str(responses)]
+            command = [sys.executable, __file__, "--write", folder, "--responses", str(responses), *options]
             command += ["--all-different"] if arguments.all_different else []
             writer = {**os.environ, **(other[0] if other else {})}
-            path = subprocess.run(command, env=writer, check=True, capture_output=True, text=True).stdout.strip()
+            path = subprocess.run(command, env=writer, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+            measuring = [sys.executable, __file__, "--measure", path, *options]
             for changed in (*other, {}, *other):
-                subprocess.run([sys.executable, __file__, "--measure", path], env={**os.environ, **changed}, check=True)
+                subprocess.run(measuring, env={**os.environ, **changed}, check=True)
+            if arguments.both:
+                subprocess.run([sys.executable, "-m", "tempzero", "facts", path], check=True)
+                subprocess.run([*measuring, "--facts"], check=True)
 
 
 def _sha256(body: str) -> str:
