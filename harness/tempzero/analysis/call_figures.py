@@ -276,8 +276,9 @@ def _names_are_right(read: CallReading, prompt: Prompt) -> bool:
 def _mean_over(tally: Tally, values: Mapping[int, float], weight: Ints | None = None) -> Floats:
     """The mean of each prompt's answers that have a value; `weight`, by response, is what each value is taken times."""
     lane = tally.lane
-    of_row = [values.get(int(text), np.nan) for text in lane.text]
-    given = np.where(lane.answered == 1, np.array(of_row, dtype=np.float64), np.nan)
+    of_text = np.full(2 + max(int(lane.text.max(initial=0)), *values, 0), np.nan)  # the last stands for no text
+    of_text[list(values)] = list(values.values())
+    given = np.where(lane.answered == 1, of_text[lane.text], np.nan)
     if weight is not None:
         given = given * weight
     return cell_averages.mean_by_cell(lane.prompt, given, cells=len(tally.emr))

@@ -213,8 +213,9 @@ def _test_first_answers(tally: Tally, drawn: int) -> tuple[stats.TestResult, lis
     lane, cells = tally.lane, len(tally.emr)
     rows = np.flatnonzero(tally.output != NOT_SAID)
     rows = rows[np.lexsort((lane.repeat[rows], lane.prompt[rows]))]
-    first = rows[agreement.mark_group_starts(lane.prompt[rows])]
-    enough = np.bincount(lane.prompt[rows], minlength=cells)[lane.prompt[first]] >= _FEWEST_ANSWERS
+    cell = lane.prompt[rows]
+    first = rows[agreement.mark_group_starts(cell)]
+    enough = np.bincount(cell, minlength=cells)[lane.prompt[first]] >= _FEWEST_ANSWERS
     first = first[enough & (lane.repeat[first] == 0)]
     pooled = agreement.pool_segments(tally.own)
     bounds = np.searchsorted(pooled.cell, np.arange(cells + 1))
@@ -228,7 +229,7 @@ def _test_first_answers(tally: Tally, drawn: int) -> tuple[stats.TestResult, lis
         counts.append(number)
         chosen.append(place)
         if number[place] == 1 and max(number) > 1:
-            odd.append((row, int(rows[np.searchsorted(lane.prompt[rows], prompt) + 1])))
+            odd.append((row, int(rows[np.searchsorted(cell, prompt) + 1])))
     return stats.odd_one_test(counts, chosen, alike=int((~varied).sum()), permutations=drawn), odd
 
 

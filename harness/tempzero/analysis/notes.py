@@ -181,9 +181,11 @@ def _count_unsteady_completion_tokens(tally: Tally) -> int:
     """Prompts on which one and the same answer was counted differently."""
     lane = tally.lane
     rows = (lane.text != NOT_SAID) & (lane.completion_tokens != NOT_SAID)
-    told = np.unique(np.stack([lane.prompt[rows], lane.text[rows], lane.completion_tokens[rows]], axis=1), axis=0)
-    again = mark_group_starts(told[:, 0], told[:, 1])
-    return int(np.unique(told[~again, 0]).size)
+    prompt, text, tokens = lane.prompt[rows], lane.text[rows], lane.completion_tokens[rows]
+    order = np.lexsort((tokens, text, prompt))
+    told = order[mark_group_starts(prompt[order], text[order], tokens[order])]
+    again = ~mark_group_starts(prompt[told], text[told])
+    return int(np.unique(prompt[told][again]).size)
 
 
 def _note_loops(tally: Tally, texts: Texts) -> Iterable[str]:

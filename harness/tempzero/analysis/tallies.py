@@ -21,6 +21,7 @@ from tempzero.metrics.agreement import (
     choose_leading_k,
     count_outputs,
     emr,
+    mark_group_starts,
     rename_outputs,
 )
 from tempzero.metrics.cuts import settle_cuts
@@ -257,8 +258,10 @@ def _settle_own_cuts(lane: Lane, text: Ints, rows: NDArray[np.bool_], texts: Com
     """Each row's text, or the one it counts as among the repeats of its request under one identity."""
     if not texts.longer or not rows.any():
         return text
-    _, unit = np.unique(np.stack([lane.prompt[rows], lane.segment[rows]]), axis=1, return_inverse=True)
-    unit = unit.ravel()
+    prompt, segment = lane.prompt[rows], lane.segment[rows]
+    order = np.lexsort((segment, prompt))
+    unit = np.empty(prompt.size, dtype=np.int64)
+    unit[order] = np.cumsum(mark_group_starts(prompt[order], segment[order])) - 1
     new = settle_cuts([count_outputs(unit, text[rows], cells=1 + int(unit.max()))], texts.longer, texts.limit)
     output = text.copy()
     output[rows] = rename_outputs(unit, text[rows], new)
