@@ -51,7 +51,7 @@ def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> 
     claims = {"claims": {"model": "SmolLM2-135M-Instruct"}}
     settings = {
         "version": 1,
-        "run": {"prompts": "p.yaml", "reference": "ref"},
+        "run": {"prompts": "p.yaml", "reference": "ref", "fingerprint": 0},  # no pack is of this template
         "score": {"enabled": True, "forms": ["threads=2"], "form_tokens": 16, "variants": []},
         "defaults": {"repeats": 1, "max_tokens": 64},
         "weights": shipped["weights"],
