@@ -94,6 +94,30 @@ def test_servers_are_named_after_what_they_serve(folder: Path, capsys: pytest.Ca
 
 
 @pytest.mark.engine
+def test_a_run_asks_the_servers_that_it_has_started(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own servers are asked where they are, once its own prompts are answered: nothing is started twice."""
+    write_setting(folder, served("eight", "q8_0", "q8_0"), served("four", "q4_0", "bf16"))
+    make_pack()
+    file = folder / "providers.yaml"
+    run_keys = "reference: ref, direction_pack: pack.json, prompts: few.yaml"
+    file.write_text(file.read_text().replace("reference: ref", run_keys))
+    (folder / "few.yaml").write_text("family: few\nprompts:\n  - {id: a, prompt: 'Tell me of tea.', max_tokens: 4}\n")
+    capsys.readouterr()
+    assert main(["run"]) == 1
+    said = capsys.readouterr()
+    (run,) = folder.glob("results/*-run")
+    found = {one["provider"]: one for one in json.loads((run / "summary.json").read_text())["precision"]}
+    assert {name: (one["forms"], one["standing"]) for name, one in found.items()} == {
+        "eight": (["q8_0"], "confirmed"),
+        "four": (["q4_0"], "contradicted"),
+    }
+    assert said.err.count("ready: ") == 3
+    assert f"{len(WORDS)} one-token requests each to eight, four" in said.err
+    assert "contradicted (four); confirmed (eight)" in " ".join(said.out.split())
+    assert main(["verify", str(run)]) == 0
+
+
+@pytest.mark.engine
 def test_a_pack_is_the_same_bytes_every_time(folder: Path) -> None:
     """Whoever has the weights can make it again and compare the hash."""
     write_setting(folder)
