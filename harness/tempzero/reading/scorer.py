@@ -113,11 +113,14 @@ class Scorer:
         """
         waiting = self._list_waiting(holds)
         first = {self._sequence_key(s): s.trial for s in self._done.scored if s.scores is not None}
-        with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="read") as pool:
-            work = _WorkAhead(pool.submit, lanes * _AHEAD, first) if lanes > 1 else _WorkAhead(_do_at_once, 0, first)
+        pool = ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="read")
+        work = _WorkAhead(pool.submit, lanes * _AHEAD, first) if lanes > 1 else _WorkAhead(_do_at_once, 0, first)
+        try:
             for done, scored in enumerate(self._score_answers(waiting, work), start=1):
                 self._keep(scored)
                 progress(done, len(waiting))
+        finally:  # who stops it waits for what is being read, and for nothing that has not begun
+            pool.shutdown(cancel_futures=True)
 
     def _keep(self, scored: ScoredResponse | Unread) -> None:
         if isinstance(scored, Unread):
