@@ -88,3 +88,18 @@ def test_an_attempt_that_comes_in_a_later_part_counts_for_its_trial(tmp_path: Pa
     assert len(again & usable) > 2, "some failed first"
     counted = {o.provider: o.answered for o in analyse(run).outcomes}
     assert counted == {name: sum(t.provider == name for t in usable) for name in PROVIDERS}
+
+
+def test_adding_up_keeps_what_each_part_says(tmp_path: Path) -> None:
+    """Failures and odd answers are counted with their prompts and first trials, over all parts in their order."""
+    run = make_mixed_run(tmp_path, part_bytes=8_000)
+    setting = setting_of(run)
+    (alone,) = count_parts([make_mixed_run(tmp_path / "whole", part_bytes=records.PART_BYTES).parts()[0]], setting)
+    merged = merge_counts(count_parts(run.parts(), setting), run.token_limits)
+    assert alone.flagged
+    for what, flagged in alone.flagged.items():
+        found = merged.flagged[what]
+        assert (found.count, found.answered, found.trials) == (flagged.count, flagged.answered, flagged.trials)
+    for who, failed in alone.failures.items():
+        joined = merged.failures[who]
+        assert (joined.count, joined.prompts, joined.said) == (failed.count, failed.prompts, failed.said)
