@@ -40,7 +40,7 @@ PACK_TOKENS = 64
 
 
 _SAME_COMPUTATION = 0.01  # nats, rms: two ways to compute in float32 lie far closer
-_NOISY_PASSES, _NOISE_SEED = 6, 21
+_NOISY_PASSES, _NOISE_SEED = 16, 21
 """Rounded activations and keys scatter with whatever else rounds: the direction is the mean of so many passes."""
 
 
