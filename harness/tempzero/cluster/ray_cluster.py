@@ -81,10 +81,11 @@ class RayCluster:
 
     def map_tasks(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """What `map` gives, in its order; a call that was lost with its node is made again."""
-        task = ray.remote(max_retries=-1)(work)
+        task = ray.remote(max_retries=-1)(_do_task)
+        sent = ray.put(work)
         waiting: list[Any] = []
         for item in items:
-            waiting.append(task.remote(item))
+            waiting.append(task.remote(sent, item))
             if len(waiting) >= _IN_FLIGHT:
                 yield from _fetch([waiting.pop(0)])
         yield from _fetch(waiting)
@@ -182,6 +183,11 @@ class RemoteReference:
 
     def remember(self, prompt: Sequence[int], ids: Sequence[int], standings: TokenStandings, *, ended: bool) -> None:
         """Nothing: who reads under suspects reads in one place, with rows of its own."""
+
+
+def _do_task(work: Callable[[Item], Result], item: Item) -> Result:
+    """Ray takes functions by name only; what is sent may be one with some of its arguments given."""
+    return work(item)
 
 
 def _fetch(references: Sequence[Any]) -> list[Any]:
