@@ -63,7 +63,7 @@ def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> 
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
     prompt = {"id": "p", "prompt": "What is the capital of France?"}
     (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": [prompt]}))
-    assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
+    assert main(["run", "--no-fingerprint", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
     run = open_run(next((tmp_path / "results").iterdir()))
     said = {(v.trial.provider, v.trial.prompt): v.outcome.completion for v in run.views()}
     assert all(one is not None and one.reasoning_text for one in said.values())
@@ -96,7 +96,7 @@ def test_reasoning_of_a_real_server_is_compared_read_and_switched_off(
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
     prompts = [{"id": f"p{n}", "prompt": f"question {n}"} for n in range(5)]
     (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
-    assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1)
+    assert main(["run", "--no-fingerprint", "--config", str(tmp_path / "providers.yaml")]) in (0, 1)
     run = open_run(next((tmp_path / "results").iterdir()))
     said = [(v.trial.condition, v.outcome.completion) for v in run.views() if v.trial.provider == "served"]
     assert {bool(answer.reasoning_text) for name, answer in said if name == "thinking" and answer} == {True}
@@ -137,7 +137,7 @@ def test_rounds_of_a_conversation_are_read_behind_the_answers_that_went_back(
     (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
     prompts = [{"id": f"talk{n}", "prompt": f"question {n}", "rounds": ["and then?", "why?"]} for n in range(2)]
     (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
-    assert main(["run", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
+    assert main(["run", "--no-fingerprint", "--config", str(tmp_path / "providers.yaml")]) in (0, 1, 3)
     run = open_run(next((tmp_path / "results").iterdir()))
     reading = run.reading()
     assert not reading.unread
