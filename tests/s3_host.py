@@ -93,7 +93,7 @@ def run_s3_host() -> Iterator[S3Host]:
         assert upstream.getresponse().status == 200
         upstream.close()
         host = S3Host()
-        proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _make_proxy(host, port))
+        proxy = _QuietServer(("127.0.0.1", 0), _make_proxy(host, port))
         proxy.daemon_threads = True
         host.url = f"http://127.0.0.1:{proxy.server_address[1]}"
         serving = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
@@ -109,6 +109,11 @@ def run_s3_host() -> Iterator[S3Host]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+class _QuietServer(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who asked was killed."""
 
 
 def _make_proxy(host: S3Host, port: int) -> type[http.server.BaseHTTPRequestHandler]:

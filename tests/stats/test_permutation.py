@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tempzero import stats
+from tempzero.stats.null import bound_null_tail, count_signatures, stack_tables
 
 Table = NDArray[np.int64]
 
@@ -250,3 +251,43 @@ def test_only_a_small_p_value_takes_many_permutations() -> None:
     apart = [np.array([[3, 0], [0, 3]])] * 10
     assert stats.one_hot_permutation(alike, permutations=20_000, settled_above=0.2).permutations == 999
     assert stats.one_hot_permutation(apart, permutations=20_000, settled_above=0.2).permutations == 20_000
+
+
+def test_very_many_tests_are_told_early_and_as_they_would_have_been() -> None:
+    """In a fleet there are a hundred thousand pairs: each that is plainly alike, or plainly not, must cost next to
+    nothing, and none may come out smaller than it is."""
+    alike = [table("aab", "aba")] * 6
+    few = stats.sequential_permutation(alike, permutations=10_000_000)
+    assert few.p_value > 0.5
+    assert few.permutations < 100
+    middling = [table("aaab", "abbb")] * 6 + [table("aab", "aab")] * 4
+    drawn = stats.one_hot_permutation(middling, permutations=20_000, seed=1).p_value
+    early = stats.sequential_permutation(middling, permutations=10_000_000)
+    assert early.p_value == pytest.approx(drawn, rel=0.6)
+    assert early.permutations < 50_000
+    # One relabelling in ten of each prompt parts all that is on one side from all on the other: exactly .1 ** 20.
+    apart = stats.sequential_permutation([table("aaa", "bbb")] * 20, permutations=10_000_000)
+    assert 0.1**20 <= apart.p_value <= 0.1**20 * 1.01
+    assert apart.permutations == 999
+
+
+@pytest.mark.parametrize("tables", [[table("aab", "abb")] * 2, [table("aaa", "bbb"), table("aab", "bbc")]])
+def test_a_bounded_tail_is_never_below_the_true_one(tables: list[Table]) -> None:
+    """A bound that is too small accuses the honest."""
+    sides = [("".join("abc"[i] * n for i, n in enumerate(row)) for row in t.tolist()) for t in tables]
+    values = [relabellings(left, right) for left, right in (tuple(side) for side in sides)]
+    sums = np.array([sum(drawn) for drawn in product(*values)])
+    for observed in sorted(set(sums.round(9).tolist())):
+        true = float(np.mean(sums >= observed - 1e-9))
+        bound = bound_null_tail(count_signatures(stack_tables(tables)), observed)
+        assert true <= bound * (1 + 1e-6)  # sums that are equal on paper differ by rounding
+
+
+def test_sequential_p_values_keep_their_level() -> None:
+    """Sides that answer alike have a p-value below .05 one time in twenty, however early the drawing stops."""
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(300):
+        tables = [np.array([rng.multinomial(3, (0.6, 0.3, 0.1)) for _ in range(2)]) for _ in range(12)]
+        found.append(stats.sequential_permutation(tables, permutations=100_000).p_value)
+    assert 3 <= sum(p <= 0.05 for p in found) <= 28

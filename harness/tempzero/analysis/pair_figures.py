@@ -317,7 +317,7 @@ def _test_pair(pair: Pair, texts: Texts, drawn: int, known: dict[tuple[bytes, by
             match=agreement.cross_match_rate(left, right),
             excess=excess,
             estimate=stats.divergence_over_prompts(excess[~np.isnan(excess)]),
-            test=stats.one_hot_permutation(tables, permutations=drawn, settled_above=_PLAINLY_LARGE),
+            test=stats.sequential_permutation(tables, permutations=drawn),
             parts={},
         )
     return replace(known[one, other], pair=pair)

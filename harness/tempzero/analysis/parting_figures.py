@@ -26,12 +26,12 @@ _PER_TOKENS = 1000
 
 
 def enter_parting_rates(book: Book, tallies: Sequence[Tally], compared: Sequence[Comparison], texts: Texts) -> None:
-    """Of every provider's repeats, and of every pair of providers or conditions."""
+    """Of every provider's repeats, and of every listed pair of providers or conditions."""
     for tally in tallies:
         if tally.stopped is None:
             exposure = measure_repeat_exposure(tally.own, texts.chars, _share_prefixes(texts.text))
             _enter_rate(book, provider_subject(tally, "repeat"), exposure, (tally,))
-    for one in compared:
+    for one in (c for c in compared if c.pair.listed):
         basis = texts.by_part(one.pair.basis)
         exposure = measure_cross_exposure(one.left, one.right, basis.chars, _share_prefixes(basis.text))
         _enter_rate(book, one.pair.subject, exposure, (one.pair.left, one.pair.right))

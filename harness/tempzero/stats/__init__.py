@@ -39,7 +39,13 @@ from tempzero.stats.night_windows import (
     weigh_windows,
 )
 from tempzero.stats.odd_one import odd_one_test
-from tempzero.stats.permutation import aa_rejection_rate, mmd_permutation, one_hot_permutation, session_permutation
+from tempzero.stats.permutation import (
+    aa_rejection_rate,
+    mmd_permutation,
+    one_hot_permutation,
+    sequential_permutation,
+    session_permutation,
+)
 from tempzero.stats.power import minimum_detectable_divergence, minimum_detectable_effect
 from tempzero.stats.profile import profile_maximum
 from tempzero.stats.rounding import (
@@ -100,6 +106,7 @@ __all__ = [
     "rounding_evidence",
     "rounding_scale",
     "rule_of_three",
+    "sequential_permutation",
     "session_permutation",
     "share_over_prompts",
     "sign_flip_test",

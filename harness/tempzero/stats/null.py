@@ -37,6 +37,8 @@ _MOST_STATES = 1_000_000
 # Beyond this many responses the sums would not fit into 64 bits.
 _MOST_RESPONSES = 2_000
 _SAMPLES = 20_000
+# What sums are tilted by where their tail is bounded; D_j lies between -1 and 1.
+_TILTS = np.geomspace(0.1, 100.0, 31)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +124,20 @@ def draw_null_sums(found: Mapping[Signature, int], rng: np.random.Generator, siz
         if null.values.size > 1:
             sums += _draw_signature_sums(null, prompts, rng, size)
     return sums
+
+
+def bound_null_tail(found: Mapping[Signature, int], observed: float) -> float:
+    """At least the chance that the sum of D_j over all prompts reaches `observed` when labels mean nothing.
+
+    Chernoff's inequality: for any t > 0 it is at most the mean of exp(t (sum - observed)); the best of a few t.
+    """
+    nulls = [(null_distribution(of), prompts) for of, prompts in found.items()]
+    exponents = -_TILTS * observed
+    for null, prompts in nulls:
+        tilted = np.multiply.outer(_TILTS, null.values)
+        top = tilted.max(axis=1)
+        exponents = exponents + prompts * (top + np.log(np.exp(tilted - top[:, None]) @ null.probabilities))
+    return float(min(1.0, np.exp(exponents.min())))
 
 
 def _draw_signature_sums(
