@@ -26,7 +26,7 @@ from tempzero.cli.exit_codes import EXIT_CODES
 from tempzero.collect.watcher import Watcher
 from tempzero.config import Config, Provider, load_config
 from tempzero.reading.run_reading import score_run
-from tempzero.types.concluded import Analysis
+from tempzero.types.concluded import Analysis, Verdict
 from tempzero.verdict import gate
 
 HARMLESS = ("nondeterministic",)
@@ -49,7 +49,8 @@ def _declare(provider: Provider, config: Config, claim: str) -> Provider:
     return provider.model_copy(update={"claims": claims})
 
 
-def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[str]) -> None:
+def describe_run(name: str, analysis: Analysis, verdict: Verdict, counted: Counter[str]) -> None:
+    outcomes = {p.provider: p.outcome for p in verdict.providers}
     for one in analysis.levels:
         rules = sorted({f.rule for f in analysis.findings if f.subject == one.provider and f.weight == "accuses"})
         accused = [rule for rule in rules if rule not in HARMLESS]
@@ -58,7 +59,7 @@ def describe_run(name: str, analysis: Analysis, outcome: str, counted: Counter[s
         cells = (one.provider, name, one.name, f"{one.differ} of {one.prompts}", f"{one.missed} of {one.tokens}")
         print(
             "|",
-            " | ".join((*cells, f"{one.largest_margin or 0:.2f}", size, ", ".join(rules), outcome)),
+            " | ".join((*cells, f"{one.largest_margin or 0:.2f}", size, ", ".join(rules), outcomes[one.provider])),
             "|",
             flush=True,
         )
@@ -90,7 +91,8 @@ def main() -> None:
             run = records.open_run(copy)
             analysis = analyse(run)
             verdict = gate.judge(analysis, run.config.gates)
-            describe_run(path.name, analysis, f"{verdict.outcome}, {EXIT_CODES[verdict.outcome]}", counted)
+            describe_run(path.name, analysis, verdict, counted)
+            print(f"    the run ends with exit code {EXIT_CODES[verdict.outcome]}")
     print(dict(counted))
 
 
