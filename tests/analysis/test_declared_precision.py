@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from analysis.test_standing import judge
 from attribute.simulated import Choice, quantised, rounding
 from tempzero import reports
 from tempzero.analysis import analyse
-from tempzero.types.concluded import Analysis, Level
+from tempzero.analysis.declared_forms import soften_effects
+from tempzero.types.concluded import Analysis, Finding, Level
 from tempzero.types.vocabulary import RuleName
 from tempzero.verdict import gate
 
@@ -118,3 +120,14 @@ def test_other_token_counts_are_found_whatever_is_declared(tmp_path: Path) -> No
     claims = {"claims": {"model": "m", "precision": "fp8"}}
     found = analysed(tmp_path, settings(*names, reference=None, d=claims), MANY, attempts)
     assert {f.subject for f in found.findings if f.rule == "prompt_tokens_differ"} == {"d"}
+
+
+def test_what_confirmed_weights_do_to_answers_accuses_nobody(tmp_path: Path) -> None:
+    """Four bits that are declared loop more than sixteen: that is told, and is not the host's fault."""
+    _, level, _, _ = found_of(tmp_path, quantised(1.2), "q4_0")
+    worse = Finding(
+        rule="loops_more", subject="x", other="cpu-f32", message="", estimate=None, p_value=None, evidence=()
+    )
+    own = replace(worse, rule="nondeterministic")
+    assert [f.weight for f in soften_effects([worse, own], [level])] == ["note", "accuses"]
+    assert [f.weight for f in soften_effects([worse], [replace(level, name="rounding")])] == ["accuses"]
