@@ -165,7 +165,7 @@ def _build_case(
     conditions = compare_pairs(book, across, texts, budget["conditions"])
     comparisons = compare_pairs(book, pairs, texts, budget["camps"] or config.gates.alpha, config.run)
     if any(prompt.tools for prompt in seen.prompts):
-        for compared in comparisons:
+        for compared in (c for c in comparisons if c.pair.listed):
             call_figures.enter_call_agreement(book, compared.pair, texts, seen.prompts)
     enter_parting_rates(book, tallies, (*comparisons, *conditions), texts)
     for one in tallies:
