@@ -111,10 +111,11 @@ def main() -> None:
 
 def _answer(call: Call) -> Reply:
     reply = completion(f"answer to {call.prompt}" + (", by another model" if _CHANGED else ""))
-    return Reply((Pause(0.03), *reply.steps))
+    return Reply((Pause(1.0 if _SLOW else 0.03), *reply.steps))
 
 
 _CHANGED: list[bool] = []
+_SLOW: list[bool] = []
 
 
 def _write_workplace(folder: Path, base_url: str) -> None:
@@ -235,6 +236,7 @@ def _measure_gone(a: Machine, b: Machine, host: S3Host) -> str:
 def _measure_outage(a: Machine, b: Machine, host: S3Host) -> str:
     a.forget()
     b.forget()
+    _SLOW.append(True)  # so that it is under way for longer than it takes to see that it is
     running = subprocess.Popen(
         [sys.executable, "-m", "tempzero", "run", "--no-check"],
         cwd=a.work,
@@ -245,6 +247,7 @@ def _measure_outage(a: Machine, b: Machine, host: S3Host) -> str:
     )
     _await(lambda: any(_answered(run) for run in _find_runs(a)))
     host.fault = lambda method, path: "busy"
+    _SLOW.clear()
     said = running.communicate()[1]
     code = running.returncode
     (here,) = _find_runs(a)
@@ -254,7 +257,7 @@ def _measure_outage(a: Machine, b: Machine, host: S3Host) -> str:
     put = a.call("report", url).returncode
     seen = b.call("verify", url).returncode
     wrong = "" if whole and (code, put, seen) == (2, 0, 0) and "not put yet" in said else " WRONG"
-    last = said.strip().splitlines()[-1].split("; ")[1]
+    last = next((part for part in said.split("; ") if "not put yet" in part), "nothing").partition(":")[0]
     return (
         f'the run goes on to its end: {whole}, exit {code}, "{last}"; `report` puts the rest: exit {put}; verified '
         f"from another machine: exit {seen}{wrong}"
@@ -268,7 +271,9 @@ def _measure_two(a: Machine, b: Machine) -> str:
     assert running.stdout is not None
     running.stdout.readline()
     (here,) = _find_runs(a)
+    running.send_signal(signal.SIGSTOP)  # it is under way, however long the second takes to start
     second = b.call("run", "--resume", f"{_RESULTS}/{here.name}", "--no-check")
+    running.send_signal(signal.SIGCONT)
     running.communicate()
     after = b.call("verify", f"{_RESULTS}/{here.name}").returncode
     wrong = "" if (second.returncode, after) == (2, 0) and "is writing to it since" in second.stderr else " WRONG"
