@@ -267,10 +267,13 @@ def _measure_outage(a: Machine, b: Machine, host: S3Host) -> str:
 def _measure_two(a: Machine, b: Machine) -> str:
     a.forget()
     b.forget()
+    _SLOW.append(True)
     running = a.start()
     assert running.stdout is not None
     running.stdout.readline()
     (here,) = _find_runs(a)
+    _await(lambda: "manifest.json" in _objects_of(a.host, here.name))
+    _SLOW.clear()
     running.send_signal(signal.SIGSTOP)  # it is under way, however long the second takes to start
     second = b.call("run", "--resume", f"{_RESULTS}/{here.name}", "--no-check")
     running.send_signal(signal.SIGCONT)
