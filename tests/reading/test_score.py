@@ -292,6 +292,28 @@ def test_a_text_is_cut_into_tokens_the_way_the_reference_finds_likelier(tmp_path
     assert other.scores.margin == (0.0, 8.0), "where no other cut explains the text, the miss stands"
 
 
+class TornBetween(Spelling):
+    """Finds "c" as good as the "a" that it could go on with, and "c" comes first."""
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[np.ndarray]:
+        (rows,) = super().logits(token_ids, start)
+        rows[0, 3] = rows[0, 0] + 0.01
+        yield rows
+
+
+def test_a_text_is_cut_the_way_of_a_choice_that_rounding_turned(tmp_path: Path) -> None:
+    """An honest provider's near-tie is one near-tie, and not a clear miss of a token that it did not write."""
+    chosen = settings()
+    path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="ab", finish_reason="stop"))])
+    lines: list[ScoreLine] = []
+    Scorer(records.open_run(path), "ref", LogitsReference(TornBetween()), lines.append).read_responses(lambda *_: None)
+    (honest,) = (line.scored for line in lines if line.scored is not None)
+    assert honest.scores is not None
+    assert honest.scores.token_ids == (0, 1, 4)
+    assert honest.scores.margin == pytest.approx((0.01, 0.0, 0.0), abs=1e-4)
+    assert honest.settled == 1
+
+
 class HalfCharacters(Spelling):
     """Wants to say "a", then a token that is "b" and the first half of a character."""
 

@@ -15,13 +15,21 @@ from tempzero.metrics import decoding_ways
 from tempzero.metrics.decoding_ways import Choice, DecodingWays
 from tempzero.types.scored import DecodingSums
 
+# Within this many logits of the best a token may be another engine's choice: ten times what 16-bit rounding moves one.
+NEAR_CHOICE = 1.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenStandings:
-    """One value for each token; see `types.TokenScores`."""
+    """One value for each token; see `types.TokenScores`.
+
+    `choices` are the tokens that rounding could have made the reference's choice there, the likeliest first: all within
+    `NEAR_CHOICE` logits of it, where whole distributions are seen, else the choice alone.
+    """
 
     token_ids: tuple[int, ...]
     argmax: tuple[int, ...]
+    choices: tuple[tuple[int, ...], ...]
     margin: tuple[float, ...]
     logprob: tuple[float, ...]
     rank: tuple[int, ...]
@@ -79,6 +87,7 @@ def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[i
     return TokenStandings(
         token_ids=tuple(t.token_id for t in tokens),
         argmax=tuple(t.top1_id for t in tokens),
+        choices=tuple((t.top1_id,) for t in tokens),
         margin=tuple(t.margin for t in tokens),
         logprob=tuple(t.logprob for t in tokens),
         rank=tuple(t.rank for t in tokens),
@@ -100,6 +109,7 @@ class _RowStanding:
     """What one row of logits says of one token; `best` is the reference's choice."""
 
     best: int
+    choices: tuple[int, ...]
     logprob: float
     rank: int
     gap: float
@@ -132,6 +142,7 @@ class _RowSweep:
         total = float(np.exp(below, out=self.work).sum())
         return _RowStanding(
             best=best,
+            choices=_list_choices(below, near),
             logprob=-margin - math.log(total),
             rank=1 if token == best else 1 + int(np.count_nonzero(below > below[token])),
             gap=_gap_to_second(below, best, near),
@@ -161,6 +172,7 @@ class _ResponseReader:
     context: list[int] = field(init=False)
     stood: set[int] = field(init=False)
     argmax: list[int] = field(default_factory=list)
+    choices: list[tuple[int, ...]] = field(default_factory=list)
     margin: list[float] = field(default_factory=list)
     logprob: list[float] = field(default_factory=list)
     rank: list[int] = field(default_factory=list)
@@ -178,6 +190,7 @@ class _ResponseReader:
             self.sweep, self.ways = _RowSweep.over(row.size), DecodingWays(vocabulary=row.size)
         standing = self.sweep.of(row, token)
         self.argmax.append(standing.best)
+        self.choices.append(standing.choices)
         self.margin.append(standing.choice.margin)
         self.logprob.append(standing.logprob)
         self.rank.append(standing.rank)
@@ -191,6 +204,7 @@ class _ResponseReader:
         return TokenStandings(
             token_ids=tuple(self.context[len(self.prompt_ids) :]),
             argmax=tuple(self.argmax),
+            choices=tuple(self.choices),
             margin=tuple(self.margin),
             logprob=tuple(self.logprob),
             rank=tuple(self.rank),
@@ -198,6 +212,12 @@ class _ResponseReader:
             seen=tuple(self.seen),
             sums=(self.ways or DecodingWays(vocabulary=1)).sums(),
         )
+
+
+def _list_choices(below: NDArray[np.float32], near: NDArray[np.intp]) -> tuple[int, ...]:
+    """Those of the near tokens that rounding could have chosen, the likeliest first."""
+    close = near[below[near] >= -NEAR_CHOICE]
+    return tuple(int(t) for t in close[np.argsort(-below[close], kind="stable")])
 
 
 def _gap_to_second(below: NDArray[np.float32], best: int, near: NDArray[np.intp]) -> float:

@@ -21,9 +21,7 @@ from tempzero.types.recorded import Completion
 
 # Reasons to stop with which a model ends its turn by itself.
 _ENDED = ("stop", "end_turn", "eos", "eos_token")
-# A margin that no rounding explains, and how many other cuts of one text are tried.
-_CLEAR_MARGIN = 1.0
-_CUTS_TRIED = 4
+_CUTS_TRIED = 4  # how many other cuts of one text are read
 # A model that writes think tags is sure of them: beyond this margin it writes something else there.
 _TAG_MARGIN = 3.0
 _FORM_TRIES = 3
@@ -58,26 +56,32 @@ class ResponseCutter:
         """Where a text can be cut into tokens in two ways, the way that the reference finds likelier.
 
         A model does not always write a text in the tokens that the tokenizer would cut it into. At a
-        clear miss where the reference's choice begins the very text that follows, that cut is read
-        too. Gives how often it was taken.
+        clear miss where what the reference would choose, up to rounding, begins the very text that
+        follows, that cut is read too. Gives how often it was taken.
         """
         at = taken = tried = 0
         while tried < _CUTS_TRIED:
             ids = standings.token_ids[: len(standings.token_ids) - ended]
-            found = next((i for i in range(at, len(ids)) if standings.margin[i] > _CLEAR_MARGIN), None)
+            found = next((i for i in range(at, len(ids)) if standings.margin[i] > decoding.NEAR_CHOICE), None)
             if found is None:
                 break
             at = found + 1
-            begun, *_ = self._model.pieces([standings.argmax[found]])
-            rest = b"".join(self._model.pieces(ids[found:]))
-            if not begun or not rest.startswith(begun) or not _is_decodable(rest[len(begun) :]):
-                continue
-            tried += 1
-            after = self._model.tokenize(rest[len(begun) :].decode())
-            other = self._model.read(prompt, (*ids[:found], standings.argmax[found], *after), ended=ended)
-            if sum(other.logprob) > sum(standings.logprob):
-                standings, taken = other, taken + 1
+            for cut in self._list_cuts(standings.choices[found], ids[found:])[: _CUTS_TRIED - tried]:
+                tried += 1
+                other = self._model.read(prompt, (*ids[:found], *cut), ended=ended)
+                if sum(other.logprob) > sum(standings.logprob):
+                    standings, taken = other, taken + 1
+                    break
         return standings, taken
+
+    def _list_cuts(self, choices: Sequence[int], rest: Sequence[int]) -> list[tuple[int, ...]]:
+        """The text of `rest` as tokens of which the first is one of `choices`, where it begins that text."""
+        text = b"".join(self._model.pieces(rest))
+        cuts = []
+        for choice, begun in zip(choices, self._model.pieces(choices), strict=True):
+            if begun and text.startswith(begun) and _is_decodable(text[len(begun) :]):
+                cuts.append((choice, *self._model.tokenize(text[len(begun) :].decode())))
+        return cuts
 
     def decode_tokens(self, token_ids: Sequence[int]) -> str:
         """The text that these tokens are."""

@@ -8,6 +8,7 @@ has to be computed, stand the responses of all of them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -282,7 +283,7 @@ class SuspectReader:
         at = int((margin > self._clear).argmax())
         if margin[at] <= 2 * self._clear:
             return None
-        if not one.fixed and self._find_other_cut(one.ids, at, int(rows.ids[at, 0])) is not None:
+        if not one.fixed and self._list_other_cuts(one.ids, at, rows.ids[at], rows.logits[at]):
             return None
         return self._answer(one, prompt, ids, margin, whole=False)
 
@@ -344,16 +345,16 @@ class SuspectReader:
             if found is None:
                 break
             at = found + 1
-            cut = self._find_other_cut(chosen.tokens, found, int(chosen.ids[found, logits[found].argmax()]))
-            if cut is None:
-                continue
-            tried += 1
-            other = self._list_choices(one, self._read_cut(self._source, one.asked.ids, cut, one.ended))
-            changed = change(other)
-            rows = TopRows(ids=other.ids, logits=changed)
-            narrower = self._margins(rows, other.tokens, one.ended, floor=other.logits[:, -1])
-            if narrower.sum() < margin.sum():
-                chosen, logits, margin = other, changed, narrower
+            cuts = self._list_other_cuts(chosen.tokens, found, chosen.ids[found], logits[found])
+            for cut in cuts[: _CUTS_TRIED - tried]:
+                tried += 1
+                other = self._list_choices(one, self._read_cut(self._source, one.asked.ids, cut, one.ended))
+                changed = change(other)
+                rows = TopRows(ids=other.ids, logits=changed)
+                narrower = self._margins(rows, other.tokens, one.ended, floor=other.logits[:, -1])
+                if narrower.sum() < margin.sum():
+                    chosen, logits, margin = other, changed, narrower
+                    break
         whole = not self._refutes(margin, margin.size)
         return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=whole)
 
@@ -366,8 +367,9 @@ class SuspectReader:
     ) -> _ReadTokens:
         """A response in the cut that this suspect would have written it in, if that can be told.
 
-        Where the text may be cut into tokens in two ways and the suspect's choice at a clear miss begins the very
-        text that follows, that cut is tried. Cutting by the unchanged reference alone would refute true suspects.
+        Where the text may be cut into tokens in two ways and what the suspect would choose at a clear miss, up to
+        rounding, begins the very text that follows, that cut is tried. Cutting by the unchanged reference alone would
+        refute true suspects.
         """
         ids = one.ids[:limit]
         ended = one.ended and len(ids) == len(one.ids)
@@ -381,24 +383,29 @@ class SuspectReader:
             if found is None:
                 break
             at = found + 1
-            cut = self._find_other_cut(read.ids, found, int(read.rows.ids[found, 0]))
-            if cut is None:
-                continue
-            tried += 1
-            other = self._read_cut(source, prompt, cut, ended)
-            if other.margin.sum() < read.margin.sum():
-                read = other
+            cuts = self._list_other_cuts(read.ids, found, read.rows.ids[found], read.rows.logits[found])
+            for cut in cuts[: _CUTS_TRIED - tried]:
+                tried += 1
+                other = self._read_cut(source, prompt, cut, ended)
+                if other.margin.sum() < read.margin.sum():
+                    read = other
+                    break
         return read
 
-    def _find_other_cut(self, ids: tuple[int, ...], at: int, best: int) -> tuple[int, ...] | None:
-        """The same text with the token `best` at a place; None where it does not begin what follows there."""
-        begun, rest = self._tokens.piece(best), b"".join(map(self._tokens.piece, ids[at:]))
-        if not begun or not rest.startswith(begun):
-            return None
-        try:
-            return (*ids[:at], best, *self._tokens.tokenize(rest[len(begun) :].decode()))
-        except UnicodeDecodeError:
-            return None
+    def _list_other_cuts(
+        self, ids: Sequence[int], at: int, choices: NDArray[np.int32], logits: NDArray[np.float32]
+    ) -> list[tuple[int, ...]]:
+        """The same text with another token at a place: each that rounding could have made the choice there."""
+        rest, cuts = b"".join(map(self._tokens.piece, ids[at:])), []
+        for near in np.argsort(-logits, kind="stable"):
+            if logits[near] < logits.max() - self._clear:
+                break
+            choice = int(choices[near])
+            begun = self._tokens.piece(choice)
+            if begun and rest.startswith(begun):
+                with contextlib.suppress(UnicodeDecodeError):
+                    cuts.append((*ids[:at], choice, *self._tokens.tokenize(rest[len(begun) :].decode())))
+        return cuts
 
     def _read_cut(self, source: RowSource, prompt: Sequence[int], ids: tuple[int, ...], ended: bool) -> _ReadTokens:
         rows = source.find_rows(prompt, ids, ended=ended)
