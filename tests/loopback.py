@@ -342,6 +342,9 @@ class _Connection(asyncio.Protocol):
                     self.abort()
                 else:
                     self._transport.close()
+        except Exception:
+            self.abort()  # a test that cannot answer shows at once, not when whoever asked gives up
+            raise
         finally:
             self._server.end(call)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,8 @@ class Hosts:
         (self.folder / "providers.yaml").write_text(yaml.safe_dump(settings))
 
     def answer(self, call: Call) -> Reply:
+        if call.method == "GET":  # the list of models
+            return error(404)
         if "top_logprobs" not in call.json:
             return completion("as always", model=call.model)
         if call.model in self.mute:
@@ -204,6 +207,16 @@ def test_the_same_folder_gives_the_same_bytes_whatever_pack_there_is_later(hosts
     assert ((run / "summary.json").read_bytes(), (run / "report.html").read_bytes()) == before
 
 
+def test_the_screen_tells_what_is_served_where_nothing_is_declared(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "Untested" would be said of weights that were named."""
+    monkeypatch.setitem(HOSTS, "broken", (("int4",), None))
+    hosts.configure("broken")
+    main(["run", "--no-check"])
+    assert "declared precision, by first tokens: none, broken serves int4" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_deep_check_names_them_as_well(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     """`check` says how many log-probabilities there are; with `--deep` also what they say."""
     hosts.configure("broken", "plain")
@@ -212,6 +225,7 @@ def test_a_deep_check_names_them_as_well(hosts: Hosts, capsys: pytest.CaptureFix
     assert {row["provider"]: row["top_logprobs"] for row in said["providers"]} == {"broken": "20", "plain": "20"}
     standings = {host["provider"]: host["standing"] for host in said["fingerprint"]["hosts"]}
     assert standings == {"broken": "contradicted", "plain": "confirmed"}
+    shutil.rmtree(hosts.folder / "results")  # two runs of one second would have one name
     assert main(["check", "--deep", "--providers", "plain"]) in (0, 3)
     assert "declared precision confirmed" in capsys.readouterr().out
 

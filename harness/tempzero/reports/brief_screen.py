@@ -118,13 +118,17 @@ def _write_sentence(verdict: ProviderVerdict) -> str:
 
 
 def _describe_precision(view: View, width: int) -> list[str]:
-    """How what each declares of its weights stands to its first tokens, two lines at most; none where none were had."""
+    """How what each declares of its weights stands to its first tokens, two lines at most; none where none were had.
+
+    Of those that declare nothing it is told what they serve.
+    """
     found = {
-        standing: [one.provider for one in view.analysis.precision if one.standing == standing]
+        standing: [one.provider for one in view.analysis.precision if one.declared and one.standing == standing]
         for standing in ("contradicted", "confirmed", "untested")
     }
-    told = "; ".join(f"{standing} ({', '.join(names)})" for standing, names in found.items() if names)
-    return _wrap(f"declared precision, by first tokens: {told}", width, _LINES_A_SENTENCE) if told else []
+    told = [f"{standing} ({', '.join(names)})" for standing, names in found.items() if names]
+    told += [f"none, {one.provider} {one.sentence}" for one in view.analysis.precision if not one.declared]
+    return _wrap(f"declared precision, by first tokens: {'; '.join(told)}", width, _LINES_A_SENTENCE) if told else []
 
 
 def _describe_skipped(view: View) -> list[str]:
