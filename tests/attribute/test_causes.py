@@ -363,3 +363,16 @@ def test_the_floor_is_that_of_honest_hosts_or_of_wider_forms() -> None:
     assert floor.scale.value == pytest.approx(HONEST, rel=0.15)
     coarse = next(f for f in floor.forms if f.form == "q4_0")
     assert coarse.scale.value == pytest.approx(1.2, rel=0.35)
+
+
+def test_a_short_reading_of_an_honest_endpoint_is_not_called_more_than_rounding() -> None:
+    """Of two hundred tokens chance turns twice as many as are usual now and then: a share of so few says nothing."""
+    found = set()
+    for draw in range(10):
+        world = World(seed=100 + draw, length=20)
+        asked = [(prompt, *world.answer(rounding(2 * HONEST, uneven=0), prompt, 1)) for prompt in range(10)]
+        run = [simulated.scored(world, "x", prompt, 0, tokens, rows) for prompt, tokens, rows in asked]
+        reading = Reading(readers=(simulated.READER,), scored=tuple(run), forms=(), suspects=(read_unchanged(run),))
+        diagnoses = attribute_reading(reading, {}, [f"p{i}" for i in range(10)], ()).reading.diagnoses
+        found |= {d.cause for d in diagnoses if d.provider == "x"}
+    assert found == {"faithful"}

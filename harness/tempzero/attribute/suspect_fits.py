@@ -18,8 +18,9 @@ from tempzero.reading.rounding_floor import RoundingFloor
 from tempzero.types.asked import Trial
 from tempzero.types.scored import SuspectAnswer, SuspectReading
 
-# A suspect misses at most so many times the honest share, or so many tokens where there are few.
-MISSES_ALLOWED, FEW_MISSES = 3.0, 4
+# A suspect misses at most so many times the honest share; where tokens are few, as many as a host that rounds twice as
+# much as the floor shows with no less than this chance.
+MISSES_ALLOWED, USUAL_MISSES, CHANCE_OF_MISSES = 3.0, 2.0, 0.001
 # Of an honest host's tokens one in a thousand may pass the clear margin, one of any number, and none twice of it.
 RARE_TOKENS = 1000
 # Chance at which a suspect beats the unchanged reference, over all families of its kind: where that one explains the
@@ -147,10 +148,16 @@ def _is_within(answers: Iterable[SuspectAnswer], floor: RoundingFloor) -> bool:
     margins = [m for a in found for m in a.margin]
     clear = sum(m > floor.clear_margin for m in margins)
     return (
-        len(margins) <= max(FEW_MISSES, MISSES_ALLOWED * floor.missed_share * tokens)
+        _is_count_honest(len(margins), floor.missed_share * tokens)
         and clear <= 1 + tokens // RARE_TOKENS
         and max(margins, default=0.0) <= 2 * floor.clear_margin
     )
+
+
+def _is_count_honest(missed: int, expected: float) -> bool:
+    """Whether an honest host misses so many, where the floor's share would be `expected`: chance is much of few."""
+    by_chance = special.pdtrc(missed - 1, USUAL_MISSES * expected) if missed else 1.0
+    return bool(missed <= MISSES_ALLOWED * expected or by_chance >= CHANCE_OF_MISSES)
 
 
 def _is_answer_within(answer: SuspectAnswer, floor: RoundingFloor) -> bool:
