@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tempzero
 import yaml
 from loopback import Loopback, completion
 from reading_server import MODEL
 from tempzero import config
 from tempzero.cli import main
+from tempzero.cluster.done_tasks import do_task, take_result
 from tempzero.cluster.part_counting import count_on_cluster
 from tempzero.cluster.reader_holder import HeldReply, ReaderHolder, open_model_reference
 from tempzero.config import Config
-from tempzero.errors import RunFolderError
+from tempzero.errors import EngineError, RunFolderError
 from tempzero.records import open_run
 from tempzero.types.asked import Message
 from tempzero.workflow.conclusion import conclude_run
@@ -95,7 +97,7 @@ class OtherProcess:
     def map_tasks(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
             there, given = pickle.loads(pickle.dumps((work, item)))
-            yield pickle.loads(pickle.dumps(there(given)))
+            yield take_result(pickle.loads(pickle.dumps(do_task(there, given))))
 
 
 def test_counts_that_were_made_elsewhere_make_the_same_report(run: Path) -> None:
@@ -108,6 +110,15 @@ def test_counts_that_were_made_elsewhere_make_the_same_report(run: Path) -> None
     parts[0].write_bytes(parts[0].read_bytes().replace(b'"trial"', b'"trail"', 1))
     with pytest.raises(RunFolderError, match="part-00001"):
         conclude_run(opened, count=functools.partial(count_on_cluster, OtherProcess(), opened))
+
+
+def test_counts_of_another_version_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may mean something else: a report of both would be nobody's."""
+    done = do_task(len, "abc")
+    assert take_result(done) == 3
+    monkeypatch.setattr(tempzero, "__version__", "another")
+    with pytest.raises(EngineError, match="here is another: install the same one"):
+        take_result(done)
 
 
 @pytest.mark.skipif(not HAS_RAY, reason="of the extra ray: pip install 'tempzero[ray]'")

@@ -147,6 +147,38 @@ def test_nothing_is_written_until_every_reading_is_there(
     assert len(list_scores(run)) == 20
 
 
+def test_what_failed_is_asked_again_and_the_line_that_can_be_used_counts(
+    run: Path, server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A batch that ran out of time, or asked for another name, must not leave responses unread for good."""
+    plan, rest, results, more = (tmp_path / f"{name}.jsonl" for name in ("plan", "rest", "results", "more"))
+    assert main(["score", str(run), "--plan", str(plan)]) == 0
+    lines = run_batch(plan, results, server)
+    failed: tuple[dict[str, Any], ...] = (
+        {"response": None, "error": {"code": "batch_expired", "message": "it took too long"}},
+        {"response": {"status_code": 404, "body": {}}, "error": {"message": "no such model"}},
+        {"response": {"status_code": 200, "body": {"model": MODEL, "choices": [7]}}},
+    )
+    cut = [*({**line, **how} for line, how in zip(lines, failed, strict=False)), *lines[3:]]
+    results.write_text("".join(json.dumps(line) + "\n" for line in cut))
+    assert main(["score", str(run), "--from", str(results), "--plan", str(rest)]) == 0
+    told = capsys.readouterr().err
+    assert "it took too long" in told
+    assert "no such model" in told
+    assert [json.loads(line)["custom_id"] for line in rest.read_text().splitlines()] == [
+        line["custom_id"] for line in lines[:3]
+    ]
+    assert main(["score", str(run), "--from", str(results), "--plan", str(results)]) == 2
+    assert "no plan is written over it" in capsys.readouterr().err
+    run_batch(rest, more, server)
+    assert main(["score", str(run), "--from", str(results), "--from", str(more)]) in (0, 1, 3)
+    assert len(list_scores(run)) == 20
+    assert not list(open_run(run).reading().unread)
+    capsys.readouterr()
+    assert main(["score", str(run), "--from", str(results)]) == 2
+    assert "its responses have been read before" in capsys.readouterr().err
+
+
 def test_copies_that_read_a_part_each_make_one_run_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Byte for byte what one machine writes, and only where every response was read exactly once."""
     serial, first, second, joined = (copy_run(run, name) for name in ("serial", "first", "second", "joined"))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import tempzero
+from tempzero.cluster.done_tasks import do_task, require_version, take_result
 from tempzero.cluster.reader_holder import HeldReply, ReaderHolder, open_endpoint, open_model_reference
 from tempzero.config import Config, Provider
 from tempzero.errors import EngineError, UsageError
@@ -73,22 +73,20 @@ class RayCluster:
         ]
         self._actors += handles
         for version in _fetch([handle.tell_version.remote() for handle in handles]):
-            if version != tempzero.__version__:
-                raise EngineError(
-                    f"a node has tempzero {version}, here is {tempzero.__version__}: install the same one"
-                )
+            require_version(version)
         return handles
 
     def map_tasks(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """What `map` gives, in its order; a call that was lost with its node is made again."""
-        task = ray.remote(max_retries=-1)(_do_task)
+        """What `map` gives, in its order; a call that was lost with its node is made again. Raises EngineError."""
+        task = ray.remote(max_retries=-1)(do_task)
         sent = ray.put(work)
         waiting: list[Any] = []
         for item in items:
             waiting.append(task.remote(sent, item))
             if len(waiting) >= _IN_FLIGHT:
-                yield from _fetch([waiting.pop(0)])
-        yield from _fetch(waiting)
+                yield take_result(*_fetch([waiting.pop(0)]))
+        for left in waiting:
+            yield take_result(*_fetch([left]))
 
     def close(self) -> None:
         """Give the nodes back what was opened, and leave the cluster if it was entered here."""
@@ -183,11 +181,6 @@ class RemoteReference:
 
     def remember(self, prompt: Sequence[int], ids: Sequence[int], standings: TokenStandings, *, ended: bool) -> None:
         """Nothing: who reads under suspects reads in one place, with rows of its own."""
-
-
-def _do_task(work: Callable[[Item], Result], item: Item) -> Result:
-    """Ray takes functions by name only; what is sent may be one with some of its arguments given."""
-    return work(item)
 
 
 def _fetch(references: Sequence[Any]) -> list[Any]:

@@ -49,6 +49,8 @@ def plan_readings(
     Raises UsageError, and EngineError where a reference's readings cannot be handed over.
     """
     run = records.open_run(path)
+    if any(_is_same_file(file, one) for one in results):
+        raise UsageError(f"{file}: holds results that are to be taken, so no plan is written over it")
     told = open_batch_results(results)
     plans: list[ReadingPlan] = []
     lines: list[bytes] = []
@@ -78,12 +80,15 @@ def take_readings(path: Path, results: Sequence[Path], *, watcher: Watcher) -> N
         _read_once(run, provider, reader, _EVERYTHING)
     for line in told.describe_problems():
         watcher.say(line)
-    missing = sum(len(r.wanted) for _, r in readers)
-    if missing or not any(r.found for _, r in readers):
+    missing, files = sum(len(r.wanted) for _, r in readers), ", ".join(map(str, results))
+    if missing:
         raise UsageError(
-            f"{path}: {missing} readings are not in {', '.join(map(str, results))}; the same command with "
-            "`--plan FILE` writes what is left to read"
+            f"{path}: {missing} readings are not in {files}; the same command with `--plan FILE` writes what is left "
+            "to read"
         )
+    if not any(r.found for _, r in readers):
+        refusal = next((r.refusal for _, r in readers if r.refusal), None)
+        raise UsageError(f"{path}: nothing of {files} is taken: {refusal or 'its responses have been read before'}")
     with records.open_score_writer(path) as writer:
         for provider, reader in readers:
             scorer = Scorer(run, provider.name, EndpointReference(reader), writer.append)
@@ -91,13 +96,26 @@ def take_readings(path: Path, results: Sequence[Path], *, watcher: Watcher) -> N
 
 
 def _list_readers(run: records.Run) -> list[Provider]:
-    """The references whose readings can be handed over. Raises UsageError where there are none."""
+    """The references whose readings can be handed over. Raises UsageError where there are none, or two are one model:
+    a result names no more than that.
+    """
     skipped = {s.provider for s in run.manifest.skipped}
     readers = [run.config.provider(name) for name in run.config.run.references if name not in skipped]
     readers = [p for p in readers if p.reads is not None]
     if not readers:
         raise UsageError(f"{run.path}: no reference took part whose readings can be handed over: one with reads: vllm")
+    for at, provider in enumerate(readers):
+        for other in readers[:at]:
+            if other.model == provider.model:
+                raise UsageError(
+                    f"{run.path}: {other.name} and {provider.name} both read as the model {provider.model}, by which "
+                    "alone results are told apart; hand over a run with one of them as its reference"
+                )
     return readers
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _read_once(run: records.Run, provider: Provider, reader: LogprobsEndpoint, shard: Shard) -> None:

@@ -322,7 +322,12 @@ MALFORMED = [
     ("vllm", vllm(each(lambda e: {**e, "logprob": float("nan")})), "not a finite number"),
     ("vllm", vllm(each(lambda e: {**e, "logprob": None})), "not a finite number"),
     ("vllm", vllm(each(lambda e: {**e, "logprob": True})), "not a finite number"),
+    ("vllm", vllm(each(lambda e: {**e, "logprob": -(10**400)})), "not a finite number"),
+    ("vllm", vllm(each(lambda e: {**e, "logprob": -1e300})), "a million under 0"),
     ("vllm", vllm(each(lambda e: {**e, "rank": None})), "no ranks"),
+    ("vllm", vllm(each(lambda e: {**e, "rank": 10**30})), "no ranks"),
+    ("vllm", vllm(lambda told: [None, *({"9" * 5000: {"logprob": -1}, **t} for t in told[1:])]), "else than token ids"),
+    ("vllm", vllm(lambda told: [None, *({str(2**31): {"logprob": -1}, **t} for t in told[1:])]), "else than token ids"),
     ("vllm", vllm(each(lambda e: 3)), "something else than token ids"),
     ("vllm", vllm(lambda told: [None, *(dict([*t.items()][:1]) for t in told[1:])]), "fewer than the two"),
     ("vllm", lambda told: {**told, "model": "another"}, "another answers where tiny was asked"),
@@ -333,6 +338,11 @@ MALFORMED = [
     ("sglang", sglang("input_top_logprobs", lambda told: told[1:]), "tells of"),
     ("sglang", sglang("input_token_logprobs", lambda told: [[lp, 7, ""] for lp, *_ in told]), "is not where it was"),
     ("sglang", sglang("input_token_logprobs", lambda told: [["x"] for _ in told]), "not given with its token id"),
+    (
+        "sglang",
+        sglang("input_top_logprobs", lambda told: [[[-1, 2**31, ""]] for _ in told]),
+        "not given with its token",
+    ),
 ]
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,11 @@ from tempzero.types.scored import BatchForm
 
 _URLS: Mapping[BatchForm, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 _LONGEST_LINE = 1 << 28
+# What a server answers that will not read these tokens, however often it is asked; anything else may pass.
+_REFUSALS = (400, 413, 422)
+_KINDS_TOLD = 20
+
+Answer = TypeVar("Answer")
 
 
 def name_reading(model: str, token_ids: Sequence[int]) -> str:
@@ -53,14 +58,19 @@ class _LinePlace:
     offset: int
     size: int
 
+    def load(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
 
 class BatchResults:
     """Result files, each line found by its `custom_id`; only that is held in memory."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         """Raises UsageError for a file that cannot be read."""
-        self._places: dict[str, _LinePlace] = {}
-        self._taken: set[str] = set()
+        self._places: dict[str, list[_LinePlace]] = {}
+        self._asked: set[str] = set()
         self._problems: dict[tuple[Path, str], set[int]] = {}
         for path in paths:
             try:
@@ -71,39 +81,45 @@ class BatchResults:
     def describe_problems(self) -> list[str]:
         """A line for each kind of line in each file that is no result, or not one of this run's."""
         kinds = {key: set(numbers) for key, numbers in self._problems.items()}
-        for name, place in self._places.items():
-            if name not in self._taken:
+        for name, places in self._places.items():
+            for place in places if name not in self._asked else ():
                 kinds.setdefault((place.path, "answer nothing that this run asks"), set()).add(place.number)
-        return [
+        told = [
             f"{path}: {len(numbers)} line{'s' if len(numbers) > 1 else ''} {what}; the first is line {min(numbers)}"
             for (path, what), numbers in kinds.items()
         ]
+        further = len(told) - _KINDS_TOLD
+        return told if further <= 0 else [*told[:_KINDS_TOLD], f"{further} further kinds of lines cannot be used"]
 
-    def find_answer(self, model: str, token_ids: Sequence[int]) -> Mapping[str, Any] | None:
-        """The server's answer to these tokens, in the form of a completion; None where no line is about them.
+    def find_answer(
+        self, model: str, token_ids: Sequence[int], read: Callable[[Mapping[str, Any]], Answer]
+    ) -> Answer | None:
+        """What `read` makes of the server's answer to these tokens, in the form of a completion; None without one.
 
-        A line that tells of something else is none, and is described. Raises EngineError where the server answered
-        with an error.
+        The first line about them that can be used counts. One of which `read` raises MalformedAnswer, or that tells of
+        something else or of a failure that may pass, is none, and is described. Raises EngineError where the server
+        refused these tokens, and nowhere read them.
         """
         name = name_reading(model, token_ids)
-        place = self._places.get(name)
-        if place is None:
-            return None
-        self._taken.add(name)
-        with place.path.open("rb") as file:
-            file.seek(place.offset)
-            data = file.read(place.size)
-        try:
-            return _read_result(json.loads(data), token_ids)
-        except (ValueError, RecursionError):
-            self._note_problem(place, "are no JSON objects (cut off?)")
-        except MalformedAnswer as problem:
-            self._note_problem(place, f"cannot be used: {problem}")
+        self._asked.add(name)
+        refusal: EngineError | None = None
+        places = self._places.get(name, [])
+        for at, place in enumerate(places, start=1):
+            try:
+                found = read(_read_result(json.loads(place.load()), token_ids))
+            except EngineError as problem:
+                refusal = refusal or problem
+            except (ValueError, RecursionError):
+                self._note_problem(place, "are no JSON objects (cut off?)")
+            except MalformedAnswer as problem:
+                self._note_problem(place, f"cannot be used: {problem}")
+            else:
+                for other in places[at:]:
+                    self._note_problem(other, "answer what was answered before (the first answer counts)")
+                return found
+        if refusal is not None:
+            raise refusal
         return None
-
-    def refuse_answer(self, model: str, token_ids: Sequence[int], problem: str) -> None:
-        """What was found in it is not what was asked for."""
-        self._note_problem(self._places[name_reading(model, token_ids)], f"cannot be used: {problem}")
 
     def _index_file(self, path: Path) -> None:
         decoder = msgspec.json.Decoder(_LineName)
@@ -131,10 +147,7 @@ class BatchResults:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._note_problem(place, "are no JSON objects (cut off?)")
             return
-        if name in self._places:
-            self._note_problem(place, "answer what was answered before (the first answer counts)")
-            return
-        self._places[name] = place
+        self._places.setdefault(name, []).append(place)
 
     def _note_problem(self, place: _LinePlace, what: str) -> None:
         self._problems.setdefault((place.path, what), set()).add(place.number)
@@ -148,7 +161,8 @@ def _read_result(line: Any, token_ids: Sequence[int]) -> Mapping[str, Any]:
     status = response.get("status_code", 200)
     failed = line.get("error") or body.get("error") or (body if status != 200 else None)
     if failed:
-        raise EngineError(f"the batch answers with an error: {_describe_error(failed)}")
+        said = f"the batch answers with an error: {_describe_error(failed)}"
+        raise EngineError(said) if status in _REFUSALS else MalformedAnswer(said)
     choice = first_choice(body)
     given = body.get("prompt_token_ids", choice.get("prompt_token_ids"))
     if given is None:

@@ -38,6 +38,8 @@ class HandedReader:
         """The tokens that are still to be read, by the name of the reading."""
         self.found = 0
         """How often a result told what was asked."""
+        self.refusal: str | None = None
+        """What the server said of tokens that it would not read."""
 
     def describe(self) -> Mapping[str, Any]:
         """How the readings came about, as JSON values; who ran the batch, and on what, is not known here."""
@@ -57,23 +59,26 @@ class HandedReader:
         return self._known.end_ids
 
     def read(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
-        """As the results say. Raises EngineError where the server answered with an error."""
+        """As the results say. Raises EngineError where the server refused these tokens."""
         if start == len(token_ids):
             return []
-        told = self._results.find_answer(self._provider.model, token_ids)
-        if told is not None:
-            try:
-                foreign = find_foreign_model(self._provider, told.get("model"))
-                if foreign is not None:
-                    raise MalformedAnswer(foreign)
-                standings = self._form.standings(told, token_ids, start)
-            except MalformedAnswer as problem:
-                self._results.refuse_answer(self._provider.model, token_ids, str(problem))
-            else:
-                self.found += 1
-                return standings
-        self.wanted[name_reading(self._provider.model, token_ids)] = tuple(token_ids)
+        model = self._provider.model
+        try:
+            found = self._results.find_answer(model, token_ids, lambda told: self._read_answer(told, token_ids, start))
+        except EngineError as problem:
+            self.refusal = str(problem)
+            raise
+        if found is not None:
+            self.found += 1
+            return found
+        self.wanted[name_reading(model, token_ids)] = tuple(token_ids)
         return [_assume_standing(token) for token in token_ids[start:]]
+
+    def _read_answer(self, told: Mapping[str, Any], token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        foreign = find_foreign_model(self._provider, told.get("model"))
+        if foreign is not None:
+            raise MalformedAnswer(foreign)
+        return self._form.standings(told, token_ids, start)
 
     def list_batch_lines(self, form: BatchForm) -> list[bytes]:
         """The requests for all that is wanted."""

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 # Nothing may be done to the distribution, also where a server is set to show processed values.
 _UNPROCESSED = {"temperature": 1, "top_p": 1, "top_k": -1, "repetition_penalty": 1}
 _ROUNDING = 1e-3
+# Beyond what any model has or says: such values cannot be counted with.
+_MOST_TOKENS = 2**31 - 1
+_LEAST_LOGPROB = -1e6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,13 +85,13 @@ class _VllmForm:
             raise MalformedAnswer(f"token {token} is not where it was sent")
         rivals = {}
         for name, told in entry.items():
-            if not isinstance(told, dict) or not name.isdecimal():
+            if not isinstance(told, dict) or not (name.isdecimal() and len(name) <= 10 and is_token_id(int(name))):
                 raise MalformedAnswer("prompt_logprobs holds something else than token ids with their logprobs")
             rivals[int(name)] = _RivalToken(
                 _require_logprob(told.get("logprob")), _as_storable_text(told.get("decoded_token"))
             )
         rank = entry[str(token)].get("rank")
-        if type(rank) is not int or rank < 1:
+        if not is_token_id(rank) or rank < 1:
             raise MalformedAnswer("prompt_logprobs tells no ranks")
         return _build_standing(token, rivals[token].logprob, rivals, rank)
 
@@ -145,9 +148,14 @@ def first_choice(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
+def is_token_id(value: Any) -> bool:
+    """Whether it is a number that a token can have."""
+    return type(value) is int and 0 <= value <= _MOST_TOKENS
+
+
 def require_token_ids(value: Any) -> list[int]:
     """A list of token ids. Raises Malformed for anything else."""
-    if not isinstance(value, list) or not all(type(t) is int and t >= 0 for t in value):
+    if not isinstance(value, list) or not all(map(is_token_id, value)):
         raise MalformedAnswer("no list of token ids came back")
     return value
 
@@ -174,7 +182,7 @@ def _build_standing(token: int, logprob: float, rivals: Mapping[int, _RivalToken
 
 
 def _parse_logprob_entry(entry: Any) -> tuple[float, int, str]:
-    if not isinstance(entry, list) or len(entry) < 2 or type(entry[1]) is not int:
+    if not isinstance(entry, list) or len(entry) < 2 or not is_token_id(entry[1]):
         raise MalformedAnswer("a logprob is not given with its token id")
     return _require_logprob(entry[0]), entry[1], _as_storable_text(entry[2]) if len(entry) > 2 else ""
 
@@ -186,8 +194,8 @@ def _require_list(value: Any, name: str) -> list[Any]:
 
 
 def _require_logprob(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise MalformedAnswer("a logprob is not a finite number")
+    if type(value) not in (int, float) or not _LEAST_LOGPROB <= value <= -_LEAST_LOGPROB:
+        raise MalformedAnswer("a logprob is not a finite number, or below a million under 0")
     return float(value)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _VOCABULARY, _SETTINGS, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+_ID_LIMIT = 1 << 32  # what the library can be asked for
 
 
 class TokenizerFile:
@@ -38,7 +39,7 @@ class TokenizerFile:
             raise EngineError("a text with half a surrogate pair has no tokens") from None
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
-        unknown = [t for t in token_ids if self._tokenizer.id_to_token(t) is None]
+        unknown = [t for t in token_ids if not 0 <= t < _ID_LIMIT or self._tokenizer.id_to_token(t) is None]
         if unknown:
             raise EngineError(f"token id {unknown[0]} is not in this vocabulary")
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
