@@ -12,7 +12,7 @@ def read(
 ) -> ReadForms:
     """Each a list of forms, parted by blanks."""
     found = [names.split() for names in (served, explaining, alike, refuted)]
-    own = {"coarser:own-fp8": "fp8", "coarser:own": "our own quant"}
+    own = {"coarser:own-fp8": "fp8", "coarser:own": "our own quant", "coarser:other": "半精度"}
     return ReadForms(served=found[0], explaining=found[1], alike=found[2], refuted=found[3], within=within, own=own)
 
 
@@ -47,6 +47,15 @@ def read(
         ("fp8", read(served="coarser:own"), "untested", False),
         ("bf16", read(alike="coarser:own-fp8", refuted="q8_0"), "untested", False),
         ("fp8", read(refuted="coarser:own-fp8"), "untested", False),
+        ("bf16, kv_cache_dtype=fp8", read(served="cache=q8_0"), "untested", False),
+        ("fp8-e4m3", read(served="coarser:own-fp8"), "confirmed", False),
+        ("fp8 weights, bf16 activations", read(refuted="q8_0 q4_0"), "untested", False),
+        ("fp8 weights, bf16 activations", read(served="q4_0"), "contradicted", True),
+        ("int3, fp16 activations", read(served="q4_0", within=False), "untested", False),
+        ("Q3_K_M (fp16 activations)", read(refuted="q8_0 q4_0"), "untested", False),
+        ("FP16 weights", read(served="q4_0"), "contradicted", True),
+        ("fp16-weights", read(served="q4_0"), "contradicted", True),
+        ("量化", read(served="coarser:other"), "untested", False),
     ],
 )
 def test_a_declaration_is_confirmed_contradicted_or_untested(
@@ -68,3 +77,11 @@ def test_peers_are_those_who_declare_about_as_many_bits() -> None:
     """Texts of four bits differ from those of sixteen by rights."""
     assert group_declared(None) == group_declared("bf16") == group_declared("FP16") == ""
     assert group_declared("fp8") == group_declared("int8") != group_declared("int4")
+
+
+def test_sixteen_bits_beside_a_form_that_nobody_knows_are_not_its_weights() -> None:
+    """Who says that its weights have three bits and its activations sixteen is not held to sixteen."""
+    assert read_declaration("int3, fp16 activations").room == read_declaration("a secret format").room
+    assert group_declared("int3, fp16 activations") != group_declared("fp16")
+    assert group_declared("fp8, bf16 activations") == group_declared("fp8-e4m3") == group_declared("fp8")
+    assert group_declared("bf16, 24 GB") == group_declared("bf16-weights") == ""

@@ -193,6 +193,12 @@ def test_a_declaration_is_confirmed_contradicted_or_untested(
     assert decide_outcome(FingerprintReport(pack=PACK, hosts=(host,), pairs=())) == outcome
 
 
+def test_sixteen_bits_with_a_coarser_cache_are_not_served_as_declared() -> None:
+    """What is confirmed is read as the whole truth: that nothing coarser was found."""
+    standing = fingerprint(answer(serve("cache")), declared="bf16").standing
+    assert (standing.standing, standing.coarser) == ("untested", False), standing.words
+
+
 def test_what_cannot_be_ruled_out_is_not_confirmed() -> None:
     """With few numbers q8_0 may hide in the rounding of an honest host: bf16 is then untested, not confirmed."""
     hidden = 0

@@ -18,9 +18,11 @@ from tempzero.precision.packs import Direction, DirectionPack
 from tempzero.types.vocabulary import ClaimState
 
 # Words for what no form stands for: the full width of 16 bits or more.
-_WIDE = {"bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "16bit"}
+_WIDE = {"bf16", "bfloat16", "f16", "fp16", "float16", "f32", "fp32", "float32", "16bit", "32bit", "w16a16"}
+# What speaks of a number of bits, be the form known or not.
+_BITS = re.compile(r"(u?int|fp|float|mxfp|nvfp|nf|i?q|w)\d|\d+bit")
 _ENDPOINT, _CACHE = "coarser:", "cache="
-_CACHE_WORDS = {"cache", "kv", "kvcache"}
+_CACHE_WORDS = re.compile(r"kv|.*cache")
 _COARSENESS: dict[FormKind, int] = {"16-bit": 0, "8-bit": 1, "5-bit": 2, "4-bit": 3}
 # By how many times what an honest 16-bit host is moved by the coarsest forms of these bits move a small model.
 FORM_ROOMS: tuple[float, ...] = (0.0, 9.0, 12.0, 20.0)
@@ -96,10 +98,9 @@ def read_declaration(declared: str) -> Declaration:
     >>> read_declaration("Q4_0").names == {"q4_0"}, read_declaration("bf16").room, read_declaration("mixed").room
     (True, 0.0, 20.0)
     """
-    meant = _find_meant(declared, FORMS)
-    unknown = 0 if _is_wide(declared) else len(FORM_ROOMS) - 1
-    coarsest = max((_COARSENESS[f.kind] for f in meant if f.kind in _COARSENESS), default=unknown)
-    return Declaration(names=frozenset(f.gguf_type or f.name for f in meant), room=FORM_ROOMS[coarsest])
+    grade, meant = _grade_declared(declared), _find_meant(declared, FORMS)
+    room = FORM_ROOMS[-1 if grade is None else grade]
+    return Declaration(names=frozenset(f.gguf_type or f.name for f in meant), room=room)
 
 
 def group_declared(declared: str | None) -> str:
@@ -110,11 +111,8 @@ def group_declared(declared: str | None) -> str:
     """
     if declared is None:
         return ""
-    kinds = [f.kind for f in _find_meant(declared, FORMS) if f.kind in _COARSENESS]
-    if not kinds:
-        return "" if _is_wide(declared) else declared
-    coarsest = max(kinds, key=lambda kind: _COARSENESS[kind])
-    return coarsest if _COARSENESS[coarsest] else ""
+    grade = _grade_declared(declared)
+    return next((kind if grade else "" for kind, coarseness in _COARSENESS.items() if coarseness == grade), declared)
 
 
 def judge_read_forms(declared: str | None, read: ReadForms) -> ClaimStanding:
@@ -128,9 +126,10 @@ def judge_read_forms(declared: str | None, read: ReadForms) -> ClaimStanding:
     shown = {f.gguf_type or f.name for forms in read.name_weights(read.explaining).values() for f in forms}
     if own or names & shown:
         return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
-    if _is_wide(declared):
+    grade = _grade_declared(declared)
+    if grade == 0:
         return _judge_wide(declared, read)
-    if not names:
+    if grade is None:
         return _untested(f'no form is known that "{declared}" could mean')
     if names <= set(read.refuted):
         return ClaimStanding(standing="contradicted", words=f'it declares "{declared}" and is not that')
@@ -146,7 +145,8 @@ def _judge_served(declared: str, meant: Sequence[Form], read: ReadForms) -> Clai
     if any(_say_alike(declared, read.own.get(name)) for name in named):
         return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
     if all(named.values()):
-        return _judge_found(declared, [f for forms in named.values() for f in forms], meant, _is_wide(declared))
+        found = [f for forms in named.values() for f in forms]
+        return _judge_found(declared, found, meant, _grade_declared(declared))
     words = f'it declares "{declared}" and serves weights as coarse as those of {" or ".join(named)}'
     if read_declaration(declared).room:
         return _untested(words)
@@ -159,32 +159,32 @@ def judge_claim(
     """`trusted`: there is a conclusion. `moved`: something fixed was found that is no form of the pack."""
     if declared is None:
         return _untested("it declares no precision")
-    wide, meant = _is_wide(declared), _find_meant(declared, pack.directions)
-    if not wide and not meant:
+    grade, meant = _grade_declared(declared, pack.directions), _find_meant(declared, pack.directions)
+    if grade != 0 and not meant:
         return _untested(f'the pack has no form that "{declared}" could mean')
     if naming is None or not trusted:
         return _untested("the fingerprint came to no conclusion")
     if moved:
         return _untested("what moves it is none of the pack's forms")
     found = [d for one in naming.named for d in (one.direction, *one.rivals) if d.kind in _COARSENESS]
-    return _judge_found(declared, found, meant, wide) if found else _judge_unmoved(declared, naming, meant, wide)
+    return _judge_found(declared, found, meant, grade) if found else _judge_unmoved(declared, naming, meant, grade)
 
 
-def _judge_found(declared: str, found: Sequence[NamedForm], meant: Sequence[NamedForm], wide: bool) -> ClaimStanding:
+def _judge_found(
+    declared: str, found: Sequence[NamedForm], meant: Sequence[NamedForm], grade: int | None
+) -> ClaimStanding:
     """One of `found` is served."""
     names = {form.name for form in meant}
-    if all(form.name in names or (wide and form.kind == "16-bit") for form in found):
+    if all(form.name in names or (grade == 0 and form.kind == "16-bit") for form in found):
         return ClaimStanding(standing="confirmed", words=f"{declared}, as declared")
     if any(form.name in names for form in found):
         return _untested(f'"{declared}" is one of several forms that cannot be parted here')
-    served = min(_COARSENESS[form.kind] for form in found)
-    promised = max([_COARSENESS[form.kind] for form in meant if form.kind in _COARSENESS], default=0)
-    if not meant and not wide:
+    if grade is None:
         return _untested(f'no form is known that "{declared}" could mean')
     return ClaimStanding(
         standing="contradicted",
         words=f'it declares "{declared}" and serves {" or ".join(form.title for form in found)}',
-        coarser=served > promised,
+        coarser=min(_COARSENESS[form.kind] for form in found) > grade,
     )
 
 
@@ -202,18 +202,21 @@ def _judge_wide(declared: str, read: ReadForms) -> ClaimStanding:
 
 def _judge_cache(declared: str, served: Collection[str]) -> ClaimStanding:
     """Only the cache is coarser: a fault where the declaration does not speak of it."""
-    if _read_words(declared) & _CACHE_WORDS:
+    if any(_CACHE_WORDS.match(word) for word in _list_words(declared)):
         return _untested(f'what "{declared}" says of the cache is not read here')
     kept = " or ".join(name.removeprefix("cache=") for name in served)
     words = f'it declares "{declared}" and keeps keys and values as {kept}'
     return ClaimStanding(standing="contradicted", words=words, coarser=True)
 
 
-def _judge_unmoved(declared: str, naming: Naming, meant: Sequence[Direction], wide: bool) -> ClaimStanding:
+def _judge_unmoved(declared: str, naming: Naming, meant: Sequence[Direction], grade: int | None) -> ClaimStanding:
     """Nothing coarse was named."""
     if any(d in naming.untestable for d in meant):
         return _untested(f'"{declared}" changes nothing in these weights')
-    if wide:
+    if grade == 0:
+        kept = [one.direction for one in naming.named if one.direction.kind == "cache"]
+        if kept:
+            return _untested(f'it declares "{declared}", and has {kept[0].title}')
         coarse = [d for d in naming.excluded if _COARSENESS.get(d.kind)]
         left = [d for d in naming.possible if _COARSENESS.get(d.kind)]
         if left:
@@ -221,7 +224,7 @@ def _judge_unmoved(declared: str, naming: Naming, meant: Sequence[Direction], wi
         return ClaimStanding(
             standing="confirmed", words=f"{declared}, as declared: none of {len(coarse)} coarser forms"
         )
-    if meant and all(d in naming.excluded for d in meant):
+    if grade is not None and meant and all(d in naming.excluded for d in meant):
         return ClaimStanding(standing="contradicted", words=f'it declares "{declared}" and is not that')
     return _untested(f'"{declared}" could neither be found nor ruled out')
 
@@ -231,25 +234,53 @@ def _untested(words: str) -> ClaimStanding:
 
 
 def _say_alike(declared: str, other: str | None) -> bool:
-    return other is not None and _read_words(declared) == _read_words(other)
+    return other is not None and bool(_read_words(declared)) and _read_words(declared) == _read_words(other)
 
 
-def _is_wide(declared: str) -> bool:
-    return bool(_read_words(declared) & _WIDE)
+def _grade_declared(declared: str, known: Sequence[NamedForm] = ()) -> int | None:
+    """How coarse the weights are that it speaks of, as in `_COARSENESS`; None where a form that nobody knows is meant.
+
+    What is said of 16 bits beside fewer is of something else than weights: "int4, fp16 activations".
+    """
+    words, forms = _list_words(declared), (*FORMS, *known)
+    names = {name for form in forms for name in _list_names(form)}
+    if any(_BITS.match(word) and word not in names | _WIDE for word in words):
+        return None
+    meant = [_COARSENESS[form.kind] for form in _find_meant(declared, forms) if form.kind in _COARSENESS]
+    return max(meant, default=0 if _WIDE & set(words) else None)
 
 
 def _find_meant(declared: str, known: Sequence[_F]) -> list[_F]:
     """The forms that the declaration's words could mean."""
     wanted = _read_words(declared)
-    return [form for form in known if wanted & {_flatten(c) for c in (form.name, *form.claims)}]
+    return [form for form in known if wanted & _list_names(form)]
+
+
+def _list_names(form: NamedForm) -> set[str]:
+    return {_flatten(name.lower()) for name in (form.name, *form.claims)}
 
 
 def _read_words(declared: str) -> set[str]:
     """The declaration's words, each without what parts it: "FP8 (e4m3)" -> fp8, e4m3, fp8e4m3."""
-    words = [w for w in re.split(r"[^a-z0-9_.-]+", declared.lower()) if w]
-    flat = [_flatten(w) for w in words]
-    return {*flat, "".join(flat)}
+    flat = [_flatten(word) for word in _split_words(declared)]
+    return {*_list_words(declared), *flat, "".join(flat)} - {""}
+
+
+def _list_words(declared: str) -> list[str]:
+    """One after another; what is known by its parts only, in these: "fp8-e4m3" -> fp8, e4m3, but "q8_0" -> q80."""
+    found = []
+    for word in _split_words(declared):
+        parts = [_flatten(part) for part in re.split("[-_]", word)]
+        found += parts if _flatten(word) not in _KNOWN and _KNOWN & set(parts) else [_flatten(word)]
+    return found
+
+
+def _split_words(declared: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9_.-]+", declared.lower()) if word]
 
 
 def _flatten(word: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", word.lower())
+    return re.sub(r"[^a-z0-9]", "", word)
+
+
+_KNOWN = frozenset(_WIDE).union(*map(_list_names, FORMS))
