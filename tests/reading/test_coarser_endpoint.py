@@ -96,6 +96,27 @@ def test_a_host_of_that_form_is_explained_by_it(tmp_path: Path, servers: dict[st
     assert missed["coarser:own-coarse"] == 0
 
 
+def test_a_server_that_claims_another_model_is_told_not_to_be_read(
+    tmp_path: Path, servers: dict[str, Loopback], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who believes that coarser weights were tried would take their silence for a clean host."""
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": [{"id": "p", "prompt": "question 1"}]}))
+    entry = {"model": MODEL, "reads": "vllm", "base_url": servers["own"].base_url}
+    settings = {
+        "version": 1,
+        "run": {"prompts": "p.yaml", "reference": "own"},
+        "score": {"forms": ["coarser:own-coarse"]},
+        "defaults": {"repeats": 1, "max_tokens": LENGTH},
+        "providers": [
+            {**entry, "name": "own"},
+            {**entry, "name": "own-coarse", "claims": {"model": "tiny-fp8"}, "enabled": False},
+        ],
+    }
+    (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["run", "--config", str(tmp_path / "providers.yaml"), "--no-check"]) in (0, 1, 3)
+    assert "not read by the form coarser:own-coarse" in capsys.readouterr().err
+
+
 def test_a_form_that_cannot_read_is_refused_before_anything_is_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

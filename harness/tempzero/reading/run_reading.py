@@ -78,6 +78,7 @@ def score_run(
         reading = _RunReading(run, writer, environ, watcher, shard, cluster)
         for provider in readers:
             reading.read_by(provider)
+        reading.say_unread_forms(readers)
     return tuple(p.name for p in readers)
 
 
@@ -108,6 +109,17 @@ class _RunReading:
             self._read_in_process(provider, provider.local)
         else:
             self._read_through_endpoint(provider)
+
+    def say_unread_forms(self, readers: Sequence[Provider]) -> None:
+        """Which servers with coarser weights none of these references could be read beside, and why."""
+        beside = {p.claimed_model for p in readers if p.reads is not None}
+        for name in self._run.config.score.coarser_endpoints if self._shard is None else ():
+            model = self._run.config.provider(name).claimed_model
+            if model not in beside:
+                self._watcher.say(
+                    f"not read by the form coarser:{name}: no reference that `reads:` claims its model, {model}; where "
+                    "one is the same model under another name, `claims: {model: ...}` says so"
+                )
 
     def _read_responses(self, provider: Provider, model: ReferenceModel, *, lanes: int = 1) -> Scorer:
         scorer = Scorer(self._run, provider.name, model, self._writer.append)
