@@ -8,6 +8,9 @@ from making import make_attempt, make_config, make_run, make_suite, make_trial
 from tempzero import records
 from tempzero.analysis import analyse
 from tempzero.analysis.pair_figures import MOST_LISTED
+from tempzero.reports import write_reports
+from tempzero.reports.lookup import SHOWN_PROVIDERS
+from tempzero.verdict.gate import judge
 
 _ENDPOINTS, _PROMPTS, _REPEATS, _ODD = MOST_LISTED + 1, 8, 3, {7, 30}
 
@@ -25,3 +28,25 @@ def test_a_fleet_is_judged_by_camps_and_has_no_table_of_its_pairs(tmp_path: Path
     analysis = analyse(records.open_run(make_run(tmp_path, fleet, suite, attempts)))
     assert {f.subject for f in analysis.findings if f.weight == "accuses"} == {names[i] for i in _ODD}
     assert not [f for f in analysis.figures if f.kind == "cross"]
+
+
+def test_the_pages_of_a_fleet_show_whoever_is_odd_and_say_where_the_others_are(tmp_path: Path) -> None:
+    """Tables of five hundred rows are read by nobody, and a row that matters must not be the one that is missing."""
+    names = [f"e{i:03}" for i in range(SHOWN_PROVIDERS + 5)]
+    fleet, suite = make_config(names, _REPEATS), make_suite(_PROMPTS)
+    attempts = [
+        make_attempt(make_trial(name, f"p{prompt}", repeat), "odd" if name == names[-1] else "usual")
+        for prompt in range(_PROMPTS)
+        for name in names
+        for repeat in range(_REPEATS)
+    ]
+    run = records.open_run(make_run(tmp_path, fleet, suite, attempts))
+    analysis = analyse(run)
+    write_reports(analysis, judge(analysis, fleet.gates), run.path)
+    page, whole = (run.path / "report.md").read_text(), (run.path / "tables" / "repeat.csv").read_text()
+    table = page.split("**Agreement of each provider's repeats**")[1].split("\n\n")[1]
+    assert names[-1] in table
+    assert names[0] in table
+    assert names[-2] not in table
+    assert "5 more rows, of providers that are judged no worse, are in tables/." in page
+    assert all(name in whole for name in names)

@@ -74,9 +74,10 @@ from vllm.benchmarks import serve
 from vllm.benchmarks.lib import endpoint_request_func as requests
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-async def send(given, session, pbar=None):
+async def send(request_func_input, session, pbar=None):
     headers = requests._get_headers("application/json")
-    return await requests._run_pooling_request(session, given.api_url, json.loads(given.prompt), headers, pbar)
+    asked = request_func_input
+    return await requests._run_pooling_request(session, asked.api_url, json.loads(asked.prompt), headers, pbar)
 
 requests.ASYNC_REQUEST_FUNCS["openai"] = send
 parser = FlexibleArgumentParser()

@@ -18,6 +18,7 @@ from tempzero.types.concluded import (
 )
 from tempzero.types.vocabulary import (
     PAIR_KINDS,
+    WORST_FIRST,
     CauseName,
     FlagMeaning,
     KindName,
@@ -26,6 +27,9 @@ from tempzero.types.vocabulary import (
     PartName,
     RuleName,
 )
+
+# Of so many providers the pages show each in every table; of more those that matter most, and the CSV files all.
+SHOWN_PROVIDERS = 60
 
 _FigureKey = tuple[KindName, MetricName, str, str | None, str, str | None, PartName]
 _COMPARED: tuple[PartName, ...] = ("whole", "spoken")
@@ -65,6 +69,7 @@ class View:
         self.prompt_anchors = number_anchors("prompt", (p.prompt for p in analysis.asked))
         self.provider_anchors = number_anchors("provider", (p.provider for p in verdict.providers))
         self.conditions = tuple(dict.fromkeys(_row_conditions(analysis)))
+        self._left_out = frozenset(self._list_by_weight()[SHOWN_PROVIDERS:])
 
     def _choose_leading_figure(self, several: Sequence[Figure]) -> Figure:
         """Of one metric at several k that at the largest k which most prompts have; the tables hold them all."""
@@ -181,6 +186,19 @@ class View:
         """The provider's name, its condition where there are several, and its role."""
         label = self.name(subject)
         return f"{label} (reference)" if self.is_reference(subject.provider) else label
+
+    def leaves_out(self, provider: str) -> bool:
+        """Whether there are so many providers that the tables of the pages are silent on this one."""
+        return provider in self._left_out
+
+    def _list_by_weight(self) -> list[str]:
+        """References first, then the worst judged, each in the order of the configuration."""
+        judged = {p.provider: WORST_FIRST.index(p.outcome) for p in self.verdict.providers}
+        references = set(self.analysis.references)
+        return sorted(
+            self._order,
+            key=lambda name: (name not in references, judged.get(name, len(WORST_FIRST)), self._order[name]),
+        )
 
     def name(self, subject: Subject) -> str:
         """The provider's name, with the condition where the run has several."""

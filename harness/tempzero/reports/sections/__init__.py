@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from tempzero.reports.document import Section
+from tempzero.reports.document import Section, Table
+from tempzero.reports.figure_wording import count_with_noun
 from tempzero.reports.lookup import View
 from tempzero.reports.sections import (
     answer_accuracy,
@@ -63,4 +65,27 @@ SECTIONS: tuple[Callable[[View], Section], ...] = (
 
 def build_sections(view: View) -> tuple[Section, ...]:
     """Every section of one report that has something to show."""
-    return tuple(section for build in SECTIONS if (section := build(view)).blocks)
+    return tuple(_shorten_tables(view, section) for build in SECTIONS if (section := build(view)).blocks)
+
+
+def _shorten_tables(view: View, section: Section) -> Section:
+    """Without rows of providers that the pages leave out; each table says how many, and where they are."""
+    return replace(
+        section, blocks=tuple(_shorten_table(view, b) if isinstance(b, Table) else b for b in section.blocks)
+    )
+
+
+def _shorten_table(view: View, table: Table) -> Table:
+    if table.columns[0].heading != "Provider":
+        return table
+    kept = tuple(row for row in table.rows if not view.leaves_out(_find_provider(row[0].text)))
+    left_out = len(table.rows) - len(kept)
+    if not left_out:
+        return table
+    said = f"{count_with_noun(left_out, 'more row')}, of providers that are judged no worse, are in tables/."
+    return replace(table, rows=kept, more=f"{table.more} {said}".strip())
+
+
+def _find_provider(label: str) -> str:
+    """Whom a row's first cell names."""
+    return label.removesuffix(" (reference)").split(" · ")[0]

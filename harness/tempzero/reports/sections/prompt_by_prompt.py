@@ -37,7 +37,8 @@ def build_prompts_section(view: View) -> Section:
     analysis = view.analysis
     rows: dict[str, list[PromptRow]] = {}
     for row in analysis.prompt_rows:
-        rows.setdefault(row.prompt, []).append(row)
+        if not view.leaves_out(row.provider):
+            rows.setdefault(row.prompt, []).append(row)
     answers: dict[str, list[DistinctAnswer]] = {}
     for one in analysis.answers:
         answers.setdefault(one.prompt, []).append(one)
@@ -214,9 +215,10 @@ def _write_readings(row: PromptRow) -> str:
 def _build_answer_item(
     view: View, answer: DistinctAnswer, letter: str, commonest: DistinctAnswer, reader: _Reader
 ) -> AnswerItem:
-    given = ", ".join(
-        f"{view.name(Subject(provider=n.provider, condition=n.condition))} ×{n.count}" for n in answer.given
-    )
+    givers = [n for n in answer.given if not view.leaves_out(n.provider)]
+    given = ", ".join(f"{view.name(Subject(provider=n.provider, condition=n.condition))} ×{n.count}" for n in givers)
+    if len(givers) < len(answer.given):
+        given = f"{given}{', ' if given else ''}{count_with_noun(len(answer.given) - len(givers), 'provider')} more"
     notes = ["cut"] if answer.cut else []
     if answer.parsed is not None:
         right = "" if answer.correct is None else ", which is right" if answer.correct else ", which is wrong"
