@@ -292,6 +292,7 @@ def test_both_shapes_of_log_probabilities_are_read(_name: str, shape: object) ->
         {"content": [{"top_logprobs": [{"token": 7, "logprob": -1}, {"token": "a", "logprob": True}]}]},
         {"content": [{"top_logprobs": [{"token": "a", "logprob": 3.5}, {"token": "b", "logprob": math.nan}]}]},
         {"top_logprobs": [["a", -1]]},
+        {"top_logprobs": [{"a": -(10**400), "b": 10**400}]},
     ],
 )
 def test_what_is_no_log_probability_is_none(odd: object) -> None:

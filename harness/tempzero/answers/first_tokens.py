@@ -128,12 +128,20 @@ def _read_completions_shape(logprobs: Mapping[str, Any]) -> list[TokenLogprob]:
 def _build_candidate(token: Any, logprob: Any, raw: Any, token_id: Any) -> TokenLogprob | None:
     if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
-    if math.isnan(logprob) or logprob > 1e-3:
+    if math.isnan(value := _to_float(logprob)) or value > 1e-3:
         return None
     known = token_id if type(token_id) is int and token_id >= 0 else None
     if token.startswith(_TOKEN_ID) and token.removeprefix(_TOKEN_ID).isdecimal():
         known = int(token.removeprefix(_TOKEN_ID)[:12])
-    return TokenLogprob(token=_choose_bytes(token, raw), token_id=known, logprob=max(float(logprob), -1e9))
+    return TokenLogprob(token=_choose_bytes(token, raw), token_id=known, logprob=max(value, -1e9))
+
+
+def _to_float(number: int | float) -> float:
+    """JSON has whole numbers that no float holds."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _choose_bytes(token: str, raw: Any) -> bytes:
