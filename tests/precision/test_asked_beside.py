@@ -196,6 +196,20 @@ def test_a_run_that_was_stopped_before_them_goes_on_with_them(hosts: Hosts) -> N
     assert main(["verify", str(run)]) == 0
 
 
+def test_a_run_that_was_killed_before_their_pack_was_written_is_still_a_run(hosts: Hosts) -> None:
+    """The folder is made before the pack: what was asked of the run's own prompts is lost by that to nobody."""
+    hosts.configure("plain")
+    main(["run", "--no-check", "--max-requests", str(1 + 2 * OWN)])
+    run = hosts.only_run()
+    manifest = json.loads((run / FIRST_TOKENS / "manifest.json").read_text())
+    (run / FIRST_TOKENS / "manifest.json").write_text(json.dumps({**manifest, "sessions": []}))
+    (run / FIRST_TOKENS / DIRECTION_PACK).unlink()
+    main(["run", "--resume", str(run), "--no-check"])
+    assert main(["report", str(run)]) == 0
+    assert main(["verify", str(run)]) == 0
+    assert json.loads((run / "summary.json").read_text())["precision"] == []
+
+
 def test_the_same_folder_gives_the_same_bytes_whatever_pack_there_is_later(hosts: Hosts) -> None:
     """The pack lies with the answers: a report is made again without the file that it was chosen from."""
     hosts.configure("kept", "broken")
@@ -228,6 +242,16 @@ def test_a_deep_check_names_them_as_well(hosts: Hosts, capsys: pytest.CaptureFix
     shutil.rmtree(hosts.folder / "results")  # two runs of one second would have one name
     assert main(["check", "--deep", "--providers", "plain"]) in (0, 3)
     assert "declared precision confirmed" in capsys.readouterr().out
+
+
+def test_a_deep_check_of_whoever_wants_none_beside_runs_asks_no_more_than_others(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack may have hundreds of prompts: none for runs does not mean all of them for a check."""
+    monkeypatch.setattr("tempzero.config.run_models.FIRST_TOKENS_ASKED", 8)
+    hosts.configure("plain", fingerprint=0)
+    main(["check", "--deep"])
+    assert 8 < hosts.count("plain") <= 8 + 4
 
 
 def test_a_deep_check_of_a_model_without_a_pack_passes_nobody(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:

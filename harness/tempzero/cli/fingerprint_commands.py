@@ -108,6 +108,7 @@ def _record_fingerprint(setting: Setting, pack: DirectionPack, only: Sequence[st
 
 def deepen_check(setting: Setting, providers: Sequence[str]) -> DeepCheck:
     """Name the form of the weights of hosts that were checked; `reason` says why nobody's is."""
+    from tempzero.config.run_models import FIRST_TOKENS_ASKED
     from tempzero.precision.asking import choose_configured_pack
     from tempzero.precision.hosts import conclude_fingerprint
     from tempzero.records import open_run
@@ -117,7 +118,7 @@ def deepen_check(setting: Setting, providers: Sequence[str]) -> DeepCheck:
     if pack is None:
         return DeepCheck(reason=f"no direction pack for {' or '.join(sorted(set(models))) or 'nobody'}")
     try:
-        run = _record_fingerprint(setting, pack, providers, setting.config.run.fingerprint or None)
+        run = _record_fingerprint(setting, pack, providers, setting.config.run.fingerprint or FIRST_TOKENS_ASKED)
     except UsageError as problem:
         return DeepCheck(reason=str(problem))
     return DeepCheck(run=run, report=conclude_fingerprint(open_run(run), pack))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from tempzero.config.run_models import FIRST_TOKENS_ASKED
 from tempzero.config.strict_model import OneOrMore, Positive, StrictModel, list_names
 from tempzero.config.variables import is_variable_name
 from tempzero.types.asked import SuiteName
@@ -60,7 +61,7 @@ class Nightly(NightSettings):
     exit: ExitRule = "on_change"
     """When a night ends with exit code 1 and annotations: `on_change`, in the night of an alarm or of a telling event
     only; `while_changed`, as well on every night until the change is over or acknowledged (`baseline accept`)."""
-    fingerprint: Annotated[int, Field(ge=0, le=1000)] = 32
+    fingerprint: Annotated[int, Field(ge=0, le=1000)] = FIRST_TOKENS_ASKED
     """Prompts of a direction pack (`run.direction_pack`) that every night asks besides, for one token each, of
     providers of its model that give log-probabilities: a change of the weights' form shows in them
     (docs/fingerprint.md). 0: none."""

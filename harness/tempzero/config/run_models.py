@@ -40,6 +40,8 @@ class Condition(StrictModel):
 
 
 DEFAULT_CONDITION = "default"
+FIRST_TOKENS_ASKED = 32
+"""Of how many prompts runs, nights and `check --deep` ask for log-probabilities where nothing else is said."""
 
 
 class RunSection(StrictModel):
@@ -70,7 +72,7 @@ class RunSection(StrictModel):
     """Seconds between the end of a session and the beginning of the next."""
     seed: int = 1
     """Seeds the order of the trials: the same seed, the same order."""
-    fingerprint: Annotated[int, Field(ge=0, le=1000)] = 32
+    fingerprint: Annotated[int, Field(ge=0, le=1000)] = FIRST_TOKENS_ASKED
     """Prompts of a direction pack that are asked besides, for one token each, of endpoints of its model that give
     log-probabilities: these tell the form of the weights (docs/fingerprint.md). 0: none, as `--no-fingerprint` says."""
     direction_pack: str | None = None

@@ -27,6 +27,7 @@ from tempzero.records.chain import (
     read_values,
 )
 from tempzero.records.layout import (
+    DIRECTION_PACK,
     FIRST_TOKENS,
     MANIFEST,
     PREFLIGHT,
@@ -237,9 +238,15 @@ class Run:
         return head
 
     def first_tokens(self) -> Run | None:
-        """The run inside this one that asked for log-probabilities of first tokens; None where nobody was asked."""
+        """The run inside this one that asked for log-probabilities of first tokens; None where nobody was asked.
+
+        One that was stopped before it had its pack asked nobody.
+        """
         folder = self.path / FIRST_TOKENS
-        return open_run(folder) if (folder / MANIFEST).is_file() else None
+        within = open_run(folder) if (folder / MANIFEST).is_file() else None
+        if within is not None and not within.manifest.sessions and not (folder / DIRECTION_PACK).is_file():
+            return None
+        return within
 
     def root(self) -> str | None:
         """The hash that stands for all that was collected; None where collecting did not come to its end."""
