@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -148,3 +149,66 @@ def test_the_queries_of_the_manual_are_answered(tmp_path: Path) -> None:
     runs = sorted(tmp_path.iterdir())
     assert [row[1:] for row in query_facts(runs, agreement)[1]] == [("a", 1.0, 1), ("a", 0.5, 1)]
     assert [row[1:] for row in query_facts(runs, new_answers)[1]] == [("a", 0.0), ("a", 0.75)]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("facts", "repeat", "NULL"),
+        ("facts", "repeat", "-7"),
+        ("facts", "repeat", "'x'"),
+        ("facts", "prompt_tokens", "9223372036854775807"),
+        ("texts", "answer", "NULL"),
+        ("texts", "prompt_number", "NULL"),
+        ("texts", "whole", "NULL"),
+        ("texts", "cut_by_provider", "'x'"),
+    ],
+)
+def test_facts_of_another_kind_are_damaged_facts(mixed: Run, table: str, column: str, value: str) -> None:
+    """Parquet holds any type: what is no number or no text must end in the line that says so."""
+    import duckdb
+
+    make_facts(mixed)
+    file, made = mixed.path / table / "part-00002.parquet", mixed.path / "made.parquet"
+    duckdb.execute(f"COPY (SELECT * REPLACE ({value} AS {column}) FROM '{file}') TO '{made}' (FORMAT parquet)")
+    made.replace(file)
+    with pytest.raises(RunFolderError, match=r"damaged \(.*\); remove .*facts and make it anew with `tempzero facts"):
+        analyse(mixed, count=partial(count_by_facts, mixed))
+
+
+@pytest.mark.parametrize(("name", "made"), [("limits", [[10**7, [5]]]), ("bits", [[10**7, "x", None]])])
+def test_facts_about_nothing_are_damaged_facts(mixed: Run, name: str, made: object) -> None:
+    """The names beside the numbers may be anybody's, too."""
+    make_facts(mixed)
+    file = mixed.path / "facts" / "part-00002.json"
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), name: made}))
+    with pytest.raises(RunFolderError, match=r"damaged \(.*\); remove"):
+        analyse(mixed, count=partial(count_by_facts, mixed))
+
+
+def test_facts_are_made_of_the_listed_records_alone(mixed: Run) -> None:
+    """Facts stand for the hashes that are listed: of records that were exchanged they would be a lie."""
+    part, whole = mixed.parts()[1], mixed.parts()[1].read_bytes()
+    for changed in (whole.replace(b'"block":0', b'"block":1'), whole + whole):
+        part.write_bytes(changed)
+        with pytest.raises(RunFolderError, match=r"part-00002.jsonl: is not what run.sha256 has the hash of"):
+            make_facts(mixed)
+    part.write_bytes(whole)
+    added = mixed.path / "records" / f"part-{len(mixed.parts()) + 1:05}.jsonl"
+    added.write_bytes(whole)
+    with pytest.raises(RunFolderError, match=rf"{added.name}: is not what run.sha256 has the hash of"):
+        make_facts(mixed)
+
+
+def test_a_query_writes_nothing(mixed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that may be read may be written to in DuckDB: what is not one SELECT is refused."""
+    make_facts(mixed)
+    file = mixed.path / "facts" / "part-00001.parquet"
+    before = file.read_bytes()
+    copy = f"COPY (SELECT 1) TO '{file}'"
+    for sql in (copy, f"SELECT 1; {copy}", f"EXPLAIN ANALYZE {copy}", "CREATE TABLE x AS SELECT 1", " ", "-- nothing"):
+        with pytest.raises(UsageError, match="--sql: is not one query; say a single SELECT"):
+            query_facts([mixed.path], sql)
+    assert file.read_bytes() == before
+    monkeypatch.chdir(mixed.path)
+    assert query_facts([Path()], "SELECT DISTINCT run FROM facts JOIN runs USING (run)")[1] == [(mixed.path.name,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -171,3 +172,37 @@ def test_the_check_is_kept_beside_the_chain(run_path: Path) -> None:
     assert [one["provider"] for one in lines] == ["a", "b", "a"]
     assert lines[0]["exchange"]["request"]["sha256"] == exchange.request.sha256
     open_run(run_path).verify()
+
+
+@pytest.mark.parametrize("name", ["records", "records/..", "a\0b", "x" * 5000])
+def test_a_listed_name_that_is_no_file_is_a_listed_file_that_is_not_there(tmp_path: Path, name: str) -> None:
+    """Lists come with runs of strangers: a folder in one is no crash of `verify`."""
+    run = make_run(tmp_path, make_config(["a"]), make_suite(1), [make_attempt(make_trial("a", "p0"))])
+    with (run / "run.sha256").open("a") as listing:
+        listing.write(f"{'0' * 64}  {name}\n")
+    with pytest.raises(RunFolderError, match=r"is not what run.sha256 has the hash of"):
+        open_run(run).verify_files()
+
+
+def test_damage_of_any_kind_is_one_line(tmp_path: Path) -> None:
+    """A run folder is evidence that strangers send: nothing in it may end in a bug of ours."""
+    run = make_run(tmp_path, make_config(["a"]), make_suite(1), [make_attempt(make_trial("a", "p0"))])
+    manifest, part, seal = run / "manifest.json", run / "records" / "part-00001.jsonl", run / "scores.seal.json"
+    deep = b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    line = part.read_bytes()
+    body = re.search(rb'"body":"(?:[^"\\]|\\.)*","body_base64":null', line.partition(b'"response":')[2])
+    assert body is not None
+    without = line.replace(body[0], b'"body":null,"body_base64":"abc"')
+    for file, damaged in (
+        (manifest, manifest.read_bytes().rstrip()[:-1] + deep),
+        (part, line.rstrip()[:-1] + deep + b"\n"),
+        (part, without),
+        (part, without.replace(b'"abc"', b"null")),
+        (seal, b"{"),
+    ):
+        before = file.read_bytes() if file.exists() else None
+        file.write_bytes(damaged)
+        with pytest.raises(RunFolderError):
+            open_run(run).verify_files()
+        if before is not None:
+            file.write_bytes(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -322,3 +323,147 @@ def test_results_of_a_configuration_may_be_a_url(move: Move) -> None:
     """One line of providers.yaml is all that it takes."""
     config = parse_config({**make_config().model_dump(mode="json"), "run": {"results": RESULTS}}, source="test")
     assert describe_place(Setting(config=config, root=Path("/x"), environ={}).results) == RESULTS
+
+
+def test_a_copy_that_was_removed_removes_nothing_from_the_store(server: S3Host, move: Move, place: str) -> None:
+    """The spool may be cleared by hand: an index made afterwards must not take a run's root out of the store."""
+    path = record_run(place)
+    before = stored_at(server, f"{place}/run")
+    assert "run.sha256" in before
+    shutil.rmtree(path)
+    assert main(["index", place]) == 0
+    assert not (path / "records").exists()
+    assert stored_at(server, f"{place}/run") == before
+    assert main(["verify", f"{place}/run"]) == 0
+    assert stored_at(server, f"{place}/run") == before
+
+
+def test_records_that_were_damaged_here_stay_whole_in_the_store(server: S3Host, move: Move, place: str) -> None:
+    """A disk that loses lines must not lose them for everybody: the store has the only whole copy then."""
+    path = record_run(place)
+    before = stored_at(server, f"{place}/run")
+    part = path / "records" / "part-00001.jsonl"
+    whole = part.read_bytes()
+    for left in (whole[: len(whole) // 2], whole.replace(b"yes", b"no!", 1), whole[: whole.find(b"\n") + 1]):
+        part.write_bytes(left)
+        with pytest.raises(StoreError, match="does not hold any more what stands in the store, which is left as it is"):
+            store.put_folder(path)
+    part.write_bytes(b"")
+    (path / "manifest.json").write_bytes(b"")
+    store.put_folder(path)
+    assert stored_at(server, f"{place}/run") == before
+    path.rename(path.parent / ".aside")
+    assert tempzero.open_run(f"{place}/run").verify()
+
+
+def test_what_was_removed_there_is_put_again(server: S3Host, move: Move, place: str) -> None:
+    """S3 answers 404 to a put on a condition about an object that a lifecycle rule has taken: that is no crash."""
+    path = record_run(place)
+    kept = bucket.Bucket(parse_store_url(f"{place}/run"))
+    held = lease.take_lease(path, kept, print)
+    kept.remove_objects(["manifest.json", lease.LEASE])
+    os.utime(path / "manifest.json")
+    manifest = path / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    assert store.put_folder(path) == 1
+    assert stored_at(server, f"{place}/run")["manifest.json"] == manifest.read_bytes()
+    with pytest.raises(bucket.ChangedError):
+        held.renew()
+
+
+def test_a_disk_that_fails_is_one_line(server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk beside a run must not hide how the run ended, nor a name that no file can have end a report."""
+    path = record_run(place)
+    (path / "report.html").write_text("made")
+
+    def fail(*given: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("tempzero.records.store.known_files.write_atomically", fail)
+        with pytest.raises(StoreError, match="cannot be read or written: No space left on device"):
+            store.put_folder(path)
+    bucket.Bucket(parse_store_url(f"{place}/run")).put_object("manifest.json/odd", b"x", None)
+    move("second")
+    with pytest.raises(StoreError, match=f"{place}/run: .* cannot be read or written: "):
+        store.fetch_folder(find_place(f"{place}/run"))
+
+
+def test_what_holds_a_night_says_that_it_is_still_there(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night of an hour must not be taken over after ten minutes and be asked, and paid for, twice."""
+    monkeypatch.setattr(lease, "RENEW_S", 0.02)
+    history = find_place(place) / "history"
+    history.mkdir(parents=True)
+    with store.hold_lease(history):
+        before = len(server.asked)
+        enough = threading.Event()
+        for _ in range(200):
+            if [m for m, p in server.asked[before:] if m == "PUT" and p.endswith(lease.LEASE)]:
+                enough.set()
+                break
+            enough.wait(0.02)
+        assert enough.is_set()
+    assert not stored_at(server, place)
+
+
+def test_a_refused_process_leaves_the_claim_of_its_machine(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was refused meanwhile, or met a store that was down, must not cost ten minutes after a kill."""
+    path = record_run(place)
+    there = bucket.Bucket(parse_store_url(f"{place}/run"))
+    with monkeypatch.context() as running:
+        running.setattr(os, "getpid", os.getppid)
+        lease.take_lease(path, there, print)
+    with pytest.raises(StoreError, match="is writing to it since"):
+        lease.take_lease(path, there, print)
+    server.fault = lambda method, path: "busy"
+    with pytest.raises(StoreError, match="is too busy"):
+        lease.take_lease(path, there, print)
+    server.fault = lambda method, path: ""
+
+    def has_ended(process: int, signal: int) -> None:
+        raise ProcessLookupError
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "kill", has_ended)
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("socket.gethostname", lambda: "another")
+            with pytest.raises(StoreError, match="is writing to it since"):
+                lease.take_lease(path, there, print)
+        lease.take_lease(path, there, print).release()
+    assert lease.LEASE not in stored_at(server, f"{place}/run")
+
+
+def test_who_was_taken_over_does_not_give_back_what_another_holds(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a third machine could write beside the second."""
+    path = record_run(place)
+    there = bucket.Bucket(parse_store_url(f"{place}/run"))
+    first = lease.take_lease(path, there, print)
+    move("second")
+    monkeypatch.setattr(lease, "GONE_AFTER", timedelta(0))
+    lease.take_lease(find_place(f"{place}/run"), there, lambda line: None)
+    first.release()
+    assert lease.LEASE in stored_at(server, f"{place}/run")
+
+
+@pytest.mark.parametrize("url", [f"s3:/key:{SECRET}@nights/x", f"s3://key:{SECRET}/x", f"s3:///key:{SECRET}@nights/x"])
+def test_a_url_with_a_key_in_an_odd_place_is_not_repeated(move: Move, url: str) -> None:
+    """A slash too few is a usual mistake, and no reason to write a key into names of folders and messages."""
+    with pytest.raises(UsageError, match="names no bucket") as refused:
+        find_place(url)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("said", ["inf", "nan", "-1", "a while", "1e300"])
+def test_a_patience_that_is_no_number_of_seconds_is_one_line(
+    move: Move, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A typing mistake in the environment is no bug of ours."""
+    monkeypatch.setenv("TEMPZERO_STORE_PATIENCE_S", said)
+    with pytest.raises(UsageError, match="TEMPZERO_STORE_PATIENCE_S: is no number of seconds"):
+        store.require_store(find_place("s3://patience/x"))

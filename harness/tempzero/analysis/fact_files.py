@@ -16,6 +16,7 @@ import pandas as pd
 
 from tempzero.analysis.part_counts import (
     INTEGER_COLUMNS,
+    LARGEST_TOKENS,
     NOT_SAID,
     SECONDS_COLUMNS,
     STATUS_NAMES,
@@ -39,6 +40,8 @@ FACTS, TEXTS = "facts", "texts"
 # Kept by name beside the numbers, so that a query over many runs needs no other file.
 _NAMED = {"provider": "providers", "condition": "conditions", "prompt": "prompts"}
 _NUMBER = "_number"
+# What every record has; of the other numbers -1 says that there is none.
+_ALWAYS_SAID = frozenset({"provider", "condition", "prompt", "repeat", "number", "status", "request"})
 
 
 class _FailedRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,8 +224,8 @@ def _quote_path(path: Path) -> str:
 
 def _read_columns(connection: Any, file: Path) -> Columns:
     wanted = [
-        *(f"{n}{_NUMBER} AS {n}" if n in (*_NAMED, "status") else n for n in INTEGER_COLUMNS),
-        *(f"COALESCE({name}, 'nan'::DOUBLE) AS {name}" for name in SECONDS_COLUMNS),
+        *(f"COALESCE({n}{_NUMBER if n in (*_NAMED, 'status') else ''}::BIGINT, -2) AS {n}" for n in INTEGER_COLUMNS),
+        *(f"COALESCE({name}::DOUBLE, 'nan'::DOUBLE) AS {name}" for name in SECONDS_COLUMNS),
     ]
     connection.execute(f"SELECT {', '.join(wanted)} FROM read_parquet(?)", [str(file)])
     found = connection.fetchnumpy()
@@ -234,14 +237,17 @@ def _read_texts(
     connection: Any, file: Path, setting: CountingSetting
 ) -> tuple[tuple[CountedText, ...], dict[int, AnswerParts]]:
     rows = connection.execute(
-        "SELECT prompt_number, answer, whole, cut_by_request, cut_by_provider, cut_by_condition, has_parts, "
-        "part_reasoning, part_text, part_calls, part_refusal FROM read_parquet(?) ORDER BY text",
+        "SELECT prompt_number::BIGINT, answer::VARCHAR, whole::BOOLEAN, cut_by_request::VARCHAR, "
+        "cut_by_provider::BIGINT, cut_by_condition::VARCHAR, has_parts::BOOLEAN, part_reasoning::VARCHAR, "
+        "part_text::VARCHAR, part_calls::VARCHAR, part_refusal::VARCHAR FROM read_parquet(?) ORDER BY text",
         [str(file)],
     ).fetchall()
     texts, parts = list[CountedText](), dict[int, AnswerParts]()
     for prompt, answer, whole, request, provider, condition, has_parts, reasoning, text, calls, refusal in rows:
-        if not 0 <= prompt < len(setting.prompts):
+        if prompt is None or not 0 <= prompt < len(setting.prompts):
             raise ValueError(f"a text of prompt {prompt}, of {len(setting.prompts)}")
+        if answer is None or whole is None:
+            raise ValueError("a text without letters or end")
         by = (provider, condition) if condition is not None else request
         if has_parts:
             parts[len(texts)] = AnswerParts(reasoning=reasoning, text=text, calls=calls, refusal=refusal)
@@ -263,10 +269,17 @@ def _require_numbers(columns: Columns, names: _PartNames, texts: int, setting: C
         "request": len(names.requests),
         "bits": len(names.bits),
     }
-    for name, limit in limits.items():
-        least = 0 if name in ("provider", "condition", "prompt", "status", "request") else NOT_SAID
-        column = columns[name]
+    for name in INTEGER_COLUMNS:
+        least, limit, column = (
+            0 if name in _ALWAYS_SAID else NOT_SAID,
+            limits.get(name, LARGEST_TOKENS + 1),
+            columns[name],
+        )
         if column.size != names.records:
             raise ValueError(f"{column.size} rows, not {names.records}")
         if column.size and not (least <= column.min() and column.max() < limit):
             raise ValueError(f"{name}: numbers from {column.min()} to {column.max()}, of {limit}")
+    if not all(0 <= number < texts for number, _ in names.limits):
+        raise ValueError(f"limits of texts that are none, of {texts}")
+    if not all(0 <= one[0] < len(setting.prompts) for one in (*names.spelled, *names.bits)):
+        raise ValueError(f"answers to prompts that are none, of {len(setting.prompts)}")

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -50,6 +51,7 @@ def make_facts(run: Run, tell: Callable[[str, float], None] = lambda phase, shar
         raise UsageError(f"{run.path}: was not collected to its end; `tempzero run --resume {run.path}` goes on")
     if _fits(run, setting, parts):
         return False
+    run.check_listed_parts()
     for folder in (FACTS, TEXTS):
         shutil.rmtree(run.path / folder, ignore_errors=True)
     for done, counts in enumerate(count_parts(run.parts(), setting), start=1):
@@ -87,7 +89,8 @@ def query_facts(runs: Sequence[Path], sql: str) -> tuple[tuple[str, ...], list[t
     Raises UsageError.
     """
     duckdb = load_duckdb()
-    with_facts = [run for run in runs if (run / FACTS / _INDEX).is_file()]
+    _require_select(duckdb, sql)
+    with_facts = [run for run in map(Path.absolute, runs) if (run / FACTS / _INDEX).is_file()]
     if not with_facts:
         raise UsageError("no run there has facts; `tempzero facts RUN` makes them")
     connection = connect_duckdb()
@@ -108,6 +111,16 @@ def query_facts(runs: Sequence[Path], sql: str) -> tuple[tuple[str, ...], list[t
         return tuple(column[0] for column in answer.description), answer.fetchall()
     except duckdb.Error as error:
         raise UsageError(f"--sql: {str(error).strip()}") from None
+
+
+def _require_select(duckdb: Any, sql: str) -> None:
+    """Raise UsageError unless it only asks: what is not a SELECT may write to the folders that it may read."""
+    try:
+        found = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise UsageError(f"--sql: {str(error).strip()}") from None
+    if [one.type for one in found] != [duckdb.StatementType.SELECT]:
+        raise UsageError("--sql: is not one query; say a single SELECT")
 
 
 def _fits(run: Run, setting: CountingSetting, parts: Mapping[str, str]) -> bool:

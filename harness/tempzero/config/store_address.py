@@ -20,6 +20,7 @@ SCHEMES: tuple[StoreScheme, ...] = get_args(StoreScheme)
 EXAMPLE = "s3://bucket/prefix"
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
+_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _PLAIN_PART = re.compile(r"^[A-Za-z0-9][A-Za-z0-9!_.*'()=@:+,-]*$")
 # What of the environment says which store of a scheme is meant: the same bucket at another host is another bucket.
 _HOSTS: Mapping[StoreScheme, tuple[str, ...]] = {
@@ -63,6 +64,8 @@ def parse_store_url(text: str) -> StoreAddress:
         )
     parts = tuple(part for part in (split.netloc + split.path).split("/") if part)
     odd = next((part for part in parts if not _PLAIN_PART.match(part)), None)
+    if scheme != "file" and not _BUCKET.match(split.netloc):  # what stands there instead may be a key
+        raise UsageError(f"{scheme}://...: names no bucket; say it as {EXAMPLE}")
     if odd is not None or not parts:
         raise UsageError(f"{text}: {'has an odd part: ' + odd if odd else 'names no bucket'}; say it as {EXAMPLE}")
     return StoreAddress(scheme=scheme, parts=parts)

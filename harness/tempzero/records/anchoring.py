@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def list_record_hashes(folder: Path) -> dict[str, str]:
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
     return {n: digest for n, digest in listed.items() if n.startswith(f"{RECORDS}/") or n == f"{RECORDS}.jsonl"}
+
+
+def check_listed_parts(folder: Path) -> None:
+    """Whether the records are those that were listed when collecting came to its end. Raises RunFolderError."""
+    listed, found = list_record_hashes(folder), tuple(_name_parts(folder, RECORDS))
+    for name in dict.fromkeys((*listed, *found)):
+        if name not in found or _hash_file(folder / name) != listed.get(name):
+            raise RunFolderError(f"{folder / name}: is not what {ROOT_LIST} has the hash of; restore it from a copy")
 
 
 def list_report_files(folder: Path, written: Iterable[Path]) -> None:
@@ -96,6 +105,6 @@ def _hash_file(path: Path) -> str | None:
         with gzip.open(packed) if packed.exists() and not path.exists() else path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except (FileNotFoundError, EOFError, gzip.BadGzipFile):
+    except (OSError, ValueError, EOFError, zlib.error):  # a folder, a name that no file can have, damaged packing
         return None
     return digest.hexdigest()

@@ -365,7 +365,7 @@ def decode_line(decode: Callable[[bytes], Decoded], line: bytes, path: Path, num
     """The value of a line. Raises RunFolderError, naming it, where there is none in it."""
     try:
         return decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RunFolderError(
             f"{path}:{number}: damaged line ({error}); restore it from a copy, "
             f"or remove it and what follows and `{completing_command(path)}`"

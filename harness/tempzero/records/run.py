@@ -13,7 +13,7 @@ import msgspec
 
 from tempzero import config
 from tempzero.errors import RunFolderError
-from tempzero.records.anchoring import check_lists, find_root, list_record_hashes
+from tempzero.records.anchoring import check_listed_parts, check_lists, find_root, list_record_hashes
 from tempzero.records.chain import (
     JUDGEMENT_CHAIN,
     RECORD_CHAIN,
@@ -39,7 +39,7 @@ from tempzero.records.layout import (
     list_parts,
 )
 from tempzero.types.asked import Trial
-from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Seal, Times
+from tempzero.types.recorded import ANSWERED, Manifest, Outcome, Record, RecordView, Seal, Times, WireResponse
 from tempzero.types.scored import Judgement, Reading, ScoreLine
 
 
@@ -92,6 +92,7 @@ class _LeanRecord:
 
 
 _decode_lean = msgspec.json.Decoder(_LeanRecord).decode
+_decode_seal = msgspec.json.Decoder(Seal).decode
 _decode_request = msgspec.json.Decoder(_RequestOfRecord).decode
 
 # What a request calls the limit of its answer's tokens; a provider's own name for it stands in its configuration.
@@ -125,6 +126,10 @@ class Run:
         They need not be on this machine. Empty where collecting did not come to its end.
         """
         return list_record_hashes(self.path)
+
+    def check_listed_parts(self) -> None:
+        """Raise RunFolderError unless the parts here are the listed ones, byte for byte."""
+        check_listed_parts(self.path)
 
     def records(self) -> Iterator[Record]:
         """Every record with its exact bytes, in order. Raises RunFolderError on a damaged line."""
@@ -255,7 +260,7 @@ class Run:
     def _verify_scores(self) -> dict[str, str]:
         """Check the chain of the scores; give the hashes of the records that they are about, with a place of each."""
         sealed = self.path / SCORES_SEAL
-        seal = msgspec.json.decode(sealed.read_bytes(), type=Seal) if sealed.is_file() else self.manifest.scores
+        seal = decode_line(_decode_seal, sealed.read_bytes(), sealed, 1) if sealed.is_file() else self.manifest.scores
         about = dict[str, str]()
         held = seal is None or seal.lines == 0
         for lines, one in enumerate(follow_chain(self.path, SCORE_CHAIN, self.genesis), start=1):
@@ -296,7 +301,7 @@ def open_run(path: Path) -> Run:
         if version not in READABLE_FORMATS:
             raise RunFolderError(f"{file}: written in format {version}; this tempzero reads format {RUN_FORMAT}")
         return Run(path, msgspec.json.decode(data, type=Manifest), genesis_hash(written))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RunFolderError(f"{file}: damaged: {error}") from None
 
 
@@ -344,10 +349,19 @@ def _to_record_view(attempt: _LeanAttempt) -> RecordView:
 def _check_body_hashes(record: Record, place: str) -> None:
     """The bodies inside a line must have the hashes that stand beside them."""
     request, response = record.attempt.exchange.request, record.attempt.exchange.response
-    bodies = [("request", request.body.encode(), request.sha256)]
+    bodies: list[tuple[str, bytes | None, str]] = [("request", request.body.encode(), request.sha256)]
     if response is not None:
-        raw = base64.b64decode(response.body_base64) if response.body is None else response.body.encode()  # type: ignore[arg-type]
-        bodies.append(("response", raw, response.sha256))
+        bodies.append(("response", _read_body(response), response.sha256))
     for what, raw, expected in bodies:
-        if hashlib.sha256(raw).hexdigest() != expected:
+        if raw is None or hashlib.sha256(raw).hexdigest() != expected:
             raise RunFolderError(f"{place}: the {what} body does not have the hash recorded with it")
+
+
+def _read_body(response: WireResponse) -> bytes | None:
+    """The bytes of a response as recorded; None where what is recorded stands for none."""
+    if response.body is not None:
+        return response.body.encode()
+    try:
+        return base64.b64decode(response.body_base64 or "", validate=True)
+    except ValueError:
+        return None

@@ -6,6 +6,7 @@ Errors of the library name hosts and repeat what servers said, keys included: of
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PATIENCE = "TEMPZERO_STORE_PATIENCE_S"
 _PATIENCE_S = 60.0
+_MOST_PATIENCE_S = 86_400.0
 _REQUEST_S = 120.0
 _RETRIES = 8
 _CHUNK_BYTES = 8 << 20
@@ -112,6 +114,10 @@ class Bucket:
                 made = obstore.put(self._store, self._key(name), data, mode=mode, use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
                 raise ChangedError(f"{self.address.url}/{name}: another machine has written it") from None
+            except FileNotFoundError as error:
+                if _has_no_bucket(error) or expected in (None, "anything"):
+                    raise
+                raise ChangedError(f"{self.address.url}/{name}: was removed") from None  # 404, as S3 says it
             except (NotSupportedError, NotImplementedError):
                 made = self._put_unless_changed(name, data, expected)
             return StoredObject(size=len(data), tag=made["e_tag"], version=made["version"])
@@ -150,7 +156,7 @@ class Bucket:
         try:
             return ask()
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+            if _has_no_bucket(error):
                 raise StoreError(f"{place}: there is no such bucket; make it, or name another") from None
             raise
         except (PermissionDeniedError, UnauthenticatedError) as error:
@@ -167,6 +173,10 @@ class Bucket:
                     f"{place}: no keys are set: see to the environment (AWS_ACCESS_KEY_ID ...) or name a profile"
                 ) from None
             raise StoreError(f"{place}: the store {_tell_failure(text)}") from None
+
+
+def _has_no_bucket(error: Exception) -> bool:
+    return "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error)
 
 
 def _tell_answer(text: str) -> str:
@@ -262,9 +272,12 @@ def _find_s3_profile() -> dict[str, Any]:
 
 def _read_patience_s() -> float:
     try:
-        return max(0.1, float(os.environ.get(PATIENCE, "") or _PATIENCE_S))
+        patience = float(os.environ.get(PATIENCE, "") or _PATIENCE_S)
     except ValueError:
-        raise UsageError(f"{PATIENCE}: is no number of seconds; 60 is usual") from None
+        patience = math.nan
+    if not 0 <= patience <= _MOST_PATIENCE_S:
+        raise UsageError(f"{PATIENCE}: is no number of seconds up to {_MOST_PATIENCE_S:.0f}; 60 is usual")
+    return max(0.1, patience)
 
 
 def describe_waiting(names: Iterable[str]) -> str:

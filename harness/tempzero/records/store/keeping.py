@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from tempzero.config.store_address import StoreAddress, describe_place, find_store_address
 from tempzero.errors import StoreError
-from tempzero.records.layout import FIRST_TOKENS, MANIFEST, REPORT_LIST, ROOT_LIST, SCORES_SEAL
+from tempzero.records.layout import FIRST_TOKENS, MANIFEST, PACKED, RECORDS, REPORT_LIST, ROOT_LIST, SCORES_SEAL
 from tempzero.records.store.bucket import Bucket, ChangedError, StoredObject, describe_waiting
 from tempzero.records.store.known_files import STATE_FOLDER, KnownFile, KnownFiles
 from tempzero.records.store.lease import LEASE, RENEW_S, take_lease
@@ -39,6 +39,7 @@ _REMADE = (ROOT_LIST, REPORT_LIST)
 # Put after everything that they speak of.
 _LAST = (MANIFEST, SCORES_SEAL, ROOT_LIST, REPORT_LIST)
 _CHAIN = re.compile(r"(records|scores|judged)\b.*\.jsonl$|preflight\.jsonl$")
+_RECORDS = re.compile(rf"^({FIRST_TOKENS}/)?{RECORDS}\b")
 # What this process is writing to.
 _HELD: set[Path] = set()
 _OVERVIEW = frozenset({MANIFEST, "summary.json", "fingerprint.json"})
@@ -91,7 +92,12 @@ def put_folder(folder: Path, *, closed: bool = True) -> int:
     address = find_store_address(folder)
     if address is None or not folder.is_dir():
         return 0
-    bucket, known = Bucket(address), KnownFiles(folder)
+    with _telling_disk_errors(folder):
+        return _put_changed(folder, Bucket(address), closed=closed)
+
+
+def _put_changed(folder: Path, bucket: Bucket, *, closed: bool) -> int:
+    known = KnownFiles(folder)
     names = _list_files(folder)
     due = [name for name in names if _is_changed(folder, name, known)]
     if not closed:
@@ -214,6 +220,17 @@ class _Putting(threading.Thread):
             self._failed = True
 
 
+@contextlib.contextmanager
+def _telling_disk_errors(folder: Path) -> Iterator[None]:
+    """A full disk here, or a name in the store that no file can have, is no other than an error of the store."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{describe_place(folder)}: {folder} cannot be read or written: {error.strerror or type(error).__name__}"
+        ) from None
+
+
 def _find_whole_run(folder: Path) -> Path:
     """A run folder that lies inside another goes with that."""
     inside = folder.name == FIRST_TOKENS and (folder.parent / MANIFEST).is_file()
@@ -243,7 +260,7 @@ def _fetch_objects(folder: Path, bucket: Bucket, listed: dict[str, StoredObject]
     known = KnownFiles(folder)
     wanted = [n for n in listed if n != LEASE and not _is_hidden(n) and (only is None or n in only)]
     news = [n for n in wanted if not _holds_object(folder, n, listed[n], known)]
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+    with _telling_disk_errors(folder), ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         for _ in pool.map(partial(_fetch_object, folder, bucket=bucket, known=known), news):
             pass
 
@@ -319,10 +336,14 @@ def _tell_two_ways(folder: Path, name: str) -> str:
 
 
 def _put_evidence(folder: Path, name: str, bucket: Bucket, known: KnownFiles) -> None:
-    data, stat = _read_whole(folder / name)
-    if not data and _CHAIN.search(name):
-        return  # a part without a line is none yet, and may be none again
+    try:
+        data, stat = _read_whole(folder / name)
+    except FileNotFoundError:
+        return  # taken away since it was listed
+    if not data:
+        return  # a part without a line is none yet, and may be none again; of other files it is what a power cut left
     digest, before = _hash_bytes(data), known.get(name)
+    _require_goes_on(folder, name, data, before)
     expected = before.stored if before is not None else None
     if before is not None and before.acknowledged and before.sha256 == digest:
         known.remember(name, _describe_file(stat, digest, expected, acknowledged=True))
@@ -348,6 +369,17 @@ def _put_evidence(folder: Path, name: str, bucket: Bucket, known: KnownFiles) ->
     raise ChangedError(_tell_two_ways(folder, name))
 
 
+def _require_goes_on(folder: Path, name: str, data: bytes, before: KnownFile | None) -> None:
+    """Records only ever grow: what was damaged or cut here takes no line from the store. Raises StoreError."""
+    if before is None or not before.acknowledged or before.stored is None or not _RECORDS.search(name):
+        return
+    if _hash_bytes(data[: before.stored.size]) != before.sha256:
+        raise StoreError(
+            f"{describe_place(folder)}/{name}: here it does not hold any more what stands in the store, which is left "
+            f"as it is; move {folder} away to take the store's"
+        )
+
+
 def _put_derived(folder: Path, name: str, *, bucket: Bucket, known: KnownFiles) -> str:
     try:
         data, stat = _read_whole(folder / name)
@@ -361,14 +393,18 @@ def _put_derived(folder: Path, name: str, *, bucket: Bucket, known: KnownFiles) 
 
 
 def _remove_replaced(names: Sequence[str], bucket: Bucket, known: KnownFiles) -> None:
-    """Remove lists of hashes that were taken back, and files that a packed one stands in for."""
+    """Remove lists of hashes that were taken back, and files that a packed one stands in for.
+
+    None where records are missing that the store is known to hold: this copy was removed, and fetched again in part.
+    """
     here = set(names)
-    if MANIFEST not in here:
+    gone = [name for name in known.names() if name not in here]
+    packed = [name for name in gone if f"{name}{PACKED}" in here]
+    if MANIFEST not in here or any(_RECORDS.search(name) and name not in packed for name in gone):
         return
-    for name in known.names():
-        if name not in here and (name in _REMADE or f"{name}.gz" in here):
-            bucket.remove_objects([name])
-            known.forget(name)
+    for name in (*packed, *(name for name in gone if name in _REMADE)):
+        bucket.remove_objects([name])
+        known.forget(name)
 
 
 def _list_files(folder: Path) -> list[str]:

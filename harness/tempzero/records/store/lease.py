@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,21 +54,22 @@ class Lease:
 
     def release(self) -> None:
         """Give it back, unless another machine has it. Raises StoreError."""
-        if not self._lost:
+        found = None if self._lost else self._bucket.get_object(LEASE)
+        if found is not None and found[0] == self._data:
             self._bucket.remove_objects([LEASE])
 
 
 def take_lease(folder: Path, bucket: Bucket, say: Callable[[str], None]) -> Lease:
     """Take the right to write. Raises StoreError where another machine has it, or the store cannot be reached.
 
-    What a killed process of this machine has left is taken at once.
+    What a killed process of this machine has left is taken at once: it has the token that this folder keeps.
     """
     known = KnownFiles(folder)
-    own = known.token
-    token = secrets.token_hex(16)
+    token = known.token or secrets.token_hex(16)
     now = datetime.now(UTC).isoformat("T", "seconds")
     data = msgspec.json.encode(_Holder(token=token, host=socket.gethostname(), process=os.getpid(), since=now))
-    known.keep_token(token)
+    if token != known.token:
+        known.keep_token(token)
     expected: StoredObject | None = None
     for _ in range(3):
         try:
@@ -78,7 +80,7 @@ def take_lease(folder: Path, bucket: Bucket, say: Callable[[str], None]) -> Leas
             expected = None
             continue
         held, expected = _read_holder(found[0]), found[1]
-        if held.token != token and not (held.token == own and not _is_running(held)):
+        if found[0] != data and not (held.token == token and _has_ended(held)):
             _require_gone(held, found[1], bucket, say)
     raise StoreError(f"{bucket.address.url}: another machine is beginning to write to it; nothing was done")
 
@@ -91,11 +93,27 @@ def hold_lease(folder: Path, say: Callable[[str], None] = lambda line: None) -> 
         yield
         return
     lease = take_lease(folder, Bucket(address), say)
+    over = threading.Event()
+    renewing = threading.Thread(target=_keep_renewing, args=(lease, over), name=f"hold {folder.name}", daemon=True)
+    renewing.start()
     try:
         yield
     finally:
+        over.set()
+        renewing.join()
         with contextlib.suppress(StoreError):  # then it is given up in ten minutes
             lease.release()
+
+
+def _keep_renewing(lease: Lease, over: threading.Event) -> None:
+    """Until it is over, or another machine has taken over: then what is put later is refused."""
+    while not over.wait(RENEW_S):
+        try:
+            lease.renew()
+        except ChangedError:
+            return
+        except StoreError:
+            continue  # tried again
 
 
 def _require_gone(held: _Holder, stored: StoredObject, bucket: Bucket, say: Callable[[str], None]) -> None:
@@ -109,15 +127,19 @@ def _require_gone(held: _Holder, stored: StoredObject, bucket: Bucket, say: Call
     say(f"{bucket.address.url}: {who} gave its last sign of life at {seen.isoformat('T', 'seconds')}: taken over")
 
 
-def _is_running(held: _Holder) -> bool:
-    """Whether the process of this machine that holds a lease is still there."""
+def _has_ended(held: _Holder) -> bool:
+    """Whether the process that holds a lease was one of this machine, and is there no more."""
+    if held.host != socket.gethostname():
+        return False  # a home that several machines share
+    if held.process <= 0:
+        return True
     try:
         os.kill(held.process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+    except (ProcessLookupError, OverflowError):
         return True
-    return held.process != os.getpid()
+    except PermissionError:
+        return False
+    return held.process == os.getpid()
 
 
 def _read_holder(data: bytes) -> _Holder:
