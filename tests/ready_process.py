@@ -151,7 +151,10 @@ def _attend(line: socket.socket) -> None:
     """Run one command; end it where whoever asked for it is gone."""
     received, streams, _, _ = socket.recv_fds(line, 1 << 20, 3)
     while not received.endswith(b"\n"):
-        received += line.recv(1 << 20)
+        more = line.recv(1 << 20)
+        if not more:
+            return
+        received += more
     child = os.fork()
     if child == 0:
         line.close()

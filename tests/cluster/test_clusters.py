@@ -89,6 +89,10 @@ def test_an_address_that_is_none_is_refused(run: Path, capsys: pytest.CaptureFix
     """A typo must not start a cluster on this machine."""
     assert main(["score", str(run), "--on", "rya://head:10001"]) == 2
     assert "write ray, or ray://HOST:10001" in capsys.readouterr().err
+    shutil.rmtree(run / "judged", ignore_errors=True)
+    assert main(["report", str(run), "--on", "ray", "--facts"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+    assert not (run / "judged").exists()
 
 
 class OtherProcess:

@@ -227,9 +227,9 @@ def report(
     import tempzero
     from tempzero.judgements import judge
 
-    judge(run, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
     if on and by_facts:
         raise UsageError("--on counts records and --facts counts none: leave one of them out")
+    judge(run, run_code=run_code, say=lambda line: print(line, file=sys.stderr))
     return _conclude_and_show(tempzero.open_run(run), json_output, full=full, by_facts=by_facts, on=on)
 
 
