@@ -35,6 +35,14 @@ def test_a_host_is_named_after_the_form_that_it_serves(form: str, prompts: int, 
     assert (host.state, names(host.naming)) == ("named", [form])
 
 
+def test_a_form_is_shown_however_many_hosts_share_the_chance_of_a_false_name() -> None:
+    """The budget is divided by the hosts of a run: by a fixed number of shuffles none of forty could be accused."""
+    naming = conclude_host(PACK, "host", "bf16", answer(serve("int4"), prompts=24), hosts=40).naming
+    assert naming is not None
+    assert names(naming) == ["int4"]
+    assert 40 * naming.named[0].p <= 0.005
+
+
 @pytest.mark.parametrize("best", [20, 5, 2])
 def test_an_honest_host_is_hardly_ever_named(best: int) -> None:
     """The worst fault is a host accused that only rounds: one in two hundred by the budget, none in these."""

@@ -226,4 +226,4 @@ def _rounded(value: Any) -> Any:
 
 
 def _chance(p: float) -> str:
-    return f"chance alone: p = {p:.4f}".replace("0.", ".", 1)
+    return f"chance alone: p = {p:.4f}".replace("0.", ".", 1) if p >= 1e-4 else f"chance alone: p = {p:.1g}"

@@ -51,18 +51,24 @@ def conclude_fingerprint(run: Run, pack: DirectionPack) -> FingerprintReport:
     """What each provider of the run is. Raises RunFolderError where a line is damaged."""
     answers = _collect_answers(run, pack)
     hosts = tuple(
-        conclude_host(pack, name, run.config.provider(name).claims.precision, given) for name, given in answers.items()
+        conclude_host(pack, name, run.config.provider(name).claims.precision, given, hosts=len(answers))
+        for name, given in answers.items()
     )
     return FingerprintReport(pack=pack, hosts=hosts, pairs=compare_displacements(_comparable(hosts)))
 
 
 def conclude_host(
-    pack: DirectionPack, provider: str, declared: str | None, answers: Mapping[str, Sequence[FirstToken]]
+    pack: DirectionPack,
+    provider: str,
+    declared: str | None,
+    answers: Mapping[str, Sequence[FirstToken]],
+    *,
+    hosts: int = 1,
 ) -> HostFingerprint:
-    """One host's first tokens, by the id of the prompt, held against the pack."""
+    """One host's first tokens, by the id of the prompt, held against the pack; one of so many `hosts`."""
     displacement = measure_displacement(pack, answers)
     centred = displacement.renormalised or displacement.most_candidates > _FEW_CANDIDATES
-    naming = None if displacement.certain else name_forms(pack, displacement.by, centred=centred)
+    naming = None if displacement.certain else name_forms(pack, displacement.by, centred=centred, hosts=hosts)
     state, reason = _decide_state(pack, displacement, naming)
     shifts = dict(zip((p.id for p in pack.prompts), pack.normalisers, strict=True))
     every = [

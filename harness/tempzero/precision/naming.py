@@ -31,6 +31,8 @@ LEAST_BESIDE_OTHERS = 0.5
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
 SHUFFLES = 1_999
+"""So many at once; where none of them is as good more are drawn, as the hosts that share a run's budget need them."""
+_SHUFFLES_OF_EACH, _MOST_SHUFFLES = 1_000, 200_000
 _MOST_FORMS = 3
 _RIVAL_ALPHA = 0.01
 _SEED = 21
@@ -79,11 +81,12 @@ class Naming:
     correlations: dict[str, float] = field(default_factory=dict)
 
 
-def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Naming | None:
+def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True, hosts: int = 1) -> Naming | None:
     """Which of the pack's forms a host stands in; None where too few prompts have log-probabilities.
 
     `centred`: each prompt's mean is taken off first, so that a host may normalise as it likes. Without it the one or
     two candidates that some hosts give still say something, if these are probabilities over the whole vocabulary.
+    `hosts` are read in all: the more share a chance, the smaller is the one that has to be told.
     """
     told = centre_rows(by) if centred else by
     rows = np.flatnonzero((~np.isnan(told)).any(axis=1))
@@ -92,7 +95,7 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True) -> Nami
     space = _Space.build(told[rows], pack.logprobs[rows], centred=centred)
     moved = {d.name: space.place(d.by[rows]) for d in pack.directions}
     tested = [d for d in pack.directions if root_mean_square(space.open(moved[d.name])) > _NEGLIGIBLE]
-    found = _find_forms(space, moved, tested, pack.honest_size)
+    found = _find_forms(space, moved, tested, pack.honest_size, min(hosts * _SHUFFLES_OF_EACH, _MOST_SHUFFLES))
     chosen = [one.direction for one in found]
     held = [moved[d.name] for d in chosen]
     fit = _Fit.solve(space, held)
@@ -184,14 +187,14 @@ def _correlate(a: Matrix, b: Matrix) -> float:
 
 
 def _find_forms(
-    space: _Space, moved: Mapping[str, Matrix], tested: Sequence[Direction], rounding: float | None
+    space: _Space, moved: Mapping[str, Matrix], tested: Sequence[Direction], rounding: float | None, shuffles: int
 ) -> list[NamedForm]:
     """One after another. Every 16-bit host rounds its weights a little: such a form is looked for where no other is."""
     found: list[NamedForm] = []
     for coarse in (True, False):
         while len(found) < _MOST_FORMS:
             chosen = [one.direction for one in found]
-            added = _find_next(space, moved, tested, chosen, coarse=coarse, rounding=rounding)
+            added = _find_next(space, moved, tested, chosen, coarse=coarse, rounding=rounding, shuffles=shuffles)
             if added is None:
                 break
             found.append(added)
@@ -208,6 +211,7 @@ def _find_next(
     *,
     coarse: bool,
     rounding: float | None,
+    shuffles: int,
 ) -> NamedForm | None:
     """The form that explains most of what is left, where neither chance nor half a form could.
 
@@ -229,7 +233,9 @@ def _find_next(
     beside = rounding is not None and space.bound_rms(space.host - fit.fitted) > rounding
     if weak or cosines[best.name] < (LEAST_BESIDE_OTHERS if beside else LEAST_CORRELATION):
         return None
-    p = count_shuffles_as_good(left, [partial[d.name] for d in waiting], cosines[best.name])
+    p = count_shuffles_as_good(
+        left, [partial[d.name] for d in waiting], cosines[best.name], shuffles if coarse else SHUFFLES
+    )
     if p > FALSE_NAME_ALPHA:
         return None
     others = [d for d in possible if d is not best and cosines[d.name] > 0]
@@ -253,22 +259,26 @@ def _take_off_all(values: Matrix, held: Sequence[Matrix]) -> Matrix:
     return left
 
 
-def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float) -> float:
+def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float, most: int = SHUFFLES) -> float:
     """The share of shuffles in which the best of all forms correlates as well: a p value.
 
     Each prompt of the host is held against another prompt's directions, token by token in the order of likelihood: what
-    all prompts have in common (flatter or steeper distributions) stays, and explains nothing.
+    all prompts have in common (flatter or steeper distributions) stays, and explains nothing. Until one is as good
+    further ones are drawn, up to `most`: an honest host's are mostly decided by the first.
     """
     draw = np.random.default_rng(_SEED)
-    orders = np.argsort(draw.random((SHUFFLES, len(host))), axis=1)
-    own = np.arange(len(host))
-    best = np.full(SHUFFLES, -np.inf)
-    for moved in forms:
-        size = np.sqrt((host**2).sum() * (moved**2).sum())
-        if size:
-            products = host @ moved.T
-            best = np.maximum(best, products[own, orders].sum(axis=1) / size)
-    return float((1 + (best >= seen - 1e-12).sum()) / (1 + SHUFFLES))
+    own, drawn, as_good = np.arange(len(host)), 0, 0
+    while not drawn or (not as_good and drawn < most):
+        orders = np.argsort(draw.random((SHUFFLES, len(host))), axis=1)
+        best = np.full(SHUFFLES, -np.inf)
+        for moved in forms:
+            size = np.sqrt((host**2).sum() * (moved**2).sum())
+            if size:
+                products = host @ moved.T
+                best = np.maximum(best, products[own, orders].sum(axis=1) / size)
+        as_good += int((best >= seen - 1e-12).sum())
+        drawn += SHUFFLES
+    return (1 + as_good) / (1 + drawn)
 
 
 def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, unsure: float) -> bool:
