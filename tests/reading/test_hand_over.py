@@ -177,6 +177,8 @@ def test_what_failed_is_asked_again_and_the_line_that_can_be_used_counts(
     capsys.readouterr()
     assert main(["score", str(run), "--from", str(results)]) == 2
     assert "its responses have been read before" in capsys.readouterr().err
+    assert main(["score", str(run)]) == 2
+    assert "remove scores/ to score again" in capsys.readouterr().err
 
 
 def test_copies_that_read_a_part_each_make_one_run_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
