@@ -10,10 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import obstore
 import pytest
 import tempzero
 from making import make_attempt, make_config, make_manifest, make_suite, make_trial
+from obstore.exceptions import PreconditionError
 from s3_host import BUCKET, SECRET, Fault, S3Host, run_s3_host
 from tempzero import records
 from tempzero.cli import main
@@ -356,11 +359,22 @@ def test_records_that_were_damaged_here_stay_whole_in_the_store(server: S3Host, 
     assert tempzero.open_run(f"{place}/run").verify()
 
 
-def test_what_was_removed_there_is_put_again(server: S3Host, move: Move, place: str) -> None:
+def test_what_was_removed_there_is_put_again(
+    server: S3Host, move: Move, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """S3 answers 404 to a put on a condition about an object that a lifecycle rule has taken: that is no crash."""
     path = record_run(place)
     kept = bucket.Bucket(parse_store_url(f"{place}/run"))
     held = lease.take_lease(path, kept, print)
+    put = obstore.put
+
+    def put_as_s3_does(*given: Any, **more: Any) -> Any:
+        try:
+            return put(*given, **more)
+        except PreconditionError:
+            raise FileNotFoundError("Object at location not found: 404 Not Found") from None
+
+    monkeypatch.setattr(obstore, "put", put_as_s3_does)
     kept.remove_objects(["manifest.json", lease.LEASE])
     os.utime(path / "manifest.json")
     manifest = path / "manifest.json"

@@ -28,6 +28,8 @@ MOST_LISTED = 40
 """So many peers of one model have figures for each pair; of more, every pair is tested and camps are told."""
 # With 999 permutations a p-value beyond this is certain enough to be none that a correction leaves small.
 _PLAINLY_LARGE = 0.2
+# Ways to permute sessions that are tried for each of very many pairs.
+_MOST_SESSION_PERMUTATIONS = 19_999
 MINIMUM_DETECTABLE_EXCESS = Metric(
     name="minimum_detectable_excess",
     unit="share",
@@ -254,9 +256,9 @@ def compare_pairs(
     Of a `run` in several sessions whole sessions are permuted; without one, or of one session, its repeats are.
     """
     drawn = permutations_needed(sum(not p.decided for p in pairs), alpha)
-    known: dict[tuple[bytes, bytes], Comparison] = {}
+    known: dict[tuple[PartName, bytes, bytes], Comparison] = {}
     compared = [
-        _compare_pair(book, pair, texts, drawn, run) if pair.listed else _test_pair(pair, texts, drawn, known)
+        _compare_pair(book, pair, texts, drawn, run) if pair.listed else _test_pair(pair, texts, drawn, run, known)
         for pair in pairs
     ]
     _enter_cross_ned(book, [c for c in compared if c.pair.listed], texts)
@@ -301,26 +303,50 @@ def _compare_pair(book: Book, pair: Pair, texts: Texts, drawn: int, run: RunSect
     )
 
 
-def _test_pair(pair: Pair, texts: Texts, drawn: int, known: dict[tuple[bytes, bytes], Comparison]) -> Comparison:
-    """A pair without figures. Who answers exactly as another did is compared once: of very many peers most do."""
+def _test_pair(
+    pair: Pair,
+    texts: Texts,
+    drawn: int,
+    run: RunSection | None,
+    known: dict[tuple[PartName, bytes, bytes], Comparison],
+) -> Comparison:
+    """A pair without figures. Who answers exactly as another did is compared once: of very many peers most do.
+
+    Of a run in several sessions those that differ repeat by repeat must differ by whole sessions, too: the larger of
+    both p-values is one.
+    """
     basis = pair.basis
-    raw = [tally.by_part(basis).raw for tally in (pair.left, pair.right)]
-    one, other = (b"".join(a.tobytes() for a in (c.cell, c.segment, c.output, c.count)) for c in raw)
-    if (one, other) not in known:
+    by_session = run is not None and run.sessions > 1
+    one, other = (_fingerprint_answers(tally, basis, by_session=by_session) for tally in (pair.left, pair.right))
+    if (basis, one, other) not in known:
         left, right = _settle_pair(pair, texts, basis)
         excess = agreement.excess_divergence(left, right)
         tables = agreement.build_count_tables(left, right)
-        known[one, other] = Comparison(
+        test = stats.sequential_permutation(tables, permutations=drawn)
+        if run is not None and by_session and test.p_value <= _PLAINLY_LARGE:
+            sides = _count_sessions(pair, texts, basis, run)
+            most = min(drawn, _MOST_SESSION_PERMUTATIONS)
+            whole = stats.session_permutation(agreement.build_session_tables(*sides), permutations=most)
+            test = max(test, whole, key=lambda tested: tested.p_value)
+        known[basis, one, other] = Comparison(
             pair=pair,
             left=left,
             right=right,
             match=agreement.cross_match_rate(left, right),
             excess=excess,
             estimate=stats.divergence_over_prompts(excess[~np.isnan(excess)]),
-            test=stats.sequential_permutation(tables, permutations=drawn),
+            test=test,
             parts={},
         )
-    return replace(known[one, other], pair=pair)
+    return replace(known[basis, one, other], pair=pair)
+
+
+def _fingerprint_answers(tally: Tally, part: PartName, *, by_session: bool) -> bytes:
+    """Equal for those that gave the same texts to the same prompts as often (or, by session, in the same repeats)."""
+    counted, lane = tally.by_part(part), tally.lane
+    counts = (counted.raw.cell, counted.raw.segment, counted.raw.output, counted.raw.count)
+    rows = (lane.prompt, lane.repeat, counted.text, np.array([planned_repeats(lane)])) if by_session else ()
+    return b"".join(np.ascontiguousarray(array, dtype=np.int64).tobytes() for array in (*counts, *rows))
 
 
 def _settle_pair(pair: Pair, texts: Texts, part: PartName) -> tuple[Counts, Counts]:
