@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from analysis.test_analyse import MANY, analysed, everywhere, settings, whole
 from analysis.test_reading import SETTINGS, _run
 from analysis.test_standing import judge
 from attribute.simulated import Choice, quantised, rounding
+from numpy.typing import NDArray
 from tempzero import reports
 from tempzero.analysis import analyse
 from tempzero.analysis.declared_forms import soften_effects
@@ -80,6 +82,24 @@ def test_finer_weights_than_declared_are_told_and_accuse_nobody(tmp_path: Path) 
     assert level.standing == "contradicted"
     assert not accused
     assert outcome == "pass"
+
+
+def _take_the_second_where_it_is_rather_near(
+    rng: np.random.Generator, logits: NDArray[np.float32], context: list[int], position: int
+) -> int:
+    second, best = np.argsort(logits)[-2:]
+    return int(second if 0.2 < logits[best] - logits[second] < 0.5 else best)
+
+
+def test_nobody_is_called_faithful_whose_level_is_beyond_rounding(tmp_path: Path) -> None:
+    """Each token may be rounding's where all of them together are not: two pages that contradict each other help
+    nobody."""
+    found, level, accused, _ = found_of(tmp_path, _take_the_second_where_it_is_rather_near, None, off_by=3.0)
+    assert (level.name, accused) == ("beyond", ["deviates_token_by_token"])
+    assert found.reading is not None
+    (mine,) = (d for d in found.reading.diagnoses if d.provider == "x")
+    assert (mine.cause, mine.strength) == ("not_faithful", "likely")
+    assert "all together are more" in mine.message
 
 
 def test_endpoints_that_declare_other_precisions_are_no_peers(tmp_path: Path) -> None:

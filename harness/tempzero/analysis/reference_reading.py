@@ -63,7 +63,7 @@ def build_reference_reading(
     standings = judge_declared(case, declarations, found.judgements, outranked.diagnoses)
     levels = build_levels(case, found.judgements, standings)
     return WhatWasRead(
-        reading=found.reading,
+        reading=replace(outranked, diagnoses=tuple(_withdraw_faithful(outranked.diagnoses, levels))),
         levels=levels,
         findings=(
             *find_deviations(case, found.judgements, standings),
@@ -116,6 +116,20 @@ def _collect_answers(case: Case) -> Mapping[Trial, ReportedAnswer]:
 
 def _none_if_not_said(number: int) -> int | None:
     return None if number == NOT_SAID else number
+
+
+def _withdraw_faithful(diagnoses: Iterable[Diagnosis], levels: Iterable[Level]) -> Iterator[Diagnosis]:
+    """Nobody rounds honestly whose level is beyond that: a diagnosis asks of each token, the level of all together."""
+    beyond = {(x.reference, x.provider, x.condition) for x in levels if x.name == "beyond"}
+    for one in diagnoses:
+        if one.cause == "faithful" and (one.reference, one.provider, one.condition) in beyond:
+            words = (
+                "each token that is missed may be rounding's, and all together are more than an honest host's rounding "
+                "makes; none of the suspects tried explains them better"
+            )
+            yield replace(one, cause="not_faithful", strength="likely", message=words)
+        else:
+            yield one
 
 
 def _enter_scored_figures(book: Book, found: Attribution) -> None:
