@@ -25,6 +25,7 @@ from tempzero.config.store_address import describe_place, find_place, find_spool
 from tempzero.errors import ConfigError, RunFolderError, StoreError, UsageError
 from tempzero.nightly import prune
 from tempzero.records import store
+from tempzero.records.files import lock_file
 from tempzero.records.store import bucket, lease
 
 NOW = "2026-01-02T03:04:05.000+00:00"
@@ -357,6 +358,23 @@ def test_records_that_were_damaged_here_stay_whole_in_the_store(server: S3Host, 
     assert stored_at(server, f"{place}/run") == before
     path.rename(path.parent / ".aside")
     assert tempzero.open_run(f"{place}/run").verify()
+
+
+def test_who_looks_at_a_run_puts_nothing_for_the_process_that_writes_it(
+    server: S3Host, move: Move, place: str, tmp_path: Path
+) -> None:
+    """An index that is made meanwhile must not look to the run like another machine, which ends its putting."""
+    path = record_run(place)
+    before = stored_at(server, f"{place}/run")
+    (path / "summary.json").write_text("{}")
+    manifest = path / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    with (path / "records" / ".lock").open() as held:
+        assert lock_file(held)
+        store.put_runs(path.parent)
+        assert stored_at(server, f"{place}/run") == {**before, "summary.json": b"{}"}
+    store.put_runs(path.parent)
+    assert stored_at(server, f"{place}/run")["manifest.json"] == manifest.read_bytes()
 
 
 def test_what_was_removed_there_is_put_again(

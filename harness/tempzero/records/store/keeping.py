@@ -21,7 +21,18 @@ from pathlib import Path, PurePosixPath
 
 from tempzero.config.store_address import StoreAddress, describe_place, find_store_address
 from tempzero.errors import StoreError
-from tempzero.records.layout import FIRST_TOKENS, MANIFEST, PACKED, RECORDS, REPORT_LIST, ROOT_LIST, SCORES_SEAL
+from tempzero.records.files import lock_file
+from tempzero.records.layout import (
+    FIRST_TOKENS,
+    JUDGEMENTS,
+    MANIFEST,
+    PACKED,
+    RECORDS,
+    REPORT_LIST,
+    ROOT_LIST,
+    SCORES,
+    SCORES_SEAL,
+)
 from tempzero.records.store.bucket import Bucket, ChangedError, StoredObject, describe_waiting
 from tempzero.records.store.known_files import STATE_FOLDER, KnownFile, KnownFiles
 from tempzero.records.store.lease import LEASE, RENEW_S, take_lease
@@ -39,7 +50,7 @@ _REMADE = (ROOT_LIST, REPORT_LIST)
 # Put after everything that they speak of.
 _LAST = (MANIFEST, SCORES_SEAL, ROOT_LIST, REPORT_LIST)
 _CHAIN = re.compile(r"(records|scores|judged)\b.*\.jsonl$|preflight\.jsonl$")
-_RECORDS = re.compile(rf"^({FIRST_TOKENS}/)?{RECORDS}\b")
+_RECORDS = re.compile(rf"(^|/){RECORDS}[/.]")
 # What this process is writing to.
 _HELD: set[Path] = set()
 _OVERVIEW = frozenset({MANIFEST, "summary.json", "fingerprint.json"})
@@ -86,7 +97,8 @@ def fetch_runs(results: Path, pattern: str) -> None:
 def put_folder(folder: Path, *, closed: bool = True) -> int:
     """Put what has changed of a folder; give the number of files. Raises StoreError, which says what waits.
 
-    Not `closed`: it is being written to, and a part that still grows is put now and then only.
+    Not `closed`: it is being written to, and a part that still grows is put now and then only. What is evidence of a
+    run that another process of this machine is writing to is left to that one, which knows what it has put.
     """
     folder = _find_whole_run(folder)
     address = find_store_address(folder)
@@ -102,6 +114,8 @@ def _put_changed(folder: Path, bucket: Bucket, *, closed: bool) -> int:
     due = [name for name in names if _is_changed(folder, name, known)]
     if not closed:
         due = [name for name in due if _is_due(folder, name, names, known)]
+    if folder not in _HELD and _is_being_written(folder):
+        due, closed = [name for name in due if _is_derived(name)], False
     done: set[str] = set()
     try:
         for name in (one for one in due if not _is_derived(one)):
@@ -390,6 +404,17 @@ def _put_derived(folder: Path, name: str, *, bucket: Bucket, known: KnownFiles) 
     stored = before.stored if before is not None and same else bucket.put_object(name, data, "anything")
     known.remember(name, _describe_file(stat, digest, stored, acknowledged=True))
     return name
+
+
+def _is_being_written(folder: Path) -> bool:
+    for chain in (RECORDS, SCORES, JUDGEMENTS):
+        try:
+            with (folder / chain / ".lock").open() as lock:
+                if not lock_file(lock):
+                    return True
+        except OSError:
+            continue  # no such chain, or a disk without locks
+    return False
 
 
 def _remove_replaced(names: Sequence[str], bucket: Bucket, known: KnownFiles) -> None:
