@@ -15,11 +15,12 @@ from making import chain_bytes, chain_file, make_attempt, make_run, make_suite
 from tempzero import config, records
 from tempzero.config import Config
 from tempzero.engines import open_local_engine
+from tempzero.engines.hosted.prompt_logprobs_forms import LOGPROB_FORMS, TokenStanding
 from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
-from tempzero.reading.references import LogitsReference
+from tempzero.reading.references import EndpointReference, LogitsReference
 from tempzero.reading.scorer import Scorer
 from tempzero.records.layout import SCORES_SEAL
 from tempzero.types.asked import Question, Sampling, Suite, Trial
@@ -301,12 +302,47 @@ class TornBetween(Spelling):
         yield rows
 
 
-def test_a_text_is_cut_the_way_of_a_choice_that_rounding_turned(tmp_path: Path) -> None:
+class TornServer:
+    """The same model as a vLLM server shows it: of each place the two likeliest tokens."""
+
+    def __init__(self) -> None:
+        self._model = TornBetween()
+        self.end_ids, self.describe = self._model.end_ids, self._model.describe
+
+    def tokenize(self, text: str) -> list[int]:
+        return self._model.tokenize(text, special=False)
+
+    def prompt_ids(self, messages: object, *, template_values: object = None) -> list[int]:
+        return self._model.prompt_ids(messages)
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        return [self._model.piece(t) for t in token_ids]
+
+    def read(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        (rows,) = self._model.logits(token_ids[:-1], start)
+        told = []
+        for token, row in zip(token_ids[start:], rows, strict=True):
+            sure = row.astype(float) - np.log(np.exp(row.astype(float)).sum())
+            shown = {int(t): {"logprob": float(sure[t]), "decoded_token": ""} for t in {*np.argsort(-sure)[:2], token}}
+            shown[token]["rank"] = 1 + int((sure > sure[token]).sum())
+            told.append({str(t): said for t, said in shown.items()})
+        answer = {"choices": [{"prompt_logprobs": [None] * start + told}]}
+        return LOGPROB_FORMS["vllm"].standings(answer, token_ids, start)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [lambda: LogitsReference(TornBetween()), lambda: EndpointReference(TornServer())],
+    ids=["here", "server"],
+)
+def test_a_text_is_cut_the_way_of_a_choice_that_rounding_turned(
+    tmp_path: Path, reference: Callable[[], LogitsReference | EndpointReference]
+) -> None:
     """An honest provider's near-tie is one near-tie, and not a clear miss of a token that it did not write."""
     chosen = settings()
     path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="ab", finish_reason="stop"))])
     lines: list[ScoreLine] = []
-    Scorer(records.open_run(path), "ref", LogitsReference(TornBetween()), lines.append).read_responses(lambda *_: None)
+    Scorer(records.open_run(path), "ref", reference(), lines.append).read_responses(lambda *_: None)
     (honest,) = (line.scored for line in lines if line.scored is not None)
     assert honest.scores is not None
     assert honest.scores.token_ids == (0, 1, 4)

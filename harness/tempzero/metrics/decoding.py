@@ -24,7 +24,7 @@ class TokenStandings:
     """One value for each token; see `types.TokenScores`.
 
     `choices` are the tokens that rounding could have made the reference's choice there, the likeliest first: all within
-    `NEAR_CHOICE` logits of it, where whole distributions are seen, else the choice alone.
+    `NEAR_CHOICE` logits of it that are seen.
     """
 
     token_ids: tuple[int, ...]
@@ -76,6 +76,8 @@ class ReportedToken(Protocol):
     def margin(self) -> float: ...
     @property
     def gap(self) -> float: ...
+    @property
+    def rivals(self) -> Sequence[tuple[int, float]]: ...
 
 
 def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[int]) -> TokenStandings:
@@ -87,7 +89,7 @@ def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[i
     return TokenStandings(
         token_ids=tuple(t.token_id for t in tokens),
         argmax=tuple(t.top1_id for t in tokens),
-        choices=tuple((t.top1_id,) for t in tokens),
+        choices=tuple(_list_near_rivals(t.rivals) for t in tokens),
         margin=tuple(t.margin for t in tokens),
         logprob=tuple(t.logprob for t in tokens),
         rank=tuple(t.rank for t in tokens),
@@ -95,6 +97,11 @@ def read_reported_tokens(tokens: Sequence[ReportedToken], prompt_ids: Sequence[i
         seen=tuple(seen),
         sums=None,
     )
+
+
+def _list_near_rivals(rivals: Sequence[tuple[int, float]]) -> tuple[int, ...]:
+    """Of visible tokens, the likeliest first, those that rounding could have chosen."""
+    return tuple(token for token, logprob in rivals if logprob >= rivals[0][1] - NEAR_CHOICE)
 
 
 def choice_likelihoods(row: NDArray[np.float32], token: int) -> DecodingSums:

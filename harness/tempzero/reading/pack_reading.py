@@ -37,6 +37,11 @@ class _PackToken:
     margin: float
     gap: float
 
+    @property
+    def rivals(self) -> tuple[tuple[int, float], ...]:
+        """Its own path alone: other cuts of a text are looked for before it is read."""
+        return ((self.top1_id, 0.0),)
+
 
 class PackReference:
     """Reads with what a pack has written down; see `reading.references.ReferenceModel`."""

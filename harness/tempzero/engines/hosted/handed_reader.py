@@ -100,5 +100,12 @@ def open_handed_reader(provider: Provider, tokenizer: TokenizerSource | None, re
 
 def _assume_standing(token: int) -> TokenStanding:
     return TokenStanding(
-        token_id=token, logprob=0.0, rank=1, top1_id=token, top1_logprob=0.0, top1_text="", top2_logprob=-1.0
+        token_id=token,
+        logprob=0.0,
+        rank=1,
+        top1_id=token,
+        top1_logprob=0.0,
+        top1_text="",
+        top2_logprob=-1.0,
+        rivals=((token, 0.0),),
     )

@@ -26,7 +26,8 @@ class TokenStanding:
     """One token under the endpoint's model, in its own context. Texts are for the eye; ids are what counts.
 
     `rank` counts from 1. Where the server tells no ranks, a token that is not among the visible ones
-    has one more than those: it ranks there or lower.
+    has one more than those: it ranks there or lower. `rivals` are the visible tokens with their log-probabilities, the
+    likeliest first.
     """
 
     token_id: int
@@ -36,6 +37,7 @@ class TokenStanding:
     top1_logprob: float
     top1_text: str
     top2_logprob: float
+    rivals: tuple[tuple[int, float], ...]
 
     @property
     def margin(self) -> float:
@@ -163,7 +165,8 @@ def require_token_ids(value: Any) -> list[int]:
 def _build_standing(token: int, logprob: float, rivals: Mapping[int, _RivalToken], rank: int) -> TokenStanding:
     if len(rivals) < 2:
         raise MalformedAnswer("fewer than the two most likely tokens are told; let the server show more logprobs")
-    best, second = sorted(rivals, key=lambda t: (-rivals[t].logprob, t))[:2]
+    order = sorted(rivals, key=lambda t: (-rivals[t].logprob, t))
+    best, second = order[:2]
     top1, top2 = rivals[best].logprob, rivals[second].logprob
     if max(top1, logprob) > _ROUNDING or math.exp(top1) + math.exp(top2) > 1 + _ROUNDING:
         raise MalformedAnswer(
@@ -178,6 +181,7 @@ def _build_standing(token: int, logprob: float, rivals: Mapping[int, _RivalToken
         top1_logprob=max(top1, logprob),
         top1_text=rivals[best].text,
         top2_logprob=top2,
+        rivals=tuple((rival, rivals[rival].logprob) for rival in order),
     )
 
 
