@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from loopback import Call, Loopback, Reply, completion, error
 from making import chain_file
 from numpy.typing import NDArray
@@ -91,6 +92,36 @@ def test_servers_are_named_after_what_they_serve(folder: Path, capsys: pytest.Ca
     assert main(["fingerprint", str(run), "--pack", "pack.json", "--json"]) == 1
     assert capsys.readouterr().out == first
     assert main(["verify", str(run)]) == 0
+
+
+@pytest.mark.engine
+def test_the_servers_that_init_writes_are_named_after_what_they_serve(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's own example, with other weights: each form of llama.cpp's that is coarser is told by its name."""
+    assert main(["init", "--precisions"]) == 0
+    file = folder / "providers.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["weights"] = {"smollm2-135m-instruct": {"source": f"path:{tiny_model()}"}}
+    for one in settings["providers"]:
+        one["claims"]["model"] = "tiny"
+        one["serve"] |= {"threads": 1, "context": 512}
+    coarse = {p["name"]: p["serve"]["precision"] for p in settings["providers"] if p["serve"]["precision"][0] == "q"}
+    file.write_text(yaml.safe_dump(settings))
+    reference = folder / "reference"
+    reference.mkdir()
+    write_setting(reference)
+    asked = ["--config", str(reference / "providers.yaml"), "--suite", str(reference / "asked.yaml")]
+    forms = f"{','.join(coarse.values())},q8_0-llamacpp,f16,bf16"
+    assert main(["fingerprint", "--make-pack", "pack.json", *asked, "--forms", forms]) == 0
+    capsys.readouterr()
+    main(["fingerprint", "--pack", "pack.json", "--json"])
+    hosts = read_hosts(capsys.readouterr().out)
+    assert set(hosts) == {p["name"] for p in settings["providers"]}
+    assert not [name for name, host in hosts.items() if host["standing"] == "contradicted"]
+    for name, form in coarse.items():
+        (one,) = hosts[name]["naming"]["named"]
+        assert one["form"].removesuffix("-llamacpp") == form
 
 
 @pytest.mark.engine

@@ -23,12 +23,17 @@ def init(
     imitated: Annotated[
         bool, typer.Option("--imitated", help="Five imitated hosts to learn with, and the script that plays them.")
     ] = False,
+    precisions: Annotated[
+        bool, typer.Option("--precisions", help="A small model on this machine in each precision, to be named.")
+    ] = False,
 ) -> int:
     """Write a commented providers.yaml and a first prompt file, or a providers.yaml for one model at all its hosts."""
-    if sum((model is not None, from_openrouter is not None, imitated)) > 1:
-        raise UsageError("--model, --from-openrouter and --imitated: one of them")
+    if sum((model is not None, from_openrouter is not None, imitated, precisions)) > 1:
+        raise UsageError("--model, --from-openrouter, --imitated and --precisions: one of them")
     if imitated:
         return _init_imitated(folder)
+    if precisions:
+        return _init_precisions(folder)
     if model is not None:
         return _init_model(model, folder)
     if from_openrouter is not None:
@@ -49,6 +54,15 @@ def _init_imitated(folder: Path) -> int:
     print(*written, sep="\n")
     print(f"`python3 {written[1]}` plays five hosts until Ctrl-C; `tempzero run{_name_config(written[0])}` asks them",
           file=sys.stderr)  # fmt: skip
+    return 0
+
+
+def _init_precisions(folder: Path) -> int:
+    from tempzero.config.starter import write_local_precisions
+
+    (written,) = write_local_precisions(folder)
+    print(written)
+    print(f"`tempzero fingerprint{_name_config(written)}` starts them and names what each serves", file=sys.stderr)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A folder in, files to start from in it: a first providers.yaml, or imitated hosts; nothing is ever overwritten."""
+"""A folder in, files to start from in it: a providers.yaml and what belongs to it; nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tempzero.errors import UsageError
 
 _HERE = Path(__file__).parent
 _FIRST = {"providers.yaml": _HERE / "providers.yaml", "prompts/first.yaml": _HERE / "first.yaml"}
+_PRECISIONS = {"providers.yaml": _HERE / "precisions.yaml"}
 _IMITATED = {
     "providers.yaml": _HERE / "imitated" / "imitated_providers.yaml",
     "imitated_hosts.py": _HERE / "imitated" / "imitated_hosts.py",
@@ -24,6 +25,11 @@ def write_starter_files(folder: Path) -> tuple[Path, ...]:
 def write_imitated_hosts(folder: Path) -> tuple[Path, ...]:
     """Write a providers.yaml of imitated hosts and the script that plays them. Raises UsageError like the others."""
     return _copy_files(_IMITATED, folder)
+
+
+def write_local_precisions(folder: Path) -> tuple[Path, ...]:
+    """Write a providers.yaml of one model served in each form that llama.cpp has. Raises UsageError like the others."""
+    return _copy_files(_PRECISIONS, folder)
 
 
 def _copy_files(sources: Mapping[str, Path], folder: Path) -> tuple[Path, ...]:

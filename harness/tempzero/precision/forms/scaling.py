@@ -11,6 +11,7 @@ import numpy as np
 from tempzero.precision.forms.form import Matrix
 
 Restore = Callable[[Matrix], Matrix]
+_FLOAT32_MANTISSA, _FLOAT32_BIAS = 23, 127
 SMALLEST_SCALE = np.float32(1e-30)  # a part of zeros has no scale of its own, and is not divided by zero
 
 
@@ -25,10 +26,14 @@ class FloatFormat:
 
 def round_to_float(numbers: Matrix, to: FloatFormat) -> Matrix:
     """The nearest numbers of the format, ties to even, what is too large at its end."""
-    _, exponent = np.frexp(numbers)
-    step = np.maximum(exponent - 1, to.smallest_exponent) - to.mantissa_bits
-    rounded = np.ldexp(np.rint(np.ldexp(numbers, -step)), step)
-    kept: Matrix = np.clip(rounded, -to.largest, to.largest).astype(np.float32)
+    bits = np.ascontiguousarray(numbers, np.float32).view(np.int32)
+    exponent = (bits >> _FLOAT32_MANTISSA & 0xFF) - _FLOAT32_BIAS
+    np.maximum(exponent, to.smallest_exponent, out=exponent)
+    exponent += _FLOAT32_BIAS - to.mantissa_bits
+    step = (exponent << _FLOAT32_MANTISSA).view(np.float32)  # a power of two: dividing by it rounds nothing
+    kept: Matrix = np.rint(numbers / step)
+    kept *= step
+    np.clip(kept, -to.largest, to.largest, out=kept)
     return kept
 
 
