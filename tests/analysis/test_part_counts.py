@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 from answer_mixtures import PROVIDERS, make_mixed_run
 from tempzero import records
-from tempzero.analysis import analyse
+from tempzero.analysis import analyse, waiting_rows
 from tempzero.analysis.counting_processes import count_parts
 from tempzero.analysis.merged_counts import MergedCounts, merge_counts
 from tempzero.analysis.part_counts import CountingSetting, make_counting_setting
-from tempzero.errors import RunFolderError
+from tempzero.errors import RunFolderError, UsageError
 from tempzero.records import Run
 from tempzero.types.recorded import Attempt
 
@@ -52,8 +53,9 @@ def test_a_run_in_many_parts_has_the_figures_of_one_in_one_part(tmp_path: Path, 
 def test_processes_count_what_this_one_counts(tmp_path: Path) -> None:
     """Counts that were made elsewhere and sent are the same, in the same order."""
     run = make_mixed_run(tmp_path, part_bytes=8_000)
+    setting = setting_of(run)
     found = [
-        describe_counts(merge_counts(count_parts(run.parts(), setting_of(run), processes=processes), run.token_limits))
+        describe_counts(merge_counts(count_parts(run.parts(), setting, processes=processes), setting, run.token_limits))
         for processes in (1, 2)
     ]
     assert repr(found[0]) == repr(found[1])
@@ -72,11 +74,34 @@ def test_rows_take_the_room_that_their_numbers_need(tmp_path: Path) -> None:
     """A run of 10^8 responses fits into memory because a row of it is some forty bytes."""
     run = make_mixed_run(tmp_path, part_bytes=records.PART_BYTES)
     (counts,) = count_parts(run.parts(), setting_of(run))
-    merged = merge_counts([counts], run.token_limits)
+    merged = merge_counts([counts], setting_of(run), run.token_limits)
     lane = merged.take_lane(0, "default")
     rows = lane["prompt"].size
     assert rows > 20
     assert sum(column.nbytes for column in lane.values()) < 60 * rows
+
+
+def test_rows_that_wait_on_the_disk_are_those_that_wait_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large run only one lane is in memory at a time, and its figures must not show it."""
+    run = make_mixed_run(tmp_path, part_bytes=8_000)
+    setting = setting_of(run)
+    found = []
+    for most in (waiting_rows._MOST_BYTES, 1):
+        monkeypatch.setattr(waiting_rows, "_MOST_BYTES", most)
+        merged = merge_counts(count_parts(run.parts(), setting), setting, run.token_limits)
+        found.append(repr(describe_counts(merged)))
+    assert found[0] == found[1]
+
+
+def test_a_disk_without_room_for_waiting_rows_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was paid for is not lost for want of a temporary file: the line says what to set."""
+    run = make_mixed_run(tmp_path, part_bytes=8_000)
+    monkeypatch.setattr(waiting_rows, "_MOST_BYTES", 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(UsageError, match=r"gone: No such file.*let TMPDIR name a folder with more room"):
+        analyse(run)
 
 
 def test_an_attempt_that_comes_in_a_later_part_counts_for_its_trial(tmp_path: Path) -> None:
@@ -95,7 +120,7 @@ def test_adding_up_keeps_what_each_part_says(tmp_path: Path) -> None:
     run = make_mixed_run(tmp_path, part_bytes=8_000)
     setting = setting_of(run)
     (alone,) = count_parts([make_mixed_run(tmp_path / "whole", part_bytes=records.PART_BYTES).parts()[0]], setting)
-    merged = merge_counts(count_parts(run.parts(), setting), run.token_limits)
+    merged = merge_counts(count_parts(run.parts(), setting), setting, run.token_limits)
     assert alone.flagged
     for what, flagged in alone.flagged.items():
         found = merged.flagged[what]

@@ -1,12 +1,13 @@
-"""Synthetic run folders in, a table out: seconds and peak memory of analysing and reporting 10^4 to 10^8 responses.
+"""Synthetic run folders in, a table out: seconds and peak memory of `tempzero report` with 10^4 to 10^8 responses.
 
 10 providers, up to 10,000 prompts, 10 repeats and more, texts of some 300 characters. Half of the providers are
 deterministic, half diverge on a fifth of the prompts; two in five are another quantisation that parts from the others
-somewhere in the text. A fifth of the prompts has an expected number. Each size is analysed in a process of its own, so
-that peak memory is its own; helpers are the processes that count parts of the records.
+somewhere in the text. A fifth of the prompts has an expected number. Each row is the command in a process of its own,
+from its start to its exit, with the page, the summary and the tables written; the peak is that of all its processes
+together, those that count parts of the records included, looked at ten times a second.
 
     python tests/benchmarks/analysis_scale.py [--responses 10000 100000 1000000] [--all-different]
-        [--facts] [--folder /tmp/scale] [--against OTHER/harness]
+        [--facts | --both] [--folder /tmp/scale] [--against OTHER/harness]
 
 `--all-different` makes every response a text of its own: the worst case for everything done once per distinct text.
 With `--facts` the folders hold facts in Parquet and no records, which would take 130 GB at 10^8.
@@ -17,19 +18,21 @@ Rows with the same digest have the same figures, findings and verdict to the las
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tempzero import records
@@ -37,7 +40,6 @@ from tempzero.config import DEFAULT_CONDITION, Config, parse_config
 from tempzero.records.encoded_parts import encode_part
 from tempzero.types.asked import ExtractorSpec, Message, Prompt, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange, Manifest, Outcome, Times, WireRequest, WireResponse
-from tempzero.workflow.conclusion import conclude_run
 
 if TYPE_CHECKING:  # an older checkout that is measured against has neither
     from tempzero.analysis.part_counts import CountingSetting, PartCounts
@@ -47,7 +49,12 @@ PROVIDERS, MOST_PROMPTS, LEAST_REPEATS = 10, 10_000, 10
 KINDS = 10
 # Prompts that are asked in turn before the next ones are, and those of a part of facts.
 PROMPTS_AT_ONCE, PROMPTS_OF_A_PART = 100, 100
+CHARS_OF_A_TOKEN = 4
 _NOW = "2026-01-01T00:00:00.000+00:00"
+# What differs between two attempts with the same answer.
+_TIMED = rb'(?<="repeat":)0|"first_byte_s":[^,]*,"end_s":[^,]*,'
+_TIMES = b'%b%d%b"first_byte_s":%a,"end_s":%a,%b'
+_WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 _SENTENCE = (
     "the model gives an answer that depends on rounding so a small change of one logit may turn this word into "
     "another and what follows is then a different text with its own length style and result therefore we count"
@@ -101,9 +108,13 @@ def divide(responses: int) -> tuple[int, int]:
 
 
 def encoded_attempts(config: Config, prompts: Suite, repeats: int, all_different: bool) -> Iterator[tuple[bytes]]:
-    """In the order of a run, of some prompts after the others: repeat by repeat, all providers of a prompt together."""
+    """In the order of a run, of some prompts after the others: repeat by repeat, all providers of a prompt together.
+
+    No two take the same time, as in life.
+    """
+    draw = random.Random(1).random
     for first in range(0, len(prompts.prompts), PROMPTS_AT_ONCE):
-        known: dict[tuple[int, int, int], tuple[bytes, bytes]] = {}
+        known: dict[tuple[int, int, int], tuple[bytes, bytes, bytes]] = {}
         for repeat in range(repeats):
             for j, prompt in enumerate(prompts.prompts[first : first + PROMPTS_AT_ONCE], start=first):
                 for i, provider in enumerate(config.providers):
@@ -111,10 +122,11 @@ def encoded_attempts(config: Config, prompts: Suite, repeats: int, all_different
                     if (i, j, kind) not in known:
                         trial = Trial(provider=provider.name, prompt=prompt.id, condition=DEFAULT_CONDITION, repeat=0)
                         encoded = encode_part(attempt(trial, j, text(i, j, kind, all_different)))
-                        before, mark, behind = encoded.partition(b'"repeat":0')
-                        known[i, j, kind] = before + mark[:-1], behind
-                    before, behind = known[i, j, kind]
-                    yield (b"%b%d%b" % (before, repeat, behind),)
+                        before, between, behind = re.split(_TIMED, encoded)
+                        known[i, j, kind] = before, between, behind
+                    before, between, behind = known[i, j, kind]
+                    first_byte_s = 0.1 + draw()
+                    yield (_TIMES % (before, repeat, between, first_byte_s, first_byte_s + 2 * draw(), behind),)
                     if all_different:
                         known.clear()
 
@@ -143,12 +155,16 @@ def attempt(trial: Trial, block: int, answer: str) -> Attempt:
                 size_bytes=len(reply),
                 complete=True,
             ),
-            times=Times(started_at=_NOW, first_byte_s=0.2, end_s=0.5 + len(answer) % 7 / 10, in_flight=1),
+            times=Times(started_at=_NOW, first_byte_s=0.0, end_s=0.0, in_flight=1),
             outcome=Outcome(
                 status="valid",
                 kind="complete",
                 completion=Completion(
-                    text=answer, finish_reason="stop", served_model="m", prompt_tokens=20, completion_tokens=70
+                    text=answer,
+                    finish_reason="stop",
+                    served_model="m",
+                    prompt_tokens=20,
+                    completion_tokens=len(answer) // CHARS_OF_A_TOKEN,
                 ),
             ),
         ),
@@ -221,9 +237,10 @@ def count_made_up_part(setting: CountingSetting, prompts: range, repeats: int) -
     columns["text"] = of_kind[prompt, provider, repeat % KINDS]
     columns["request"] = prompt
     columns["prompt_tokens"] = columns["status"] + 20
-    columns["completion_tokens"] = columns["output_tokens"] = columns["status"] + 70
-    lengths = np.array([len(one.text) for one in texts])
-    seconds = {"latency_s": 0.5 + lengths[columns["text"]] % 7 / 10, "first_byte_s": np.full(repeat.size, 0.2)}
+    tokens = np.array([len(one.text) // CHARS_OF_A_TOKEN for one in texts])
+    columns["completion_tokens"] = columns["output_tokens"] = tokens[columns["text"]]
+    first_byte_s = 0.1 + np.random.default_rng(prompts.start).random(repeat.size)
+    seconds = {"latency_s": first_byte_s * 2, "first_byte_s": first_byte_s}
     return PartCounts(
         columns={name: narrow_numbers(column) for name, column in columns.items()} | seconds,
         conditions=(DEFAULT_CONDITION,),
@@ -237,30 +254,77 @@ def count_made_up_part(setting: CountingSetting, prompts: range, repeats: int) -
         limits={},
         failures={},
         flagged={},
-        prompts=setting.prompts,
+        prompts=(),
     )
 
 
-def measure(path: Path, by_facts: bool) -> None:
-    """Analyse and report one folder and print its row: the child process of `main`."""
-    run, start = records.open_run(path), time.perf_counter()
-    if by_facts:
-        from tempzero.analysis.run_facts import count_by_facts
+def conclude_and_digest(path: Path, by_facts: bool) -> None:
+    """Run the command and print what it came to, as JSON: the child process of `measure`."""
+    from tempzero import cli
+    from tempzero.workflow import conclusion
 
-        concluded = conclude_run(run, count=partial(count_by_facts, run))
-    else:
-        concluded = conclude_run(run)
-    seconds, analysis = time.perf_counter() - start, concluded.analysis
-    own, helpers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    cpu = own.ru_utime + own.ru_stime + helpers.ru_utime + helpers.ru_stime
-    said = (analysis.figures, analysis.findings, analysis.prompt_rows, analysis.curves, concluded.verdict)
-    digest = hashlib.sha256(repr(said).encode()).hexdigest()[:10]
+    kept, conclude_run = list[conclusion.Conclusion](), conclusion.conclude_run
+
+    def conclude_and_keep(*given: Any, **named: Any) -> conclusion.Conclusion:
+        kept.append(conclude_run(*given, **named))
+        return kept[-1]
+
+    setattr(conclusion, conclude_run.__name__, conclude_and_keep)
+    with contextlib.redirect_stdout(sys.stderr):
+        code = cli.main(["report", str(path), *["--facts"] * by_facts])
+    ended, own, helpers = time.monotonic(), *(resource.getrusage(who) for who in _WHO)
+    analysis, verdict = kept[0].analysis, kept[0].verdict
+    said = (analysis.figures, analysis.findings, analysis.prompt_rows, analysis.curves, verdict)
+    row = {
+        "ended": ended,
+        "code": code,
+        "cpu_s": own.ru_utime + own.ru_stime + helpers.ru_utime + helpers.ru_stime,
+        "records": analysis.records,
+        "prompts": analysis.prompts,
+        "findings": len(analysis.findings),
+        "digest": hashlib.sha256(repr(said).encode()).hexdigest()[:10],
+    }
+    print(json.dumps(row), flush=True)
+
+
+def measure(path: Path, options: list[str], environ: Mapping[str, str]) -> None:
+    """Report one folder by the command, and print its row."""
+    command, most, begun = [sys.executable, __file__, "--measure", str(path), *options], 0, time.monotonic()
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        said = list[str]()
+        reading = threading.Thread(target=lambda: said.extend(child.communicate()))
+        reading.start()
+        while reading.is_alive():
+            most = max(most, sum(map(read_memory_kib, list_processes(child.pid))))
+            reading.join(0.1)
+    if child.returncode:
+        raise SystemExit(said[1])
+    row = json.loads(said[0])
+    sizes = [(path / name).stat().st_size / 1e6 for name in ("report.html", "summary.json")]
     print(
-        f"| {analysis.records:,} | {analysis.prompts:,} | {'facts' if by_facts else 'records'} | {seconds:.1f} | "
-        f"{cpu:.1f} | {1e6 * cpu / analysis.records:.1f} | {own.ru_maxrss / 2**20:.2f} | "
-        f"{helpers.ru_maxrss / 2**20:.2f} | {len(analysis.figures):,} | {len(analysis.findings)} | {digest} |",
+        f"| {row['records']:,} | {row['prompts']:,} | {'facts' if options else 'records'} "
+        f"| {row['ended'] - begun:.1f} | {row['cpu_s']:.1f} | {1e6 * row['cpu_s'] / row['records']:.1f} "
+        f"| {most / 2**20:.2f} | {sizes[0]:.2f} | {sizes[1]:.2f} | {row['findings']} | {row['code']} "
+        f"| {row['digest']} |",
         flush=True,
     )
+
+
+def list_processes(process: int) -> Iterator[int]:
+    """A process and all that it has begun."""
+    yield process
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+            yield from list_processes(int(child))
+
+
+def read_memory_kib(process: int) -> int:
+    """What it holds that is no file's; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
 def main() -> None:
@@ -282,13 +346,13 @@ def main() -> None:
         print(write(arguments.write, arguments.responses[0], arguments.all_different))
         return
     if arguments.measure:
-        measure(arguments.measure, arguments.facts)
+        conclude_and_digest(arguments.measure, arguments.facts)
         return
     print(
-        "| responses | prompts | from | seconds | CPU seconds | CPU µs a response | peak GiB | of a helper | figures "
-        "| findings | digest |"
+        "| responses | prompts | from | seconds | CPU seconds | CPU µs a response | peak GiB | page MB | summary MB "
+        "| findings | exit code | digest |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     options = ["--facts"] * arguments.facts
     for responses in arguments.responses:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -297,12 +361,13 @@ def main() -> None:
             command += ["--all-different"] if arguments.all_different else []
             writer = {**os.environ, **(other[0] if other else {})}
             path = subprocess.run(command, env=writer, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-            measuring = [sys.executable, __file__, "--measure", path, *options]
             for changed in (*other, {}, *other):
-                subprocess.run(measuring, env={**os.environ, **changed}, check=True)
+                measure(Path(path), options, {**os.environ, **changed})
             if arguments.both:
-                subprocess.run([sys.executable, "-m", "tempzero", "facts", path], check=True)
-                subprocess.run([*measuring, "--facts"], check=True)
+                begun = time.monotonic()
+                subprocess.run([sys.executable, "-m", "tempzero", "facts", path], check=True, stdout=subprocess.DEVNULL)
+                print(f"`tempzero facts`: {time.monotonic() - begun:.1f} s", flush=True)
+                measure(Path(path), ["--facts"], os.environ)
 
 
 def _sha256(body: str) -> str:

@@ -3,6 +3,7 @@
 part_counts    a part of the records -> a row of small numbers a record, each distinct text once
 counting_processes   parts -> the counts of each, by several processes
 merged_counts  counts of parts -> those of the run
+waiting_rows   rows part by part -> rows lane by lane, on the disk where they are many
 fact_files, run_facts   counts <-> Parquet files beside the records, and SQL over those of many runs
 observations   counts of a run -> one row a trial, in columns
 texts          distinct texts -> what is computed once for each

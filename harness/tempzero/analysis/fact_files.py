@@ -158,7 +158,7 @@ def read_part_facts(folder: Path, name: str, setting: CountingSetting) -> PartCo
         limits={number: frozenset(limits) for number, limits in names.limits},
         failures=failures,
         flagged=flagged,
-        prompts=setting.prompts,
+        prompts=(),
     )
 
 

@@ -16,11 +16,13 @@ from tempzero.analysis.part_counts import (
     SECONDS_COLUMNS,
     Columns,
     CountedText,
+    CountingSetting,
     FailedAttempts,
     Flagged,
     Identity,
     PartCounts,
 )
+from tempzero.analysis.waiting_rows import WaitingRows
 from tempzero.answers.answer_parts import AnswerParts
 from tempzero.metrics.cuts import LIMIT_NOT_KNOWN
 from tempzero.types.asked import Prompt
@@ -49,12 +51,12 @@ class MergedCounts:
     failures: dict[tuple[str, FailureKind], FailedAttempts]
     flagged: dict[tuple[str, str, Flag], Flagged]
     records: int
-    _lanes: dict[tuple[int, str], list[Columns]]
+    _lanes: WaitingRows
     _text_numbers: NDArray[Any]
 
     def take_lane(self, provider: int, condition: str) -> Columns:
         """The rows of one provider under one condition, in the order of the records. They are given away: once."""
-        pieces = self._lanes.pop((provider, condition), [])
+        pieces = list(self._lanes.take((provider, condition)))
         columns: Columns = {}
         for name in (*INTEGER_COLUMNS, *SECONDS_COLUMNS):
             if name not in _LANE_COLUMNS:
@@ -64,9 +66,11 @@ class MergedCounts:
         return columns
 
 
-def merge_counts(parts: Iterable[PartCounts], find_limits: Callable[[Collection[str]], dict[str, int]]) -> MergedCounts:
+def merge_counts(
+    parts: Iterable[PartCounts], setting: CountingSetting, find_limits: Callable[[Collection[str]], dict[str, int]]
+) -> MergedCounts:
     """Add up. `find_limits` gives the token limits that requests sent, by their SHA-256."""
-    merging = _Merging()
+    merging = _Merging(prompts=setting.prompts)
     for part in parts:
         merging.add(part)
     return merging.finish(find_limits)
@@ -76,7 +80,7 @@ def merge_counts(parts: Iterable[PartCounts], find_limits: Callable[[Collection[
 class _Merging:
     """What has been merged so far, by the numbers that parts gave."""
 
-    prompts: tuple[Prompt, ...] = ()
+    prompts: tuple[Prompt, ...]
     conditions: dict[str, int] = field(default_factory=dict)
     texts: dict[CountedText, int] = field(default_factory=dict)
     spelled: dict[tuple[int, str, bool], int] = field(default_factory=dict)
@@ -88,12 +92,12 @@ class _Merging:
     limits: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     failures: dict[tuple[str, FailureKind], FailedAttempts] = field(default_factory=dict)
     flagged: dict[tuple[str, str, Flag], Flagged] = field(default_factory=dict)
-    lanes: defaultdict[tuple[int, str], list[Columns]] = field(default_factory=lambda: defaultdict(list))
+    lanes: WaitingRows = field(default_factory=WaitingRows)
     records: int = 0
 
     def add(self, part: PartCounts) -> None:
         """The next part, in the order of the records."""
-        self.prompts = part.prompts
+        self.prompts = part.prompts or self.prompts
         self.records += part.records
         numbers = {
             "condition": _renumber(self.conditions, part.conditions),
@@ -123,7 +127,7 @@ class _Merging:
             rows = np.flatnonzero(lane == number)
             provider, condition = divmod(number, max(1, conditions))
             piece = {name: column[rows] for name, column in columns.items() if name not in _LANE_COLUMNS}
-            self.lanes[provider, part.conditions[condition]].append(piece)
+            self.lanes.put((provider, part.conditions[condition]), piece)
 
     def finish(self, find_limits: Callable[[Collection[str]], dict[str, int]]) -> MergedCounts:
         """Every part is there: put limits in place of who says them, and number texts by these.

@@ -28,14 +28,15 @@ from tempzero.analysis.part_counts import (
     Identity,
     PartCounts,
     count_views,
+    keep_numbers,
     make_counting_setting,
-    narrow_numbers,
 )
 from tempzero.analysis.round_histories import count_elsewhere, find_own_places
 from tempzero.answers.answer_parts import AnswerParts
 from tempzero.canonical_json import to_canonical_json
 from tempzero.config import DEFAULT_CONDITION, Config, Provider, merge_fields
 from tempzero.metrics.agreement import Floats, Ints, mark_group_starts
+from tempzero.metrics.cell_averages import median_by_cell
 from tempzero.plan import fits_context
 from tempzero.types.asked import Prompt
 from tempzero.types.concluded import FailureKind
@@ -49,10 +50,10 @@ TRIAL_KEY = ["condition", "provider", "prompt", "repeat"]
 class Lane:
     """One provider under one condition: a row for each trial asked, by prompt and repeat.
 
-    Whole numbers come in the smallest type that holds them, since a run may have 10^8 rows: what is calculated with
-    them goes to 64 bits first. `text` numbers a comparable answer with all its parts (whole, empty ones included, or
-    cut after some output, at its token limit or by a filter), `answered` is 1 for valid ones; −1 stands for what is not
-    there, NaN for a time that is not known.
+    Whole numbers come in the smallest type that holds them, and in one place where all are the same, since a run may
+    have 10^8 rows: what is calculated with them goes to 64 bits first, and nothing is written to them. `text` numbers a
+    comparable answer with all its parts (whole, empty ones included, or cut after some output, at its token limit or by
+    a filter), `answered` is 1 for valid ones; −1 stands for what is not there.
     `segment` numbers the request together with who answered it: repeats are compared within one.
     """
 
@@ -77,14 +78,15 @@ class Lane:
     bits: Ints
     prompt_tokens: Ints
     completion_tokens: Ints
-    # All that was generated: reasoning that is counted outside completion_tokens included.
-    output_tokens: Ints
     reasoning_tokens: Ints
-    latency_s: Floats
-    first_byte_s: Floats
     # 1 for an answer whose streamed calls came without their index, or several under one.
     unindexed: Ints
     most_in_flight: int
+    # By prompt, of the trials that were answered: the median over repeats, NaN where none is known. Of seconds nothing
+    # else is kept, for no two are the same.
+    latency_s: Floats
+    first_byte_s: Floats
+    completion_tokens_per_s: Floats
     # Sums over every attempt of a prompt, retries included.
     attempts: Ints
     attempts_without_usage: Ints
@@ -166,7 +168,8 @@ def observe_run(
     skipped = {s.provider for s in run.manifest.skipped}
     providers = sorted((p for p in run.config.providers if p.name not in skipped), key=lambda p: p.name)
     setting = make_counting_setting(run.path, providers, run.manifest.suite.prompts)
-    merged = merge_counts(count(setting) if count else _count_records(run, setting, tell), run.token_limits)
+    counts = count(setting) if count else _count_records(run, setting, tell)
+    merged = merge_counts(counts, setting, run.token_limits)
     tried = look_up_judgements(merged.prompts, _list_answer_texts(merged), run.judgements())
     return Observations(
         suite_size=len(setting.prompts),
@@ -267,10 +270,17 @@ def _build_lane(
         np.add.at(total, attempts["prompt"], column)
         return total
 
+    def median(seconds: Floats) -> Floats:
+        return median_by_cell(trials["prompt"][answered], seconds[answered], cells=len(prompts))
+
     spent_prompt, spent_output = attempts["prompt_tokens"], attempts["output_tokens"]
     usable = attempts["status"] <= CENSORED
     rows = _choose_rows(attempts)
-    trials = {name: column[rows] for name, column in attempts.items()}
+    # Texts are numbered anew later, in the type that they have.
+    trials = {n: column[rows] if n == "text" else keep_numbers(column[rows]) for n, column in attempts.items()}
+    answered = trials["status"] <= CENSORED
+    latency_s = trials["latency_s"]
+    tokens = np.where(trials["output_tokens"] > 0, trials["output_tokens"], np.nan)
     identity = trials["identity"]
     system = np.where(identity == NOT_SAID, NOT_SAID, systems[identity])
     segment = trials["request"].astype(np.int64) * (1 + int(systems.max())) + system
@@ -289,15 +299,15 @@ def _build_lane(
         unindexed=trials["unindexed"],
         finish=trials["finish"],
         identity=identity,
-        segment=narrow_numbers(segment),
+        segment=keep_numbers(segment),
         bits=trials["bits"],
         prompt_tokens=trials["prompt_tokens"],
         completion_tokens=trials["completion_tokens"],
-        output_tokens=trials["output_tokens"],
         reasoning_tokens=trials["reasoning_tokens"],
-        latency_s=trials["latency_s"],
-        first_byte_s=trials["first_byte_s"],
         most_in_flight=int(attempts["in_flight"].max(initial=0)),
+        latency_s=median(latency_s),
+        first_byte_s=median(trials["first_byte_s"]),
+        completion_tokens_per_s=median(tokens / np.where(latency_s > 0, latency_s, np.nan)),
         attempts=np.bincount(attempts["prompt"], minlength=len(prompts)),
         attempts_without_usage=summed(usable & ((spent_prompt < 0) | (spent_output < 0))),
         spent_prompt_tokens=summed(np.maximum(spent_prompt, 0)),

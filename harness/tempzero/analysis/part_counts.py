@@ -181,8 +181,9 @@ class PartCounts:
     `columns` have a row for each record, in their order. Names, texts and identities are numbered in the order in which
     they are met: `condition`, `text`, `spelled`, `finish`, `identity`, `request` and `bits` number what stands in the
     tuples here. `parts` are an answer's parts by the number of its text, where it has other ones than text, `limits`
-    the tokens after which it was cut, as responses counted them. `prompts` are those of the setting, and behind them
-    rounds again for every further history that they were asked with.
+    the tokens after which it was cut, as responses counted them. `prompts` are those of a setting with conversations,
+    and behind them rounds again for every further history that they were asked with; without any they are the
+    setting's, and not sent with every part.
     """
 
     columns: Columns
@@ -226,11 +227,29 @@ def narrow_numbers(numbers: NDArray[Any]) -> NDArray[Any]:
     return numbers.astype(np.result_type(np.int8, *kinds))
 
 
+def keep_numbers(numbers: NDArray[Any]) -> NDArray[Any]:
+    """The same to be kept and not written to: seconds as they are, whole numbers narrow, or once where all are one."""
+    if numbers.dtype.kind == "f":
+        return numbers
+    narrow = narrow_numbers(numbers)
+    if not narrow.size or narrow.min() != narrow.max():
+        return narrow
+    return np.broadcast_to(narrow[:1].copy(), narrow.shape)
+
+
 class _Numbering(dict[Hashable, int]):
     """Gives each new key the next number."""
 
     def __missing__(self, key: Hashable) -> int:
         self[key] = number = len(self)
+        return number
+
+
+class _TokenNumbers(dict[int | None, int]):
+    """What is written down for a number of tokens that was said, or for none."""
+
+    def __missing__(self, said: int | None) -> int:
+        self[said] = number = NOT_SAID if said is None else clamp_tokens(said)
         return number
 
 
@@ -242,8 +261,10 @@ class _RecordCounter:
         self._providers = {name: i for i, name in enumerate(setting.providers)}
         self._prompts = {p.id: i for i, p in enumerate(setting.prompts)}
         self._histories = RoundHistories(setting.prompts, setting.returned)
+        self._has_rounds, self._has_tools = not setting.by_part, any(p.tools for p in setting.prompts)
         self._finish, self._identity, self._request, self._bits = _Numbering(), _Numbering(), _Numbering(), _Numbering()
         self._text, self._spelled, self._conditions = _Numbering(), _Numbering(), _Numbering()
+        self._tokens = _TokenNumbers()
         self._parts: dict[int, AnswerParts] = {}
         # By the number of a cut text: the tokens after which it was cut, as responses counted them.
         self._limits: defaultdict[int, set[int]] = defaultdict(set)
@@ -262,11 +283,13 @@ class _RecordCounter:
                 "were records/ and manifest.json taken from two runs?"
             ) from None
         status, completion = _STATUS[outcome.status], outcome.completion
-        prompt = self._histories.place_round(prompt, view)
+        if self._has_rounds:
+            prompt = self._histories.place_round(prompt, view)
         if status == MISSING:
             self._failures[trial.provider, outcome.kind].add(prompt, outcome.detail)
         for flag in outcome.flags:
             self._flagged[trial.provider, trial.condition, flag].add(trial, answered=status <= CENSORED)
+        request = view.request_sha256
         self._whole_numbers.extend(
             (
                 provider,
@@ -275,13 +298,11 @@ class _RecordCounter:
                 trial.repeat,
                 view.number,
                 status,
-                *self._content(
-                    prompt, status, outcome.kind, completion, view.request_sha256, (provider, trial.condition)
-                ),
-                self._request[view.request_sha256],
+                *self._content(prompt, status, outcome.kind, completion, request, (provider, trial.condition)),
+                self._request[request],
                 *self._usage(prompt, completion),
                 times.in_flight,
-                int(_UNINDEXED in outcome.flags),
+                1 if outcome.flags and _UNINDEXED in outcome.flags else 0,
             )
         )
         end, first = times.end_s, times.first_byte_s
@@ -310,10 +331,10 @@ class _RecordCounter:
             parts = trim_thinking_blanks(split_answer(answer, cut=cut), cut=cut)
             text = to_begun_text(parts) if cut else to_whole_text(parts)
         comparable = whole or (cut and bool(text))
-        spelled = comparable and bool(self._histories.prompts[prompt].tools)
+        spelled = self._has_tools and comparable and bool(self._histories.prompts[prompt].tools)
         at_limit = comparable and limited
         by = None if not at_limit else lane if answer.completion_tokens else request
-        number = self._text[CountedText(prompt, text, whole, by)] if comparable else NOT_SAID
+        number = self._text[prompt, text, whole, by] if comparable else NOT_SAID
         if comparable and parts is not None:
             self._parts[number] = parts
         if at_limit and answer.completion_tokens:
@@ -321,8 +342,8 @@ class _RecordCounter:
         return (
             number,
             self._spelled[prompt, to_verbatim_text(answer), whole] if spelled else NOT_SAID,
-            int(whole and status == VALID),
-            int(limited),
+            1 if whole and status == VALID else 0,
+            1 if limited else 0,
             NOT_SAID if finish is None else self._finish[finish],
             self._identity[answer.served_model, answer.backend, answer.fingerprint],
         )
@@ -331,14 +352,13 @@ class _RecordCounter:
         """bits, and tokens of prompt, completion, output, reasoning; bits: logits and token ids of engines in here."""
         if answer is None:
             return NOT_SAID, NOT_SAID, NOT_SAID, NOT_SAID, NOT_SAID
-        logits, asked, given = answer.logits_sha256, answer.prompt_tokens, answer.completion_tokens
-        written, thought = answer.output_tokens, answer.reasoning_tokens
+        logits, tokens = answer.logits_sha256, self._tokens
         return (
             NOT_SAID if logits is None else self._bits[prompt, logits, answer.token_ids],
-            NOT_SAID if asked is None else clamp_tokens(asked),
-            NOT_SAID if given is None else clamp_tokens(given),
-            NOT_SAID if written is None else clamp_tokens(written),
-            NOT_SAID if thought is None else clamp_tokens(thought),
+            tokens[answer.prompt_tokens],
+            tokens[answer.completion_tokens],
+            tokens[answer.output_tokens],
+            tokens[answer.reasoning_tokens],
         )
 
     def _settle_rows(self) -> None:
@@ -356,7 +376,7 @@ class _RecordCounter:
         return PartCounts(
             columns={name: np.concatenate([columns[name] for columns in self._columns]) for name in names},
             conditions=cast("tuple[str, ...]", tuple(self._conditions)),
-            texts=cast("tuple[CountedText, ...]", tuple(self._text)),
+            texts=tuple(CountedText(*key) for key in cast("dict[CountedText, int]", self._text)),
             spelled=cast("tuple[tuple[int, str, bool], ...]", tuple(self._spelled)),
             finish_reasons=cast("tuple[str, ...]", tuple(self._finish)),
             identities=cast("tuple[tuple[str | None, str | None, str | None], ...]", tuple(self._identity)),
@@ -366,7 +386,7 @@ class _RecordCounter:
             limits={number: frozenset(limits) for number, limits in self._limits.items()},
             failures=dict(self._failures),
             flagged=dict(self._flagged),
-            prompts=tuple(self._histories.prompts),
+            prompts=() if self._setting.by_part else tuple(self._histories.prompts),
         )
 
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from tempzero import stats
 from tempzero.analysis.book import Book, sum_over_prompts
-from tempzero.analysis.part_counts import CENSORED, NOT_SAID, Identity
+from tempzero.analysis.part_counts import NOT_SAID, Identity
 from tempzero.analysis.provider_figures import provider_subject
 from tempzero.analysis.tallies import Tally
-from tempzero.metrics import cell_averages
 from tempzero.types.concluded import Estimate
 from tempzero.types.vocabulary import Metric
 
@@ -95,17 +94,12 @@ COMPLETION_TOKENS_PER_S = Metric(
 
 def enter_speed(book: Book, tally: Tally) -> None:
     """Mean over prompts of the median over repeats; of the attempt that answered."""
-    lane, cells = tally.lane, len(tally.emr)
-    rows = lane.status <= CENSORED
-    tokens = np.where(lane.output_tokens > 0, lane.output_tokens, np.nan)
-    per_second = tokens / np.where(lane.latency_s > 0, lane.latency_s, np.nan)
-    for metric, values in (
+    lane, note = tally.lane, "medians of the repeats"
+    for metric, median in (
         (LATENCY_S, lane.latency_s),
         (FIRST_BYTE_S, lane.first_byte_s),
-        (COMPLETION_TOKENS_PER_S, per_second),
+        (COMPLETION_TOKENS_PER_S, lane.completion_tokens_per_s),
     ):
-        median = cell_averages.median_by_cell(lane.prompt[rows], values[rows], cells=cells)
-        note = "medians of the repeats"
         book.add(provider_subject(tally, "speed"), metric, median, estimate=stats.mean_over_prompts, note=note)
 
 

@@ -22,9 +22,9 @@ from tempzero.metrics.agreement import Counts, Floats
 from tempzero.metrics.answers import majority_vote
 from tempzero.metrics.cuts import settle_cuts
 from tempzero.records import Run
-from tempzero.types.asked import Suite
+from tempzero.types.asked import Suite, Trial
 from tempzero.types.concluded import Estimate
-from tempzero.types.recorded import IDENTITY_LABELS, IdentityLabel, RecordView
+from tempzero.types.recorded import IDENTITY_LABELS, IdentityLabel, Outcome, RecordView, Times
 from tempzero.types.scored import Judgement
 from tempzero.types.vocabulary import PARTS, PartName
 
@@ -133,7 +133,26 @@ class _JoinedRuns:
         for run, side in self._runs:
             for view in run.views():
                 if view.trial.provider in self._meeting.providers and view.trial.prompt in prompts:
-                    yield replace(view, trial=replace(view.trial, provider=side + view.trial.provider))
+                    yield _SidedView(
+                        trial=replace(view.trial, provider=side + view.trial.provider),
+                        number=view.number,
+                        block=view.block,
+                        request_sha256=view.request_sha256,
+                        times=view.times,
+                        outcome=view.outcome,
+                    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SidedView:
+    """A record of one side, whose provider is named for it."""
+
+    trial: Trial
+    number: int
+    block: int
+    request_sha256: str
+    times: Times
+    outcome: Outcome
 
 
 def _compare_tallies(

@@ -20,7 +20,7 @@ What is promised, and how it is held:
 
 from __future__ import annotations
 
-from tempzero.records.anchoring import list_report_files, write_root
+from tempzero.records.anchoring import hash_parts_beside, list_report_files, write_root
 from tempzero.records.layout import (
     DIRECTION_PACK,
     FIRST_TOKENS,
@@ -71,6 +71,7 @@ __all__ = [
     "create_run",
     "describe_seals",
     "finish_session",
+    "hash_parts_beside",
     "list_parts",
     "list_report_files",
     "open_judgement_writer",

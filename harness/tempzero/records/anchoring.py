@@ -5,10 +5,12 @@ The hash of the list of what was collected is the run's root: one line that stan
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tempzero.errors import RunFolderError
@@ -59,13 +61,29 @@ def check_listed_parts(folder: Path) -> None:
             raise RunFolderError(f"{folder / name}: is not what {ROOT_LIST} has the hash of; restore it from a copy")
 
 
-def list_report_files(folder: Path, written: Iterable[Path]) -> None:
-    """List the reports of a run and what they were made of."""
+@contextlib.contextmanager
+def hash_parts_beside(folder: Path) -> Iterator[Callable[[], dict[Path, str]]]:
+    """Hash the parts of the records while they are read for something else, from the disk only once.
+
+    What it gives waits until all are hashed.
+    """
+    pool = ThreadPoolExecutor(max_workers=1)
+    pending = {folder / name: pool.submit(_hash_file, folder / name) for name in _name_parts(folder, RECORDS)}
+    try:
+        yield lambda: {part: digest for part, one in pending.items() if (digest := one.result()) is not None}
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def list_report_files(folder: Path, written: Iterable[Path], known: Mapping[Path, str] | None = None) -> None:
+    """List the reports of a run and what they were made of; `known` are hashes of parts."""
     made_of = [MANIFEST] if (folder / MANIFEST).is_file() else []
     for chain in (RECORDS, SCORES, JUDGEMENTS) if made_of else ():
         made_of += _name_parts(folder, chain)
     made_of += [f"{FIRST_TOKENS}/{ROOT_LIST}"] if made_of else []
-    _write_list(folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)), {})
+    _write_list(
+        folder, REPORT_LIST, (*made_of, *(path.relative_to(folder).as_posix() for path in written)), known or {}
+    )
 
 
 def check_lists(folder: Path) -> None:

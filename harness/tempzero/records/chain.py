@@ -47,6 +47,9 @@ _PIECES_WAITING = 16
 _PARTS_CLOSING = 4
 _HASHED_BESIDE_BYTES = 1 << 15
 
+# Of a line that is none.
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 encode_value = msgspec.json.Encoder().encode
 
 
@@ -365,17 +368,25 @@ def decode_line(decode: Callable[[bytes], Decoded], line: bytes, path: Path, num
     """The value of a line. Raises RunFolderError, naming it, where there is none in it."""
     try:
         return decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RunFolderError(
-            f"{path}:{number}: damaged line ({error}); restore it from a copy, "
-            f"or remove it and what follows and `{completing_command(path)}`"
-        ) from None
+    except _DECODE_ERRORS as error:
+        raise _damaged_line_error(path, number, error) from None
+
+
+def _damaged_line_error(path: Path, number: int, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"{path}:{number}: damaged line ({error}); restore it from a copy, "
+        f"or remove it and what follows and `{completing_command(path)}`"
+    )
 
 
 def read_values(part: Path, decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
     """The value of every line of one part, in order. Raises RunFolderError."""
     for number, line in read_part(part):
-        yield decode_line(decode, line, part, number)
+        try:
+            value = decode(line)
+        except _DECODE_ERRORS as error:
+            raise _damaged_line_error(part, number, error) from None
+        yield value
 
 
 def read_chain(folder: Path, kind: ChainKind[Value, Line]) -> Iterator[Line]:

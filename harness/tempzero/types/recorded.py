@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tempzero.types.asked import Skipped, Suite, ToolCall, Trial
 
@@ -259,16 +259,26 @@ class Record:
     attempt: Attempt
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecordView:
+class RecordView(Protocol):
     """A record without its bytes: what analysis needs of a line, a tenth of its size."""
 
-    trial: Trial
-    number: int
-    block: int
-    request_sha256: str
-    times: Times
-    outcome: Outcome
+    @property
+    def trial(self) -> Trial: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def block(self) -> int: ...
+
+    @property
+    def request_sha256(self) -> str: ...
+
+    @property
+    def times(self) -> Times: ...
+
+    @property
+    def outcome(self) -> Outcome: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

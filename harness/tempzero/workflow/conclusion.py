@@ -6,7 +6,7 @@ comes before; see pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tempzero.analysis import analyse
 from tempzero.analysis.observations import PartCounter
 from tempzero.config import Gates
 from tempzero.errors import UsageError
-from tempzero.records import Run, list_report_files
+from tempzero.records import Run, hash_parts_beside, list_report_files
 from tempzero.reports import write_reports
 from tempzero.types.concluded import Analysis, Verdict
 from tempzero.verdict.gate import judge
@@ -42,16 +42,23 @@ def conclude_run(
     of the analysis has come. Raises RunFolderError for damaged records, and UsageError where the folder cannot be
     written.
     """
-    analysis = analyse(run, tell, count=count)
-    verdict = judge(analysis, gates or run.config.gates)
-    return Conclusion(analysis=analysis, verdict=verdict, files=save_reports(analysis, verdict, run.path))
+    with hash_parts_beside(run.path) as take_hashes:
+        analysis = analyse(run, tell, count=count)
+        verdict = judge(analysis, gates or run.config.gates)
+        files = save_reports(analysis, verdict, run.path, take_hashes)
+    return Conclusion(analysis=analysis, verdict=verdict, files=files)
 
 
-def save_reports(analysis: Analysis, verdict: Verdict, folder: Path) -> tuple[Path, ...]:
-    """Write every report file into a folder; give their paths. Raises UsageError where it cannot be written."""
+def save_reports(
+    analysis: Analysis, verdict: Verdict, folder: Path, take_hashes: Callable[[], Mapping[Path, str]] = dict
+) -> tuple[Path, ...]:
+    """Write every report file into a folder; give their paths. `take_hashes` gives hashes of parts that are known.
+
+    Raises UsageError where it cannot be written.
+    """
     try:
         written = write_reports(analysis, verdict, folder)
-        list_report_files(folder, written)
+        list_report_files(folder, written, take_hashes())
         return written
     except OSError as error:
         raise UsageError(
