@@ -74,6 +74,15 @@ def test_agreement_without_the_reasoning_says_so(view: View, text: str) -> None:
     assert {frozenset((r["left"], r["right"])) for r in spoken} == {frozenset(("hosted-example", "llama-q4_0"))}
 
 
+def test_figures_by_family_stand_in_tables_alone() -> None:
+    """They are several times as many as the others: a summary of five hundred endpoints would be megabytes of them."""
+    analysis = synthetic.analysis()
+    of_family = next(f for f in analysis.figures if f.family)
+    found = json.loads(summary.render_summary(analysis, synthetic.verdict()))["figures"]
+    assert len(found) == sum(f.family is None for f in analysis.figures)
+    assert of_family.family in {row["family"] for row in rows(f"{of_family.kind}.csv")}
+
+
 def test_the_summary_holds_all_of_it() -> None:
     """For whoever reads it by program."""
     found = json.loads(summary.render_summary(synthetic.analysis(), synthetic.verdict()))

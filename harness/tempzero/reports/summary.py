@@ -1,4 +1,7 @@
-"""An Analysis and a Verdict in, summary.json out: every figure, finding and verdict, in a fixed order."""
+"""An Analysis and a Verdict in, summary.json out: figures, findings and verdict, in a fixed order.
+
+Figures by family are many times as many as those over all prompts, and stand in tables/ alone.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from typing import Any
 
 from tempzero.types.concluded import Analysis, Divergence, Estimate, Figure, Finding, Verdict
 
-SUMMARY_FORMAT = 1
-"""The layout of summary.json. 1: first version."""
+SUMMARY_FORMAT = 2
+"""The layout of summary.json. 1: first version. 2: figures over all prompts only."""
 
 SIGNIFICANT_DIGITS = 10
 
@@ -26,7 +29,7 @@ def render_summary(analysis: Analysis, verdict: Verdict) -> str:
         "references": _to_summary_json(analysis.references),
         "skipped": _to_summary_json(analysis.skipped),
         "notes": _to_summary_json(analysis.notes),
-        "figures": [_figure_to_json(f) for f in analysis.figures],
+        "figures": [_figure_to_json(f) for f in analysis.figures if f.family is None],
         "levels": _to_summary_json(analysis.levels),
         "camps": _to_summary_json(analysis.camps),
         "call_counts": _to_summary_json(analysis.call_counts),
