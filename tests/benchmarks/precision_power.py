@@ -1,148 +1,160 @@
-"""Hosts whose weights are known in, how many requests each test needs to tell them from an honest one out.
+"""Runs of endpoints whose weights are known in, how many requests each test needs to tell them from an honest one out.
 
-    python tests/benchmarks/precision_power.py PACK HOSTS.jsonl [--honest honest] [--draws 400] [--best 20]
-        [--texts TEXTS --honest-text bf16]
+    python tests/benchmarks/precision_power.py RUN ... --honest NAME [--honest NAME] [--draws 400] [--best 20]
 
-Every test holds a host against the float32 reference of PACK. Its threshold is what the honest bf16 host stays below in
-99 of 100 draws of so many prompts (naming has its own, and is counted as right only where the form is the true one); a
-cell is the smallest number of prompts of `SIZES` at which 95 of 100 draws of the host lie beyond. Prompts are drawn
-with replacement where more are wanted than there are. TEXTS is a part of a folder of `cause_endpoints.py`, whole
-answers of the same forms by llama.cpp; `--honest-text` names its honest endpoint, or a run folder with a reference and
-an honest host. `--texts` alone needs neither PACK nor hosts.
+RUN is a folder of `tempzero run` with a reference (whole answers, and first tokens beside them) or of `tempzero
+fingerprint` (first tokens alone); a host that is in several of them by one name has the answers of all. `--as
+NAME=OTHER` gives it that name.
+
+Every test holds an endpoint against the float32 reference. Its threshold is what the honest endpoint NAME stays below
+in 99 of 100 draws of so many prompts; a cell is the smallest number of requests of `SIZES` at which 95 of 100 draws lie
+beyond, and the tokens of prompt and answer that they take: with two honest ones, by the first and by the second.
+Naming has its own threshold, and is counted as right only where the form is the true one. Prompts are drawn with
+replacement where more are wanted than there are, but for naming: one that is asked twice says nothing new.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from precision_naming import Answers, keep_best, label_host, read_hosts, read_run
+from precision_naming import Answers, keep_best, label_host
+from tempzero.answers.first_tokens import read_first_token
 from tempzero.precision.displacement import centre_rows, measure_displacement
 from tempzero.precision.hosts import conclude_host
 from tempzero.precision.packs import DirectionPack, load_pack
-from tempzero.records import open_run
+from tempzero.precision.shipped_packs import choose_pack
+from tempzero.records import Run, open_run
 from tempzero.stats.kernels import prefix_kernel
+from tempzero.types.recorded import Attempt
 
 SIZES = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 MOST_NAMED = 64
-REFERENCE = "reference"
-Statistic = Callable[[NDArray[np.float64]], float]
+MODEL = "SmolLM2-135M-Instruct"
+COLUMNS = (
+    "first token differs",
+    "mean absolute shift",
+    "form named, and right",
+    "whole text differs",
+    "distance by the prefix kernel",
+)
+TOKEN_TESTS = 2
+HONEST = ("f16", "bf16", "honest", "q4_1")
+"""What an endpoint serves that is no coarser than 16 bits: these weights came in Q4_1."""
+Rows = NDArray[np.float64]
+
+
+@dataclass(kw_only=True)
+class Endpoint:
+    """What one gave: first tokens by prompt, and whole answers beside the reference's own."""
+
+    first: Answers = field(default_factory=dict)
+    first_tokens: list[int] = field(default_factory=list)
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    text_tokens: list[int] = field(default_factory=list)
 
 
 def main() -> None:
-    """Print the table, a row a host."""
+    """Print the table, a row an endpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pack", type=Path, nargs="?")
-    parser.add_argument("hosts", type=Path, nargs="*")
-    parser.add_argument("--honest", default="honest")
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--honest", action="append", required=True)
+    parser.add_argument("--as", dest="renamed", action="append", default=[], metavar="NAME=OTHER")
+    parser.add_argument("--pack", type=Path)
     parser.add_argument("--draws", type=int, default=400)
-    parser.add_argument("--named-draws", type=int, default=40)
+    parser.add_argument("--named-draws", type=int, default=100)
     parser.add_argument("--best", type=int, default=20)
-    parser.add_argument("--run", type=Path, action="append", default=[])
-    parser.add_argument("--texts", type=Path)
-    parser.add_argument("--honest-text", default="bf16")
-    parser.add_argument("--only-texts", default="f16,q8_0,q5_0,q4_0,cache-q4_0", help="endpoints of TEXTS")
     asked = parser.parse_args()
-    if asked.texts is not None:
-        print_texts(read_texts(asked.texts), asked.honest_text, asked.only_texts.split(","), asked.draws)
-    if asked.pack is None:
-        return
-    pack = load_pack(asked.pack)
-    hosts: dict[str, Answers] = {}
-    for path in asked.hosts:
-        hosts |= read_hosts(pack, path)
-    for run in asked.run:
-        hosts |= read_run(run)
-    measured = {name: measure_host(pack, answers, asked.best) for name, answers in hosts.items()}
-    honest = measured[asked.honest]
-    print("| host | first token differs | mean absolute shift | form named, and right |")
-    print("|---|---|---|---|")
-    for name, rows in measured.items():
-        if name != asked.honest:
-            cells = [find_size(honest[:, at], rows[:, at], asked.draws) for at in range(rows.shape[1])]
-            cells.append(find_named_size(pack, hosts[name], name, asked.best, asked.named_draws))
-            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    pack = load_pack(asked.pack) if asked.pack is not None else choose_pack(None, [MODEL])
+    names = dict(one.split("=", 1) for one in asked.renamed)
+    endpoints: dict[str, Endpoint] = defaultdict(Endpoint)
+    for path in asked.runs:
+        read_endpoints(open_run(path), names, endpoints)
+    measured = {name: measure_endpoint(pack, one, asked.best) for name, one in endpoints.items()}
+    print("| endpoint | other first token | other text | " + " | ".join(COLUMNS) + " |")
+    print("|---" * (3 + len(COLUMNS)) + "|")
+    for name, one in endpoints.items():
+        cells = [find_sizes(at, name, measured, asked.honest, one, asked.draws) for at in range(4)]
+        cells.insert(TOKEN_TESTS, find_named_size(pack, one, name, asked.best, asked.named_draws))
+        shares = [describe_share(rows[:, 0]) for rows in measured[name]]
+        print(f"| {name} | " + " | ".join((*shares, *cells)) + " |", flush=True)
 
 
-def measure_host(pack: DirectionPack, answers: Answers, best: int) -> NDArray[np.float64]:
-    """A row a prompt: whether its likeliest token is another, and the mean absolute shift of its log-probabilities."""
-    given = {prompt: [keep_best(told, best)] for prompt, told in answers.items()}
-    moved = centre_rows(measure_displacement(pack, given).by)
-    shift = np.nanmean(np.abs(moved), axis=1)
-    own = {p.id: p.tokens[0] for p in pack.prompts}
-    tops = [float(answers[p.id].candidates[0].token != own[p.id]) if p.id in answers else np.nan for p in pack.prompts]
-    both = np.array([tops, shift]).T
-    kept: NDArray[np.float64] = both[~np.isnan(both).any(axis=1)]
-    return kept
+def read_endpoints(run: Run, names: dict[str, str], into: dict[str, Endpoint]) -> None:
+    """Whole answers of a run that has a reference, and the first tokens beside them; of a fingerprint's the latter."""
+    beside = run.first_tokens()
+    if run.config.run.references:
+        read_texts(run, names, into)
+    for record in (beside or run).records() if beside or not run.config.run.references else ():
+        told, provider = read_first_token(record.attempt.exchange), record.attempt.trial.provider
+        if told is not None:
+            one = into[names.get(provider, provider)]
+            one.first[record.attempt.trial.prompt] = told
+            one.first_tokens.append(count_tokens(record.attempt))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WholeAnswers:
-    """A row a prompt: whether the whole answer is another than float32's, and how little of it is the same (MMD of one
-    answer each by the prefix kernel); and the mean of tokens that a request takes."""
-
-    rows: NDArray[np.float64]
-    tokens: float
-
-
-def read_texts(folder: Path) -> dict[str, WholeAnswers]:
-    """By endpoint; the first answer to each prompt."""
-    every = {path.stem: read_answers(path) for path in sorted(folder.glob("*.jsonl"))}
-    own, found = every.pop(REFERENCE), {}
-    for name, answers in every.items():
-        pairs = [(own[prompt]["text"], one["text"]) for prompt, one in answers.items()]
-        tokens = [one["prompt_tokens"] + one["completion_tokens"] for one in answers.values()]
-        found[name] = compare_answers(pairs, tokens)
-    return found
-
-
-def read_honest_run(path: Path) -> WholeAnswers:
-    """Of the host that a recorded run holds beside its reference."""
-    run, answers, tokens = open_run(path), dict[str, dict[str, str]](), list[int]()
-    for view in run.views():
-        said = view.outcome.completion
-        if said is not None and said.text is not None and view.trial.repeat == 0:
-            answers.setdefault(view.trial.provider, {})[view.trial.prompt] = said.text
-            tokens.append((said.prompt_tokens or 0) + (said.completion_tokens or 0))
+def read_texts(run: Run, names: dict[str, str], into: dict[str, Endpoint]) -> None:
+    """The first answer to each prompt, with the reference's."""
+    answers, tokens = defaultdict[str, dict[str, str]](dict), defaultdict[str, dict[str, int]](dict)
+    for record in run.records():
+        trial, said = record.attempt.trial, record.attempt.exchange.outcome.completion
+        if trial.repeat == 0 and said is not None and said.text is not None:
+            answers[trial.provider][trial.prompt] = said.text
+            tokens[trial.provider][trial.prompt] = count_tokens(record.attempt)
     own = answers.pop(run.config.run.references[0])
-    ((_, told),) = answers.items()
-    return compare_answers([(own[prompt], text) for prompt, text in told.items() if prompt in own], tokens)
+    for provider, given in answers.items():
+        one, shared = into[names.get(provider, provider)], [p for p in given if p in own]
+        one.pairs += [(own[p], given[p]) for p in shared]
+        one.text_tokens += [tokens[provider][p] for p in shared]
 
 
-def compare_answers(pairs: Sequence[tuple[str, str]], tokens: Sequence[int]) -> WholeAnswers:
-    """The reference's text and another's to each prompt."""
-    rows = [(1.0, 1.0 - float(prefix_kernel([a, b])[0, 1])) if a != b else (0.0, 0.0) for a, b in pairs]
-    return WholeAnswers(rows=np.array(rows), tokens=float(np.mean(tokens)))
+def count_tokens(attempt: Attempt) -> int:
+    """Of prompt and answer."""
+    said = attempt.exchange.outcome.completion
+    return (said.prompt_tokens or 0) + (said.completion_tokens or 0) if said is not None else 0
 
 
-def read_answers(path: Path) -> dict[str, Any]:
-    """By prompt."""
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-    return {one["prompt"]: one for one in told if one["repeat"] == 0}
+def measure_endpoint(pack: DirectionPack, one: Endpoint, best: int) -> tuple[Rows, Rows]:
+    """A row a prompt: another likeliest token and the mean absolute shift of log-probabilities; another text and how
+    little of it is the same (MMD of one answer each by the prefix kernel)."""
+    given = {prompt: [keep_best(told, best)] for prompt, told in one.first.items()}
+    shift = np.full(len(pack.prompts), np.nan)
+    if given:
+        moved = centre_rows(measure_displacement(pack, given).by)
+        there = ~np.isnan(moved).all(axis=1)
+        shift[there] = np.nanmean(np.abs(moved[there]), axis=1)
+    tops = [
+        float(one.first[p.id].candidates[0].token != p.tokens[0]) if p.id in one.first else np.nan for p in pack.prompts
+    ]
+    first = np.array([tops, shift]).T
+    texts = [(1.0, 1.0 - float(prefix_kernel([a, b])[0, 1])) if a != b else (0.0, 0.0) for a, b in one.pairs]
+    return first[~np.isnan(first).any(axis=1)], np.array(texts).reshape(-1, 2)
 
 
-def print_texts(hosts: dict[str, WholeAnswers], honest: str, names: list[str], draws: int) -> None:
-    """A row an endpoint: requests, and the tokens of prompt and answer that they take."""
-    usual = hosts[honest] if honest in hosts else read_honest_run(Path(honest))
-    share = usual.rows[:, 0].mean()
-    print(
-        f"{honest}: other texts than float32's on {share:.0%} of {len(usual.rows)} prompts, {usual.tokens:.0f} tokens"
-    )
-    print("| endpoint | other text | whole text differs | distance by the prefix kernel |")
-    print("|---|---|---|---|")
-    for name in names:
-        sizes = [find_size(usual.rows[:, at], hosts[name].rows[:, at], draws) for at in range(2)]
-        cells = [f"{n}: {int(n) * hosts[name].tokens:,.0f} tokens" if n.isdigit() else n for n in sizes]
-        print(f"| {name} | {hosts[name].rows[:, 0].mean():.0%} | " + " | ".join(cells) + " |", flush=True)
+def describe_share(rows: Rows) -> str:
+    """How many of how many prompts."""
+    return f"{int(rows.sum())} of {len(rows)}" if len(rows) else ""
 
 
-def find_size(honest: NDArray[np.float64], host: NDArray[np.float64], draws: int) -> str:
+def find_sizes(
+    at: int, name: str, measured: Mapping[str, tuple[Rows, Rows]], honest: Sequence[str], one: Endpoint, draws: int
+) -> str:
+    """Of one test, by the threshold of each honest endpoint; nothing where it has none, or is this very one."""
+    place, column = divmod(at, TOKEN_TESTS)
+    own, tokens = measured[name][place], (one.first_tokens, one.text_tokens)[place]
+    cells = []
+    for usual in (measured[other][place] for other in honest if other != name):
+        size = find_size(usual[:, column], own[:, column], draws) if len(usual) and len(own) else ""
+        cells.append(f"{size} ({round(int(size) * np.mean(tokens)):,})" if size.isdigit() else size)
+    return " / ".join(cells)
+
+
+def find_size(honest: Rows, host: Rows, draws: int) -> str:
     """The mean over prompts is the statistic: exact match, MMD of one answer, and Chauvin's are all of that kind."""
     for size in SIZES:
         draw = np.random.default_rng(size)
@@ -153,20 +165,25 @@ def find_size(honest: NDArray[np.float64], host: NDArray[np.float64], draws: int
     return f"over {SIZES[-1]:,}"
 
 
-def find_named_size(pack: DirectionPack, answers: Answers, name: str, best: int, draws: int) -> str:
-    """Without replacement: a prompt that is asked twice says nothing new of a direction."""
-    known, true = {d.name for d in pack.directions}, name.removeprefix("vllm-")
-    prompts = sorted(answers)
+def find_named_size(pack: DirectionPack, one: Endpoint, name: str, best: int, draws: int) -> str:
+    """At how many prompts the true form is named; of an honest one, in how many draws a coarse form was."""
+    true = name.split("-", 1)[-1]
+    coarse = {d.name for d in pack.directions if d.kind != "16-bit"}
+    prompts, wrong, asked = sorted(one.first), 0, 0
     for size in (s for s in SIZES if s <= min(MOST_NAMED, len(prompts))):
         draw, right = np.random.default_rng(size), 0
         times = 1 if size == len(prompts) else draws
         for _ in range(times):
-            given = {prompts[i]: [keep_best(answers[prompts[i]], best)] for i in draw.permutation(len(prompts))[:size]}
-            label = label_host(conclude_host(pack, name, None, given))
-            right += label == true if true in known else label == "unknown form"
-        if right >= 0.95 * times:
-            return str(size)
-    return f"over {min(MOST_NAMED, len(prompts))}"
+            chosen = [prompts[i] for i in draw.permutation(len(prompts))[:size]]
+            label = label_host(conclude_host(pack, name, None, {p: [keep_best(one.first[p], best)] for p in chosen}))
+            right += label.removesuffix("-llamacpp") == true if true in coarse else label == "unknown form"
+            wrong += bool({part.removesuffix("?") for part in label.split(" & ")} & coarse)
+        asked += times
+        if true not in HONEST and right >= 0.95 * times:
+            return f"{size} ({round(size * np.mean(one.first_tokens)):,}) at {right / times:.2f}"
+    if true in HONEST:
+        return f"a coarse one in {wrong} of {asked:,} draws"
+    return f"over {min(MOST_NAMED, len(prompts))}" if prompts else ""
 
 
 if __name__ == "__main__":

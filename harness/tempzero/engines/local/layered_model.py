@@ -20,6 +20,7 @@ from tempzero.errors import EngineError
 Rows = NDArray[np.float32]
 Matrices = Mapping[str, Rows]
 _SHAPES = ("llama", "qwen2")
+_ROWS_AT_ONCE = 128
 _ATTENTION = ("attn_q", "attn_k", "attn_v")
 
 
@@ -100,7 +101,7 @@ class LayeredModel:
         )
         queries, keys = self._turn(queries, self._heads, turn), self._turn(keys, self._kept_heads, turn)
         if change.kept is not None:
-            keys, values = change.kept(keys), change.kept(values)
+            keys, values = _change_rows(keys, change.kept), _change_rows(values, change.kept)
         attended = np.empty_like(queries)
         for span in {(head.start, head.stop): head for head in rows.heads if head.stop > head.start}.values():
             attended[span] = self._attend(queries[span], keys[span], values[span])
@@ -122,7 +123,7 @@ class LayeredModel:
         matrices: Matrices = {f"{name}.weight": self._file.read_matrix(f"{name}.weight") for name in names}
         if change.matrices is not None:
             matrices = change.matrices(matrices, inputs[seen:])
-        given = inputs if change.inputs is None else change.inputs(inputs)
+        given = inputs if change.inputs is None else _change_rows(inputs, change.inputs)
         for name in names:
             made = given @ matrices[f"{name}.weight"].T
             if f"{name}.bias" in self._file:
@@ -159,6 +160,14 @@ class LayeredModel:
         given = scores @ values.reshape(len(keys), self._kept_heads, self._width).transpose(1, 0, 2)[:, None]
         attended: Rows = given.transpose(2, 0, 1, 3).reshape(length, -1)
         return attended
+
+
+def _change_rows(rows: Rows, change: Callable[[Rows], Rows]) -> Rows:
+    """A few at a time: what a change makes on its way then stays in the processor's cache."""
+    changed = np.empty_like(rows)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        changed[start : start + _ROWS_AT_ONCE] = change(rows[start : start + _ROWS_AT_ONCE])
+    return changed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
