@@ -310,6 +310,20 @@ def test_a_bug_of_ours_is_a_traceback_and_70(monkeypatch: pytest.MonkeyPatch, tm
     assert main(["report", str(tmp_path)]) == 70
 
 
+def test_a_library_that_panics_is_no_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What breaks in a library written in Rust is no Exception: left alone, Python would end with 1, a finding."""
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+
+    def break_down(path: Path) -> None:
+        raise panic("request valid")
+
+    monkeypatch.setattr("tempzero.records.open_run", break_down)
+    assert main(["report", str(tmp_path)]) == 70
+    assert "this is a bug in tempzero" in capfd.readouterr().err
+
+
 def test_init_writes_files_that_run_and_can_pass_and_overwrites_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,10 +147,10 @@ def open_run(path: Path | str) -> OpenedRun:
     from tempzero import records
     from tempzero.analysis.opened_run import OpenedRun
     from tempzero.config.store_address import find_place
-    from tempzero.records.store import fetch_folder
+    from tempzero.records.store import fetch_run
 
     place = find_place(str(path))
-    fetch_folder(place)
+    fetch_run(place)
     return OpenedRun(records.open_run(place))
 
 
@@ -233,10 +233,10 @@ def verify(
     """
     from tempzero import records
     from tempzero.config.store_address import describe_place, find_place
-    from tempzero.records.store import fetch_folder
+    from tempzero.records.store import fetch_run
 
     path = find_place(str(path))
-    fetch_folder(path)
+    fetch_run(path)
     if (path / records.MANIFEST).is_file() or not path.exists():
         if runs:
             raise UsageError(f"{path}: is a run folder; --run names the folder that a bundle was made of")

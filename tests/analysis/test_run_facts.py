@@ -126,6 +126,29 @@ def test_one_query_asks_all_nights(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "EMR 0.500" in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_an_answer_in_the_csv_of_a_query_is_no_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows are opened in a spreadsheet, and a model may have been told to write one."""
+    make_run(tmp_path, make_config(["a"]), make_suite(1), [make_attempt(make_trial("a", "p0"), text='=HYPERLINK("x")')])
+    assert main(["facts", str(tmp_path), "--sql", 'SELECT answer, 1 AS "=n" FROM texts']) == 0
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["answer", "'=n"], ['\'=HYPERLINK("x")', "1"]]
+
+
+def test_facts_of_a_run_that_went_on_are_not_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that is under way has facts of an earlier state: in a table of all nights they would be that night's."""
+    for night in ("night-1", "night-2"):
+        make_run(tmp_path, make_config(["a"]), make_suite(1), [make_attempt(make_trial("a", "p0"))], run_id=night)
+    sql = "SELECT run FROM facts ORDER BY run"
+    assert main(["facts", str(tmp_path), "--sql", sql]) == 0
+    capsys.readouterr()
+    with records.open_run_writer(tmp_path / "night-2", now="2026-01-02T03:04:06.000+00:00") as writer:
+        writer.append(make_attempt(make_trial("a", "p0", 1)))
+    assert main(["facts", str(tmp_path), "--sql", sql]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "run\nnight-1\n"
+    assert "skipped: " in shown.err
+    assert "night-2: was not collected to its end" in shown.err
+
+
 def test_a_query_reads_facts_and_nothing_else(mixed: Run) -> None:
     """SQL from a colleague is not a way to the rest of the disk, and a typing mistake is one line."""
     make_facts(mixed)

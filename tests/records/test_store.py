@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import obstore
 import pytest
 import tempzero
+from loopback import Loopback, completion
 from making import make_attempt, make_config, make_manifest, make_suite, make_trial
 from obstore.exceptions import PreconditionError
 from s3_host import BUCKET, SECRET, Fault, S3Host, run_s3_host
@@ -64,12 +66,14 @@ def place(move: Move, request: pytest.FixtureRequest) -> str:
     return f"{RESULTS}/{request.node.name}"
 
 
-def record_run(results: str, run_id: str = "run", answers: int = 4, *, say: Callable[[str], None] = print) -> Path:
+def record_run(
+    results: str, run_id: str = "run", answers: int = 4, *, repeats: int = 1, say: Callable[[str], None] = print
+) -> Path:
     settings, suite = make_config(["a"]), make_suite(answers)
     path = records.create_run(find_place(results), make_manifest(settings, suite, run_id=run_id))
     with records.open_run_writer(path, now=NOW, say=say) as writer:
-        for number in range(answers):
-            writer.append(make_attempt(make_trial("a", f"p{number}")))
+        for number, repeat in itertools.product(range(answers), range(repeats)):
+            writer.append(make_attempt(make_trial("a", f"p{number}", repeat)))
         records.finish_session(path, writer, now=NOW)
     return path
 
@@ -499,3 +503,145 @@ def test_a_patience_that_is_no_number_of_seconds_is_one_line(
     monkeypatch.setenv("TEMPZERO_STORE_PATIENCE_S", said)
     with pytest.raises(UsageError, match="TEMPZERO_STORE_PATIENCE_S: is no number of seconds"):
         store.require_store(find_place("s3://patience/x"))
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "said"),
+    [
+        ("az://nights/x", {}, r"az://nights: .* cannot be used \(MissingAccount\); see to AZURE_STORAGE_ACCOUNT_NAME"),
+        (
+            "az://nights/x",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "acc", "AZURE_STORAGE_ACCOUNT_KEY": f"{SECRET}!"},
+            "az://nights: .* cannot be used",
+        ),
+        ("gs://nights/x", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}, "see to the file that GOOGLE_"),
+        ("gs://nights/x", {"GOOGLE_SERVICE_ACCOUNT_KEY": SECRET}, "gs://nights: .* cannot be used"),
+        ("s3://nights/x", {"AWS_CONDITIONAL_PUT": SECRET}, "s3://nights: .* cannot be used"),
+        ("s3://nights/x", {"AWS_ENDPOINT_URL": f"localhost:9000/{SECRET}"}, "AWS_ENDPOINT_URL: is no URL of a host"),
+        ("s3://nights/x", {"AWS_ENDPOINT_URL": "http://not a host"}, "AWS_ENDPOINT_URL: is no URL of a host"),
+        ("gs://nights/x", {"GOOGLE_BASE_URL": "127.0.0.1:9"}, "GOOGLE_BASE_URL: is no URL of a host"),
+        ("az://nights/x", {"AZURE_STORAGE_ENDPOINT": "127.0.0.1"}, "AZURE_STORAGE_ENDPOINT: is no URL of a host"),
+    ],
+)
+def test_what_the_environment_says_wrong_of_a_store_is_one_line(
+    move: Move, url: str, variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries refuse such a thing with a trace that repeats it, or break with the exit code of a finding."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=said) as refused:
+        store.require_store(find_place(url))
+    assert "\n" not in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_a_store_without_keys_names_those_of_its_kind(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever uses Google's store is not helped by the names of Amazon's variables."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acc")
+    monkeypatch.setenv("no_proxy", "*")
+    for scheme, key in {"gs": "GOOGLE_APPLICATION_CREDENTIALS", "az": "AZURE_STORAGE_ACCOUNT_KEY"}.items():
+        with pytest.raises(StoreError, match=f"{scheme}://nights/x: .*{key}"):
+            store.require_store(find_place(f"{scheme}://nights/x"))
+
+
+def test_a_folder_that_is_not_there_to_be_written_is_no_store_that_breaks_connections(
+    move: Move, tmp_path: Path
+) -> None:
+    """Of a share that is not mounted nobody should go and look at the network."""
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoreError, match=r"cannot be written or read; see that the folder is mounted and yours"):
+        record_run(f"file://{tmp_path}/file")
+
+
+def test_a_message_names_the_url_that_was_typed(
+    server: S3Host, move: Move, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of the spool means nothing to who has never seen it, and cannot be typed on another machine."""
+    record_run(place)
+    for command in (["verify", f"{place}/none"], ["report", f"{place}/run", "--facts"], ["facts", f"{place}/none"]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"{place}/")
+        assert str(find_spool()) not in said
+
+
+def test_a_place_that_holds_no_run_is_not_fetched(server: S3Host, move: Move, place: str) -> None:
+    """A URL that is a part short must not bring a whole fleet's nights onto this disk."""
+    record_run(place)
+    move("second")
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        tempzero.open_run(place)
+    assert main(["report", place]) == 2
+    assert not list(find_spool().rglob("*.jsonl"))
+
+
+def test_a_url_that_stands_for_no_run_is_refused(
+    server: S3Host, move: Move, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Taken for a path it would quietly become a folder `s3:` here, and nothing would come into the bucket."""
+    monkeypatch.chdir(tmp_path)
+    record_run(place)
+    for command in (
+        ["export", f"{place}/run", f"{place}/x.csv"],
+        ["claim", f"{place}/run", "--out", f"{place}/x.zip"],
+        ["score", f"{place}/run", "--plan", f"{place}/plan.jsonl"],
+        ["pack", "show", f"{place}/x.pack.json"],
+        ["import", f"{place}/x.csv"],
+    ):
+        assert main(command) == 2
+        assert "s3://... is no file of this machine; URLs stand for run folders alone" in capsys.readouterr().err
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_a_bundle_is_held_against_a_run_in_the_store(
+    server: S3Host, move: Move, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The run that a bundle was made of lies where all runs lie."""
+    monkeypatch.chdir(tmp_path)
+    count = itertools.count()
+    with Loopback(lambda call: completion(f"text {next(count)}")) as host:
+        asked = {"version": 1, "run": {"results": place, "prompts": "builtin"}, "defaults": {"repeats": 2}}
+        provider = {"name": "a", "base_url": host.base_url, "model": "m"}
+        (tmp_path / "providers.yaml").write_text(json.dumps({**asked, "providers": [provider]}))
+        assert main(["run", "--limit", "2", "--no-check"]) in (1, 3)
+    (run,) = find_place(place).glob("*Z-run")
+    url = describe_place(run)
+    assert main(["claim", url, "--rule", "nondeterministic", "--provider", "a", "--out", "c.zip"]) == 0
+    move("second")
+    assert main(["verify", "c.zip", "--run", url]) == 0
+    capsys.readouterr()
+
+
+def test_nights_are_made_of_a_run_in_the_store(
+    server: S3Host, move: Move, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Logs of before are read back from wherever they are, by either command."""
+    monkeypatch.chdir(tmp_path)
+    record_run(place, answers=6, repeats=2)
+    provider = {"name": "a", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    (tmp_path / "providers.yaml").write_text(json.dumps({"version": 1, "run": {}, "providers": [provider]}))
+    for machine, command in (("second", ["nightly", "--from"]), ("third", ["history", "import"])):
+        move(machine)
+        assert main([*command, f"{place}/run"]) in (0, 3)
+        assert "no such file" not in capsys.readouterr().err
+
+
+def test_facts_of_runs_in_the_store_are_asked_without_their_records(
+    server: S3Host, move: Move, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """History over all nights is one query, from any machine; facts are made once and stay beside the records."""
+    pytest.importorskip("duckdb", reason="needs the extra scale")
+    for night in ("night-1", "night-2"):
+        record_run(place, night)
+    move("second")
+    sql = "SELECT run, count(*) AS answers FROM facts GROUP BY ALL ORDER BY run"
+    assert main(["facts", place, "--sql", sql]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "run,answers\nnight-1,4\nnight-2,4\n"
+    assert f"written: {place}/night-1/facts" in shown.err
+    assert {"facts/index.json", "texts/part-00001.parquet"} <= stored_at(server, f"{place}/night-2").keys()
+    move("third")
+    assert main(["facts", place, "--sql", sql]) == 0
+    assert capsys.readouterr().err == ""
+    assert not list(find_spool().rglob("*.jsonl"))
+    assert main(["report", f"{place}/night-1", "--facts"]) == 3

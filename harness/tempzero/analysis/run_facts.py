@@ -61,6 +61,12 @@ def make_facts(run: Run, tell: Callable[[str, float], None] = lambda phase, shar
     return True
 
 
+def has_facts(run: Run) -> bool:
+    """Whether its facts are there and fit its records, which need not be."""
+    parts = run.listed_parts()
+    return bool(parts) and _fits(run, make_run_setting(run), parts)
+
+
 def name_part_of_facts(number: int) -> str:
     """From 1."""
     return f"part-{number:05}"

@@ -40,7 +40,7 @@ from tempzero.cli.run_commands import check, report, run, score
 from tempzero.cli.setup_commands import init, schema
 from tempzero.cli.stored_runs import keep_stored_runs
 from tempzero.cli.streams import guard_streams
-from tempzero.errors import TempzeroError
+from tempzero.errors import StoreError, TempzeroError
 
 __all__ = ["CANNOT_RUN", "EXIT_CODES", "INTERRUPTED", "OUR_BUG", "app", "main", "run_process", "suite_app"]
 
@@ -58,7 +58,7 @@ _COMMANDS: tuple[Callable[..., int], ...] = (
 )
 for command in _COMMANDS:
     app.command()(keep_stored_runs(command))
-app.command("import")(import_run)
+app.command("import")(keep_stored_runs(import_run))
 app.command()(keep_stored_runs(export))
 
 suite_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, look over and freeze prompts.")
@@ -69,7 +69,7 @@ app.add_typer(suite_app, name="suite")
 
 pack_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Reference packs: judge without a model.")
 pack_app.command("make")(keep_stored_runs(pack_make))
-pack_app.command("show")(pack_show)
+pack_app.command("show")(keep_stored_runs(pack_show))
 app.add_typer(pack_app, name="pack")
 
 
@@ -119,8 +119,11 @@ def _run_command(argv: list[str] | None) -> int:
     try:
         _load_env_file()
         return int(_build_command()(argv, prog_name="tempzero", standalone_mode=False) or 0)
-    except TempzeroError as error:
+    except StoreError as error:  # says itself what is here and what is there
         print(error, file=sys.stderr)
+        return CANNOT_RUN
+    except TempzeroError as error:
+        print(_name_places(str(error)), file=sys.stderr)
         return CANNOT_RUN
     except typer.Exit as end:
         return end.exit_code
@@ -129,14 +132,24 @@ def _run_command(argv: list[str] | None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:
+    except BaseException as error:
         if error.__class__.__module__.startswith(("typer", "click")):
             return _show_usage_error(error)
+        # A library written in Rust that breaks is no Exception; left alone it would end with the code of a finding.
+        if not isinstance(error, Exception) and error.__class__.__module__ != "pyo3_runtime":
+            raise
         import traceback
 
         traceback.print_exc()
         print("this is a bug in tempzero; what was recorded so far is kept", file=sys.stderr)
         return OUR_BUG
+
+
+def _name_places(message: str) -> str:
+    """With the URL that was typed, not the folder that stands for it."""
+    from tempzero.config.store_address import name_stored_places
+
+    return name_stored_places(message)
 
 
 @cache
@@ -154,7 +167,7 @@ def _load_env_file() -> None:
         os.environ.setdefault(name, value)
 
 
-def _show_usage_error(error: Exception) -> int:
+def _show_usage_error(error: BaseException) -> int:
     """typer's own complaints (an unknown option, a missing argument), in its words."""
     show: Callable[[], None] | None = getattr(error, "show", None)
     if show is None:

@@ -67,7 +67,11 @@ def verify(
     ],
     run: Annotated[
         list[Path] | None,
-        typer.Option(help="Of a bundle: make it anew from this run folder (again for more) and compare."),
+        typer.Option(
+            parser=find_typed_place,
+            metavar="RUN",
+            help="Of a bundle: make it anew from this run folder (again for more) and compare.",
+        ),
     ] = None,
     signers: Annotated[Path | None, typer.Option(help="Allowed signers, as ssh-keygen has them.")] = None,
     authority: Annotated[Path | None, typer.Option(help="Certificates of a time-stamp authority (PEM).")] = None,

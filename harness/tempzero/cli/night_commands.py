@@ -21,6 +21,7 @@ from tempzero.cli.options import (
     SuiteSize,
     Tags,
     find_named_prompts,
+    find_typed_place,
     load_setting,
     split_names,
 )
@@ -86,7 +87,12 @@ def baseline(
 
 FromRecords = Annotated[
     list[Path] | None,
-    typer.Option("--from", help="Ask nothing: make the nights of a run folder, or of records to be imported."),
+    typer.Option(
+        "--from",
+        parser=find_typed_place,
+        metavar="RUN",
+        help="Ask nothing: make the nights of a run folder, or of records to be imported.",
+    ),
 ]
 MapOfRecords = Annotated[
     list[str] | None, typer.Option("--map", help="What stands where in records, as `import` says.")
@@ -110,6 +116,10 @@ def _read_nights_back(
     from tempzero.exchange import import_records, recipe_from_options
     from tempzero.nightly.locking import put_nights
     from tempzero.nightly.past_records import make_past_nights, open_runs
+    from tempzero.records.store import fetch_run
+
+    for source in sources:
+        fetch_run(source)
 
     def say(line: str) -> None:
         print_lines((line,), to=sys.stderr)
@@ -206,7 +216,7 @@ def history(
     if action:
         if action[0] != "import" or len(action) < 2:
             raise UsageError("history: say `history`, or `history import SOURCE [SOURCE ...]`")
-        sources = [Path(path) for path in action[1:]]
+        sources = [find_typed_place(path) for path in action[1:]]
         code = _read_nights_back(setting, sources, map_, form, split_names(providers), baseline_nights)
     results = setting.results
     with keep_nights(results):

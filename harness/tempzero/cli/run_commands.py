@@ -249,7 +249,8 @@ def score(
         str, typer.Option(metavar="I/N", help="Read (or plan) one part of N; each copy of the run reads another.")
     ] = "",
     merge: Annotated[
-        list[Path] | None, typer.Option(metavar="COPY", help="Take what a copy of the run read; again for more.")
+        list[Path] | None,
+        typer.Option(parser=find_typed_place, metavar="COPY", help="Take what a copy of the run read; again for more."),
     ] = None,
     on: OnCluster = "",
     full: FullTables = False,

@@ -26,9 +26,10 @@ _PLAIN_PART = re.compile(r"^[A-Za-z0-9][A-Za-z0-9!_.*'()=@:+,-]*$")
 _HOSTS: Mapping[StoreScheme, tuple[str, ...]] = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
-    "az": ("AZURE_STORAGE_ACCOUNT_NAME",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME"),
     "file": (),
 }
+_ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +112,31 @@ def describe_place(folder: Path) -> str:
     """What a user is told and can type: the URL of a folder that stands for one, else the folder."""
     address = find_store_address(folder)
     return str(folder) if address is None else address.url
+
+
+def name_stored_places(text: str) -> str:
+    """A message with the URL of whatever it names below the spool, by the path that stands for it here."""
+    spool = find_spool()
+    for scheme in SCHEMES if str(spool) in text else ():
+        text = text.replace(f"{spool / _name_store(scheme)}/", f"{scheme}://{'/' if scheme == 'file' else ''}")
+    return text
+
+
+def find_store_endpoint(scheme: StoreScheme) -> str:
+    """The URL of the host that the environment names for a scheme; empty for the scheme's own. Raises UsageError."""
+    for name in _HOSTS[scheme]:
+        said = os.environ.get(name, "")
+        if not said or name == _ACCOUNT:
+            continue
+        if not re.match(r"https?://[^/\s]", said) or re.search(r"\s", said):
+            raise UsageError(f"{name}: is no URL of a host; say it as https://HOST or http://HOST:PORT")
+        return said
+    return ""
+
+
+def list_store_variables(scheme: StoreScheme) -> tuple[str, ...]:
+    """Which variables of this environment say where a scheme's store is."""
+    return tuple(name for name in _HOSTS[scheme] if os.environ.get(name))
 
 
 def find_store_host(scheme: StoreScheme, environ: Mapping[str, str] | None = None) -> str:

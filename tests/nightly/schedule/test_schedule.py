@@ -150,3 +150,25 @@ def test_what_cannot_be_scheduled_is_said(target: str, at: str) -> None:
     """A unit with nonsense in it would fail at night, where nobody sees it."""
     with pytest.raises(UsageError):
         schedule.build_unit(target, replace(PLACE, at=at))
+
+
+def test_a_workflow_whose_results_lie_in_a_store_keeps_nothing_and_has_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of this machine means nothing to a runner; without the keys no step finds the nights of before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9000")
+    (tmp_path / "providers.yaml").write_text(
+        "version: 1\nrun: {results: 's3://nights/x'}\nproviders: [{name: a, base_url: 'http://h/v1', model: m}]\n"
+    )
+    for target in schedule.SCHEDULERS:
+        place = schedule.find_place(target, choose_setting(None, {}, say=print), "03:17")
+        text = "".join(schedule.build_unit(target, place).values())
+        assert "spool" not in text
+        assert "AWS_SECRET_ACCESS_KEY" in text or target == "cron"
+    flow = yaml.load(next(iter(schedule.build_unit("github", replace(place, folder=Path())).values())), yaml.BaseLoader)
+    steps = {s.get("name", s.get("run", s.get("uses"))): s for s in flow["jobs"]["nightly"]["steps"]}
+    assert not [name for name in steps if "cache" in name or "artifact" in name]
+    assert [name for name in steps if "pip install" in name and "[store]" in name]
+    for name in ("baseline", "nightly", "history page"):
+        assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"} <= steps[name]["env"].keys()

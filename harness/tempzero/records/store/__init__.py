@@ -12,8 +12,10 @@ Everything that tempzero reads or writes is a local folder; one under the spool 
 from __future__ import annotations
 
 from tempzero.records.store.keeping import (
+    fetch_facts,
     fetch_folder,
     fetch_overview,
+    fetch_run,
     fetch_runs,
     hold_writing,
     is_stored,
@@ -27,8 +29,10 @@ from tempzero.records.store.keeping import (
 from tempzero.records.store.lease import hold_lease
 
 __all__ = [
+    "fetch_facts",
     "fetch_folder",
     "fetch_overview",
+    "fetch_run",
     "fetch_runs",
     "hold_lease",
     "hold_writing",

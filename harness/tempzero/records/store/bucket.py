@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tempzero.config.store_address import StoreAddress, find_store_host
+from tempzero.config.store_address import StoreAddress, StoreScheme, find_store_endpoint
 from tempzero.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ _RETRIES = 8
 _CHUNK_BYTES = 8 << 20
 
 Answer = TypeVar("Answer")
+# Where the keys of each scheme come from, for whoever has none or the wrong ones.
+_KEYS: Mapping[StoreScheme, str] = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or a profile",
+    "gs": "the file that GOOGLE_APPLICATION_CREDENTIALS names",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY in the environment, or a token",
+    "file": "the rights of the folder",
+}
 
 
 class ChangedError(StoreError):
@@ -51,7 +58,7 @@ class Bucket:
 
     def __init__(self, address: StoreAddress) -> None:
         self.address = address
-        self._store = _open_store(address.scheme, address.parts[0], find_store_host(address.scheme))
+        self._store = _open_store(address.scheme, address.parts[0], find_store_endpoint(address.scheme))
         self._below = "/".join(address.parts if address.scheme == "file" else address.parts[1:])
 
     def require_reachable(self) -> None:
@@ -161,16 +168,18 @@ class Bucket:
             raise
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise StoreError(
-                f"{place}: the store does not let us{_tell_answer(str(error))}; see to the keys in the environment or "
-                "the profile, and to what they may do"
+                f"{place}: the store does not let us{_tell_answer(str(error))}; see to {_KEYS[self.address.scheme]}, "
+                "and to what they may do"
             ) from None
         except BaseError as error:
             text = str(error)
-            if "NoSuchBucket" in text:
+            if _has_no_bucket(error):
                 raise StoreError(f"{place}: there is no such bucket; make it, or name another") from None
             if "169.254.169.254" in text or "metadata.google" in text:
+                raise StoreError(f"{place}: no keys are set: see to {_KEYS[self.address.scheme]}") from None
+            if self.address.scheme == "file":
                 raise StoreError(
-                    f"{place}: no keys are set: see to the environment (AWS_ACCESS_KEY_ID ...) or name a profile"
+                    f"{place}: cannot be written or read; see that the folder is mounted and yours"
                 ) from None
             raise StoreError(f"{place}: the store {_tell_failure(text)}") from None
 
@@ -210,14 +219,27 @@ def _is_plain_name(name: str) -> bool:
 
 
 @functools.cache
-def _open_store(scheme: str, bucket: str, host: str) -> ObjectStore:
+def _open_store(scheme: StoreScheme, bucket: str, endpoint: str) -> ObjectStore:
     """One client for each bucket of this process: connections are used again."""
     try:
-        from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
+        from obstore.exceptions import BaseError
     except ImportError:
         raise UsageError(
             f"{scheme}://: results on a store need the extra `store`: pip install 'tempzero[store]'"
         ) from None
+    try:
+        return _open_client(scheme, bucket, endpoint)
+    except BaseError as error:  # it repeats what it was given, keys included: the names of its errors do not
+        what = re.findall(r"\bsource: ([A-Z][A-Za-z]{3,40})\b", str(error))
+        raise UsageError(
+            f"{scheme}://{bucket}: what the environment says of this store cannot be used"
+            f"{f' ({what[-1]})' if what else ''}; see to {_KEYS[scheme]}"
+        ) from None
+
+
+def _open_client(scheme: StoreScheme, bucket: str, endpoint: str) -> ObjectStore:
+    from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
+
     patience = _read_patience_s()
     shared: dict[str, Any] = {
         "client_options": {
@@ -234,7 +256,7 @@ def _open_store(scheme: str, bucket: str, host: str) -> ObjectStore:
             },
         },
     }
-    if re.match(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]?", host):  # elsewhere AWS_ALLOW_HTTP says so
+    if re.match(r"http://(127\.0\.0\.1|localhost|\[::1\])([:/]|$)", endpoint):  # elsewhere AWS_ALLOW_HTTP says so
         shared["client_options"]["allow_http"] = True
     if scheme == "file":
         return LocalStore("/", mkdir=True)
@@ -242,8 +264,8 @@ def _open_store(scheme: str, bucket: str, host: str) -> ObjectStore:
         return GCSStore(bucket, **shared)
     if scheme == "az":
         return AzureStore(bucket, **shared)
-    if host:
-        shared["endpoint"] = host
+    if endpoint:
+        shared["endpoint"] = endpoint
     return S3Store(bucket, **shared, **_find_s3_profile())
 
 

@@ -54,6 +54,7 @@ _RECORDS = re.compile(rf"(^|/){RECORDS}[/.]")
 # What this process is writing to.
 _HELD: set[Path] = set()
 _OVERVIEW = frozenset({MANIFEST, "summary.json", "fingerprint.json"})
+_FACTS = re.compile(rf"({re.escape(MANIFEST)}|{re.escape(ROOT_LIST)}|(facts|texts)/.*)")
 
 
 def is_stored(folder: Path) -> bool:
@@ -78,20 +79,44 @@ def fetch_folder(folder: Path, *, only: Collection[str] | None = None) -> None:
     if address is None:
         return
     bucket = Bucket(address)
-    _fetch_objects(folder, bucket, bucket.list_objects(), only)
+    _fetch_objects(folder, bucket, bucket.list_objects(), _is_any if only is None else only.__contains__)
+
+
+def fetch_run(folder: Path) -> None:
+    """The same of a run; where the store has none at that place nothing is fetched, however much lies below it."""
+    folder = _find_whole_run(folder)
+    address = find_store_address(folder)
+    if address is None:
+        return
+    bucket = Bucket(address)
+    listed = bucket.list_objects()
+    if MANIFEST in listed:
+        _fetch_objects(folder, bucket, listed, _is_any)
+
+
+def fetch_facts(place: Path) -> None:
+    """Fetch what can be asked of a run, or of every run in a folder, without its records: its facts, if it has any."""
+    address = find_store_address(place)
+    if address is None:
+        return
+    bucket = Bucket(address)
+    listed = bucket.list_objects()
+    found = ((place, bucket, listed),) if MANIFEST in listed else _list_runs_of(place, "*")
+    for folder, inside, names in found:
+        _fetch_objects(folder, inside, names, lambda name: _FACTS.fullmatch(name) is not None)
 
 
 def fetch_overview(results: Path, *, reports: bool = False, whole: bool = False) -> None:
     """Fetch what a list of runs is made from: of every run its manifest and summary (with its report; or all)."""
-    wanted = None if whole else {*_OVERVIEW, "report.html"} if reports else _OVERVIEW
+    wanted = {*_OVERVIEW, "report.html"} if reports else _OVERVIEW
     for folder, bucket, listed in _list_runs_of(results, "*"):
-        _fetch_objects(folder, bucket, listed, wanted)
+        _fetch_objects(folder, bucket, listed, _is_any if whole else wanted.__contains__)
 
 
 def fetch_runs(results: Path, pattern: str) -> None:
     """Fetch every run whose name fits a pattern, whole."""
     for folder, bucket, listed in _list_runs_of(results, pattern):
-        _fetch_objects(folder, bucket, listed, None)
+        _fetch_objects(folder, bucket, listed, _is_any)
 
 
 def put_folder(folder: Path, *, closed: bool = True) -> int:
@@ -270,9 +295,15 @@ def _list_runs_of(results: Path, pattern: str) -> Iterator[tuple[Path, Bucket, d
             )
 
 
-def _fetch_objects(folder: Path, bucket: Bucket, listed: dict[str, StoredObject], only: Collection[str] | None) -> None:
+def _is_any(name: str) -> bool:
+    return True
+
+
+def _fetch_objects(
+    folder: Path, bucket: Bucket, listed: dict[str, StoredObject], is_wanted: Callable[[str], bool]
+) -> None:
     known = KnownFiles(folder)
-    wanted = [n for n in listed if n != LEASE and not _is_hidden(n) and (only is None or n in only)]
+    wanted = [n for n in listed if n != LEASE and not _is_hidden(n) and is_wanted(n)]
     news = [n for n in wanted if not _holds_object(folder, n, listed[n], known)]
     with _telling_disk_errors(folder), ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         for _ in pool.map(partial(_fetch_object, folder, bucket=bucket, known=known), news):
