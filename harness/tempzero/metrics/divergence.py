@@ -163,15 +163,17 @@ def cross_survival(left: Counts, right: Counts, shared: Ints) -> Survival | None
     cell, output = cell[order], output[order]
     share_a = np.concatenate([sides[0], np.zeros(b.cell.size)])[order]
     share_b = np.concatenate([np.zeros(a.cell.size), sides[1]])[order]
-    shared_here = _shared_with_previous(output, mark_group_starts(cell), shared)
-    shared_here[1:][(output[1:] == output[:-1]) & (cell[1:] == cell[:-1])] = np.iinfo(np.int64).max
+    # What both sides said is one row: its share of each is there once, and added to nothing.
+    distinct = mark_group_starts(cell, output)
+    share_a, share_b = (np.add.reduceat(share, np.flatnonzero(distinct)) for share in (share_a, share_b))
+    shared_here = _shared_with_previous(output[distinct], mark_group_starts(cell[distinct]), shared)
     cells = int(np.count_nonzero(pairs))
 
     def share(position: int) -> float:
         group = np.cumsum(shared_here < position) - 1
         return float(np.bincount(group, share_a) @ np.bincount(group, share_b)) / cells
 
-    positions = survival_positions(shared_here[shared_here < np.iinfo(np.int64).max])
+    positions = survival_positions(shared_here)
     return Survival(positions=positions, shares=tuple(map(share, positions)), pairs=int(pairs.sum()))
 
 

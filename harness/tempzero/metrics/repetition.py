@@ -55,13 +55,15 @@ SEQ_REP_4 = Metric(
 
 def rep_128(text: str) -> float | None:
     """rep/128: share of words that occur among the 128 words before them (Welleck et al.). None without words."""
+    words = text.split()
+    if len(words) <= REP_WINDOW + 1:  # all that are before a word are among the last 128
+        return (len(words) - len(set(words))) / len(words) if words else None
     last: dict[str, int] = {}
     repeated = 0
-    place = -1
-    for place, word in enumerate(text.split()):
+    for place, word in enumerate(words):
         repeated += place - last.get(word, -REP_WINDOW - 1) <= REP_WINDOW
         last[word] = place
-    return repeated / (place + 1) if place >= 0 else None
+    return repeated / len(words)
 
 
 REP_128 = Metric(

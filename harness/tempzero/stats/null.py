@@ -57,10 +57,10 @@ class NullDistribution:
 def stack_tables(tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Tables of different widths as one array, J x 2 x K, without those that have under two outputs on a side."""
     stacked: NDArray[np.int64] = np.zeros(
-        (len(tables), 2, max((np.shape(table)[1] for table in tables), default=0)), dtype=np.int64
+        (len(tables), 2, max((table.shape[1] for table in tables), default=0)), dtype=np.int64
     )
     for room, table in zip(stacked, tables, strict=True):
-        room[:, : np.shape(table)[1]] = table
+        room[:, : table.shape[1]] = table
     return np.asarray(stacked[stacked.sum(axis=2).min(axis=1) >= 2])
 
 
