@@ -333,3 +333,14 @@ _READERS: Mapping[str, Callable[[Path], Iterator[Entry | Declaration | SuiteProb
     ".csv": _read_csv_entries,
 }
 _FILE_KINDS = f"prompt files end in {', '.join(_READERS)}"
+
+
+def parse_text(value: Any, place: Place) -> str:
+    """The value as text that a request can carry. Raises SuiteProblem."""
+    if not isinstance(value, str):
+        place.refuse(f"expected text; found {describe_value(value)}" + ("" if value is None else " (put it in quotes)"))
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        place.refuse("holds half of a surrogate pair, which no request can carry; write the whole character")
+    return value
