@@ -54,6 +54,17 @@ def rows(analysis: Analysis) -> dict[str, tuple[int, int, int]]:
     return {r.provider: (r.answers, r.unparsed, r.waiting) for r in analysis.unread_answers}
 
 
+def test_records_are_not_read_where_nothing_is_tried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large run that takes as long as to count them, and every report would."""
+    monkeypatch.setattr(maths, "is_math_verify_installed", lambda: False)
+    path = code_run(tmp_path)
+    file = chain_file(path)
+    file.write_bytes(file.read_bytes().replace(b'{"seq":', b'{"seq":"', 1))
+    assert judgements.judge(path, run_code=False, say=print) == 0
+    with pytest.raises(RunFolderError, match="damaged line"):
+        judgements.judge(path, run_code=True, say=print)
+
+
 def test_code_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
     """Running is off by default; then there is no accuracy, and the report says what would give one."""
     path = code_run(tmp_path)

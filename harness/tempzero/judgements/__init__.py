@@ -13,14 +13,14 @@ is kept, and the analysis reads it like any other file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from tempzero import records
 from tempzero.answers.chat_messages import to_answer_text
-from tempzero.extractors import EXTRACTORS, extract_answer, question_sha256
+from tempzero.extractors import extract_answer, question_sha256
 from tempzero.extractors.code import FAILS, PASSES, parse_cases
 from tempzero.judgements import maths
 from tempzero.judgements.code_trials import try_code
@@ -49,9 +49,11 @@ def judge(path: Path, *, run_code: bool, say: Callable[[str], None]) -> int:
     Code is run only with `run_code`, and where this machine has a sandbox for it; mathematics are compared where the
     extra `math` is installed. What is left over stays "not judged", and `say` is told why. Raises RunFolderError.
     """
-    waiting = list(_list_waiting(records.open_run(path)))
-    code = [w for w in waiting if _name_extractor(w) == "code"] if run_code else []
-    mathematics = [w for w in waiting if _name_extractor(w) == "math"] if maths.is_math_verify_installed() else []
+    tried = {"code"} if run_code else set[str]()
+    tried |= {"math"} if maths.is_math_verify_installed() else set()
+    waiting = list(_list_waiting(records.open_run(path), tried))
+    code = [w for w in waiting if _name_extractor(w) == "code"]
+    mathematics = [w for w in waiting if _name_extractor(w) == "math"]
     if code:
         try:
             check_sandbox(wall_s=_WALL_S)
@@ -82,9 +84,12 @@ def _explain_no_judgement(answers: int, problem: SandboxError) -> str:
     return f"{answers} different code answers are not judged: {problem}"
 
 
-def _list_waiting(run: records.Run) -> Iterator[_Waiting]:
-    """Each text once; whole answers only, as the analysis reads no others."""
-    judged = {p.id: p for p in run.manifest.suite.prompts if p.extractor and EXTRACTORS[p.extractor.name].judged}
+def _list_waiting(run: records.Run, extractors: Collection[str]) -> Iterator[_Waiting]:
+    """Each text that one of these extractors reads, once; whole answers only, as the analysis reads no others.
+
+    The records are not read for nothing: of a large run that takes as long as to count them.
+    """
+    judged = {p.id: p for p in run.manifest.suite.prompts if p.extractor and p.extractor.name in extractors}
     if not judged:
         return
     asked = {id: question_sha256(p.extractor, p.expected) for id, p in judged.items() if p.extractor}
