@@ -16,6 +16,7 @@ from tempzero.precision.fingerprint_wording import decide_outcome, describe_host
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_host
 from tempzero.precision.logit_grid import find_logit_grid
 from tempzero.precision.naming import Naming, name_forms
+from tempzero.precision.packs import Direction
 from tempzero.precision.shared_displacement import compare_displacements
 
 
@@ -125,12 +126,25 @@ def test_forms_that_the_data_cannot_part_are_undecided() -> None:
 
 def test_a_direction_that_is_known_roughly_is_not_refuted_by_what_is_not_known_of_it() -> None:
     """A mean of a few passes that scatter is off by chance; that alone must not make its host another's."""
-    twin = next(d for d in PACK.directions if d.name == "fp8-channel")
-    off = np.random.default_rng(3).normal(size=twin.by.shape) * 0.12
-    rough = replace(twin, name="rough", title="rough", by=twin.by + off, unsure=0.12)
+    rough = make_rough_twin()
     for direction, expected in ((rough, "undecided"), (replace(rough, unsure=0.0), "named")):
         pack = replace(PACK, directions=(*PACK.directions, direction))
-        assert conclude_host(pack, "host", None, answer(serve("fp8-channel"))).state == expected
+        assert conclude_host(pack, "host", None, answer(serve("fp8-channel", noise=0.12))).state == expected
+
+
+def test_a_host_that_does_not_scatter_serves_no_form_that_does() -> None:
+    """W8A8 beside its weights alone: whoever lies nearer to these than rounded activations let anybody is told."""
+    pack = replace(PACK, directions=(*PACK.directions, make_rough_twin()))
+    for prompts, best in ((24, 20), (24, 5), (8, 20)):
+        host = conclude_host(pack, "host", None, answer(serve("fp8-channel"), prompts=prompts, best=best))
+        assert (host.state, names(host.naming)) == ("named", ["fp8-channel"])
+
+
+def make_rough_twin() -> Direction:
+    """Of FP8: sixteen passes that scatter by .12 nats give it within .03."""
+    twin = next(d for d in PACK.directions if d.name == "fp8-channel")
+    off = np.random.default_rng(3).normal(size=twin.by.shape) * 0.03
+    return replace(twin, name="rough", title="rough", by=twin.by + off, unsure=0.03)
 
 
 @pytest.mark.parametrize("decimals", [4, 3, 2])

@@ -36,6 +36,8 @@ _SHUFFLES_OF_EACH, _MOST_SHUFFLES = 1_000, 200_000
 _MOST_FORMS = 3
 _RIVAL_ALPHA = 0.01
 _SEED = 21
+_LEAST_SCATTER = 0.6
+"""Of 150 hosts in FP8 W8A8, six prompts with five log-probabilities each, one lay nearer to a form than this share."""
 _NEGLIGIBLE = 1e-3  # rms, nats: a form that moves less than this is the reference itself
 
 
@@ -162,9 +164,10 @@ class _Space:
         """With NaN where nothing is."""
         return np.where(self.there, values, np.nan)
 
-    def bound_rms(self, values: Matrix) -> float:
-        """Lower bound of their root mean square."""
-        return _bounded_rms((values**2).sum(axis=1), self.there.sum(axis=1))[0]
+    def bound_rms(self, values: Matrix) -> tuple[float, float]:
+        """Lower and upper bound of their root mean square."""
+        low, _, high = _bounded_rms((values**2).sum(axis=1), self.there.sum(axis=1))
+        return low, high
 
     def free_of_slope(self, values: Matrix) -> Matrix:
         return _take_off(values, self.scale)
@@ -221,7 +224,14 @@ def _find_next(
     held = [moved[d.name] for d in chosen]
     waiting = [d for d in tested if d not in chosen]
     fits = {d.name: _Fit.solve(space, [*held, moved[d.name]]) for d in waiting}
-    possible = [d for d in waiting if (d.kind != "16-bit") == coarse and fits[d.name].high[len(held)] >= LEAST_STRENGTH]
+    nearest = min((space.bound_rms(space.host - fit.fitted)[1] for fit in fits.values()), default=0.0)
+    possible = [
+        d
+        for d in waiting
+        if (d.kind != "16-bit") == coarse
+        and fits[d.name].high[len(held)] >= LEAST_STRENGTH
+        and nearest >= _LEAST_SCATTER * _expect_scatter(space, d, moved[d.name])
+    ]
     if not possible:
         return None
     left = space.free_of_slope(space.free - _Fit.solve(space, held).fitted if held else space.free)
@@ -230,7 +240,7 @@ def _find_next(
     best = max(possible, key=lambda d: cosines[d.name])
     fit = fits[best.name]
     weak = fit.low[: len(held) + 1].min() < LEAST_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
-    beside = rounding is not None and space.bound_rms(space.host - fit.fitted) > rounding
+    beside = rounding is not None and space.bound_rms(space.host - fit.fitted)[0] > rounding
     if weak or cosines[best.name] < (LEAST_BESIDE_OTHERS if beside else LEAST_CORRELATION):
         return None
     p = count_shuffles_as_good(
@@ -279,6 +289,16 @@ def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float, m
         as_good += int((best >= seen - 1e-12).sum())
         drawn += SHUFFLES
     return (1 + as_good) / (1 + drawn)
+
+
+def _expect_scatter(space: _Space, form: Direction, moved: Matrix) -> float:
+    """How far whoever serves the form is off every direction: a host that surely lies nearer to one does not serve it.
+
+    It is known over all the pack's tokens: of the host's own it is taken in the same proportion to the form.
+    """
+    if not form.scatter:
+        return 0.0
+    return form.scatter * root_mean_square(space.open(moved)) / root_mean_square(centre_rows(form.by))
 
 
 def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, unsure: float) -> bool:

@@ -31,7 +31,7 @@ from tempzero.errors import EngineError, UsageError
 from tempzero.precision.displacement import centre_rows, root_mean_square
 from tempzero.precision.forms import Form
 from tempzero.precision.forms.form import Matrix, Rounding
-from tempzero.precision.packs import Direction, DirectionPack, PackPrompt
+from tempzero.precision.packs import SCATTERED_PASSES, Direction, DirectionPack, PackPrompt
 from tempzero.types.asked import Message, Prompt
 
 Say = Callable[[str], None]
@@ -40,8 +40,7 @@ PACK_TOKENS = 64
 
 
 _SAME_COMPUTATION = 0.01  # nats, rms: two ways to compute in float32 lie far closer
-_NOISY_PASSES, _NOISE_SEED = 16, 21
-"""Rounded activations and keys scatter with whatever else rounds: the direction is the mean of so many passes."""
+_NOISE_SEED = 21
 
 
 def make_pack(
@@ -174,7 +173,7 @@ class _LayeredReading:
             raise EngineError("no prompts are given to calibrate it on")
         sample = self._sample if form.calibrate is not None else ()
         scatters = form.inputs is not None or form.kept is not None
-        times, inputs = (_NOISY_PASSES, _round_twice(form.inputs)) if scatters else (1, None)
+        times, inputs = (SCATTERED_PASSES, _round_twice(form.inputs)) if scatters else (1, None)
         change = PassChange(matrices=build_site_change(form, self._path), inputs=inputs, kept=form.kept)
         read = _to_logprobs(model.read_logits(self._prompts, change, sample=sample, times=times))
         return read.reshape(times, len(self._prompts), -1)

@@ -30,6 +30,8 @@ from tempzero.types.asked import Message
 
 FORMAT, VERSION = "tempzero direction pack", 2
 ROUNDING_ROOM = 1.5
+SCATTERED_PASSES = 16
+"""A form that scatters with whatever else rounds is the mean of so many passes; every other one is a single pass."""
 LARGEST_PACK_BYTES = 64_000_000
 _ROLES = ("system", "user", "assistant")
 
@@ -58,6 +60,11 @@ class Direction:
     by: NDArray[np.float64]
     unsure: float = 0.0
     """What is not known of `by`, a root mean square in nats: where the form scatters, it is a mean of a few passes."""
+
+    @property
+    def scatter(self) -> float:
+        """How far one pass is off their mean, as whoever serves the form is off `by`: a root mean square in nats."""
+        return self.unsure * float(np.sqrt(SCATTERED_PASSES))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
