@@ -1,21 +1,28 @@
-"""A real llama.cpp engine in, a server out that tells the log-probabilities of given tokens as vLLM and SGLang do.
+"""A real llama.cpp engine in, a server out that tells log-probabilities of given tokens as vLLM, SGLang or an echo do.
 
 `with reading(engine) as server: ... server.base_url ...`. Everything it tells is computed by the engine;
 only the form of requests and answers is another server's. With `only_v1` it hides what stands beside /v1.
+`most_told` tokens are all that it tells of in one request, as a server does that is short of memory.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from loopback import Call, Loopback, Reply, error, value
 from numpy.typing import NDArray
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.types.asked import Message
+from tiny_gguf import list_printable_bytes
 
 MODEL = "tiny"
 _CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>")
+
+
+# How a host that echoes writes tokens: parts of characters spelled out, nothing for these and control tokens, or as the
+# vocabulary writes them.
+Letters = Literal["bytes", "nothing", "pieces"]
 
 
 class _Refused(Exception):
@@ -27,8 +34,17 @@ class _Refused(Exception):
 class ReadingServer:
     """Answers one call at a time from the engine."""
 
-    def __init__(self, engine: InProcessEngine, *, only_v1: bool = False, always_begins: bool = False) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        engine: InProcessEngine,
+        *,
+        only_v1: bool = False,
+        always_begins: bool = False,
+        most_told: int = 512,
+        letters: Letters = "bytes",
+        takes_ids: bool = True,
+    ) -> None:
+        self._engine, self._most_told, self._letters, self._takes_ids = engine, most_told, letters, takes_ids
         self._only_v1, self._always_begins = only_v1, always_begins
         spelled = {engine.tokenize(name, special=True)[-1]: name for name in _CONTROL}
         self._control = {t: name for t, name in spelled.items() if not engine.piece(t)}
@@ -61,9 +77,14 @@ class ReadingServer:
         choice: dict[str, Any] = {"index": 0, "text": "", "finish_reason": "length"}
         if asked.get("echo"):
             choice["text"] = self._text(ids)
+            if asked.get("logprobs"):
+                choice["logprobs"] = self._echo(asked, ids)
+        if asked.get("allowed_token_ids"):
+            choice["logprobs"] = self._forced(asked, ids)
         if asked.get("return_token_ids"):
             choice["prompt_token_ids"] = ids
         if asked.get("prompt_logprobs") is not None:
+            self._require_room(len(ids))
             rows = self._logprobs(ids, 1)
             pairs = zip(ids[1:], rows, strict=False)
             told = [self._vllm_entry(row, token, asked["prompt_logprobs"]) for token, row in pairs]
@@ -92,11 +113,51 @@ class ReadingServer:
             ]
         return {"id": "chat-1", "object": "chat.completion", "model": MODEL, "choices": [choice], **shown}
 
+    def _forced(self, asked: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+        (token,) = asked["allowed_token_ids"]
+        assert asked["max_tokens"] == 1
+        assert asked["return_tokens_as_token_ids"]
+        (row,) = self._logprobs(ids, len(ids))
+        top = {f"token_id:{t}": float(row[t]) for t in np.argsort(-row, kind="stable")[: asked["logprobs"]]}
+        own = f"token_id:{token}"
+        return {
+            "tokens": [own],
+            "token_logprobs": [float(row[token])],
+            "top_logprobs": [{own: float(row[token]), **top}],
+        }
+
+    # --- as a host that echoes ----------------------------------------------------------------
+
+    def _echo(self, asked: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+        if not self._takes_ids and not isinstance(asked["prompt"], str):
+            raise _Refused(422, "prompt: Input should be a valid string")
+        count, rows = min(5, asked["logprobs"]), self._logprobs(ids, 1)
+        said = [*ids, int(rows[-1].argmax())]
+        tops: list[Any] = [None]
+        for token, row in zip(said[1:], rows, strict=True):
+            shown = {self._write(int(t)): float(row[t]) for t in np.argsort(-row, kind="stable")[:count]}
+            tops.append(shown | {self._write(token): float(row[token])})
+        own = [None, *(float(row[t]) for t, row in zip(said[1:], rows, strict=True))]
+        return {"tokens": [self._write(t) for t in said], "token_logprobs": own, "top_logprobs": tops}
+
+    def _write(self, token: int) -> str:
+        if token in self._control:
+            return "" if self._letters == "nothing" else self._control[token]
+        piece = self._engine.piece(token)
+        if self._letters == "pieces":
+            return "".join(list_printable_bytes()[byte] for byte in piece)
+        try:
+            text = piece.decode()
+        except UnicodeDecodeError:
+            return "" if self._letters == "nothing" else "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+        return text
+
     # --- as SGLang ----------------------------------------------------------------------------
 
     def _generate(self, asked: dict[str, Any]) -> dict[str, Any]:
         ids, start, count = self._ids_of(asked["input_ids"]), asked["logprob_start_len"], asked["top_logprobs_num"]
         assert asked["return_logprob"]
+        self._require_room(len(ids) - start)
         own: list[Any] = [[None, ids[start], self._text([ids[start]])]]
         top: list[Any] = [None]
         for token, row in zip(ids[start + 1 :], self._logprobs(ids, start + 1), strict=False):
@@ -133,6 +194,10 @@ class ReadingServer:
             raise _Refused(400, f"This model's maximum context length is 512 tokens, your request has {len(ids)}")
         return ids
 
+    def _require_room(self, told: int) -> None:
+        if told > self._most_told:
+            raise _Refused(500, f"out of memory: {told} rows of logits")
+
     def _logprobs(self, ids: list[int], start: int) -> NDArray[np.float32]:
         rows = np.concatenate(list(self._engine.logits(ids, start)))
         below = rows - rows.max(axis=1, keepdims=True)
@@ -140,9 +205,9 @@ class ReadingServer:
         return logprobs
 
 
-def reading(engine: InProcessEngine, *, only_v1: bool = False, always_begins: bool = False) -> Loopback:
+def reading(engine: InProcessEngine, **how: Any) -> Loopback:
     """Such a server, to be entered. `always_begins`: it puts a begin token on every text, as new SGLang does."""
-    return Loopback(ReadingServer(engine, only_v1=only_v1, always_begins=always_begins).answer)
+    return Loopback(ReadingServer(engine, **how).answer)
 
 
 def _messages(asked: dict[str, Any]) -> list[Message]:

@@ -101,7 +101,7 @@ def write_tokenizer_folder(folder: Path) -> Path:
 
 def _list_bytes_vocabulary() -> tuple[list[str], list[str]]:
     """Byte-level BPE: every byte is a word (in its printable stand-in), and a few pairs are merged."""
-    tokens = [*SPECIAL, *_printable_bytes(), *_PAIRS, *(f"Ġ{pair}" for pair in _PAIRS)]
+    tokens = [*SPECIAL, *list_printable_bytes(), *_PAIRS, *(f"Ġ{pair}" for pair in _PAIRS)]
     return tokens, [f"{pair[0]} {pair[1]}" for pair in _PAIRS] + [f"Ġ {pair}" for pair in _PAIRS]
 
 
@@ -137,7 +137,7 @@ def _write_pieces_vocabulary(writer: gguf.GGUFWriter) -> int:
     return len(types)
 
 
-def _printable_bytes() -> list[str]:
+def list_printable_bytes() -> list[str]:
     """The 256 characters by which byte-level BPE writes the 256 bytes."""
     shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [n for n in range(256) if n not in shown]

@@ -15,7 +15,8 @@ from making import chain_bytes, chain_file, make_attempt, make_run, make_suite
 from tempzero import config, records
 from tempzero.config import Config
 from tempzero.engines import open_local_engine
-from tempzero.engines.hosted.prompt_logprobs_forms import LOGPROB_FORMS, TokenStanding
+from tempzero.engines.hosted.readers.vllm import read_vllm_answer
+from tempzero.engines.hosted.told_tokens import TokenStanding
 from tempzero.engines.local import weights
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.errors import RunFolderError, UsageError
@@ -327,7 +328,7 @@ class TornServer:
             shown[token]["rank"] = 1 + int((sure > sure[token]).sum())
             told.append({str(t): said for t, said in shown.items()})
         answer = {"choices": [{"prompt_logprobs": [None] * start + told}]}
-        return LOGPROB_FORMS["vllm"].standings(answer, token_ids, start)
+        return read_vllm_answer(answer, token_ids, start)
 
 
 @pytest.mark.parametrize(

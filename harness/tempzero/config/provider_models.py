@@ -102,14 +102,21 @@ class ProviderFields(StrictModel):
     pack for the model it is of, and of a replayed or imported provider for its own name."""
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key; never the key."""
-    reads: Literal["vllm", "sglang"] | None = None
-    """This endpoint tells the log-probabilities of given tokens as `vllm` or `sglang` does: it can be a reference."""
+    reads: Literal["vllm", "sglang", "echo", "llama_server"] | None = None
+    """This endpoint tells the log-probabilities of given tokens, so it can be a reference: as a `vllm` or `sglang`
+    server does; by completions with `echo` and `logprobs`, as some hosts and llama-cpp-python do (`echo`, which needs
+    `tokenizer:`); or as llama.cpp's own `llama_server` does, a request for each token."""
     reads_also_at: tuple[str, ...] = ()
     """Further base URLs at which the same model reads along, e.g. of other machines: at each of them `concurrency`
     responses are read at once. They are not asked anything else."""
+    reads_at_once: Positive | None = None
+    """So many tokens are told in one request at most, for servers that are short of memory. `sglang`: 1024 unless this
+    says otherwise, longer responses in parts. `vllm` tells whole texts with their prompts: of a longer one each token
+    is read by itself. null: as much as the server takes. What is read is the same."""
     tokenizer: str | None = None
     """The folder with the tokenizer of the model that `reads:` (tokenizer.json and its chat template, as Hugging Face
-    lays them out), in place of the server's own /tokenize. Readings by hand-over (`tempzero score --plan`) need it."""
+    lays them out), in place of the server's own /tokenize. `reads: echo` and readings by hand-over (`tempzero score
+    --plan`) need it."""
     request: RequestFields = Field(default={})
     """Further fields of every request's JSON body, e.g. an aggregator's choice of upstream or `response_format`. They
     are laid over those that tempzero sends: mappings key by key, null leaves a field out, anything else takes its
@@ -227,6 +234,13 @@ class ProviderFields(StrictModel):
             raise ValueError("reads: is for a base_url; models in this process are read without it")
         if self.reads_also_at and self.reads is None:
             raise ValueError("reads_also_at: goes with `reads:`, which says how these are asked")
+        if self.reads == "echo" and self.tokenizer is None:
+            raise ValueError(
+                "reads: echo tells tokens by their letters, so it needs tokenizer: the folder with the model's "
+                "tokenizer.json and chat template"
+            )
+        if self.reads_at_once is not None and self.reads not in ("vllm", "sglang"):
+            raise ValueError("reads_at_once: goes with `reads: vllm` or `reads: sglang`; others tell one text or token")
         sent = {name for fields in self.reasoning.sends.values() for name in fields} | {"reasoning_effort"}
         if self.tokenizer is not None and self.reads is None:
             raise ValueError("tokenizer: goes with `reads:`: nobody else needs it")

@@ -62,7 +62,7 @@ def read_logit_rows(
 
 
 class ReportedToken(Protocol):
-    """What an endpoint tells of one token: see `engines.prompt_logprobs_forms.TokenStanding`."""
+    """What an endpoint tells of one token: see `engines.hosted.told_tokens.TokenStanding`."""
 
     @property
     def token_id(self) -> int: ...

@@ -17,7 +17,7 @@ import msgspec
 
 from tempzero.canonical_json import to_canonical_json
 from tempzero.engines.hosted.fault_catalogue import outcome_of_inband_error, to_printable_line
-from tempzero.engines.hosted.prompt_logprobs_forms import MalformedAnswer, first_choice
+from tempzero.engines.hosted.told_tokens import MalformedAnswer, first_choice
 from tempzero.errors import EngineError, UsageError
 from tempzero.types.scored import BatchForm
 

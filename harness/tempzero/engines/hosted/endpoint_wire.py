@@ -22,6 +22,12 @@ from tempzero.engines.hosted.openai_chat import ChatEngine, open_chat_engine
 from tempzero.errors import EngineError
 
 _ABSENT_STATUSES = (404, 405)
+# What servers say of a request that is too large for them, in words or by what becomes of them.
+_SIZE_STATUSES = (400, 413, 422, 500, 502, 503, 507)
+
+
+class RefusedRequest(EngineError):
+    """The server did not do what was asked; with less of it in one request it may."""
 
 
 class EndpointWire:
@@ -53,11 +59,13 @@ class EndpointWire:
         reply = self._runner.run(self._find_channel(path).post(body))
         if reply.status is None or (reply.broken is not None and 200 <= reply.status < 300):
             assert reply.broken is not None, "without a head there is a reason for it"
-            self.fail(path, outcome_of_break(reply.broken).detail)
+            kind = RefusedRequest if reply.broken.kind == "too_large" else EngineError
+            self.fail(path, outcome_of_break(reply.broken).detail, kind)
         if may_be_absent and reply.status in _ABSENT_STATUSES:
             return None
         if not 200 <= reply.status < 300:
-            self.fail(path, outcome_of_refusal(reply.status, reply.headers, reply.body).detail)
+            kind = RefusedRequest if reply.status in _SIZE_STATUSES else EngineError
+            self.fail(path, outcome_of_refusal(reply.status, reply.headers, reply.body).detail, kind)
         try:
             value = json.loads(reply.body)
         except (ValueError, RecursionError):
@@ -72,9 +80,9 @@ class EndpointWire:
             self.fail(path, problem)
         return value
 
-    def fail(self, path: str, problem: str) -> Never:
+    def fail(self, path: str, problem: str, kind: type[EngineError] = EngineError) -> Never:
         """With the URL as the configuration writes it: filled in, it could hold a secret."""
-        raise EngineError(f"{self._provider.name}: {self._root}{path}: {problem}")
+        raise kind(f"{self._provider.name}: {self._root}{path}: {problem}")
 
     def close(self) -> None:
         """Close the connections. Safe to call twice."""

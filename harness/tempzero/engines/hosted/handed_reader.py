@@ -11,8 +11,9 @@ from typing import Any
 from tempzero.config import Provider
 from tempzero.engines.hosted.batch_files import BatchResults, build_batch_line, name_reading
 from tempzero.engines.hosted.endpoint_wire import find_foreign_model
-from tempzero.engines.hosted.prompt_logprobs_forms import LOGPROB_FORMS, MalformedAnswer, TokenStanding
+from tempzero.engines.hosted.readers.vllm import VISIBLE, build_vllm_fields, read_vllm_answer
 from tempzero.engines.hosted.token_texts import TokenizerSource, TokenTexts
+from tempzero.engines.hosted.told_tokens import MalformedAnswer, TokenStanding
 from tempzero.errors import EngineError
 from tempzero.types.scored import BatchForm
 
@@ -26,7 +27,6 @@ class HandedReader:
     def __init__(self, provider: Provider, tokenizer: TokenizerSource, results: BatchResults) -> None:
         assert provider.reads == "vllm", "the caller has seen `reads: vllm`"
         self._provider, self._tokenizer, self._results = provider, tokenizer, results
-        self._form = LOGPROB_FORMS["vllm"]
         known = TokenTexts(tokenizer, {})
         self._known, self.tokenize, self.pieces, self.prompt_ids = (
             known,
@@ -48,7 +48,7 @@ class HandedReader:
             "handed_over": True,
             "model": self._provider.model,
             "reads": self._provider.reads,
-            "visible_tokens": self._form.visible,
+            "visible_tokens": VISIBLE,
             "ranks": "of all tokens",
             "tokenizer": self._tokenizer.describe(),
         }
@@ -78,12 +78,11 @@ class HandedReader:
         foreign = find_foreign_model(self._provider, told.get("model"))
         if foreign is not None:
             raise MalformedAnswer(foreign)
-        return self._form.standings(told, token_ids, start)
+        return read_vllm_answer(told, token_ids, start)
 
     def list_batch_lines(self, form: BatchForm) -> list[bytes]:
         """The requests for all that is wanted."""
-        fields = {name: value for name, value in self._form.request((), 1).items() if name != "prompt"}
-        return [build_batch_line(self._provider.model, ids, fields, form) for ids in self.wanted.values()]
+        return [build_batch_line(self._provider.model, ids, build_vllm_fields(), form) for ids in self.wanted.values()]
 
 
 def open_handed_reader(provider: Provider, tokenizer: TokenizerSource | None, results: BatchResults) -> HandedReader:

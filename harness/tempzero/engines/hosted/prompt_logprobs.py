@@ -1,8 +1,8 @@
 """An endpoint that tells the log-probabilities of given tokens in; each token's standing under its model out.
 
-For a reference too large for this machine: a vLLM or SGLang server reads a whole response in one pass
-and names the most likely tokens beside the one that stands there. A difference of two log-probabilities
-is the difference of their logits, so the margins are those that the logits would give.
+For a reference too large for this machine: a server reads a response and names the most likely tokens beside each that
+stands there. A difference of two log-probabilities is the difference of their logits, so the margins are those that the
+logits would give. How each kind of server is asked stands in `readers`; how much at once, here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tempzero.config import Provider
-from tempzero.engines.hosted.endpoint_wire import EndpointWire
-from tempzero.engines.hosted.prompt_logprobs_forms import LOGPROB_FORMS, MalformedAnswer, TokenStanding
-from tempzero.engines.hosted.server_tokenizer import ServerTokenizer
+from tempzero.engines.hosted.endpoint_wire import EndpointWire, RefusedRequest
+from tempzero.engines.hosted.readers import PROMPT_READERS
 from tempzero.engines.hosted.token_texts import TokenizerSource, TokenTexts, build_sample_conversation
+from tempzero.engines.hosted.told_tokens import MalformedAnswer, TokenStanding
 from tempzero.errors import EngineError
 
 __all__ = ["EndpointReader", "TokenStanding", "open_endpoint_reader"]
+
+# Of a server that tells any part of a text: so many tokens a request, whose log-probabilities over a vocabulary of
+# 150,000 are 600 MB there. A request for fewer than the second number is not made smaller.
+_AT_ONCE, _AT_ONCE_LEAST = 1024, 64
+# A text of so many tokens is too long for no server: where it is refused, that is for another reason.
+_SHORT_TEXT = 256
 
 
 class EndpointReader:
@@ -42,11 +48,11 @@ class EndpointReader:
         """
         assert provider.reads is not None, "the caller has seen `reads:`"
         self._provider = provider
-        self._form = LOGPROB_FORMS[provider.reads]
         self._wire = EndpointWire(provider, environ)
-        self._path = self._form.path if self._form.at_root else f"{self._wire.api}{self._form.path}"
-        self._wire.describe_path(self._path)
-        self._tokenizer = ServerTokenizer(provider, self._wire) if tokenizer is None else tokenizer
+        self._reader = PROMPT_READERS[provider.reads](provider, self._wire, tokenizer)
+        self._wire.describe_path(self._reader.path)
+        self._at_once, self._longest = provider.reads_at_once or _AT_ONCE, provider.reads_at_once
+        self._tokenizer = self._reader.tokenizer
         known = TokenTexts(self._tokenizer, {} if texts is None else texts)
         self._known, self.tokenize, self.pieces = known, known.tokenize, known.pieces
         self.prompt_ids = self._tokenizer.prompt_ids
@@ -54,12 +60,13 @@ class EndpointReader:
     def describe(self) -> Mapping[str, Any]:
         """The endpoint and how much of its distributions can be seen, as JSON values without secrets."""
         return {
-            **self._wire.describe_path(self._path),
+            **self._wire.describe_path(self._reader.path),
             "engine": "prompt_logprobs",
             "reads": self._provider.reads,
-            "visible_tokens": self._form.visible,
-            "ranks": "of all tokens" if self._form.ranks else f"of the first {self._form.visible}",
+            "visible_tokens": self._reader.visible,
+            "ranks": "of all tokens" if self._reader.ranks else f"of the first {self._reader.visible}",
             "tokenizer": self._tokenizer.describe(),
+            **self._reader.describe(),
         }
 
     async def aclose(self) -> None:
@@ -72,9 +79,11 @@ class EndpointReader:
         return self._known.end_ids
 
     def read(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
-        """How each token from position `start` (1 or more) on stands in its own context, in one request.
+        """How each token from position `start` (1 or more) on stands in its own context.
 
-        Raises EngineError where the server does not tell, or reads another model or other tokens.
+        In one request, or in several where the text is longer than is to be told at once or the server refuses it as a
+        whole; what they say is the same. Raises EngineError where the server does not tell, or reads another model or
+        other tokens.
         """
         if not 1 <= start <= len(token_ids) or not all(type(t) is int and t >= 0 for t in token_ids):
             raise EngineError(
@@ -83,11 +92,46 @@ class EndpointReader:
             )
         if start == len(token_ids):
             return []
-        told = self._wire.require_answer(self._path, self._form.request(token_ids, start))
         try:
-            return self._form.standings(told, token_ids, start)
+            if self._reader.tells == "whole":
+                return self._read_whole(token_ids, start)
+            if self._reader.tells == "part":
+                return self._read_parts(token_ids, start)
+            return self._reader.read_tokens(token_ids, start, len(token_ids))
         except MalformedAnswer as problem:
-            self._wire.fail(self._path, str(problem))
+            self._wire.fail(self._reader.path, str(problem))
+
+    def _read_whole(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        """All in one request; of a text that is too long for that each token by itself, where that can be asked."""
+        end, single = len(token_ids), self._reader.reads_single_tokens
+        if single and self._longest is not None and end > self._longest:
+            return [self._reader.read_token(token_ids, at) for at in range(start, end)]
+        try:
+            return self._reader.read_tokens(token_ids, start, end)
+        except RefusedRequest as refusal:
+            if not single or end <= _SHORT_TEXT:
+                raise
+            try:  # the last one first: it is refused too where the text does not fit into the context
+                last = self._reader.read_token(token_ids, end - 1)
+            except (EngineError, MalformedAnswer):
+                raise refusal from None
+        self._longest = end - 1
+        return [*(self._reader.read_token(token_ids, at) for at in range(start, end - 1)), last]
+
+    def _read_parts(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        """One part after another; smaller ones, now and later, where the server refuses one."""
+        found: list[TokenStanding] = []
+        size = self._at_once
+        while (at := start + len(found)) < len(token_ids):
+            end = min(at + size, len(token_ids))
+            try:
+                found += self._reader.read_tokens(token_ids, at, end)
+            except RefusedRequest:
+                if end - at <= _AT_ONCE_LEAST:
+                    raise
+                size = max(_AT_ONCE_LEAST, (end - at) // 2)
+        self._at_once = size
+        return found
 
     def try_out(self) -> None:
         """Read one short text. Raises EngineError, closed, where the endpoint does not tell what is needed."""

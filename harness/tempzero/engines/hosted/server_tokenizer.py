@@ -8,7 +8,7 @@ from typing import Any
 from tempzero.answers.chat_messages import wire_message
 from tempzero.config import Provider
 from tempzero.engines.hosted.endpoint_wire import EndpointWire
-from tempzero.engines.hosted.prompt_logprobs_forms import MalformedAnswer, first_choice, require_token_ids
+from tempzero.engines.hosted.told_tokens import MalformedAnswer, first_choice, require_token_ids
 from tempzero.types.asked import Message
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tempzero.engines.hosted.readers.echo import TokenSpelling
 from tempzero.engines.local.chat_template import ChatTemplate
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message
@@ -20,10 +22,11 @@ _ID_LIMIT = 1 << 32  # what the library can be asked for
 
 
 class TokenizerFile:
-    """See `engines.hosted.token_texts.TokenizerSource`."""
+    """See `engines.hosted.token_texts.TokenizerSource` and `engines.hosted.readers.echo.Vocabulary`."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, sha256: str) -> None:
         self._tokenizer, self._template, self._sha256 = tokenizer, template, sha256
+        self._added = {id_: added.special for id_, added in tokenizer.get_added_tokens_decoder().items()}
 
     def describe(self) -> str:
         """Which file it is."""
@@ -43,6 +46,36 @@ class TokenizerFile:
         if unknown:
             raise EngineError(f"token id {unknown[0]} is not in this vocabulary")
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are, added ones among them."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    @functools.cached_property
+    def begin_id(self) -> int | None:
+        """The token that it puts before a text by itself."""
+        own, plain = (self._tokenizer.encode("a", add_special_tokens=it).ids for it in (True, False))
+        return int(own[0]) if own[:1] != plain[:1] else None
+
+    def spell_token(self, token_id: int) -> TokenSpelling:
+        """One token in letters: none where the vocabulary has a hole at that id."""
+        piece = self._tokenizer.id_to_token(token_id)
+        if piece is None:
+            return TokenSpelling(behind="", alone="", piece="", control=True)
+        before = str(self._tokenizer.decode([self._anchor], skip_special_tokens=False))
+        both = str(self._tokenizer.decode([self._anchor, token_id], skip_special_tokens=False))
+        return TokenSpelling(
+            behind=both.removeprefix(before),
+            alone=str(self._tokenizer.decode([token_id], skip_special_tokens=False)),
+            piece=str(piece),
+            control=self._added.get(token_id, False),
+        )
+
+    @functools.cached_property
+    def _anchor(self) -> int:
+        """A plain token to put before others: some tokenizers drop a space that begins a text."""
+        return int(self._tokenizer.encode("a", add_special_tokens=False).ids[-1])
 
 
 def open_tokenizer_file(folder: Path) -> TokenizerFile:
