@@ -23,6 +23,7 @@ from tempzero.errors import RunFolderError, UsageError
 from tempzero.metrics import decoding
 from tempzero.reading.references import EndpointReference, LogitsReference
 from tempzero.reading.scorer import Scorer
+from tempzero.reading.suspect_reading import SuspectReader, Tokens
 from tempzero.records.layout import SCORES_SEAL
 from tempzero.types.asked import Question, Sampling, Suite, Trial
 from tempzero.types.recorded import Attempt, Completion, Exchange
@@ -343,12 +344,19 @@ def test_a_text_is_cut_the_way_of_a_choice_that_rounding_turned(
     chosen = settings()
     path = make_run(tmp_path, chosen, SUITE, [said("b", "p0", Completion(text="ab", finish_reason="stop"))])
     lines: list[ScoreLine] = []
-    Scorer(records.open_run(path), "ref", reference(), lines.append).read_responses(lambda *_: None)
+    model = reference()
+    scorer = Scorer(records.open_run(path), "ref", model, lines.append)
+    scorer.read_responses(lambda *_: None)
     (honest,) = (line.scored for line in lines if line.scored is not None)
     assert honest.scores is not None
     assert honest.scores.token_ids == (0, 1, 4)
     assert honest.scores.margin == pytest.approx((0.01, 0.0, 0.0), abs=1e-4)
     assert honest.settled == 1
+    tokens = Tokens(tokenize=model.tokenize, pieces=model.pieces, end_ids=model.end_ids)
+    suspects = SuspectReader(reference="ref", tokens=tokens, source=model, exact=model.exact, clear_margin=1.25)
+    (given,) = scorer.collect_answers()
+    (unchanged,) = suspects.read_unchanged(given).answers
+    assert unchanged.margin == (0.01,), "and so it is for the yardstick that suspects are held against"
 
 
 class HalfCharacters(Spelling):

@@ -133,7 +133,7 @@ def choose_clip(table: ReaderTable, forms: Sequence[JoinedForm]) -> Clip:
 
     Where neither has one the largest margin read is taken: then nothing is cut off.
     """
-    honest = [f.margin for f in forms if f.honest]
+    honest = [f.margin for f in forms if f.honest and not f.repeated]
     if honest:
         at = float(np.percentile(np.concatenate(honest), CLIP_PERCENTILE))
         if at > 0:

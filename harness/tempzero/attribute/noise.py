@@ -24,6 +24,8 @@ class JoinedForm:
 
     name: str
     honest: bool
+    # The same computation once more: see `FormReading.repeated`.
+    repeated: bool
     change: Floats
     margin: Floats
     prompt: Ints
@@ -51,6 +53,7 @@ def _join_form_readings(table: ReaderTable, readings: Sequence[FormReading]) -> 
     return JoinedForm(
         name=readings[0].form,
         honest=readings[0].honest,
+        repeated=readings[0].repeated,
         change=np.concatenate([np.asarray(r.gap_change, dtype=np.float64) for r in readings]),
         margin=np.concatenate([np.asarray(r.margin, dtype=np.float64) for r in readings]),
         prompt=np.repeat(prompt, length),
@@ -84,7 +87,7 @@ def measure_noise_floor(table: ReaderTable, known: Sequence[JoinedForm], floor: 
     tokens, misses, unexplained = _count_own_tokens(table, epsilon)
     return NoiseFloor(
         reference=table.reader.reference,
-        basis="measured" if floor.basis == "default" and honest else floor.basis,
+        basis="measured" if floor.basis == "default" and any(not f.repeated for f in honest) else floor.basis,
         source=floor.source,
         epsilon=epsilon,
         tokens=int(changes.size),

@@ -47,7 +47,7 @@ def collect_readings(
     for name in (r.reference for r in reading.readers if reference in (None, r.reference)):
         scored = {s.trial: s for s in reading.scored if s.reference == name}
         found = {number: _find_token_scores(scored, answers.trials[number][1]) for number in numbers}
-        honest = [f for f in reading.forms if f.honest and f.reference == name]
+        honest = [f for f in reading.forms if f.honest and not f.repeated and f.reference == name]
         known = {number: of for number, of in found.items() if of is not None}
         if honest and len(known) == len(found) and _has_token_difference(*(known[number] for number in example)):
             return Readings(

@@ -179,9 +179,6 @@ class RemoteReference:
         found: TokenStandings = self._reader.call("read", tuple(prompt), tuple(ids), ended=ended)
         return found
 
-    def remember(self, prompt: Sequence[int], ids: Sequence[int], standings: TokenStandings, *, ended: bool) -> None:
-        """Nothing: who reads under suspects reads in one place, with rows of its own."""
-
 
 def _fetch(references: Sequence[Any]) -> list[Any]:
     """What the calls gave. Raises EngineError where the cluster cannot do them, UsageError where it is not there."""

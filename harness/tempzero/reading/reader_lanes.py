@@ -5,30 +5,21 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from tempzero.metrics import decoding
 from tempzero.reading.references import ReferenceModel
 from tempzero.types.asked import Message
 
 
-class LaneReference(ReferenceModel, Protocol):
-    """One of several readers of a model."""
-
-    def remember(
-        self, prompt: Sequence[int], ids: Sequence[int], standings: decoding.TokenStandings, *, ended: bool
-    ) -> None:
-        """Keep what another one read, if it is of use later."""
-
-
 class PooledReference:
     """Several readers of one model as one; who asks while all of them read waits."""
 
-    def __init__(self, references: Sequence[LaneReference]) -> None:
-        self._idle: queue.SimpleQueue[LaneReference] = queue.SimpleQueue()
+    def __init__(self, references: Sequence[ReferenceModel]) -> None:
+        self._idle: queue.SimpleQueue[ReferenceModel] = queue.SimpleQueue()
         for reference in references:
             self._idle.put(reference)
-        self._first = first = references[0]
+        first = references[0]
         self.exact, self.until_difference, self.written = first.exact, first.until_difference, first.written
         self.vocabulary, self.end_ids, self.describe = first.vocabulary, first.end_ids, first.describe
 
@@ -52,13 +43,10 @@ class PooledReference:
 
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
         with self._borrow() as one:
-            standings = one.read(prompt, ids, ended=ended)
-        if one is not self._first:  # whoever reads under suspects later need not read this again
-            self._first.remember(prompt, ids, standings, ended=ended)
-        return standings
+            return one.read(prompt, ids, ended=ended)
 
     @contextlib.contextmanager
-    def _borrow(self) -> Iterator[LaneReference]:
+    def _borrow(self) -> Iterator[ReferenceModel]:
         one = self._idle.get()
         try:
             yield one

@@ -17,6 +17,9 @@ from tempzero.reading.top_rows import BookedModel, RowBook, TopRows
 from tempzero.reading.written_reasoning import END_THINK, THINK, WrittenForm
 from tempzero.types.asked import Message
 
+# Of the tokens that an endpoint shows so many of a place are kept: those that rounding could choose are fewer.
+_VISIBLE_KEPT = 8
+KnownRows = dict[tuple[tuple[int, ...], tuple[int, ...], bool], TopRows]
 _THINK_TAGS = re.compile(f"({re.escape(THINK)}|{re.escape(END_THINK)})")
 
 
@@ -151,12 +154,13 @@ class EndpointReference:
 
     exact, until_difference, written, vocabulary = False, False, None, 0
 
-    def __init__(self, endpoint: LogprobsEndpoint) -> None:
+    def __init__(self, endpoint: LogprobsEndpoint, known: KnownRows | None = None) -> None:
+        """`known`: what was read, which readers of one model share, so that it is not read again under suspects."""
         self._endpoint = endpoint
         self.describe, self.tokenize, self.pieces = endpoint.describe, endpoint.tokenize, endpoint.pieces
         self.end_ids = endpoint.end_ids
         self.read_tokens = 0
-        self._known: dict[tuple[tuple[int, ...], tuple[int, ...], bool], TopRows] = {}
+        self._known: KnownRows = {} if known is None else known
 
     def prompt_ids(
         self,
@@ -171,19 +175,17 @@ class EndpointReference:
 
     def read(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> decoding.TokenStandings:
         """Where several tokens may have ended the turn the first of them is taken."""
-        response = (*ids, *self.end_ids[:1]) if ended else tuple(ids)
-        standings = decoding.read_reported_tokens(self._endpoint.read([*prompt, *response], len(prompt)), prompt)
-        self.remember(prompt, ids, standings, ended=ended)
-        return standings
+        told = self.ask_tokens(prompt, ids, ended=ended)
+        self._known[tuple(prompt), tuple(ids), ended] = list_visible_rows(told)
+        return decoding.read_reported_tokens(told, prompt)
 
-    def remember(
-        self, prompt: Sequence[int], ids: Sequence[int], standings: decoding.TokenStandings, *, ended: bool
-    ) -> None:
-        """Keep what was read, so that it is not read again under suspects."""
-        self._known[tuple(prompt), tuple(ids), ended] = _list_two_tokens(standings)
+    def ask_tokens(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> Sequence[decoding.ReportedToken]:
+        """What the endpoint tells of them, now, whatever was read before."""
+        response = (*ids, *self.end_ids[:1]) if ended else tuple(ids)
+        return self._endpoint.read([*prompt, *response], len(prompt))
 
     def find_rows(self, prompt: Sequence[int], ids: Sequence[int], *, ended: bool) -> TopRows:
-        """Of each place the reader's choice and the response's own token: more is not told."""
+        """Of each place the tokens that the endpoint shows, and the response's own."""
         key = (tuple(prompt), tuple(ids), ended)
         if key not in self._known:
             self.read_tokens += len(prompt) + len(ids)
@@ -199,8 +201,17 @@ def list_logit_rows(model: ModelForm, token_ids: Sequence[int], start: int) -> I
     return chain.from_iterable(model.logits(token_ids, start))
 
 
-def _list_two_tokens(standings: decoding.TokenStandings) -> TopRows:
-    """The reader's choice at 0 and the response's own token as far below as it is."""
-    pairs = list(zip(standings.argmax, standings.token_ids, strict=True))
-    below = [(0.0, -m) for m in standings.margin]
-    return TopRows(ids=np.array(pairs, np.int32).reshape(-1, 2), logits=np.array(below, np.float32).reshape(-1, 2))
+def list_visible_rows(told: Sequence[decoding.ReportedToken]) -> TopRows:
+    """The likeliest that are shown, the best first at 0, and the response's own token wherever it stands.
+
+    Places that show fewer are filled up with no token, infinitely unlikely.
+    """
+    places = [[*dict([*t.rivals[:_VISIBLE_KEPT], (t.token_id, t.logprob)]).items()] for t in told]
+    width = max((len(place) for place in places), default=2)
+    ids, logits = np.full((len(places), width), -1, np.int32), np.full((len(places), width), -np.inf, np.float32)
+    for at, (place, token) in enumerate(zip(places, told, strict=True)):
+        place.sort(key=lambda one: -one[1])
+        ids[at, : len(place)] = [one for one, _ in place]
+        # From the best one: differences of log-probabilities are those of logits, and are small there.
+        logits[at, : len(place)] = [logprob - token.logprob - token.margin for _, logprob in place]
+    return TopRows(ids=ids, logits=logits)

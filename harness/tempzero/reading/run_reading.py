@@ -17,9 +17,10 @@ from tempzero.engines.local import weights
 from tempzero.errors import EngineError, WeightsError
 from tempzero.packs.reference_pack import describe_pack, load_reference_pack
 from tempzero.reading.pack_reading import PackReference
-from tempzero.reading.reader_lanes import LaneReference, PooledReference
+from tempzero.reading.reader_lanes import PooledReference
 from tempzero.reading.references import (
     EndpointReference,
+    KnownRows,
     LogitsModel,
     LogitsReference,
     LogprobsEndpoint,
@@ -49,7 +50,7 @@ class Cluster(Protocol):
     ) -> Sequence[LogprobsEndpoint]:
         """Readers of the endpoint, `lanes` on each machine. Raises EngineError."""
 
-    def open_models(self, config: Config, provider: Provider) -> Sequence[LaneReference]:
+    def open_models(self, config: Config, provider: Provider) -> Sequence[ReferenceModel]:
         """The model of a `local:` provider on each machine. Raises EngineError."""
 
 
@@ -142,24 +143,37 @@ class _RunReading:
                 provider, references[0] if lanes == 1 else PooledReference(references), lanes=lanes
             )
             if self._shard is None:
+                self._read_again(provider, scorer, references)
                 suspects = _SuspectRound(self._run.config, provider, scorer, references[0], self._watcher)
                 suspects.read_requests()
                 self._read_coarser_endpoints(provider, suspects)
 
+    def _read_again(self, provider: Provider, scorer: Scorer, references: Sequence[EndpointReference]) -> None:
+        """Some of the reference's own texts once more: how much the server itself makes of one text and the other."""
+        try:
+            read = scorer.read_again(references, self._run.config.score)
+        except EngineError as problem:
+            self._watcher.say(f"{provider.name}: its own texts were not read again to the end: {problem}")
+            return
+        if read:
+            how = "alone and among others" if len(references) > 1 else "alone"
+            self._watcher.say(f"{provider.name}: {read} tokens of its own texts read once more, {how}")
+
     def _open_lanes(self, provider: Provider, opened: contextlib.ExitStack) -> list[EndpointReference]:
         addresses = (provider.base_url, *provider.reads_also_at)
         entries = [provider.model_copy(update={"base_url": address}) for address in addresses]
+        known: KnownRows = {}
         if self._cluster is not None:
             of_each = [
                 self._cluster.open_endpoints(e, environ=self._environ, lanes=provider.concurrency) for e in entries
             ]
-            return [EndpointReference(one) for same in zip(*of_each, strict=True) for one in same]
+            return [EndpointReference(one, known) for same in zip(*of_each, strict=True) for one in same]
         references: list[EndpointReference] = []
         texts: dict[tuple[int, ...], str] = {}
         for entry in entries * provider.concurrency:
             reader = open_reader(entry, environ=self._environ, texts=texts)
             opened.callback(lambda it: run_coroutine(it.aclose()), reader)
-            references.append(EndpointReference(reader))
+            references.append(EndpointReference(reader, known))
         return references
 
     def _read_coarser_endpoints(self, provider: Provider, suspects: _SuspectRound) -> None:

@@ -28,14 +28,15 @@ from tempzero.metrics import decoding_ways
 from tempzero.reading.asked_prompts import AskedPrompts
 from tempzero.reading.earlier_scores import load_earlier_scores
 from tempzero.reading.form_comparison import build_form_reading
-from tempzero.reading.references import ModelForm, ReferenceModel, list_logit_rows
+from tempzero.reading.references import EndpointReference, ModelForm, ReferenceModel, list_logit_rows
+from tempzero.reading.repeated_readings import ask_together, build_repeated_reading
 from tempzero.reading.response_scores import PreparedAnswer, RecordedAnswer, ResponseScorer, ResponseScores
 from tempzero.reading.response_tokens import ResponseCutter
 from tempzero.reading.suspect_reading import GivenAnswer, ProviderAnswers
 from tempzero.records import Run
 from tempzero.types.asked import Trial
 from tempzero.types.recorded import ANSWERED
-from tempzero.types.scored import Reader, ScoredResponse, ScoreLine, SuspectReading, Unread
+from tempzero.types.scored import Reader, RepeatedForm, ScoredResponse, ScoreLine, SuspectReading, Unread
 
 # A form reads no more prompt than this many times the tokens it is read for.
 _PROMPT_SHARE = 4
@@ -157,6 +158,25 @@ class Scorer:
             plain = self._read_plain_rows(plain_form, ids, len(prompt))[:most]
             other = list(islice(list_logit_rows(form, ids, len(prompt)), most))
             self._write_line(form=build_form_reading(self._reference, name, honest, one.trial, plain, other))
+
+    def read_again(self, readers: Sequence[EndpointReference], settings: ScoreSection) -> int:
+        """Let a server read a sample of the reference's own responses alone, one after the other, and once more: all
+        `readers` at the same time, or alone again where there is one. What differs is the server's own noise.
+
+        Gives how many tokens were read. Raises EngineError.
+        """
+        name: RepeatedForm = "batched" if len(readers) > 1 else "again"
+        sample = [one for one in self.sample_for_forms(settings) if (name, one.trial) not in self._done.forms]
+        most = max(_LEAST_FORM_TOKENS, settings.form_tokens // max(1, len(sample)))
+        asked = [self._list_form_tokens(one, most) for one in sample]
+        alone = [readers[0].ask_tokens(prompt, ids, ended=False) for prompt, ids in asked]
+        for one, first, second in zip(sample, alone, ask_together(readers, asked), strict=True):
+            self._write_line(form=build_repeated_reading(self._reference, name, one.trial, first, second))
+        return sum(map(len, alone))
+
+    def _list_form_tokens(self, one: ScoredResponse, most: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        assert one.scores is not None, "sampled for having scores"
+        return tuple(self._asked.find_ids(one.trial)), one.scores.token_ids[:most]
 
     def _read_plain_rows(self, plain_form: ModelForm, ids: Sequence[int], start: int) -> Sequence[NDArray[np.float32]]:
         """Once for all forms: they are few hundred rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tempzero.types.asked import Trial
 
@@ -100,6 +100,11 @@ class Unread:
     reason: str
 
 
+RepeatedForm = Literal["again", "batched"]
+"""A server that is the reference, reading the same text a second time: alone, or among others."""
+REPEATED_FORMS: tuple[RepeatedForm, ...] = get_args(RepeatedForm)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FormReading:
     """The same response read by another form of the reference's own model, against the plain reading.
@@ -119,6 +124,11 @@ class FormReading:
     margin: tuple[float, ...]
     rounded: tuple[float, ...]
     sampled: tuple[float, ...] = ()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it is the same computation once more, which says nothing of how 16 bits round."""
+        return self.form in REPEATED_FORMS
 
 
 BatchForm = Literal["chat", "completions"]
