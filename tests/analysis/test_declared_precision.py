@@ -84,22 +84,35 @@ def test_finer_weights_than_declared_are_told_and_accuse_nobody(tmp_path: Path) 
     assert outcome == "pass"
 
 
-def _take_the_second_where_it_is_rather_near(
-    rng: np.random.Generator, logits: NDArray[np.float32], context: list[int], position: int
-) -> int:
-    second, best = np.argsort(logits)[-2:]
-    return int(second if 0.2 < logits[best] - logits[second] < 0.5 else best)
+def _take_the_second_between(least: float, most: float) -> Choice:
+    """Where the two best tokens are so far apart."""
+
+    def choose(rng: np.random.Generator, logits: NDArray[np.float32], context: list[int], position: int) -> int:
+        second, best = np.argsort(logits)[-2:]
+        return int(second if least < logits[best] - logits[second] < most else best)
+
+    return choose
 
 
 def test_nobody_is_called_faithful_whose_level_is_beyond_rounding(tmp_path: Path) -> None:
     """Each token may be rounding's where all of them together are not: two pages that contradict each other help
     nobody."""
-    found, level, accused, _ = found_of(tmp_path, _take_the_second_where_it_is_rather_near, None, off_by=3.0)
+    found, level, accused, _ = found_of(tmp_path, _take_the_second_between(0.2, 0.5), None, off_by=3.0)
     assert (level.name, accused) == ("beyond", ["deviates_token_by_token"])
     assert found.reading is not None
     (mine,) = (d for d in found.reading.diagnoses if d.provider == "x")
     assert (mine.cause, mine.strength) == ("not_faithful", "likely")
     assert "all together are more" in mine.message
+
+
+def test_what_is_not_decided_is_not_shown(tmp_path: Path) -> None:
+    """A page that says "too little was read" of a provider and "faithful, shown" beside it says nothing."""
+    found, level, accused, outcome = found_of(tmp_path, _take_the_second_between(0.2, 0.3), None, off_by=3.0)
+    assert (level.name, accused, outcome) == ("undecided", [], "inconclusive")
+    assert found.reading is not None
+    (mine,) = (d for d in found.reading.diagnoses if d.provider == "x")
+    assert (mine.cause, mine.strength) == ("faithful", "likely")
+    assert "do not show yet" in mine.message
 
 
 def test_endpoints_that_declare_other_precisions_are_no_peers(tmp_path: Path) -> None:

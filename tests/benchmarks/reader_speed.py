@@ -39,6 +39,7 @@ from tempzero.collect.watcher import Watcher
 from tempzero.reading import run_reading
 from tempzero.reading.hand_over import plan_readings
 from tempzero.reading.run_reading import score_run
+from tempzero.reading.scorer import Scorer
 from tempzero.records import open_run
 
 SHIPPED = {
@@ -136,9 +137,12 @@ def time_reading(run: Path, folder: Path) -> float:
     """Seconds for all responses, in a copy of the run; suspects and forms apart."""
     copy = folder / "timed"
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(run, copy)
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("scores"))
     began = time.monotonic()
-    with mock.patch.object(run_reading, "REQUEST_SUSPECTS", ()):
+    with (
+        mock.patch.object(run_reading, "REQUEST_SUSPECTS", ()),
+        mock.patch.object(Scorer, "read_again", return_value=0),
+    ):
         score_run(copy, environ=dict(os.environ), watcher=QUIET)
     return time.monotonic() - began
 
@@ -174,10 +178,13 @@ def measure_busy_share(options: argparse.Namespace, folder: Path, own: str, run:
 
 
 def compare_batch(options: argparse.Namespace, folder: Path, run: Path) -> None:
-    """The run's responses by `vllm run-batch`, against what the server said of them (`timed`)."""
-    copy, plan, results = folder / "handed", folder / "plan.jsonl", folder / "results.jsonl"
+    """The run's responses by `vllm run-batch`, against what the server said of them (`timed`).
+
+    In a copy that nobody has read: one chain of scores is one reader's.
+    """
+    copy, plan = folder / "handed", folder / "plan.jsonl"
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(run, copy)
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("scores", "summary.json", "report*", "tables", "charts"))
     plan_readings(copy, plan, say=print)
     rounds: list[str] = []
     while plan.read_text() and len(rounds) < 4:

@@ -126,6 +126,12 @@ def test_what_is_handed_over_is_read_as_the_server_would_read_it(
     assert told.count(f"{results}: 1 line") == 4
 
 
+def test_a_form_of_no_plan_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who forgets --plan would wait for a reading that was to be handed over."""
+    assert main(["score", str(run), "--plan-form", "completions"]) == 2
+    assert "without --plan nothing is written" in capsys.readouterr().err
+
+
 def test_nothing_is_written_until_every_reading_is_there(
     run: Path, server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

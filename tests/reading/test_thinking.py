@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from making import make_attempt, make_run, make_suite
 from tempzero import config, records
 from tempzero.analysis import analyse
 from tempzero.config import Config
-from tempzero.reading.references import LogitsReference
+from tempzero.engines.hosted.readers.vllm import read_vllm_answer
+from tempzero.engines.hosted.told_tokens import TokenStanding
+from tempzero.reading.references import EndpointReference, LogitsReference
 from tempzero.reading.scorer import Scorer
 from tempzero.reading.written_reasoning import find_template_values, list_written_forms
 from tempzero.reports import write_reports
@@ -65,6 +67,33 @@ class Thinker:
         yield rows
 
 
+class ThinkingServer:
+    """The same model behind an endpoint that shows of each place the two likeliest tokens."""
+
+    def __init__(self, model: Thinker) -> None:
+        self._model = model
+        self.end_ids, self.describe = model.end_ids, model.describe
+
+    def tokenize(self, text: str) -> list[int]:
+        return self._model.tokenize(text, special=True)
+
+    def prompt_ids(self, messages: object, *, template_values: object = None) -> list[int]:
+        return self._model.prompt_ids(messages)
+
+    def pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        return [self._model.piece(t) for t in token_ids]
+
+    def read(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
+        (rows,) = self._model.logits(token_ids[:-1], start)
+        told: list[dict[str, object] | None] = [None] * start
+        for token, row in zip(token_ids[start:], rows, strict=True):
+            sure = row.astype(float) - np.log(np.exp(row.astype(float)).sum())
+            shown = {int(t): {"logprob": float(sure[t]), "rank": 1} for t in {*np.argsort(-sure)[:2], token}}
+            shown[token]["rank"] = 1 + int((sure > sure[token]).sum())
+            told.append({str(t): entry for t, entry in shown.items()})
+        return read_vllm_answer({"choices": [{"prompt_logprobs": told}]}, token_ids, start)
+
+
 def settings(**fields: object) -> Config:
     local = {"weights": "path:none", "precision": "as_is"}
     hosted = {"name": "b", "base_url": "http://127.0.0.1:9/v1", "model": "m", "claims": {"model": "t"}, **fields}
@@ -85,11 +114,17 @@ def said(prompt: str, reasoning: str | None, text: str, finish: str = "stop") ->
     return replace(attempt, exchange=replace(attempt.exchange, outcome=outcome))
 
 
-def read(folder: Path, model: Thinker, answers: list[Attempt], chosen: Config | None = None) -> tuple[Path, Reading]:
+def read(
+    folder: Path,
+    model: Thinker,
+    answers: list[Attempt],
+    chosen: Config | None = None,
+    through: Callable[[Thinker], LogitsReference | EndpointReference] = LogitsReference,
+) -> tuple[Path, Reading]:
     path = make_run(folder, chosen or settings(), SUITE, answers)
     run = records.open_run(path)
     with records.open_score_writer(path) as writer:
-        scorer = Scorer(run, "ref", LogitsReference(model), writer.append)
+        scorer = Scorer(run, "ref", through(model), writer.append)
         scorer.read_responses(lambda done, of: None)
     return path, records.open_run(path).reading()
 
@@ -104,10 +139,19 @@ WRITTEN = [
 
 @pytest.mark.parametrize(("prompt_end", "wants"), WRITTEN)
 @pytest.mark.parametrize("tokens", [True, False])
-def test_reasoning_is_read_as_the_model_wrote_it(tmp_path: Path, prompt_end: str, wants: str, tokens: bool) -> None:
+@pytest.mark.parametrize(
+    "through", [LogitsReference, lambda model: EndpointReference(ThinkingServer(model))], ids=["here", "server"]
+)
+def test_reasoning_is_read_as_the_model_wrote_it(
+    tmp_path: Path,
+    prompt_end: str,
+    wants: str,
+    tokens: bool,
+    through: Callable[[Thinker], LogitsReference | EndpointReference],
+) -> None:
     """Blanks that a host took away beside the tags are no misses of the model: every token is its own choice."""
     model = Thinker(wants, prompt_end=prompt_end, tags_are_tokens=tokens)
-    _, reading = read(tmp_path, model, [said("p0", "hm, well", "yes")])
+    _, reading = read(tmp_path, model, [said("p0", "hm, well", "yes")], through=through)
     (scored,) = reading.scored
     assert scored.scores is not None
     assert set(scored.scores.margin) == {0.0}

@@ -63,7 +63,7 @@ def build_reference_reading(
     standings = judge_declared(case, declarations, found.judgements, outranked.diagnoses)
     levels = build_levels(case, found.judgements, standings)
     return WhatWasRead(
-        reading=replace(outranked, diagnoses=tuple(_withdraw_faithful(outranked.diagnoses, levels))),
+        reading=replace(outranked, diagnoses=tuple(_hold_faithful_to_levels(outranked.diagnoses, levels))),
         levels=levels,
         findings=(
             *find_deviations(case, found.judgements, standings),
@@ -118,11 +118,17 @@ def _none_if_not_said(number: int) -> int | None:
     return None if number == NOT_SAID else number
 
 
-def _withdraw_faithful(diagnoses: Iterable[Diagnosis], levels: Iterable[Level]) -> Iterator[Diagnosis]:
-    """Nobody rounds honestly whose level is beyond that: a diagnosis asks of each token, the level of all together."""
-    beyond = {(x.reference, x.provider, x.condition) for x in levels if x.name == "beyond"}
+def _hold_faithful_to_levels(diagnoses: Iterable[Diagnosis], levels: Iterable[Level]) -> Iterator[Diagnosis]:
+    """Nobody rounds honestly whose level is beyond that, and of whom that is undecided it is not shown: a diagnosis
+    asks of each token, the level of all together.
+    """
+    named = {(x.reference, x.provider, x.condition): x.name for x in levels}
     for one in diagnoses:
-        if one.cause == "faithful" and (one.reference, one.provider, one.condition) in beyond:
+        level = named.get((one.reference, one.provider, one.condition)) if one.cause == "faithful" else None
+        if level == "undecided" and one.strength == "shown":
+            words = f"{one.message}; all together they do not show yet that it rounds no more than an honest host"
+            yield replace(one, strength="likely", message=words)
+        elif level == "beyond":
             words = (
                 "each token that is missed may be rounding's, and all together are more than an honest host's rounding "
                 "makes; none of the suspects tried explains them better"

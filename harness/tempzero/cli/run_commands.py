@@ -239,8 +239,9 @@ def score(
         Path | None, typer.Option(help="Read nothing: write what is to be read as requests for an offline batch.")
     ] = None,
     plan_form: Annotated[
-        BatchForm, typer.Option(help="The requests' form: chat for `vllm run-batch`, completions for others.")
-    ] = "chat",
+        BatchForm | None,
+        typer.Option(help="The form of --plan's requests: chat for `vllm run-batch` (the default), else completions."),
+    ] = None,
     results: Annotated[
         list[Path] | None,
         typer.Option("--from", metavar="FILE", help="Take what an offline batch read; again for more."),
@@ -271,8 +272,11 @@ def score(
         raise UsageError("--merge takes what copies have read: leave out --plan, --from and --shard")
     if results and shard and plan is None:
         raise UsageError("--from takes all results at once: leave out --shard, which is for --plan and for reading")
+    if plan_form is not None and plan is None:
+        raise UsageError("--plan-form says how --plan FILE writes its requests: without --plan nothing is written")
     if plan is not None:
-        made = hand_over.plan_readings(run, plan, results=results or (), shard=part, form=plan_form, say=watcher.say)
+        form: BatchForm = plan_form or "chat"
+        made = hand_over.plan_readings(run, plan, results=results or (), shard=part, form=form, say=watcher.say)
         for one in made:
             print(f"{plan}: {one.requests:,} requests of {one.tokens:,} tokens for {one.reference} ({one.model})")
         return 0

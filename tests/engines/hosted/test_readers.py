@@ -203,7 +203,7 @@ STRANGE: Mapping[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "fewer than the two",
     ),
     "of no vocabulary": (
-        lambda told: told | {"top_logprobs": [{"\u96ea\u96ea": -0.5, "a": -2.0} for _ in told["tokens"]]},
+        lambda told: told | {"top_logprobs": [{"\u96ea\u96ea": -0.5, "a": -2.0, "b": -3.0} for _ in told["tokens"]]},
         "the tokenizer does not have",
     ),
     "null": (lambda told: told | {"token_logprobs": [None] * len(told["tokens"])}, "not a finite number"),
