@@ -467,3 +467,15 @@ def test_writing_locking_and_canonical_json_have_one_place_each() -> None:
         for path, text in texts.items()
         if path != PACKAGE / place and pattern.search(text)
     ]
+
+
+def test_the_order_of_concluding_stands_once() -> None:
+    """Who analyses does not judge or report beside it: a second order would drift from the first."""
+    for path in [PACKAGE / "__init__.py", *modules()]:
+        calls = {
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for node in ast.walk(parse_module(path))
+            if isinstance(node, ast.Call)
+        }
+        steps = calls & {"analyse", "judge", "write_reports"}
+        assert len(steps) < 2 or path.name == "conclusion.py", f"{path.name} calls {sorted(steps)}"

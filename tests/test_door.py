@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import doctest
 import inspect
@@ -402,21 +401,6 @@ def test_what_does_not_hold_is_raised(workplace: Path) -> None:
         tempzero.verify(EXAMPLE)
     with pytest.raises(TempzeroError):
         tempzero.verify(workplace / "nowhere")
-
-
-# --- one place for each order --------------------------------------------------------------------
-
-
-def test_the_order_of_concluding_stands_once() -> None:
-    """Who analyses does not judge or report beside it: a second order would drift from the first."""
-    for path in PACKAGE.rglob("*.py"):
-        calls = {
-            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Call)
-        }
-        steps = calls & {"analyse", "judge", "write_reports"}
-        assert len(steps) < 2 or path.name == "conclusion.py", f"{path.name} calls {sorted(steps)}"
 
 
 @pytest.mark.parametrize("first", ["return 130", "raise KeyboardInterrupt"])

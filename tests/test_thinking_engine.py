@@ -52,7 +52,7 @@ def test_the_shipped_model_thinks_is_compared_read_and_shown(tmp_path: Path) -> 
     settings = {
         "version": 1,
         "run": {"prompts": "p.yaml", "reference": "ref", "fingerprint": 0},  # no pack is of this template
-        "score": {"enabled": True, "forms": ["threads=2"], "form_tokens": 16, "variants": []},
+        "score": {"enabled": True, "forms": [], "variants": []},
         "defaults": {"repeats": 1, "max_tokens": 64},
         "weights": shipped["weights"],
         "providers": [

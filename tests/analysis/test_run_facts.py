@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,20 @@ def mixed(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """With its facts; nobody changes it."""
+    run = make_mixed_run(tmp_path_factory.mktemp("made"), part_bytes=20_000)
+    assert make_facts(run)
+    return run
+
+
+@pytest.fixture
+def counted(made_once: Run, tmp_path: Path) -> Run:
+    """A copy with its facts."""
+    return records.open_run(shutil.copytree(made_once.path, tmp_path / made_once.path.name))
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_facts_give_the_figures_of_the_records(tmp_path: Path, seed: int) -> None:
     """Two paths to one report must not differ in a digit, whatever bytes models answer with."""
@@ -39,16 +54,15 @@ def test_facts_give_the_figures_of_the_records(tmp_path: Path, seed: int) -> Non
     assert repr(analyse(run, count=partial(count_by_facts, run))) == repr(analyse(run))
 
 
-def test_facts_are_enough_where_the_records_lie_elsewhere(mixed: Run) -> None:
+def test_facts_are_enough_where_the_records_lie_elsewhere(counted: Run) -> None:
     """Records that were moved to cheaper storage need not come back for a report: their hashes are listed."""
-    make_facts(mixed)
-    expected = [f for f in analyse(mixed).figures if f.metric == "emr"]
-    limits = mixed.token_limits
-    for part in mixed.parts():
+    expected = [f for f in analyse(counted).figures if f.metric == "emr"]
+    limits = counted.token_limits
+    for part in counted.parts():
         part.rename(part.with_suffix(".elsewhere"))
     assert limits([]) == {}
     plain = make_run(
-        mixed.path.parent / "plain",
+        counted.path.parent / "plain",
         make_config(),
         make_suite(),
         [make_attempt(make_trial(name, f"p{p}", r)) for name in "ab" for p in range(3) for r in range(2)],
@@ -62,15 +76,14 @@ def test_facts_are_enough_where_the_records_lie_elsewhere(mixed: Run) -> None:
     assert expected
 
 
-def test_facts_of_other_records_are_not_used(mixed: Run) -> None:
+def test_facts_of_other_records_are_not_used(counted: Run) -> None:
     """A run that went on, or was exchanged, is counted anew: stale facts would be another run's figures."""
-    make_facts(mixed)
-    with records.open_run_writer(mixed.path, now="2026-01-02T03:04:06.000+00:00") as writer:
+    with records.open_run_writer(counted.path, now="2026-01-02T03:04:06.000+00:00") as writer:
         writer.append(make_attempt(make_trial("a", "p0", 3)))
         with pytest.raises(RunFolderError, match="has no facts of these records; `tempzero facts"):
-            list(count_by_facts(mixed, None))  # type: ignore[arg-type]
-        records.finish_session(mixed.path, writer, now="2026-01-02T03:04:07.000+00:00")
-    run = records.open_run(mixed.path)
+            list(count_by_facts(counted, None))  # type: ignore[arg-type]
+        records.finish_session(counted.path, writer, now="2026-01-02T03:04:07.000+00:00")
+    run = records.open_run(counted.path)
     assert make_facts(run)
     assert repr(analyse(run, count=partial(count_by_facts, run))) == repr(analyse(run))
 
@@ -84,14 +97,13 @@ def test_facts_of_other_records_are_not_used(mixed: Run) -> None:
         ("texts/part-00001.parquet", b"PAR1", b""),
     ],
 )
-def test_damaged_facts_are_one_line_with_the_way_out(mixed: Run, name: str, old: bytes, new: bytes) -> None:
+def test_damaged_facts_are_one_line_with_the_way_out(counted: Run, name: str, old: bytes, new: bytes) -> None:
     """They may come from anybody: a number that stands for nothing is no crash and no figure."""
-    make_facts(mixed)
-    file = mixed.path / name
+    file = counted.path / name
     assert old in file.read_bytes()
     file.write_bytes(file.read_bytes().replace(old, new))
     with pytest.raises(RunFolderError, match=r"damaged \(.*\); remove .*facts and make it anew with `tempzero facts"):
-        analyse(mixed, count=partial(count_by_facts, mixed))
+        analyse(counted, count=partial(count_by_facts, counted))
 
 
 def test_nasty_texts_come_back_letter_by_letter(tmp_path: Path) -> None:
@@ -149,14 +161,13 @@ def test_facts_of_a_run_that_went_on_are_not_asked(tmp_path: Path, capsys: pytes
     assert "night-2: was not collected to its end" in shown.err
 
 
-def test_a_query_reads_facts_and_nothing_else(mixed: Run) -> None:
+def test_a_query_reads_facts_and_nothing_else(counted: Run) -> None:
     """SQL from a colleague is not a way to the rest of the disk, and a typing mistake is one line."""
-    make_facts(mixed)
-    secret = mixed.path / "manifest.json"
-    for sql in (f"SELECT * FROM read_text('{secret}')", f"COPY facts TO '{mixed.path / 'out.csv'}'", "SELEC 1"):
+    secret = counted.path / "manifest.json"
+    for sql in (f"SELECT * FROM read_text('{secret}')", f"COPY facts TO '{counted.path / 'out.csv'}'", "SELEC 1"):
         with pytest.raises(UsageError, match="--sql: "):
-            query_facts([mixed.path], sql)
-    assert query_facts([mixed.path], "SELECT count(*) FROM facts")[1] == [(len(list(mixed.views())),)]
+            query_facts([counted.path], sql)
+    assert query_facts([counted.path], "SELECT count(*) FROM facts")[1] == [(len(list(counted.views())),)]
 
 
 def test_the_queries_of_the_manual_are_answered(tmp_path: Path) -> None:
@@ -187,26 +198,24 @@ def test_the_queries_of_the_manual_are_answered(tmp_path: Path) -> None:
         ("texts", "cut_by_provider", "'x'"),
     ],
 )
-def test_facts_of_another_kind_are_damaged_facts(mixed: Run, table: str, column: str, value: str) -> None:
+def test_facts_of_another_kind_are_damaged_facts(counted: Run, table: str, column: str, value: str) -> None:
     """Parquet holds any type: what is no number or no text must end in the line that says so."""
     import duckdb
 
-    make_facts(mixed)
-    file, made = mixed.path / table / "part-00002.parquet", mixed.path / "made.parquet"
+    file, made = counted.path / table / "part-00002.parquet", counted.path / "made.parquet"
     duckdb.execute(f"COPY (SELECT * REPLACE ({value} AS {column}) FROM '{file}') TO '{made}' (FORMAT parquet)")
     made.replace(file)
     with pytest.raises(RunFolderError, match=r"damaged \(.*\); remove .*facts and make it anew with `tempzero facts"):
-        analyse(mixed, count=partial(count_by_facts, mixed))
+        analyse(counted, count=partial(count_by_facts, counted))
 
 
 @pytest.mark.parametrize(("name", "made"), [("limits", [[10**7, [5]]]), ("bits", [[10**7, "x", None]])])
-def test_facts_about_nothing_are_damaged_facts(mixed: Run, name: str, made: object) -> None:
+def test_facts_about_nothing_are_damaged_facts(counted: Run, name: str, made: object) -> None:
     """The names beside the numbers may be anybody's, too."""
-    make_facts(mixed)
-    file = mixed.path / "facts" / "part-00002.json"
+    file = counted.path / "facts" / "part-00002.json"
     file.write_text(json.dumps({**json.loads(file.read_bytes()), name: made}))
     with pytest.raises(RunFolderError, match=r"damaged \(.*\); remove"):
-        analyse(mixed, count=partial(count_by_facts, mixed))
+        analyse(counted, count=partial(count_by_facts, counted))
 
 
 def test_facts_are_made_of_the_listed_records_alone(mixed: Run) -> None:
@@ -223,15 +232,14 @@ def test_facts_are_made_of_the_listed_records_alone(mixed: Run) -> None:
         make_facts(mixed)
 
 
-def test_a_query_writes_nothing(mixed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_writes_nothing(counted: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that may be read may be written to in DuckDB: what is not one SELECT is refused."""
-    make_facts(mixed)
-    file = mixed.path / "facts" / "part-00001.parquet"
+    file = counted.path / "facts" / "part-00001.parquet"
     before = file.read_bytes()
     copy = f"COPY (SELECT 1) TO '{file}'"
     for sql in (copy, f"SELECT 1; {copy}", f"EXPLAIN ANALYZE {copy}", "CREATE TABLE x AS SELECT 1", " ", "-- nothing"):
         with pytest.raises(UsageError, match="--sql: is not one query; say a single SELECT"):
-            query_facts([mixed.path], sql)
+            query_facts([counted.path], sql)
     assert file.read_bytes() == before
-    monkeypatch.chdir(mixed.path)
-    assert query_facts([Path()], "SELECT DISTINCT run FROM facts JOIN runs USING (run)")[1] == [(mixed.path.name,)]
+    monkeypatch.chdir(counted.path)
+    assert query_facts([Path()], "SELECT DISTINCT run FROM facts JOIN runs USING (run)")[1] == [(counted.path.name,)]

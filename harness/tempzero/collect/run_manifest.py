@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def _hash_configuration(prepared: PreparedRun) -> str:
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
-def _installed_versions() -> dict[str, str]:
+@cache
+def _installed_versions() -> Mapping[str, str]:
+    """Found once: what a process has loaded stays what it was, whatever is installed or committed meanwhile."""
     versions = {"python": platform.python_version()}
     for name in _VERSIONED_PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -32,6 +32,8 @@ from tempzero.types.vocabulary import COMPARED_KINDS, Metric
 NED_PAIRS = 30
 # Characters of each text NED looks at: its cost is quadratic in the length. About a thousand tokens.
 NED_CHARS = 4000
+# To start threads takes as long as comparing this many texts.
+_TEXTS_FOR_THREADS = 64
 
 # Drops of one survival curve.
 MOST_STEPS = 100
@@ -70,7 +72,13 @@ class FirstDifference:
 
 def common_prefix_lengths(left: Sequence[str], right: Sequence[str]) -> Ints:
     """Characters that each left text shares with the right text at its place before they part."""
-    return np.asarray(process.cpdist(left, right, scorer=Prefix.similarity, dtype=np.int64, workers=-1), dtype=np.int64)
+    found = process.cpdist(left, right, scorer=Prefix.similarity, dtype=np.int64, workers=_count_workers(left))
+    return np.asarray(found, dtype=np.int64)
+
+
+def _count_workers(texts: Sequence[str]) -> int:
+    """All cores (-1) where there is work for them."""
+    return -1 if len(texts) > _TEXTS_FOR_THREADS else 1
 
 
 def normalised_distances(left: Sequence[str], right: Sequence[str]) -> Floats:
@@ -80,7 +88,7 @@ def normalised_distances(left: Sequence[str], right: Sequence[str]) -> Floats:
         [t[:NED_CHARS] for t in right],
         scorer=Levenshtein.normalized_distance,
         dtype=np.float64,
-        workers=-1,
+        workers=_count_workers(left),
     )
     return np.asarray(found, dtype=np.float64)
 

@@ -131,7 +131,7 @@ def _join_paragraphs(sentences: Sequence[str]) -> str:
     return "\n\n".join(" ".join(sentences[at : at + _PARAGRAPH]) for at in range(0, len(sentences), _PARAGRAPH))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=64)  # all of a suite: a process that lasts reads it for every run
 def _make_filler(name: str, room: int) -> tuple[str, ...]:
     """Sentences of a village's day that say nothing about lockers, bells or ferrymen, up to so many tokens."""
     draw, sentences = Draw("filler", 1, name), list[str]()
