@@ -140,6 +140,20 @@ def test_a_host_that_does_not_scatter_serves_no_form_that_does() -> None:
         assert (host.state, names(host.naming)) == ("named", ["fp8-channel"])
 
 
+def test_what_a_form_scatters_by_is_no_sign_of_something_else() -> None:
+    """Rounded activations leave more than 16-bit rounding beside their direction: of them that is to be expected."""
+    told = answer(serve("fp8-channel", noise=0.42))
+    rest = tuple(d for d in PACK.directions if d.name != "fp8-channel")
+    (form,) = (d for d in PACK.directions if d.name == "fp8-channel")
+    for unsure, expected in ((0.1, ["fp8-channel"]), (0.0, [])):
+        pack = replace(PACK, directions=(*rest, replace(form, unsure=unsure)))
+        host = conclude_host(pack, "host", None, told)
+        assert names(host.naming) == expected
+        assert any("what the form itself scatters by included" in line for line in describe_host(host, pack)) == (
+            unsure > 0
+        )
+
+
 def make_rough_twin() -> Direction:
     """Of FP8: sixteen passes that scatter by .12 nats give it within .03."""
     twin = next(d for d in PACK.directions if d.name == "fp8-channel")

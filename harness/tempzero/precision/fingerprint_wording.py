@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,10 +138,11 @@ def _naming_lines(naming: Naming, pack: DirectionPack) -> Iterator[str]:
         )
     size = f"moved by {naming.size:.3f} nats (rms; 95 % bound {naming.size_bound:.3f})"
     if naming.named:
-        beyond = pack.honest_size is not None and naming.remainder_low > pack.honest_size
-        like = (
-            "more than 16-bit rounding: activations rounded as well, or something else" if beyond else "like rounding"
-        )
+        scatter = math.hypot(*(one.scatter for one in naming.named))
+        beyond = pack.honest_size is not None and naming.remainder_low > math.hypot(pack.honest_size, scatter)
+        like = "more than 16-bit rounding: activations rounded as well, or something else"
+        if not beyond:
+            like = "like rounding" + (", what the form itself scatters by included" if scatter else "")
         yield f"{size}; {naming.explained:.0%} explained by that; the rest, {naming.remainder:.3f}, is {like}"
         yield f"any format that moves these within {naming.remainder:.3f} of that would go by the same name"
     elif naming.best is not None:

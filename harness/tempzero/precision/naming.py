@@ -6,8 +6,9 @@ what it adds and its interval, clustered by prompt, says that it is there at mor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,8 @@ class NamedForm:
     high: float
     correlation: float
     p: float
+    scatter: float
+    """How far whoever serves it is off its direction, where the form scatters: a root mean square in nats."""
     rivals: tuple[Direction, ...] = ()
 
 
@@ -240,7 +243,8 @@ def _find_next(
     best = max(possible, key=lambda d: cosines[d.name])
     fit = fits[best.name]
     weak = fit.low[: len(held) + 1].min() < LEAST_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
-    beside = rounding is not None and space.bound_rms(space.host - fit.fitted)[0] > rounding
+    scatter = _expect_scatter(space, best, moved[best.name])
+    beside = rounding is not None and space.bound_rms(space.host - fit.fitted)[0] > math.hypot(rounding, scatter)
     if weak or cosines[best.name] < (LEAST_BESIDE_OTHERS if beside else LEAST_CORRELATION):
         return None
     p = count_shuffles_as_good(
@@ -256,6 +260,7 @@ def _find_next(
         high=float(fit.high[len(held)]),
         correlation=cosines[best.name],
         p=p,
+        scatter=scatter,
         rivals=tuple(d for d in others if not _is_refuted(space, fit, fits[d.name], len(held), d.unsure)),
     )
 
@@ -346,15 +351,7 @@ class _Fit:
 
 def _with_interval(one: NamedForm, fit: _Fit, at: int) -> NamedForm:
     """As the fit with all named forms together has it."""
-    return NamedForm(
-        direction=one.direction,
-        strength=float(fit.coefficients[at]),
-        low=float(fit.low[at]),
-        high=float(fit.high[at]),
-        correlation=one.correlation,
-        p=one.p,
-        rivals=one.rivals,
-    )
+    return replace(one, strength=float(fit.coefficients[at]), low=float(fit.low[at]), high=float(fit.high[at]))
 
 
 def _bounded_rms(squares: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float, float]:
