@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
+import os
 import shutil
 import urllib.error
 import urllib.request
@@ -147,7 +149,7 @@ def test_nothing_is_written_until_every_reading_is_there(
     assert not list_scores(run)
     assert main(["score", str(run), "--from", str(results), "--plan", str(rest)]) == 0
     assert len(rest.read_text().splitlines()) == 3
-    assert "1 line cannot be used: other tokens were read" in capsys.readouterr().err
+    assert "1 line: cannot be used: other tokens were read" in capsys.readouterr().err
     run_batch(rest, more, server)
     assert main(["score", str(run), "--from", str(more), "--from", str(results)]) in (0, 1, 3)
     assert len(list_scores(run)) == 20
@@ -185,6 +187,28 @@ def test_what_failed_is_asked_again_and_the_line_that_can_be_used_counts(
     assert "its responses have been read before" in capsys.readouterr().err
     assert main(["score", str(run)]) == 2
     assert "remove scores/ to score again" in capsys.readouterr().err
+
+
+def test_a_results_file_is_taken_as_editors_and_shells_leave_it(
+    run: Path, server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mark before the first line costs no reading, and a pipe, which would be waited for for ever, is one line."""
+    plan, results = tmp_path / "plan.jsonl", tmp_path / "results.jsonl"
+    assert main(["score", str(run), "--plan", str(plan)]) == 0
+    run_batch(plan, results, server)
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["score", str(run), "--from", str(tmp_path / "pipe")]) == 2
+    assert "which can be read once only; write it into a file first" in capsys.readouterr().err
+    results.write_bytes(codecs.BOM_UTF8 + results.read_bytes().replace(b"\n", b"\r\n"))
+    assert main(["score", str(run), "--from", str(results)]) in (0, 1, 3)
+    assert list_scores(run)
+
+
+def test_a_plan_is_written_over_no_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path that ends in a folder is a usual slip, and no bug of ours."""
+    for place in ("/", str(run.parent)):
+        assert main(["score", str(run), "--plan", place]) == 2
+        assert f"{place}: cannot be written: Is a directory" in capsys.readouterr().err
 
 
 def test_copies_that_read_a_part_each_make_one_run_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
@@ -20,7 +21,10 @@ def write_atomically(path: Path, data: bytes, *, lasting: bool = True) -> None:
     """Put `data` at `path` so that a reader sees the old file or the new one, never half, power cuts included.
 
     Not `lasting`: what can be made again is not waited for until it is on the disk; a power cut may leave it empty.
+    Raises OSError, also where a folder stands at `path`.
     """
+    if path.is_dir():  # `/` and `.` have no name beside which something could be written
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
     try:
         with beside.open("wb") as file:

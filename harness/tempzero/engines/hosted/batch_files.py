@@ -6,6 +6,7 @@ name and the tokens, so that a result is right for these tokens wherever it come
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,6 +74,10 @@ class BatchResults:
         self._asked: set[str] = set()
         self._problems: dict[tuple[Path, str], set[int]] = {}
         for path in paths:
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise UsageError(
+                    f"{path}: is a pipe or a device, which can be read once only; write it into a file first"
+                )
             try:
                 self._index_file(path)
             except OSError as error:
@@ -83,9 +88,9 @@ class BatchResults:
         kinds = {key: set(numbers) for key, numbers in self._problems.items()}
         for name, places in self._places.items():
             for place in places if name not in self._asked else ():
-                kinds.setdefault((place.path, "answer nothing that this run asks"), set()).add(place.number)
+                kinds.setdefault((place.path, "no answer to what this run asks"), set()).add(place.number)
         told = [
-            f"{path}: {len(numbers)} line{'s' if len(numbers) > 1 else ''} {what}; the first is line {min(numbers)}"
+            f"{path}: {len(numbers)} line{'s' if len(numbers) > 1 else ''}: {what}; the first is line {min(numbers)}"
             for (path, what), numbers in kinds.items()
         ]
         further = len(told) - _KINDS_TOLD
@@ -110,12 +115,12 @@ class BatchResults:
             except EngineError as problem:
                 refusal = refusal or problem
             except (ValueError, RecursionError):
-                self._note_problem(place, "are no JSON objects (cut off?)")
+                self._note_problem(place, "no JSON object (cut off?)")
             except MalformedAnswer as problem:
                 self._note_problem(place, f"cannot be used: {problem}")
             else:
                 for other in places[at:]:
-                    self._note_problem(other, "answer what was answered before (the first answer counts)")
+                    self._note_problem(other, "what was answered before (the first answer counts)")
                 return found
         if refusal is not None:
             raise refusal
@@ -137,15 +142,15 @@ class BatchResults:
 
     def _enter_line(self, decoder: msgspec.json.Decoder[_LineName], line: bytes, place: _LinePlace) -> None:
         if place.size > _LONGEST_LINE:
-            self._note_problem(place, f"are longer than {_LONGEST_LINE:,} bytes")
+            self._note_problem(place, f"longer than {_LONGEST_LINE:,} bytes")
             return
         try:
-            name = decoder.decode(line).custom_id
+            name = decoder.decode(line.removeprefix(codecs.BOM_UTF8)).custom_id
         except msgspec.ValidationError:
-            self._note_problem(place, "have no custom_id")
+            self._note_problem(place, "no custom_id")
             return
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._note_problem(place, "are no JSON objects (cut off?)")
+            self._note_problem(place, "no JSON object (cut off?)")
             return
         self._places.setdefault(name, []).append(place)
 
