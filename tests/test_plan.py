@@ -64,6 +64,27 @@ def test_a_provider_without_its_key_is_skipped_with_the_reason() -> None:
     assert len(plan.choose_providers(make_setting(settings, {"SOME_KEY": "x"}))[0]) == 2
 
 
+def test_a_pack_that_judges_takes_part_with_whoever_is_asked() -> None:
+    """It is no server: hosts that are asked without it would be judged by each other, an honest one as the odd one."""
+    entries = [
+        {"name": "host", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
+        {"name": "own", "serve": {"weights": "w"}},
+        *({"name": n, "pack": f"{n}.json", "model": "m"} for n in ("judge", "honest", "unused")),
+        {"name": "off", "pack": "off.json", "model": "m", "enabled": False},
+    ]
+    value = {
+        "version": 1,
+        "run": {"reference": ["judge", "off"]},
+        "score": {"forms": ["endpoint:honest"]},
+        "providers": entries,
+    }
+    setting = make_setting(config.parse_config(value, source="test"), {})
+    for asked in ({"only": ["host"]}, {"where": "hosted"}):
+        chosen, skipped = plan.choose_providers(setting, **asked)
+        assert [p.name for p in chosen] == ["host", "judge", "honest"]
+        assert {s.provider for s in skipped} == {"own", "unused", "off"}
+
+
 def mixed_setting(environ: dict[str, str]) -> config.Setting:
     """A hosted provider with a key, one without any, one of its own on this machine, and a demonstration."""
     entries = [

@@ -44,11 +44,11 @@ def choose_providers(
     """The providers that take part, and those that do not with the reason.
 
     `only` are names from the command line; empty means all. `where`: only hosted ones, or only those on this machine;
-    None: all, but for a demonstration where a hosted provider with a key is asked. Raises UsageError for an unknown
-    name.
+    None: all, but for a demonstration where a hosted provider with a key is asked. A pack that the others are judged by
+    takes part with whoever does, for nobody is asked for it. Raises UsageError for an unknown name.
     """
     refuse_unknown_providers(setting.config, only)
-    chosen, skipped = [], []
+    reasons: dict[str, str | None] = {}
     ready = [p for p in setting.config.providers if _reason_to_skip(p, setting.environ, only) is None]
     has_key = where is None and not only and any(p.base_url and p.api_key_env for p in ready)
     for provider in setting.config.providers:
@@ -57,11 +57,18 @@ def choose_providers(
             reason = NOT_CHOSEN
         elif reason is None and provider.demo and has_key:
             reason = DEMO
-        if reason is None:
-            chosen.append(provider)
-        else:
-            skipped.append(Skipped(provider=provider.name, reason=reason))
-    return tuple(chosen), tuple(skipped)
+        reasons[provider.name] = reason
+    if None in reasons.values():
+        reasons |= dict.fromkeys((n for n in _list_judging_packs(setting.config) if reasons[n] == NOT_CHOSEN), None)
+    return (
+        tuple(p for p in setting.config.providers if reasons[p.name] is None),
+        tuple(Skipped(provider=name, reason=reason) for name, reason in reasons.items() if reason is not None),
+    )
+
+
+def _list_judging_packs(config: Config) -> list[str]:
+    judging = {*config.run.references, *config.score.honest_endpoints}
+    return [p.name for p in config.providers if p.pack is not None and p.enabled and p.name in judging]
 
 
 def build_plan(config: Config, suite: Suite, *, skipped: Sequence[Skipped] = ()) -> Plan:

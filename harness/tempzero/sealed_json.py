@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tempzero.canonical_json import to_canonical_json
-from tempzero.errors import PackError
+from tempzero.errors import PackError, UsageError
 from tempzero.records.files import write_atomically
 
 
@@ -19,8 +19,11 @@ def compute_seal(body: Mapping[str, Any]) -> str:
 
 
 def write_sealed(body: Mapping[str, Any], path: Path) -> None:
-    """Write it with its seal; the same object gives the same bytes."""
-    write_atomically(path, (to_canonical_json({**body, "sha256": compute_seal(body)}) + "\n").encode())
+    """Write it with its seal; the same object gives the same bytes. Raises UsageError."""
+    try:
+        write_atomically(path, (to_canonical_json({**body, "sha256": compute_seal(body)}) + "\n").encode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_sealed(path: Path, *, what: str, format_name: str, version: int, largest: int) -> dict[str, Any]:

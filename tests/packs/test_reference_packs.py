@@ -98,6 +98,33 @@ def test_answers_are_judged_without_a_model(world: Path, tmp_path: Path, monkeyp
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_second_pack_is_the_honest_noise_and_no_provider_without_repeats(world: Path, tmp_path: Path) -> None:
+    """As the manual has it: its answers were recorded once, and a run of honest hosts beside it is a pass."""
+    made = write(tmp_path / "made", [entry("plain", "serve", precision="as_is")], reference="plain", score=False)
+    pack = tmp_path / "plain.pack.json"
+    assert main(["pack", "make", str(pack), "--config", str(made)]) == 0
+    replayed = {"name": "plain", "replay": {"run": str(recorded(world)), "provider": "plain"}}
+    file = write(tmp_path / "j", [replayed, {"name": "second", "pack": str(pack)}])
+    value = yaml.safe_load(file.read_text())
+    value["run"]["reference"], value["score"]["forms"] = f"pack:{world / 'tiny.pack.json'}", ["endpoint:second"]
+    file.write_text(yaml.safe_dump(value))
+    assert main(["run", "--config", str(file), "--providers", "plain"]) == 0
+    summary = json.loads((next((tmp_path / "j" / "results").iterdir()) / "summary.json").read_text())
+    assert {p["provider"] for p in summary["verdict"]["providers"]} == {"plain", "second", "pack:tiny"}
+
+
+def test_a_pack_that_cannot_be_written_is_said_before_anything_is_asked(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reference of 400 billion parameters has then not answered a suite for nothing."""
+    made, before = world / "made" / "providers.yaml", set((world / "made" / "results").iterdir())
+    for place in (tmp_path, tmp_path / "nowhere" / "x.json"):
+        for command in (["pack", "make", str(place)], ["fingerprint", "--make-pack", str(place)]):
+            assert main([*command, "--config", str(made)]) == 2
+            assert capsys.readouterr().err.startswith(f"{place}: ")
+    assert set((world / "made" / "results").iterdir()) == before
+
+
 def test_a_pack_holds_what_its_reference_computes(world: Path, tmp_path: Path) -> None:
     """At every place the log-probabilities that the model gives there, read by themselves; and its own answer fits."""
     pack = load_reference_pack(world / "tiny.pack.json")

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES
-from tempzero.cli.options import ConfigFile, Providers, find_named_prompts, find_typed_place, load_setting, split_names
+from tempzero.cli.options import (
+    ConfigFile,
+    Providers,
+    find_named_prompts,
+    find_typed_place,
+    load_setting,
+    require_place,
+    split_names,
+)
 from tempzero.errors import PackError, UsageError
 from tempzero.types.vocabulary import VerdictOutcome
 
@@ -147,6 +155,7 @@ def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: 
     from tempzero.probe import choose_reference
     from tempzero.suites import load_suite
 
+    require_place(path)
     wanted = split_names(forms)
     unknown = [name for name in wanted if name not in {f.name for f in FORMS} and wanted != [NO_FORMS]]
     if unknown:

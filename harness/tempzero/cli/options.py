@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tempzero.errors import UsageError
 from tempzero.types.asked import SuiteName
 
 if TYPE_CHECKING:
@@ -63,6 +65,15 @@ def find_named_prompts(names: Sequence[str] | None) -> tuple[Path, ...]:
     from tempzero.config.shipped import find_prompts
 
     return find_prompts(names or (), Path())
+
+
+def require_place(file: Path) -> None:
+    """Raise UsageError where no file can be written: before an hour is spent on what it is to hold."""
+    folder = file.parent
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; name the file to write")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{file}: {'cannot be written' if folder.is_dir() else f'there is no folder {folder}'}")
 
 
 def split_names(listed: str | None) -> list[str]:

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from tempzero.cli.exit_codes import EXIT_CODES
-from tempzero.cli.options import ConfigFile, PromptNames, SuiteSize, find_named_prompts, find_typed_place, load_setting
+from tempzero.cli.options import (
+    ConfigFile,
+    PromptNames,
+    SuiteSize,
+    find_named_prompts,
+    find_typed_place,
+    load_setting,
+    require_place,
+)
 
 
 def pack_make(
@@ -34,6 +42,7 @@ def pack_make(
     from tempzero.packs.reference_pack import save_reference_pack
     from tempzero.records import open_run
 
+    require_place(file)
     setting, began = load_setting(config), time.monotonic()
     known = open_run(run).config if run is not None else setting.config
     name = reference or next(iter(known.run.references), "")

@@ -148,8 +148,8 @@ def _collect_doubts(provider: ProviderFacts, figures: _ProviderFigures, analysis
 
 
 def _is_pack(provider: ProviderFacts) -> bool:
-    """A reference whose answers were recorded once and are given again: it has no repeats, and is no server."""
-    return provider.is_reference and provider.engine == "packed"
+    """Answers that were recorded once and are given again: it has no repeats, and is no server."""
+    return provider.engine == "packed"
 
 
 def _doubt_silence(provider: ProviderFacts, analysis: Analysis, gates: Gates) -> Iterator[str]:
