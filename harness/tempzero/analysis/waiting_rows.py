@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ class WaitingRows:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_MOST_BYTES)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)
+        weakref.finalize(self, _close_unread, self._file)
         self._places: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
 
     def put(self, lane: tuple[int, str], columns: dict[str, NDArray[Any]]) -> None:
@@ -39,6 +39,12 @@ class WaitingRows:
                 self._file.seek(place)
                 piece = pickle.load(self._file)
             yield piece
+
+
+def _close_unread(file: IO[bytes]) -> None:
+    """Nobody misses what a full disk did not take of it any more."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 @contextlib.contextmanager
