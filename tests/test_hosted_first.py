@@ -38,8 +38,9 @@ def test_four_keys_are_four_providers_and_twenty_prompts(
     assert "Plan: 20 prompts of suite hosted-quick, version 1" in said
     assert "local-q8" not in said
     assert " 160 " in said  # calls: four providers, twenty prompts, twice
-    assert "cpu-reference" in planned(capfd, "--local")
-    assert "Plan: 15 prompts of suite quick" in planned(capfd, "--local")
+    local = planned(capfd, "--local")
+    assert "cpu-reference" in local
+    assert "Plan: 15 prompts of suite quick" in local
     assert "Plan: 119 prompts of suite standard" in planned(capfd, "--suite", "standard")
     assert main(["run", "--dry-run", "--hosted", "--local"]) == 2
 

@@ -91,7 +91,7 @@ BOMB = "a0: &a0 [1,2,3,4,5,6,7,8,9]\n" + "".join(
     ("text", "said"),
     [
         (BOMB, "its aliases"),
-        ("[" * 20_000 + "]" * 20_000, "nested too deep"),
+        ("[\n" * 20_000 + "]" * 20_000, "nested too deep"),
         ("a: &a [*a]\n", "nested too deep, or an alias"),
     ],
     ids=["a bomb of aliases", "20,000 deep", "an alias that holds itself"],

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def installed(tmp_path: Path, empty: Path) -> Installed:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     site = tmp_path / "site"
     for package in build["packages"]:
-        shutil.copytree(ROOT / package, site / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, site / Path(package).name)  # what is compiled already comes along
     for source, target in build["force-include"].items():
         (site / target).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, site / target)
@@ -51,27 +51,22 @@ def installed(tmp_path: Path, empty: Path) -> Installed:
     return call
 
 
-def run_main(arguments: Sequence[str]) -> str:
-    return f"from tempzero.cli import main; raise SystemExit(main({list(arguments)!r}))"
-
-
 def test_an_installed_package_asks_what_a_clone_asks(installed: Installed) -> None:
     """From the wheel alone the standard suite is the frozen one, prompt for prompt."""
-    done = installed(run_main(["run", "--suite", "standard", "--dry-run"]))
+    done = installed(
+        "from pathlib import Path; from tempzero import suites; from tempzero.config.shipped import find_prompts; "
+        "from tempzero.cli import main; code = main(['run', '--suite', 'standard', '--dry-run']); "
+        "print(suites.load_suite(find_prompts(['builtin'], Path()), 'standard').digest); raise SystemExit(code)"
+    )
     assert done.returncode == 0, done.stderr
     assert "Plan: 119 prompts of suite standard, version 3; nothing sent" in done.stdout
-    here = suites.load_suite(ROOT / "prompts", "standard").digest
-    code = (
-        "from pathlib import Path; from tempzero import suites; from tempzero.config.shipped import find_prompts; "
-        "print(suites.load_suite(find_prompts(['builtin'], Path()), 'standard').digest)"
-    )
-    assert installed(code).stdout.strip() == here
+    assert done.stdout.splitlines()[-1] == suites.load_suite(ROOT / "prompts", "standard").digest
 
 
 def test_an_installation_that_has_lost_its_files_says_so(installed: Installed, tmp_path: Path) -> None:
     """Half an installation is no traceback, and nothing is taken from elsewhere."""
     shutil.rmtree(tmp_path / "site" / "tempzero" / "shipped")
-    done = installed(run_main(["run", "--dry-run"]))
+    done = installed("from tempzero.cli import main; raise SystemExit(main(['run', '--dry-run']))")
     assert done.returncode == 2
     assert done.stderr.endswith("so this installation is not whole; install tempzero anew\n")
     assert "Traceback" not in done.stderr

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from bubblewrap import needs_bubblewrap
 from tempzero.extractors.code import Case
+from tempzero.judgements import sandbox
 from tempzero.judgements.code_trials import CodeTrial, try_code
 from tempzero.judgements.sandbox import run_in_sandbox
 
@@ -370,8 +371,10 @@ def test_what_never_ends_is_ended(code: str) -> None:
     assert time.monotonic() - started < 50
 
 
-def test_processor_time_is_bounded() -> None:
-    """Whoever does nothing but compute is ended before the clock would."""
+def test_processor_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does nothing but compute is ended before the clock would: after one second here, five otherwise."""
+    assert sandbox._LIMITS["RLIMIT_CPU"] == 5
+    monkeypatch.setitem(sandbox._LIMITS, "RLIMIT_CPU", 1)
     looped = tried("def double(x):\n    while True: pass", wall_s=60.0)
     assert looped.detail == "0 of 2 cases; case 1 gave no result: used up its processor time"
 

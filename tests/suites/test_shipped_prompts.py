@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,12 @@ from tempzero.extractors.code import parse_cases
 from tempzero.types.asked import ExtractorSpec, Prompt, ToolCall
 from tempzero.types.recorded import Completion
 
-PROMPTS = {prompt.id: prompt for prompt in suites.load_suite(Path(__file__).parents[2] / "prompts").prompts}
+
+@cache
+def shipped_prompts() -> dict[str, Prompt]:
+    """By id; where the tests are only collected nobody waits for it."""
+    return {prompt.id: prompt for prompt in suites.load_suite(Path(__file__).parents[2] / "prompts").prompts}
+
 
 # What a good answer looks like where it is not the expected word itself.
 RIGHT = {
@@ -69,7 +75,7 @@ def misread(answers: Mapping[str, str], right: bool) -> list[str]:
     """Of these answers by prompt, those that are not taken for right (or wrong) as they should be: what was read."""
     found = []
     for name, text in answers.items():
-        prompt = PROMPTS[name]
+        prompt = shipped_prompts()[name]
         assert prompt.extractor is not None
         assert prompt.expected is not None
         answer = extract_answer(prompt.extractor, text)
@@ -98,7 +104,9 @@ def called(prompt: Prompt) -> str:
 
 def test_a_right_answer_to_a_shipped_prompt_is_read_as_right() -> None:
     """A prompt whose right answer cannot be read would show every provider as unparsed, or as wrong."""
-    asked = [p for p in PROMPTS.values() if p.expected and p.extractor and not EXTRACTORS[p.extractor.name].judged]
+    asked = [
+        p for p in shipped_prompts().values() if p.expected and p.extractor and not EXTRACTORS[p.extractor.name].judged
+    ]
     assert len(asked) > 150
     answers = {p.id: called(p) if p.extractor == ExtractorSpec(name="tool_call") else spoken(p) for p in asked}
     assert misread(answers, right=True) == []
@@ -112,9 +120,9 @@ def test_an_answer_that_misses_what_was_asked_is_not_read_as_right() -> None:
 def test_a_call_of_the_wrong_tool_or_with_a_wrong_argument_is_not_right() -> None:
     """Near misses of a call are what coarse weights produce."""
     near = {"tool-timer": 'set_timer({"minutes": 21})', "tool-kitchen-on": 'switch_light({"room": "hall", "on": true})'}
-    misses = {name: called(replace(PROMPTS[name], expected=call)) for name, call in near.items()}
+    misses = {name: called(replace(shipped_prompts()[name], expected=call)) for name, call in near.items()}
     misses["tool-quarter"] = "I have set the timer for 15 minutes."
-    misses["tool-forbidden"] = called(PROMPTS["tool-kitchen-on"])
+    misses["tool-forbidden"] = called(shipped_prompts()["tool-kitchen-on"])
     assert misread(misses, right=False) == []
 
 
@@ -184,7 +192,7 @@ def test_the_cases_of_every_function_to_write_are_passed_by_a_right_one() -> Non
         clamp, count_vowels, digit_sum, second_largest, reverse_words, gcd,
         flatten, drum, run_lengths, merge, ones, balanced,
     )  # fmt: skip
-    asked = [p.extractor for p in PROMPTS.values() if p.extractor and p.extractor.name == "code"]
+    asked = [p.extractor for p in shipped_prompts().values() if p.extractor and p.extractor.name == "code"]
     assert {spec.args["function"] for spec in asked} == {solution.__name__ for solution in solutions}
     for spec, solution in ((spec, one) for spec in asked for one in solutions if spec.args["function"] == one.__name__):
         assert extract_answer(spec, f"```python\n{inspect.getsource(solution)}```") is not None
