@@ -15,6 +15,7 @@ from reading_server import MODEL, Letters, ReadingServer, reading
 from tempzero import config
 from tempzero.config import Local, Provider, Serve, Weights
 from tempzero.engines import open_reader
+from tempzero.engines.hosted import wire
 from tempzero.engines.hosted.prompt_logprobs import EndpointReader
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.llama_cpp import open_llama_engine
@@ -258,6 +259,19 @@ def test_a_server_that_runs_out_of_memory_gets_less_at_once(opened: Opened, read
     reader.read(ids, start)
     assert len(server.calls) - before <= len(ids) - start  # the refusal is remembered
     assert all("error" not in call.json for call in server.calls)
+
+
+@pytest.mark.parametrize("reads", ["vllm", "sglang"])
+def test_an_answer_larger_than_is_held_is_asked_for_in_parts(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, reads: str
+) -> None:
+    """What a server says is never held without bound, and a long text is no reason to leave it unread."""
+    engine, server = opened.engine(), opened.server(reading(opened.engine()))
+    reader = opened.reader(server.base_url, reads)
+    ids, start = write_answer(engine, tokens=220)
+    monkeypatch.setattr(wire, "BYTE_CAP", 60_000)
+    check(engine, reader, ids, start)
+    assert len(server.calls[-1].json.get("prompt", [])) < len(ids)
 
 
 def test_a_text_beyond_the_context_is_refused_in_the_servers_words(opened: Opened) -> None:
