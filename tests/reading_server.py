@@ -43,8 +43,10 @@ class ReadingServer:
         most_told: int = 512,
         letters: Letters = "bytes",
         takes_ids: bool = True,
+        begins_texts: bool = False,
     ) -> None:
-        self._engine, self._most_told, self._letters, self._takes_ids = engine, most_told, letters, takes_ids
+        self._engine, self._most_told, self._letters = engine, most_told, letters
+        self._takes_ids, self._begins_texts = takes_ids, begins_texts
         self._only_v1, self._always_begins = only_v1, always_begins
         spelled = {engine.tokenize(name, special=True)[-1]: name for name in _CONTROL}
         self._control = {t: name for t, name in spelled.items() if not engine.piece(t)}
@@ -78,7 +80,8 @@ class ReadingServer:
         if asked.get("echo"):
             choice["text"] = self._text(ids)
             if asked.get("logprobs"):
-                choice["logprobs"] = self._echo(asked, ids)
+                begins = self._begins_texts and isinstance(asked["prompt"], str)
+                choice["logprobs"] = self._echo(asked, [0, *ids] if begins else ids)
         if asked.get("allowed_token_ids"):
             choice["logprobs"] = self._forced(asked, ids)
         if asked.get("return_token_ids"):

@@ -24,7 +24,7 @@ from tempzero.engines.local.weights import LocalWeights, obtain_weights
 from tempzero.errors import ConfigError, EngineError
 from tempzero.metrics import decoding
 from tempzero.types.asked import Message
-from tiny_gguf import tiny_model, write_tokenizer_folder
+from tiny_gguf import SPECIAL, tiny_model, write_tokenizer_folder
 
 TOLERANCE = 1e-4
 MESSAGES = (Message(role="user", content="Is the sea the end?"),)
@@ -152,6 +152,34 @@ def test_an_echo_gives_the_figures_of_the_reference(
     told = [(s.top1_id, best) for s, best in pairs if letters == "pieces" or not s.top1_text.startswith("bytes:")]
     assert told
     assert all(mine == theirs for mine, theirs in told)
+
+
+@pytest.mark.parametrize("letters", ["bytes", "nothing"])
+def test_a_begin_token_that_the_host_puts_on_is_not_sent_as_well(
+    opened: Opened, tmp_path: Path, letters: Letters
+) -> None:
+    """Twice the begin token is another prompt: every honest host would stray a little from what is read behind it."""
+    engine = opened.engine()
+    server = opened.server(reading(opened.engine(), letters=letters, takes_ids=False, begins_texts=True))
+    folder = write_tokenizer_folder(tmp_path / "tokenizer")
+    begin = {"SpecialToken": {"id": SPECIAL[0], "type_id": 0}}
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [begin, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [begin, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {SPECIAL[0]: {"id": SPECIAL[0], "ids": [0], "tokens": [SPECIAL[0]]}},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    template = json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": SPECIAL[0] + template}))
+    reader = opened.reader(server.base_url, "echo", tokenizer=str(folder))
+    prompt = reader.prompt_ids(MESSAGES)
+    assert prompt == [0, *engine.prompt_ids(MESSAGES)]
+    ids = [*prompt, *engine.tokenize("the end", special=False)]
+    found, expected = reader.read(ids, len(prompt)), compute(engine, ids, len(prompt))
+    assert [s.logprob for s in found] == pytest.approx(list(expected.logprob), abs=TOLERANCE)
+    assert reader.describe()["begin_token"] == "put on by the host"
 
 
 def test_letters_that_say_nothing_make_no_margin_larger(opened: Opened, tmp_path: Path) -> None:
