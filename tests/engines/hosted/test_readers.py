@@ -283,10 +283,11 @@ def test_a_server_that_runs_out_of_memory_gets_less_at_once(opened: Opened, read
     reader = opened.reader(server.base_url, reads)
     ids, start = write_answer(engine, tokens=220)
     check(engine, reader, ids, start)
+    reader.read(ids, start)
     before = len(server.calls)
     reader.read(ids, start)
-    assert len(server.calls) - before <= len(ids) - start  # the refusal is remembered
-    assert all("error" not in call.json for call in server.calls)
+    told = len(ids) - start
+    assert len(server.calls) - before == (told if reads == "vllm" else -(-told // 64))  # no refusal a third time
 
 
 @pytest.mark.parametrize("reads", ["vllm", "sglang"])

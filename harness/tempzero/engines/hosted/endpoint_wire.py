@@ -23,7 +23,7 @@ from tempzero.errors import EngineError
 
 _ABSENT_STATUSES = (404, 405)
 # What servers say of a request that is too large for them, in words or by what becomes of them.
-_SIZE_STATUSES = (400, 413, 422, 500, 502, 503, 507)
+_SIZE_STATUSES = (400, 413, 422, 500, 507)
 
 
 class RefusedRequest(EngineError):

@@ -25,6 +25,8 @@ __all__ = ["EndpointReader", "TokenStanding", "open_endpoint_reader"]
 _AT_ONCE, _AT_ONCE_LEAST = 1024, 64
 # A text of so many tokens is too long for no server: where it is refused, that is for another reason.
 _SHORT_TEXT = 256
+# One refusal may be a passing fault, and a token at a time is slow: so many and longer texts are not sent whole again.
+_REFUSALS_BELIEVED = 2
 
 
 class EndpointReader:
@@ -52,6 +54,7 @@ class EndpointReader:
         self._reader = PROMPT_READERS[provider.reads](provider, self._wire, tokenizer)
         self._wire.describe_path(self._reader.path)
         self._at_once, self._longest = provider.reads_at_once or _AT_ONCE, provider.reads_at_once
+        self._refused: list[int] = []
         self._tokenizer = self._reader.tokenizer
         known = TokenTexts(self._tokenizer, {} if texts is None else texts)
         self._known, self.tokenize, self.pieces = known, known.tokenize, known.pieces
@@ -115,7 +118,9 @@ class EndpointReader:
                 last = self._reader.read_token(token_ids, end - 1)
             except (EngineError, MalformedAnswer):
                 raise refusal from None
-        self._longest = end - 1
+        self._refused.append(end)
+        if len(self._refused) >= _REFUSALS_BELIEVED:
+            self._longest = min(self._refused) - 1
         return [*(self._reader.read_token(token_ids, at) for at in range(start, end - 1)), last]
 
     def _read_parts(self, token_ids: Sequence[int], start: int) -> list[TokenStanding]:
