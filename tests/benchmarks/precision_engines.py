@@ -1,12 +1,13 @@
 """A folder of float32 weights in, runs of `tempzero fingerprint` against real servers of it out, one a scheme.
 
     VLLM/bin/python tests/benchmarks/precision_engines.py FOLDER OUT --tempzero "PYTHON -m tempzero" NAME ...
-        [--engine vllm|transformers] [--openvino PYTHON FILE.gguf]
+        [--engine vllm|transformers] [--openvino PYTHON FILE.gguf] [--pack FILE]
 
-Each NAME is a scheme of `precision_hosts.py`, written back in the weights that the engine serves in bfloat16; `w8a8` is
-a checkpoint of compressed-tensors in INT8 with rounded activations, which vLLM computes in integers itself. The names
-`openvino` and `openvino-f32` are that engine on FILE as it comes, and told to compute in float32. OUT gets a run folder
-for each and `named.jsonl`. A scheme that is done is skipped when called again.
+Each NAME is a scheme of `precision_hosts.py`, written back in the weights that the engine serves in bfloat16. A name
+of `CHECKPOINTS` is one of compressed-tensors, which vLLM computes with as it is: INT8 and FP8 with rounded activations,
+and packed INT4. `cache-fp8` keeps keys and values so (vLLM). The names `openvino` and `openvino-f32` are that engine on
+FILE as it comes, and told to compute in float32. OUT gets a run folder for each and `named.jsonl`. A scheme that is
+done is skipped when called again.
 """
 
 from __future__ import annotations
@@ -24,32 +25,91 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from precision_hosts import _EMBEDDING, Bench, find_change, is_matrix, make_scheme
+from tempzero.precision.forms.form import Matrix
+from tempzero.precision.forms.scaling import share_of_peaks
 
 _HOSTS = Path(__file__).with_name("engine_hosts.py")
-_W8A8 = {
-    "quant_method": "compressed-tensors",
-    "format": "int-quantized",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True, "dynamic": False},
-            "input_activations": {
-                "num_bits": 8,
-                "type": "int",
-                "strategy": "token",
-                "symmetric": True,
-                "dynamic": True,
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Weights as compressed-tensors stores them, which vLLM computes with itself. `pack`: the tensors of one matrix."""
+
+    format: str
+    weights: dict[str, Any]
+    inputs: dict[str, Any] | None
+    pack: Callable[[Any, Matrix], dict[str, Any]]
+
+    def describe(self) -> dict[str, Any]:
+        """As `config.json` says it."""
+        return {
+            "quant_method": "compressed-tensors",
+            "format": self.format,
+            "ignore": ["lm_head"],
+            "config_groups": {
+                "group_0": {"targets": ["Linear"], "weights": self.weights, "input_activations": self.inputs}
             },
         }
-    },
+
+
+def pack_int8(torch: Any, matrix: Matrix) -> dict[str, Any]:
+    """By row."""
+    scale = share_of_peaks(matrix, 127, axis=1)
+    steps = np.clip(np.rint(matrix / scale), -127, 127).astype(np.int8)
+    return {"weight": torch.from_numpy(steps), "weight_scale": torch.from_numpy(scale)}
+
+
+def pack_fp8(torch: Any, matrix: Matrix) -> dict[str, Any]:
+    """By row, e4m3."""
+    scale = share_of_peaks(matrix, 448, axis=1)
+    return {
+        "weight": torch.from_numpy(matrix / scale).to(torch.float8_e4m3fn),
+        "weight_scale": torch.from_numpy(scale),
+    }
+
+
+def pack_int4(torch: Any, matrix: Matrix) -> dict[str, Any]:
+    """Groups of 64, eight weights in each 32 bits."""
+    groups = matrix.reshape(len(matrix), -1, 64)
+    scale = share_of_peaks(groups, 7.5, axis=-1)
+    steps = (np.clip(np.rint(groups / scale), -8, 7) + 8).astype(np.uint32).reshape(len(matrix), -1, 8)
+    packed = np.bitwise_or.reduce(steps << np.arange(0, 32, 4, dtype=np.uint32), axis=-1).view(np.int32)
+    return {
+        "weight_packed": torch.from_numpy(packed),
+        "weight_scale": torch.from_numpy(scale[..., 0]).bfloat16(),
+        "weight_shape": torch.tensor(matrix.shape),
+    }
+
+
+def list_rounding(bits: int, kind: str, strategy: str, *, dynamic: bool = False, **more: int) -> dict[str, Any]:
+    """In the words of compressed-tensors."""
+    return {"num_bits": bits, "type": kind, "strategy": strategy, "symmetric": True, "dynamic": dynamic, **more}
+
+
+CHECKPOINTS = {
+    "w8a8": Checkpoint(
+        format="int-quantized",
+        weights=list_rounding(8, "int", "channel"),
+        inputs=list_rounding(8, "int", "token", dynamic=True),
+        pack=pack_int8,
+    ),
+    "w8a8-fp8": Checkpoint(
+        format="float-quantized",
+        weights=list_rounding(8, "float", "channel"),
+        inputs=list_rounding(8, "float", "token", dynamic=True),
+        pack=pack_fp8,
+    ),
+    "w4a16": Checkpoint(
+        format="pack-quantized", weights=list_rounding(4, "int", "group", group_size=64), inputs=None, pack=pack_int4
+    ),
 }
 
 
@@ -62,6 +122,7 @@ def main() -> None:
     parser.add_argument("--tempzero", required=True)
     parser.add_argument("--engine", choices=("vllm", "transformers"), default="vllm")
     parser.add_argument("--openvino", nargs=2, metavar=("PYTHON", "FILE"))
+    parser.add_argument("--pack", type=Path, help="not the shipped one: of other weights")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     bench: Bench | None = None
@@ -80,9 +141,14 @@ def main() -> None:
             bench = bench or Bench(asked.folder, None)
             write_weights(bench, asked.folder, weights, name)
             command = [sys.executable, str(_HOSTS), "transformers", str(weights), "{port}"]
-            command = list_vllm_words(weights) if asked.engine == "vllm" else command
-        with serve(command, place / "server.log") as port:
-            said = ask_fingerprint(asked.tempzero, place, served, port)
+            if asked.engine == "vllm":
+                command = list_vllm_words(weights, ["--kv-cache-dtype", "fp8"] if name == "cache-fp8" else [])
+        try:
+            with serve(command, place / "server.log") as port:
+                said = ask_fingerprint(asked.tempzero, place, served, port, asked.pack)
+        except EndedServerError as ended:
+            print(f"{name}: {ended}", flush=True)
+            continue
         with (asked.out / "named.jsonl").open("a") as file:
             file.write(json.dumps({"host": name, "said": said}) + "\n")
         print(f"{name}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
@@ -94,29 +160,34 @@ def write_weights(bench: Bench, source: Path, target: Path, name: str) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
     config = json.loads((source / "config.json").read_text())
     tensors: dict[str, Any] = {}
-    change = find_change(make_scheme("honest" if name == "w8a8" else name), bench)
+    checkpoint = CHECKPOINTS.get(name)
+    change = find_change(make_scheme("honest" if checkpoint is not None or name == "cache-fp8" else name), bench)
     for key, array in bench.weights.items():
         if key == "lm_head.weight":
             continue
-        if name == "w8a8" and is_matrix(key) and key != _EMBEDDING:
-            scale = np.maximum(np.abs(array).max(axis=1, keepdims=True), 1e-30) / 127
-            tensors[key] = bench.torch.from_numpy(np.clip(np.rint(array / scale), -127, 127).astype(np.int8))
-            tensors[f"{key}_scale"] = bench.torch.from_numpy(scale.astype(np.float32))
-            config["quantization_config"] = _W8A8
+        if checkpoint is not None and is_matrix(key) and key != _EMBEDDING:
+            stem = key.removesuffix("weight")
+            tensors |= {stem + part: told for part, told in checkpoint.pack(bench.torch, array).items()}
         else:
             changed = change(key, array) if is_matrix(key) else array
             tensors[key] = bench.torch.from_numpy(np.ascontiguousarray(changed)).bfloat16()
+    if checkpoint is not None:
+        config["quantization_config"] = checkpoint.describe()
     save(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "config.json").write_text(json.dumps(config))
 
 
-def list_vllm_words(folder: Path) -> list[str]:
+def list_vllm_words(folder: Path, more: Sequence[str]) -> list[str]:
     """A server in bfloat16."""
     words = (
         f"-m vllm.entrypoints.openai.api_server --model {folder} --served-model-name smollm2 --dtype bfloat16 "
         "--max-model-len 1024 --max-num-seqs 8 --host 127.0.0.1 --port {port} --enforce-eager"
     )
-    return [sys.executable, *words.split()]
+    return [sys.executable, *words.split(), *more]
+
+
+class EndedServerError(Exception):
+    """It did not start."""
 
 
 @contextmanager
@@ -138,7 +209,8 @@ def serve(command: Sequence[str], log: Path) -> Iterator[int]:
             wait_until_ready(server, port)
             yield port
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)
             server.wait(60)
 
 
@@ -149,14 +221,14 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2)
         except (urllib.error.URLError, OSError):
             if server.poll() is not None:
-                raise SystemExit("the server ended; see its log") from None
+                raise EndedServerError("its server ended; see its log") from None
             time.sleep(1)
         else:
             return
     raise SystemExit("the server was not ready in ten minutes")
 
 
-def ask_fingerprint(command: str, place: Path, name: str, port: int) -> str:
+def ask_fingerprint(command: str, place: Path, name: str, port: int, pack: Path | None) -> str:
     """The sentence that the command prints first."""
     (place / "providers.yaml").write_text(
         f"""version: 1
@@ -169,9 +241,8 @@ providers:
     claims: {{model: SmolLM2-135M-Instruct}}
 """
     )
-    done = subprocess.run(
-        [*shlex.split(command), "fingerprint"], cwd=place, capture_output=True, text=True, check=False
-    )
+    words = [*shlex.split(command), "fingerprint", *([] if pack is None else ["--pack", str(pack.absolute())])]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
     return (done.stdout.splitlines() or [done.stderr[-300:]])[0]
 
 

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from tempzero.answers.first_tokens import FirstToken, TokenLogprob, read_first_token
-from tempzero.precision.hosts import HostFingerprint, conclude_host
+from tempzero.precision.displacement import measure_displacement
+from tempzero.precision.hosts import name_displacement
+from tempzero.precision.naming import Naming
 from tempzero.precision.packs import DirectionPack, load_pack
 from tempzero.records import open_run
+from tempzero.types.vocabulary import FingerprintState
 
 Answers = dict[str, FirstToken]
 
@@ -47,7 +50,7 @@ def main() -> None:
     for name, every in hosts.items():
         answers = {p: told for p, told in every.items() if choose_part(p) == asked.part or asked.part == "all"}
         given = {p: change_numbers(told, asked.decimals, floor=asked.floor) for p, told in answers.items()}
-        row = [describe_cell(pack, given, name, n, k, asked.draws) for n, k in cells]
+        row = [describe_cell(pack, given, n, k, asked.draws) for n, k in cells]
         print(f"| {name} | " + " | ".join(row) + " |", flush=True)
 
 
@@ -76,17 +79,19 @@ def read_run(path: Path) -> dict[str, Answers]:
     return hosts
 
 
-def describe_cell(pack: DirectionPack, answers: Answers, name: str, prompts: int, best: int, draws: int) -> str:
+def describe_cell(pack: DirectionPack, answers: Answers, prompts: int, best: int, draws: int) -> str:
     """What it was named as, most often first, as shares of the draws."""
     draw = np.random.default_rng([prompts, best])
-    asked = sorted(answers)
+    whole = measure_displacement(pack, {p: [keep_best(told, best)] for p, told in answers.items()})
+    asked = np.flatnonzero([p.id in answers for p in pack.prompts])
     counted: Counter[str] = Counter()
     times = 1 if prompts >= len(asked) else draws
     for _ in range(times):
-        chosen = [asked[i] for i in draw.permutation(len(asked))[:prompts]]
-        given = {p: [keep_best(answers[p], best)] for p in chosen}
-        counted[label_host(conclude_host(pack, name, None, given))] += 1
-    return ", ".join(f"{label} {count / times:.3g}" for label, count in counted.most_common(3))
+        by = np.full_like(whole.by, np.nan)
+        rows = draw.permutation(asked)[:prompts]
+        by[rows] = whole.by[rows]
+        counted[label_host(*name_displacement(pack, replace(whole, by=by))[:2])] += 1
+    return ", ".join(f"{label} {count / times:.3g}" for label, count in counted.most_common(4))
 
 
 def choose_part(prompt: str) -> str:
@@ -108,11 +113,11 @@ def keep_best(told: FirstToken, best: int) -> FirstToken:
     return FirstToken(candidates=told.candidates[:best], floored=told.floored, decimals=told.decimals)
 
 
-def label_host(host: HostFingerprint) -> str:
+def label_host(naming: Naming | None, state: FingerprintState) -> str:
     """The form's name, several where it is undecided, or the state."""
-    if host.naming is None or not host.naming.named:
-        return host.state
-    return " & ".join(one.direction.name + ("?" if one.rivals else "") for one in host.naming.named)
+    if naming is None or not naming.named:
+        return state
+    return " & ".join(one.direction.name + ("?" if one.rivals else "") for one in naming.named)
 
 
 if __name__ == "__main__":

@@ -175,7 +175,8 @@ def find_named_size(pack: DirectionPack, one: Endpoint, name: str, best: int, dr
         times = 1 if size == len(prompts) else draws
         for _ in range(times):
             chosen = [prompts[i] for i in draw.permutation(len(prompts))[:size]]
-            label = label_host(conclude_host(pack, name, None, {p: [keep_best(one.first[p], best)] for p in chosen}))
+            host = conclude_host(pack, name, None, {p: [keep_best(one.first[p], best)] for p in chosen})
+            label = label_host(host.naming, host.state)
             right += label.removesuffix("-llamacpp") == true if true in coarse else label == "unknown form"
             wrong += bool({part.removesuffix("?") for part in label.split(" & ")} & coarse)
         asked += times

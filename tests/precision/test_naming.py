@@ -146,7 +146,7 @@ def test_what_a_form_scatters_by_is_no_sign_of_something_else() -> None:
     rest = tuple(d for d in PACK.directions if d.name != "fp8-channel")
     (form,) = (d for d in PACK.directions if d.name == "fp8-channel")
     for unsure, expected in ((0.1, ["fp8-channel"]), (0.0, [])):
-        pack = replace(PACK, directions=(*rest, replace(form, unsure=unsure)))
+        pack = replace(PACK, directions=(*rest, replace(form, unsure=unsure, passes=16)))
         host = conclude_host(pack, "host", None, told)
         assert names(host.naming) == expected
         assert any("what the form itself scatters by included" in line for line in describe_host(host, pack)) == (
@@ -158,7 +158,7 @@ def make_rough_twin() -> Direction:
     """Of FP8: sixteen passes that scatter by .12 nats give it within .03."""
     twin = next(d for d in PACK.directions if d.name == "fp8-channel")
     off = np.random.default_rng(3).normal(size=twin.by.shape) * 0.03
-    return replace(twin, name="rough", title="rough", by=twin.by + off, unsure=0.03)
+    return replace(twin, name="rough", title="rough", by=twin.by + off, unsure=0.03, passes=16)
 
 
 @pytest.mark.parametrize("decimals", [4, 3, 2])
@@ -179,6 +179,52 @@ def test_what_all_prompts_have_in_common_names_no_form() -> None:
     pack = replace(PACK, directions=(*PACK.directions, alike))
     host = conclude_host(pack, "host", None, answer(serve() + common, best=TOKENS))
     assert names(host.naming) == []
+
+
+def test_what_a_token_is_moved_by_wherever_it_stands_names_no_form_alone() -> None:
+    """Prompts alike begin with the same few tokens: what these have in common two strangers may share by chance."""
+    rng = np.random.default_rng(11)
+    ids = np.array([np.roll(np.arange(TOKENS), n) for n in range(PROMPTS)])
+    shared = (rng.normal(size=TOKENS) * 0.3)[ids]
+    own = [shared + rng.normal(size=ids.shape) * 0.12 for _ in range(2)]
+    prompts = [
+        replace(p, token_ids=tuple(map(int, row)), tokens=tuple(b" t%d" % token for token in row))
+        for p, row in zip(PACK.prompts, ids, strict=True)
+    ]
+    like = replace(PACK.directions[2], name="like", title="like", by=own[0])
+    pack = replace(PACK, prompts=tuple(prompts), directions=(*PACK.directions, like))
+    for moved, expected in ((own[1], ("unknown form", [])), (own[0], ("named", ["like"]))):
+        told = {
+            p.id: [
+                FirstToken(
+                    candidates=tuple(
+                        TokenLogprob(token=b" t%d" % token, token_id=int(token), logprob=float(value))
+                        for value, token in sorted(zip(given, row, strict=True), reverse=True)[:20]
+                    ),
+                    floored=0,
+                    decimals=None,
+                )
+            ]
+            for p, row, given in zip(prompts, ids, serve() + moved, strict=True)
+        }
+        host = conclude_host(pack, "host", None, told)
+        assert host.naming is not None
+        assert host.naming.correlations["like"] > 0.7
+        assert (host.state, names(host.naming)) == expected
+
+
+def test_nothing_more_is_found_where_a_form_leaves_no_more_than_rounding() -> None:
+    """A form that fits what rounding may have left is no second fact."""
+    small = 0.8 * next(d.by for d in PACK.directions if d.name == "q8_0")
+    assert names(fingerprint(answer(serve("int4") + small)).naming) == ["int4"]
+    assert sorted(names(fingerprint(answer(serve("int4") + 2 * small)).naming)) == ["int4", "q8_0"]
+
+
+def test_a_form_that_explains_less_than_half_is_not_named_beside_what_is_more_than_rounding() -> None:
+    """Formats of one width are somewhat alike: what nobody knows must not go by the name of its nearest."""
+    fp8 = next(d.by for d in PACK.directions if d.name == "fp8-channel")
+    host = fingerprint(answer(serve(strange=0.3) + fp8))
+    assert (host.state, names(host.naming)) == ("unknown form", [])
 
 
 def test_another_temperature_is_told_and_no_form_is_made_of_it() -> None:

@@ -58,6 +58,7 @@ DIRECTION = {"name": "a", "title": "a", "kind": "8-bit", "claims": [], "by": {}}
         ({"rounding": {"rms": -1.0, "source": "x"}}, True, "damaged"),
         ({"directions": [{"name": "a", "title": "a", "kind": "9-bit", "claims": [], "by": {}}]}, True, "damaged"),
         ({"directions": [{**DIRECTION, "unsure": -1.0}]}, True, "is no size in nats"),
+        ({"directions": [{**DIRECTION, "unsure": 0.1, "passes": 0}]}, True, "is no number of passes"),
     ],
 )
 def test_a_pack_that_is_not_what_it_was_says_so(

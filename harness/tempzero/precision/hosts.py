@@ -67,9 +67,7 @@ def conclude_host(
 ) -> HostFingerprint:
     """One host's first tokens, by the id of the prompt, held against the pack; one of so many `hosts`."""
     displacement = measure_displacement(pack, answers)
-    centred = displacement.renormalised or displacement.most_candidates > _FEW_CANDIDATES
-    naming = None if displacement.certain else name_forms(pack, displacement.by, centred=centred, hosts=hosts)
-    state, reason = _decide_state(pack, displacement, naming)
+    naming, state, reason = name_displacement(pack, displacement, hosts=hosts)
     shifts = dict(zip((p.id for p in pack.prompts), pack.normalisers, strict=True))
     every = [
         (np.array([c.logprob for c in one.candidates]), shifts[p]) for p, given in answers.items() for one in given
@@ -84,6 +82,16 @@ def conclude_host(
         naming=naming,
         grid=find_logit_grid([row for row, _ in every], [shift for _, shift in every], displacement.decimals),
     )
+
+
+def name_displacement(
+    pack: DirectionPack, displacement: Displacement, *, hosts: int = 1
+) -> tuple[Naming | None, FingerprintState, str]:
+    """What a displacement is named as, if anything, and why not."""
+    centred = displacement.renormalised or displacement.most_candidates > _FEW_CANDIDATES
+    naming = None if displacement.certain else name_forms(pack, displacement.by, centred=centred, hosts=hosts)
+    state, reason = _decide_state(pack, displacement, naming)
+    return naming, state, reason
 
 
 def _collect_answers(run: Run, pack: DirectionPack) -> dict[str, dict[str, list[FirstToken]]]:

@@ -1,7 +1,7 @@
 """A host's displacement and a pack's directions in, the form that it stands in out, or that it is none of them.
 
 The host's displacement is regressed on directions, one added after another while a shuffle of prompts cannot explain
-what it adds and its interval, clustered by prompt, says that it is there at more than half its strength.
+what it adds and its lower bound, clustered by prompt, says that enough of it is there.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from tempzero.stats.intervals import t_half_width
 
 FALSE_NAME_ALPHA = 0.005
 """The chance to name a form for a host that stands in none: its part of a run's budget of .05 (docs/fingerprint.md)."""
-INTERVAL_ALPHA = 0.05
-"""Intervals of strengths miss the truth so often; the chance to name wrongly is held by the shuffles."""
+BOUND_ALPHA = 0.05
+"""Either bound of a strength misses the truth so often; the chance to name wrongly is held by the shuffles."""
 LEAST_STRENGTH = 0.5
-"""A form is there only where its coefficient's lower bound lies above this, and ruled out where the upper is below."""
+"""A form is ruled out where its coefficient's upper bound lies below this."""
+NAMED_STRENGTH = 0.4
+"""A form is named only where its coefficient's lower bound lies above this."""
 MOST_STRENGTH = 2.0
 """An interval that reaches beyond this says too little of the form: a tiny one fits anything, many times itself."""
 LEAST_CORRELATION = 0.4
 """Forms of one width have something in common (.26 was seen): a named one explains a sixth of the displacement."""
-LEAST_BESIDE_OTHERS = 0.5
-"""A quarter of it, where what it leaves is surely more than 16-bit rounding: then something else is there as well."""
+LEAST_BESIDE_OTHERS = 0.7
+"""Half of it, where what it leaves is surely more than 16-bit rounding and its own scatter: of something else beside it
+it may be no more than the likest."""
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
 SHUFFLES = 1_999
@@ -97,7 +100,8 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True, hosts: 
     rows = np.flatnonzero((~np.isnan(told)).any(axis=1))
     if len(rows) < LEAST_PROMPTS:
         return None
-    space = _Space.build(told[rows], pack.logprobs[rows], centred=centred)
+    tokens = np.array([pack.prompts[row].token_ids for row in rows])
+    space = _Space.build(told[rows], pack.logprobs[rows], tokens, centred=centred)
     moved = {d.name: space.place(d.by[rows]) for d in pack.directions}
     tested = [d for d in pack.directions if root_mean_square(space.open(moved[d.name])) > _NEGLIGIBLE]
     found = _find_forms(space, moved, tested, pack.honest_size, min(hosts * _SHUFFLES_OF_EACH, _MOST_SHUFFLES))
@@ -139,7 +143,8 @@ class _Space:
     """The numbers that a host gave, its rows packed to the left: the k-th column is its k-th likeliest known token.
 
     `host` is its displacement, `scale` the reference's own log-probabilities (what another temperature moves along),
-    both with zeros where nothing is; `free` is the host without its part along `scale`.
+    both with zeros where nothing is; `free` is the host without its part along `scale`. `shared` spans what prompts can
+    have in common at tokens that several of them have.
     """
 
     columns: NDArray[np.int64]
@@ -148,16 +153,25 @@ class _Space:
     host: Matrix
     scale: Matrix
     free: Matrix
+    shared: Matrix
 
     @classmethod
-    def build(cls, told: Matrix, reference: Matrix, *, centred: bool) -> _Space:
+    def build(cls, told: Matrix, reference: Matrix, tokens: NDArray[np.int64], *, centred: bool) -> _Space:
         given = ~np.isnan(told)
         width = int(given.sum(axis=1).max())
         columns = np.argsort(~given, axis=1, kind="stable")[:, :width]
         there = np.take_along_axis(given, columns, axis=1)
         host = np.where(there, np.take_along_axis(told, columns, axis=1), 0.0)
         scale = _pack_left(reference, columns, there, centred=True)
-        return cls(columns=columns, there=there, centred=centred, host=host, scale=scale, free=_take_off(host, scale))
+        return cls(
+            columns=columns,
+            there=there,
+            centred=centred,
+            host=host,
+            scale=scale,
+            free=_take_off(host, scale),
+            shared=_span_shared_tokens(np.take_along_axis(tokens, columns, axis=1), there, centred=centred),
+        )
 
     def place(self, moved: Matrix) -> Matrix:
         """A form's displacement at the same tokens."""
@@ -174,6 +188,24 @@ class _Space:
 
     def free_of_slope(self, values: Matrix) -> Matrix:
         return _take_off(values, self.scale)
+
+    def keep_own(self, values: Matrix) -> Matrix:
+        """What each prompt has of its own: without what tokens are moved by alike wherever they stand."""
+        flat = values.ravel()
+        own: Matrix = (flat - self.shared @ (self.shared.T @ flat)).reshape(values.shape)
+        return own
+
+
+def _span_shared_tokens(tokens: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> Matrix:
+    """Orthonormal columns, over all numbers, for the tokens that two or more prompts have."""
+    seen, counts = np.unique(tokens[there], return_counts=True)
+    marks = [np.where(there, (tokens == token).astype(float), np.nan) for token in seen[counts > 1]]
+    columns = [np.nan_to_num(centre_rows(mark) if centred else mark) for mark in marks]
+    if not columns:
+        return np.zeros((tokens.size, 0))
+    left, sizes, _ = np.linalg.svd(np.array([column.ravel() for column in columns]).T, full_matrices=False)
+    spanned: Matrix = left[:, sizes > 1e-9 * sizes[0]]
+    return spanned
 
 
 def _pack_left(values: Matrix, columns: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> Matrix:
@@ -199,8 +231,7 @@ def _find_forms(
     found: list[NamedForm] = []
     for coarse in (True, False):
         while len(found) < _MOST_FORMS:
-            chosen = [one.direction for one in found]
-            added = _find_next(space, moved, tested, chosen, coarse=coarse, rounding=rounding, shuffles=shuffles)
+            added = _find_next(space, moved, tested, found, coarse=coarse, rounding=rounding, shuffles=shuffles)
             if added is None:
                 break
             found.append(added)
@@ -213,7 +244,7 @@ def _find_next(
     space: _Space,
     moved: Mapping[str, Matrix],
     tested: Sequence[Direction],
-    chosen: Sequence[Direction],
+    found: Sequence[NamedForm],
     *,
     coarse: bool,
     rounding: float | None,
@@ -221,10 +252,16 @@ def _find_next(
 ) -> NamedForm | None:
     """The form that explains most of what is left, where neither chance nor half a form could.
 
-    `rounding` is what an honest 16-bit host is moved by at most, where that is known. Forms that are ruled out are
-    none, and no rivals either; the shuffles may choose among them all the same.
+    `rounding` is what an honest 16-bit host is moved by at most, where that is known: beside other forms one is looked
+    for only where these surely leave more. Forms that are ruled out are none, and no rivals either; the shuffles may
+    choose among them all the same.
     """
+    chosen = [one.direction for one in found]
     held = [moved[d.name] for d in chosen]
+    if held and rounding is not None:
+        expected = math.hypot(rounding, *(one.scatter for one in found))
+        if space.bound_rms(space.host - _Fit.solve(space, held).fitted)[0] <= expected:
+            return None
     waiting = [d for d in tested if d not in chosen]
     fits = {d.name: _Fit.solve(space, [*held, moved[d.name]]) for d in waiting}
     nearest = min((space.bound_rms(space.host - fit.fitted)[1] for fit in fits.values()), default=0.0)
@@ -242,14 +279,19 @@ def _find_next(
     cosines = {d.name: _correlate(left, partial[d.name]) for d in waiting}
     best = max(possible, key=lambda d: cosines[d.name])
     fit = fits[best.name]
-    weak = fit.low[: len(held) + 1].min() < LEAST_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
+    weak = fit.low[: len(held) + 1].min() < NAMED_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
     scatter = _expect_scatter(space, best, moved[best.name])
     beside = rounding is not None and space.bound_rms(space.host - fit.fitted)[0] > math.hypot(rounding, scatter)
-    if weak or cosines[best.name] < (LEAST_BESIDE_OTHERS if beside else LEAST_CORRELATION):
+    own, owned = space.keep_own(left), {d.name: space.keep_own(partial[d.name]) for d in waiting}
+    alike = _correlate(own, owned[best.name])
+    if (
+        weak
+        or cosines[best.name] < LEAST_CORRELATION
+        or (beside and min(cosines[best.name], alike) < LEAST_BESIDE_OTHERS)
+    ):
         return None
-    p = count_shuffles_as_good(
-        left, [partial[d.name] for d in waiting], cosines[best.name], shuffles if coarse else SHUFFLES
-    )
+        return None
+    p = count_shuffles_as_good(own, [owned[d.name] for d in waiting], alike, shuffles if coarse else SHUFFLES)
     if p > FALSE_NAME_ALPHA:
         return None
     others = [d for d in possible if d is not best and cosines[d.name] > 0]
@@ -345,7 +387,7 @@ class _Fit:
         prompts = scores.shape[1]
         meat = scores @ scores.T * prompts / max(prompts - 1, 1)
         deviations = np.sqrt(np.maximum(np.diag(inverse @ meat @ inverse), 0))
-        half = np.array([t_half_width(float(d), prompts - 1, INTERVAL_ALPHA) for d in deviations])
+        half = np.array([t_half_width(float(d), prompts - 1, 2 * BOUND_ALPHA) for d in deviations])
         return cls(coefficients=coefficients, low=coefficients - half, high=coefficients + half, fitted=fitted)
 
 

@@ -31,7 +31,7 @@ from tempzero.errors import EngineError, UsageError
 from tempzero.precision.displacement import centre_rows, root_mean_square
 from tempzero.precision.forms import Form
 from tempzero.precision.forms.form import Matrix, Rounding
-from tempzero.precision.packs import SCATTERED_PASSES, Direction, DirectionPack, PackPrompt
+from tempzero.precision.packs import Direction, DirectionPack, PackPrompt
 from tempzero.types.asked import Message, Prompt
 
 Say = Callable[[str], None]
@@ -40,7 +40,13 @@ PACK_TOKENS = 64
 
 
 _SAME_COMPUTATION = 0.01  # nats, rms: two ways to compute in float32 lie far closer
-_NOISE_SEED = 21
+_SCATTERED_PASSES, _NOISE_SEED = 16, 21
+"""Rounded activations and keys scatter with whatever else rounds: the direction is the mean of so many passes."""
+_WAYS_TO_ATTEND: tuple[Mapping[str, str | bool], ...] = (
+    *({"cache_type_k": k, "cache_type_v": v} for k in ("f32", "f16") for v in ("f32", "f16")),
+    {"flash_attention": True},
+)
+"""And where llama.cpp rounds them, of a pass in each of these: whoever serves such a model attends in one of them."""
 
 
 def make_pack(
@@ -80,8 +86,7 @@ def make_pack(
             if form.needs_layers:
                 passes = layered.read_form(form)
             else:
-                with _open_form(local, file, form) as model:
-                    passes = _read_logprobs(model, rendered[form.name] or [ids for _, ids in asked])[0][None]
+                passes = _read_form(local, file, form, rendered[form.name] or [ids for _, ids in asked])
         except EngineError as problem:
             say(f"left out: {form.name}: {problem}")
             continue
@@ -107,7 +112,13 @@ def build_direction(form: Form, passes: NDArray[np.float64]) -> Direction:
     scatter = np.stack([centre_rows(one - by) for one in passes])
     unsure = float(np.sqrt((scatter**2).sum() / max(times - 1, 1) / scatter[0].size / times))
     return Direction(
-        name=form.name, title=form.title, kind=form.kind, claims=form.claims, by=by, unsure=round(unsure, 6)
+        name=form.name,
+        title=form.title,
+        kind=form.kind,
+        claims=form.claims,
+        by=by,
+        unsure=round(unsure, 6),
+        passes=times,
     )
 
 
@@ -173,7 +184,7 @@ class _LayeredReading:
             raise EngineError("no prompts are given to calibrate it on")
         sample = self._sample if form.calibrate is not None else ()
         scatters = form.inputs is not None or form.kept is not None
-        times, inputs = (SCATTERED_PASSES, _round_twice(form.inputs)) if scatters else (1, None)
+        times, inputs = (_SCATTERED_PASSES, _round_twice(form.inputs)) if scatters else (1, None)
         change = PassChange(matrices=build_site_change(form, self._path), inputs=inputs, kept=form.kept)
         read = _to_logprobs(model.read_logits(self._prompts, change, sample=sample, times=times))
         return read.reshape(times, len(self._prompts), -1)
@@ -219,9 +230,8 @@ def _to_logprobs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 # --- a form's weights --------------------------------------------------------------------------
 
 
-@contextmanager
-def _open_form(local: Local, file: LocalWeights, form: Form) -> Iterator[Model]:
-    """The reference's model in another form; computed in float32 as the reference is, but where a form says so."""
+def _read_form(local: Local, file: LocalWeights, form: Form, prompts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Log-probabilities of each pass; computed in float32 as the reference is, but where a form says so."""
     settings = local.model_copy(update={"precision": "as_is"})
     if form.cache is not None:  # llama.cpp keeps coarse values only with flash attention
         kept = {"cache_type_k": form.cache, "cache_type_v": form.cache, "flash_attention": True}
@@ -234,11 +244,14 @@ def _open_form(local: Local, file: LocalWeights, form: Form) -> Iterator[Model]:
         elif form.round is not None or form.gguf_type is not None or form.k_mix is not None or form.metadata:
             path = Path(folder) / "model.gguf"
             rewrite_file(file.path, path, build_change(form, file.path), metadata=_name_metadata(form, file.path))
-        model = open_model(settings, replace(file, path=path))
-        try:
-            yield model
-        finally:
-            model.close()
+        passes = []
+        for way in _WAYS_TO_ATTEND if form.rounds_activations else ({},):
+            model = open_model(settings.model_copy(update=dict(way)), replace(file, path=path))
+            try:
+                passes.append(_read_logprobs(model, prompts)[0])
+            finally:
+                model.close()
+    return np.array(passes)
 
 
 def _name_metadata(form: Form, path: Path) -> Mapping[str, float]:

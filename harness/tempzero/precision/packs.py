@@ -30,9 +30,8 @@ from tempzero.types.asked import Message
 
 FORMAT, VERSION = "tempzero direction pack", 2
 ROUNDING_ROOM = 1.5
-SCATTERED_PASSES = 16
-"""A form that scatters with whatever else rounds is the mean of so many passes; every other one is a single pass."""
 LARGEST_PACK_BYTES = 64_000_000
+_MOST_PASSES = 10_000
 _ROLES = ("system", "user", "assistant")
 
 
@@ -59,12 +58,14 @@ class Direction:
     claims: tuple[str, ...]
     by: NDArray[np.float64]
     unsure: float = 0.0
-    """What is not known of `by`, a root mean square in nats: where the form scatters, it is a mean of a few passes."""
+    """What is not known of `by`, a root mean square in nats: where the form scatters with whatever else rounds."""
+    passes: int = 1
+    """`by` is the mean of so many, more than one where the form scatters."""
 
     @property
     def scatter(self) -> float:
         """How far one pass is off their mean, as whoever serves the form is off `by`: a root mean square in nats."""
-        return self.unsure * float(np.sqrt(SCATTERED_PASSES))
+        return self.unsure * float(np.sqrt(self.passes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +144,7 @@ def _to_json(pack: DirectionPack) -> dict[str, Any]:
                 "claims": list(d.claims),
                 "by": _encode_numbers(d.by),
                 "unsure": round(d.unsure, 6),
+                "passes": d.passes,
             }
             for d in pack.directions
         ],
@@ -199,6 +201,8 @@ def _read_direction(entry: Mapping[str, Any], shape: tuple[int, int]) -> Directi
         raise ValueError(f"{entry['kind']!r} is no kind of form")
     if not isinstance(entry["unsure"], float) or not 0 <= entry["unsure"] < 10:
         raise ValueError(f"{entry['unsure']!r} is no size in nats")
+    if type(entry["passes"]) is not int or not 1 <= entry["passes"] <= _MOST_PASSES:
+        raise ValueError(f"{entry['passes']!r} is no number of passes")
     return Direction(
         name=read_line(entry["name"]),
         title=read_line(entry["title"]),
@@ -206,6 +210,7 @@ def _read_direction(entry: Mapping[str, Any], shape: tuple[int, int]) -> Directi
         claims=tuple(read_line(c) for c in entry["claims"]),
         by=_decode_numbers(entry["by"], shape),
         unsure=entry["unsure"],
+        passes=entry["passes"],
     )
 
 
