@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,15 @@ import yaml
 from loopback import Call, Loopback, Reply, after, completion, value
 from reading_server import MODEL, ReadingServer
 from tempzero.cli import main
-from tempzero.config import Local, Provider, Weights
+from tempzero.collect.watcher import Watcher
+from tempzero.config import Config, Local, Provider, Weights
+from tempzero.engines import open_reader
+from tempzero.engines.event_loop import run_coroutine
 from tempzero.engines.local.in_process import InProcessEngine
 from tempzero.engines.local.llama_cpp import open_llama_engine
 from tempzero.engines.local.weights import obtain_weights
 from tempzero.reading import run_reading
+from tempzero.reading.run_reading import score_run
 from tempzero.records import open_run
 from tempzero.types.scored import FormReading
 from tiny_gguf import tiny_model
@@ -107,3 +113,31 @@ def test_a_server_that_reads_one_text_at_a_time_shows_no_noise(tmp_path: Path, s
     assert all(not any(form.gap_change) and not any(form.margin) for form in forms)
     (floor,) = json.loads((run / "summary.json").read_text())["reading"]["floors"]
     assert floor["basis"] == "default"
+
+
+class TwoNodes:
+    """A cluster of two machines, as far as the readers go that it gives."""
+
+    def __init__(self) -> None:
+        self._readers: list[Any] = []
+
+    def open_endpoints(self, provider: Provider, *, environ: Mapping[str, str], lanes: int) -> list[Any]:
+        self._readers += [open_reader(provider, environ=environ) for _ in range(2 * lanes)]
+        return self._readers
+
+    def close(self) -> None:
+        for reader in self._readers:
+            run_coroutine(reader.aclose())
+
+    def open_models(self, config: Config, provider: Provider) -> list[Any]:
+        raise AssertionError(f"{provider.name} is an endpoint")
+
+
+def test_a_cluster_reads_again_with_as_many_in_flight_as_one_machine(tmp_path: Path, server: Loopback) -> None:
+    """Its lines are those of one machine, however many nodes it has: another floor would judge otherwise."""
+    run, forms = read_run(tmp_path, server, concurrency=1)
+    shutil.rmtree(run / "scores")
+    (run / "scores.seal.json").unlink()
+    with contextlib.closing(TwoNodes()) as cluster:
+        score_run(run, environ={}, watcher=Watcher(), cluster=cluster)
+    assert open_run(run).reading().forms == forms

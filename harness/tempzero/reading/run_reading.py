@@ -149,7 +149,11 @@ class _RunReading:
                 self._read_coarser_endpoints(provider, suspects)
 
     def _read_again(self, provider: Provider, scorer: Scorer, references: Sequence[EndpointReference]) -> None:
-        """Some of the reference's own texts once more: how much the server itself makes of one text and the other."""
+        """Some of the reference's own texts once more: how much the server itself makes of one text and the other.
+
+        With as many in flight as one machine has, so that a cluster finds what one machine does.
+        """
+        references = references[: provider.concurrency * (1 + len(provider.reads_also_at))]
         try:
             read = scorer.read_again(references, self._run.config.score)
         except EngineError as problem:
