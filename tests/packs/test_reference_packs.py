@@ -87,7 +87,9 @@ def judge(world: Path, folder: Path, *names: str, reference: str | None = None) 
     return code, json.loads((found / "summary.json").read_text())
 
 
-def test_answers_are_judged_without_a_model(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_judged_without_a_model(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With no weights to be had: the honest server passes, coarser weights and another template are findings."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     assert judge(world, tmp_path / "honest", "plain")[0] == 0
@@ -96,6 +98,17 @@ def test_answers_are_judged_without_a_model(world: Path, tmp_path: Path, monkeyp
     accused = {f["subject"] for f in summary["findings"] if f["rule"] == "deviates_token_by_token"}
     assert accused == {"coarse", "template"}
     assert not (tmp_path / "nothing").exists()
+    assert "next:   tempzero report" in capsys.readouterr().out  # no bundle can be made of these
+
+
+def test_texts_of_a_model_in_this_process_stand_in_a_bundle(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its answers have no labels but those in their own bytes: what the run knows besides must not refute itself."""
+    run, bundle = str(recorded(world)), str(tmp_path / "c.zip")
+    accused = ["--rule", "differs-from-all", "--provider", "template", "--against", "ref,coarse"]
+    assert main(["claim", run, *accused, "--out", bundle]) == 0, capsys.readouterr().err
+    assert main(["verify", bundle, "--run", run]) == 0
 
 
 def test_a_second_pack_is_the_honest_noise_and_no_provider_without_repeats(world: Path, tmp_path: Path) -> None:

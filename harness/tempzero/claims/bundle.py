@@ -126,7 +126,8 @@ class _Case:
             claim["attested"] |= {"epsilon": f"{scored.epsilon:.3g}", "reader": scored.reference}
         elif by_token:
             raise _NotProven(
-                "not every answer was read by the reference, or no honest form of it was; run `score` first"
+                "not every answer was read by the reference, or no honest form of it was: `tempzero score` does, where "
+                "score.forms names one (f16); what a pack finds rests on the run folder and the pack, without a bundle"
             )
         if scored is not None and by_token:
             claim["clip"], files["forms.jsonl"] = scored.clip, scored.forms

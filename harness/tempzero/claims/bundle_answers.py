@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from tempzero.types.recorded import Record, WireResponse
 
 # What stands for the HTTP method in records that another tool collected.
 IMPORT_METHOD = "IMPORT"
+# And in those of a model in this process, and of a pack.
+LOCAL_METHOD = "LOCAL"
 _LABEL_FIELDS = ("served_model", "backend", "fingerprint", "response_id", "finish_reason")
 _TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 
@@ -98,9 +101,16 @@ def _append_answer(answers: ConditionAnswers, side: ClaimSide, run: Run, line: b
         **{
             name: None if completion is None else getattr(completion, name) for name in (*_LABEL_FIELDS, *_TOKEN_COUNTS)
         },
+        **(_read_own_labels(response) if request.method == LOCAL_METHOD and completion is not None else {}),
     }
     answers.lines.append(one)
     answers.files.setdefault(f"{name}.{side.letter}.curl.txt", write_curl_line(one, side.key_variable).encode())
+
+
+def _read_own_labels(response: WireResponse | None) -> dict[str, Any]:
+    """What the response of a model in this process, or of a pack, holds: what else is known stands in the manifest."""
+    said = {} if response is None else json.loads(response_bytes(response))
+    return {name: said.get(name) for name in (*_LABEL_FIELDS, *_TOKEN_COUNTS)}
 
 
 def response_bytes(response: WireResponse) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tempzero.types.concluded import Analysis, Verdict
+    from tempzero.types.concluded import Analysis, Finding, Verdict
 
 
 def suggest_next_command(analysis: Analysis, verdict: Verdict, folder: Path) -> str:
@@ -21,12 +21,24 @@ def suggest_next_command(analysis: Analysis, verdict: Verdict, folder: Path) -> 
     if analysis.references and analysis.reading is None and _gave_other_texts(analysis):
         return f"tempzero score {run}"
     found = analysis.findings
-    claimable = [number for number in find_claimable_findings(found) if found[number - 1].weight == "accuses"]
+    claimable = [
+        number
+        for number in find_claimable_findings(found)
+        if found[number - 1].weight == "accuses" and _can_be_proven(found[number - 1], analysis)
+    ]
     if claimable:
         return f"tempzero claim {run}" if len(claimable) == 1 else f"tempzero claim {run} --finding {claimable[0]}"
     if verdict.outcome == "pass":
         return f"tempzero baseline set {run}"
     return f"tempzero report {run} --full"
+
+
+def _can_be_proven(finding: Finding, analysis: Analysis) -> bool:
+    """A bundle about tokens holds what an honest form of the reference read; a pack has none."""
+    if finding.rule != "deviates_token_by_token":
+        return True
+    floors = analysis.reading.floors if analysis.reading is not None else ()
+    return any(form.honest for floor in floors if floor.reference == finding.other for form in floor.forms)
 
 
 def _gave_other_texts(analysis: Analysis) -> bool:
