@@ -137,6 +137,7 @@ def _write_pieces_vocabulary(writer: gguf.GGUFWriter) -> int:
     return len(types)
 
 
+@functools.cache
 def list_printable_bytes() -> list[str]:
     """The 256 characters by which byte-level BPE writes the 256 bytes."""
     shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

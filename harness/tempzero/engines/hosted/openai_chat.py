@@ -18,6 +18,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -121,7 +122,7 @@ class ChatEngine:
         self._history = EndpointHistory(pinned=provider.pinned)
         self._standing = KeyStanding()
         self._key = key
-        self._fields = {**_official_client_headers(url, provider.timeouts.total_s), "accept-encoding": "identity"}
+        self._fields = {**_official_client_headers(provider.timeouts.total_s), "accept-encoding": "identity"}
         self._fields |= {name.lower(): value for name, value in self._filled.extra_headers.items()}
         self._set_headers({})
         self._wire = Wire(url, timeouts=provider.timeouts, proxy=proxy)
@@ -363,7 +364,8 @@ def _as_plain_number(value: float | None) -> float | int | None:
     return int(value) if value is not None and value.is_integer() else value
 
 
-def _official_client_headers(url: str, timeout_s: float) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _official_client_headers(timeout_s: float) -> Mapping[str, str]:
     """The headers the official client sends, asked of it: a provider cannot tell this from a usual customer.
 
     The client composes one request for a transport that keeps it. Whatever else it takes from the
@@ -371,8 +373,9 @@ def _official_client_headers(url: str, timeout_s: float) -> dict[str, str]:
     """
     kept = _KeepingTransport()
     with httpx2.Client(transport=kept, trust_env=False) as http:
-        base_url = url.removesuffix(_CHAT_PATH)
-        client = openai.OpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=timeout_s, http_client=http)
+        client = openai.OpenAI(
+            api_key="none", base_url="http://localhost", max_retries=0, timeout=timeout_s, http_client=http
+        )
         client.post(_CHAT_PATH, cast_to=httpx2.Response, body={})
     return {n.lower(): v for n, v in kept.request.headers.items() if n.lower().startswith(_CLIENT_HEADERS)}
 

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 
 import h11
@@ -70,9 +71,9 @@ class Wire:
         self._url = httpx2.URL(url)
         self._timeouts = timeouts
         self._proxy = None if proxy is None else httpx2.Proxy(proxy)
-        # SSL_CERT_FILE and SSL_CERT_DIR count. Plain http needs no authorities: this context would trust nobody.
+        # SSL_CERT_FILE and SSL_CERT_DIR count. Plain http needs no authorities.
         plain = self._url.scheme == "http"
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx2.create_ssl_context(trust_env=True)
+        self._tls = _trust_nobody() if plain else httpx2.create_ssl_context(trust_env=True)
         self._all: list[httpx2.AsyncHTTPTransport] = []
         self._free: list[httpx2.AsyncHTTPTransport] = []
 
@@ -355,6 +356,12 @@ def _pooled_connections(transport: httpx2.AsyncHTTPTransport) -> Sequence[object
     return getattr(getattr(transport, "_pool", None), "connections", None)
 
 
+@cache
+def _trust_nobody() -> ssl.SSLContext:
+    """One for all connections that need none: to make it takes as long as a request."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def find_fast_path_gap() -> str | None:
     """Which private state the installed layers beneath keep elsewhere than where it is looked for; None: none.
 
@@ -363,7 +370,7 @@ def find_fast_path_gap() -> str | None:
     """
     origin = httpcore2.URL("http://localhost").origin
     looked_for = (
-        (httpx2.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False), "_pool"),
+        (httpx2.AsyncHTTPTransport(verify=_trust_nobody(), trust_env=False), "_pool"),
         (httpcore2.AsyncHTTPConnection(origin), "_connection"),
         (httpcore2.AsyncHTTP11Connection(origin, httpcore2.AsyncMockStream([])), "_h11_state"),
     )
