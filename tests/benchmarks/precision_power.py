@@ -1,10 +1,10 @@
 """Runs of endpoints whose weights are known in, how many requests each test needs to tell them from an honest one out.
 
-    python tests/benchmarks/precision_power.py RUN ... --honest NAME [--honest NAME] [--draws 400] [--best 20]
+    python tests/benchmarks/precision_power.py RUN ... --honest NAME [--honest NAME] [--reference RUN] [--draws 400]
 
-RUN is a folder of `tempzero run` with a reference (whole answers, and first tokens beside them) or of `tempzero
-fingerprint` (first tokens alone); a host that is in several of them by one name has the answers of all. `--as
-NAME=OTHER` gives it that name.
+RUN is a folder of `tempzero run` (whole answers, and first tokens beside them) or of `tempzero fingerprint` (first
+tokens alone); a host that is in several of them by one name has the answers of all. `--as NAME=OTHER` gives it that
+name. Whole answers are held against the reference of their own run, or of the one that `--reference` names.
 
 Every test holds an endpoint against the float32 reference. Its threshold is what the honest endpoint NAME stays below
 in 99 of 100 draws of so many prompts; a cell is the smallest number of requests of `SIZES` at which 95 of 100 draws lie
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--honest", action="append", required=True)
     parser.add_argument("--as", dest="renamed", action="append", default=[], metavar="NAME=OTHER")
+    parser.add_argument("--reference", type=Path, help="a run whose reference answered the same prompts")
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--named-draws", type=int, default=100)
@@ -73,8 +74,9 @@ def main() -> None:
     pack = load_pack(asked.pack) if asked.pack is not None else choose_pack(None, [MODEL])
     names = dict(one.split("=", 1) for one in asked.renamed)
     endpoints: dict[str, Endpoint] = defaultdict(Endpoint)
+    reference = open_run(asked.reference) if asked.reference is not None else None
     for path in asked.runs:
-        read_endpoints(open_run(path), names, endpoints)
+        read_endpoints(open_run(path), names, reference, endpoints)
     measured = {name: measure_endpoint(pack, one, asked.best) for name, one in endpoints.items()}
     print("| endpoint | other first token | other text | " + " | ".join(COLUMNS) + " |")
     print("|---" * (3 + len(COLUMNS)) + "|")
@@ -85,11 +87,11 @@ def main() -> None:
         print(f"| {name} | " + " | ".join((*shares, *cells)) + " |", flush=True)
 
 
-def read_endpoints(run: Run, names: dict[str, str], into: dict[str, Endpoint]) -> None:
-    """Whole answers of a run that has a reference, and the first tokens beside them; of a fingerprint's the latter."""
+def read_endpoints(run: Run, names: dict[str, str], reference: Run | None, into: dict[str, Endpoint]) -> None:
+    """Whole answers of a run and the first tokens beside them; of a fingerprint's the latter."""
     beside = run.first_tokens()
-    if run.config.run.references:
-        read_texts(run, names, into)
+    if beside is not None or run.config.run.references:
+        read_texts(run, names, run if run.config.run.references else reference, into)
     for record in (beside or run).records() if beside or not run.config.run.references else ():
         told, provider = read_first_token(record.attempt.exchange), record.attempt.trial.provider
         if told is not None:
@@ -98,19 +100,26 @@ def read_endpoints(run: Run, names: dict[str, str], into: dict[str, Endpoint]) -
             one.first_tokens.append(count_tokens(record.attempt))
 
 
-def read_texts(run: Run, names: dict[str, str], into: dict[str, Endpoint]) -> None:
+def read_texts(run: Run, names: dict[str, str], reference: Run | None, into: dict[str, Endpoint]) -> None:
     """The first answer to each prompt, with the reference's."""
-    answers, tokens = defaultdict[str, dict[str, str]](dict), defaultdict[str, dict[str, int]](dict)
+    if reference is None:
+        raise SystemExit(f"{run.path}: has no reference; name a run that has one by --reference")
+    judge = reference.config.run.references[0]
+    own = {a.trial.prompt: text for a, text in list_answers(reference) if a.trial.provider == judge}
+    for attempt, text in list_answers(run):
+        prompt, provider = attempt.trial.prompt, attempt.trial.provider
+        if provider != judge and prompt in own:
+            one = into[names.get(provider, provider)]
+            one.pairs.append((own[prompt], text))
+            one.text_tokens.append(count_tokens(attempt))
+
+
+def list_answers(run: Run) -> Iterator[tuple[Attempt, str]]:
+    """The first text that came of each prompt."""
     for record in run.records():
-        trial, said = record.attempt.trial, record.attempt.exchange.outcome.completion
-        if trial.repeat == 0 and said is not None and said.text is not None:
-            answers[trial.provider][trial.prompt] = said.text
-            tokens[trial.provider][trial.prompt] = count_tokens(record.attempt)
-    own = answers.pop(run.config.run.references[0])
-    for provider, given in answers.items():
-        one, shared = into[names.get(provider, provider)], [p for p in given if p in own]
-        one.pairs += [(own[p], given[p]) for p in shared]
-        one.text_tokens += [tokens[provider][p] for p in shared]
+        said = record.attempt.exchange.outcome.completion
+        if record.attempt.trial.repeat == 0 and said is not None and said.text is not None:
+            yield record.attempt, said.text
 
 
 def count_tokens(attempt: Attempt) -> int:
@@ -167,7 +176,7 @@ def find_size(honest: Rows, host: Rows, draws: int) -> str:
 
 def find_named_size(pack: DirectionPack, one: Endpoint, name: str, best: int, draws: int) -> str:
     """At how many prompts the true form is named; of an honest one, in how many draws a coarse form was."""
-    true = name.split("-", 1)[-1]
+    true = name.split("-", 1)[-1] if name.startswith(("local-", "vllm-", "transformers-")) else name
     coarse = {d.name for d in pack.directions if d.kind != "16-bit"}
     prompts, wrong, asked = sorted(one.first), 0, 0
     for size in (s for s in SIZES if s <= min(MOST_NAMED, len(prompts))):
