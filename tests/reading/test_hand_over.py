@@ -187,6 +187,11 @@ def test_what_failed_is_asked_again_and_the_line_that_can_be_used_counts(
     assert "its responses have been read before" in capsys.readouterr().err
     assert main(["score", str(run)]) == 2
     assert "remove scores/ to score again" in capsys.readouterr().err
+    shutil.rmtree(run / "scores")
+    assert main(["verify", str(run)]) == 2  # a reading that is gone is no reading that never was
+    assert main(["score", str(run)]) in (0, 1, 3)
+    assert main(["verify", str(run)]) == 0
+    assert len(list_scores(run)) == 20
 
 
 def test_a_results_file_is_taken_as_editors_and_shells_leave_it(

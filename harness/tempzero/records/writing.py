@@ -33,6 +33,7 @@ from tempzero.records.layout import (
     PREFLIGHT,
     RECORDS,
     ROOT_LIST,
+    SCORES,
     SCORES_SEAL,
     ChainName,
     list_parts,
@@ -94,8 +95,11 @@ def open_run_writer(
 def open_score_writer(path: Path, *, part_bytes: int = PART_BYTES) -> Iterator[ScoreWriter]:
     """Append to a run folder's scores, alone; a torn last line is dropped, since it can be had again.
 
+    Where somebody has removed all of them to have the run read anew, so is the seal that speaks of them.
     Raises RunFolderError when another process is writing, or records or scores do not hold.
     """
+    if not list_parts(path, SCORES):
+        (path / SCORES_SEAL).unlink(missing_ok=True)
     with _open_chain_writer(path, SCORE_CHAIN, part_bytes=part_bytes) as writer:
         try:
             yield writer
