@@ -158,7 +158,7 @@ def test_facts_of_a_run_that_went_on_are_not_asked(tmp_path: Path, capsys: pytes
     shown = capsys.readouterr()
     assert shown.out == "run\nnight-1\n"
     assert "skipped: " in shown.err
-    assert "night-2: was not collected to its end" in shown.err
+    assert "night-2: was not collected to its end, so it has no hashes" in shown.err
 
 
 def test_a_query_reads_facts_and_nothing_else(counted: Run) -> None:

@@ -48,7 +48,13 @@ def make_facts(run: Run, tell: Callable[[str, float], None] = lambda phase, shar
     if not setting.by_part:
         raise UsageError(f"{run.path}: has conversations, whose rounds are counted from the records alone")
     if not parts:
-        raise UsageError(f"{run.path}: was not collected to its end; `tempzero run --resume {run.path}` goes on")
+        why = (
+            "is of format 1, which has no" if run.manifest.format == 1 else "was not collected to its end, so it has no"
+        )
+        raise UsageError(
+            f"{run.path}: {why} hashes of its records; `tempzero run --resume {run.path}` asks what is missing, if "
+            "anything is, and lists them"
+        )
     if _fits(run, setting, parts):
         return False
     run.check_listed_parts()

@@ -95,21 +95,24 @@ def open_run_writer(
 def open_score_writer(path: Path, *, part_bytes: int = PART_BYTES) -> Iterator[ScoreWriter]:
     """Append to a run folder's scores, alone; a torn last line is dropped, since it can be had again.
 
-    Where somebody has removed all of them to have the run read anew, so is the seal that speaks of them.
+    Where somebody has removed all of them to have the run read anew, what speaks of them is no longer held to it.
     Raises RunFolderError when another process is writing, or records or scores do not hold.
     """
-    if not list_parts(path, SCORES):
-        (path / SCORES_SEAL).unlink(missing_ok=True)
+    if (path / MANIFEST).is_file() and not list_parts(path, SCORES):  # before this, format 1 has it in the manifest
+        _write_scores_seal(path, Seal(lines=0, head=""))
     with _open_chain_writer(path, SCORE_CHAIN, part_bytes=part_bytes) as writer:
         try:
             yield writer
         finally:
             writer.close()  # the seal promises lines, so they go to the disk before it
-            seal = Seal(lines=writer.seq, head=writer.head)
-            try:
-                write_atomically(path / SCORES_SEAL, encode_value(seal) + b"\n")
-            except OSError as error:
-                raise unwritable_error(path / SCORES_SEAL, error) from None
+            _write_scores_seal(path, Seal(lines=writer.seq, head=writer.head))
+
+
+def _write_scores_seal(path: Path, seal: Seal) -> None:
+    try:
+        write_atomically(path / SCORES_SEAL, encode_value(seal) + b"\n")
+    except OSError as error:
+        raise unwritable_error(path / SCORES_SEAL, error) from None
 
 
 @contextlib.contextmanager
