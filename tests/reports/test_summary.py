@@ -14,11 +14,13 @@ from tempzero.reports import summary
 
 
 def test_every_figure_round_trips() -> None:
-    """Each figure comes back with its names, k, n, method and its numbers to ten digits; none is left out."""
+    """Each figure over all prompts comes back with its names, k, n, method and its numbers to ten digits; those of
+    families stand in the tables."""
     analysis = synthetic.analysis()
     rows = json.loads(summary.render_summary(analysis, synthetic.verdict()))["figures"]
-    assert len(rows) == len(analysis.figures)
-    for row, figure in zip(rows, analysis.figures, strict=True):
+    figures = [figure for figure in analysis.figures if figure.family is None]
+    assert 0 < len(figures) < len(analysis.figures)
+    for row, figure in zip(rows, figures, strict=True):
         for name in ("kind", "metric", "left", "right", "condition", "family", "k", "unit"):
             assert row[name] == getattr(figure, name)
         assert (row["n"], row["method"]) == (figure.estimate.n, figure.estimate.method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tempzero.suites.generated.generator import GeneratedPrompt, Generator, OneOfWords, Settings, WholeNumber
 from tempzero.suites.generated.seeded_draw import Draw
@@ -16,8 +17,7 @@ _MAX_VALUE = 200
 
 def _make_arithmetic(seed: int, index: int, settings: Settings) -> GeneratedPrompt:
     steps, form = int(settings["steps"]), str(settings["form"])
-    draw = Draw("arithmetic", 1, steps, form, seed, index)
-    told = _make_sum(draw, index, steps) if index % 4 == 3 else _make_story(draw, index, steps)
+    told = _find_exercise(steps, form, seed, index)
     return GeneratedPrompt(
         stem=f"arithmetic-{steps}-{form}",
         prompt=f"{told.text} {_FORMS[form]}",
@@ -36,6 +36,12 @@ _FORMS: Mapping[str, str] = {
 class _Exercise:
     text: str
     value: int
+
+
+@lru_cache(maxsize=512)  # of many steps one is found among thousands, and a process that lasts reads suites again
+def _find_exercise(steps: int, form: str, seed: int, index: int) -> _Exercise:
+    draw = Draw("arithmetic", 1, steps, form, seed, index)
+    return _make_sum(draw, index, steps) if index % 4 == 3 else _make_story(draw, index, steps)
 
 
 def _make_story(draw: Draw, index: int, steps: int) -> _Exercise:

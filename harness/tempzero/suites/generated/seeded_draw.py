@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from struct import unpack
+from struct import Struct
 from typing import TypeVar
 
 _Choice = TypeVar("_Choice")
+_VALUES = 2**64
+_FOUR = Struct(">4Q")
 
 
 class Draw:
@@ -18,23 +20,25 @@ class Draw:
     """
 
     def __init__(self, *name: str | int) -> None:
-        self._name = "/".join(str(part) for part in name)
+        self._named = hashlib.sha256("/".join(str(part) for part in name).encode() + b"#")
         self._hashed = 0
         self._drawn: list[int] = []
 
     def below(self, limit: int) -> int:
         """A whole number from 0 on that is smaller than `limit`, each as likely as the others."""
-        fair = 2**64 - 2**64 % limit
+        fair = _VALUES - _VALUES % limit
         while True:
-            value = self._next()
+            if not self._drawn:
+                self._draw_more()
+            value = self._drawn.pop()
             if value < fair:
                 return value % limit
 
-    def _next(self) -> int:
-        if not self._drawn:
-            self._hashed += 1
-            self._drawn = list(unpack(">4Q", hashlib.sha256(f"{self._name}#{self._hashed}".encode()).digest()))
-        return self._drawn.pop()
+    def _draw_more(self) -> None:
+        self._hashed += 1
+        numbered = self._named.copy()
+        numbered.update(b"%d" % self._hashed)
+        self._drawn = list(_FOUR.unpack(numbered.digest()))
 
     def between(self, low: int, high: int) -> int:
         """A whole number from `low` to `high`, both included."""
