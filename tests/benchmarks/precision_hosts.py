@@ -229,10 +229,16 @@ def round_activations(torch: Any, model: Any, rounding: Rounding | None) -> Iter
 # --- schemes -------------------------------------------------------------------------------------
 
 
+@functools.cache
+def draw_rotation(width: int) -> Matrix:
+    """A random one, the same for each matrix of this width."""
+    turned, _ = np.linalg.qr(np.random.default_rng(width).normal(size=(width, width)).astype(np.float32))
+    return turned
+
+
 def round_rotated(matrix: Matrix) -> Matrix:
     """INT8 by row of the matrix times a random rotation, as QuaRot and its like do."""
-    width = matrix.shape[1]
-    turned, _ = np.linalg.qr(np.random.default_rng(width).normal(size=(width, width)).astype(np.float32))
+    turned = draw_rotation(matrix.shape[1])
     rows: Matrix = (matrix @ turned).astype(np.float32)
     back: Matrix = round_to_scaled_steps(rows, peak=127, lowest=-127, highest=127, sharing="row") @ turned.T
     return back

@@ -3,7 +3,9 @@
     python tests/benchmarks/precision_naming.py PACK HOSTS.jsonl ... [--draws 200] [--run RUN_FOLDER] [--part border]
 
 HOSTS.jsonl comes from `precision_hosts.py`; a run of `tempzero fingerprint` adds its providers. Each cell draws so many
-of the prompts anew, keeps the best K candidates, and asks what the host is named as.
+of the prompts anew, keeps the best K candidates, and asks what the host is named as. A host's own name says the truth
+(`TRUTHS` where it is called otherwise): "right", "it or more" where it is undecided between that and others, "with"
+where another is named beside it, else what it was called.
 """
 
 from __future__ import annotations
@@ -24,6 +26,15 @@ from tempzero.records import open_run
 from tempzero.types.vocabulary import FingerprintState
 
 Answers = dict[str, FirstToken]
+TRUTHS = {
+    "w8a8": "int8-channel-a8",
+    "w8a8-fp8": "fp8-e4m3-channel-a8",
+    "w4a16": "int4-group64",
+    "cache-fp8": "cache-fp8-e4m3",
+    "false-q4_0": "q4_0",
+    "fp6-e3m2-channel": "fp8-e5m2-channel",
+}
+_ENGINES = ("vllm-", "transformers-")
 
 
 def main() -> None:
@@ -32,6 +43,7 @@ def main() -> None:
     parser.add_argument("pack", type=Path)
     parser.add_argument("hosts", type=Path, nargs="*")
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--only", default="", help="these hosts, comma-separated")
     parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--part", choices=("all", "border", "ordinary"), default="all")
     parser.add_argument("--cells", default="8x20,16x20,32x20,8x5,16x5,32x5", help="prompts x log-probabilities")
@@ -48,9 +60,11 @@ def main() -> None:
     print("| host | " + " | ".join(f"{n} x {k}" for n, k in cells) + " |")
     print("|---" * (len(cells) + 1) + "|")
     for name, every in hosts.items():
+        if asked.only and name not in asked.only.split(","):
+            continue
         answers = {p: told for p, told in every.items() if choose_part(p) == asked.part or asked.part == "all"}
         given = {p: change_numbers(told, asked.decimals, floor=asked.floor) for p, told in answers.items()}
-        row = [describe_cell(pack, given, n, k, asked.draws) for n, k in cells]
+        row = [describe_cell(pack, given, name, n, k, asked.draws) for n, k in cells]
         print(f"| {name} | " + " | ".join(row) + " |", flush=True)
 
 
@@ -79,7 +93,7 @@ def read_run(path: Path) -> dict[str, Answers]:
     return hosts
 
 
-def describe_cell(pack: DirectionPack, answers: Answers, prompts: int, best: int, draws: int) -> str:
+def describe_cell(pack: DirectionPack, answers: Answers, host: str, prompts: int, best: int, draws: int) -> str:
     """What it was named as, most often first, as shares of the draws."""
     draw = np.random.default_rng([prompts, best])
     whole = measure_displacement(pack, {p: [keep_best(told, best)] for p, told in answers.items()})
@@ -90,7 +104,7 @@ def describe_cell(pack: DirectionPack, answers: Answers, prompts: int, best: int
         by = np.full_like(whole.by, np.nan)
         rows = draw.permutation(asked)[:prompts]
         by[rows] = whole.by[rows]
-        counted[label_host(*name_displacement(pack, replace(whole, by=by))[:2])] += 1
+        counted[compare_name(*name_displacement(pack, replace(whole, by=by))[:2], find_truth(host))] += 1
     return ", ".join(f"{label} {count / times:.3g}" for label, count in counted.most_common(4))
 
 
@@ -111,6 +125,27 @@ def change_numbers(told: FirstToken, decimals: int | None, *, floor: bool) -> Fi
 def keep_best(told: FirstToken, best: int) -> FirstToken:
     """As a host gives it that gives fewer."""
     return FirstToken(candidates=told.candidates[:best], floored=told.floored, decimals=told.decimals)
+
+
+def find_truth(host: str) -> str:
+    """The form that a host of this name serves, were it the pack's or not."""
+    for engine in _ENGINES:
+        host = host.removeprefix(engine)
+    plain = host.partition(":")[0]
+    return TRUTHS.get(plain, plain)
+
+
+def compare_name(naming: Naming | None, state: FingerprintState, truth: str) -> str:
+    """What a host was called, beside what it is. What llama.cpp computes in a type is of that type."""
+    if naming is None or not naming.named:
+        return {"unknown form": "none of them"}.get(state, state)
+    called = [one.direction.name.removesuffix("-llamacpp") for one in naming.named]
+    maybe = {d.name.removesuffix("-llamacpp") for one in naming.named for d in one.rivals} - {*called}
+    if truth not in {*called, *maybe}:
+        return " & ".join(called) + (f" or {' or '.join(sorted(maybe))}" if maybe else "") + " (wrong)"
+    if maybe:
+        return "it or more"
+    return "right" if called == [truth] else "it with " + " & ".join(one for one in called if one != truth)
 
 
 def label_host(naming: Naming | None, state: FingerprintState) -> str:
