@@ -143,8 +143,8 @@ class _Space:
     """The numbers that a host gave, its rows packed to the left: the k-th column is its k-th likeliest known token.
 
     `host` is its displacement, `scale` the reference's own log-probabilities (what another temperature moves along),
-    both with zeros where nothing is; `free` is the host without its part along `scale`. `shared` spans what prompts can
-    have in common at tokens that several of them have.
+    both with zeros where nothing is; `free` is the host without its part along `scale`. `shared` fits what prompts have
+    in common at tokens that several of them have.
     """
 
     columns: NDArray[np.int64]
@@ -153,7 +153,7 @@ class _Space:
     host: Matrix
     scale: Matrix
     free: Matrix
-    shared: Matrix
+    shared: tuple[Matrix, Matrix]
 
     @classmethod
     def build(cls, told: Matrix, reference: Matrix, tokens: NDArray[np.int64], *, centred: bool) -> _Space:
@@ -192,20 +192,22 @@ class _Space:
     def keep_own(self, values: Matrix) -> Matrix:
         """What each prompt has of its own: without what tokens are moved by alike wherever they stand."""
         flat = values.ravel()
-        own: Matrix = (flat - self.shared @ (self.shared.T @ flat)).reshape(values.shape)
+        marked, fitting = self.shared
+        own: Matrix = (flat - marked @ (fitting @ flat)).reshape(values.shape)
         return own
 
 
-def _span_shared_tokens(tokens: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> Matrix:
-    """Orthonormal columns, over all numbers, for the tokens that two or more prompts have."""
+def _span_shared_tokens(tokens: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> tuple[Matrix, Matrix]:
+    """A column over all numbers for each token that two or more prompts have, and what fits them: a row for each."""
     seen, counts = np.unique(tokens[there], return_counts=True)
     marks = [np.where(there, (tokens == token).astype(float), np.nan) for token in seen[counts > 1]]
     columns = [np.nan_to_num(centre_rows(mark) if centred else mark) for mark in marks]
     if not columns:
-        return np.zeros((tokens.size, 0))
-    left, sizes, _ = np.linalg.svd(np.array([column.ravel() for column in columns]).T, full_matrices=False)
-    spanned: Matrix = left[:, sizes > 1e-9 * sizes[0]]
-    return spanned
+        return np.zeros((tokens.size, 0)), np.zeros((0, tokens.size))
+    marked = np.array([column.ravel() for column in columns]).T
+    gram = marked.T @ marked
+    # Of tokens that always stand together one says what the others say: a trace of a ridge parts them.
+    return marked, np.linalg.solve(gram + 1e-9 * np.eye(len(gram)), marked.T)
 
 
 def _pack_left(values: Matrix, columns: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> Matrix:
