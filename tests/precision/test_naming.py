@@ -16,7 +16,7 @@ from tempzero.precision.fingerprint_wording import decide_outcome, describe_host
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_host
 from tempzero.precision.logit_grid import find_logit_grid
 from tempzero.precision.naming import Naming, name_forms
-from tempzero.precision.packs import Direction
+from tempzero.precision.packs import Direction, HonestRounding
 from tempzero.precision.shared_displacement import compare_displacements
 
 
@@ -128,8 +128,18 @@ def test_a_direction_that_is_known_roughly_is_not_refuted_by_what_is_not_known_o
     """A mean of a few passes that scatter is off by chance; that alone must not make its host another's."""
     rough = make_rough_twin()
     for direction, expected in ((rough, "undecided"), (replace(rough, unsure=0.0), "named")):
-        pack = replace(PACK, directions=(*PACK.directions, direction))
+        noisy = HonestRounding(rms=0.12, source="numbers")
+        pack = replace(PACK, rounding=noisy, directions=(*PACK.directions, direction))
         assert conclude_host(pack, "host", None, answer(serve("fp8-channel", noise=0.12))).state == expected
+
+
+def test_a_form_that_scatters_is_found_where_its_weights_alone_leave_too_much() -> None:
+    """W8A8 lies near its weights, which may fit as well by chance: what its scatter explains is nothing unknown."""
+    pack = replace(PACK, directions=(*PACK.directions, make_rough_twin()))
+    host = conclude_host(pack, "host", None, answer(serve("fp8-channel", noise=0.12)))
+    assert host.naming is not None
+    assert names(host.naming) == ["rough"]
+    assert host.state in {"named", "undecided"}
 
 
 def test_a_host_that_does_not_scatter_serves_no_form_that_does() -> None:

@@ -29,9 +29,9 @@ MOST_STRENGTH = 2.0
 """An interval that reaches beyond this says too little of the form: a tiny one fits anything, many times itself."""
 LEAST_CORRELATION = 0.4
 """Forms of one width have something in common (.26 was seen): a named one explains a sixth of the displacement."""
-LEAST_BESIDE_OTHERS = 0.7
-"""Half of it, where what it leaves is surely more than 16-bit rounding and its own scatter: of something else beside it
-it may be no more than the likest."""
+LEAST_BESIDE_OTHERS, LEAST_BESIDE_UNKNOWN = 0.7, 0.9
+"""Half of it, where what it leaves is more than 16-bit rounding and its own scatter, and another form with it explains
+that; four fifths of it where none does: of something that nobody knows it may be no more than the likest."""
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
 SHUFFLES = 1_999
@@ -279,20 +279,24 @@ def _find_next(
     left = space.free_of_slope(space.free - _Fit.solve(space, held).fitted if held else space.free)
     partial = {d.name: _take_off_all(space.free_of_slope(moved[d.name]), held) for d in waiting}
     cosines = {d.name: _correlate(left, partial[d.name]) for d in waiting}
-    best = max(possible, key=lambda d: cosines[d.name])
-    fit = fits[best.name]
-    weak = fit.low[: len(held) + 1].min() < NAMED_STRENGTH or fit.high[len(held)] > MOST_STRENGTH
-    scatter = _expect_scatter(space, best, moved[best.name])
-    beside = rounding is not None and space.bound_rms(space.host - fit.fitted)[0] > math.hypot(rounding, scatter)
     own, owned = space.keep_own(left), {d.name: space.keep_own(partial[d.name]) for d in waiting}
-    alike = _correlate(own, owned[best.name])
-    if (
-        weak
-        or cosines[best.name] < LEAST_CORRELATION
-        or (beside and min(cosines[best.name], alike) < LEAST_BESIDE_OTHERS)
-    ):
+    likeness = {d.name: min(cosines[d.name], _correlate(own, owned[d.name])) for d in waiting}
+    ranked = sorted(possible, key=lambda d: -cosines[d.name])
+    best = next(
+        (
+            d
+            for d in ranked
+            if (d is ranked[0] or d.scatter)
+            and cosines[d.name] >= LEAST_CORRELATION
+            and fits[d.name].low[: len(held) + 1].min() >= NAMED_STRENGTH
+            and fits[d.name].high[len(held)] <= MOST_STRENGTH
+            and not _leaves_too_much(space, moved, d, held, waiting, fits[d.name], likeness[d.name], rounding)
+        ),
+        None,
+    )
+    if best is None:
         return None
-        return None
+    fit, alike = fits[best.name], _correlate(own, owned[best.name])
     p = count_shuffles_as_good(own, [owned[d.name] for d in waiting], alike, shuffles if coarse else SHUFFLES)
     if p > FALSE_NAME_ALPHA:
         return None
@@ -304,8 +308,37 @@ def _find_next(
         high=float(fit.high[len(held)]),
         correlation=cosines[best.name],
         p=p,
-        scatter=scatter,
+        scatter=_expect_scatter(space, best, moved[best.name]),
         rivals=tuple(d for d in others if not _is_refuted(space, fit, fits[d.name], len(held), d.unsure)),
+    )
+
+
+def _leaves_too_much(
+    space: _Space,
+    moved: Mapping[str, Matrix],
+    form: Direction,
+    held: Sequence[Matrix],
+    waiting: Sequence[Direction],
+    fit: _Fit,
+    likeness: float,
+    rounding: float | None,
+) -> bool:
+    """Whether a form is too unlike a host that is moved by more than it, its scatter and an honest host's rounding."""
+    scatter = _expect_scatter(space, form, moved[form.name])
+    if rounding is None or likeness >= LEAST_BESIDE_UNKNOWN:
+        return False
+    expected = math.hypot(rounding, scatter)
+    rest = space.host - fit.fitted
+    # How far a form scatters differs by engine: there it must surely be more.
+    if (space.bound_rms(rest)[0] if scatter else root_mean_square(space.open(rest))) <= expected:
+        return False
+    if likeness < LEAST_BESIDE_OTHERS:
+        return True
+    pairs = (_Fit.solve(space, [*held, moved[form.name], moved[d.name]]) for d in waiting if d is not form)
+    return not any(
+        NAMED_STRENGTH <= pair.coefficients[len(held) + 1] <= MOST_STRENGTH
+        and root_mean_square(space.open(space.host - pair.fitted)) <= expected
+        for pair in pairs
     )
 
 
