@@ -7,6 +7,7 @@ only the form of requests and answers is another server's. With `only_v1` it hid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,8 +22,8 @@ _CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>")
 
 
 # How a host that echoes writes tokens: parts of characters spelled out, nothing for these and control tokens, or as the
-# vocabulary writes them.
-Letters = Literal["bytes", "nothing", "pieces"]
+# vocabulary writes them. "joined" is what vLLM does: the token that ends a character shows all of it.
+Letters = Literal["bytes", "nothing", "pieces", "joined"]
 
 
 class _Refused(Exception):
@@ -137,13 +138,15 @@ class ReadingServer:
         count, rows = min(5, asked["logprobs"]), self._logprobs(ids, 1)
         said = [*ids, int(rows[-1].argmax())]
         tops: list[Any] = [None]
-        for token, row in zip(said[1:], rows, strict=True):
-            shown = {self._write(int(t)): float(row[t]) for t in np.argsort(-row, kind="stable")[:count]}
-            tops.append(shown | {self._write(token): float(row[token])})
+        texts = [self._write(said[0])]
+        for at, row in enumerate(rows, start=1):
+            texts.append(self._write(said[at], said[:at]))
+            shown = {self._write(int(t), said[:at]): float(row[t]) for t in np.argsort(-row, kind="stable")[:count]}
+            tops.append(shown | {texts[-1]: float(row[said[at]])})
         own = [None, *(float(row[t]) for t, row in zip(said[1:], rows, strict=True))]
-        return {"tokens": [self._write(t) for t in said], "token_logprobs": own, "top_logprobs": tops}
+        return {"tokens": texts, "token_logprobs": own, "top_logprobs": tops}
 
-    def _write(self, token: int) -> str:
+    def _write(self, token: int, before: Sequence[int] = ()) -> str:
         if token in self._control:
             return "" if self._letters == "nothing" else self._control[token]
         piece = self._engine.piece(token)
@@ -152,8 +155,20 @@ class ReadingServer:
         try:
             text = piece.decode()
         except UnicodeDecodeError:
+            if self._letters == "joined":
+                return self._join(piece, before)
             return "" if self._letters == "nothing" else "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
         return text
+
+    def _join(self, piece: bytes, before: Sequence[int]) -> str:
+        """The whole character that the token makes of up to three tokens before it."""
+        for count in (1, 2, 3):
+            joined = b"".join(self._engine.piece(t) for t in before[-count:]) + piece
+            try:
+                return joined.decode()
+            except UnicodeDecodeError:
+                continue
+        return "\ufffd"
 
     # --- as SGLang ----------------------------------------------------------------------------
 

@@ -182,10 +182,13 @@ def test_a_begin_token_that_the_host_puts_on_is_not_sent_as_well(
     assert reader.describe()["begin_token"] == "put on by the host"
 
 
-def test_letters_that_say_nothing_make_no_margin_larger(opened: Opened, tmp_path: Path) -> None:
-    """llama-cpp-python shows parts of characters as nothing, all alike: what is lost of them must accuse nobody."""
+@pytest.mark.parametrize("letters", ["nothing", "joined"])
+def test_letters_that_say_nothing_make_no_margin_larger(opened: Opened, tmp_path: Path, letters: Letters) -> None:
+    """llama-cpp-python shows parts of characters as nothing, all alike, and vLLM the last one as a character that no
+    token is: what is lost of them must accuse nobody.
+    """
     engine = opened.engine()
-    server = opened.server(reading(opened.engine(), letters="nothing", takes_ids=False))
+    server = opened.server(reading(opened.engine(), letters=letters, takes_ids=False))
     folder = write_tokenizer_folder(tmp_path / "tokenizer")
     reader = opened.reader(server.base_url, "echo", tokenizer=str(folder))
     ids, start = write_answer(engine)

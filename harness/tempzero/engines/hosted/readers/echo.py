@@ -175,32 +175,38 @@ class _Letters:
             )
         if max((len(top) for top in told.tops if isinstance(top, dict)), default=_FEWEST_SHOWN) < _FEWEST_SHOWN:
             raise MalformedAnswer("fewer than the two most likely tokens are told; let the host show more logprobs")
-        triples = zip(ids[start:], told.logprobs[start : len(ids)], told.tops[start : len(ids)], strict=True)
-        return [self._read_place(token, require_logprob(logprob), top, way) for token, logprob, top in triples]
+        return [
+            self._read_place(ids[at - 1], ids[at], require_logprob(told.logprobs[at]), told.tops[at], way)
+            for at in range(start, len(ids))
+        ]
 
-    def _read_place(self, token: int, logprob: float, top: Any, way: Spell) -> TokenStanding:
+    def _read_place(self, before: int, token: int, logprob: float, top: Any, way: Spell) -> TokenStanding:
         if not isinstance(top, dict):
             raise MalformedAnswer("no logprobs.top_logprobs came back for a token of the prompt")
-        own = self._spell(token)
+        own, broken = self._spell(token), _PARTIAL in self._spell(before).behind
         rivals = {token: RivalToken(logprob, as_storable_text(way(own)))}
         for text, value in top.items():
             shown = require_logprob(value)
             if _is_written(text, own, way) and abs(shown - logprob) <= _SAME:
                 continue
-            rival = self._find_token(text, way, rivals)
+            rival = self._find_token(text, way, rivals, unspelled=broken or _is_unspelled(text))
             if rival is not None:
                 rivals[rival] = RivalToken(shown, as_storable_text(text))
         above = sum(rival.logprob > logprob for rival in rivals.values())
         return build_standing(token, logprob, rivals, above + 1)
 
-    def _find_token(self, text: str, way: Spell, taken: Container[int]) -> int | None:
-        """The first token that is written so and not `taken`; None where there is no other."""
+    def _find_token(self, text: str, way: Spell, taken: Container[int], *, unspelled: bool) -> int | None:
+        """The first token that is written so and not `taken`; None where there is no other.
+
+        `unspelled`: it may be part of a character, which a host shows in a way of its own, or as the whole character
+        that it makes of what stands before.
+        """
         tokens = self._list_tokens(way)
-        for found in (tokens.get(text, []), tokens[_PARTIAL] if _is_unspelled(text) else []):
+        for found in (tokens.get(text, []), tokens[_PARTIAL] if unspelled else []):
             others = [one for one in found if one not in taken]
             if others:
                 return others[0]
-        if text in tokens or _is_unspelled(text):
+        if text in tokens or unspelled:
             return None
         raise MalformedAnswer(f"it shows a token {as_storable_text(text)[:40]!r} that the tokenizer does not have")
 
