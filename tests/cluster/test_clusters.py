@@ -6,6 +6,8 @@ import functools
 import importlib.util
 import pickle
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,21 @@ def test_an_address_that_is_none_is_refused(run: Path, capsys: pytest.CaptureFix
     assert main(["report", str(run), "--on", "ray", "--facts"]) == 2
     assert "leave one of them out" in capsys.readouterr().err
     assert not (run / "judged").exists()
+
+
+def test_a_cluster_that_is_not_there_is_one_line_at_once(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray waits for minutes, and warns besides."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else will
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", nobody)
+        for on in ("ray", f"ray://{nobody}", "ray://host.invalid", "ray://host.invalid:99999999", "ray://"):
+            began = time.monotonic()
+            assert main(["report", str(run), "--on", on]) == 2
+            assert len(capsys.readouterr().err.splitlines()) == 1
+            assert time.monotonic() - began < 12
 
 
 class OtherProcess:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -33,7 +34,9 @@ class RayCluster:
         if self._began:
             named = None if address == "ray" else address
             try:
-                ray.init(address=named, log_to_driver=False, configure_logging=False)
+                with warnings.catch_warnings():  # what went wrong is told once, below
+                    warnings.simplefilter("ignore", UserWarning)
+                    ray.init(address=named, log_to_driver=False, configure_logging=False)
             except (ConnectionError, RuntimeError, TimeoutError) as problem:
                 raise UsageError(f"--on {address}: no cluster answers: {_shorten(problem)}") from None
         self._actors: list[Any] = []
