@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from attribute import simulated
@@ -14,7 +15,7 @@ from tempzero import config, records, reports
 from tempzero.analysis import analyse
 from tempzero.analysis.opened_run import OpenedRun
 from tempzero.types.concluded import Analysis
-from tempzero.types.scored import ScoredResponse, ScoreLine
+from tempzero.types.scored import FormReading, ScoredResponse, ScoreLine
 from tempzero.verdict import gate
 
 PROMPTS = 10
@@ -41,6 +42,19 @@ def _responses(provider: str, choose: Choice) -> Iterable[ScoredResponse]:
         yield replace(first, trial=again, same_as=first.trial, scores=None, sums=None)
 
 
+@cache
+def _reference_responses() -> Sequence[ScoredResponse]:
+    """The same in every run."""
+    return tuple(_responses(REFERENCE, greedy))
+
+
+@cache
+def _form_readings() -> Sequence[FormReading]:
+    """The same in every run."""
+    f16 = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
+    return (*f16, *simulated.form(WORLD, "q4_0", False, quantised(1.2), range(PROMPTS), 1.2))
+
+
 def _run(
     folder: Path, choose: Choice, *, scored: bool = True, declared: str | None = None, off_by: float = 0.0
 ) -> records.Run:
@@ -48,7 +62,7 @@ def _run(
 
     `off_by`: how far every token of x is from what the form q4_0 would choose.
     """
-    responses = [*_responses(REFERENCE, greedy), *_responses("x", choose)]
+    responses = [*_reference_responses(), *_responses("x", choose)]
     texts = {s.trial: _text(s) for s in responses if s.scores is not None}
     attempts = [make_attempt(s.trial, texts[s.same_as or s.trial]) for s in responses]
     providers = SETTINGS.providers
@@ -58,11 +72,9 @@ def _run(
     path = make_run(folder, SETTINGS.model_copy(update={"providers": providers}), make_suite(PROMPTS), attempts)
     if scored:
         lines = list(records.open_run(path).lines())
-        forms = simulated.form(WORLD, "f16", True, rounding(0.004), range(PROMPTS), 0.004)
-        forms += simulated.form(WORLD, "q4_0", False, quantised(1.2), range(PROMPTS), 1.2)
         with records.open_score_writer(path) as writer:
             writer.append(ScoreLine(seq=0, previous="", reader=simulated.READER))
-            for form in forms:
+            for form in _form_readings():
                 writer.append(ScoreLine(seq=0, previous="", form=form))
             for line, response in zip(lines, responses, strict=True):
                 of_record = replace(response, record_sha256=hashlib.sha256(line).hexdigest())
