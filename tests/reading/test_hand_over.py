@@ -60,14 +60,14 @@ def server() -> Iterator[Loopback]:
     asyncio.run(engine.aclose())
 
 
-@pytest.fixture
-def run(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of two hosts whose answers nobody has read yet."""
-    monkeypatch.setattr(run_reading, "REQUEST_SUSPECTS", ())  # only responses are handed over
+@pytest.fixture(scope="module")
+def asked_once(server: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two hosts whose answers nobody has read yet."""
+    folder = tmp_path_factory.mktemp("asked")
     prompts = [{"id": f"p{n:02}", "prompt": f"question {n}"} for n in range(10)]
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
+    (folder / "p.yaml").write_text(yaml.safe_dump({"family": "t", "prompts": prompts}))
     entry = {"base_url": server.base_url, "model": MODEL}
-    tokenizer = str(write_tokenizer_folder(tmp_path / "tokenizer"))
+    tokenizer = str(write_tokenizer_folder(folder / "tokenizer"))
     settings = {
         "version": 1,
         "run": {"prompts": "p.yaml", "reference": "big"},
@@ -75,8 +75,16 @@ def run(server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         "defaults": {"repeats": 1, "max_tokens": 16},
         "providers": [{**entry, "name": "big", "reads": "vllm", "tokenizer": tokenizer}, {**entry, "name": "host"}],
     }
-    (tmp_path / "providers.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["run", "--config", str(tmp_path / "providers.yaml"), "--no-check"]) in (0, 1, 3)
+    (folder / "providers.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["run", "--config", str(folder / "providers.yaml"), "--no-check"]) in (0, 1, 3)
+    return folder
+
+
+@pytest.fixture
+def run(asked_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that run."""
+    monkeypatch.setattr(run_reading, "REQUEST_SUSPECTS", ())  # only responses are handed over
+    shutil.copytree(asked_once, tmp_path, dirs_exist_ok=True)
     return next((tmp_path / "results").iterdir())
 
 
