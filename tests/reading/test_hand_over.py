@@ -239,3 +239,6 @@ def test_copies_that_read_a_part_each_make_one_run_again(run: Path, capsys: pyte
     assert list(open_run(joined).score_lines()) == whole[:21]
     assert main(["score", str(joined)]) in (0, 1, 3)
     assert list(open_run(joined).score_lines()) == whole
+    shutil.rmtree(joined / "scores")
+    assert main(["score", str(joined), "--merge", str(first), "--merge", str(second)]) in (0, 1, 3)
+    assert list(open_run(joined).score_lines()) == whole[:21]

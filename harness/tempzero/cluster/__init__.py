@@ -40,7 +40,7 @@ def _require_answer(address: str) -> None:
     """Ray itself waits half a minute for a client's address, and minutes for RAY_ADDRESS, where nobody is."""
     named = os.environ.get("RAY_ADDRESS", "") if address == "ray" else address
     place = re.fullmatch(
-        r"(?:ray://)?(?:\[(?P<v6>[0-9a-fA-F:]+)\]|(?P<host>[^:/\s\[\]]+))(?::(?P<port>[0-9]{1,5}))?", named
+        r"(?:ray://)?(?:\[(?P<v6>[0-9a-fA-F:]+)\]|(?P<host>[^:/\s\[\]]+))(?::(?P<port>[0-9]+))?", named
     )
     if place is None or not (place["port"] or named.startswith("ray://")):
         return  # none, or a word of Ray's own: auto, local
