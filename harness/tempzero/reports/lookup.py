@@ -66,6 +66,9 @@ class View:
             by_key.setdefault(key, []).append(figure)
         for key, several in by_key.items():
             self._figures[key] = several[0] if len(several) == 1 else self._choose_leading_figure(several)
+        self._subjects: dict[KindName, set[Subject]] = {}
+        for kind, _, left, _, condition, _, _ in self._figures:
+            self._subjects.setdefault(kind, set()).add(Subject(provider=left, condition=condition))
         self.prompt_anchors = number_anchors("prompt", (p.prompt for p in analysis.asked))
         self.provider_anchors = number_anchors("provider", (p.provider for p in verdict.providers))
         self.conditions = tuple(dict.fromkeys(_row_conditions(analysis)))
@@ -146,8 +149,7 @@ class View:
 
     def subjects(self, *kinds: KindName) -> list[Subject]:
         """Who has figures of these kinds, in the run's order."""
-        found = {Subject(provider=f.left, condition=f.condition) for f in self._figures.values() if f.kind in kinds}
-        return self._sorted(found)
+        return self._sorted({subject for kind in kinds for subject in self._subjects.get(kind, ())})
 
     def families(self, kind: KindName, metric: MetricName) -> list[str]:
         """The prompt families for which a metric was computed."""
