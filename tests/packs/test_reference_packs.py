@@ -101,6 +101,17 @@ def test_answers_are_judged_without_a_model(
     assert "next:   tempzero report" in capsys.readouterr().out  # no bundle can be made of these
 
 
+def test_nights_are_held_against_hosts_and_no_pack_is_watched(world: Path, tmp_path: Path) -> None:
+    """What says the same every night has no baseline to be held against, and makes no night one without data."""
+    file = str(
+        write(tmp_path, [entry("plain", "serve", precision="as_is")], reference=f"pack:{world / 'tiny.pack.json'}")
+    )
+    assert main(["run", "--config", file]) == 0
+    (run,) = (tmp_path / "results").iterdir()
+    assert main(["baseline", "set", str(run), "--config", file]) == 0
+    assert main(["nightly", "--config", file, "--night", "2026-03-01"]) == 0
+
+
 def test_texts_of_a_model_in_this_process_stand_in_a_bundle(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +135,20 @@ def test_a_second_pack_is_the_honest_noise_and_no_provider_without_repeats(world
     assert main(["run", "--config", str(file), "--providers", "plain"]) == 0
     summary = json.loads((next((tmp_path / "j" / "results").iterdir()) / "summary.json").read_text())
     assert {p["provider"] for p in summary["verdict"]["providers"]} == {"plain", "second", "pack:tiny"}
+
+
+def test_an_honest_pack_that_says_too_little_is_named(world: Path, tmp_path: Path) -> None:
+    """Who named one and still reads that nothing was measured would name another, and another."""
+    replayed = {"name": "plain", "replay": {"run": str(recorded(world)), "provider": "plain"}}
+    file = write(tmp_path, [replayed, {"name": "second", "pack": str(world / "tiny.pack.json")}])
+    value = yaml.safe_load(file.read_text())
+    value["run"]["reference"], value["score"]["forms"] = f"pack:{world / 'tiny.pack.json'}", ["endpoint:second"]
+    value["defaults"]["max_tokens"] = 4
+    file.write_text(yaml.safe_dump(value))
+    main(["run", "--config", str(file)])
+    summary = json.loads((next((tmp_path / "results").iterdir()) / "summary.json").read_text())
+    (floor,) = summary["reading"]["floors"]
+    assert "of second, named as honest, fewer than 200 tokens" in floor["source"]
 
 
 def test_a_pack_that_cannot_be_written_is_said_before_anything_is_asked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,6 +76,13 @@ def find_table_floor(table: ReaderTable, known: Sequence[JoinedForm], honest: It
     named = set(honest)
     measured = [f for lane in table.lanes if lane.provider in named for f in _measure_floor(table, lane)]
     floor = find_rounding_floor(table.reader.claimed_model, measured)
+    little = [lane.provider for lane in table.lanes if lane.provider in named and _is_too_little(table, lane)]
+    if floor.basis == "default" and little:
+        floor = replace(
+            floor,
+            source=f"{floor.source.partition(';')[0]}; of {', '.join(little)}, named as honest, fewer than "
+            f"{_FEWEST_TOKENS} tokens or {_FEWEST_PROMPTS} prompts were read, too few to measure it",
+        )
     of_forms = [
         RoundingFloor(
             model=table.reader.claimed_model,
@@ -93,9 +100,9 @@ def find_table_floor(table: ReaderTable, known: Sequence[JoinedForm], honest: It
 
 
 def _measure_floor(table: ReaderTable, lane: ResponseLane) -> Iterable[RoundingFloor]:
-    choices = gather_choices(table, lane)
-    if choices.gap.size < _FEWEST_TOKENS or np.unique(choices.prompt).size < _FEWEST_PROMPTS:
+    if _is_too_little(table, lane):
         return
+    choices = gather_choices(table, lane)
     scale = stats.rounding_scale(choices).value
     if scale:
         yield RoundingFloor(
@@ -107,6 +114,11 @@ def _measure_floor(table: ReaderTable, lane: ResponseLane) -> Iterable[RoundingF
             tokens=choices.gap.size,
             source=f"{lane.provider}, named as honest in score.forms",
         )
+
+
+def _is_too_little(table: ReaderTable, lane: ResponseLane) -> bool:
+    choices = gather_choices(table, lane)
+    return choices.gap.size < _FEWEST_TOKENS or np.unique(choices.prompt).size < _FEWEST_PROMPTS
 
 
 def judge_rounding(

@@ -49,7 +49,8 @@ _LABELS = ("served_model", "fingerprint", "backend")
 def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
     """Condense a run, by provider's name; `analysis` is that of the same run. Raises RunFolderError.
 
-    A reference in this process that is asked each prompt once is what others are held against, and nothing to watch.
+    A reference in this process that is asked each prompt once is what others are held against, and nothing to watch;
+    so is a pack of recorded answers, which says the same every night.
     """
     seen = observe_run(run)
     texts, new = study_texts(seen)
@@ -69,7 +70,8 @@ def condense_run(run: Run, analysis: Analysis) -> tuple[Side, ...]:
 
 
 def _is_yardstick(provider: Provider, run: Run) -> bool:
-    return provider.local is not None and provider.repeats == 1 and provider.name in run.config.run.references
+    once = provider.local is not None and provider.repeats == 1 and provider.name in run.config.run.references
+    return once or provider.pack is not None
 
 
 def question_key(prompt: Prompt) -> str:
