@@ -383,10 +383,17 @@ def parse_module(path: Path) -> ast.Module:
 
 
 @cache
+def list_nodes(path: Path) -> list[ast.Import | ast.ImportFrom | ast.Call]:
+    """The nodes of a module that tests look at, found in one walk."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call)
+    return [node for node in ast.walk(parse_module(path)) if isinstance(node, kinds)]
+
+
+@cache
 def imported(path: Path) -> list[str]:
     """Every name that a module imports, with what it takes from there: a module may be taken as a name."""
     found = []
-    for node in ast.walk(parse_module(path)):
+    for node in list_nodes(path):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -474,7 +481,7 @@ def test_the_order_of_concluding_stands_once() -> None:
     for path in [PACKAGE / "__init__.py", *modules()]:
         calls = {
             node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            for node in ast.walk(parse_module(path))
+            for node in list_nodes(path)
             if isinstance(node, ast.Call)
         }
         steps = calls & {"analyse", "judge", "write_reports"}

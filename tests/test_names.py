@@ -62,6 +62,13 @@ def parse_package() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@cache
+def list_nodes(path: Path) -> list[ast.Compare | ast.Import | ast.ImportFrom]:
+    """The nodes of a module that tests look at, found in one walk."""
+    kinds = (ast.Compare, ast.Import, ast.ImportFrom)
+    return [node for node in ast.walk(parse_package()[path]) if isinstance(node, kinds)]
+
+
 # Attributes whose values are a few names.
 CLOSED = {"cause", "flags", "judgement", "kind", "metric", "outcome", "rule", "state", "status", "strength", "unit"}
 
@@ -69,7 +76,7 @@ CLOSED = {"cause", "flags", "judgement", "kind", "metric", "outcome", "rule", "s
 def unchecked(path: Path) -> list[str]:
     """Comparisons in which the type check sees plain texts: with a tuple, list or set of names written on the spot."""
     found = []
-    for node in ast.walk(parse_package()[path]):
+    for node in list_nodes(path):
         if not isinstance(node, ast.Compare):
             continue
         sides = [node.left, *node.comparators]
@@ -137,8 +144,8 @@ def test_no_file_name_occurs_twice() -> None:
 def test_nothing_of_ours_is_imported_under_another_name() -> None:
     """Two names for one thing have to be learnt twice; a clash says that one of the names is too short."""
     renamed = []
-    for path, tree in parse_package().items():
-        for node in ast.walk(tree):
+    for path in parse_package():
+        for node in list_nodes(path):
             if isinstance(node, ast.Import | ast.ImportFrom) and any(name.asname for name in node.names):
                 ours = [node.module or ""] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
                 if any(module.partition(".")[0] in ("", "tempzero") for module in ours):
