@@ -54,6 +54,7 @@ SERVER_ENVIRON = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
+_MOST_BATCHES = 8
 QUIET = Watcher(say=print, begin=lambda *_: None, attempt=lambda _: None, read=lambda *_: None)
 
 
@@ -187,8 +188,10 @@ def compare_batch(options: argparse.Namespace, folder: Path, run: Path) -> None:
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("scores", "summary.json", "report*", "tables", "charts"))
     plan_readings(copy, plan, say=print)
     rounds: list[str] = []
-    while plan.read_text() and len(rounds) < 4:
-        results = folder / f"results-{len(rounds)}.jsonl"
+    while plan.read_text():  # a text that may be cut otherwise takes a round for each cut that is tried
+        number = len(rounds) // 2
+        assert number < _MOST_BATCHES, f"{plan}: still not all is read"
+        results = folder / f"results-{number}.jsonl"
         command = [str(options.vllm_python), "-m", "vllm.entrypoints.launchers.run_batch", "-i", str(plan)]
         command += ["-o", str(results), "--model", str(options.weights), "--served-model-name", MODEL]
         command += ["--dtype", "float32", "--max-model-len", "2048", "--max-num-seqs", "16", "--enforce-eager"]
