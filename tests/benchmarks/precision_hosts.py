@@ -103,6 +103,7 @@ class Bench:
             if perturb is not None and is_matrix(name)
             else tensor.numpy().copy()
             for name, tensor in self.model.state_dict().items()
+            if name != "lm_head.weight" or not self.model.config.tie_word_embeddings
         }
         self.theta = float(self.model.config.rope_parameters["rope_theta"])
         self.calibrated: dict[str, Activations] = {}
@@ -133,7 +134,8 @@ class Bench:
             {
                 key: torch.from_numpy(np.ascontiguousarray(change(key, array) if is_matrix(key) else array))
                 for key, array in self.weights.items()
-            }
+            },
+            strict=False,  # what is tied is there once
         )
         self.model.to(getattr(torch, dtype))
         base = scheme.form.metadata.get("{arch}.rope.freq_base") if scheme.form is not None else None
