@@ -250,6 +250,18 @@ def test_who_rounds_what_goes_in_as_well_is_named_all_the_same(folder: Path) -> 
         assert one.direction.name.removesuffix("-a8") == form.name.removesuffix("-a8")
 
 
+@pytest.mark.engine
+def test_what_llama_cpp_rounds_itself_is_the_mean_of_the_ways_that_it_can_attend_in(folder: Path) -> None:
+    """A single pass scatters, and a server that attends in another way would be off it by that."""
+    write_setting(folder)
+    forms = ["--forms", "q8_0,q8_0-llamacpp"]
+    assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", *forms]) == 0
+    exact, rounded = load_pack(folder / "pack.json").directions
+    assert (exact.passes, exact.unsure, exact.scatter) == (1, 0.0, 0.0)
+    assert rounded.passes > 1
+    assert 0 < rounded.unsure < rounded.scatter
+
+
 def answer_with(logprobs: object) -> Reply:
     return completion("x", choice={"logprobs": logprobs})
 
