@@ -359,6 +359,44 @@ def test_a_text_is_cut_the_way_of_a_choice_that_rounding_turned(
     assert unchanged.margin == (0.01,), "and so it is for the yardstick that suspects are held against"
 
 
+class TornEarlier(Spelling):
+    """Would rather begin with "a" than with "ab", by little; behind "ab" it goes on as it never does behind "b"."""
+
+    def __init__(self, after_b: int, after_ab: int) -> None:
+        self._after = {1: after_b, 2: after_ab}
+
+    def logits(self, token_ids: Sequence[int], start: int) -> Iterator[np.ndarray]:
+        likes = {3: 0, 0: 1, 4: 4, **self._after}
+        rows = np.array([np.eye(5, dtype=np.float32)[likes[t]] * 8 for t in token_ids[start - 1 :]], np.float32)
+        rows[np.array(token_ids[start - 1 :]) == 3, 2] = 8 - 0.3
+        yield rows
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "after_b", "after_ab", "tokens"),
+    [("abca", "length", 3, 4, (0, 1, 3, 0)), ("ab", "stop", 4, 3, (0, 1, 4))],
+    ids=["within the text", "at its end"],
+)
+def test_a_clear_miss_that_an_earlier_cut_explains_is_none(
+    tmp_path: Path, text: str, reason: str, after_b: int, after_ab: int, tokens: tuple[int, ...]
+) -> None:
+    """A token of another length shows where the text goes on, not where it stands: no honest provider missed there."""
+    path = make_run(tmp_path, settings(), SUITE, [said("b", "p0", Completion(text=text, finish_reason=reason))])
+    lines: list[ScoreLine] = []
+    model = LogitsReference(TornEarlier(after_b, after_ab))
+    scorer = Scorer(records.open_run(path), "ref", model, lines.append)
+    scorer.read_responses(lambda *_: None)
+    (honest,) = (line.scored for line in lines if line.scored is not None)
+    assert honest.scores is not None
+    assert honest.scores.token_ids == tokens
+    assert set(honest.scores.margin) == {0.0}
+    own = Tokens(tokenize=model.tokenize, pieces=model.pieces, end_ids=model.end_ids)
+    (given,) = scorer.collect_answers()
+    suspects = SuspectReader(reference="ref", tokens=own, source=model, exact=model.exact, clear_margin=1.25)
+    (unchanged,) = suspects.read_unchanged(given).answers
+    assert not any(unchanged.margin), "and so it is for the yardstick that suspects are held against"
+
+
 class HalfCharacters(Spelling):
     """Wants to say "a", then a token that is "b" and the first half of a character."""
 

@@ -21,7 +21,9 @@ from tempzero.types.recorded import Completion
 
 # Reasons to stop with which a model ends its turn by itself.
 _ENDED = ("stop", "end_turn", "eos", "eos_token")
-_CUTS_TRIED = 4  # how many other cuts of one text are read
+CUTS_TRIED = 4
+"""How many other cuts of one text are read."""
+_PLACES_BACK = 3
 # A model that writes think tags is sure of them: beyond this margin it writes something else there.
 _TAG_MARGIN = 3.0
 _FORM_TRIES = 3
@@ -56,30 +58,50 @@ class ResponseCutter:
         """Where a text can be cut into tokens in two ways, the way that the reference finds likelier.
 
         A model does not always write a text in the tokens that the tokenizer would cut it into. At a
-        clear miss where what the reference would choose, up to rounding, begins the very text that
-        follows, that cut is read too. Gives how often it was taken.
+        clear miss, or shortly before one, where what the reference would choose, up to rounding, begins the very text
+        that follows, that cut is read too. Gives how often it was taken.
         """
-        at = taken = tried = 0
-        while tried < _CUTS_TRIED:
+        at = taken = 0
+        tried = {standings.token_ids[: len(standings.token_ids) - ended]}
+        while len(tried) <= CUTS_TRIED:
             ids = standings.token_ids[: len(standings.token_ids) - ended]
-            found = next((i for i in range(at, len(ids)) if standings.margin[i] > decoding.NEAR_CHOICE), None)
+            found = next((i for i, m in enumerate(standings.margin) if i >= at and m > decoding.NEAR_CHOICE), None)
             if found is None:
                 break
             at = found + 1
-            for cut in self._list_cuts(standings.choices[found], ids[found:])[: _CUTS_TRIED - tried]:
-                tried += 1
-                other = self._model.read(prompt, (*ids[:found], *cut), ended=ended)
-                if sum(other.logprob) > sum(standings.logprob):
-                    standings, taken = other, taken + 1
+            for place in list_places_back(found, len(ids)):
+                other = self._read_likelier_cut(prompt, standings, ended, place, tried)
+                if other is not None:
+                    standings, taken, at = other, taken + 1, place + 1
                     break
         return standings, taken
 
+    def _read_likelier_cut(
+        self,
+        prompt: Sequence[int],
+        standings: decoding.TokenStandings,
+        ended: bool,
+        place: int,
+        tried: set[tuple[int, ...]],
+    ) -> decoding.TokenStandings | None:
+        """The text with another token at a place, if the reference finds that likelier; `tried` gets what was read."""
+        ids = standings.token_ids[: len(standings.token_ids) - ended]
+        for cut in self._list_cuts(standings.choices[place], ids[place:]):
+            tokens = (*ids[:place], *cut)
+            if tokens in tried or len(tried) > CUTS_TRIED:
+                continue
+            tried.add(tokens)
+            other = self._model.read(prompt, tokens, ended=ended)
+            if sum(other.logprob) > sum(standings.logprob):
+                return other
+        return None
+
     def _list_cuts(self, choices: Sequence[int], rest: Sequence[int]) -> list[tuple[int, ...]]:
-        """The text of `rest` as tokens of which the first is one of `choices`, where it begins that text."""
+        """The text of `rest` as tokens of which the first is another one of `choices`, where it begins that text."""
         text = b"".join(self._model.pieces(rest))
         cuts = []
         for choice, begun in zip(choices, self._model.pieces(choices), strict=True):
-            if begun and text.startswith(begun) and _is_decodable(text[len(begun) :]):
+            if choice != rest[0] and begun and text.startswith(begun) and _is_decodable(text[len(begun) :]):
                 cuts.append((choice, *self._model.tokenize(text[len(begun) :].decode())))
         return cuts
 
@@ -177,6 +199,14 @@ class ResponseCutter:
             return self.decode_tokens(token_ids)
         except EngineError:
             return None
+
+
+def list_places_back(found: int, tokens: int) -> range:
+    """The place of a clear miss, then those before it at which a token of another length may have brought it about.
+
+    Of a text of so many tokens; a miss right behind them is that of its end.
+    """
+    return range(min(found, tokens - 1), max(found - _PLACES_BACK, 0) - 1, -1)
 
 
 def _count_whole_bytes(piece: bytes) -> int:

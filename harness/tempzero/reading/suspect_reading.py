@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tempzero.errors import EngineError
+from tempzero.reading.response_tokens import CUTS_TRIED, list_places_back
 from tempzero.reading.suspects import REQUEST_SUSPECTS, SAMPLER_RULES
 from tempzero.reading.suspects.suspect import AskedPrompt, ChosenTokens, FormSuspect, Logits, RequestSuspect
 from tempzero.reading.top_rows import RowSource, TopRows
@@ -28,7 +29,6 @@ _FIRST_TOKENS = 12
 _ODD_TRIED = 4
 # With fewer misses than this, none beyond rounding, no other prompt could win: none is read.
 MIN_MISSES = 8
-_CUTS_TRIED = 4
 UNCHANGED = "unchanged"
 # Gives the response that is to be read next, takes what it came to, ends with all of them and whether one refuted.
 Walk = Generator["GivenAnswer", SuspectAnswer, tuple[list[SuspectAnswer], bool]]
@@ -283,7 +283,7 @@ class SuspectReader:
         at = int((margin > self._clear).argmax())
         if margin[at] <= 2 * self._clear:
             return None
-        if not one.fixed and self._list_other_cuts(one.ids, at, rows.ids[at], rows.logits[at]):
+        if not one.fixed and any(self._list_untried_cuts(one.ids, at, rows.ids, rows.logits, {one.ids})):
             return None
         return self._answer(one, prompt, ids, margin, whole=False)
 
@@ -338,22 +338,19 @@ class SuspectReader:
         margin = self._margins(
             TopRows(ids=chosen.ids, logits=logits), chosen.tokens, one.ended, floor=chosen.logits[:, -1]
         )
-        at = tried = 0
-        while not one.fixed and tried < _CUTS_TRIED and self._refutes(margin, margin.size):
-            places = range(at, min(len(chosen.tokens), margin.size))
-            found = next((i for i in places if margin[i] > self._clear), None)
+        at, tried = 0, {tuple(chosen.tokens)}
+        while not one.fixed and len(tried) <= CUTS_TRIED and self._refutes(margin, margin.size):
+            found = next((i for i in range(at, margin.size) if margin[i] > self._clear), None)
             if found is None:
                 break
             at = found + 1
-            cuts = self._list_other_cuts(chosen.tokens, found, chosen.ids[found], logits[found])
-            for cut in cuts[: _CUTS_TRIED - tried]:
-                tried += 1
+            for place, cut in self._list_untried_cuts(chosen.tokens, found, chosen.ids, logits, tried):
                 other = self._list_choices(one, self._read_cut(self._source, one.asked.ids, cut, one.ended))
                 changed = change(other)
                 rows = TopRows(ids=other.ids, logits=changed)
                 narrower = self._margins(rows, other.tokens, one.ended, floor=other.logits[:, -1])
                 if narrower.sum() < margin.sum():
-                    chosen, logits, margin = other, changed, narrower
+                    chosen, logits, margin, at = other, changed, narrower, place + 1
                     break
         whole = not self._refutes(margin, margin.size)
         return self._answer(one, one.asked.ids, chosen.tokens, margin, whole=whole)
@@ -367,30 +364,42 @@ class SuspectReader:
     ) -> _ReadTokens:
         """A response in the cut that this suspect would have written it in, if that can be told.
 
-        Where the text may be cut into tokens in two ways and what the suspect would choose at a clear miss, up to
-        rounding, begins the very text that follows, that cut is tried. Cutting by the unchanged reference alone would
-        refute true suspects.
+        Where the text may be cut into tokens in two ways and what the suspect would choose at a clear miss or shortly
+        before it, up to rounding, begins the very text that follows, that cut is tried. Cutting by the unchanged
+        reference alone would refute true suspects.
         """
         ids = one.ids[:limit]
         ended = one.ended and len(ids) == len(one.ids)
         read = self._read_cut(source, prompt, ids, ended)
         if one.fixed:
             return read
-        at = tried = 0
-        while tried < _CUTS_TRIED:
-            places = range(at, min(len(read.ids), read.margin.size))
-            found = next((i for i in places if read.margin[i] > self._clear), None)
+        at, tried = 0, {tuple(ids)}
+        while len(tried) <= CUTS_TRIED:
+            found = next((i for i in range(at, read.margin.size) if read.margin[i] > self._clear), None)
             if found is None:
                 break
             at = found + 1
-            cuts = self._list_other_cuts(read.ids, found, read.rows.ids[found], read.rows.logits[found])
-            for cut in cuts[: _CUTS_TRIED - tried]:
-                tried += 1
+            for place, cut in self._list_untried_cuts(read.ids, found, read.rows.ids, read.rows.logits, tried):
                 other = self._read_cut(source, prompt, cut, ended)
                 if other.margin.sum() < read.margin.sum():
-                    read = other
+                    read, at = other, place + 1
                     break
         return read
+
+    def _list_untried_cuts(
+        self,
+        ids: Sequence[int],
+        found: int,
+        choices: NDArray[np.int32],
+        logits: NDArray[np.float32],
+        tried: set[tuple[int, ...]],
+    ) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Other cuts that may explain a clear miss, each with the place where it begins; `tried` gets those taken."""
+        for place in list_places_back(found, len(ids)):
+            for cut in self._list_other_cuts(ids, place, choices[place], logits[place]):
+                if cut not in tried and len(tried) <= CUTS_TRIED:
+                    tried.add(cut)
+                    yield place, cut
 
     def _list_other_cuts(
         self, ids: Sequence[int], at: int, choices: NDArray[np.int32], logits: NDArray[np.float32]
@@ -402,7 +411,7 @@ class SuspectReader:
                 break
             choice = int(choices[near])
             begun = self._tokens.piece(choice)
-            if begun and rest.startswith(begun):
+            if choice != ids[at] and begun and rest.startswith(begun):
                 with contextlib.suppress(UnicodeDecodeError):
                     cuts.append((*ids[:at], choice, *self._tokens.tokenize(rest[len(begun) :].decode())))
         return cuts
