@@ -88,7 +88,7 @@ NOT_SHIPPED = {
     *("q5_k_m", "q6_k"),
     *("awq-int4-group128", "gptq-int4-group128"),
     *("cache-fp8-e4m3", "cache-fp8-e5m2"),
-    *("int8-channel-embeddings", "int8-channel-inner", "fp8-e4m3-tensor-a8", "fp8-e4m3-block128-a8"),
+    *("int8-channel-embeddings", "int8-channel-inner", "fp8-e4m3-block128-a8"),
 }
 
 
