@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,15 @@ def test_a_key_reaches_the_provider_and_no_file(scripted_run: Path, capfd: pytes
             assert KEY.encode() not in path.read_bytes(), path
     shown = capfd.readouterr()
     assert KEY not in shown.out + shown.err
+
+
+def test_a_run_that_is_answered_stays_as_it_is_when_it_is_resumed(scripted_run: Path, tmp_path: Path) -> None:
+    """Its root may be in somebody's hands: nothing is asked, no key is needed, no byte of its evidence changes."""
+    run = tmp_path / scripted_run.name
+    shutil.copytree(scripted_run, run)
+    main(["run", "--resume", str(run)])
+    for name in ("manifest.json", "run.sha256", "preflight.jsonl"):
+        assert (run / name).read_bytes() == (scripted_run / name).read_bytes()
 
 
 def test_a_killed_run_is_resumed_without_asking_anything_twice(tmp_path: Path) -> None:

@@ -158,13 +158,24 @@ def resume_run(
     limits: Limits = NO_LIMITS,
     check: bool = True,
 ) -> CollectedRun:
-    """Ask what an interrupted run has not had answered yet, exactly as it was planned then."""
+    """Ask what an interrupted run has not had answered yet, exactly as it was planned then; nothing where all is."""
     prepared = _reopen_run(records.open_run(path), environ)
+    if _is_answered(records.open_run(path), prepared):
+        watcher.say(f"{path.name}: everything that it asks is answered")
+        return CollectedRun(path=path, interrupted=False, endings=())
     unset = [v for p in planned_providers(prepared) for v in p.variables() if not environ.get(v)]
     if unset:
         raise UsageError(f"{path}: the run was begun with {', '.join(unset)} set; set it to go on")
     _require_prices(limits, prepared)
     return run_coroutine(_resume_session(prepared, path, watcher, limits, check))
+
+
+def _is_answered(run: Run, prepared: PreparedRun) -> bool:
+    """Whether a session more would ask nothing, but change the manifest, and with it the root that others may hold."""
+    if run.root() is None or not {one.trial for one in prepared.plan.trials} <= run.progress().complete:
+        return False
+    within = run.first_tokens()
+    return within is None or _is_answered(within, _reopen_run(within, prepared.setting.environ))
 
 
 def _reopen_run(run: Run, environ: Mapping[str, str]) -> PreparedRun:
