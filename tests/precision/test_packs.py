@@ -49,7 +49,7 @@ DIRECTION = {"name": "a", "title": "a", "kind": "8-bit", "claims": [], "by": {}}
     [
         ({"model": "another"}, False, "seal does not fit"),
         ({"format": "x"}, True, "not a direction pack"),
-        ({"version": 1}, True, "reads version 2"),
+        ({"version": 2}, True, "reads version 3"),
         ({"prompts": []}, True, "damaged"),
         ({"prompts": "x"}, True, "damaged"),
         ({"logprobs": {"unit": "1e-4", "int16": "AAAA"}}, True, "damaged"),

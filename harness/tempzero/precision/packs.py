@@ -28,7 +28,7 @@ from tempzero.sealed_json import (
 )
 from tempzero.types.asked import Message
 
-FORMAT, VERSION = "tempzero direction pack", 2
+FORMAT, VERSION = "tempzero direction pack", 3
 ROUNDING_ROOM = 1.5
 LARGEST_PACK_BYTES = 64_000_000
 _MOST_PASSES = 10_000
