@@ -16,14 +16,13 @@ import argparse
 import asyncio
 import contextlib
 import os
-import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from server_process import run_process
 from tempzero import config
 from tempzero.config import Local, Provider, Serve, Weights
 from tempzero.engines import open_local_engine, open_reader
@@ -54,7 +53,6 @@ QUESTIONS = (
     "Which planet is the largest?",
 )
 FOREIGN = "Né en été, 雪が降る 🦊🦊 — naïve café; x = y**2 / 3.0\n\n\tfin"
-QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 Text = tuple[list[int], int]
 
@@ -75,24 +73,6 @@ def list_texts(engine: InProcessEngine, options: argparse.Namespace) -> list[Tex
         said = engine.tokenize(FOREIGN if number % 3 == 2 else answer.text, special=False)
         texts.append(([*prompt, *said[: options.tokens]], len(prompt)))
     return texts
-
-
-@contextlib.contextmanager
-def run_process(command: Sequence[str], log: Path, ready: str) -> Iterator[str]:
-    """A server of its own; its base URL."""
-    with log.open("w") as file:
-        server = subprocess.Popen(command, env=os.environ | QUIET, stdout=file, stderr=file)
-        try:
-            for _ in range(600):
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{PORT}{ready}", timeout=2).close()
-                    break
-                assert server.poll() is None, f"the server ended: see {log}"
-                time.sleep(1)
-            yield f"http://127.0.0.1:{PORT}/v1"
-        finally:
-            server.terminate()
-            server.wait(60)
 
 
 @contextlib.contextmanager
@@ -162,13 +142,13 @@ def run_benchmark() -> None:
         command += ["--logits_all", "true", "--n_ctx", "2048", "--n_threads", "1", "--n_threads_batch", "1"]
         command += ["--host", "127.0.0.1", "--port", str(PORT), "--model_alias", MODEL]
         command += ["--type_k", "0", "--type_v", "0"]
-        with run_process(command, options.folder / "llama-cpp-python.log", "/v1/models") as url:
+        with run_process(command, options.folder / "llama-cpp-python.log", PORT, "/v1/models") as url:
             read_through("llama-cpp-python (`echo`)", url, texts, expected, reads="echo", tokenizer=folder)
     if options.vllm_python is not None:
         command = [str(options.vllm_python), "-m", "vllm.entrypoints.openai.api_server", "--model", folder]
         command += ["--served-model-name", MODEL, "--dtype", "float32", "--max-model-len", "2048"]
         command += ["--max-num-seqs", "16", "--host", "127.0.0.1", "--port", str(PORT), "--enforce-eager"]
-        with run_process(command, options.folder / "vllm.log", "/health") as url:
+        with run_process(command, options.folder / "vllm.log", PORT, "/health") as url:
             read_through("vLLM (`vllm`)", url, texts, expected, reads="vllm")
             single = {"reads": "vllm", "reads_at_once": 1}
             read_through("vLLM, a token a request (`reads_at_once`)", url, texts, expected, **single)

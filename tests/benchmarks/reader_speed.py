@@ -26,7 +26,6 @@ import socket
 import statistics
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from unittest import mock
 
 import numpy as np
 import yaml
+from server_process import SERVER_ENVIRON, run_process
 from tempzero.cli import main
 from tempzero.collect.watcher import Watcher
 from tempzero.reading import run_reading
@@ -48,12 +48,6 @@ SHIPPED = {
 }
 MODEL, CLAIMS = "smollm2", {"model": "SmolLM2-135M-Instruct"}
 HOSTS = ("f16", "q8_0", "q4_0")
-SERVER_ENVIRON = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-}
 _MOST_BATCHES = 8
 QUIET = Watcher(say=print, begin=lambda *_: None, attempt=lambda _: None, read=lambda *_: None)
 
@@ -94,19 +88,8 @@ def serve(python: Path, weights: Path, lanes: int, port: int, log: Path) -> Iter
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(weights)]
     command += ["--served-model-name", MODEL, "--dtype", "float32", "--max-model-len", "2048"]
     command += ["--max-num-seqs", str(max(16, lanes)), "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
-    with log.open("w") as file:
-        server = subprocess.Popen(command, env=os.environ | SERVER_ENVIRON, stdout=file, stderr=file)
-        try:
-            for _ in range(600):
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                    break
-                assert server.poll() is None, f"the server ended: see {log}"
-                time.sleep(1)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-            server.wait(60)
+    with run_process(command, log, port, "/health") as url:
+        yield url
 
 
 def write_config(folder: Path, options: argparse.Namespace, own: str, coarser: str | None) -> Path:
