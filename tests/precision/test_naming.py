@@ -12,7 +12,13 @@ from numeric_hosts import NOISE, PACK, PROMPTS, TOKENS, answer, make_exchange, s
 from numpy.typing import NDArray
 from tempzero.answers.first_tokens import FirstToken, TokenLogprob, read_first_token
 from tempzero.precision.declared import judge_claim
-from tempzero.precision.fingerprint_wording import decide_outcome, describe_host, list_camps, to_fingerprint_json
+from tempzero.precision.fingerprint_wording import (
+    decide_outcome,
+    describe_host,
+    describe_pairs,
+    list_camps,
+    to_fingerprint_json,
+)
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_host
 from tempzero.precision.logit_grid import find_logit_grid
 from tempzero.precision.naming import Naming, name_forms
@@ -92,6 +98,24 @@ def test_hosts_are_sorted_into_camps_by_their_weights_without_any_form() -> None
     hosts = tuple(conclude_host(PACK, name, None, answer(told)) for name, told in given.items())
     pairs = compare_displacements({h.provider: h.displacement for h in hosts})
     assert list_camps(FingerprintReport(pack=PACK, hosts=hosts, pairs=pairs)) == [("odd-0", "odd-1", "odd-2")]
+
+
+@pytest.mark.parametrize(
+    ("forms", "last"),
+    [
+        (("q8_0", "int4"), "host-0 and host-1 are not shown to be moved alike"),
+        (("q8_0", "int4", "fp8-tensor"), "no two hosts are shown to be moved alike"),
+        (("q8_0", "q8_0", "int4"), "none of the other 2 pairs is shown to be moved alike"),
+        (("q8_0", "q8_0"), "host-0 and host-1 are moved alike"),
+    ],
+)
+def test_what_is_not_shown_of_pairs_of_hosts_is_one_plain_sentence(forms: Sequence[str], last: str) -> None:
+    """Whoever compares two hosts reads of these two, and nothing of "1 of 1 pairs"."""
+    given = {f"host-{n}": serve(form, seed=n) for n, form in enumerate(forms)}
+    hosts = tuple(conclude_host(PACK, name, None, answer(told)) for name, told in given.items())
+    pairs = compare_displacements({h.provider: h.displacement for h in hosts})
+    lines = list(describe_pairs(FingerprintReport(pack=PACK, hosts=hosts, pairs=pairs)))
+    assert lines[-1].startswith(last)
 
 
 def test_hosts_of_which_one_is_moved_much_further_are_not_alike() -> None:

@@ -54,14 +54,17 @@ def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
 
 
 def describe_pairs(report: FingerprintReport) -> Iterator[str]:
-    """Hosts beside each other: those that are moved alike, and how many are not."""
+    """Hosts beside each other: those that are moved alike, and which or how many are not."""
     yield from (_pair_sentence(pair) for pair in report.pairs if pair.alike)
     for camp in list_camps(report):
         if len(camp) > 2:
             yield f"one camp, moved alike each with each: {', '.join(camp)}"
-    apart = sum(not pair.alike for pair in report.pairs)
-    if apart:
-        yield f"{apart} of {len(report.pairs)} pairs of hosts are not shown to be moved alike"
+    apart = [pair for pair in report.pairs if not pair.alike]
+    if len(apart) == 1:
+        yield f"{apart[0].first} and {apart[0].second} are not shown to be moved alike"
+    elif apart:
+        hosts = "no two hosts are" if len(apart) == len(report.pairs) else f"none of the other {len(apart)} pairs is"
+        yield f"{hosts} shown to be moved alike"
 
 
 def list_camps(report: FingerprintReport) -> list[tuple[str, ...]]:
