@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from attribute import simulated
@@ -56,20 +56,27 @@ def _form_readings() -> Sequence[FormReading]:
 
 
 def _run(
-    folder: Path, choose: Choice, *, scored: bool = True, declared: str | None = None, off_by: float = 0.0
+    folder: Path,
+    choose: Choice,
+    *,
+    scored: bool = True,
+    declared: str | None = None,
+    off_by: float = 0.0,
+    also: Mapping[str, float] | None = None,
+    settings: config.Config = SETTINGS,
 ) -> records.Run:
     """Two providers, two repeats; each token is two characters, as the simulated scores say.
 
-    `off_by`: how far every token of x is from what the form q4_0 would choose.
+    `off_by`: how far every token of x is from what the form q4_0 would choose; `also`: from what other forms would.
     """
     responses = [*_reference_responses(), *_responses("x", choose)]
     texts = {s.trial: _text(s) for s in responses if s.scores is not None}
     attempts = [make_attempt(s.trial, texts[s.same_as or s.trial]) for s in responses]
-    providers = SETTINGS.providers
+    providers = settings.providers
     if declared is not None:
         claims = providers[1].claims.model_copy(update={"precision": declared})
-        providers = (providers[0], providers[1].model_copy(update={"claims": claims}))
-    path = make_run(folder, SETTINGS.model_copy(update={"providers": providers}), make_suite(PROMPTS), attempts)
+        providers = (providers[0], providers[1].model_copy(update={"claims": claims}), *providers[2:])
+    path = make_run(folder, settings.model_copy(update={"providers": providers}), make_suite(PROMPTS), attempts)
     if scored:
         lines = list(records.open_run(path).lines())
         with records.open_score_writer(path) as writer:
@@ -80,10 +87,15 @@ def _run(
                 of_record = replace(response, record_sha256=hashlib.sha256(line).hexdigest())
                 writer.append(ScoreLine(seq=0, previous="", scored=of_record))
             mine = [r for r in responses if r.trial.provider == "x"]
-            q4_0 = read_suspect(mine, "q4_0", "weights", lambda one, place: off_by)
-            for suspect in (read_unchanged(mine), q4_0):
-                writer.append(ScoreLine(seq=0, previous="", suspect=suspect))
+            writer.append(ScoreLine(seq=0, previous="", suspect=read_unchanged(mine)))
+            for name, off in {"q4_0": off_by, **(also or {})}.items():
+                read = read_suspect(mine, name, "weights", partial(_miss_by, off), refuted=off > 1)
+                writer.append(ScoreLine(seq=0, previous="", suspect=read))
     return records.open_run(path)
+
+
+def _miss_by(margin: float, one: ScoredResponse, place: int) -> float:
+    return margin
 
 
 def _text(response: ScoredResponse) -> str:

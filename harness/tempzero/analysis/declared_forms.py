@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tempzero.analysis.evidence import Case, condition_suffix
+from tempzero.analysis.precision_reading import PrecisionEvidence
 from tempzero.attribute import DeclaredForms, RoundingJudgement
 from tempzero.config import Config
 from tempzero.precision.declared import ClaimStanding, ReadForms, judge_read_forms, read_declaration
@@ -16,6 +17,9 @@ _EFFECTS: tuple[RuleName, ...] = ("answers_differ", "repeats_more", "loops_more"
 
 Place = tuple[str, str, str]
 """A reference, a provider, a condition."""
+
+NO_EIGHT_BITS = "; no 8-bit form of the weights read its tokens, and one may explain them as well"
+"""What is said of those that `find_without_eight_bits` finds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +93,20 @@ def judge_declarations(
     return found
 
 
+def find_without_eight_bits(
+    declarations: Declarations, judged: Iterable[RoundingJudgement], evidence: PrecisionEvidence
+) -> frozenset[Place]:
+    """Whose missed tokens may be those of 8-bit weights as well: no such form read them, and first tokens rule out
+    none."""
+    return frozenset(
+        (one.reference, one.provider, one.condition)
+        for one in judged
+        if one.turned
+        and not _was_read_in_eight_bits(declarations, one)
+        and not evidence.excludes_eight_bits(one.provider)
+    )
+
+
 def judge_diagnosis(declarations: Declarations, one: Diagnosis) -> ClaimStanding:
     """How a declaration stands to the forms that a diagnosis names."""
     read = ReadForms(served=one.forms, explaining=(), alike=(), refuted=(), within=False, own=declarations.own_forms)
@@ -102,7 +120,19 @@ def _names_weights(one: Diagnosis) -> bool:
 def _judge_reading(
     declarations: Declarations, one: RoundingJudgement, served: Sequence[str], *, within: bool
 ) -> ClaimStanding:
-    read = ReadForms(
+    read = _collect_read_forms(declarations, one, served, within=within)
+    return judge_read_forms(declarations.by_provider.get(one.provider), read)
+
+
+def _was_read_in_eight_bits(declarations: Declarations, one: RoundingJudgement) -> bool:
+    read = _collect_read_forms(declarations, one, (), within=False)
+    return bool(read.list_eight_bits([*read.explaining, *read.alike, *read.refuted]))
+
+
+def _collect_read_forms(
+    declarations: Declarations, one: RoundingJudgement, served: Sequence[str], *, within: bool
+) -> ReadForms:
+    return ReadForms(
         served=served,
         explaining=one.forms.explaining,
         alike=tuple(a.name for a in one.alike),
@@ -110,4 +140,3 @@ def _judge_reading(
         within=within,
         own=declarations.own_forms,
     )
-    return judge_read_forms(declarations.by_provider.get(one.provider), read)

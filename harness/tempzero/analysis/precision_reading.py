@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tempzero.precision.fingerprint_wording import COARSE_KINDS, describe_host_state, list_camps
+from tempzero.precision.fingerprint_wording import (
+    COARSE_KINDS,
+    describe_host_state,
+    find_finest_excluded,
+    list_camps,
+)
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_fingerprint
 from tempzero.precision.naming import LEAST_PROMPTS
 from tempzero.precision.packs import Direction, DirectionPack, load_pack
@@ -61,6 +66,11 @@ class PrecisionEvidence:
         if host is None or _chance_of_name(host) * len(self.hosts) > alpha:
             return None
         return host if host.state in _NAMING_STATES and _is_coarse(host) else None
+
+    def excludes_eight_bits(self, provider: str) -> bool:
+        """Whether an 8-bit form of the weights, and every form that moves further, is ruled out of it."""
+        finest = [find_finest_excluded(host) for host in self.hosts if host.provider == provider]
+        return any(form is not None and form.kind == "8-bit" for form in finest)
 
 
 def read_precision(run: Run) -> PrecisionEvidence:

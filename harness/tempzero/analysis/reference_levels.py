@@ -7,11 +7,11 @@ hosts give other texts than a float32 reference on a prompt here and there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tempzero.analysis.declared_forms import Declarations, Place, judge_declarations
+from tempzero.analysis.declared_forms import NO_EIGHT_BITS, Declarations, Place, judge_declarations
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.pair_figures import Comparison
 from tempzero.attribute import RoundingJudgement
@@ -43,7 +43,10 @@ def judge_declared(
 
 
 def build_levels(
-    case: Case, judged: Sequence[RoundingJudgement], standings: Mapping[Place, ClaimStanding]
+    case: Case,
+    judged: Sequence[RoundingJudgement],
+    standings: Mapping[Place, ClaimStanding],
+    without_eight_bits: Collection[Place],
 ) -> tuple[Level, ...]:
     """A level for every provider and condition that was compared with a reference on any prompt."""
     read = {(j.reference, j.provider, j.condition): j for j in judged}
@@ -54,7 +57,8 @@ def build_levels(
         if pair.kind == "reference" and not np.isnan(comparison.match).all():
             place = (pair.right.name, pair.left.name, pair.left.lane.condition)
             if place in read:
-                found.append(_describe_read(comparison, read[place], standings[place], limit))
+                open_words = NO_EIGHT_BITS if place in without_eight_bits else ""
+                found.append(_describe_read(comparison, read[place], standings[place], limit, open_words))
             else:
                 found.append(_describe_unread(comparison))
     return tuple(found)
@@ -116,7 +120,9 @@ def _describe_unread(comparison: Comparison) -> Level:
     return _build_level(comparison, "unread" if differ else "identical", words)
 
 
-def _describe_read(comparison: Comparison, one: RoundingJudgement, standing: ClaimStanding, limit: float) -> Level:
+def _describe_read(
+    comparison: Comparison, one: RoundingJudgement, standing: ClaimStanding, limit: float, open_words: str
+) -> Level:
     prompts, differ = _count_differing(comparison)
     size = (
         f"texts differ on {differ} of {prompts} prompts, {one.missed} of {one.tokens} tokens are not the choice of "
@@ -135,7 +141,7 @@ def _describe_read(comparison: Comparison, one: RoundingJudgement, standing: Cla
     elif name == "beyond":
         words = f"beyond 16-bit rounding: {size}{_describe_declared(standing)}"
     elif name == "rounding":
-        alike = describe_alike_forms(one.alike)
+        alike = describe_alike_forms(one.alike) + open_words
         words = f"same up to 16-bit rounding: {size}; its rounding is {_describe_scale(one)}, {allowed}{alike}"
         words += _describe_declared(standing)
     elif one.evidence >= limit:

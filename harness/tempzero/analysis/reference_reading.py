@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tempzero.analysis.book import Book, Subject, bounded_mean
-from tempzero.analysis.declared_forms import Declarations, judge_diagnosis
+from tempzero.analysis.declared_forms import (
+    NO_EIGHT_BITS,
+    Declarations,
+    Place,
+    find_without_eight_bits,
+    judge_diagnosis,
+)
 from tempzero.analysis.evidence import Case, condition_suffix
 from tempzero.analysis.part_counts import CENSORED, NOT_SAID
 from tempzero.analysis.precision_reading import PrecisionEvidence
@@ -54,16 +60,17 @@ def build_reference_reading(
     first tokens show goes before what texts say by size.
     """
     if not reading.scored:
-        return WhatWasRead(reading=None, levels=build_levels(case, (), {}), findings=())
+        return WhatWasRead(reading=None, levels=build_levels(case, (), {}, ()), findings=())
     prompts, coarse = [p.id for p in case.prompts], declarations.list_coarse()
     found = attribute_reading(reading, _collect_answers(case), prompts, divergences, honest, more, coarse)
     _enter_scored_figures(book, found)
     outranked = outrank_sizes(found.reading, reading.suspects, evidence, case.budget["precision"])
     found = replace(found, reading=outranked)
     standings = judge_declared(case, declarations, found.judgements, outranked.diagnoses)
-    levels = build_levels(case, found.judgements, standings)
+    unread = find_without_eight_bits(declarations, found.judgements, evidence)
+    levels = build_levels(case, found.judgements, standings, unread)
     return WhatWasRead(
-        reading=replace(outranked, diagnoses=tuple(_hold_faithful_to_levels(outranked.diagnoses, levels))),
+        reading=replace(outranked, diagnoses=tuple(_hold_faithful_to_levels(outranked.diagnoses, levels, unread))),
         levels=levels,
         findings=(
             *find_deviations(case, found.judgements, standings),
@@ -118,13 +125,16 @@ def _none_if_not_said(number: int) -> int | None:
     return None if number == NOT_SAID else number
 
 
-def _hold_faithful_to_levels(diagnoses: Iterable[Diagnosis], levels: Iterable[Level]) -> Iterator[Diagnosis]:
+def _hold_faithful_to_levels(
+    diagnoses: Iterable[Diagnosis], levels: Iterable[Level], without_eight_bits: Collection[Place]
+) -> Iterator[Diagnosis]:
     """Nobody rounds honestly whose level is beyond that, and of whom that is undecided it is not shown: a diagnosis
-    asks of each token, the level of all together.
+    asks of each token, the level of all together. Nor is it where 8-bit weights, which were not read, might do as well.
     """
     named = {(x.reference, x.provider, x.condition): x.name for x in levels}
     for one in diagnoses:
-        level = named.get((one.reference, one.provider, one.condition)) if one.cause == "faithful" else None
+        place = (one.reference, one.provider, one.condition)
+        level = named.get(place) if one.cause == "faithful" else None
         if level == "undecided" and one.strength == "shown":
             words = f"{one.message}; all together they do not show yet that it rounds no more than an honest host"
             yield replace(one, strength="likely", message=words)
@@ -134,6 +144,8 @@ def _hold_faithful_to_levels(diagnoses: Iterable[Diagnosis], levels: Iterable[Le
                 "makes; none of the suspects tried explains them better"
             )
             yield replace(one, cause="not_faithful", strength="likely", message=words)
+        elif one.cause == "faithful" and place in without_eight_bits:
+            yield replace(one, strength="likely", message=one.message + NO_EIGHT_BITS)
         else:
             yield one
 

@@ -43,7 +43,8 @@ class RoundingJudgement:
     and `more_tokens` is how many would have to be read to show that it rounds honestly (None: it is shown, or more of
     the same would not show it). Of a provider that declares coarser weights `declared_evidence` is against rounding of
     at most `declared_allowed`, which is what these may add; of the others both are as for honest rounding. `expected`
-    is how many misses that would make. `forms` says which coarser forms explain its tokens, and which do not.
+    is how many misses that would make. `forms` says which coarser forms explain its tokens, and which do not; `turned`
+    counts the misses that no other cut of the text into tokens explains.
     """
 
     reference: str
@@ -66,6 +67,7 @@ class RoundingJudgement:
     declared_allowed: float
     declared_evidence: float
     forms: FormStandings
+    turned: int
 
 
 def find_table_floor(table: ReaderTable, known: Sequence[JoinedForm], honest: Iterable[str]) -> RoundingFloor:
@@ -173,6 +175,7 @@ def _judge_lane(
         declared_allowed=coarse,
         declared_evidence=evidence if declared is None else stats.rounding_evidence(choices, coarse),
         forms=sort_forms(fits),
+        turned=choices.missed if fits is None else fits.plain.misses,
     )
 
 

@@ -54,7 +54,8 @@ class ScoreSection(StrictModel):
     `endpoint:` and the name of a provider says that this one is honest, for instance a server of your own with the same
     weights in 16 bits: how much it rounds is then what the others may.
     `coarser:` and the name of a provider that `reads:` says that this one has the same model with coarser weights, for
-    instance a server of your own in FP8: a suspect through which the responses are read as well."""
+    instance a server of your own in FP8: a suspect through which the responses are read as well. Its
+    `claims.precision` says how many bits it has."""
     form_tokens: Positive = 480
     """Response tokens that each form reads."""
     variants: tuple[PromptVariant, ...] = ()

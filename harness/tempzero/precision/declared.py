@@ -91,6 +91,11 @@ class ReadForms:
             for name in names
         }
 
+    def list_eight_bits(self, names: Iterable[str]) -> list[str]:
+        """Those of these names that stand for weights of about 8 bits; an endpoint does where it declares them."""
+        known = {f.name for f in FORMS if f.kind == "8-bit"}
+        return [name for name in names if name in known or group_declared(self.own.get(name)) == "8-bit"]
+
 
 def read_declaration(declared: str) -> Declaration:
     """What a declared precision could mean. Words that nobody knows might mean any form.
@@ -189,7 +194,7 @@ def _judge_found(
 
 
 def _judge_wide(declared: str, read: ReadForms) -> ClaimStanding:
-    """16 bits or more are declared, and nothing coarser explains the answers better."""
+    """16 bits or more are declared, and nothing coarser explains the answers better; 8 bits would be hardest to see."""
     left, out = (
         [n for n, f in read.name_weights(names).items() if f or n in read.own] for names in (read.alike, read.refuted)
     )
@@ -197,6 +202,8 @@ def _judge_wide(declared: str, read: ReadForms) -> ClaimStanding:
         return _untested("what it computes is open")
     if left or not out:
         return _untested(f"{left[0]} could not be ruled out" if left else "no coarser form read its answers")
+    if not read.list_eight_bits(out):
+        return _untested(f"told from {', '.join(out)}, but no 8-bit form of the weights read its answers")
     return ClaimStanding(standing="confirmed", words=f"{declared}, as declared: told from {', '.join(out)}")
 
 
