@@ -38,6 +38,7 @@ _LOADED_AHEAD = (
     "tempzero.verdict",
     "tempzero.workflow",
 )
+_held_open: list[subprocess.Popen[bytes]] = []
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -87,18 +88,15 @@ def start_server() -> str:
     code = "import ready_process, sys; ready_process.serve(sys.argv[1])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-c", code, path]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+    # It ends when nobody holds the other end of its input: a worker of pytest-xdist leaves without a word.
+    server = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    )
+    assert server.stdin is not None
     assert server.stdout is not None
     with server.stdout as ready:
         assert ready.readline(), "the process that loads the package ahead has ended"
-
-    def end() -> None:
-        server.kill()
-        server.wait()
-        os.unlink(path)
-        os.rmdir(folder)
-
-    atexit.register(end)
+    _held_open.append(server)
     return path
 
 
@@ -124,7 +122,7 @@ def write_command(arguments: str = '"$@"') -> str:
 
 
 def serve(path: str) -> None:
-    """Load the package, then fork for each command that is asked for, until this process is ended."""
+    """Load the package, then fork for each command that is asked for, until standard input ends."""
     import gc
     import importlib
 
@@ -137,7 +135,7 @@ def serve(path: str) -> None:
         door.bind(path)
         door.listen(64)
         print("ready", flush=True)
-        while True:
+        while 0 not in select.select([door.fileno(), 0], [], [])[0]:
             line, _ = door.accept()
             with line:
                 if os.fork() == 0:
@@ -145,6 +143,8 @@ def serve(path: str) -> None:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     _attend(line)
                     os._exit(0)
+    os.unlink(path)
+    os.rmdir(os.path.dirname(path))
 
 
 def _attend(line: socket.socket) -> None:

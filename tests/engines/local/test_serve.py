@@ -218,7 +218,8 @@ def test_it_is_gone_when_its_start_is_cancelled() -> None:
 
     async def cancelled() -> None:
         task = asyncio.create_task(run())
-        await asyncio.sleep(0.1)
+        while not children() - before:
+            await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

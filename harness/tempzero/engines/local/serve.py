@@ -1,21 +1,18 @@
 """A provider's `serve:` entry and a model file in, a running OpenAI-compatible llama.cpp server on loopback out.
 
-The server lives in a process of its own, started as `python -m tempzero.serve`, and ends when its
-standard input closes: so it is gone whatever becomes of the process that started it.
+The server lives in a process of its own, inside_server.py, and ends when its standard input closes: so it is gone
+whatever becomes of the process that started it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.metadata
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -28,9 +25,9 @@ from tempzero.config import Provider, Serve
 from tempzero.engines.local.weights import LocalWeights
 from tempzero.errors import EngineError
 
+_PROGRAM = Path(__file__).with_name("inside_server.py")
 _READY_WITHIN_S = 600.0  # a large model from a slow disk takes minutes to load
 _LOG_TAIL_LINES = 12
-_ENUM_NAMES = {"cache_type_k": "ggml_type", "cache_type_v": "ggml_type", "flash_attn_type": "llama_flash_attn_type"}
 _SAMPLER_FIELDS = {
     "temperature": "temp",
     "top_k": "top_k",
@@ -71,9 +68,6 @@ async def run_server(provider: Provider, weights: LocalWeights) -> AsyncIterator
             )
         finally:
             _stop_server(process)
-
-
-# --- the parent's side -----------------------------------------------------------------------
 
 
 def _server_settings(serve: Serve, model: Path, *, alias: str) -> dict[str, Any]:
@@ -121,12 +115,7 @@ def _describe_server(serve: Serve, weights: LocalWeights, announced: Mapping[str
 def _start_server(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
     # A session of its own keeps Ctrl-C at the terminal from reaching the server before its owner has finished with it.
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "tempzero.engines.local.serve",
-        ],  # -P: whatever lies in the working folder is not imported
+        [sys.executable, "-P", str(_PROGRAM)],  # -P: whatever lies beside it is not imported
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -142,7 +131,7 @@ def _start_server(settings: Mapping[str, Any], log: IO[bytes]) -> subprocess.Pop
 
 
 def _child_import_path() -> str:
-    """The child imports the same `tempzero` as its parent, wherever it was started."""
+    """The child finds packages that were installed beside this one, wherever it was started."""
     here = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
 
@@ -199,70 +188,3 @@ def _log_tail(log: IO[bytes]) -> str:
     log.seek(0)
     lines = [line for line in log.read()[-8000:].decode("utf-8", "replace").splitlines() if line.strip()]
     return "; the end of its log:\n" + "\n".join(lines[-_LOG_TAIL_LINES:]) if lines else "; its log is empty"
-
-
-# --- the child's side --------------------------------------------------------------------------
-
-
-def _serve_until_stdin_closes() -> None:
-    """Read one line of settings, serve, announce the address, and end with whoever holds the other end of stdin."""
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    settings = json.loads(line)
-    # llama.cpp writes to the C streams; what it prints there must not be taken for the announcement.
-    announcing = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    try:
-        engine = importlib.import_module("xllamacpp")
-        server = engine.Server(_server_parameters(engine, settings))
-    except (ImportError, RuntimeError) as problem:
-        sys.exit(f"xllamacpp: {problem}")
-    announced = {
-        "address": server.listening_address,
-        "package": f"xllamacpp {importlib.metadata.version('xllamacpp')}",
-        "system": engine.get_system_info().strip(" |"),
-    }
-    print(json.dumps(announced), file=announcing, flush=True)
-    threading.Event().wait()
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 4096):  # unbuffered: no lock is held when the interpreter ends on an error
-        pass
-    os._exit(0)  # without ceremony: requests under way have no reader any more
-
-
-def _server_parameters(engine: Any, settings: Mapping[str, Any]) -> Any:
-    params = engine.CommonParams()
-    for name in ("n_parallel", "n_ctx", "n_ubatch", "cache_prompt", "chat_template"):
-        setattr(params, name, settings[name])
-    for name, enum in _ENUM_NAMES.items():
-        prefix = "GGML_TYPE_" if enum == "ggml_type" else "LLAMA_FLASH_ATTN_TYPE_"
-        setattr(params, name, getattr(getattr(engine, enum), prefix + settings[name]))
-    for name, value in settings["sampling"].items():
-        setattr(params.sampling, name, value)
-    params.model.path = settings["model"]
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.n_gpu_layers = 0
-    params.no_op_offload = params.no_kv_offload = True
-    params.fit_params = False  # it would shrink the context to the free memory, silently
-    params.model_alias = {settings["alias"]}
-    params.verbosity = 2  # warnings and errors; more would fill the disk over many thousand requests
-    params.cors_origins = ""  # no web page has business here
-    params.ui = False
-    params.offline = True
-    # As the reference renders templates; left alone, the server guesses from the template whether to say it.
-    params.default_template_kwargs = {"enable_thinking": "true"}
-    if not settings["cache_prompt"]:
-        params.cache_ram_mib = 0
-        params.cache_idle_slots = False
-        params.slot_prompt_similarity = 0.0
-    return params
-
-
-if __name__ == "__main__":
-    _serve_until_stdin_closes()
