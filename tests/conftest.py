@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# As many processes as cores are at work already: further threads of the linear algebra only wait for each other, and
+# burn their cores at it. It is read when numpy is loaded, which comes later, and by all that tests start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A machine with other work is slow now and then; how long one example takes is not what these tests are about.
 settings.register_profile("tempzero", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tempzero")
@@ -98,6 +101,12 @@ _NOT_COUNTED = {
     "test_wire_shapes.py",
 }
 _LINE = "line written at the end"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: while a test waits, for a process or for a clock, another goes on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 def pytest_configure() -> None:

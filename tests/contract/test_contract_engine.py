@@ -29,7 +29,7 @@ def test_a_real_server_is_not_accused_of_what_it_does_not_do(tmp_path: Path) -> 
     for tools: this server takes them and a tool_choice, and drops both."""
 
     async def look() -> ContractReport:
-        serve = Serve(weights="w", threads=1, context=2048)
+        serve = Serve(weights="w", threads=1, context=2048, prompt_cache=True)  # else it reads each prompt three times
         weights = obtain_weights(SMOLLM2, precision="as_is", say=print)
         async with run_server(Provider(name="s", serve=serve, model="smollm2"), weights) as served:
             provider = {"name": "llama", "base_url": served.base_url, "model": "smollm2", "concurrency": 1}

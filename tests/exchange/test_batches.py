@@ -228,7 +228,7 @@ def make_sound(rows: list[Row]) -> list[Row]:
     return [{**row, "run": number} for number, row in enumerate([{**whole[0], **first}, *whole])]
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.one_of(TABLES, TABLES.map(make_sound)), more=st.sets(st.sampled_from(MORE_MAPS)), raw=st.booleans())
 def test_whatever_a_table_holds_both_ways_say_the_same(
     rows: list[Row], more: set[str], raw: bool, tmp_path_factory: pytest.TempPathFactory
@@ -398,7 +398,7 @@ PIECES = [
 
 
 @pytest.mark.usefixtures("by_duckdb")
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cells=st.lists(st.lists(st.sampled_from(PIECES), max_size=9), min_size=1, max_size=6),
     quoted=st.booleans(),

@@ -37,12 +37,12 @@ def test_mutated_responses_neither_crash_nor_pass_for_answers(seed: int) -> None
         judge(case)
 
 
-def test_twenty_thousand_answers_say_the_same_to_a_second_reader() -> None:
+def test_ten_thousand_answers_say_the_same_to_a_second_reader() -> None:
     """Text, reasoning, calls, finish reason and counts are what stands in the bytes, or there is no answer."""
-    statuses = [judge(case).status for case in itertools.islice(cases(1, SEEDS), 20_000)]
-    assert statuses.count("valid") > 2000
-    assert statuses.count("censored") > 300
-    assert statuses.count("missing") > 10_000
+    statuses = [judge(case).status for case in itertools.islice(cases(1, SEEDS), 10_000)]
+    assert statuses.count("valid") > 1000
+    assert statuses.count("censored") > 150
+    assert statuses.count("missing") > 5000
 
 
 def test_what_was_sent_is_what_is_recorded() -> None:

@@ -30,7 +30,7 @@ class NumpyLlama:
     def __init__(self, path: Path) -> None:
         reader = gguf.GGUFReader(path)
         self.tensors: dict[str, Array] = {
-            t.name: gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32) for t in reader.tensors
+            t.name: np.asarray(gguf.quants.dequantize(t.data, t.tensor_type), np.float32) for t in reader.tensors
         }
 
         def value(key: str) -> float:
