@@ -453,7 +453,7 @@ def test_a_provider_in_trouble_leaves_the_others_at_full_speed() -> None:
         run = Run(server, "a", "limited", "stalls", "down", prompts=20, breaker=TROUBLE)
         for name in ("limited", "stalls", "down"):
             run.change(name, model=name)
-        run.change("stalls", timeouts=Timeouts(first_byte_s=1.0))
+        run.change("stalls", timeouts=Timeouts(first_byte_s=0.5))
         began = time.monotonic()
         run.now()
         took_s = time.monotonic() - began

@@ -367,7 +367,7 @@ def double(x): time.sleep(60)
 def test_what_never_ends_is_ended(code: str) -> None:
     """A loop, a sleep, a flood of output, deafness to signals: each costs at most the limit."""
     started = time.monotonic()
-    assert tried(code, wall_s=1.5).right == 0
+    assert tried(code, wall_s=0.6).right == 0
     assert time.monotonic() - started < 50
 
 
@@ -399,8 +399,12 @@ def test_nothing_outlives_a_judge_that_was_killed() -> None:
                 if inside:
                     break
                 time.sleep(0.1)
-            time.sleep(1)
-            assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in inside} == {"1000\n"}
+            for _ in range(100):
+                scores = {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in inside}
+                if scores == {"1000\n"}:
+                    break
+                time.sleep(0.1)
+            assert scores == {"1000\n"}
         finally:
             judge.kill()
 
