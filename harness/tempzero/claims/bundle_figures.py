@@ -104,26 +104,22 @@ def compare_sides(left, right):
     pools = [(settle_answers(one + other, what), len(one)) for one, other in both]
     matches = [mean(x == y for x in pool[:n] for y in pool[n:]) for pool, n in pools]
     pools = [(pool, n) for pool, n in pools if 1 < n < len(pool) - 1]
-    tables = [([[x == y for x in pool] for y in pool], n, list(range(len(pool)))) for pool, n in pools]
-    tables = [table for table in tables if not all(map(all, table[0]))]  # where all are alike the excess is 0
-    first, draw, sums = [(same, n, list(order)) for same, n, order in tables], random.Random(0), []
+    tables = [(list(pool), n) for pool, n in pools if len(set(pool)) > 1]  # where all are alike the excess is 0
+    first, draw, sums = [(list(pool), n) for pool, n in tables], random.Random(0), []
     for _ in range(1000):  # first as it was, then with the answers to each prompt dealt to both sides at random
         sums.append(fsum(excess_divergence(*table) for table in tables))
-        for _, _, order in tables:
-            draw.shuffle(order)
+        for pool, _ in tables:
+            draw.shuffle(pool)
     found = {"never": format_share([m == 0 for m in matches]), "match": format_share(matches)}
     found["excess"] = format_excess([excess_divergence(*table) for table in first] + [0.0] * (len(pools) - len(first)))
     return dict(found, p=f"{sum(s >= sums[0] - 1e-9 for s in sums) / len(sums):.3f}")
 
 
-def excess_divergence(same, n, order):
+def excess_divergence(pool, n):
     """Half of both sides' own agreement, minus that between them: 0 where they differ only as each from itself."""
-    left, right = order[:n], order[n:]
-    ours, theirs, cross = (
-        sum(sum(map(same[i].__getitem__, other)) for i in one)
-        for one, other in ((left, left), (right, right), (left, right))
-    )
-    n, m = len(left), len(right)
+    left, right, m = pool[:n], pool[n:], len(pool) - n
+    counts = [(left.count(x), right.count(x)) for x in set(pool)]
+    ours, theirs, cross = sum(a * a for a, _ in counts), sum(b * b for _, b in counts), sum(a * b for a, b in counts)
     return ((ours - n) / (n * (n - 1)) + (theirs - m) / (m * (m - 1))) / 2 - cross / (n * m)
 
 
