@@ -55,6 +55,12 @@ _LONG_FILES = (
     "test_hosted_first.py",
     "test_github_jobs.py",
     "test_door.py",
+    "test_store.py",
+    "test_streams.py",
+    "test_dialects.py",
+    "test_check_probes.py",
+    "test_conversations.py",
+    "test_repeated_readings.py",
 )
 # Whole runs, many examples of what other files reach too, and what reads the repository's texts: counting lines makes
 # half as much again of each, and all of them together reach one line in two hundred that no other test does.
