@@ -111,6 +111,19 @@ def test_robust_prompts_keep_their_margin_to_the_end() -> None:
     assert told == pytest.approx(wide, abs=1e-4)
 
 
+def test_steady_prompts_keep_their_margin_and_begin_in_many_ways() -> None:
+    """What is compared token by token must begin alike everywhere, and not in one way: that would be one prompt."""
+    found = search("steady", margin=0.3, tokens=2, count=4, number=120)
+    read = paths(probe.generate_candidates("steady", number=120, seed=3), 2)
+    wide = [[one for _, one, _ in path] for path in read if len(path) == 2 and min(m for m, *_ in path) >= 0.3]
+    openings = {tuple(one) for one in wide}
+    assert len(wide) > 4
+    assert len(openings) > 1
+    chosen = [tuple(step.best for step in one.steps) for one in found.chosen]
+    assert len(set(chosen)) == min(4, len(openings)), "each way to begin has its turn before one has a second"
+    assert all(len(one.steps) == 2 and one.margin >= 0.3 for one in found.chosen)
+
+
 def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
     """It is loaded like any other, carries its margins, and says with which weights they were found."""
     rules: dict[str, dict[str, Any]] = {"border": {"margin": 1.5}, "robust": {"margin": 0.3, "tokens": 3}}
@@ -128,7 +141,9 @@ def test_a_suite_of_probes_is_an_ordinary_suite(tmp_path: Path) -> None:
         assert "60 of 60 candidates read (seed 3)" in " ".join(text.replace("\n#", "").split())
 
 
-@pytest.mark.parametrize(("name", "kind", "read"), [("border-64", "border", 800), ("robust", "robust", 24)])
+@pytest.mark.parametrize(
+    ("name", "kind", "read"), [("border-64", "border", 800), ("robust", "robust", 24), ("steady-64", "steady", 1600)]
+)
 def test_the_shipped_probes_are_ready_and_asked_by_name_only(name: str, kind: PromptKind, read: int) -> None:
     """Honest implementations differ on border prompts, so a run that was not asked for them must not hold them."""
     root = Path(__file__).parents[2]
@@ -243,7 +258,7 @@ def test_the_narrowest_of_several_tokens_decides() -> None:
 )
 def test_a_robust_path_is_long_enough_and_sure_of_its_end(rows: tuple[dict[int, float], ...], robust: bool) -> None:
     """Where a text ends is decided by a token like any other; a path of one token would prove little."""
-    assert (find_certain_path(Scripted(*rows), PROMPT, [0], 4, 1.0) is not None) == robust
+    assert (find_certain_path(Scripted(*rows), PROMPT, [0], 4, 1.0, fewest=2) is not None) == robust
 
 
 def test_who_cannot_be_searched_with_is_told_so(tmp_path: Path) -> None:

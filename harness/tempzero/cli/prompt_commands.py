@@ -16,7 +16,8 @@ from tempzero.errors import UsageError
 def probe(
     out: Annotated[Path | None, typer.Argument(help="The suite to write; else prompts/probes/KIND-SEED.yaml.")] = None,
     kind: Annotated[
-        str, typer.Option(help="border: first tokens that are near-ties. robust: answers without one.")
+        str,
+        typer.Option(help="border: first tokens are near-ties; robust: answers without; steady: beginnings without."),
     ] = "border",
     config: ConfigFile = None,
     reference: Annotated[str, typer.Option(help="Whose model to search with; else the first local reference.")] = "",
@@ -28,11 +29,11 @@ def probe(
     count: Annotated[int, typer.Option(min=1, help="Prompts to choose at most.")] = 32,
     seed: Annotated[int, typer.Option(help="Another seed, other candidates.")] = 1,
     tokens: Annotated[
-        int | None, typer.Option(min=1, help="How many tokens of an answer count: 1 for border, 16 for robust.")
+        int | None, typer.Option(min=1, help="How many tokens of an answer count: border 1, robust 16, steady 7.")
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(min=0, help="Logits. border: at most (default: what honest forms move); robust: at least (1)."),
+        typer.Option(min=0, help="Logits. border: at most (else what honest forms move); others: at least (1 or .7)."),
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop reading after so many minutes.")] = None,
 ) -> int:

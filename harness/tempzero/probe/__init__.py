@@ -4,7 +4,8 @@ looking      a model and a candidate -> the path it answers by, with its margins
 candidates   a seed -> candidate prompts
 writing      what was found -> the text of a suite file
 
-Border prompts: first tokens that are a near-tie (Chauvin et al. 2602.11083). Robust prompts: paths without one.
+Border prompts: first tokens that are a near-tie (Chauvin et al. 2602.11083). Robust prompts: paths without one. Steady
+prompts: plain questions whose answers begin without one, in as many ways as can be had.
 """
 
 from __future__ import annotations
@@ -58,13 +59,18 @@ _SAMPLED_CANDIDATES = 24
 # Before the cost is told in seconds, so many candidates are read.
 _TIMED_CANDIDATES = 8
 
+# By kind: how many tokens of an answer count, and the margin. Seven that are certain let eight be compared.
+_USUAL: Mapping[PromptKind, tuple[int, float | None]] = {"border": (1, None), "robust": (16, 1.0), "steady": (7, 0.7)}
+# Steady prompts whose answers begin with the same so many tokens are taken for alike.
+_OPENING_TOKENS = 3
+
 Say = Callable[[str], None]
 SearchProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRule:
-    """What is looked for. `margin` in logits: border at most (None: what honest computations move), robust at least."""
+    """What is looked for. `margin` in logits: border at most (None: what honest computations move), else at least."""
 
     kind: PromptKind
     tokens: int
@@ -108,10 +114,10 @@ class SearchResult:
 
 
 def build_rule(kind: str, *, count: int, tokens: int | None = None, margin: float | None = None) -> SearchRule:
-    """A rule with what is usual for its kind: the first token; 16 tokens with a margin of 1. Raises UsageError."""
+    """A rule with what is usual for its kind: the first token; 16 with a margin of 1; 7 with .7. Raises UsageError."""
     if kind not in get_args(PromptKind):
         raise UsageError(f"--kind {kind}: say {' or '.join(get_args(PromptKind))}")
-    usual_tokens, usual_margin = (1, None) if kind == "border" else (16, 1.0)
+    usual_tokens, usual_margin = _USUAL[cast(PromptKind, kind)]
     return SearchRule(
         kind=cast(PromptKind, kind),
         count=count,
@@ -163,7 +169,7 @@ def search_prompts(
     with _open_search_engine(chunked, file) as engine:
         scorer.require_exact_reference(provider.name, local, engine.describe())
         pool, read, stopped = _read_candidates(engine, rule, where, say, progress)
-    pool = sorted(pool, key=lambda one: (_margin_sort_key(rule, one), one.prompt.id))[: 2 * rule.count]
+    pool = _order_by_rule(rule, pool)[: 2 * rule.count]
     with _open_search_engine(provider, file) as engine:
         described = engine.describe()
         pool = [again for one in pool if (again := _examine_candidate(engine, rule, one.prompt, one.ids)) is not None]
@@ -184,9 +190,8 @@ def search_prompts(
     if pool and not found.moved:
         raise UsageError(f"{provider.name}: no honest form of it could be read; name one under score.forms, e.g. f16")
     limit = _margin_limit(rule, found.noise)
-    kept = [one for one in pool if (one.margin <= limit) == (rule.kind == "border")]
-    kept.sort(key=lambda one: (_margin_sort_key(rule, one), one.prompt.id))
-    return replace(found, limit=limit, chosen=tuple(kept[: rule.count]))
+    kept = _order_by_rule(rule, [one for one in pool if (one.margin <= limit) == (rule.kind == "border")])
+    return replace(found, limit=limit, chosen=tuple(sorted(kept[: rule.count], key=_margin_order(rule))))
 
 
 def _require_local(provider: Provider) -> Local:
@@ -245,7 +250,8 @@ def _read_candidates(
 def _examine_candidate(engine: SearchEngine, rule: SearchRule, prompt: Prompt, ids: Sequence[int]) -> AnswerPath | None:
     if rule.kind == "border":
         return find_tie_path(engine, prompt, ids, rule.tokens)
-    return find_certain_path(engine, prompt, ids, rule.tokens, rule.margin or 0.0)
+    fewest = rule.tokens if rule.kind == "steady" else (rule.tokens + 1) // 2
+    return find_certain_path(engine, prompt, ids, rule.tokens, rule.margin or 0.0, fewest=fewest)
 
 
 def _count_computed_tokens(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -285,14 +291,28 @@ def _measure_margin_changes(config: Config, local: Local, pool: Sequence[AnswerP
 
 
 def _margin_limit(rule: SearchRule, noise: float) -> float:
-    """Border: at most what honest forms move, unless told otherwise. Robust: what was asked for, and above that."""
+    """Border: at most what honest forms move, unless told otherwise. Others: what was asked for, and above that."""
     if rule.kind == "border":
         return noise if rule.margin is None else rule.margin
     return max(rule.margin or 0.0, noise)
 
 
-def _margin_sort_key(rule: SearchRule, looked: AnswerPath) -> float:
-    return looked.margin if rule.kind == "border" else -looked.margin
+def _order_by_rule(rule: SearchRule, pool: Sequence[AnswerPath]) -> list[AnswerPath]:
+    """The most telling first. Of steady ones each way to begin an answer has its turn, with its widest margin."""
+    ordered = sorted(pool, key=_margin_order(rule))
+    if rule.kind != "steady":
+        return ordered
+    turns: dict[tuple[int, ...], int] = {}
+    taken = []
+    for one in ordered:
+        opening = tuple(step.best for step in one.steps[:_OPENING_TOKENS])
+        turns[opening] = turns.get(opening, 0) + 1
+        taken.append((turns[opening], one))
+    return [one for _, one in sorted(taken, key=lambda both: both[0])]
+
+
+def _margin_order(rule: SearchRule) -> Callable[[AnswerPath], tuple[float, str]]:
+    return lambda looked: (looked.margin if rule.kind == "border" else -looked.margin, looked.prompt.id)
 
 
 def _deciding_tokens(looked: AnswerPath) -> tuple[int, int]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tempzero.errors import EngineError
 from tempzero.types.asked import Message, Prompt
 
-PromptKind = Literal["border", "robust"]
-"""border: a near-tie, which the slightest change of numerics turns; robust: nothing that is only rounding turns it."""
+PromptKind = Literal["border", "robust", "steady"]
+"""border: a near-tie, which the slightest change of numerics turns; robust: nothing that is only rounding turns it;
+steady: a plain question whose answer begins one way, so that hosts can be compared token by token."""
 
 
 class SearchEngine(Protocol):
@@ -66,11 +67,11 @@ def find_tie_path(engine: SearchEngine, prompt: Prompt, ids: Sequence[int], toke
 
 
 def find_certain_path(
-    engine: SearchEngine, prompt: Prompt, ids: Sequence[int], tokens: int, margin: float
+    engine: SearchEngine, prompt: Prompt, ids: Sequence[int], tokens: int, margin: float, *, fewest: int
 ) -> AnswerPath | None:
-    """The path, if it keeps this margin for so many tokens, or for at least half of them up to its own end."""
+    """The path, if it keeps this margin for so many tokens, or for at least the `fewest` of them up to its own end."""
     steps = _follow_greedy_path(engine, ids, tokens, least=margin)
-    if 2 * len(steps) < tokens or steps[-1].margin < margin:
+    if len(steps) < fewest or steps[-1].margin < margin:
         return None
     at = min(range(len(steps)), key=lambda i: steps[i].margin)
     return AnswerPath(prompt=prompt, ids=tuple(ids), steps=tuple(steps), at=at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from tempzero.canonical_json import to_spaced_canonical_json
@@ -47,6 +47,47 @@ _OPEN_QUESTIONS = (
     "Write the first sentence of a letter about {kind} {thing}.",
 )
 
+# Questions that a model has a way of its own to begin to answer, each another one.
+_PLAIN_QUESTIONS = (
+    "Convert {number} metres into feet.",
+    "Explain to a child what {thing} are.",
+    "Give a definition of {word}.",
+    "Give me a recipe that needs {number} {thing}.",
+    "How are {kind} {thing} made?",
+    "How do I clean {kind} {thing}?",
+    "How many letters has the word {word}?",
+    "How much do {kind} {thing} weigh?",
+    "Is it safe to wash {kind} {thing}?",
+    "List five kinds of {thing}.",
+    "Make a table of {number} {thing} and {other}.",
+    "Put these in the order of the alphabet: {thing}, {other}, {word}.",
+    "Put this into the past tense: The {word} sees the {thing}.",
+    "Repeat after me: {kind} {thing} and {other}.",
+    "Spell the word {word}.",
+    "Tell me a joke about {kind} {thing}.",
+    "Translate into French: {thing} and {other}.",
+    "Translate into Spanish: the {kind} {word}.",
+    "Use the word {word} in a sentence.",
+    "What are {thing} used for?",
+    "What colour are {kind} {thing}?",
+    "What does the word {word} mean?",
+    "What is the difference between {thing} and {other}?",
+    "What is the history of {thing}?",
+    "What is the opposite of {kind}?",
+    "What is the plural of {word}?",
+    "What is {number} plus {more}?",
+    "What rhymes with {word}?",
+    "Where can I buy {kind} {thing}?",
+    "Who invented {thing}?",
+    "Why are {kind} {thing} expensive?",
+    "Write a Python function that counts {thing}.",
+    "Write a haiku about {kind} {thing}.",
+    "Write a short story about {kind} {thing} and {other}.",
+    "Write an advertisement for {kind} {thing}.",
+    "Write an email that asks for {number} {kind} {thing}.",
+    "Write the name of the {word} as JSON, with its colour and its weight.",
+)
+
 _FORCED_WORDS = (
     "apple bread chair cloud dance earth field glass heart horse house juice light money month mouth music night "
     "ocean paper party peace phone plant queen radio river salt school ship snow sound space stone storm sugar "
@@ -58,9 +99,7 @@ def generate_candidates(kind: PromptKind, *, number: int, seed: int) -> tuple[Pr
     """So many different candidates of the project's own making; there are about a million of each kind."""
     # random() is the one method whose sequence Python promises never to change.
     draw = random.Random(seed)
-    make: Callable[[random.Random], tuple[Message, ...]] = (
-        _draw_open_question if kind == "border" else _draw_forced_task
-    )
+    make = _DRAWN[kind]
     found: dict[tuple[Message, ...], None] = {}
     while len(found) < number:
         found[make(draw)] = None
@@ -86,6 +125,19 @@ def _build_candidate(kind: PromptKind, messages: tuple[Message, ...]) -> Prompt:
 def _draw_open_question(draw: random.Random) -> tuple[Message, ...]:
     thing, other = _pick_distinct(draw, _THINGS.split(), 2)
     text = _pick_one(draw, _OPEN_QUESTIONS).format(kind=_pick_one(draw, _ADJECTIVES.split()), thing=thing, other=other)
+    return (Message(role="user", content=text),)
+
+
+def _draw_plain_question(draw: random.Random) -> tuple[Message, ...]:
+    thing, other = _pick_distinct(draw, _THINGS.split(), 2)
+    text = _pick_one(draw, _PLAIN_QUESTIONS).format(
+        kind=_pick_one(draw, _ADJECTIVES.split()),
+        thing=thing,
+        other=other,
+        word=_pick_one(draw, _FORCED_WORDS.split()),
+        number=2 + int(draw.random() * 90),
+        more=2 + int(draw.random() * 90),
+    )
     return (Message(role="user", content=text),)
 
 
@@ -125,3 +177,10 @@ def _pick_distinct(draw: random.Random, among: Sequence[str], number: int) -> li
     """So many different ones."""
     left = list(among)
     return [left.pop(int(draw.random() * len(left))) for _ in range(number)]
+
+
+_DRAWN: Mapping[PromptKind, Callable[[random.Random], tuple[Message, ...]]] = {
+    "border": _draw_open_question,
+    "robust": _draw_forced_task,
+    "steady": _draw_plain_question,
+}

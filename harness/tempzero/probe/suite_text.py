@@ -40,6 +40,12 @@ def _header_comment(found: SearchResult) -> list[str]:
             f"tokens differ in text and stand at most {found.limit:.4f} logits apart"
         )
         use = "Any change of numerics, weights or batch turns some of them; honest implementations differ on them too."
+    elif rule.kind == "steady":
+        what = (
+            f"{len(found.chosen)} of the candidates whose answer begins with {rule.tokens} tokens that each keep a "
+            f"margin of at least {found.limit:.4f} logits, the widest of each way to begin first"
+        )
+        use = "Hosts that serve the model begin so, too: their log-probabilities can be compared token by token."
     else:
         what = (
             f"The {len(found.chosen)} widest of the candidates whose answer keeps a margin of at least "
