@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tempzero import stats
 from tempzero.config import Gates, Nightly
+from tempzero.errors import RunFolderError
 from tempzero.nightly import history
 from tempzero.nightly.history import Baseline, Decision, Night, NightEntry, Side, Tonight
 from tempzero.nightly.history.known_states import FULL, find_known_states, split_baseline
@@ -188,3 +191,17 @@ def test_nights_decided_by_an_older_version_are_read(state: history.State) -> No
     entry = NightEntry(side=with_changed(0 if state == "ok" else 20), decision=decision)
     watched.nights.append(Night(format=1, night="2026-01-04", run="r", created_at="", entries=(entry,)))
     assert watched.night(with_changed(0)).state == {"ok": "ok", "changed": "not seen"}[state]
+
+
+def test_a_night_in_another_format_is_not_called_damaged(tmp_path: Path) -> None:
+    """What an older build wrote is whole: who reads it is told which format it has, and what to do."""
+    night = Night(format=history.FORMAT, night="2026-01-01", run="r", created_at="", entries=())
+    file = history.write_night(tmp_path, night)
+    assert history.read_nights(tmp_path) == (night,)
+    older = json.loads(file.read_text()) | {"format": history.FORMAT - 1, "entries": "as it was then"}
+    file.write_text(json.dumps(older))
+    with pytest.raises(RunFolderError, match=r"written in format 1; this tempzero reads 2: move it away"):
+        history.read_nights(tmp_path)
+    file.write_text('{"format": 2, "night": 7}')
+    with pytest.raises(RunFolderError, match="damaged"):
+        history.read_nights(tmp_path)

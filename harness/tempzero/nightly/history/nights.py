@@ -22,7 +22,7 @@ from tempzero.types.concluded import Estimate, Figure, LevelName
 from tempzero.types.recorded import IdentityLabel
 from tempzero.types.vocabulary import FingerprintState
 
-FORMAT = 1
+FORMAT = 2
 BASELINES, HISTORY, NIGHTS = "baselines", "history", "nights"
 _NIGHT_LABEL = re.compile(r"^\d{4}-\d{2}-\d{2}(-[A-Za-z0-9]{1,20})?$")
 
@@ -200,12 +200,12 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrecisionNight:
-    """What a few one-token requests of the night say of the form of a provider's weights (docs/fingerprint.md).
+    """What a few short requests of the night say of the form of a provider's weights (docs/fingerprint.md).
 
-    `moved`, by prompt, is its displacement along the tokens of the direction pack whose seal begins with `pack`;
-    `strengths` how much of each form stands in it, `forms` those that are named. `evidence` speaks for a change since
-    the first nights (`frozen` of them), an alarm from `alarm_at` on: `form` has come or gone, by `strength`. `since`
-    names the night of the alarm, until that is over. `run` is the folder that holds those requests.
+    `moved`, by prompt and place of the answer, is its displacement along the tokens of the direction pack whose seal
+    begins with `pack`; `strengths` how much of each form stands in it, `forms` those that are named. `evidence` speaks
+    for a change since the first nights (`frozen` of them), an alarm from `alarm_at` on: `form` has come or gone, by
+    `strength`. `since` names the night of the alarm, until that is over. `run` is the folder that holds those requests.
     """
 
     run: str
@@ -216,7 +216,7 @@ class PrecisionNight:
     forms: tuple[str, ...]
     size: float | None
     honest_size: float | None
-    moved: Mapping[str, tuple[float | None, ...]]
+    moved: Mapping[str, tuple[tuple[float | None, ...], ...]]
     strengths: Mapping[str, float]
     frozen: int = 0
     evidence: float = 1.0
@@ -257,6 +257,13 @@ def find_common_basis(sides: Iterable[Side]) -> Basis:
 
 
 StoredKind = TypeVar("StoredKind")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _FormatStamp:
+    """What every file here says first of all; the rest is read by whoever knows that format."""
+
+    format: int
 
 
 def check_night_label(night: str) -> str:
@@ -336,9 +343,10 @@ def _write_history_file(path: Path, value: Night | Baseline) -> Path:
 
 def _read_history_file(path: Path, kind: type[StoredKind]) -> StoredKind:
     try:
-        value = msgspec.json.decode(path.read_bytes(), type=kind)
+        body = path.read_bytes()
+        written = msgspec.json.decode(body, type=_FormatStamp).format
+        if written != FORMAT:
+            raise RunFolderError(f"{path}: written in format {written}; this tempzero reads {FORMAT}: move it away")
+        return msgspec.json.decode(body, type=kind)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RunFolderError(f"{path}: damaged: {error}; restore it from a copy or remove it") from None
-    if getattr(value, "format", None) != FORMAT:
-        raise RunFolderError(f"{path}: written in another format; this tempzero reads format {FORMAT}")
-    return value
