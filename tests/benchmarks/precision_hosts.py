@@ -1,14 +1,14 @@
 """A folder of float32 weights in, a direction pack and what 16-bit hosts give of first tokens out, on fresh prompts.
 
-    python tests/benchmarks/precision_hosts.py FOLDER OUT [--perturb 5] [--ordinary 48] [--border 48] NAME ...
+    python tests/benchmarks/precision_hosts.py FOLDER OUT [--perturb 5] [--ordinary 32] [--steady 16] NAME ...
 
 FOLDER holds the weights as transformers saves them. OUT gets `pack.json` (all forms of tempzero that are weights alone,
 in float32 arithmetic) and `hosts.jsonl`: each NAME in bfloat16, as GPU engines compute, from weights that went through
 a form and were written back, or through a scheme that no pack knows (`UNKNOWN`). A form that needs a calibration gets
 one on texts that the project's own has not (`NAME:b`: on others still).
 
-Half of the prompts are shipped ordinary ones, half are
-border prompts of a new search, and neither are those of the shipped pack. `--pack` takes the prompts of a pack instead,
+Some of the prompts are shipped ordinary ones, however their answers begin, some are steady prompts of a new search, and
+none are those of the shipped pack. `--pack` takes the prompts of a pack instead,
 and makes only its hosts. `--perturb` moves every weight by up to half a step of the 4-bit grid that the shipped weights
 lie on, so that they are float32 weights like any. What is done is skipped when called again.
 """
@@ -19,10 +19,12 @@ import argparse
 import functools
 import hashlib
 import importlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,21 @@ from tempzero.precision.forms.scaling import (
     round_to_scaled_steps,
     split_groups,
 )
-from tempzero.precision.packs import Direction, DirectionPack, HonestRounding, PackPrompt, load_pack, save_pack
+from tempzero.precision.packs import (
+    Direction,
+    DirectionPack,
+    HonestRounding,
+    PackPlace,
+    PackPrompt,
+    load_pack,
+    save_pack,
+)
 from tempzero.probe.candidates import generate_candidates
 from tempzero.suites import load_suite
 from tempzero.types.asked import Prompt
 
-CANDIDATES, BATCH = 64, 16
+CANDIDATES, BATCH = 32, 16
+TOKENS, STEADY, NEAR_TIE = 8, 0.7, 0.05
 _EMBEDDING = "model.embed_tokens.weight"
 Change = Callable[[str, Matrix], Matrix]
 Activations = Mapping[str, Matrix]
@@ -57,8 +68,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="+")
     parser.add_argument("--perturb", type=int)
-    parser.add_argument("--ordinary", type=int, default=48)
-    parser.add_argument("--border", type=int, default=48)
+    parser.add_argument("--ordinary", type=int, default=32)
+    parser.add_argument("--steady", type=int, default=16)
     parser.add_argument("--forms", default="", help="only these in the pack, comma-separated")
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--pack", type=Path)
@@ -68,11 +79,11 @@ def main() -> None:
     pack = make_fresh_pack(bench, asked) if asked.pack is None else load_pack(asked.pack)
     hosts = asked.out / "hosts.jsonl"
     done = {json.loads(line)["host"] for line in hosts.open()} if hosts.exists() else set()
-    ids = [bench.tokenize(p) for p in pack.prompts]
+    begun = [bench.begin_known(p) for p in pack.prompts]
     for name in asked.names:
         if name not in done:
             began = time.monotonic()
-            logprobs = bench.read(ids, make_scheme(name), dtype="bfloat16", alone=name == "honest-alone")
+            logprobs = bench.read(begun, make_scheme(name), dtype="bfloat16", alone=name == "honest-alone")
             write_host(pack, logprobs, name, hosts)
             print(f"host {name}: {time.monotonic() - began:.1f} s", flush=True)
 
@@ -87,8 +98,26 @@ class Scheme:
         self.name, self.form, self.calibration = name, form, calibration
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A prompt's tokens and those of the reference's answer but the last that is looked at."""
+
+    prompt: list[int]
+    answer: list[int] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[int]:
+        """All that is read."""
+        return [*self.prompt, *self.answer]
+
+    @property
+    def places(self) -> int:
+        """So many of the last tokens are looked behind."""
+        return 1 + len(self.answer)
+
+
 class Bench:
-    """A model whose weights are changed and set back; logits of the last token of each prompt."""
+    """A model whose weights are changed and set back; logits behind the last tokens of each prompt."""
 
     def __init__(self, folder: Path, perturb: int | None) -> None:
         self.torch = importlib.import_module("torch")
@@ -96,6 +125,7 @@ class Bench:
         self.torch.set_num_threads(1)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.cache = transformers.DynamicCache
+        self.ends = [self.tokenizer.eos_token_id]
         self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=self.torch.float32).eval()
         draw = np.random.default_rng(perturb)
         self.weights = {
@@ -117,12 +147,31 @@ class Bench:
             self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
         )
 
+    def begin_known(self, prompt: PackPrompt, system: str | None = None) -> Begun:
+        """As a pack's reference begins to answer it."""
+        answer = [place.token_ids[0] for place in prompt.places[:-1]]
+        return Begun(prompt=self.tokenize(prompt, system), answer=answer)
+
+    def begin_anew(self, prompts: Sequence[Prompt], tokens: int, margin: float) -> list[Begun]:
+        """By the float32 weights, up to an end or to a margin between the best two that is less."""
+        begun = [Begun(prompt=self.tokenize(p)) for p in prompts]
+        going = [*begun]
+        for _ in range(tokens - 1):
+            logits = np.sort(rows := self.read([Begun(prompt=one.ids) for one in going], Scheme("honest")), axis=1)
+            decided = (logits[:, -1] - logits[:, -2] >= margin) & ~np.isin(rows.argmax(axis=1), self.ends)
+            going = [one for one, goes_on in zip(going, decided, strict=True) if goes_on]
+            for one, token in zip(going, rows.argmax(axis=1)[decided], strict=True):
+                one.answer.append(int(token))
+            if not going:
+                break
+        return begun
+
     def read(
-        self, prompts: Sequence[Sequence[int]], scheme: Scheme, *, dtype: str = "float32", alone: bool = False
+        self, begun: Sequence[Begun], scheme: Scheme, *, dtype: str = "float32", alone: bool = False
     ) -> NDArray[np.float64]:
-        """Logits, a row a prompt."""
+        """Logits, a row a place, one prompt after another."""
         with self.serve(scheme, dtype), self.torch.inference_mode():
-            return read_last_logits(self, prompts, 1 if alone else BATCH)
+            return read_last_logits(self, begun, 1 if alone else BATCH)
 
     @contextmanager
     def serve(self, scheme: Scheme, dtype: str) -> Iterator[None]:
@@ -188,10 +237,11 @@ def perturb_matrix(matrix: Matrix, draw: np.random.Generator) -> Matrix:
     return restore(groups + step * draw.uniform(-0.5, 0.5, groups.shape).astype(np.float32))
 
 
-def read_last_logits(bench: Bench, prompts: Sequence[Sequence[int]], batch: int) -> NDArray[np.float64]:
+def read_last_logits(bench: Bench, begun: Sequence[Begun], batch: int) -> NDArray[np.float64]:
     """What all prompts begin with is computed once. Right padding is masked."""
     torch, model = bench.torch, bench.model
-    common = min(map(len, prompts)) - 1
+    prompts = [one.ids for one in begun]
+    common = min(len(one.prompt) for one in begun) - 1
     while len({tuple(p[:common]) for p in prompts}) > 1:
         common -= 1
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -207,10 +257,10 @@ def read_last_logits(bench: Bench, prompts: Sequence[Sequence[int]], batch: int)
         ids = torch.tensor([list(t) + [0] * (width - len(t)) for t in tails])
         mask = torch.tensor([[1] * (common + len(t)) + [0] * (width - len(t)) for t in tails])
         hidden = model.model(ids, attention_mask=mask, past_key_values=cache, use_cache=True).last_hidden_state
-        last = torch.stack([hidden[row, len(t) - 1] for row, t in enumerate(tails)])
-        for i, logits in zip(rows, model.lm_head(last).double().numpy(), strict=True):
-            found[i] = logits
-    return np.array([found[i] for i in range(len(prompts))])
+        for row, i in enumerate(rows):
+            last = hidden[row, len(tails[row]) - begun[i].places : len(tails[row])]
+            found[i] = model.lm_head(last).double().numpy()
+    return np.concatenate([found[i] for i in range(len(prompts))])
 
 
 def round_activations(torch: Any, model: Any, rounding: Rounding | None) -> Iterator[Any]:
@@ -337,12 +387,11 @@ def pick_ordinary(number: int, after: int = 0) -> list[Prompt]:
     return drawn[after : after + number]
 
 
-def pick_border(bench: Bench, number: int, seed: int) -> list[Prompt]:
-    """The narrowest of some candidates that no search of the project has seen, by the float32 weights."""
-    every = generate_candidates("border", number=6 * number, seed=seed)
-    logits = np.sort(bench.read([bench.tokenize(p) for p in every], Scheme("honest")), axis=1)
-    chosen = np.argsort(logits[:, -1] - logits[:, -2], kind="stable")[:number]
-    return [every[i] for i in sorted(chosen)]
+def pick_steady(bench: Bench, number: int, seed: int) -> list[tuple[Prompt, Begun]]:
+    """The first of some candidates that no search of the project has seen whose answers begin certainly enough."""
+    every = generate_candidates("steady", number=12 * number, seed=seed)
+    begun = bench.begin_anew(every, TOKENS, STEADY)
+    return [(p, one) for p, one in zip(every, begun, strict=True) if one.places == TOKENS][:number]
 
 
 def is_weights_alone(form: Form) -> bool:
@@ -357,19 +406,24 @@ def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
     if path.exists():
         return load_pack(path)
     began = time.monotonic()
-    prompts = [*pick_ordinary(asked.ordinary), *pick_border(bench, asked.border, asked.seed)]
+    ordinary = pick_ordinary(asked.ordinary)
+    chosen = [*zip(ordinary, bench.begin_anew(ordinary, TOKENS, NEAR_TIE), strict=True)]
+    chosen += pick_steady(bench, asked.steady, asked.seed)
+    prompts, begun = [p for p, _ in chosen], [one for _, one in chosen]
     print(f"{len(prompts)} prompts chosen: {time.monotonic() - began:.1f} s", flush=True)
-    ids = [bench.tokenize(p) for p in prompts]
-    logits = bench.read(ids, Scheme("honest"))
+    logits = bench.read(begun, Scheme("honest"))
     normalisers = np.logaddexp.reduce(logits, axis=1)
     exact = logits - normalisers[:, None]
-    chosen = np.argsort(-exact, axis=1, kind="stable")[:, :CANDIDATES]
-    base = np.take_along_axis(exact, chosen, axis=1)
+    known = np.argsort(-exact, axis=1, kind="stable")[:, :CANDIDATES]
+    base = np.take_along_axis(exact, known, axis=1)
     directions, wanted = [], asked.forms.split(",") if asked.forms else [*_BY_NAME]
     for form in FORMS:
         if form.name in wanted and is_weights_alone(form):
-            tokens = [bench.tokenize(p, form.system) for p in prompts] if form.system is not None else ids
-            by = measure_direction(bench, out, Scheme(form.name, form), tokens, chosen, base)
+            asked_so = [
+                one if form.system is None else Begun(prompt=bench.tokenize(p, form.system), answer=one.answer)
+                for p, one in chosen
+            ]
+            by = measure_direction(bench, out, Scheme(form.name, form), asked_so, known, base)
             directions.append(Direction(name=form.name, title=form.title, kind=form.kind, claims=form.claims, by=by))
     pack = DirectionPack(
         model="SmolLM2-135M-Instruct",
@@ -377,20 +431,15 @@ def make_fresh_pack(bench: Bench, asked: argparse.Namespace) -> DirectionPack:
         chat_template_sha256="",
         made_with=f"transformers, torch {bench.torch.__version__}",
         prompts=tuple(
-            PackPrompt(
-                id=p.id,
-                messages=p.messages,
-                token_ids=tuple(map(int, row)),
-                tokens=tuple(b"%d" % int(token) for token in row),
-            )
-            for p, row in zip(prompts, chosen, strict=True)
+            PackPrompt(id=p.id, messages=p.messages, places=tuple(keep_place(row) for row in rows))
+            for p, rows in zip(prompts, split_places(begun, known), strict=True)
         ),
         logprobs=base,
         normalisers=normalisers,
         directions=tuple(directions),
     )
-    honest = bench.read(ids, Scheme("honest"), dtype="bfloat16")
-    away = np.take_along_axis(honest, chosen, axis=1)[:, :20] - np.take_along_axis(logits, chosen, axis=1)[:, :20]
+    honest = bench.read(begun, Scheme("honest"), dtype="bfloat16")
+    away = np.take_along_axis(honest, known, axis=1)[:, :20] - np.take_along_axis(logits, known, axis=1)[:, :20]
     size = float(np.sqrt(np.mean((away - away.mean(axis=1, keepdims=True)) ** 2)))
     pack = DirectionPack(
         **{name: getattr(pack, name) for name in DirectionPack.__dataclass_fields__ if name != "rounding"},
@@ -405,34 +454,48 @@ def measure_direction(
     bench: Bench,
     out: Path,
     scheme: Scheme,
-    ids: Sequence[Sequence[int]],
-    chosen: NDArray[np.int64],
+    begun: Sequence[Begun],
+    known: NDArray[np.int64],
     base: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """What a scheme does to the log-probabilities of these tokens, in float32 arithmetic."""
     path = out / "forms" / f"{scheme.name}.npy"
     path.parent.mkdir(exist_ok=True)
     if path.exists():
-        known: NDArray[np.float64] = np.load(path)
-        return known
+        done: NDArray[np.float64] = np.load(path)
+        return done
     began = time.monotonic()
-    logits = bench.read(ids, scheme)
+    logits = bench.read(begun, scheme)
     logprobs = logits - np.logaddexp.reduce(logits, axis=1)[:, None]
-    by: NDArray[np.float64] = np.take_along_axis(logprobs, chosen, axis=1) - base
+    by: NDArray[np.float64] = np.take_along_axis(logprobs, known, axis=1) - base
     np.save(path, by)
     size = np.sqrt(np.mean((by - by.mean(axis=1, keepdims=True)) ** 2))
     print(f"form {scheme.name} moves by {size:.3f}: {time.monotonic() - began:.1f} s", flush=True)
     return by
 
 
+def split_places(begun: Sequence[Begun], rows: NDArray[Any]) -> list[NDArray[Any]]:
+    """The rows of each prompt."""
+    return np.split(rows, np.cumsum([one.places for one in begun])[:-1])
+
+
+def keep_place(row: NDArray[np.int64]) -> PackPlace:
+    """A token's text is its number: hosts of this script say numbers."""
+    return PackPlace(token_ids=tuple(map(int, row)), tokens=tuple(b"%d" % int(token) for token in row))
+
+
 def write_host(pack: DirectionPack, logits: NDArray[np.float64], name: str, out: Path) -> None:
     """Append what the host would give."""
     logprobs = logits - np.logaddexp.reduce(logits, axis=1)[:, None]
+    best = np.argsort(-logprobs, axis=1, kind="stable")[:, :CANDIDATES]
+    rows = iter(zip(best, logprobs, strict=True))
     with out.open("a") as file:
-        for prompt, row in zip(pack.prompts, logprobs, strict=True):
-            best = np.argsort(-row, kind="stable")[:CANDIDATES]
-            pairs = [(int(token), float(row[token])) for token in best]
-            file.write(json.dumps({"host": name, "prompt": prompt.id, "candidates": pairs}) + "\n")
+        for prompt in pack.prompts:
+            told = [
+                [(int(token), float(row[token])) for token in tokens]
+                for tokens, row in itertools.islice(rows, len(prompt.places))
+            ]
+            file.write(json.dumps({"host": name, "prompt": prompt.id, "places": told}) + "\n")
 
 
 if __name__ == "__main__":

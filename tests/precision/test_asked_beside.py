@@ -104,7 +104,7 @@ def test_a_run_names_the_weights_by_itself(hosts: Hosts, capsys: pytest.CaptureF
     hosts.configure("kept", "broken", "plain")
     assert main(["run", "--no-check"]) == 1
     run, said = hosts.only_run(), capsys.readouterr()
-    assert f"{PROMPTS} one-token requests each to kept, broken, plain" in said.err
+    assert f"{PROMPTS} short requests each to kept, broken, plain" in said.err
     found = {name: (one["forms"], one["standing"]) for name, one in read_summary(run).items()}
     assert found == {
         "kept": (["fp8-channel"], "confirmed"),
@@ -177,7 +177,7 @@ def test_a_plan_counts_them_and_their_cost(hosts: Hosts, capsys: pytest.CaptureF
     hosts.configure("kept", "plain", fingerprint=8)
     assert main(["run", "--dry-run"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "Besides, 16 requests for one token at most" in said
+    assert "Besides, 16 short requests at most" in said
     assert "$0.0" in said.partition("Besides")[2]
     assert hosts.server.calls == []
     main(["run", "--dry-run", "--no-fingerprint"])

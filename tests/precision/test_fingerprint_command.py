@@ -87,7 +87,7 @@ def read_hosts(text: str) -> dict[str, Any]:
 
 @pytest.mark.engine
 def test_servers_are_named_after_what_they_serve(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a pack alone, by one token of twelve prompts: the coarse one is named, and its false claim is a finding."""
+    """From a pack alone, by how twelve answers begin: the coarse one is named, and its false claim is a finding."""
     write_setting(folder, served("eight", "q8_0", "q8_0"), served("four", "q4_0", "bf16"))
     make_pack()
     capsys.readouterr()
@@ -99,7 +99,8 @@ def test_servers_are_named_after_what_they_serve(folder: Path, capsys: pytest.Ca
     assert (hosts["four"]["standing"], hosts["eight"]["standing"]) == ("contradicted", "confirmed")
     (run,) = folder.glob("results/*-fingerprint")
     for body in chain_file(run).read_text().splitlines():
-        assert json.loads(json.loads(body)["attempt"]["exchange"]["request"]["body"])["top_logprobs"] == 20
+        asked = json.loads(json.loads(body)["attempt"]["exchange"]["request"]["body"])
+        assert (asked["top_logprobs"], asked["max_tokens"]) == (20, 8)
     assert main(["fingerprint", str(run), "--pack", "pack.json", "--json"]) == 1
     assert capsys.readouterr().out == first
     assert main(["verify", str(run)]) == 0
@@ -154,7 +155,7 @@ def test_a_run_asks_the_servers_that_it_has_started(folder: Path, capsys: pytest
         "four": (["q4_0"], "contradicted"),
     }
     assert said.err.count("ready: ") == 3
-    assert f"{len(WORDS)} one-token requests each to eight, four" in said.err
+    assert f"{len(WORDS)} short requests each to eight, four" in said.err
     assert "contradicted (four); confirmed (eight)" in " ".join(said.out.split())
     assert main(["verify", str(run)]) == 0
 
@@ -186,7 +187,7 @@ def test_a_pack_needs_no_form_to_hold_two_hosts_against_each_other(
 def test_what_llama_cpp_itself_computes_has_a_direction_of_its_own(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It rounds what goes into each matrix as well, by the same rule every time: that direction fits it whole."""
+    """It rounds what goes into each matrix as well, by the same rule every time: that direction fits it better."""
     write_setting(folder, served("eight", "q8_0", "q8_0"))
     forms = "q8_0,q8_0-llamacpp,q4_k_m,int8-channel"
     assert main(["fingerprint", "--make-pack", "pack.json", "--suite", "asked.yaml", "--forms", forms]) == 0
@@ -196,10 +197,10 @@ def test_what_llama_cpp_itself_computes_has_a_direction_of_its_own(
     (form,) = host["naming"]["named"]
     assert (form["form"], host["standing"]) == ("q8_0-llamacpp", "confirmed")
     assert set(form["rivals"]) <= {"q8_0"}
-    assert form["correlation"] > 0.9
+    assert form["correlation"] > max(0.5, host["naming"]["correlations"]["q8_0"])
 
 
-def compute_noisily(form: Form, ids: list[list[int]]) -> NDArray[np.float64]:
+def compute_noisily(form: Form, ids: list[list[int]], ends: list[int]) -> NDArray[np.float64]:
     """Logits of an engine that rounds in its own way besides."""
     draw, path = np.random.default_rng(5), tiny_model()
 
@@ -208,25 +209,41 @@ def compute_noisily(form: Form, ids: list[list[int]]) -> NDArray[np.float64]:
         return noisy if form.inputs is None else form.inputs(noisy)
 
     change = PassChange(matrices=build_site_change(form, path), inputs=scatter)
-    return LayeredModel(path).read_logits(ids, change).astype(np.float64)
+    return LayeredModel(path).read_logits(ids, change, ends=ends).astype(np.float64)
 
 
-def list_candidates(pack: DirectionPack, logits: NDArray[np.float64]) -> dict[str, list[FirstToken]]:
-    """The twenty likeliest that the pack knows, of each prompt."""
-    logprobs = logits - np.logaddexp.reduce(logits, axis=1)[:, None]
-    return {
-        prompt.id: [
-            FirstToken(
-                candidates=tuple(
-                    TokenLogprob(token=text, token_id=token, logprob=float(row[token]))
-                    for token, text in list(zip(prompt.token_ids, prompt.tokens, strict=True))[:20]
-                ),
-                floored=0,
-                decimals=None,
-            )
-        ]
-        for prompt, row in zip(pack.prompts, logprobs, strict=True)
-    }
+def list_candidates(pack: DirectionPack, logits: NDArray[np.float64]) -> dict[str, list[tuple[FirstToken, ...]]]:
+    """The twenty likeliest that the pack knows, of each place; it goes on with its own likeliest."""
+    logprobs = iter(logits - np.logaddexp.reduce(logits, axis=1)[:, None])
+    found = {}
+    for prompt in pack.prompts:
+        told = []
+        for place, row in zip(prompt.places, logprobs, strict=False):
+            known = [
+                TokenLogprob(token=text, token_id=token, logprob=float(row[token]))
+                for token, text in zip(place.token_ids, place.tokens, strict=True)
+            ]
+            best = max(known, key=lambda one: one.logprob)
+            told.append(FirstToken(candidates=tuple(known[:20]), floored=0, decimals=None, chosen=best))
+        found[prompt.id] = [tuple(told)]
+    return found
+
+
+@pytest.mark.engine
+def test_a_pack_holds_so_many_tokens_of_each_answer_as_it_is_told(folder: Path) -> None:
+    """Who asks for one token alone asks for no more; further ones are those of the same model's own answers."""
+    write_setting(folder)
+    make_pack()
+    long = load_pack(folder / "pack.json")
+    made = ["fingerprint", "--make-pack", "one.json", "--suite", "asked.yaml", "--forms", "q8_0", "--tokens", "1"]
+    assert main(made) == 0
+    short = load_pack(folder / "one.json")
+    assert (short.answer_tokens, len(short.places)) == (1, len(WORDS))
+    assert 1 < long.answer_tokens <= 8
+    first = long.rows.places == 0
+    assert np.abs(long.logprobs[first] - short.logprobs).max() < 1e-3
+    (eight,) = (d for d in long.directions if d.name == "q8_0")
+    assert np.abs(eight.by[first] - short.directions[0].by).max() < 0.01 * np.abs(eight.by).max()
 
 
 @pytest.mark.engine
@@ -241,9 +258,15 @@ def test_who_rounds_what_goes_in_as_well_is_named_all_the_same(folder: Path) -> 
     model = open_model(Local(weights="tiny", threads=1), weights)
     ends = "<|im_start|>system\nYou are tiny.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
     ids = [model.tokenize(ends.format(p.messages[0].content), special=True) for p in pack.prompts]
+    ids = [[*asked, *(at.token_ids[0] for at in p.places[:-1])] for asked, p in zip(ids, pack.prompts, strict=True)]
     model.close()
     for form in (f for f in FORMS if f.name in names):
-        host = conclude_host(pack, form.name, None, list_candidates(pack, compute_noisily(form, ids)))
+        host = conclude_host(
+            pack,
+            form.name,
+            None,
+            list_candidates(pack, compute_noisily(form, ids, [len(p.places) for p in pack.prompts])),
+        )
         assert host.naming is not None
         (one,) = host.naming.named
         assert form.name in {one.direction.name, *(d.name for d in one.rivals)}, form.name

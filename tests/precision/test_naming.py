@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from numeric_hosts import NOISE, PACK, PROMPTS, TOKENS, answer, make_exchange, serve
+from numeric_hosts import LONG_PACK, NOISE, PACK, PROMPTS, TOKENS, answer, make_exchange, serve
 from numpy.typing import NDArray
 from tempzero.answers.first_tokens import FirstToken, TokenLogprob, read_first_token
 from tempzero.precision.declared import judge_claim
+from tempzero.precision.displacement_change import weigh_displacement_change
 from tempzero.precision.fingerprint_wording import (
     decide_outcome,
     describe_host,
@@ -22,11 +24,15 @@ from tempzero.precision.fingerprint_wording import (
 from tempzero.precision.hosts import FingerprintReport, HostFingerprint, conclude_host
 from tempzero.precision.logit_grid import find_logit_grid
 from tempzero.precision.naming import Naming, name_forms
-from tempzero.precision.packs import Direction, HonestRounding
+from tempzero.precision.packs import Direction, HonestRounding, PackPlace
+from tempzero.precision.prompt_rows import PromptRows, count_shuffles_as_good
 from tempzero.precision.shared_displacement import compare_displacements
+from tempzero.precision.shipped_packs import choose_pack
+
+Given = dict[str, list[tuple[FirstToken, ...]]]
 
 
-def fingerprint(given: dict[str, list[FirstToken]], declared: str | None = None) -> HostFingerprint:
+def fingerprint(given: Given, declared: str | None = None) -> HostFingerprint:
     return conclude_host(PACK, "host", declared, given)
 
 
@@ -37,7 +43,7 @@ def names(naming: Naming | None) -> list[str]:
 @pytest.mark.parametrize("form", ["q8_0", "fp8-channel", "fp8-tensor", "int4", "cache"])
 @pytest.mark.parametrize(("prompts", "best"), [(8, 20), (24, 20), (24, 5)])
 def test_a_host_is_named_after_the_form_that_it_serves(form: str, prompts: int, best: int) -> None:
-    """A few one-token requests tell which of several forms of about one size it is."""
+    """A few short requests tell which of several forms of about one size it is."""
     host = fingerprint(answer(serve(form), prompts=prompts, best=best))
     assert (host.state, names(host.naming)) == ("named", [form])
 
@@ -48,6 +54,99 @@ def test_a_form_is_shown_however_many_hosts_share_the_chance_of_a_false_name() -
     assert naming is not None
     assert names(naming) == ["int4"]
     assert 40 * naming.named[0].p <= 0.005
+
+
+def conclude_long(given: NDArray[np.float64], **asked: Any) -> HostFingerprint:
+    return conclude_host(LONG_PACK, "host", None, answer(given, **asked))
+
+
+def test_more_tokens_of_an_answer_tell_what_the_first_alone_does_not() -> None:
+    """Eight requests for one token leave q8_0 open by three log-probabilities; eight for four tokens name it."""
+    given = serve("q8_0", pack=LONG_PACK, noise=0.08)
+    long = conclude_long(given, prompts=8, best=3)
+    assert (long.state, names(long.naming)) == ("named", ["q8_0"])
+    first = {prompt: [told[:1]] for prompt, (told,) in answer(given, prompts=8, best=3).items()}
+    assert names(conclude_host(LONG_PACK, "host", None, first).naming) == []
+
+
+def test_what_comes_after_another_token_than_the_references_is_not_compared() -> None:
+    """Behind another beginning every log-probability is another: that is no displacement of the weights."""
+    given = serve("fp8-channel", pack=LONG_PACK)
+    given.reshape(PROMPTS, -1, TOKENS)[:, 2:] = serve(strange=3.0, pack=LONG_PACK).reshape(PROMPTS, -1, TOKENS)[:, 2:]
+    host = conclude_long(given, goes_on=[" t0", " t1", " t0", " t0"])
+    assert (host.displacement.places, host.displacement.prompts) == (2 * PROMPTS, PROMPTS)
+    assert (host.state, names(host.naming)) == ("named", ["fp8-channel"])
+
+
+def test_a_host_that_writes_tokens_without_their_blanks_is_held_against_none_that_is_another() -> None:
+    """Two tokens that differ by a blank become one text: whichever of the two it is, nobody is moved by that."""
+    texts = tuple(f"{' ' * (t % 2)}t{t // 2}".encode() for t in range(TOKENS))
+    pack = replace(PACK, prompts=tuple(replace(p, places=(replace(p.places[0], tokens=texts),)) for p in PACK.prompts))
+    given = serve(noise=0.01)
+    for kept, known in ((lambda text: text, 20), (bytes.strip, 4)):
+        told = {
+            p.id: [
+                (
+                    FirstToken(
+                        candidates=tuple(
+                            TokenLogprob(token=kept(texts[t]), token_id=None, logprob=float(row[t]))
+                            for t in np.argsort(-row)[:20]
+                        ),
+                        floored=0,
+                        decimals=None,
+                    ),
+                )
+            ]
+            for p, row in zip(pack.prompts, given, strict=True)
+        }
+        host = conclude_host(pack, "host", None, told)
+        assert host.displacement.known <= known * PROMPTS
+        assert host.naming is None or host.naming.size < 0.02
+
+
+def test_a_host_that_does_not_say_how_it_goes_on_is_read_by_its_first_token() -> None:
+    """Nothing is taken for granted: without the tokens that it chose nobody knows what the next ones follow."""
+    told = {
+        prompt: [tuple(replace(one, chosen=None) for one in given)]
+        for prompt, (given,) in answer(serve("int4", pack=LONG_PACK)).items()
+    }
+    host = conclude_host(LONG_PACK, "host", None, told)
+    assert (host.displacement.places, names(host.naming)) == (PROMPTS, ["int4"])
+
+
+def test_places_of_one_answer_that_say_the_same_are_one() -> None:
+    """Chance is asked by prompt: a displacement said eight times over is shown no better than said once."""
+    rng = np.random.default_rng(8)
+    host, form = rng.normal(size=(2, 7, 20))
+    host = host + 0.35 * form
+    once = PromptRows(prompts=np.arange(7), places=np.zeros(7, int))
+    often = PromptRows(prompts=np.repeat(np.arange(7), 8), places=np.tile(np.arange(8), 7))
+    seen = float((host * form).sum() / np.sqrt((host**2).sum() * (form**2).sum()))
+    alone = count_shuffles_as_good(once, host, [form], seen, 1)
+    assert 0.001 < alone < 0.2
+    repeated = (np.repeat(one, 8, axis=0) for one in (host, form))
+    again, moved = repeated
+    assert count_shuffles_as_good(often, again, [moved], seen, 1) == alone
+
+
+@pytest.mark.parametrize(
+    "lengths", [(4, 1, 4, 2, 3, 4, 1, 4, 2, 4), (8, 1, 1, 1, 1, 1, 1, 1), (8, 8, *[1] * 14), (8, 8, 8, *[1] * 6)]
+)
+def test_strangers_get_small_chances_as_often_as_they_say(lengths: tuple[int, ...]) -> None:
+    """A p value below .05 comes in one of twenty honest cases, also where prompts have answers of different lengths."""
+    small, every = 0, np.repeat(np.arange(len(lengths)), lengths)
+    whole = PromptRows(prompts=every, places=np.concatenate([np.arange(n) for n in lengths]))
+    common = whole.find_common(np.zeros((len(every), 1)))
+    rows, prompts = whole.pick(common), every[common]
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        # What the places of one answer share makes them anything but independent.
+        host, form = (
+            3 * rng.normal(size=(len(lengths), 1, 6))[prompts, 0] + rng.normal(size=(len(prompts), 6)) for _ in range(2)
+        )
+        seen = float((host * form).sum() / np.sqrt((host**2).sum() * (form**2).sum()))
+        small += count_shuffles_as_good(rows, host, [form], seen, 1) <= 0.05
+    assert small <= 25  # 15 are expected; 26 come in 1 of 200 times
 
 
 @pytest.mark.parametrize("best", [20, 5, 2])
@@ -96,7 +195,7 @@ def test_hosts_are_sorted_into_camps_by_their_weights_without_any_form() -> None
     odd = rng.normal(size=(PROMPTS, TOKENS)) * 0.2
     given = {f"odd-{n}": serve(seed=n) + odd for n in range(3)} | {f"honest-{n}": serve(seed=9 + n) for n in range(2)}
     hosts = tuple(conclude_host(PACK, name, None, answer(told)) for name, told in given.items())
-    pairs = compare_displacements({h.provider: h.displacement for h in hosts})
+    pairs = compare_displacements(PACK, {h.provider: h.displacement for h in hosts})
     assert list_camps(FingerprintReport(pack=PACK, hosts=hosts, pairs=pairs)) == [("odd-0", "odd-1", "odd-2")]
 
 
@@ -113,7 +212,7 @@ def test_what_is_not_shown_of_pairs_of_hosts_is_one_plain_sentence(forms: Sequen
     """Whoever compares two hosts reads of these two, and nothing of "1 of 1 pairs"."""
     given = {f"host-{n}": serve(form, seed=n) for n, form in enumerate(forms)}
     hosts = tuple(conclude_host(PACK, name, None, answer(told)) for name, told in given.items())
-    pairs = compare_displacements({h.provider: h.displacement for h in hosts})
+    pairs = compare_displacements(PACK, {h.provider: h.displacement for h in hosts})
     lines = list(describe_pairs(FingerprintReport(pack=PACK, hosts=hosts, pairs=pairs)))
     assert lines[-1].startswith(last)
 
@@ -123,7 +222,7 @@ def test_hosts_of_which_one_is_moved_much_further_are_not_alike() -> None:
     moved = next(d.by for d in PACK.directions if d.name == "fp8-channel")
     given = {"once": serve("fp8-channel", seed=1), "more": serve("fp8-channel", seed=2) + 2 * moved}
     hosts = [conclude_host(PACK, name, None, answer(told)) for name, told in given.items()]
-    (pair,) = compare_displacements({h.provider: h.displacement for h in hosts})
+    (pair,) = compare_displacements(PACK, {h.provider: h.displacement for h in hosts})
     assert pair.correlation > 0.8
     assert not pair.alike
 
@@ -188,6 +287,37 @@ def test_what_a_form_scatters_by_is_no_sign_of_something_else() -> None:
         )
 
 
+def test_weights_that_would_need_something_else_beside_them_are_named_in_the_second_place() -> None:
+    """What rounded activations explain, weights alone do with an unknown part: that is likely less, and is told."""
+    rough, served = make_rough_twin(), serve("fp8-channel", noise=0.0)
+    pack, told, lost = replace(PACK, directions=(*PACK.directions, rough)), 0, 0
+    for seed in range(8):
+        noise = np.random.default_rng(seed).normal(size=served.shape) * 0.13
+        host = conclude_host(pack, "host", None, answer(PACK.logprobs + rough.by + noise, prompts=10))
+        assert (host.state, names(host.naming)) == ("named", ["rough"])
+        told += any("(or else fp8-channel, and something besides)" in line for line in describe_host(host, pack))
+        other = conclude_host(pack, "host", None, answer(served + noise, prompts=10)).naming
+        assert other is not None
+        (one,) = other.named
+        lost += "fp8-channel" not in {one.direction.name, *(d.name for d in (*one.rivals, *one.fuller))}
+    assert told
+    assert lost <= 1  # one in a hundred is promised
+
+
+def test_nobody_is_accused_by_a_form_where_what_it_declares_would_do_with_something_besides() -> None:
+    """The second place is a place: weights as declared with a cache of the engine's own are none that are coarser."""
+    rough = replace(make_rough_twin(), kind="4-bit", claims=("int4",))
+    pack, second = replace(PACK, directions=(*PACK.directions, rough)), 0
+    for seed in range(12):
+        noise = np.random.default_rng(seed).normal(size=rough.by.shape) * 0.13
+        host = conclude_host(pack, "host", "fp8", answer(PACK.logprobs + rough.by + noise, prompts=10))
+        assert host.naming is not None
+        if any(one.fuller for one in host.naming.named):
+            second += 1
+            assert (host.standing.standing, host.standing.coarser) == ("untested", False)
+    assert second
+
+
 def make_rough_twin() -> Direction:
     """Of FP8: sixteen passes that scatter by .12 nats give it within .03."""
     twin = next(d for d in PACK.directions if d.name == "fp8-channel")
@@ -222,7 +352,7 @@ def test_what_a_token_is_moved_by_wherever_it_stands_names_no_form_alone() -> No
     shared = (rng.normal(size=TOKENS) * 0.3)[ids]
     own = [shared + rng.normal(size=ids.shape) * 0.12 for _ in range(2)]
     prompts = [
-        replace(p, token_ids=tuple(map(int, row)), tokens=tuple(b" t%d" % token for token in row))
+        replace(p, places=(PackPlace(token_ids=tuple(map(int, row)), tokens=tuple(b" t%d" % token for token in row)),))
         for p, row in zip(PACK.prompts, ids, strict=True)
     ]
     like = replace(PACK.directions[2], name="like", title="like", by=own[0])
@@ -230,13 +360,15 @@ def test_what_a_token_is_moved_by_wherever_it_stands_names_no_form_alone() -> No
     for moved, expected in ((own[1], ("unknown form", [])), (own[0], ("named", ["like"]))):
         told = {
             p.id: [
-                FirstToken(
-                    candidates=tuple(
-                        TokenLogprob(token=b" t%d" % token, token_id=int(token), logprob=float(value))
-                        for value, token in sorted(zip(given, row, strict=True), reverse=True)[:20]
+                (
+                    FirstToken(
+                        candidates=tuple(
+                            TokenLogprob(token=b" t%d" % token, token_id=int(token), logprob=float(value))
+                            for value, token in sorted(zip(given, row, strict=True), reverse=True)[:20]
+                        ),
+                        floored=0,
+                        decimals=None,
                     ),
-                    floored=0,
-                    decimals=None,
                 )
             ]
             for p, row, given in zip(prompts, ids, serve() + moved, strict=True)
@@ -245,6 +377,16 @@ def test_what_a_token_is_moved_by_wherever_it_stands_names_no_form_alone() -> No
         assert host.naming is not None
         assert host.naming.correlations["like"] > 0.7
         assert (host.state, names(host.naming)) == expected
+
+
+@pytest.mark.parametrize("name", ["fp8-e4m3-channel", "q5_0", "q8_0"])
+def test_a_night_names_the_form_that_has_come_and_not_one_that_is_like_it(name: str) -> None:
+    """Evidence by signs is as large for a cousin, as with the embeddings rounded too: the name is read as the cause."""
+    pack, rng = choose_pack(None, ["SmolLM2-135M-Instruct"]), np.random.default_rng(3)
+    came = next(d for d in pack.directions if d.name == name)
+    before, now = (rng.normal(size=came.by.shape) * 0.066 for _ in range(2))
+    found = weigh_displacement_change(pack, [before, now + came.by], [before] * 3)
+    assert (found.form, found.evidence > 18_250) == (name, True)
 
 
 def test_nothing_more_is_found_where_a_form_leaves_no_more_than_rounding() -> None:
@@ -355,7 +497,7 @@ def test_hosts_of_the_same_weights_are_moved_alike_and_no_form_is_needed() -> No
         "c": serve(seed=3),
     }
     hosts = {name: fingerprint(answer(told)).displacement for name, told in given.items()}
-    alike = {(pair.first, pair.second): pair.alike for pair in compare_displacements(hosts)}
+    alike = {(pair.first, pair.second): pair.alike for pair in compare_displacements(PACK, hosts)}
     assert alike == {("a", "b"): True, ("a", "c"): False, ("b", "c"): False}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def test_a_pack_is_the_same_bytes_and_says_what_was_measured(tmp_path: Path) -> 
     assert (again.model, again.prompts, again.rounding) == (PACK.model, PACK.prompts, PACK.rounding)
     for before, after in zip(PACK.directions, again.directions, strict=True):
         assert (before.name, before.kind, before.claims) == (after.name, after.kind, after.claims)
-        assert np.abs(before.by - after.by).max() < 2e-4 * np.abs(before.by).max()
+        assert np.abs(before.by - after.by).max() < 6e-4 * np.abs(before.by).max()
 
 
 def damage(path: Path, change: dict[str, Any], *, seal_anew: bool) -> None:
@@ -49,11 +50,15 @@ DIRECTION = {"name": "a", "title": "a", "kind": "8-bit", "claims": [], "by": {}}
     [
         ({"model": "another"}, False, "seal does not fit"),
         ({"format": "x"}, True, "not a direction pack"),
-        ({"version": 2}, True, "reads version 3"),
+        ({"version": 2}, True, "reads version 4"),
         ({"prompts": []}, True, "damaged"),
         ({"prompts": "x"}, True, "damaged"),
-        ({"logprobs": {"unit": "1e-4", "int16": "AAAA"}}, True, "damaged"),
-        ({"logprobs": {"unit": "nan", "int16": ""}}, True, "damaged"),
+        ({"logprobs": {"unit": "1e-4", "bits": 16, "numbers": "AAAA"}}, True, "damaged"),
+        ({"logprobs": {"unit": "1e-4", "bits": 13, "numbers": ""}}, True, "12 or 16 bits"),
+        ({"logprobs": {"unit": "nan", "bits": 16, "numbers": ""}}, True, "damaged"),
+        ({"tokens": {}}, True, "each with its text"),
+        ({"tokens": {"01": "a"}}, True, "is no token id"),
+        ({"tokens": {"\uff11": "a"}}, True, "is no token id"),
         ({"model": "a\u001b[2J"}, True, "damaged"),
         ({"rounding": {"rms": -1.0, "source": "x"}}, True, "damaged"),
         ({"directions": [{"name": "a", "title": "a", "kind": "9-bit", "claims": [], "by": {}}]}, True, "damaged"),
@@ -70,6 +75,17 @@ def test_a_pack_that_is_not_what_it_was_says_so(
     damage(path, change, seal_anew=seal_anew)
     with pytest.raises(PackError, match=said):
         load_pack(path)
+
+
+def test_a_pack_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
+    """Two prompts of one name are one prompt's evidence twice; what the reference goes on with is its likeliest."""
+    path = tmp_path / "pack.json"
+    turned = replace(PACK, logprobs=PACK.logprobs[:, ::-1])
+    twice = replace(PACK, prompts=(*PACK.prompts[:-1], replace(PACK.prompts[-1], id=PACK.prompts[0].id)))
+    for pack, said in ((turned, "is the likeliest"), (twice, "the same id")):
+        save_pack(pack, path)
+        with pytest.raises(PackError, match=said):
+            load_pack(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"format": "tempzero direction pack"}'])
@@ -100,7 +116,7 @@ def test_the_shipped_pack_is_of_the_shipped_model_and_small() -> None:
     """An audit of the shipped endpoints needs no weights, and the package stays small."""
     pack = shipped()
     path = next((Path(__file__).parents[2] / "harness/tempzero/precision/shipped").glob("*.json"))
-    assert path.stat().st_size < 1_000_000
+    assert path.stat().st_size < 2_000_000
     assert pack.model == "SmolLM2-135M-Instruct"
     own = [form for form in FORMS if form.name not in NOT_SHIPPED]
     assert [(d.name, d.title) for d in pack.directions] == [(form.name, form.title) for form in own]

@@ -96,7 +96,8 @@ def find_contradicted_claims(run: Run, evidence: PrecisionEvidence, alpha: float
                 rule=PRECISION_CONTRADICTED.name,
                 subject=host.provider,
                 other=None,
-                message=f"{host.provider}: {host.standing.words}, by {host.displacement.prompts} first tokens{place}",
+                message=f"{host.provider}: {host.standing.words}, by how {host.displacement.prompts} answers begin"
+                f"{place}",
                 estimate=None,
                 p_value=min(1.0, p),
                 evidence=tuple(trials)[:_MOST_EVIDENCE],
@@ -110,7 +111,7 @@ def _chance_of_name(host: HostFingerprint) -> float:
 
 def _list_named(host: HostFingerprint) -> list[tuple[Direction, ...]]:
     """For each form that is there, all that it may be."""
-    return [(one.direction, *one.rivals) for one in (host.naming.named if host.naming is not None else ())]
+    return [one.alternatives for one in (host.naming.named if host.naming is not None else ())]
 
 
 def _is_coarse(host: HostFingerprint) -> bool:

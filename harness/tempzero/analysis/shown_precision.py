@@ -74,4 +74,4 @@ def _was_tried(host: HostFingerprint, tried: set[str]) -> bool:
 
 def _list_forms(host: HostFingerprint) -> tuple[str, ...]:
     named = () if host.naming is None else host.naming.named
-    return tuple(d.name for one in named for d in (one.direction, *one.rivals) if d.kind in COARSE_KINDS)
+    return tuple(d.name for one in named for d in one.alternatives if d.kind in COARSE_KINDS)

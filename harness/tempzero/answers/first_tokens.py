@@ -1,4 +1,4 @@
-"""A recorded exchange in, the log-probabilities that its response gives of the first token, or of all, out.
+"""A recorded exchange in, the log-probabilities that its response gives of the first tokens, or of all, out.
 
 Two shapes are read: that of chat completions (`logprobs.content[0].top_logprobs`, a list) and that of the older
 completions (`logprobs.top_logprobs[0]`, an object), which some hosts give under the chat route as well.
@@ -6,6 +6,7 @@ completions (`logprobs.top_logprobs[0]`, an object), which some hosts give under
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ _TOKEN_ID = "token_id:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenLogprob:
-    """One candidate for the first token: the bytes it would add, its id where that was told, its log-probability."""
+    """One candidate for a token: the bytes it would add, its id where that was told, its log-probability."""
 
     token: bytes
     token_id: int | None
@@ -32,34 +33,48 @@ class TokenLogprob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstToken:
-    """What a response says of its first token. `floored` candidates came with a number that stands for none."""
+    """What a response says of one of its first tokens. `floored` candidates came with a number that stands for none.
+
+    `chosen` is the token that the response goes on with, where that is told.
+    """
 
     candidates: tuple[TokenLogprob, ...]
     floored: int
     decimals: int | None
     """To how many decimals the numbers are rounded; None: to more than are looked at."""
+    chosen: TokenLogprob | None = None
 
 
 def read_first_token(exchange: Exchange) -> FirstToken | None:
-    """The candidates of a response, likeliest first; None where it gives none that can be read."""
+    """The candidates of a response's first token, likeliest first; None where it gives none that can be read."""
+    return next(iter(read_first_tokens(exchange, 1)), None)
+
+
+def read_first_tokens(exchange: Exchange, most: int) -> tuple[FirstToken, ...]:
+    """The same of its first tokens, at most so many, up to the first of which nothing can be read."""
     response = exchange.response
     if response is None or response.body is None or exchange.outcome.completion is None:
-        return None
+        return ()
     try:
         logprobs = json.loads(response.body)["choices"][0]["logprobs"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        return None
+        return ()
     if not isinstance(logprobs, Mapping):
-        return None
-    found = list(_read_chat_shape(logprobs) or _read_completions_shape(logprobs))[:_MOST_TOKENS]
-    kept = sorted({one for one in found if one.logprob > FLOOR}, key=lambda one: (-one.logprob, one.token))
-    if not kept:
-        return None
-    return FirstToken(
-        candidates=tuple(kept),
-        floored=sum(one.logprob <= FLOOR for one in found),
-        decimals=count_decimals(one.logprob for one in kept),
-    )
+        return ()
+    told = []
+    for listed, chosen in _list_chat_places(logprobs, most) or _list_completions_places(logprobs, most):
+        kept = sorted({one for one in listed if one.logprob > FLOOR}, key=lambda one: (-one.logprob, one.token))
+        if not kept:
+            break
+        told.append(
+            FirstToken(
+                candidates=tuple(kept),
+                floored=sum(one.logprob <= FLOOR for one in listed),
+                decimals=count_decimals(one.logprob for one in kept),
+                chosen=chosen,
+            )
+        )
+    return tuple(told)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,28 +116,38 @@ def count_decimals(numbers: Iterable[float]) -> int | None:
     return None
 
 
-def _read_chat_shape(logprobs: Mapping[str, Any]) -> list[TokenLogprob]:
+_Place = tuple[list[TokenLogprob], TokenLogprob | None]
+
+
+def _list_chat_places(logprobs: Mapping[str, Any], most: int) -> list[_Place]:
     content = logprobs.get("content")
-    first = content[0] if isinstance(content, Sequence) and not isinstance(content, str) and content else None
-    listed = first.get("top_logprobs") if isinstance(first, Mapping) else None
-    if not isinstance(listed, list):
-        return []
-    return _read_listed(listed)
+    places = []
+    for entry in content[:most] if isinstance(content, list) else ():
+        listed = entry.get("top_logprobs") if isinstance(entry, Mapping) else None
+        if not isinstance(listed, list):
+            break
+        chosen = _build_candidate(entry.get("token"), 0.0, entry.get("bytes"), entry.get("id"))
+        places.append((_read_listed(listed), chosen))
+    return places
 
 
 def _read_listed(listed: Sequence[Any]) -> list[TokenLogprob]:
-    entries = [one for one in listed if isinstance(one, Mapping)]
+    entries = [one for one in listed[:_MOST_TOKENS] if isinstance(one, Mapping)]
     read = [_build_candidate(e.get("token"), e.get("logprob"), e.get("bytes"), e.get("id")) for e in entries]
     return [one for one in read if one is not None]
 
 
-def _read_completions_shape(logprobs: Mapping[str, Any]) -> list[TokenLogprob]:
-    listed = logprobs.get("top_logprobs")
-    first = listed[0] if isinstance(listed, list) and listed else None
-    if not isinstance(first, Mapping):
-        return []
-    read = [_build_candidate(token, logprob, None, None) for token, logprob in first.items()]
-    return [one for one in read if one is not None]
+def _list_completions_places(logprobs: Mapping[str, Any], most: int) -> list[_Place]:
+    listed, tokens = logprobs.get("top_logprobs"), logprobs.get("tokens")
+    places = []
+    for at, entry in enumerate(listed[:most] if isinstance(listed, list) else ()):
+        if not isinstance(entry, Mapping):
+            break
+        given = itertools.islice(entry.items(), _MOST_TOKENS)
+        read = [_build_candidate(token, logprob, None, None) for token, logprob in given]
+        goes_on = tokens[at] if isinstance(tokens, list) and at < len(tokens) else None
+        places.append(([one for one in read if one is not None], _build_candidate(goes_on, 0.0, None, None)))
+    return places
 
 
 def _build_candidate(token: Any, logprob: Any, raw: Any, token_id: Any) -> TokenLogprob | None:

@@ -16,6 +16,7 @@ no_answers      why nobody answered, in a few lines
 
 from __future__ import annotations
 
+from tempzero.check.check_request import SMALLEST_LIMIT
 from tempzero.check.field_probes import find_reasoning_switch, shows_reasoning
 from tempzero.check.no_answers import describe_no_answers
 from tempzero.check.preflight import CheckExchange, Preflight, preflight_providers
@@ -34,6 +35,7 @@ from tempzero.check.top_logprobs import MOST_LOGPROBS, TopLogprobs, find_top_log
 __all__ = [
     "CHECK_COLUMNS",
     "MOST_LOGPROBS",
+    "SMALLEST_LIMIT",
     "CheckExchange",
     "Preflight",
     "ProviderCheck",

@@ -59,19 +59,22 @@ def fingerprint(
     ] = None,
     reference: Annotated[str, typer.Option(help="Whose model to make it with; else the first local reference.")] = "",
     suite: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="Prompts of a pack to make; else builtin/probes/border-64.")
+        list[str] | None, typer.Option(metavar="PATH", help="Prompts of a pack to make; else builtin/probes/steady-64.")
     ] = None,
     forms: Annotated[
         str, typer.Option(help="Only these forms in a pack to make, comma-separated; none: only who is moved alike.")
     ] = "",
+    tokens: Annotated[
+        int | None, typer.Option(min=1, max=64, help="First tokens of each answer in a pack to make (8).")
+    ] = None,
     honest: Annotated[
         str, typer.Option(help="This provider is known to be honest: write how far it is moved into the pack.")
     ] = "",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
 ) -> int:
-    """Name the form of the weights that hosts serve (FP8, INT4, q8_0 ...) by a few one-token requests."""
+    """Name the form of the weights that hosts serve (FP8, INT4, q8_0 ...) by a few short requests."""
     if make_pack is not None:
-        return _make_and_save_pack(make_pack, config, reference, suite, forms)
+        return _make_and_save_pack(make_pack, config, reference, suite, forms, tokens)
     from tempzero.precision.hosts import conclude_fingerprint
     from tempzero.records import open_run
 
@@ -146,11 +149,13 @@ def _open_hosts(run: Path, pack: Path | None) -> tuple[Path, DirectionPack]:
     return opened.path, choose_pack(pack, [p.claimed_model for p in opened.config.providers])
 
 
-def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: list[str] | None, forms: str) -> int:
+def _make_and_save_pack(
+    path: Path, config: Path | None, reference: str, suite: list[str] | None, forms: str, tokens: int | None
+) -> int:
     import time
 
     from tempzero.precision.forms import FORMS
-    from tempzero.precision.pack_making import make_pack
+    from tempzero.precision.pack_making import ANSWER_TOKENS, make_pack
     from tempzero.precision.packs import save_pack
     from tempzero.probe import choose_reference
     from tempzero.suites import load_suite
@@ -163,12 +168,13 @@ def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: 
             f"--forms: there is no form {unknown[0]}; there are {NO_FORMS}, {', '.join(f.name for f in FORMS)}"
         )
     setting, began = load_setting(config), time.monotonic()
-    asked = load_suite(find_named_prompts(suite or ["builtin/probes/border-64"])).prompts
+    asked = load_suite(find_named_prompts(suite or ["builtin/probes/steady-64"])).prompts
     made = make_pack(
         setting.config,
         choose_reference(setting.config, reference),
         asked,
         [f for f in FORMS if not wanted or f.name in wanted],
+        tokens=tokens or ANSWER_TOKENS,
         sample=_pick_calibration_prompts(),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
@@ -176,6 +182,7 @@ def _make_and_save_pack(path: Path, config: Path | None, reference: str, suite: 
     took = time.monotonic() - began
     print(
         f"{path}: {len(made.directions)} forms of {made.model} on {len(made.prompts)} prompts, "
+        f"{len(made.places)} tokens of their answers, "
         f"{path.stat().st_size:,} bytes, sha256 {made.seal[:12]}..., made in {took:.0f} s"
     )
     return EXIT_CODES["pass"]

@@ -65,7 +65,7 @@ def _describe_besides(prepared: PreparedRun) -> Iterator[str]:
     priced = [e.cost_usd for e in estimates if e.cost_usd is not None]
     cost = f", {_format_cost(sum(priced))}" if priced else ""
     yield (
-        f"Besides, {calls} requests for one token at most ({tokens} prompt tokens{cost}): log-probabilities that tell "
+        f"Besides, {calls} short requests at most ({tokens} prompt tokens{cost}): log-probabilities that tell "
         "the form of the weights, of whoever gives any (--no-fingerprint: none)."
     )
 

@@ -131,7 +131,7 @@ def check(
         str, typer.Option(help="With --contract: only these families of cases, comma-separated, e.g. tools,stop.")
     ] = "",
     deep: Annotated[
-        bool, typer.Option("--deep", help="Name the form of the weights as well, by one-token requests (recorded).")
+        bool, typer.Option("--deep", help="Name the form of the weights as well, by a few short requests (recorded).")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="With --contract: write JSON, JUnit XML, Markdown and every exchange there.")

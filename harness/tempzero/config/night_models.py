@@ -62,7 +62,7 @@ class Nightly(NightSettings):
     """When a night ends with exit code 1 and annotations: `on_change`, in the night of an alarm or of a telling event
     only; `while_changed`, as well on every night until the change is over or acknowledged (`baseline accept`)."""
     fingerprint: Annotated[int, Field(ge=0, le=1000)] = FIRST_TOKENS_ASKED
-    """Prompts of a direction pack (`run.direction_pack`) that every night asks besides, for one token each, of
+    """Prompts of a direction pack (`run.direction_pack`) that every night asks besides, for their first tokens, of
     providers of its model that give log-probabilities: a change of the weights' form shows in them
     (docs/fingerprint.md). 0: none."""
     deep: Deep | None = None

@@ -73,7 +73,7 @@ class RunSection(StrictModel):
     seed: int = 1
     """Seeds the order of the trials: the same seed, the same order."""
     fingerprint: Annotated[int, Field(ge=0, le=1000)] = FIRST_TOKENS_ASKED
-    """Prompts of a direction pack that are asked besides, for one token each, of endpoints of its model that give
+    """Prompts of a direction pack that are asked besides, for their first tokens, of endpoints of its model that give
     log-probabilities: these tell the form of the weights (docs/fingerprint.md). 0: none, as `--no-fingerprint` says."""
     direction_pack: str | None = None
     """The pack's file, relative to this file, for runs, nights, `check --deep` and `fingerprint`; null: the one that is

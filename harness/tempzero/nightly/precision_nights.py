@@ -1,4 +1,4 @@
-"""A night's setting in, one-token requests asked and the form of each provider's weights held against the first nights.
+"""A night's setting in, short requests asked and the form of each provider's weights held against the first nights.
 
 The first nights after a baseline was chosen or accepted are frozen: nights after an alarm never join them.
 """
@@ -37,7 +37,7 @@ _SEAL_CHARS = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WatchedPrecision:
-    """What a night's one-token requests brought, by provider; `interrupted`: somebody stopped them."""
+    """What a night's short requests brought, by provider; `interrupted`: somebody stopped them."""
 
     run: str = ""
     pack: DirectionPack | None = None
@@ -87,7 +87,7 @@ def watch_precision(
 
 
 def name_precision_run(night: str) -> str:
-    """Of the run that holds a night's one-token requests."""
+    """Of the run that holds a night's short requests."""
     return f"{RUN_NAME}-{night}"
 
 
@@ -162,7 +162,7 @@ def _tell_change(before: PrecisionNight, now: PrecisionNight, pack: DirectionPac
         what="precision",
         before=before.sentence,
         now=f"{now.sentence} ({title} {way}, strength {abs(now.strength):.2f}; evidence {now.evidence:.3g}, alarm from "
-        f"{now.alarm_at:g}, by {now.prompts} first tokens)",
+        f"{now.alarm_at:g}, by how {now.prompts} answers begin)",
         telling=True,
     )
 

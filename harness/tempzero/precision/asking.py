@@ -1,4 +1,4 @@
-"""A configuration and a direction pack in, who is asked for one token's log-probabilities of which prompts, out.
+"""A configuration and a direction pack in, who is asked for first tokens' log-probabilities of which prompts, out.
 
 Whoever asks them (a run beside its own prompts, a night, `tempzero fingerprint`) starts this as any run.
 """
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tempzero.check import MOST_LOGPROBS, CheckExchange, Preflight, TopLogprobs, find_top_logprobs
+from tempzero.check import MOST_LOGPROBS, SMALLEST_LIMIT, CheckExchange, Preflight, TopLogprobs, find_top_logprobs
 from tempzero.collect.session import PreparedRun
 from tempzero.config import Provider, Setting
 from tempzero.engines.event_loop import run_coroutine
@@ -83,7 +83,7 @@ async def find_who_gives(
     llama.cpp's server, which we start ourselves, gives all that any host gives.
     """
     fitting = [p for p in chosen if _explain_misfit(p, pack) is None]
-    hosted, opening = [p for p in fitting if p.base_url is not None], pack.prompts[0].messages[-1].content
+    hosted, opening = [p for p in fitting if p.base_url is not None], _choose_opening(pack)
     found = await asyncio.gather(*[find_top_logprobs(p, opening, setting.environ) for p in hosted])
     told = dict(zip((p.name for p in hosted), found, strict=True))
     ways = {p.name: told.get(p.name, _every_logprob()) for p in fitting}
@@ -100,7 +100,7 @@ def estimate_first_tokens(
     """
     prompts = setting.config.run.fingerprint
     pack = choose_configured_pack(setting, [p.claimed_model for p in chosen]) if prompts else None
-    ways = {p.name: _every_logprob() for p in chosen if pack is not None and _explain_misfit(p, pack) is None}
+    ways = {p.name: _every_logprob(p) for p in chosen if pack is not None and _explain_misfit(p, pack) is None}
     return _lay_out(setting, pack, chosen, ways, skipped, prompts, RUN_NAME) if pack is not None and ways else None
 
 
@@ -123,7 +123,7 @@ def _lay_out(
     misfits = [Skipped(provider=p.name, reason=why) for p in chosen if (why := _explain_misfit(p, pack)) is not None]
     giving = {name: way for name, way in ways.items() if way.given}
     asked = {p.name: _ask_logprobs(p, giving[p.name]) for p in chosen if p.name in giving}
-    limit = max((ways[p].max_tokens for p in asked), default=1)
+    limit = max((pack.answer_tokens, *(ways[p].max_tokens for p in asked)))
     suite = build_pack_suite(pack, prompts, max_tokens=limit)
     config = setting.config.model_copy(
         update={
@@ -159,8 +159,16 @@ def _explain_misfit(provider: Provider, pack: DirectionPack) -> str | None:
     return None
 
 
-def _every_logprob() -> TopLogprobs:
-    return TopLogprobs(asked=MOST_LOGPROBS, given=MOST_LOGPROBS)
+def _choose_opening(pack: DirectionPack) -> str:
+    """The prompt whose answer may begin in the most ways: one that is sure of its first token tells nobody's."""
+    first = pack.logprobs[pack.rows.places == 0, 0]
+    return pack.prompts[int(first.argmin())].messages[-1].content
+
+
+def _every_logprob(provider: Provider | None = None) -> TopLogprobs:
+    """What is asked for at most: some hosts refuse so few tokens as are needed."""
+    limit = SMALLEST_LIMIT if provider is not None and provider.base_url is not None else 1
+    return TopLogprobs(asked=MOST_LOGPROBS, given=MOST_LOGPROBS, max_tokens=limit)
 
 
 def _to_preflight(provider: Provider, way: TopLogprobs) -> Preflight:

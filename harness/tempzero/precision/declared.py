@@ -171,7 +171,7 @@ def judge_claim(
         return _untested("the fingerprint came to no conclusion")
     if moved:
         return _untested("what moves it is none of the pack's forms")
-    found = [d for one in naming.named for d in (one.direction, *one.rivals) if d.kind in _COARSENESS]
+    found = [d for one in naming.named for d in one.alternatives if d.kind in _COARSENESS]
     return _judge_found(declared, found, meant, grade) if found else _judge_unmoved(declared, naming, meant, grade)
 
 

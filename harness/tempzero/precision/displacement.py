@@ -1,31 +1,40 @@
-"""What a host gave of first tokens and a direction pack in, how far it stands from the float32 reference out."""
+"""What a host gave of first tokens and a direction pack in, how far it stands from the float32 reference out.
+
+Further tokens of an answer count as long as it goes on as the reference's does.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tempzero.answers.first_tokens import FirstToken, count_decimals
-from tempzero.precision.packs import DirectionPack, PackPrompt
+from tempzero.answers.first_tokens import FirstToken, TokenLogprob, count_decimals
+from tempzero.precision.packs import DirectionPack, PackPlace
+from tempzero.precision.prompt_rows import PromptRows
 
 Matrix = NDArray[np.float64]
 # What some hosts write for a blank and for the end of a line: the alphabet of byte-level tokenizers.
 _BYTE_LEVEL = {"\u0120": " ", "\u010a": "\n", "\u2581": " "}
 # Of a whole distribution the likeliest 20 tokens hold less than all; a host that renormalises makes them all.
-_WHOLE = 1e-4
+_WHOLE, _NEARLY_WHOLE = 1e-4, 0.99
+# The reference's likeliest token has less than nearly all the probability; a host's has all of it.
+_OPEN, _CERTAIN = -0.05, -1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Displacement:
-    """A row a prompt of the pack, a column a token of it; NaN where the host gave nothing.
+    """The rows and columns of the pack; NaN where the host gave nothing, or had left the reference's answer before.
 
     `by` is the host's log-probability minus the reference's, over all repeats of the prompt their mean. `known` of the
     `given` candidates are tokens that the pack knows; `floored` ones had a number that stands for none.
     """
 
+    rows: PromptRows
     by: Matrix
     known: int
     given: int
@@ -40,50 +49,99 @@ class Displacement:
     @property
     def prompts(self) -> int:
         """Prompts with at least one token known."""
-        return int((~np.isnan(self.by)).any(axis=1).sum())
+        return self.rows.pick(self._told_rows()).count()
+
+    @property
+    def places(self) -> int:
+        """Places of answers with at least one token known."""
+        return len(self._told_rows())
+
+    def _told_rows(self) -> NDArray[np.int64]:
+        return np.flatnonzero((~np.isnan(self.by)).any(axis=1))
 
 
-def measure_displacement(pack: DirectionPack, answers: Mapping[str, Sequence[FirstToken]]) -> Displacement:
-    """Hold what a host gave, by the id of the prompt, against the pack's reference."""
-    rows = np.full(pack.logprobs.shape, np.nan)
-    known = given = 0
-    for row, prompt, reference in zip(rows, pack.prompts, pack.logprobs, strict=True):
-        columns = _TokenColumns(prompt)
-        found: dict[int, list[float]] = {}
+def measure_displacement(pack: DirectionPack, answers: Mapping[str, Sequence[Sequence[FirstToken]]]) -> Displacement:
+    """Hold what a host gave against the pack's reference: by the prompt's id the first tokens of each response."""
+    by, known, met = np.full(pack.logprobs.shape, np.nan), 0, list[tuple[int, FirstToken]]()
+    start, blurred = 0, _find_blurred(answers)
+    for prompt in pack.prompts:
+        columns = [_TokenColumns(place, blurred=blurred) for place in prompt.places]
+        found: dict[tuple[int, int], list[float]] = {}
         for answer in answers.get(prompt.id, ()):
-            given += len(answer.candidates)
-            for one in answer.candidates:
-                column = columns.find(one.token, one.token_id)
-                if column is not None:
-                    known += 1
-                    found.setdefault(column, []).append(one.logprob)
-        for column, values in found.items():
-            row[column] = float(np.mean(values)) - reference[column]
-    every = [answer for prompt in pack.prompts for answer in answers.get(prompt.id, ())]
-    sums = [sum(np.exp(c.logprob) for c in answer.candidates) for answer in every]
-    tops = [answer.candidates[0].logprob for answer in every]
+            for row, (place, told) in enumerate(zip(columns, answer, strict=False), start=start):
+                met.append((row, told))
+                placed = [(place.find(one.token, one.token_id), one.logprob) for one in told.candidates]
+                often = Counter(column for column, _ in placed)
+                for column, logprob in placed:
+                    if column is not None and often[column] == 1:  # two of one text: nobody knows which is which
+                        known += 1
+                        found.setdefault((row, column), []).append(logprob)
+                if told.chosen is None or place.find(told.chosen.token, told.chosen.token_id) != 0:
+                    break
+        for (row, column), values in found.items():
+            by[row, column] = float(np.mean(values)) - pack.logprobs[row, column]
+        start += len(columns)
+    every = [told for _, told in met]
     return Displacement(
-        by=rows,
+        rows=pack.rows,
+        by=by,
         known=known,
-        given=given,
-        floored=sum(answer.floored for answer in every),
-        decimals=count_decimals(c.logprob for answer in every for c in answer.candidates),
-        most_candidates=max((len(answer.candidates) for answer in every), default=0),
-        renormalised=bool(every) and bool(np.median(np.abs(np.array(sums) - 1)) < _WHOLE),
-        certain=bool(every) and float(np.median(tops)) > -1e-3 and float(np.median(pack.logprobs[:, 0])) < -0.05,
+        given=sum(len(told.candidates) for told in every),
+        floored=sum(told.floored for told in every),
+        decimals=count_decimals(c.logprob for told in every for c in told.candidates),
+        most_candidates=max((len(told.candidates) for told in every), default=0),
+        renormalised=_is_renormalised(pack, met),
+        certain=_is_always_certain(pack, met),
     )
 
 
-class _TokenColumns:
-    """Which column of a prompt a token has: by its id where the host says it, else by its bytes."""
+Blurred = Literal["no", "blanks", "all"]
+"""Of which tokens a host gives two of one text, as those do that write tokens without their blanks or line ends."""
 
-    def __init__(self, prompt: PackPrompt) -> None:
-        self._by_id = {token_id: column for column, token_id in enumerate(prompt.token_ids)}
-        self._bytes = prompt.tokens
-        places: dict[bytes, int | None] = {}
-        for column, token in enumerate(prompt.tokens):
-            places[token] = None if token in places else column  # two tokens of one text cannot be told apart
-        self._by_bytes = {token: place for token, place in places.items() if place is not None and token}
+
+def _find_blurred(answers: Mapping[str, Sequence[Sequence[FirstToken]]]) -> Blurred:
+    every = (told for given in answers.values() for answer in given for told in answer)
+    often = [
+        token for told in every for token, times in Counter(map(_name_candidate, told.candidates)).items() if times > 1
+    ]
+    return "all" if any(text.strip() for text, _ in often) else "blanks" if often else "no"
+
+
+def _name_candidate(one: TokenLogprob) -> tuple[bytes, int | None]:
+    return one.token, one.token_id
+
+
+def _is_renormalised(pack: DirectionPack, met: Sequence[tuple[int, FirstToken]]) -> bool:
+    """Whether a host's candidates add up to one where as many of the reference's likeliest do not nearly."""
+    sums = [
+        sum(np.exp(c.logprob) for c in told.candidates)
+        for row, told in met
+        if np.exp(pack.logprobs[row, : len(told.candidates)]).sum() < _NEARLY_WHOLE
+    ]
+    return bool(sums) and bool(np.median(np.abs(np.array(sums) - 1)) < _WHOLE)
+
+
+def _is_always_certain(pack: DirectionPack, met: Sequence[tuple[int, FirstToken]]) -> bool:
+    """Whether one token has all the probability where the reference's likeliest has not."""
+    tops = [told.candidates[0].logprob for row, told in met if pack.logprobs[row, 0] < _OPEN]
+    return bool(tops) and float(np.median(tops)) > _CERTAIN
+
+
+class _TokenColumns:
+    """Which column of a place a token has: by its id where the host says it, else by its bytes.
+
+    Those of a host whose tokens are `blurred` are known only where no other token is the same but for blanks; blanks
+    themselves are not known then.
+    """
+
+    def __init__(self, place: PackPlace, *, blurred: Blurred) -> None:
+        self._by_id = {token_id: column for column, token_id in enumerate(place.token_ids)}
+        self._bytes, self._blurred = place.tokens, blurred
+        columns: dict[bytes, int | None] = {}
+        for column, token in enumerate(place.tokens):
+            text = token.strip() if blurred == "all" else token
+            columns[text] = None if text in columns else column  # two tokens of one text cannot be told apart
+        self._by_bytes = {token: column for token, column in columns.items() if column is not None and token}
 
     def find(self, token: bytes, token_id: int | None) -> int | None:
         column = self._by_id.get(token_id) if token_id is not None else None
@@ -91,6 +149,10 @@ class _TokenColumns:
             return column
         if column is not None and not self._bytes[column]:
             return column  # a control token: hosts differ in whether they write its name
+        if self._blurred != "no" and not token.strip():
+            return None
+        if self._blurred == "all":
+            return self._by_bytes.get(token.strip())
         found = self._by_bytes.get(token)
         return found if found is not None else self._by_bytes.get(_from_byte_level(token))
 

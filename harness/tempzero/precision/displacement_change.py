@@ -26,7 +26,7 @@ _NEGLIGIBLE = 1e-3  # rms, nats: such a form is the reference itself
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DisplacementChange:
-    """What speaks for a change, and the form along which most of it does; `strength` 1: the form has come whole.
+    """What speaks for a change, and the form that explains most of it; `strength` 1: the form has come whole.
 
     `evidence` is an e-value. `strengths` are the changes along every form, of the last night alone.
     """
@@ -50,17 +50,22 @@ def weigh_displacement_change(
     """
     if not nights or not frozen:
         return NO_CHANGE
-    before, bets, strengths = _mean_displacement(frozen), dict[str, list[float]](), dict[str, float]()
+    before, bets = _mean_displacement(frozen), dict[str, list[float]]()
+    strengths, explained = dict[str, float](), dict[str, float]()
     for window in NIGHT_WINDOWS:
         for name, (products, energy) in _project_on_forms(pack, _mean_displacement(nights[-window:]) - before).items():
             strength = float(products.sum()) / energy
             strengths.setdefault(name, strength)
+            explained.setdefault(name, strength**2 * energy)
             counts = abs(strength) >= LEAST_STRENGTH
             bets.setdefault(name, []).append(weigh_signs(products) if counts else -math.inf)
     every = np.array([one for found in bets.values() for one in found])
     if not np.isfinite(every).any():
         return DisplacementChange(evidence=0.0, form=None, strength=0.0, strengths=strengths) if bets else NO_CHANGE
-    best = max(bets, key=lambda name: (max(bets[name]), abs(strengths[name])))
+    # Evidence by signs is as large for a form that is like the one that came: how much of the change it is tells.
+    best = max((name for name, told in bets.items() if max(told) > 0), key=lambda name: explained[name], default=None)
+    if best is None:
+        best = max(bets, key=lambda name: max(bets[name]))
     evidence = math.exp(min(700.0, float(np.logaddexp.reduce(every)) - math.log(len(every))))
     return DisplacementChange(evidence=evidence, form=best, strength=strengths[best], strengths=strengths)
 
@@ -71,21 +76,29 @@ def measure_strengths(pack: DirectionPack, moved: Matrix) -> dict[str, float]:
     return {name: float(products.sum()) / energy for name, (products, energy) in found.items()}
 
 
-def store_displacement(pack: DirectionPack, moved: Matrix) -> dict[str, tuple[float | None, ...]]:
-    """By prompt, up to the last token that the host gave, to a ten-thousandth; prompts without any are left out."""
-    found = {}
-    for prompt, row in zip(pack.prompts, moved.tolist(), strict=True):
+StoredPlaces = tuple[tuple[float | None, ...], ...]
+
+
+def store_displacement(pack: DirectionPack, moved: Matrix) -> dict[str, StoredPlaces]:
+    """By prompt and place, up to the last token that the host gave, to a thousandth; prompts with none are left out."""
+    found: dict[str, list[tuple[float | None, ...]]] = {}
+    known = pack.rows
+    for owner, place, row in zip(known.prompts, known.places, moved.tolist(), strict=True):
         there = [at for at, value in enumerate(row) if not math.isnan(value)]
         if there:
-            found[prompt.id] = tuple(None if math.isnan(v) else round(v, 4) for v in row[: there[-1] + 1])
-    return found
+            places = found.setdefault(pack.prompts[owner].id, [])
+            places += [()] * (place - len(places))
+            places.append(tuple(None if math.isnan(v) else round(v, 3) for v in row[: there[-1] + 1]))
+    return {prompt: tuple(places) for prompt, places in found.items()}
 
 
-def restore_displacement(pack: DirectionPack, stored: Mapping[str, Sequence[float | None]]) -> Matrix:
+def restore_displacement(pack: DirectionPack, stored: Mapping[str, StoredPlaces]) -> Matrix:
     """The same as a matrix again."""
     rows = np.full(pack.logprobs.shape, np.nan)
-    for row, prompt in zip(rows, pack.prompts, strict=True):
-        given = stored.get(prompt.id, ())[: len(row)]
+    known = pack.rows
+    for row, owner, place in zip(rows, known.prompts, known.places, strict=True):
+        places = stored.get(pack.prompts[owner].id, ())
+        given = places[place][: len(row)] if place < len(places) else ()
         row[: len(given)] = [np.nan if value is None else value for value in given]
     return rows
 
@@ -93,14 +106,16 @@ def restore_displacement(pack: DirectionPack, stored: Mapping[str, Sequence[floa
 def _project_on_forms(pack: DirectionPack, moved: Matrix) -> dict[str, tuple[NDArray[np.float64], float]]:
     """By form: the product of both in each prompt, and the form's own square over all; nothing of too few prompts."""
     there, found = ~np.isnan(moved), {}
-    if (there.sum(axis=1) > 1).sum() < LEAST_PROMPTS:
+    told = np.flatnonzero(there.sum(axis=1) > 1)
+    rows = pack.rows.pick(told)
+    if rows.count() < LEAST_PROMPTS:
         return {}
     centred = np.nan_to_num(centre_rows(moved))
     for direction in pack.directions:
         along = np.nan_to_num(centre_rows(np.where(there, direction.by, np.nan)))
         energy = float((along**2).sum())
         if direction.kind != "16-bit" and energy > _NEGLIGIBLE**2 * there.sum():
-            found[direction.name] = ((centred * along).sum(axis=1), energy)
+            found[direction.name] = (rows.sum_by_prompt((centred * along).sum(axis=1)[told]), energy)
     return found
 
 

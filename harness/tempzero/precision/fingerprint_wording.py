@@ -39,7 +39,11 @@ def describe_host(host: HostFingerprint, pack: DirectionPack) -> Iterator[str]:
     decimals = "" if told.decimals is None else f", rounded to {told.decimals} decimals"
     floored = f", {told.floored} of them stand for none" if told.floored else ""
     whole = ", which add up to one (the host normalises them anew)" if told.renormalised else ""
-    counted = f"{told.prompts} of {len(pack.prompts)} prompts, {told.most_candidates} log-probabilities each at most"
+    tokens = "their first tokens" if told.places == told.prompts else f"{told.places} tokens of their answers"
+    counted = (
+        f"{told.prompts} of {len(pack.prompts)} prompts, {tokens}, "
+        f"{told.most_candidates} log-probabilities each at most"
+    )
     yield f"  from {counted}{decimals}{floored}{whole}"
     if host.naming is not None:
         yield from (f"  {line}" for line in _naming_lines(host.naming, pack))
@@ -107,7 +111,7 @@ def describe_host_state(host: HostFingerprint, pack: DirectionPack) -> str:
     if host.state == "no answer" or naming is None:
         return f"no answer: {host.reason}"
     if host.state == "named":
-        return "serves " + " and ".join(one.direction.title for one in naming.named)
+        return "serves " + " and ".join(_first_choice(one) for one in naming.named)
     if host.state == "undecided":
         return "undecided between " + "; and between ".join(_alternatives(one) for one in naming.named)
     if host.state == "unknown form":
@@ -125,6 +129,11 @@ def describe_host_state(host: HostFingerprint, pack: DirectionPack) -> str:
 def list_hidden_forms(host: HostFingerprint) -> list[Direction]:
     """Coarser weights that the rounding of a host that seems honest may hide, at this number of requests."""
     return [d for d in host.naming.possible if d.kind in COARSE_KINDS] if host.naming is not None else []
+
+
+def _first_choice(one: NamedForm) -> str:
+    others = " or ".join(d.title for d in one.fuller)
+    return one.direction.title + (f" (or else {others}, and something besides)" if others else "")
 
 
 def _alternatives(one: NamedForm) -> str:
@@ -192,6 +201,7 @@ def _host_json(host: HostFingerprint) -> dict[str, Any]:
         "standing_words": host.standing.words,
         "coarser_than_declared": host.standing.coarser,
         "prompts": told.prompts,
+        "tokens": told.places,
         "candidates": told.most_candidates,
         "decimals": told.decimals,
         "floored": told.floored,
@@ -215,6 +225,7 @@ def _naming_json(naming: Naming) -> dict[str, Any]:
                 "form": one.direction.name,
                 **{n: _rounded(getattr(one, n)) for n in ("strength", "low", "high", "correlation", "p")},
                 "rivals": [d.name for d in one.rivals],
+                "fuller": [d.name for d in one.fuller],
             }
             for one in naming.named
         ],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tempzero.answers.first_tokens import FirstToken, read_first_token
+from tempzero.answers.first_tokens import FirstToken, read_first_tokens
 from tempzero.precision.declared import ClaimStanding, judge_claim
 from tempzero.precision.displacement import Displacement, measure_displacement
 from tempzero.precision.logit_grid import LogitGrid, find_logit_grid
@@ -54,23 +54,23 @@ def conclude_fingerprint(run: Run, pack: DirectionPack) -> FingerprintReport:
         conclude_host(pack, name, run.config.provider(name).claims.precision, given, hosts=len(answers))
         for name, given in answers.items()
     )
-    return FingerprintReport(pack=pack, hosts=hosts, pairs=compare_displacements(_comparable(hosts)))
+    return FingerprintReport(pack=pack, hosts=hosts, pairs=compare_displacements(pack, _comparable(hosts)))
 
 
 def conclude_host(
     pack: DirectionPack,
     provider: str,
     declared: str | None,
-    answers: Mapping[str, Sequence[FirstToken]],
+    answers: Mapping[str, Sequence[Sequence[FirstToken]]],
     *,
     hosts: int = 1,
 ) -> HostFingerprint:
-    """One host's first tokens, by the id of the prompt, held against the pack; one of so many `hosts`."""
+    """One host's first tokens, by prompt those of each response, held against the pack; one of so many `hosts`."""
     displacement = measure_displacement(pack, answers)
     naming, state, reason = name_displacement(pack, displacement, hosts=hosts)
-    shifts = dict(zip((p.id for p in pack.prompts), pack.normalisers, strict=True))
+    shifts = dict(zip((p.id for p in pack.prompts), pack.normalisers[pack.rows.places == 0], strict=True))
     every = [
-        (np.array([c.logprob for c in one.candidates]), shifts[p]) for p, given in answers.items() for one in given
+        (np.array([c.logprob for c in one[0].candidates]), shifts[p]) for p, given in answers.items() for one in given
     ]
     return HostFingerprint(
         provider=provider,
@@ -94,16 +94,16 @@ def name_displacement(
     return naming, state, reason
 
 
-def _collect_answers(run: Run, pack: DirectionPack) -> dict[str, dict[str, list[FirstToken]]]:
-    """By provider and prompt; prompts of the run that are not the pack's very own are left out."""
+def _collect_answers(run: Run, pack: DirectionPack) -> dict[str, dict[str, list[Sequence[FirstToken]]]]:
+    """By provider and prompt, of each response; prompts of the run that are not the pack's very own are left out."""
     messages = {p.id: p.messages for p in pack.prompts}
     same = {p.id for p in run.manifest.suite.prompts if messages.get(p.id) == p.messages}
-    found: dict[str, dict[str, list[FirstToken]]] = {}
+    found: dict[str, dict[str, list[Sequence[FirstToken]]]] = {}
     for record in run.records():
         trial = record.attempt.trial
         given = found.setdefault(trial.provider, {})
-        told = read_first_token(record.attempt.exchange) if trial.prompt in same else None
-        if told is not None:
+        told = read_first_tokens(record.attempt.exchange, pack.answer_tokens) if trial.prompt in same else ()
+        if told:
             given.setdefault(trial.prompt, []).append(told)
     return {name: found[name] for name in sorted(found)}
 

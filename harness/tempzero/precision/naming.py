@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tempzero.precision.displacement import Matrix, centre_rows, root_mean_square
 from tempzero.precision.packs import Direction, DirectionPack
+from tempzero.precision.prompt_rows import SHUFFLES, PromptRows, SharedTokens, count_shuffles_as_good
 from tempzero.stats.intervals import t_half_width
 
 FALSE_NAME_ALPHA = 0.005
@@ -29,17 +30,18 @@ MOST_STRENGTH = 2.0
 """An interval that reaches beyond this says too little of the form: a tiny one fits anything, many times itself."""
 LEAST_CORRELATION = 0.4
 """Forms of one width have something in common (.26 was seen): a named one explains a sixth of the displacement."""
+_LEAST_OF_EXPECTED = 0.6
+"""Or of a form that scatters so much that whoever serves it correlates less: so much of what is to be expected."""
 LEAST_BESIDE_OTHERS, LEAST_BESIDE_UNKNOWN = 0.7, 0.9
 """Half of it, where what it leaves is more than 16-bit rounding and its own scatter, and another form with it explains
 that; four fifths of it where none does: of something that nobody knows it may be no more than the likest."""
 LEAST_PROMPTS = 6
 """Fewer can be shuffled in too few ways for the error that is promised."""
-SHUFFLES = 1_999
-"""So many at once; where none of them is as good more are drawn, as the hosts that share a run's budget need them."""
 _SHUFFLES_OF_EACH, _MOST_SHUFFLES = 1_000, 200_000
 _MOST_FORMS = 3
-_RIVAL_ALPHA = 0.01
-_SEED = 21
+_RIVAL_ALPHA, _FULLER_RIVAL_ALPHA = 0.01, 0.2
+_SCATTER_ROOM = 1.25
+"""How far a form scatters differs by engine and by prompt: so much more is no sign of something else."""
 _LEAST_SCATTER = 0.6
 """Of 150 hosts in FP8 W8A8, six prompts with five log-probabilities each, one lay nearer to a form than this share."""
 _NEGLIGIBLE = 1e-3  # rms, nats: a form that moves less than this is the reference itself
@@ -47,7 +49,10 @@ _NEGLIGIBLE = 1e-3  # rms, nats: a form that moves less than this is the referen
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedForm:
-    """A form found in a host. `strength` 1: just as the pack's copy is moved. `rivals` cannot be told from it."""
+    """A form found in a host. `strength` 1: just as the pack's copy is moved. `rivals` cannot be told from it.
+
+    `fuller` ones could not either, if something else were there besides, which this one needs not.
+    """
 
     direction: Direction
     strength: float
@@ -58,6 +63,12 @@ class NamedForm:
     scatter: float
     """How far whoever serves it is off its direction, where the form scatters: a root mean square in nats."""
     rivals: tuple[Direction, ...] = ()
+    fuller: tuple[Direction, ...] = ()
+
+    @property
+    def alternatives(self) -> tuple[Direction, ...]:
+        """All that it may be: what is judged holds for each of them."""
+        return (self.direction, *self.rivals, *self.fuller)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +82,7 @@ class Naming:
     """
 
     prompts: int
+    places: int
     numbers: int
     size: float
     size_bound: float
@@ -97,11 +109,12 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True, hosts: 
     `hosts` are read in all: the more share a chance, the smaller is the one that has to be told.
     """
     told = centre_rows(by) if centred else by
-    rows = np.flatnonzero((~np.isnan(told)).any(axis=1))
-    if len(rows) < LEAST_PROMPTS:
+    rows = pack.rows.find_common(told)
+    known = pack.rows.pick(rows)
+    if known.count() < LEAST_PROMPTS:
         return None
-    tokens = np.array([pack.prompts[row].token_ids for row in rows])
-    space = _Space.build(told[rows], pack.logprobs[rows], tokens, centred=centred)
+    tokens = np.array([place.token_ids for place in pack.places])[rows]
+    space = _Space.build(known, told[rows], pack.logprobs[rows], tokens, centred=centred)
     moved = {d.name: space.place(d.by[rows]) for d in pack.directions}
     tested = [d for d in pack.directions if root_mean_square(space.open(moved[d.name])) > _NEGLIGIBLE]
     found = _find_forms(space, moved, tested, pack.honest_size, min(hosts * _SHUFFLES_OF_EACH, _MOST_SHUFFLES))
@@ -112,24 +125,23 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True, hosts: 
     rest = space.host - fit.fitted
     maybe = [moved[name] for name, end in ends.items() if end >= LEAST_STRENGTH]
     left = space.host - _Fit.solve(space, [*held, *maybe]).fitted
-    sizes = (space.host**2).sum(axis=1)
-    rests = (rest**2).sum(axis=1)
-    counts = space.there.sum(axis=1)
+    whole, remains = space.bound_rms(space.host), space.bound_rms(rest)
     cosines = {d.name: _correlate(space.free, space.free_of_slope(moved[d.name])) for d in tested}
     best = max(tested, key=lambda d: cosines[d.name], default=None)
     return Naming(
-        prompts=len(rows),
-        numbers=int(counts.sum()),
-        size=_bounded_rms(sizes, counts)[1],
-        size_bound=_bounded_rms(sizes, counts)[2],
+        prompts=known.count(),
+        places=len(rows),
+        numbers=int(space.there.sum()),
+        size=whole.value,
+        size_bound=whole.high,
         named=tuple(_with_interval(one, fit, at) for at, one in enumerate(found)),
         excluded=tuple(d for d in tested if d not in chosen and ends[d.name] < LEAST_STRENGTH),
         possible=tuple(d for d in tested if d not in chosen and ends[d.name] >= LEAST_STRENGTH),
         untestable=tuple(d for d in pack.directions if d not in tested),
-        explained=1 - float(rests.sum() / sizes.sum()) if sizes.sum() else 0.0,
-        remainder=_bounded_rms(rests, counts)[1],
-        remainder_low=_bounded_rms(rests, counts)[0],
-        unexplained_low=_bounded_rms((left**2).sum(axis=1), counts)[0],
+        explained=1 - (remains.value / whole.value) ** 2 if whole.value else 0.0,
+        remainder=remains.value,
+        remainder_low=remains.low,
+        unexplained_low=space.bound_rms(left).low,
         slope=float(fit.coefficients[-1]),
         slope_half_width=float(fit.high[-1] - fit.coefficients[-1]),
         best=best,
@@ -139,24 +151,36 @@ def name_forms(pack: DirectionPack, by: Matrix, *, centred: bool = True, hosts: 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Bounded:
+    """A root mean square with its bounds (95 % each, clustered by prompt)."""
+
+    low: float
+    value: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Space:
     """The numbers that a host gave, its rows packed to the left: the k-th column is its k-th likeliest known token.
 
     `host` is its displacement, `scale` the reference's own log-probabilities (what another temperature moves along),
-    both with zeros where nothing is; `free` is the host without its part along `scale`. `shared` fits what prompts have
-    in common at tokens that several of them have.
+    both with zeros where nothing is; `free` is the host without its part along `scale`. `shared` are the tokens that
+    several rows have.
     """
 
+    rows: PromptRows
     columns: NDArray[np.int64]
     there: NDArray[np.bool_]
     centred: bool
     host: Matrix
     scale: Matrix
     free: Matrix
-    shared: tuple[Matrix, Matrix]
+    shared: SharedTokens
 
     @classmethod
-    def build(cls, told: Matrix, reference: Matrix, tokens: NDArray[np.int64], *, centred: bool) -> _Space:
+    def build(
+        cls, rows: PromptRows, told: Matrix, reference: Matrix, tokens: NDArray[np.int64], *, centred: bool
+    ) -> _Space:
         given = ~np.isnan(told)
         width = int(given.sum(axis=1).max())
         columns = np.argsort(~given, axis=1, kind="stable")[:, :width]
@@ -164,13 +188,14 @@ class _Space:
         host = np.where(there, np.take_along_axis(told, columns, axis=1), 0.0)
         scale = _pack_left(reference, columns, there, centred=True)
         return cls(
+            rows=rows,
             columns=columns,
             there=there,
             centred=centred,
             host=host,
             scale=scale,
             free=_take_off(host, scale),
-            shared=_span_shared_tokens(np.take_along_axis(tokens, columns, axis=1), there, centred=centred),
+            shared=SharedTokens.find(np.take_along_axis(tokens, columns, axis=1), there, centred=centred),
         )
 
     def place(self, moved: Matrix) -> Matrix:
@@ -181,33 +206,24 @@ class _Space:
         """With NaN where nothing is."""
         return np.where(self.there, values, np.nan)
 
-    def bound_rms(self, values: Matrix) -> tuple[float, float]:
-        """Lower and upper bound of their root mean square."""
-        low, _, high = _bounded_rms((values**2).sum(axis=1), self.there.sum(axis=1))
-        return low, high
+    def bound_rms(self, values: Matrix) -> _Bounded:
+        """Their root mean square."""
+        squares, counts = (self.rows.sum_by_prompt(v.sum(axis=1)) for v in (values**2, self.there.astype(float)))
+        mean = float(squares.sum() / counts.sum())
+        spread = squares - mean * counts
+        prompts = len(counts)
+        deviation = float(np.sqrt((spread**2).sum() * prompts / max(prompts - 1, 1))) / float(counts.sum())
+        half = t_half_width(deviation, prompts - 1, 2 * BOUND_ALPHA)
+        return _Bounded(
+            low=float(np.sqrt(max(mean - half, 0.0))), value=float(np.sqrt(mean)), high=float(np.sqrt(mean + half))
+        )
 
     def free_of_slope(self, values: Matrix) -> Matrix:
         return _take_off(values, self.scale)
 
     def keep_own(self, values: Matrix) -> Matrix:
         """What each prompt has of its own: without what tokens are moved by alike wherever they stand."""
-        flat = values.ravel()
-        marked, fitting = self.shared
-        own: Matrix = (flat - marked @ (fitting @ flat)).reshape(values.shape)
-        return own
-
-
-def _span_shared_tokens(tokens: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> tuple[Matrix, Matrix]:
-    """A column over all numbers for each token that two or more prompts have, and what fits them: a row for each."""
-    seen, counts = np.unique(tokens[there], return_counts=True)
-    marks = [np.where(there, (tokens == token).astype(float), np.nan) for token in seen[counts > 1]]
-    columns = [np.nan_to_num(centre_rows(mark) if centred else mark) for mark in marks]
-    if not columns:
-        return np.zeros((tokens.size, 0)), np.zeros((0, tokens.size))
-    marked = np.array([column.ravel() for column in columns]).T
-    gram = marked.T @ marked
-    # Of tokens that always stand together one says what the others say: a trace of a ridge parts them.
-    return marked, np.linalg.solve(gram + 1e-9 * np.eye(len(gram)), marked.T)
+        return self.shared.take_off(values)
 
 
 def _pack_left(values: Matrix, columns: NDArray[np.int64], there: NDArray[np.bool_], *, centred: bool) -> Matrix:
@@ -262,84 +278,151 @@ def _find_next(
     held = [moved[d.name] for d in chosen]
     if held and rounding is not None:
         expected = math.hypot(rounding, *(one.scatter for one in found))
-        if space.bound_rms(space.host - _Fit.solve(space, held).fitted)[0] <= expected:
+        if space.bound_rms(space.host - _Fit.solve(space, held).fitted).low <= expected:
             return None
-    waiting = [d for d in tested if d not in chosen]
-    fits = {d.name: _Fit.solve(space, [*held, moved[d.name]]) for d in waiting}
-    nearest = min((space.bound_rms(space.host - fit.fitted)[1] for fit in fits.values()), default=0.0)
-    possible = [
-        d
-        for d in waiting
-        if (d.kind != "16-bit") == coarse
-        and fits[d.name].high[len(held)] >= LEAST_STRENGTH
-        and nearest >= _LEAST_SCATTER * _expect_scatter(space, d, moved[d.name])
-    ]
-    if not possible:
-        return None
-    left = space.free_of_slope(space.free - _Fit.solve(space, held).fitted if held else space.free)
-    partial = {d.name: _take_off_all(space.free_of_slope(moved[d.name]), held) for d in waiting}
-    cosines = {d.name: _correlate(left, partial[d.name]) for d in waiting}
-    own, owned = space.keep_own(left), {d.name: space.keep_own(partial[d.name]) for d in waiting}
-    likeness = {d.name: min(cosines[d.name], _correlate(own, owned[d.name])) for d in waiting}
-    ranked = sorted(possible, key=lambda d: -cosines[d.name])
-    best = next(
-        (
-            d
-            for d in ranked
-            if (d is ranked[0] or d.scatter)
-            and cosines[d.name] >= LEAST_CORRELATION
-            and fits[d.name].low[: len(held) + 1].min() >= NAMED_STRENGTH
-            and fits[d.name].high[len(held)] <= MOST_STRENGTH
-            and not _leaves_too_much(space, moved, d, held, waiting, fits[d.name], likeness[d.name], rounding)
-        ),
-        None,
-    )
+    search = _Search.begin(space, moved, held, [d for d in tested if d not in chosen], rounding)
+    possible = search.list_possible(coarse=coarse)
+    best = search.choose(possible)
     if best is None:
         return None
-    fit, alike = fits[best.name], _correlate(own, owned[best.name])
-    p = count_shuffles_as_good(own, [owned[d.name] for d in waiting], alike, shuffles if coarse else SHUFFLES)
+    p = search.ask_chance(best, shuffles if coarse else SHUFFLES)
     if p > FALSE_NAME_ALPHA:
         return None
-    others = [d for d in possible if d is not best and cosines[d.name] > 0]
+    fit, at = search.fits[best.name], len(held)
+    rivals, fuller = search.find_rivals(best, possible)
     return NamedForm(
         direction=best,
-        strength=float(fit.coefficients[len(held)]),
-        low=float(fit.low[len(held)]),
-        high=float(fit.high[len(held)]),
-        correlation=cosines[best.name],
+        strength=float(fit.coefficients[at]),
+        low=float(fit.low[at]),
+        high=float(fit.high[at]),
+        correlation=search.cosines[best.name],
         p=p,
         scatter=_expect_scatter(space, best, moved[best.name]),
-        rivals=tuple(d for d in others if not _is_refuted(space, fit, fits[d.name], len(held), d.unsure)),
+        rivals=rivals,
+        fuller=fuller,
     )
 
 
-def _leaves_too_much(
-    space: _Space,
-    moved: Mapping[str, Matrix],
-    form: Direction,
-    held: Sequence[Matrix],
-    waiting: Sequence[Direction],
-    fit: _Fit,
-    likeness: float,
-    rounding: float | None,
-) -> bool:
-    """Whether a form is too unlike a host that is moved by more than it, its scatter and an honest host's rounding."""
-    scatter = _expect_scatter(space, form, moved[form.name])
-    if rounding is None or likeness >= LEAST_BESIDE_UNKNOWN:
-        return False
-    expected = math.hypot(rounding, scatter)
-    rest = space.host - fit.fitted
-    # How far a form scatters differs by engine: there it must surely be more.
-    if (space.bound_rms(rest)[0] if scatter else root_mean_square(space.open(rest))) <= expected:
-        return False
-    if likeness < LEAST_BESIDE_OTHERS:
-        return True
-    pairs = (_Fit.solve(space, [*held, moved[form.name], moved[d.name]]) for d in waiting if d is not form)
-    return not any(
-        NAMED_STRENGTH <= pair.coefficients[len(held) + 1] <= MOST_STRENGTH
-        and root_mean_square(space.open(space.host - pair.fitted)) <= expected
-        for pair in pairs
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Search:
+    """What is left of a host beside the forms that are `held`, and each other form against it.
+
+    `cosines` are correlations over everything, `likeness` the least of these and of what each prompt has of its own,
+    which is `own` of the host and `owned` of the forms.
+    """
+
+    space: _Space
+    moved: Mapping[str, Matrix]
+    held: Sequence[Matrix]
+    waiting: Sequence[Direction]
+    rounding: float | None
+    fits: Mapping[str, _Fit]
+    cosines: Mapping[str, float]
+    own: Matrix
+    owned: Mapping[str, Matrix]
+    likeness: Mapping[str, float]
+
+    @classmethod
+    def begin(
+        cls,
+        space: _Space,
+        moved: Mapping[str, Matrix],
+        held: Sequence[Matrix],
+        waiting: Sequence[Direction],
+        rounding: float | None,
+    ) -> _Search:
+        left = space.free_of_slope(space.free - _Fit.solve(space, held).fitted if held else space.free)
+        partial = {d.name: _take_off_all(space.free_of_slope(moved[d.name]), held) for d in waiting}
+        cosines = {name: _correlate(left, one) for name, one in partial.items()}
+        own, owned = space.keep_own(left), {name: space.keep_own(one) for name, one in partial.items()}
+        return cls(
+            space=space,
+            moved=moved,
+            held=held,
+            waiting=waiting,
+            rounding=rounding,
+            fits={d.name: _Fit.solve(space, [*held, moved[d.name]]) for d in waiting},
+            cosines=cosines,
+            own=own,
+            owned=owned,
+            likeness={name: min(cosines[name], _correlate(own, one)) for name, one in owned.items()},
+        )
+
+    def list_possible(self, *, coarse: bool) -> list[Direction]:
+        """Those that are not ruled out, the likest first; a host that lies nearer to any serves none that scatters."""
+        space, at = self.space, len(self.held)
+        nearest = min((space.bound_rms(space.host - fit.fitted).high for fit in self.fits.values()), default=0.0)
+        possible = [
+            d
+            for d in self.waiting
+            if (d.kind != "16-bit") == coarse
+            and self.fits[d.name].high[at] >= LEAST_STRENGTH
+            and nearest >= _LEAST_SCATTER * _expect_scatter(space, d, self.moved[d.name])
+        ]
+        return sorted(possible, key=lambda d: -self.cosines[d.name])
+
+    def choose(self, possible: Sequence[Direction]) -> Direction | None:
+        """The likest, or else the likest that scatters, if it is there and leaves nothing that it does not explain."""
+        at = len(self.held)
+        return next(
+            (
+                d
+                for d in possible
+                if (d is possible[0] or d.scatter)
+                and self.cosines[d.name] >= _find_least_correlation(d)
+                and self.fits[d.name].low[: at + 1].min() >= NAMED_STRENGTH
+                and self.fits[d.name].high[at] <= MOST_STRENGTH
+                and not self.leaves_too_much(d)
+            ),
+            None,
+        )
+
+    def ask_chance(self, best: Direction, most: int) -> float:
+        """In how many shuffles some form is as like, by what each prompt has of its own."""
+        seen = _correlate(self.own, self.owned[best.name])
+        return count_shuffles_as_good(self.space.rows, self.own, [*self.owned.values()], seen, most)
+
+    def find_rivals(
+        self, best: Direction, possible: Sequence[Direction]
+    ) -> tuple[tuple[Direction, ...], tuple[Direction, ...]]:
+        """Those that might be the truth as well; and those that might be only if something else stood beside them.
+
+        The best form needs nothing beside it, so that less evidence is asked for against the latter.
+        """
+        space, at, rivals, fuller = self.space, len(self.held), [], []
+        for one in possible:
+            fit, chosen = self.fits[one.name], self.fits[best.name]
+            if one is best or self.cosines[one.name] <= 0 or _is_refuted(space, chosen, fit, at, one, _RIVAL_ALPHA):
+                continue
+            lacks = self.leaves_too_much(one, surely=True)
+            if lacks and _is_refuted(space, chosen, fit, at, one, _FULLER_RIVAL_ALPHA):
+                fuller.append(one)
+            else:
+                rivals.append(one)
+        return tuple(rivals), tuple(fuller)
+
+    def leaves_too_much(self, form: Direction, *, surely: bool = False) -> bool:
+        """Whether a form is too unlike a host that is moved by more than it, its scatter and an honest host's rounding.
+
+        Where the form scatters, or where it has to be sure, the lower bound of what is left must be more.
+        """
+        space, likeness, held = self.space, self.likeness[form.name], self.held
+        if self.rounding is None or likeness >= LEAST_BESIDE_UNKNOWN:
+            return False
+        scatter = _SCATTER_ROOM * _expect_scatter(space, form, self.moved[form.name])
+        expected = math.hypot(self.rounding, scatter)
+        rest = space.host - self.fits[form.name].fitted
+        if (space.bound_rms(rest).low if scatter or surely else root_mean_square(space.open(rest))) <= expected:
+            return False
+        if likeness < LEAST_BESIDE_OTHERS:
+            return True
+        others = (self.moved[d.name] for d in self.waiting if d is not form)
+        pairs = (_Fit.solve(space, [*held, self.moved[form.name], other]) for other in others)
+        return not any(
+            NAMED_STRENGTH <= pair.coefficients[len(held) + 1] <= MOST_STRENGTH
+            and root_mean_square(space.open(space.host - pair.fitted)) <= expected
+            for pair in pairs
+        )
 
 
 def _take_off_all(values: Matrix, held: Sequence[Matrix]) -> Matrix:
@@ -349,28 +432,6 @@ def _take_off_all(values: Matrix, held: Sequence[Matrix]) -> Matrix:
     solved, *_ = np.linalg.lstsq(columns, values.ravel(), rcond=None)
     left: Matrix = values - (columns @ solved).reshape(values.shape)
     return left
-
-
-def count_shuffles_as_good(host: Matrix, forms: Sequence[Matrix], seen: float, most: int = SHUFFLES) -> float:
-    """The share of shuffles in which the best of all forms correlates as well: a p value.
-
-    Each prompt of the host is held against another prompt's directions, token by token in the order of likelihood: what
-    all prompts have in common (flatter or steeper distributions) stays, and explains nothing. Until one is as good
-    further ones are drawn, up to `most`: an honest host's are mostly decided by the first.
-    """
-    draw = np.random.default_rng(_SEED)
-    own, drawn, as_good = np.arange(len(host)), 0, 0
-    while not drawn or (not as_good and drawn < most):
-        orders = np.argsort(draw.random((SHUFFLES, len(host))), axis=1)
-        best = np.full(SHUFFLES, -np.inf)
-        for moved in forms:
-            size = np.sqrt((host**2).sum() * (moved**2).sum())
-            if size:
-                products = host @ moved.T
-                best = np.maximum(best, products[own, orders].sum(axis=1) / size)
-        as_good += int((best >= seen - 1e-12).sum())
-        drawn += SHUFFLES
-    return (1 + as_good) / (1 + drawn)
 
 
 def _expect_scatter(space: _Space, form: Direction, moved: Matrix) -> float:
@@ -383,7 +444,15 @@ def _expect_scatter(space: _Space, form: Direction, moved: Matrix) -> float:
     return form.scatter * root_mean_square(space.open(moved)) / root_mean_square(centre_rows(form.by))
 
 
-def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, unsure: float) -> bool:
+def _find_least_correlation(form: Direction) -> float:
+    """Below it a form is not named, however surely it is there."""
+    if not form.scatter:
+        return LEAST_CORRELATION
+    size = root_mean_square(centre_rows(form.by))
+    return min(LEAST_CORRELATION, _LEAST_OF_EXPECTED * size / math.hypot(size, form.scatter))
+
+
+def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, form: Direction, alpha: float) -> bool:
     """Whether the other fit cannot be the truth: of the way from it to the best one the host has surely gone a part.
 
     None of the way is what it would have gone, up to chance, if the other form were what it serves; but for the part of
@@ -391,15 +460,18 @@ def _is_refuted(space: _Space, best: _Fit, other: _Fit, at: int, unsure: float) 
     they pull the estimate to themselves.
     """
     way = best.fitted - other.fitted
-    energies, gone = (way**2).sum(axis=1), ((space.host - other.fitted) * way).sum(axis=1)
+    energies = space.rows.sum_by_prompt((way**2).sum(axis=1))
+    gone = space.rows.sum_by_prompt(((space.host - other.fitted) * way).sum(axis=1))
     whole = float(energies.sum())
     if not whole:
         return False
-    unknown = float(other.coefficients[at]) * unsure**2 * float(space.there.sum()) / whole  # and so it is fitted weaker
+    unknown = (
+        float(other.coefficients[at]) * form.unsure**2 * float(space.there.sum()) / whole
+    )  # and so it is fitted weaker
     share = float(gone.sum()) / whole
     scores = (gone - share * energies) / (1 - np.minimum(energies / whole, 0.9))
     spread = float(np.sqrt((scores**2).sum())) / whole
-    return share - unknown > t_half_width(spread, len(scores) - 1, 2 * _RIVAL_ALPHA)
+    return share - unknown > t_half_width(spread, len(scores) - 1, 2 * alpha)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -418,7 +490,8 @@ class _Fit:
         inverse = np.linalg.pinv(flat.T @ flat)
         coefficients = inverse @ flat.T @ space.host.ravel()
         fitted = np.tensordot(coefficients, regressors, axes=1)
-        scores = ((space.host - fitted) * regressors).sum(axis=2)  # of each regressor in each prompt
+        # Of each regressor in each prompt.
+        scores = space.rows.sum_by_prompt(((space.host - fitted) * regressors).sum(axis=2))
         prompts = scores.shape[1]
         meat = scores @ scores.T * prompts / max(prompts - 1, 1)
         deviations = np.sqrt(np.maximum(np.diag(inverse @ meat @ inverse), 0))
@@ -429,12 +502,3 @@ class _Fit:
 def _with_interval(one: NamedForm, fit: _Fit, at: int) -> NamedForm:
     """As the fit with all named forms together has it."""
     return replace(one, strength=float(fit.coefficients[at]), low=float(fit.low[at]), high=float(fit.high[at]))
-
-
-def _bounded_rms(squares: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Lower bound, value and upper bound (95 % each) of a root mean square, clustered by prompt."""
-    mean = float(squares.sum() / counts.sum())
-    spread = squares - mean * counts
-    deviation = float(np.sqrt((spread**2).sum() * len(counts) / max(len(counts) - 1, 1))) / float(counts.sum())
-    half = t_half_width(deviation, len(counts) - 1, 0.10)
-    return float(np.sqrt(max(mean - half, 0.0))), float(np.sqrt(mean)), float(np.sqrt(mean + half))

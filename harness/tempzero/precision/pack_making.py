@@ -1,13 +1,14 @@
-"""A local reference and prompts in, a direction pack out: what each form of its weights does to the first token."""
+"""A local reference and prompts in, a direction pack out: what each form of its weights does to the first tokens."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +32,22 @@ from tempzero.errors import EngineError, UsageError
 from tempzero.precision.displacement import centre_rows, root_mean_square
 from tempzero.precision.forms import Form
 from tempzero.precision.forms.form import Matrix, Rounding
-from tempzero.precision.packs import Direction, DirectionPack, PackPrompt
+from tempzero.precision.packs import Direction, DirectionPack, PackPlace, PackPrompt
 from tempzero.types.asked import Message, Prompt
 
 Say = Callable[[str], None]
-PACK_TOKENS = 64
-"""Tokens of each prompt that a pack knows: the reference's likeliest. A host's own likeliest are nearly all of them."""
+PACK_TOKENS = 32
+"""Tokens of each place that a pack knows: the reference's likeliest. Nearly all of a host's own 20 are among them."""
+ANSWER_TOKENS = 8
+"""Places of each answer, up to its end."""
 
 
+_NEAR_TIE = 0.05  # logits: less parts two kernels of float32 or two orders of a sum
 _SAME_COMPUTATION = 0.01  # nats, rms: two ways to compute in float32 lie far closer
 _SCATTERED_PASSES, _NOISE_SEED = 16, 21
 """Rounded activations and keys scatter with whatever else rounds: the direction is the mean of so many passes."""
+_BITS_OF_F16, _BITS_OF_BF16 = 13, 16
+"""So many of a float32's last bits are lost in these."""
 _WAYS_TO_ATTEND: tuple[Mapping[str, str | bool], ...] = (
     *({"cache_type_k": k, "cache_type_v": v} for k in ("f32", "f16") for v in ("f32", "f16")),
     {"flash_attention": True},
@@ -55,10 +61,11 @@ def make_pack(
     prompts: Sequence[Prompt],
     forms: Sequence[Form],
     *,
+    tokens: int = ANSWER_TOKENS,
     sample: Sequence[Prompt] = (),
     say: Say,
 ) -> DirectionPack:
-    """Read the prompts by the reference and by each form of it; the answers' first tokens make the pack.
+    """Read the prompts by the reference and by each form of it; so many first tokens of its answers make the pack.
 
     One form after another, one matrix at a time: memory for the model once, disk for it once more. `sample` is what
     forms are calibrated on that need it. Raises UsageError for a provider without `local:`, EngineError, WeightsError.
@@ -71,26 +78,26 @@ def make_pack(
         )
     file = obtain_weights_for(config, local.model_copy(update={"precision": "f32"}), say=say)
     with _open_reference(provider, file) as engine:
-        asked = [(p, tuple(engine.prompt_ids(p.messages))) for p in prompts]
-        exact, normalisers = _read_logprobs(engine, [ids for _, ids in asked])
+        begun = [_begin_answer(engine, engine.prompt_ids(p.messages), tokens) for p in prompts]
+        exact, normalisers = _read_logprobs(engine, begun)
         chosen = np.argsort(-exact, axis=1, kind="stable")[:, :PACK_TOKENS]
         described = engine.describe()
-        rendered = {form.name: _render_changed(engine, form, prompts) for form in forms}
+        rendered = {form.name: _render_changed(engine, form, prompts, begun) for form in forms}
         texts = [tuple(engine.prompt_ids(p.messages)) for p in sample]
-        kept = tuple(_keep_prompt(engine, p, row) for (p, _), row in zip(asked, chosen, strict=True))
+        kept = _keep_prompts(engine, prompts, begun, chosen)
     base = np.take_along_axis(exact, chosen, axis=1)
     directions = []
-    layered = _LayeredReading(file.path, [ids for _, ids in asked], texts, exact)
+    layered = _LayeredReading(file.path, begun, texts, exact)
     for number, form in enumerate(forms, start=1):
         try:
             if form.needs_layers:
-                passes = layered.read_form(form)
+                passes = layered.read_form(form, chosen)
             else:
-                passes = _read_form(local, file, form, rendered[form.name] or [ids for _, ids in asked])
+                passes = _read_form(local, file, form, rendered[form.name] or begun, chosen)
         except EngineError as problem:
             say(f"left out: {form.name}: {problem}")
             continue
-        direction = build_direction(form, np.take_along_axis(passes, chosen[None], axis=2) - base)
+        direction = build_direction(form, passes - base)
         directions.append(direction)
         size = root_mean_square(centre_rows(direction.by))
         say(f"{number} of {len(forms)}: {form.name} moves these log-probabilities by {size:.3f} (rms)")
@@ -122,11 +129,44 @@ def build_direction(form: Form, passes: NDArray[np.float64]) -> Direction:
     )
 
 
-def _keep_prompt(engine: InProcessEngine, prompt: Prompt, chosen: NDArray[np.int64]) -> PackPrompt:
-    ids = tuple(int(token) for token in chosen)
-    return PackPrompt(
-        id=prompt.id, messages=prompt.messages, token_ids=ids, tokens=tuple(engine.piece(token) for token in ids)
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _BegunAnswer:
+    """The tokens of a prompt, and those that the reference answers with but for the last that is read."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.prompt + self.answer
+
+    @property
+    def places(self) -> int:
+        """So many tokens are looked at: that after the prompt, and after each of the answer."""
+        return 1 + len(self.answer)
+
+
+def _begin_answer(engine: InProcessEngine, prompt: Sequence[int], tokens: int) -> _BegunAnswer:
+    """The reference's own greedy one, up to its end or to a near-tie, behind which hosts go on in two ways."""
+    answer: list[int] = []
+    for row in itertools.islice(engine.greedy_logits(prompt), tokens - 1):
+        best, second = int(row.argmax()), float(np.partition(row, -2)[-2])
+        if engine.is_end(best) or row[best] - second < _NEAR_TIE:
+            break
+        answer.append(best)
+    return _BegunAnswer(prompt=tuple(prompt), answer=tuple(answer))
+
+
+def _keep_prompts(
+    engine: InProcessEngine, prompts: Sequence[Prompt], begun: Sequence[_BegunAnswer], chosen: NDArray[np.int64]
+) -> tuple[PackPrompt, ...]:
+    rows = iter(chosen)
+    kept = []
+    for prompt, one in zip(prompts, begun, strict=True):
+        known = [tuple(int(token) for token in next(rows)) for _ in range(one.places)]
+        places = (PackPlace(token_ids=ids, tokens=tuple(engine.piece(token) for token in ids)) for ids in known)
+        kept.append(PackPrompt(id=prompt.id, messages=prompt.messages, places=tuple(places)))
+    return tuple(kept)
 
 
 @contextmanager
@@ -139,26 +179,26 @@ def _open_reference(provider: Provider, file: LocalWeights) -> Iterator[InProces
 
 
 def _read_logprobs(
-    reader: InProcessEngine | Model, prompts: Sequence[Sequence[int]]
+    reader: InProcessEngine | Model, begun: Sequence[_BegunAnswer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Over the first token of each answer, and what was taken off the logits of each prompt."""
-    rows, normalisers = [], []
-    for ids in prompts:
-        (row,) = (block[-1] for block in reader.logits(ids, len(ids)))
-        wide = row.astype(np.float64)
-        normalisers.append(np.logaddexp.reduce(wide))
-        rows.append(wide - normalisers[-1])
-    return np.array(rows), np.array(normalisers)
+    """Over the token at each place of each answer, and what was taken off the logits of each place."""
+    blocks = [block for one in begun for block in reader.logits(one.ids, len(one.prompt))]
+    wide = np.concatenate(blocks).astype(np.float64)
+    normalisers = np.logaddexp.reduce(wide, axis=1)
+    return wide - normalisers[:, None], normalisers
 
 
-def _render_changed(engine: InProcessEngine, form: Form, prompts: Sequence[Prompt]) -> list[tuple[int, ...]] | None:
+def _render_changed(
+    engine: InProcessEngine, form: Form, prompts: Sequence[Prompt], begun: Sequence[_BegunAnswer]
+) -> list[_BegunAnswer] | None:
     """The prompts as a host reads them that puts a system message in; None where the form leaves them alone."""
     if form.system is None:
         return None
     added = Message(role="system", content=form.system)
+    changed = (p.messages if p.messages[0].role == "system" else (added, *p.messages) for p in prompts)
     return [
-        tuple(engine.prompt_ids(p.messages if p.messages[0].role == "system" else (added, *p.messages)))
-        for p in prompts
+        _BegunAnswer(prompt=tuple(engine.prompt_ids(messages)), answer=one.answer)
+        for messages, one in zip(changed, begun, strict=True)
     ]
 
 
@@ -171,14 +211,15 @@ class _LayeredReading:
     def __init__(
         self,
         path: Path,
-        prompts: Sequence[Sequence[int]],
+        begun: Sequence[_BegunAnswer],
         sample: Sequence[Sequence[int]],
         exact: NDArray[np.float64],
     ) -> None:
-        self._path, self._prompts, self._sample, self._exact = path, prompts, sample, exact
+        self._path, self._sample, self._exact = path, sample, exact
+        self._prompts, self._places = [one.ids for one in begun], [one.places for one in begun]
 
-    def read_form(self, form: Form) -> NDArray[np.float64]:
-        """Log-probabilities of each pass, a row a prompt. Raises EngineError where this model is not computed so."""
+    def read_form(self, form: Form, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-probabilities of these tokens in each pass. Raises EngineError where the model is not computed so."""
         model = self._model
         if form.calibrate is not None and not self._sample:
             raise EngineError("no prompts are given to calibrate it on")
@@ -186,13 +227,13 @@ class _LayeredReading:
         scatters = form.inputs is not None or form.kept is not None
         times, inputs = (_SCATTERED_PASSES, _round_twice(form.inputs)) if scatters else (1, None)
         change = PassChange(matrices=build_site_change(form, self._path), inputs=inputs, kept=form.kept)
-        read = _to_logprobs(model.read_logits(self._prompts, change, sample=sample, times=times))
-        return read.reshape(times, len(self._prompts), -1)
+        read = model.read_logits(self._prompts, change, sample=sample, times=times, ends=self._places)
+        return np.array([_take_logprobs(one, chosen) for one in np.split(read, times)])
 
     @functools.cached_property
     def _model(self) -> LayeredModel:
         model = LayeredModel(self._path)
-        away = _to_logprobs(model.read_logits(self._prompts)) - self._exact
+        away = _to_logprobs(model.read_logits(self._prompts, ends=self._places)) - self._exact
         likely = np.abs(away[self._exact > np.log(1e-6)])
         if np.sqrt(np.mean(likely**2)) > _SAME_COMPUTATION:
             raise EngineError("layer by layer this model gives other numbers than the reference")
@@ -213,12 +254,22 @@ def _round_twice(rounding: Rounding | None) -> Rounding:
     draw = np.random.default_rng(_NOISE_SEED)
 
     def change(rows: Matrix) -> Matrix:
-        bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
-        raised = (bits + draw.integers(0, 2**16, bits.shape, dtype=np.uint32)) & np.uint32(0xFFFF0000)
-        rows = raised.view(np.float32)
+        rows = _round_by_chance(rows, draw, _BITS_OF_BF16)
         return rows if rounding is None else rounding(rows)
 
     return change
+
+
+def _round_by_chance(rows: Matrix, draw: np.random.Generator, lost: int) -> Matrix:
+    """Without so many of their last bits, up or down as often as they lie near to either."""
+    bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
+    raised = bits + draw.integers(0, 2**lost, bits.shape, dtype=np.uint32)
+    return (raised & np.uint32(2**32 - 2**lost)).view(np.float32)
+
+
+def _take_logprobs(logits: NDArray[np.float32], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of these tokens alone: a whole vocabulary for every place of every pass is more than many machines hold."""
+    return np.take_along_axis(_to_logprobs(logits), chosen, axis=1)
 
 
 def _to_logprobs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -230,14 +281,18 @@ def _to_logprobs(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 # --- a form's weights --------------------------------------------------------------------------
 
 
-def _read_form(local: Local, file: LocalWeights, form: Form, prompts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    """Log-probabilities of each pass; computed in float32 as the reference is, but where a form says so."""
+def _read_form(
+    local: Local, file: LocalWeights, form: Form, begun: Sequence[_BegunAnswer], chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Log-probabilities of these tokens in each pass; computed in float32 as the reference is unless a form says so."""
     settings = local.model_copy(update={"precision": "as_is"})
     if form.cache is not None:  # llama.cpp keeps coarse values only with flash attention
         kept = {"cache_type_k": form.cache, "cache_type_v": form.cache, "flash_attention": True}
         settings = settings.model_copy(update=kept)
     with tempfile.TemporaryDirectory(dir=default_cache_folder(), prefix="form-") as folder:
         path = file.path
+        if form.cache is not None:
+            return _read_cache_form(settings, file, Path(folder) / "model.gguf", begun, chosen)
         if form.rounds_activations and form.gguf_type is not None:
             path = Path(folder) / "model.gguf"
             requantise_file(file.path, path, form.gguf_type)
@@ -248,10 +303,30 @@ def _read_form(local: Local, file: LocalWeights, form: Form, prompts: Sequence[S
         for way in _WAYS_TO_ATTEND if form.rounds_activations else ({},):
             model = open_model(settings.model_copy(update=dict(way)), replace(file, path=path))
             try:
-                passes.append(_read_logprobs(model, prompts)[0])
+                passes.append(np.take_along_axis(_read_logprobs(model, begun)[0], chosen, axis=1))
             finally:
                 model.close()
     return np.array(passes)
+
+
+def _read_cache_form(
+    settings: Local, file: LocalWeights, path: Path, begun: Sequence[_BegunAnswer], chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Which way a key is rounded depends on its last bits: each pass has weights in 16 bits, rounded by chance."""
+    passes = []
+    for number in range(_SCATTERED_PASSES):
+        draw = np.random.default_rng([_NOISE_SEED, number])
+        rewrite_file(file.path, path, functools.partial(_jitter_matrix, draw))
+        model = open_model(settings, replace(file, path=path))
+        try:
+            passes.append(np.take_along_axis(_read_logprobs(model, begun)[0], chosen, axis=1))
+        finally:
+            model.close()
+    return np.array(passes)
+
+
+def _jitter_matrix(draw: np.random.Generator, _: str, matrix: Matrix) -> Matrix:
+    return _round_by_chance(matrix, draw, _BITS_OF_F16)
 
 
 def _name_metadata(form: Form, path: Path) -> Mapping[str, float]:

@@ -9,7 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from tempzero.precision.displacement import Displacement, Matrix, centre_rows
-from tempzero.precision.naming import LEAST_PROMPTS, count_shuffles_as_good
+from tempzero.precision.naming import LEAST_PROMPTS
+from tempzero.precision.packs import DirectionPack
+from tempzero.precision.prompt_rows import SHUFFLES, SharedTokens, count_shuffles_as_good
 from tempzero.stats.intervals import t_half_width
 
 SHARED_ALPHA = 0.005
@@ -36,38 +38,50 @@ class SharedDisplacement:
     alike: bool
 
 
-def compare_displacements(hosts: Mapping[str, Displacement]) -> tuple[SharedDisplacement, ...]:
-    """Every pair with enough prompts in common. Hosts of one engine that round alike are alike, too."""
+def compare_displacements(pack: DirectionPack, hosts: Mapping[str, Displacement]) -> tuple[SharedDisplacement, ...]:
+    """Every pair with enough prompts in common. Hosts of one engine that round alike are alike, too.
+
+    What tokens are moved by in common wherever they stand makes nobody alike: it is taken off before chance is asked.
+    """
     found = []
     for first, second in combinations(sorted(hosts), 2):
-        pair = _compare_pair(first, second, hosts[first].by, hosts[second].by)
+        pair = _compare_pair(pack, first, second, hosts[first].by, hosts[second].by)
         found += [pair] if pair is not None else []
     return tuple(found)
 
 
-def _compare_pair(first: str, second: str, a: Matrix, b: Matrix) -> SharedDisplacement | None:
+def _compare_pair(pack: DirectionPack, first: str, second: str, a: Matrix, b: Matrix) -> SharedDisplacement | None:
     both = ~(np.isnan(a) | np.isnan(b))
     left, right = (centre_rows(np.where(both, m, np.nan)) for m in (a, b))
-    rows = np.flatnonzero((~np.isnan(left)).any(axis=1))
-    if len(rows) < LEAST_PROMPTS:
+    rows = pack.rows.find_common(left)
+    known = pack.rows.pick(rows)
+    if known.count() < LEAST_PROMPTS:
         return None
-    counts = both[rows].sum(axis=1)
-    columns = np.argsort(~both[rows], axis=1, kind="stable")[:, : int(counts.max())]
+    columns = np.argsort(~both[rows], axis=1, kind="stable")[:, : int(both[rows].sum(axis=1).max())]
+    there = np.take_along_axis(both[rows], columns, axis=1)
     left, right = (np.nan_to_num(np.take_along_axis(m[rows], columns, axis=1)) for m in (left, right))
     sizes = [float(np.sqrt((m**2).sum())) for m in (left, right)]
-    size = sizes[0] * sizes[1]
-    correlation = float((left * right).sum()) / size if size else 1.0
-    p = count_shuffles_as_good(left, [right], correlation)
-    squares = ((left - right) ** 2).sum(axis=1)
-    mean = float(squares.sum() / counts.sum())
-    spread = float(np.sqrt(((squares - mean * counts) ** 2).sum() * len(rows) / (len(rows) - 1))) / float(counts.sum())
+    correlation = _correlate_pair(left, right)
+    tokens = np.array([place.token_ids for place in pack.places])[rows]
+    shared = SharedTokens.find(np.take_along_axis(tokens, columns, axis=1), there, centred=True)
+    own, other = shared.take_off(left), shared.take_off(right)
+    p = count_shuffles_as_good(known, own, [other], _correlate_pair(own, other), SHUFFLES)
+    squares, counts = (known.sum_by_prompt(v.sum(axis=1)) for v in ((left - right) ** 2, there.astype(float)))
+    mean, prompts = float(squares.sum() / counts.sum()), len(counts)
+    spread = float(np.sqrt(((squares - mean * counts) ** 2).sum() * prompts / (prompts - 1))) / float(counts.sum())
     return SharedDisplacement(
         first=first,
         second=second,
-        prompts=len(rows),
+        prompts=prompts,
         correlation=correlation,
         p=p,
         apart=float(np.sqrt(mean)),
-        apart_bound=float(np.sqrt(mean + t_half_width(spread, len(rows) - 1, 0.10))),
+        apart_bound=float(np.sqrt(mean + t_half_width(spread, prompts - 1, 0.10))),
         alike=p <= SHARED_ALPHA and correlation >= _ALIKE and max(sizes) <= _MOST_TIMES * min(sizes),
     )
+
+
+def _correlate_pair(one: Matrix, other: Matrix) -> float:
+    """1 where neither is moved at all."""
+    size = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / size if size else 1.0

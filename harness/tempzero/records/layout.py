@@ -19,7 +19,7 @@ Format history of results/<run>/ (`Manifest.format`):
     away, counted or packed (part-00001.jsonl.gz: the same bytes, compressed) by itself. The chain goes on from part to
     part: the first line of one names the hash of the last line of the one before, and `seq` goes on. The session that
     is under way has its count and its last hash put down in the manifest whenever it closes a part. run.sha256 and
-    report.sha256 list each part. fingerprint/ is a run folder inside: one-token requests for log-probabilities, and
+    report.sha256 list each part. fingerprint/ is a run folder inside: short requests for log-probabilities, and
     the direction pack that they are held against in direction-pack.json; both lists have the hash of its run.sha256.
     A folder of format 1 or 2 is read as it stands, its one file as the first part. What is added to it goes into parts.
 """

@@ -1,4 +1,4 @@
-"""A run that asks its own prompts in, one-token requests for log-probabilities besides out: a run inside its folder.
+"""A run that asks its own prompts in, short requests for log-probabilities besides out: a run inside its folder.
 
 They come after the run's own prompts, so that nothing of these is measured otherwise, by the same local servers and
 within the same limits. What they say of the form of the weights is concluded with all else (precision_reading).
@@ -80,7 +80,7 @@ def describe_first_tokens(planned: FingerprintPlan) -> Iterator[str]:
     if planned.asked:
         prompts = len(planned.prepared.suite.prompts)
         yield (
-            f"besides, {prompts} one-token requests each to {', '.join(planned.asked)}: their log-probabilities tell "
+            f"besides, {prompts} short requests each to {', '.join(planned.asked)}: their log-probabilities tell "
             f"the form of the weights ({NO_FINGERPRINT}: none)"
         )
     yield from (f"{name}: no log-probabilities: {way.word}" for name, way in planned.ways.items() if not way.given)

@@ -64,12 +64,14 @@ class LayeredModel:
         *,
         sample: Sequence[Sequence[int]] = (),
         times: int = 1,
+        ends: Sequence[int] = (),
     ) -> NDArray[np.float32]:
         """After the last token of each prompt, a row a prompt; all of them so many `times`, one after another.
 
-        `sample` is only seen by the changes of matrices.
+        After so many of its last tokens each where `ends` says so, in their order. `sample` is only seen by the changes
+        of matrices.
         """
-        rows = _Rows.lay_out([prompts] * times + ([sample] if sample else []))
+        rows = _Rows.lay_out([prompts] * times + ([sample] if sample else []), alone=max(ends, default=1))
         outside = self._change_outside(change)
         stream = outside("token_embd.weight", self._file.read_matrix("token_embd.weight"))[rows.tokens]
         angles = rows.positions[:, None] * self._base ** (-np.arange(0, self._turned, 2) / self._turned)
@@ -77,7 +79,8 @@ class LayeredModel:
         seen = rows.tails[times * len(prompts) - 1].stop
         for layer in range(self.layers):
             self._pass_layer(f"blk.{layer}.", stream, rows, turn, change, seen)
-        last = stream[[tail.stop - 1 for tail in rows.tails[: times * len(prompts)]]]
+        asked = zip(rows.tails[: times * len(prompts)], [*(ends or [1] * len(prompts))] * times, strict=True)
+        last = stream[[at for tail, end in asked for at in range(tail.stop - end, tail.stop)]]
         name = "output.weight" if "output.weight" in self._file else "token_embd.weight"
         unembedding = outside(name, self._file.read_matrix(name))
         logits: NDArray[np.float32] = self._norm(last, "output_norm") @ unembedding.T
@@ -180,12 +183,13 @@ class _Rows:
     tails: tuple[slice, ...]
 
     @classmethod
-    def lay_out(cls, groups: Sequence[Sequence[Sequence[int]]]) -> _Rows:
+    def lay_out(cls, groups: Sequence[Sequence[Sequence[int]]], *, alone: int) -> _Rows:
+        """At least so many tokens of each prompt are its own."""
         tokens: list[int] = []
         positions: list[int] = []
         heads, tails = [], []
         for group in groups:
-            shared = _count_shared(group)
+            shared = _count_shared(group, alone)
             head = slice(len(tokens), len(tokens) + shared)
             tokens += group[0][:shared]
             positions += range(shared)
@@ -197,8 +201,8 @@ class _Rows:
         return cls(tokens=np.array(tokens), positions=np.array(positions), heads=tuple(heads), tails=tuple(tails))
 
 
-def _count_shared(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all of them begin with; at least one is left of each."""
-    most = min(len(p) for p in prompts) - 1
+def _count_shared(prompts: Sequence[Sequence[int]], alone: int) -> int:
+    """How many tokens all of them begin with; at least so many are left of each."""
+    most = max(0, min(len(p) for p in prompts) - alone)
     first = prompts[0]
     return next((at for at in range(most) if any(p[at] != first[at] for p in prompts)), most)

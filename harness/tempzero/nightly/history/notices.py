@@ -126,7 +126,7 @@ def describe_precision(entry: NightEntry) -> str:
         return ""
     since = f"; otherwise than before since the night of {found.since}" if found.since else ""
     held = f" (evidence of a change {found.evidence:.3g}, alarm from {found.alarm_at:g})" if found.frozen else ""
-    return f"weights, by {found.prompts} first tokens: {found.sentence}{since}{held}"
+    return f"weights, by how {found.prompts} answers begin: {found.sentence}{since}{held}"
 
 
 def _make_notice(night: Night, entry: NightEntry, kind: NoticeKind, title: str, details: tuple[str, ...]) -> Notice:
