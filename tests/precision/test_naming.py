@@ -104,6 +104,19 @@ def test_a_host_that_writes_tokens_without_their_blanks_is_held_against_none_tha
         assert host.naming is None or host.naming.size < 0.02
 
 
+def test_control_tokens_without_a_text_make_no_blank_doubtful() -> None:
+    """Engines write several tokens that end or pad as nothing: a blank among the candidates is a blank all the same."""
+    texts = (b" ", *(b"t%d" % t for t in range(1, TOKENS)))
+    pack = replace(PACK, prompts=tuple(replace(p, places=(replace(p.places[0], tokens=texts),)) for p in PACK.prompts))
+    for doubled, known in ((b"", TOKENS), (b"\n", TOKENS - 1)):
+        extra = [TokenLogprob(token=doubled, token_id=None, logprob=-20.0 - n) for n in range(2)]
+        told = {}
+        for p, row in zip(pack.prompts, serve(noise=0.01), strict=True):
+            given = [TokenLogprob(token=t, token_id=None, logprob=float(v)) for t, v in zip(texts, row, strict=True)]
+            told[p.id] = [(FirstToken(candidates=(*given, *extra), floored=0, decimals=None),)]
+        assert conclude_host(pack, "host", None, told).displacement.known == known * PROMPTS
+
+
 def test_a_host_that_does_not_say_how_it_goes_on_is_read_by_its_first_token() -> None:
     """Nothing is taken for granted: without the tokens that it chose nobody knows what the next ones follow."""
     told = {

@@ -101,10 +101,10 @@ Blurred = Literal["no", "blanks", "all"]
 
 def _find_blurred(answers: Mapping[str, Sequence[Sequence[FirstToken]]]) -> Blurred:
     every = (told for given in answers.values() for answer in given for told in answer)
-    often = [
-        token for told in every for token, times in Counter(map(_name_candidate, told.candidates)).items() if times > 1
-    ]
-    return "all" if any(text.strip() for text, _ in often) else "blanks" if often else "no"
+    counted = (Counter(map(_name_candidate, told.candidates)) for told in every)
+    # Control tokens have no text at all, and are known by their ids alone.
+    often = [text for one in counted for (text, _), times in one.items() if times > 1 and text]
+    return "all" if any(text.strip() for text in often) else "blanks" if often else "no"
 
 
 def _name_candidate(one: TokenLogprob) -> tuple[bytes, int | None]:
