@@ -104,17 +104,24 @@ def test_a_host_that_writes_tokens_without_their_blanks_is_held_against_none_tha
         assert host.naming is None or host.naming.size < 0.02
 
 
-def test_control_tokens_without_a_text_make_no_blank_doubtful() -> None:
-    """Engines write several tokens that end or pad as nothing: a blank among the candidates is a blank all the same."""
-    texts = (b" ", *(b"t%d" % t for t in range(1, TOKENS)))
-    pack = replace(PACK, prompts=tuple(replace(p, places=(replace(p.places[0], tokens=texts),)) for p in PACK.prompts))
-    for doubled, known in ((b"", TOKENS), (b"\n", TOKENS - 1)):
-        extra = [TokenLogprob(token=doubled, token_id=None, logprob=-20.0 - n) for n in range(2)]
+def test_a_text_that_may_be_a_token_with_a_part_of_a_character_is_nobodys() -> None:
+    """Who writes texts alone leaves that part out: " " is a blank then or another token, and nobody is moved by it."""
+    parted = (b" ", b" \xe2\x89", *(b"t%d" % t for t in range(2, TOKENS)))
+    for texts, known in ((parted, TOKENS - 2), ((b" ", *parted[2:], b"last"), TOKENS)):
+        pack = replace(
+            PACK, prompts=tuple(replace(p, places=(replace(p.places[0], tokens=texts),)) for p in PACK.prompts)
+        )
         told = {}
         for p, row in zip(pack.prompts, serve(noise=0.01), strict=True):
-            given = [TokenLogprob(token=t, token_id=None, logprob=float(v)) for t, v in zip(texts, row, strict=True)]
-            told[p.id] = [(FirstToken(candidates=(*given, *extra), floored=0, decimals=None),)]
-        assert conclude_host(pack, "host", None, told).displacement.known == known * PROMPTS
+            given = [
+                TokenLogprob(token=text.decode(errors="ignore").encode(), token_id=None, logprob=float(value))
+                for text, value in zip(texts, row, strict=True)
+            ]
+            told[p.id] = [(FirstToken(candidates=tuple(given), floored=0, decimals=None),)]
+        host = conclude_host(pack, "host", None, told)
+        assert host.displacement.known == known * PROMPTS
+        assert host.naming is not None
+        assert host.naming.size < 0.02
 
 
 def test_a_host_that_does_not_say_how_it_goes_on_is_read_by_its_first_token() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +75,7 @@ def measure_displacement(pack: DirectionPack, answers: Mapping[str, Sequence[Seq
                     if column is not None and often[column] == 1:  # two of one text: nobody knows which is which
                         known += 1
                         found.setdefault((row, column), []).append(logprob)
-                if told.chosen is None or place.find(told.chosen.token, told.chosen.token_id) != 0:
+                if told.chosen is None or not place.goes_on_with(told.chosen):
                     break
         for (row, column), values in found.items():
             by[row, column] = float(np.mean(values)) - pack.logprobs[row, column]
@@ -95,20 +94,11 @@ def measure_displacement(pack: DirectionPack, answers: Mapping[str, Sequence[Seq
     )
 
 
-Blurred = Literal["no", "blanks", "all"]
-"""Of which tokens a host gives two of one text, as those do that write tokens without their blanks or line ends."""
-
-
-def _find_blurred(answers: Mapping[str, Sequence[Sequence[FirstToken]]]) -> Blurred:
+def _find_blurred(answers: Mapping[str, Sequence[Sequence[FirstToken]]]) -> bool:
+    """Whether a host writes tokens without their blanks: two candidates of one text say so."""
     every = (told for given in answers.values() for answer in given for told in answer)
-    counted = (Counter(map(_name_candidate, told.candidates)) for told in every)
-    # Control tokens have no text at all, and are known by their ids alone.
-    often = [text for one in counted for (text, _), times in one.items() if times > 1 and text]
-    return "all" if any(text.strip() for text in often) else "blanks" if often else "no"
-
-
-def _name_candidate(one: TokenLogprob) -> tuple[bytes, int | None]:
-    return one.token, one.token_id
+    texts = ([(c.token, c.token_id) for c in told.candidates if c.token.strip()] for told in every)
+    return any(len(set(named)) < len(named) for named in texts)
 
 
 def _is_renormalised(pack: DirectionPack, met: Sequence[tuple[int, FirstToken]]) -> bool:
@@ -130,17 +120,19 @@ def _is_always_certain(pack: DirectionPack, met: Sequence[tuple[int, FirstToken]
 class _TokenColumns:
     """Which column of a place a token has: by its id where the host says it, else by its bytes.
 
-    Those of a host whose tokens are `blurred` are known only where no other token is the same but for blanks; blanks
-    themselves are not known then.
+    Those of a host whose tokens are `blurred` are known only where no other token is the same but for blanks. A text
+    that may be what is left of a token with a part of a character is nobody's.
     """
 
-    def __init__(self, place: PackPlace, *, blurred: Blurred) -> None:
+    def __init__(self, place: PackPlace, *, blurred: bool) -> None:
         self._by_id = {token_id: column for column, token_id in enumerate(place.token_ids)}
         self._bytes, self._blurred = place.tokens, blurred
         columns: dict[bytes, int | None] = {}
         for column, token in enumerate(place.tokens):
-            text = token.strip() if blurred == "all" else token
+            text = token.strip() if blurred else token
             columns[text] = None if text in columns else column  # two tokens of one text cannot be told apart
+        whole = (token.decode(errors="ignore").encode() for token in place.tokens)
+        columns |= {left: None for left, token in zip(whole, place.tokens, strict=True) if left != token}
         self._by_bytes = {token: column for token, column in columns.items() if column is not None and token}
 
     def find(self, token: bytes, token_id: int | None) -> int | None:
@@ -149,12 +141,15 @@ class _TokenColumns:
             return column
         if column is not None and not self._bytes[column]:
             return column  # a control token: hosts differ in whether they write its name
-        if self._blurred != "no" and not token.strip():
-            return None
-        if self._blurred == "all":
+        if self._blurred:
             return self._by_bytes.get(token.strip())
         found = self._by_bytes.get(token)
         return found if found is not None else self._by_bytes.get(_from_byte_level(token))
+
+    def goes_on_with(self, chosen: TokenLogprob) -> bool:
+        """Whether it is the reference's own choice, be its text another token's as well."""
+        same = not self._blurred and chosen.token == self._bytes[0] != b""
+        return same or self.find(chosen.token, chosen.token_id) == 0
 
 
 def _from_byte_level(token: bytes) -> bytes:

@@ -301,12 +301,19 @@ def _read_form(
             rewrite_file(file.path, path, build_change(form, file.path), metadata=_name_metadata(form, file.path))
         passes = []
         for way in _WAYS_TO_ATTEND if form.rounds_activations else ({},):
-            model = open_model(settings.model_copy(update=dict(way)), replace(file, path=path))
-            try:
-                passes.append(np.take_along_axis(_read_logprobs(model, begun)[0], chosen, axis=1))
-            finally:
-                model.close()
+            attending = settings.model_copy(update=dict(way))
+            passes.append(_read_pass(attending, replace(file, path=path), begun, chosen))
     return np.array(passes)
+
+
+def _read_pass(
+    settings: Local, file: LocalWeights, begun: Sequence[_BegunAnswer], chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    model = open_model(settings, file)
+    try:
+        return np.take_along_axis(_read_logprobs(model, begun)[0], chosen, axis=1)
+    finally:
+        model.close()
 
 
 def _read_cache_form(
@@ -317,11 +324,7 @@ def _read_cache_form(
     for number in range(_SCATTERED_PASSES):
         draw = np.random.default_rng([_NOISE_SEED, number])
         rewrite_file(file.path, path, functools.partial(_jitter_matrix, draw))
-        model = open_model(settings, replace(file, path=path))
-        try:
-            passes.append(np.take_along_axis(_read_logprobs(model, begun)[0], chosen, axis=1))
-        finally:
-            model.close()
+        passes.append(_read_pass(settings, replace(file, path=path), begun, chosen))
     return np.array(passes)
 
 
